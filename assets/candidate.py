@@ -1,0 +1,176 @@
+"""A candidate: the table as it would be published, checked, on this machine's disk, seen by nobody yet.
+
+Here: gathering checked pages, the checks that need the whole table (duplicates, tolerated share, shrinking), and writing
+one file per partition, the same bytes for the same rows. Not here: where rows come from (`transform.py`, `build.py`), and
+publishing (`materialize.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+import structlog
+
+from catalunya.assets.ledger import Entry, Stored
+from catalunya.assets.spec import Asset
+from catalunya.contracts.base import Contract
+from catalunya.contracts.check import REASON, ROW
+from catalunya.io.errors import ContractError, DeclarationError
+
+log = structlog.get_logger(__name__)
+
+HASH = "_key_hash"
+ROWS_PER_GROUP = 100_000
+FILE = "file.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a candidate: where it is now, and what it will be once published."""
+
+    local: Path
+    stored: Stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A checked table that is ready to be published. `quarantine` is a Parquet file of rows that were set aside."""
+
+    files: tuple[File, ...]
+    rows: int
+    duplicates: int = 0
+    discarded: int = 0
+    quarantined: int = 0
+    quarantine: Path | None = None
+    drift: str = ""
+
+
+@dataclass
+class Gathering:
+    """Pages on their way to a candidate. `strict` tables (marts) may hold no duplicate key."""
+
+    asset: Asset
+    contract: type[Contract]
+    scratch: Path
+    strict: bool = False
+    rows: int = 0
+    discarded: int = 0
+    quarantined: int = 0
+    _pages: list[Path] = field(default_factory=list)
+    _hashes: list[pl.Series] = field(default_factory=list)
+    _bad: list[pl.DataFrame] = field(default_factory=list)
+
+    def add(self, good: pl.DataFrame, bad: pl.DataFrame) -> None:
+        """Take one checked page: its good rows, and its bad ones as received with their reason."""
+        path = self.scratch / f"page-{len(self._pages):05}.parquet"
+        key = self.contract.key()
+        hashes = good.select(pl.struct(key).hash().alias(HASH)).to_series() if key else pl.Series(HASH, [], pl.UInt64)
+        (good.with_columns(hashes) if key else good).write_parquet(path, compression="lz4", statistics=False)
+        self._pages.append(path)
+        self._hashes.append(hashes)
+        self.rows += good.height
+        if bad.height:
+            self._bad.append(bad)
+            self.quarantined += bad.height
+
+    def finish(self, previous: Entry | None, *, accept_shrink: bool = False) -> Candidate:
+        """Check the whole and write it, one file per partition. Raises ContractError when it may not be published."""
+        self._check_share()
+        duplicates = self._duplicates()
+        rows = self.rows - len(duplicates)
+        check_shrink(self.asset.key, self.contract, rows, previous, accept=accept_shrink)
+        frame = pl.scan_parquet(self._pages, low_memory=True)
+        if len(duplicates):
+            frame = frame.with_row_index("_index").filter(~pl.col("_index").is_in(duplicates.implode())).drop("_index")
+        frame = frame.drop(HASH, strict=False)
+        files = self._write(frame)
+        quarantine = None
+        if self._bad:
+            quarantine = self.scratch / "quarantine.parquet"
+            pl.concat(self._bad, how="diagonal").drop(ROW, strict=False).write_parquet(quarantine)
+        return Candidate(
+            files=files,
+            rows=rows,
+            duplicates=len(duplicates),
+            discarded=self.discarded,
+            quarantined=self.quarantined,
+            quarantine=quarantine,
+        )
+
+    def _check_share(self) -> None:
+        total = self.rows + self.quarantined
+        if self.quarantined > self.contract.terms().tolerate * total:
+            reasons = pl.concat(self._bad, how="diagonal")[REASON].str.replace_all(r"'[^']*'|: \S+ fails", "…")
+            first = self._bad[0][REASON][0]
+            kinds = reasons.value_counts(sort=True).head(3)
+            worst = "; ".join(f"{count} rows: {reason}" for reason, count in kinds.iter_rows())
+            raise ContractError(
+                f"{self.asset.key}: {self.quarantined} of {total} rows break {self.contract.__name__}, which tolerates "
+                f"{self.contract.terms().tolerate:.1%}: {worst}. First: {first}. Nothing was published; mend the source, the function or the contract"
+            )
+
+    def _duplicates(self) -> pl.Series:
+        """The positions of rows whose key comes again later: the last one of a key stays."""
+        key = list(self.contract.key())
+        hashes = pl.concat(self._hashes) if self._hashes else pl.Series(HASH, [], pl.UInt64)
+        if not key or hashes.n_unique() == hashes.len():
+            return pl.Series("_index", [], pl.UInt32)
+        # Only rows whose hash occurs twice can share a key; equal hashes of different keys must both stay.
+        suspects = (
+            pl.scan_parquet(self._pages)
+            .select(*key, HASH)
+            .with_row_index("_index")
+            .filter(pl.col(HASH).is_in(hashes.filter(hashes.is_duplicated()).unique().implode()))
+            .collect()
+        )
+        duplicates = suspects.filter(~pl.struct(key).is_last_distinct())
+        if self.strict and duplicates.height:
+            raise ContractError(
+                f"{self.asset.key}: {', '.join(key)} identify a row, found {duplicates.height} duplicates, the first "
+                f"{dict(duplicates.select(key).row(0, named=True))}; mend the model"
+            )
+        if duplicates.height:
+            log.warning("duplicates_dropped", asset=self.asset.key, rows=duplicates.height, key=key)
+        return duplicates["_index"]
+
+    def _write(self, frame: pl.LazyFrame) -> tuple[File, ...]:
+        names = [column.name for column in self.asset.columns]
+        frame = frame.select(names)
+        by = list(self.asset.partition_by)
+        out = self.scratch / "out"
+        out.mkdir()
+        if by:
+            target: pl.PartitionBy | Path = pl.PartitionBy(out, key=by, include_key=False)
+        else:
+            target = out / FILE
+        frame.sink_parquet(target, compression="zstd", row_group_size=ROWS_PER_GROUP, mkdir=True)
+        written: dict[Path, list[Path]] = {}
+        for path in sorted(out.rglob("*.parquet")):
+            written.setdefault(path.parent.relative_to(out), []).append(path)
+        torn = [str(folder) for folder, paths in written.items() if len(paths) > 1]
+        if torn:
+            raise DeclarationError(f"{self.asset.key}: partition {torn[0]} came out as several files, expected one; report this")
+        return tuple(self._file(folder, paths[0]) for folder, paths in written.items())
+
+    def _file(self, folder: Path, local: Path) -> File:
+        path = "/".join(part for part in (self.asset.prefix, folder.as_posix(), FILE) if part != ".")
+        with local.open("rb") as opened:
+            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+        rows = int(pl.scan_parquet(local, hive_partitioning=False).select(pl.len()).collect().item())
+        return File(local, Stored(path=path, bytes=local.stat().st_size, rows=rows, sha256=sha256))
+
+
+def check_shrink(key: str, contract: type[Contract], rows: int, previous: Entry | None, *, accept: bool) -> None:
+    """Raise ContractError when a table lost more rows than its contract allows, or all of them."""
+    if accept or contract.terms().max_shrink >= 1:
+        return
+    before = previous.rows if previous else 0
+    floor = before * (1 - contract.terms().max_shrink)
+    if rows == 0 or rows < floor:
+        raise ContractError(
+            f"{key}: expected at least {max(1, round(floor))} rows (last time {before}, may shrink by {contract.terms().max_shrink:.0%}), found {rows}. "
+            f"Nothing was published; if the source means it: `catalunya materialize {key} --force --accept-shrink`"
+        )

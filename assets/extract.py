@@ -1,0 +1,143 @@
+"""How a landing asset is made: ask the source, land its raw pages as they came, and seal the batch with a manifest.
+
+Here: probe, contract of the fields, pages, manifest. Not here: talking to an API (`io/sources`), recording and deleting
+(`materialize.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+import structlog
+
+from catalunya.assets.candidate import check_shrink
+from catalunya.assets.ledger import Entry, Stored, content_version
+from catalunya.assets.paths import batch_prefix, manifest_path
+from catalunya.assets.spec import LandingDeclaration
+from catalunya.contracts.check import check_fields
+from catalunya.io.environment import Settings
+from catalunya.io.lake import Lake
+from catalunya.io.sources.base import Page, SourceState
+
+log = structlog.get_logger(__name__)
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What `_manifest.json` says: only the pages it lists belong to the batch."""
+
+    asset: str
+    source: str
+    source_version: str
+    source_updated_at: datetime
+    fields: dict[str, str]
+    drift: str
+    rows: int
+    bytes: int
+    pages: tuple[Page, ...]
+    requests: int
+    started_at: datetime
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One sealed extraction in the lake."""
+
+    prefix: str
+    manifest: Manifest
+
+    @property
+    def objects(self) -> tuple[Stored, ...]:
+        """The pages, as the ledger records them."""
+        return tuple(
+            Stored(path=f"{self.prefix}/{p.name}", bytes=p.bytes, rows=p.rows, sha256=p.sha256) for p in self.manifest.pages
+        )
+
+    @property
+    def data_version(self) -> str:
+        """The hash of the pages' content: the same rows again give the same version."""
+        return content_version(self.objects)
+
+
+def probe(declaration: LandingDeclaration, settings: Settings, known: str | None) -> SourceState | None:
+    """Ask the source for its state by one request; None when it is still at the version `known`."""
+    return asyncio.run(declaration.source.probe(settings.http(declaration.source.kind), known))
+
+
+def extract(
+    declaration: LandingDeclaration,
+    settings: Settings,
+    lake: Lake,
+    state: SourceState,
+    previous: Entry | None,
+    now: datetime,
+    progress: Callable[[int, int], None],
+    *,
+    accept_shrink: bool = False,
+) -> Batch:
+    """Land the whole table and seal it. A batch of this very state that a killed run left sealed is taken over.
+
+    Raises ContractError when the fields break the landing contract or the table shrank beyond its guard.
+    """
+    asset = declaration.asset
+    drift = check_fields(asset.key, declaration.contract, state.fields)
+    if drift:
+        log.warning("source_drift", asset=asset.key, drift=str(drift), policy=declaration.contract.terms().drift)
+    left = unrecorded(lake, asset.prefix, asset.key, previous, state.version)
+    if left:
+        return left
+    prefix = batch_prefix(asset, now)
+
+    async def sink(name: str, chunks: AsyncIterator[bytes]) -> None:
+        await lake.put_stream(f"{prefix}/{name}", chunks)
+
+    http = settings.http(declaration.source.kind)
+    extraction = asyncio.run(declaration.source.extract(http, state, sink, progress=progress))
+    check_shrink(asset.key, declaration.contract, extraction.rows, previous, accept=accept_shrink)
+    manifest = Manifest(
+        asset=asset.key,
+        source=declaration.source.describe(),
+        source_version=extraction.state.version,
+        source_updated_at=extraction.state.updated_at,
+        fields=dict(extraction.state.fields),
+        drift=str(drift),
+        rows=extraction.rows,
+        bytes=extraction.bytes,
+        pages=extraction.pages,
+        requests=extraction.requests,
+        started_at=extraction.started_at,
+        finished_at=extraction.finished_at,
+    )
+    pages = {f"{prefix}/{page.name}" for page in manifest.pages}
+    lake.delete([o.path for o in lake.list(prefix) if o.path not in pages])
+    lake.sync(sorted(pages))
+    lake.put(manifest_path(prefix), msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    return Batch(prefix, manifest)
+
+
+def read_batch(lake: Lake, prefix: str) -> Batch:
+    """The sealed batch below `prefix`. Raises LakeError when it is gone."""
+    return Batch(prefix, msgspec.json.decode(lake.get(manifest_path(prefix)), type=Manifest))
+
+
+def unrecorded(lake: Lake, prefix: str, key: str, previous: Entry | None, version: str) -> Batch | None:
+    """A sealed batch of the source's present version that no entry speaks of: its run died before it could record."""
+    known = previous.batch if previous else None
+    for folder in reversed(lake.folders(prefix)):
+        batch = f"{prefix}/{folder}"
+        if batch != known and lake.exists(manifest_path(batch)):
+            found = read_batch(lake, batch)
+            if found.manifest.source_version == version:
+                log.info("batch_taken_over", asset=key, batch=batch, rows=found.manifest.rows)
+                return found
+    return None
+
+
+def unsealed(lake: Lake, prefix: str) -> list[str]:
+    """The objects of batches without a manifest: what killed extractions left. Only for the holder of the lease."""
+    batches = [f"{prefix}/{folder}" for folder in lake.folders(prefix)]
+    return [o.path for batch in batches if not lake.exists(manifest_path(batch)) for o in lake.list(batch)]

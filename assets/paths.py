@@ -1,0 +1,52 @@
+"""Where the parts of an asset live in the lake: batches, quarantine, and how a table is scanned.
+
+Here: paths and the reading of published tables. Not here: writing them (`materialize.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from catalunya.assets.ledger import Entry
+from catalunya.assets.spec import Asset
+from catalunya.io.lake import Lake
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MANIFEST = "_manifest.json"
+
+
+def batch_prefix(asset: Asset, at: datetime) -> str:
+    """The folder of one landing extraction, named by its time (UTC)."""
+    return f"{asset.prefix}/ingested_process_at={at:%Y%m%dT%H%M%S%f}"[:-3]
+
+
+def manifest_path(batch: str) -> str:
+    """The object that makes a batch complete: it is written last."""
+    return f"{batch}/{MANIFEST}"
+
+
+def quarantine_path(asset: Asset, run: str) -> str:
+    """Where the quarantined rows of a materialisation live; `run` names what it was made from, so a rerun replaces it."""
+    return f"quarantine/{asset.layer}/{asset.name}/{run}.parquet"
+
+
+def scan_table(lake: Lake, asset: Asset, entry: Entry) -> pl.LazyFrame:
+    """The published table of an asset as one lazy frame, columns in the contract's order."""
+    return scan_objects([lake.url(stored.path) for stored in entry.objects], asset, lake.scan_options)
+
+
+def scan_objects(urls: Sequence[str], asset: Asset, options: dict[str, str] | None = None) -> pl.LazyFrame:
+    """Parquet objects of an asset as one lazy frame; the partition columns come back from the paths, as text."""
+    import polars as pl
+
+    frame = pl.scan_parquet(
+        list(urls),
+        hive_partitioning=bool(asset.partition_by),
+        hive_schema=dict.fromkeys(asset.partition_by, pl.String()) or None,
+        storage_options=options or None,
+    )
+    return frame.select(column.name for column in asset.columns)

@@ -1,0 +1,129 @@
+"""What is stale, why, and what a run would do: pure data from the graph and the ledger, nothing touched, no source asked.
+
+The rules of DESIGN section 3 (1, 2, 7, 8) live here. Not here: acting on them (`materialize.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from catalunya.assets.graph import AssetGraph
+from catalunya.assets.ledger import Entry, Ledger
+from catalunya.assets.paths import manifest_path
+from catalunya.assets.spec import Asset, Layer
+
+CLOCK = "clock"
+
+
+class Reason(StrEnum):
+    """Why an asset would be made."""
+
+    MISSING = "MISSING"  # it has never been made
+    DATA = "DATA"  # an upstream's data version, or the clock, is not the recorded one
+    CODE = "CODE"  # what makes it has changed
+    FORCED = "FORCED"  # somebody said so
+    CONSUMED = "CONSUMED"  # a landing batch that was deleted after use is needed again
+    SOURCE = "SOURCE"  # a source is to be asked whether it changed
+    UPSTREAM = "UPSTREAM"  # an upstream of this plan may change
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Why one asset is not what it should be, for a program (`reason`) and for a person (`why`)."""
+
+    key: str
+    reason: Reason
+    why: str
+
+
+class State:
+    """What the ledger says of a graph at one moment. Read once, so that one decision rests on one picture."""
+
+    def __init__(self, graph: AssetGraph, ledger: Ledger, now: datetime) -> None:
+        self.graph, self.ledger, self.now = graph, ledger, now
+        self._latest: dict[str, Entry | None] = {}
+        self._stale: dict[str, Stale | None] = {}
+
+    def latest(self, key: str) -> Entry | None:
+        """The entry that says what the table is now."""
+        if key not in self._latest:
+            self._latest[key] = self.ledger.latest(key)
+        return self._latest[key]
+
+    def versions(self, asset: Asset) -> dict[str, str]:
+        """The versions the asset would be made from now; an upstream never made is left out."""
+        found = {up: entry.data_version for up in asset.upstream if (entry := self.latest(up))}
+        clock = asset.clock_version(self.now)
+        return found | ({CLOCK: clock} if clock else {})
+
+    def stale(self, key: str) -> Stale | None:
+        """Why the asset is stale, or None. Landing: as far as the ledger knows; only its source can say more."""
+        if key not in self._stale:
+            self._stale[key] = self._find_stale(self.graph[key])
+        return self._stale[key]
+
+    def own_staleness(self, asset: Asset) -> Stale | None:
+        """Staleness by the asset's own record: never made, other code, other versions."""
+        entry = self.latest(asset.key)
+        if entry is None:
+            return Stale(asset.key, Reason.MISSING, "it has never been made")
+        if entry.code_version != asset.code_version:
+            return Stale(asset.key, Reason.CODE, f"its code changed ({entry.code_version} -> {asset.code_version})")
+        moved = [name for name, version in self.versions(asset).items() if entry.versions.get(name) != version]
+        if moved:
+            return Stale(asset.key, Reason.DATA, f"{', '.join(moved)} changed")
+        return None
+
+    def failed(self, key: str) -> Entry | None:
+        """The asset's last attempt, if it failed on what it would be made from now: trying again means the same."""
+        attempt = self.ledger.last_attempt(key)
+        asset = self.graph[key]
+        if attempt is None or attempt.status != "failed" or attempt.code_version != asset.code_version:
+            return None
+        return attempt if attempt.versions == self.versions(asset) else None
+
+    def waits_for(self, key: str) -> str | None:
+        """Why the asset should not be made yet: an upstream that is missing, or that is itself about to be made anew."""
+        for up in self.graph[key].upstream:
+            if self.latest(up) is None:
+                failed = self.failed(up)
+                return f"{up} has never been made" + (f"; its last attempt failed: {failed.error}" if failed else "")
+        for up in sorted(self.graph.ancestors(key)):
+            stale = self.stale(up)
+            if stale and not self.failed(up):
+                return f"{up} is stale ({stale.reason}: {stale.why}) and will wake it"
+        return None
+
+    def _find_stale(self, asset: Asset) -> Stale | None:
+        own = self.own_staleness(asset)
+        if own or asset.layer is not Layer.LANDING:
+            return own
+        entry = self.latest(asset.key)
+        waiting = [down.key for down in self.graph.downstream(asset.key) if self.own_staleness(down)]
+        if waiting and entry and not (entry.batch and self.ledger.lake.exists(manifest_path(entry.batch))):
+            return Stale(asset.key, Reason.CONSUMED, f"its batch was used and deleted, and {', '.join(waiting)} needs it again")
+        return None
+
+
+def plan(state: State, selection: Iterable[Asset], *, force: bool = False) -> list[Stale]:
+    """What making the selection would do, in dependency order. A landing batch that is needed again joins it."""
+    chosen = {asset.key for asset in selection}
+    steps: dict[str, Stale] = {}
+    for asset in state.graph:
+        stale = state.stale(asset.key)
+        needed = bool(stale and stale.reason is Reason.CONSUMED and {d.key for d in state.graph.downstream(asset.key)} & chosen)
+        if asset.key not in chosen and not needed:
+            continue
+        made_before = [up for up in asset.upstream if up in steps]
+        if force and asset.key in chosen:
+            steps[asset.key] = Stale(asset.key, Reason.FORCED, "asked for with force")
+        elif stale:
+            steps[asset.key] = stale
+        elif asset.layer is Layer.LANDING:
+            steps[asset.key] = Stale(asset.key, Reason.SOURCE, f"{asset.source} is asked whether it changed")
+        elif made_before:
+            steps[asset.key] = Stale(asset.key, Reason.UPSTREAM, f"if {', '.join(made_before)} changes")
+    return list(steps.values())

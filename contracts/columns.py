@@ -1,0 +1,42 @@
+"""Columns as plain data: what a contract says of each, in a form that costs nothing to import and goes into JSON.
+
+The asset graph, the DAGs and the CLI read these; how they are declared and checked is `base.py` and `check.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+LogicalType = Literal["string", "integer", "bigint", "double", "boolean", "date", "timestamp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a contract.
+
+    `source` is the raw field it comes from, `references` the `table.column` of the same layer it points to.
+    """
+
+    name: str
+    type: LogicalType
+    description: str
+    nullable: bool
+    key: bool = False
+    unique: bool = False
+    source: str | None = None
+    unit: str | None = None
+    personal: bool = False
+    references: str | None = None
+    accepted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RawField:
+    """One field of a source: `kind` is the type the source declares (None: not checked)."""
+
+    name: str
+    description: str
+    kind: str | None = None
+    required: bool = False
+    personal: bool = False

@@ -1,0 +1,94 @@
+"""The settings of local, dev and prod: one class, one home. Every setting is a `CATALUNYA_` variable with a default.
+
+What a setting means belongs here; what is done with it does not. `CATALUNYA_ENV` chooses the environment, and nothing
+else in the code asks which one it is.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from catalunya.io.errors import ConfigurationError
+from catalunya.io.sources.base import HttpSettings
+
+LOCAL_MOCK = "http://127.0.0.1:8765"
+
+
+class Settings(BaseSettings):
+    """Where this process reads and writes, and how hard it may lean on the sources."""
+
+    model_config = SettingsConfigDict(env_prefix="CATALUNYA_", frozen=True, extra="ignore")
+
+    env: Literal["local", "dev", "prod"] = Field("local", description="the environment: local, dev or prod")
+    lake: str = Field("", description="the lake's root: a folder or s3://bucket[/prefix]; by default ./data, or the environment's bucket")
+    cache: Path = Field(Path(".catalunya"), description="a folder for what can be made again: the compiled graph, dbt's parse")
+    scratch: Path | None = Field(None, description="a folder for work in progress; by default the system's temporary folder")
+
+    socrata_url: str = Field("", description="the Socrata portal; by default the mock in local, the Generalitat's in dev and prod")
+    idescat_url: str = Field("", description="IDESCAT's API; by default the mock in local, the real one in dev and prod")
+    socrata_app_token: SecretStr | None = Field(None, description="an application token of the portal: lifts its shared rate limit")
+
+    http_concurrency: int = Field(4, ge=1, le=32, description="pages of one source fetched at once")
+    http_requests_per_second: float = Field(20, gt=0, description="requests per second to one source")
+    http_timeout_s: float = Field(60, gt=0, description="seconds without a byte before a request counts as lost")
+    http_deadline_s: float = Field(840, gt=0, description="seconds one extraction may take in all")
+    http_attempts: int = Field(6, ge=1, description="tries of one request before the source counts as unavailable")
+    http_backoff_s: float = Field(0.5, ge=0, description="seconds before the first retry; doubled at each, with as much jitter")
+    page_rows: int = Field(50_000, ge=1, le=50_000, description="rows asked for per page")
+
+    lease_s: float = Field(900, gt=0, description="seconds after which the lease of a run that died may be taken over")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="the least severe log line shown")
+    log_format: Literal["readable", "json"] = Field("readable", description="readable lines or one JSON object a line")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_environment(cls, values: dict[str, object]) -> dict[str, object]:
+        env = values.get("env", "local")
+        local = env == "local"
+        defaults = {
+            "lake": "./data" if local else f"s3://catalunya-data-{env}",
+            "socrata_url": LOCAL_MOCK if local else "https://analisi.transparenciacatalunya.cat",
+            "idescat_url": LOCAL_MOCK if local else "https://api.idescat.cat",
+        }
+        return defaults | {k: v for k, v in values.items() if v != ""}
+
+    def http(self, kind: str) -> HttpSettings:
+        """How the API of one kind of source (`socrata`, `idescat`) is reached. Raises ConfigurationError for another kind."""
+        base_urls = {"socrata": self.socrata_url, "idescat": self.idescat_url}
+        if kind not in base_urls:
+            raise ConfigurationError(f"no address is known for sources of kind {kind!r}; add one to io/environment.py")
+        return HttpSettings(
+            base_url=base_urls[kind],
+            app_token=self.socrata_app_token.get_secret_value() if kind == "socrata" and self.socrata_app_token else None,
+            concurrency=self.http_concurrency,
+            requests_per_second=self.http_requests_per_second,
+            attempts=self.http_attempts,
+            timeout_s=self.http_timeout_s,
+            deadline_s=self.http_deadline_s,
+            page_rows=self.page_rows,
+            backoff_initial_s=self.http_backoff_s,
+            backoff_jitter_s=self.http_backoff_s,
+        )
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment; `overrides` win. Raises ConfigurationError, one line, naming the variable."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = "CATALUNYA_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(
+            f"{variable}={first.get('input')!r}: {first['msg'].lower()}. Set it right or unset it to take the default"
+        ) from None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()

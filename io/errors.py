@@ -1,0 +1,75 @@
+"""The one hierarchy of errors. Every message says what, what was expected, what was found and what to do next.
+
+Raised anywhere below `catalunya`; the CLI prints the message as one line and exits with `exit_code`, Airflow's retry
+policy and Lambda tell transient from permanent by the class.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CatalunyaError(Exception):
+    """Something a person can act upon; its text is one clear line."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class TransientError(CatalunyaError):
+    """Trying again later may help: the network, a busy source, another writer."""
+
+
+class PermanentError(CatalunyaError):
+    """Trying again changes nothing: a person has to act."""
+
+
+class ConfigurationError(PermanentError):
+    """A setting is wrong."""
+
+    exit_code = 2
+
+
+class UsageError(PermanentError):
+    """The command was given something it cannot take: an unknown asset, an empty selection."""
+
+    exit_code = 2
+
+
+class DeclarationError(PermanentError):
+    """An asset, a contract or the graph is declared in a way that cannot hold."""
+
+
+class SourceUnavailable(TransientError):
+    """The API does not answer, or answers that it cannot now (429, 5xx, time-out, cut-off body)."""
+
+
+class SourceChanged(TransientError):
+    """The source moved under the extraction: what was received is not one state of the table."""
+
+
+class SourceError(PermanentError):
+    """The API refuses the request (4xx) or answers something that is not the protocol."""
+
+
+class ContractError(PermanentError):
+    """A table breaks its contract; the published one stays as it was."""
+
+
+class LakeError(PermanentError):
+    """The lake cannot be read or written (permissions, no space, missing objects)."""
+
+
+class LedgerError(PermanentError):
+    """A ledger entry cannot be read, or does not agree with the objects it speaks of."""
+
+
+class LeaseHeld(TransientError):
+    """Another run is making this asset."""
+
+
+class LeaseLost(TransientError):
+    """Another run took this asset over while it was being made here; nothing was recorded."""
+
+
+class WarehouseError(PermanentError):
+    """dbt or a query failed."""
