@@ -43,6 +43,7 @@ def build(
     scratch: Path,
     *,
     full_refresh: bool = False,
+    accept_shrink: bool = False,
 ) -> Candidate:
     """Make the candidate of a mart. Raises WarehouseError when dbt or its tests fail, ContractError on a breach."""
     earlier = relation(lake, asset, previous) if previous and not full_refresh else None
@@ -58,9 +59,11 @@ def build(
     gathering = Gathering(asset, contract, scratch, strict=True)
     batches = pl.scan_parquet(built).collect_batches(chunk_size=ROWS_PER_GROUP, maintain_order=True)
     for page in batches:
-        numbered = page.with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON))
+        numbered = page.with_columns(
+            pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
+        )
         frame = conform(asset.key, numbered, contract)
         good, bad = part(frame, contract)
         rejected = bad.join(numbered.drop(REASON), on=ROW, how="left").drop(ROW) if bad.height else bad
         gathering.add(good, rejected)
-    return gathering.finish(previous)
+    return gathering.finish(previous, accept_shrink=accept_shrink)

@@ -152,7 +152,9 @@ class Gathering:
             written.setdefault(path.parent.relative_to(out), []).append(path)
         torn = [str(folder) for folder, paths in written.items() if len(paths) > 1]
         if torn:
-            raise DeclarationError(f"{self.asset.key}: partition {torn[0]} came out as several files, expected one; report this")
+            raise DeclarationError(
+                f"{self.asset.key}: partition {torn[0]} came out as several files, expected one; report this"
+            )
         return tuple(self._file(folder, paths[0]) for folder, paths in written.items())
 
     def _file(self, folder: Path, local: Path) -> File:

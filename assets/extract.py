@@ -54,7 +54,8 @@ class Batch:
     def objects(self) -> tuple[Stored, ...]:
         """The pages, as the ledger records them."""
         return tuple(
-            Stored(path=f"{self.prefix}/{p.name}", bytes=p.bytes, rows=p.rows, sha256=p.sha256) for p in self.manifest.pages
+            Stored(path=f"{self.prefix}/{p.name}", bytes=p.bytes, rows=p.rows, sha256=p.sha256)
+            for p in self.manifest.pages
         )
 
     @property
@@ -113,7 +114,7 @@ def extract(
         finished_at=extraction.finished_at,
     )
     pages = {f"{prefix}/{page.name}" for page in manifest.pages}
-    lake.delete([o.path for o in lake.list(prefix) if o.path not in pages])
+    lake.delete([o.path for o in lake.objects(prefix) if o.path not in pages])
     lake.sync(sorted(pages))
     lake.put(manifest_path(prefix), msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     return Batch(prefix, manifest)
@@ -140,4 +141,4 @@ def unrecorded(lake: Lake, prefix: str, key: str, previous: Entry | None, versio
 def unsealed(lake: Lake, prefix: str) -> list[str]:
     """The objects of batches without a manifest: what killed extractions left. Only for the holder of the lease."""
     batches = [f"{prefix}/{folder}" for folder in lake.folders(prefix)]
-    return [o.path for batch in batches if not lake.exists(manifest_path(batch)) for o in lake.list(batch)]
+    return [o.path for batch in batches if not lake.exists(manifest_path(batch)) for o in lake.objects(batch)]

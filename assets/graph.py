@@ -22,17 +22,23 @@ class AssetGraph:
         by_key: dict[str, Asset] = {}
         for asset in sorted(assets, key=lambda a: a.key):
             if asset.key in by_key:
-                raise DeclarationError(f"{asset.key} is declared twice, in {by_key[asset.key].module} and {asset.module}; rename one")
+                raise DeclarationError(
+                    f"{asset.key} is declared twice, in {by_key[asset.key].module} and {asset.module}; rename one"
+                )
             by_key[asset.key] = asset
         for asset in by_key.values():
             unknown = [key for key in asset.upstream if key not in by_key]
             if unknown:
-                raise DeclarationError(f"{asset.key} reads {', '.join(unknown)}, which nobody declares{_nearest(unknown[0], by_key)}")
+                raise DeclarationError(
+                    f"{asset.key} reads {', '.join(unknown)}, which nobody declares{_nearest(unknown[0], by_key)}"
+                )
         sorter = TopologicalSorter({asset.key: asset.upstream for asset in by_key.values()})
         try:
             self._assets = {key: by_key[key] for key in sorter.static_order()}
         except CycleError as error:
-            raise DeclarationError(f"assets depend on each other in a circle: {' -> '.join(error.args[1])}; cut one edge") from None
+            raise DeclarationError(
+                f"assets depend on each other in a circle: {' -> '.join(error.args[1])}; cut one edge"
+            ) from None
         self._downstream: dict[str, list[str]] = {key: [] for key in self._assets}
         for asset in self._assets.values():
             for key in asset.upstream:
@@ -119,5 +125,7 @@ def _nearest(key: str, known: Iterable[str]) -> str:
     """A hint with the names nearest to a typo, or where to look."""
     keys = list(known)
     bare = {k.partition(".")[2]: k for k in keys}
-    near = get_close_matches(key, keys, n=3, cutoff=0.5) or [bare[m] for m in get_close_matches(key.rpartition(":")[2], list(bare), n=3, cutoff=0.5)]
+    near = get_close_matches(key, keys, n=3, cutoff=0.5) or [
+        bare[m] for m in get_close_matches(key.rpartition(":")[2], list(bare), n=3, cutoff=0.5)
+    ]
     return f"; did you mean {' or '.join(near)}?" if near else "; `catalunya ls` lists them"

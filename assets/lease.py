@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
 import msgspec
 import structlog
@@ -45,16 +46,19 @@ class Lease:
         """Raise LeaseLost unless this is still the newest generation."""
         newest = _generations(self._lake, self._key)
         if not newest or newest[-1] != self.generation:
-            raise LeaseLost(f"{self._key}: another run took over while {self._run_id} was making it; nothing was recorded here, run it again")
+            raise LeaseLost(
+                f"{self._key}: another run took over while {self._run_id} was making it; nothing was recorded here, run it again"
+            )
 
     def _renew(self) -> None:
         while not self._stop.wait(self._seconds / 3):
             try:
                 self._lake.put(_path(self._key, self.generation), _held(self._run_id, self._seconds))
-            except CatalunyaError as error:  # the next renewal may succeed; check() decides before anything is published
+            except CatalunyaError as error:
+                # The next renewal may succeed; check() decides before anything is published.
                 log.warning("lease_not_renewed", asset=self._key, error=str(error))
 
-    def __enter__(self) -> Lease:
+    def __enter__(self) -> Self:
         self._renewer.start()
         return self
 
@@ -92,7 +96,7 @@ def holder(lake: Lake, key: str) -> Held | None:
 
 
 def _generations(lake: Lake, key: str) -> list[int]:
-    return [int(o.path.rpartition("/")[2].removesuffix(".json")) for o in lake.list(f"_leases/{key.replace('.', '/')}")]
+    return [int(o.path.rpartition("/")[2].removesuffix(".json")) for o in lake.objects(f"_leases/{key.replace('.', '/')}")]
 
 
 def _path(key: str, generation: int) -> str:

@@ -57,6 +57,7 @@ class Entry:
     objects: tuple[Stored, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     drift: str = ""
+    discarded: int = 0
     quarantined: int = 0
     quarantine: str | None = None
     duplicates: int = 0
@@ -107,18 +108,18 @@ class Ledger:
         """The newest entry, failed or not."""
         return next(self._newest_first(key), None)
 
-    def append(self, entry: Entry) -> Entry:
-        """Record an entry under the next sequence number, which is returned with it.
+    def append(self, entry: Entry, *, after: int) -> Entry:
+        """Record an entry as number `after + 1`, the number seen when the lease was taken; returns it numbered.
 
-        Raises LeaseLost when somebody else recorded under that number first: only one of two writers commits.
+        Raises LeaseLost when somebody else recorded that number first: only one of two writers commits.
         """
-        numbered = self._numbered(entry.asset)
-        sequence = numbered[-1][0] + 1 if numbered else 1
-        entry = replace(entry, sequence=sequence)
-        body = msgspec.json.format(msgspec.json.encode(entry), indent=1)
-        if not self.lake.create(self.path(entry.asset, sequence), body):
-            raise LeaseLost(f"{entry.asset}: entry {sequence} was recorded by another run; nothing was recorded here, run it again")
-        self.lake.sync([self.path(entry.asset, sequence)])
+        entry = replace(entry, sequence=after + 1)
+        path = self.path(entry.asset, entry.sequence)
+        if not self.lake.create(path, msgspec.json.format(msgspec.json.encode(entry), indent=1)):
+            raise LeaseLost(
+                f"{entry.asset}: entry {entry.sequence} was recorded by another run; nothing was recorded here, run it again"
+            )
+        self.lake.sync([path])
         return entry
 
     @staticmethod
@@ -130,7 +131,7 @@ class Ledger:
         return (self._read(path) for _, path in reversed(self._numbered(key)))
 
     def _numbered(self, key: str) -> list[tuple[int, str]]:
-        found = ((_ENTRY.fullmatch(o.path), o.path) for o in self.lake.list(f"_ledger/{key.replace('.', '/')}"))
+        found = ((_ENTRY.fullmatch(o.path), o.path) for o in self.lake.objects(f"_ledger/{key.replace('.', '/')}"))
         return sorted((int(match[1]), path) for match, path in found if match)
 
     def _read(self, path: str) -> Entry:

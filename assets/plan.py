@@ -85,12 +85,26 @@ class State:
             return None
         return attempt if attempt.versions == self.versions(asset) else None
 
-    def waits_for(self, key: str) -> str | None:
-        """Why the asset should not be made yet: an upstream that is missing, or that is itself about to be made anew."""
+    def lacks(self, key: str) -> str | None:
+        """Which upstream the asset cannot be made without: one that was never made, or a landing batch that is gone."""
         for up in self.graph[key].upstream:
-            if self.latest(up) is None:
+            entry = self.latest(up)
+            if entry is None:
                 failed = self.failed(up)
                 return f"{up} has never been made" + (f"; its last attempt failed: {failed.error}" if failed else "")
+            if self.graph[up].layer is Layer.LANDING and not self.has_batch(entry):
+                return f"the batch of {up} was used and deleted; make {up} again"
+        return None
+
+    def has_batch(self, entry: Entry) -> bool:
+        """Whether the sealed batch of a landing entry is still in the lake."""
+        return bool(entry.batch and self.ledger.lake.exists(manifest_path(entry.batch)))
+
+    def waits_for(self, key: str) -> str | None:
+        """Why the asset should not be made yet: an upstream that is missing, or that is itself about to be made anew."""
+        lacks = self.lacks(key)
+        if lacks:
+            return lacks
         for up in sorted(self.graph.ancestors(key)):
             stale = self.stale(up)
             if stale and not self.failed(up):
@@ -103,8 +117,12 @@ class State:
             return own
         entry = self.latest(asset.key)
         waiting = [down.key for down in self.graph.downstream(asset.key) if self.own_staleness(down)]
-        if waiting and entry and not (entry.batch and self.ledger.lake.exists(manifest_path(entry.batch))):
-            return Stale(asset.key, Reason.CONSUMED, f"its batch was used and deleted, and {', '.join(waiting)} needs it again")
+        if waiting and entry and not self.has_batch(entry):
+            return Stale(
+                asset.key,
+                Reason.CONSUMED,
+                f"its batch was used and deleted, and {', '.join(waiting)} needs it again",
+            )
         return None
 
 
@@ -114,7 +132,9 @@ def plan(state: State, selection: Iterable[Asset], *, force: bool = False) -> li
     steps: dict[str, Stale] = {}
     for asset in state.graph:
         stale = state.stale(asset.key)
-        needed = bool(stale and stale.reason is Reason.CONSUMED and {d.key for d in state.graph.downstream(asset.key)} & chosen)
+        needed = bool(
+            stale and stale.reason is Reason.CONSUMED and {d.key for d in state.graph.downstream(asset.key)} & chosen
+        )
         if asset.key not in chosen and not needed:
             continue
         made_before = [up for up in asset.upstream if up in steps]

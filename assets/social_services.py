@@ -39,7 +39,9 @@ def social_services(raw: pl.LazyFrame, municipalities: pl.LazyFrame) -> pl.LazyF
     known = municipalities.select(
         "municipality_id", "comarca_id", place=_folded("municipality_name"), area=_folded("comarca_name")
     )
-    only = known.filter(pl.col("place").is_unique()).select("place", only_id="municipality_id", only_comarca="comarca_id")
+    only = known.filter(pl.col("place").is_unique()).select(
+        "place", only_id="municipality_id", only_comarca="comarca_id"
+    )
     district = pl.col("districte").str.strip_chars().str.zfill(2)
     return (
         raw.with_columns(
@@ -60,7 +62,13 @@ def social_services(raw: pl.LazyFrame, municipalities: pl.LazyFrame) -> pl.LazyF
         )
         .with_columns(
             pl.when(pl.col("municipality_id").is_null())
-            .then(pl.format("municipality_id: no municipality '{}' in comarca '{}'", pl.col("municipi").fill_null("?"), pl.col("comarca").fill_null("?")))
+            .then(
+                pl.format(
+                    "municipality_id: no municipality '{}' in comarca '{}'",
+                    pl.col("municipi").fill_null("?"),
+                    pl.col("comarca").fill_null("?"),
+                )
+            )
             .otherwise(pl.col(REASON))
             .alias(REASON)
         )
@@ -69,7 +77,13 @@ def social_services(raw: pl.LazyFrame, municipalities: pl.LazyFrame) -> pl.LazyF
 
 def _folded(name: str) -> pl.Expr:
     """A name without case, accents, and the ways to write l·l and the apostrophe: only for comparing."""
-    plain = pl.col(name).str.strip_chars().str.to_lowercase().str.replace_all(r"l[.·•‧]l", "ll").str.replace_all("[’´`]", "'")
+    plain = (
+        pl.col(name)
+        .str.strip_chars()
+        .str.to_lowercase()
+        .str.replace_all(r"l[.·•‧]l", "ll")
+        .str.replace_all("[’´`]", "'")
+    )
     return plain.str.normalize("NFKD").str.replace_all(r"\p{M}", "").str.replace_all(r"\s+", " ")
 
 
@@ -80,7 +94,5 @@ def _one_spelling(name: str) -> pl.Expr:
 
 def _group() -> pl.Expr:
     words = pl.col("service_type").str.to_lowercase()
-    chain = pl.when(pl.lit(value=False)).then(pl.lit("other"))
-    for group, pattern in _GROUPS.items():
-        chain = chain.when(words.str.contains(pattern)).then(pl.lit(group))
-    return chain.otherwise(pl.lit("other"))
+    matches = [pl.when(words.str.contains(pattern)).then(pl.lit(group)) for group, pattern in _GROUPS.items()]
+    return pl.coalesce(*matches, pl.lit("other"))

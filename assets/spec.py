@@ -80,10 +80,14 @@ class Asset:
                 f"{self.key}: expected `layer.name` with one of the layers {', '.join(Layer)} and a snake_case name; rename the asset"
             )
         if self.layer is Layer.MARTS and name.split("_")[0] not in _FOLDERS:
-            raise DeclarationError(f"{self.key}: a mart is named {', '.join(f'{prefix}_…' for prefix in _FOLDERS)}; rename its model")
+            raise DeclarationError(
+                f"{self.key}: a mart is named {', '.join(f'{prefix}_…' for prefix in _FOLDERS)}; rename its model"
+            )
         unknown = set(self.partition_by) - {column.name for column in self.columns}
         if unknown:
-            raise DeclarationError(f"{self.key}: partition_by names {', '.join(unknown)}, which the contract does not have")
+            raise DeclarationError(
+                f"{self.key}: partition_by names {', '.join(unknown)}, which the contract does not have"
+            )
 
     @property
     def layer(self) -> Layer:
@@ -144,7 +148,8 @@ class LandingDeclaration(Declaration):
             key=f"{Layer.LANDING}.{self.name}",
             description=self.contract.description(),
             columns=tuple(
-                Column(f.name, "string", f.description, nullable=not f.required, personal=f.personal) for f in self.contract.fields()
+                Column(f.name, "string", f.description, nullable=not f.required, personal=f.personal)
+                for f in self.contract.fields()
             ),
             code_version=digest(self.contract.version(), repr(self.source)),
             source=self.source.describe(),
@@ -221,7 +226,9 @@ def Landing(  # noqa: N802  it stands where a class would, in an asset file
 ) -> LandingDeclaration:
     """Declare the landing asset of a source: where it comes from, its raw fields, and when it is asked (cron, UTC)."""
     if len(schedule.split()) != 5 and not schedule.startswith("@"):
-        raise DeclarationError(f"landing.{name}: schedule {schedule!r} is no cron expression; give five fields, as in '0 5 * * *'")
+        raise DeclarationError(
+            f"landing.{name}: schedule {schedule!r} is no cron expression; give five fields, as in '0 5 * * *'"
+        )
     return LandingDeclaration(
         name=name, source=source, contract=contract, schedule=schedule, freshness=freshness, module=_caller()
     )

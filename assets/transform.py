@@ -7,7 +7,6 @@ of the whole table and its files (`candidate.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from pathlib import Path
 
 import polars as pl
@@ -22,7 +21,9 @@ from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.lake import Lake
 
 Progress = Callable[[int, int], None]
-_NESTED = frozenset({"point", "location", "url", "document", "multipolygon", "polygon", "line", "multiline", "multipoint"})
+_NESTED = frozenset(
+    {"point", "location", "url", "document", "multipolygon", "polygon", "line", "multiline", "multipoint"}
+)
 
 
 def transform(
@@ -44,7 +45,11 @@ def transform(
     fields = raw_fields(declaration)
     done = 0
     for page in batch.manifest.pages:
-        raw = read_page(lake.get(f"{batch.prefix}/{page.name}"), fields, f"{declaration.asset.key}: {batch.prefix}/{page.name}")
+        raw = read_page(
+            lake.get(f"{batch.prefix}/{page.name}"),
+            fields,
+            f"{declaration.asset.key}: {batch.prefix}/{page.name}",
+        )
         gather(declaration, gathering, raw, reads)
         done += page.rows
         progress(done, batch.manifest.rows)
@@ -52,7 +57,11 @@ def transform(
 
 
 def replay(
-    declaration: StagingDeclaration, lake: Lake, published: Entry, reads: Sequence[pl.LazyFrame], scratch: Path
+    declaration: StagingDeclaration,
+    lake: Lake,
+    published: Entry,
+    reads: Sequence[pl.LazyFrame],
+    scratch: Path,
 ) -> Candidate:
     """Make the candidate from the published table and the rows its last materialisation set aside.
 
@@ -61,7 +70,7 @@ def replay(
     """
     assert published.quarantine is not None
     gathering = Gathering(declaration.asset, declaration.contract, scratch)
-    raw = pl.read_parquet(BytesIO(lake.get(published.quarantine))).drop(REASON)
+    raw = pl.read_parquet(lake.get(published.quarantine)).drop(REASON)
     gather(declaration, gathering, raw, reads)
     for page in scan_table(lake, declaration.asset, published).collect_batches(chunk_size=100_000, maintain_order=True):
         gathering.add(page, pl.DataFrame())
@@ -76,7 +85,9 @@ def gather(
     made = declaration.function(renamed(raw, contract), *reads).collect()
     frame = conform(key, made, contract)
     if frame[ROW].n_unique() != frame.height:
-        raise DeclarationError(f"{key}: the staging function doubled rows (a join on a key that is not unique?), expected at most one a raw row")
+        raise DeclarationError(
+            f"{key}: the staging function doubled rows (a join on a key that is not unique?), expected at most one a raw row"
+        )
     good, bad = part(frame, contract)
     rejected = bad.join(raw.with_row_index(ROW), on=ROW, how="left").drop(ROW) if bad.height else bad
     gathering.add(good, rejected)
@@ -102,8 +113,10 @@ def read_page(body: bytes, fields: Sequence[str], where: str) -> pl.DataFrame:
     try:
         lines = text[1:-1].replace(b"\n,{", b"\n{")
         try:
-            return pl.read_ndjson(BytesIO(lines), schema=schema)
+            return pl.read_ndjson(lines, schema=schema)
         except pl.exceptions.ComputeError:  # another layout of the same JSON
-            return pl.read_json(BytesIO(body), schema=schema)
+            return pl.read_json(body, schema=schema)
     except pl.exceptions.PolarsError as error:
-        raise ContractError(f"{where}: expected a JSON array of rows, found {str(error)[:200]}; make the landing asset again") from None
+        raise ContractError(
+            f"{where}: expected a JSON array of rows, found {str(error)[:200]}; make the landing asset again"
+        ) from None

@@ -1,6 +1,7 @@
 """The vocabulary of contracts: a pandera model that carries all that is known of a table and its columns.
 
-Here: the base classes and the two ways to declare a column. Not here: applying a contract to rows (`check.py`), what is derived for others (`derive.py`), the contracts
+Here: the base classes and the two ways to declare a column.
+Not here: applying a contract to rows (`check.py`), what is derived for others (`derive.py`), the contracts
 themselves (one module per source, `marts.py`).
 """
 
@@ -50,14 +51,16 @@ class Terms:
 class Contract(pa.DataFrameModel):
     """The promise of one table. Its terms are class options: `class X(Contract, tolerate=0.02)`."""
 
-    def __init_subclass__(cls, *, drift: Drift = "evolve", tolerate: float = 0.0, max_shrink: float = 0.2, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls, *, drift: Drift = "evolve", tolerate: float = 0.0, max_shrink: float = 0.2, **kwargs: Any
+    ) -> None:
         if drift not in get_args(Drift) or not 0 <= tolerate <= 1 or not 0 <= max_shrink <= 1:
             raise DeclarationError(
                 f"contract {cls.__name__}: drift is one of {', '.join(get_args(Drift))}, tolerate and max_shrink lie in 0..1; "
                 f"found {drift!r}, {tolerate}, {max_shrink}"
             )
         cls._terms = Terms(drift, tolerate, max_shrink)
-        super().__init_subclass__(**kwargs)
+        super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
 
     _terms: ClassVar[Terms] = Terms()
 
@@ -103,14 +106,17 @@ class LandingContract(Contract):
         """The raw fields in declared order."""
         schema = cls.to_schema()
         return tuple(
-            RawField(name, column.description or "", **(column.metadata or {})) for name, column in schema.columns.items()
+            RawField(name, column.description or "", **(column.metadata or {}))
+            for name, column in schema.columns.items()
         )
 
 
 def raw(description: str, *, kind: str | None = None, required: bool = False, personal: bool = False) -> Any:
     """Declare a raw field of a landing contract. A required one that is missing at the source fails the extraction."""
     return pa.Field(
-        description=description, nullable=not required, metadata={"kind": kind, "required": required, "personal": personal}
+        description=description,
+        nullable=not required,
+        metadata={"kind": kind, "required": required, "personal": personal},
     )
 
 

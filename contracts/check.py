@@ -50,7 +50,9 @@ def check_fields(asset: str, contract: type[LandingContract], found: Mapping[str
         new={name: kind for name, kind in found.items() if name not in declared},
         missing=tuple(name for name in declared if name not in found),
         retyped={
-            name: (f.kind, found[name]) for name, f in declared.items() if f.kind and name in found and found[name] != f.kind
+            name: (f.kind, found[name])
+            for name, f in declared.items()
+            if f.kind and name in found and found[name] != f.kind
         },
     )
     required = [name for name in drift.missing if declared[name].required]
@@ -74,8 +76,12 @@ def renamed(raw: pl.DataFrame, contract: type[Contract]) -> pl.LazyFrame:
         for column in contract.columns()
         if column.source in raw.columns
     ]
-    missing = [pl.lit(None, pl.String).alias(c.name) for c in contract.columns() if c.source and c.source not in raw.columns]
-    return raw.lazy().with_columns(*text, *missing, pl.int_range(pl.len()).alias(ROW), pl.lit(None, pl.String).alias(REASON))
+    missing = [
+        pl.lit(None, pl.String).alias(c.name) for c in contract.columns() if c.source and c.source not in raw.columns
+    ]
+    return raw.lazy().with_columns(
+        *text, *missing, pl.int_range(pl.len()).alias(ROW), pl.lit(None, pl.String).alias(REASON)
+    )
 
 
 def conform(asset: str, frame: pl.DataFrame, contract: type[Contract]) -> pl.DataFrame:
@@ -105,7 +111,9 @@ def conform(asset: str, frame: pl.DataFrame, contract: type[Contract]) -> pl.Dat
         elif found.is_numeric() and dtype.is_numeric():
             casts.append(pl.col(name).cast(dtype))
         else:
-            raise ContractError(f"{asset}: column {name} is {found}, {contract.__name__} says {dtype}; mend the function that makes it")
+            raise ContractError(
+                f"{asset}: column {name} is {found}, {contract.__name__} says {dtype}; mend the function that makes it"
+            )
     reason = pl.concat_str(reasons, separator="; ", ignore_nulls=True).replace("", None)
     return frame.select(*casts, pl.col(ROW), reason.alias(REASON))
 
@@ -150,7 +158,11 @@ def _parsed(name: str, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.Date:
         return text.str.replace(r"T00:00:00(\.0+)?Z?$", "").str.to_date("%Y-%m-%d", strict=False)
     if isinstance(dtype, pl.Datetime):
-        return text.str.strip_suffix("Z").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit=dtype.time_unit, strict=False)
+        return text.str.strip_suffix("Z").str.to_datetime(
+            "%Y-%m-%dT%H:%M:%S%.f", time_unit=dtype.time_unit, strict=False
+        )
     if dtype == pl.Boolean:
-        return text.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean)
+        return text.str.to_lowercase().replace_strict(
+            {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
+        )
     return text.cast(dtype, strict=False)

@@ -30,14 +30,27 @@ class Municipalities(Contract, max_shrink=0.02):
     """The municipalities of Catalonia with their comarca, province and the position of their seat."""
 
     municipality_id: str = column(
-        "Idescat code: the INE's five digits and a control digit", source=RawMunicipalities.codi, key=True, str_matches=r"^\d{6}$"
+        "Idescat code: the INE's five digits and a control digit",
+        source=RawMunicipalities.codi,
+        key=True,
+        str_matches=r"^\d{6}$",
     )
-    municipality_name: str = column("Official name, with the article behind: `Bisbal d'Empordà, la`", source=RawMunicipalities.nom)
-    comarca_id: str = column("Code of the comarca, two digits", source=RawMunicipalities.codi_comarca, str_matches=r"^(0[1-9]|[1-3]\d|4[0-3])$")
+    municipality_name: str = column(
+        "Official name, with the article behind: `Bisbal d'Empordà, la`", source=RawMunicipalities.nom
+    )
+    comarca_id: str = column(
+        "Code of the comarca, two digits",
+        source=RawMunicipalities.codi_comarca,
+        str_matches=r"^(0[1-9]|[1-3]\d|4[0-3])$",
+    )
     comarca_name: str = column("Name of the comarca", source=RawMunicipalities.nom_comarca)
     province_id: str = column("INE code of the province", isin=["08", "17", "25", "43"])
-    longitude_deg: float = column("Longitude of the seat, WGS 84", source=RawMunicipalities.longitud, unit="deg", ge=0.0, le=3.5)
-    latitude_deg: float = column("Latitude of the seat, WGS 84", source=RawMunicipalities.latitud, unit="deg", ge=40.4, le=43.0)
+    longitude_deg: float = column(
+        "Longitude of the seat, WGS 84", source=RawMunicipalities.longitud, unit="deg", ge=0.0, le=3.5
+    )
+    latitude_deg: float = column(
+        "Latitude of the seat, WGS 84", source=RawMunicipalities.latitud, unit="deg", ge=40.4, le=43.0
+    )
     utm_x_m: float = column("UTM 31N x of the seat, ETRS89", source=RawMunicipalities.utm_x, unit="m", nullable=True)
     utm_y_m: float = column("UTM 31N y of the seat, ETRS89", source=RawMunicipalities.utm_y, unit="m", nullable=True)
 

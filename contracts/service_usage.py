@@ -29,14 +29,28 @@ class ServiceUsage(Contract, max_shrink=0.05):
     """Users of day centres and residences for the elderly by comarca and year. A number the source leaves out is unknown, not zero."""
 
     year: int = column("Year of the count", source=RawServiceUsage.any, key=True, ge=2000, le=2100)
-    comarca_id: str = column("Code of the comarca, two digits", source=RawServiceUsage.codi, key=True, str_matches=r"^\d{2}$")
+    comarca_id: str = column(
+        "Code of the comarca, two digits", source=RawServiceUsage.codi, key=True, str_matches=r"^\d{2}$"
+    )
     comarca_name: str = column("Name of the comarca", source=RawServiceUsage.comarca)
-    day_centre_women: int = column("Women in day centres", source=RawServiceUsage.dones_centre_de_dia_gent, nullable=True, ge=0)
-    day_centre_men: int = column("Men in day centres", source=RawServiceUsage.homes_centre_de_dia_gent, nullable=True, ge=0)
-    day_centre_users: int = column("People in day centres", source=RawServiceUsage.total_centre_de_dia_gent, nullable=True, ge=0)
-    residence_women: int = column("Women in residences", source=RawServiceUsage.dones_resid_ncia_gent_gran, nullable=True, ge=0)
-    residence_men: int = column("Men in residences", source=RawServiceUsage.homes_resid_ncia_gent_gran, nullable=True, ge=0)
-    residence_users: int = column("People in residences", source=RawServiceUsage.total_resid_ncia_gent_gran, nullable=True, ge=0)
+    day_centre_women: int = column(
+        "Women in day centres", source=RawServiceUsage.dones_centre_de_dia_gent, nullable=True, ge=0
+    )
+    day_centre_men: int = column(
+        "Men in day centres", source=RawServiceUsage.homes_centre_de_dia_gent, nullable=True, ge=0
+    )
+    day_centre_users: int = column(
+        "People in day centres", source=RawServiceUsage.total_centre_de_dia_gent, nullable=True, ge=0
+    )
+    residence_women: int = column(
+        "Women in residences", source=RawServiceUsage.dones_resid_ncia_gent_gran, nullable=True, ge=0
+    )
+    residence_men: int = column(
+        "Men in residences", source=RawServiceUsage.homes_resid_ncia_gent_gran, nullable=True, ge=0
+    )
+    residence_users: int = column(
+        "People in residences", source=RawServiceUsage.total_resid_ncia_gent_gran, nullable=True, ge=0
+    )
     total_women: int = column("Women in both", source=RawServiceUsage.dones_total, nullable=True, ge=0)
     total_men: int = column("Men in both", source=RawServiceUsage.homes_total, nullable=True, ge=0)
     total_users: int = column("People in both", source=RawServiceUsage.total, ge=0)

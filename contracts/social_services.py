@@ -43,16 +43,22 @@ class SocialServices(Contract, tolerate=0.02, max_shrink=0.2):
 
     service_id: str = column("Number in the register", source=RawSocialServices.registre, key=True)
     service_name: str = column("Name of the service", source=RawSocialServices.nom)
-    service_type: str = column("Type of service in the register's words, l·l normalised", source=RawSocialServices.tipologia)
+    service_type: str = column(
+        "Type of service in the register's words, l·l normalised", source=RawSocialServices.tipologia
+    )
     service_group: str = column("Group of service types, by the words of the type", isin=SERVICE_GROUPS)
     registered_date: date = column("Day of registration", source=RawSocialServices.inscripcio, nullable=True)
     capacity_places: int = column("Places", source=RawSocialServices.capacitat, nullable=True, unit="places", ge=0)
     street_address: str = column("Street and number", source=RawSocialServices.adreca, nullable=True)
     postal_code: str = column("Postal code", source=RawSocialServices.cp, nullable=True)
     municipality_id: str = column(
-        "Idescat code of the municipality", str_matches=r"^\d{6}$", references="municipalities.municipality_id"
+        "Idescat code of the municipality",
+        str_matches=r"^\d{6}$",
+        references="municipalities.municipality_id",
     )
-    municipality_name: str = column("Official name of the municipality, as the register writes it", source=RawSocialServices.municipi)
+    municipality_name: str = column(
+        "Official name of the municipality, as the register writes it", source=RawSocialServices.municipi
+    )
     comarca_id: str = column("Code of the comarca the municipality is in today", str_matches=r"^\d{2}$")
     owner_name: str = column("Who owns the service", source=RawSocialServices.entitat_titular, nullable=True)
     owner_kind: str = column("Legal kind of the owner", source=RawSocialServices.qualificacio, nullable=True)

@@ -25,24 +25,41 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CATALUNYA_", frozen=True, extra="ignore")
 
     env: Literal["local", "dev", "prod"] = Field("local", description="the environment: local, dev or prod")
-    lake: str = Field("", description="the lake's root: a folder or s3://bucket[/prefix]; by default ./data, or the environment's bucket")
-    cache: Path = Field(Path(".catalunya"), description="a folder for what can be made again: the compiled graph, dbt's parse")
-    scratch: Path | None = Field(None, description="a folder for work in progress; by default the system's temporary folder")
+    lake: str = Field(
+        "",
+        description="the lake's root: a folder or s3://bucket[/prefix]; by default ./data, or the environment's bucket",
+    )
+    cache: Path = Field(
+        Path(".catalunya"), description="a folder for what can be made again: the compiled graph, dbt's parse"
+    )
+    scratch: Path | None = Field(
+        None, description="a folder for work in progress; by default the system's temporary folder"
+    )
 
-    socrata_url: str = Field("", description="the Socrata portal; by default the mock in local, the Generalitat's in dev and prod")
-    idescat_url: str = Field("", description="IDESCAT's API; by default the mock in local, the real one in dev and prod")
-    socrata_app_token: SecretStr | None = Field(None, description="an application token of the portal: lifts its shared rate limit")
+    socrata_url: str = Field(
+        "", description="the Socrata portal; by default the mock in local, the Generalitat's in dev and prod"
+    )
+    idescat_url: str = Field(
+        "", description="IDESCAT's API; by default the mock in local, the real one in dev and prod"
+    )
+    socrata_app_token: SecretStr | None = Field(
+        None, description="an application token of the portal: lifts its shared rate limit"
+    )
 
     http_concurrency: int = Field(4, ge=1, le=32, description="pages of one source fetched at once")
     http_requests_per_second: float = Field(20, gt=0, description="requests per second to one source")
     http_timeout_s: float = Field(60, gt=0, description="seconds without a byte before a request counts as lost")
     http_deadline_s: float = Field(840, gt=0, description="seconds one extraction may take in all")
     http_attempts: int = Field(6, ge=1, description="tries of one request before the source counts as unavailable")
-    http_backoff_s: float = Field(0.5, ge=0, description="seconds before the first retry; doubled at each, with as much jitter")
+    http_backoff_s: float = Field(
+        0.5, ge=0, description="seconds before the first retry; doubled at each, with as much jitter"
+    )
     page_rows: int = Field(50_000, ge=1, le=50_000, description="rows asked for per page")
 
     lease_s: float = Field(900, gt=0, description="seconds after which the lease of a run that died may be taken over")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="the least severe log line shown")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="the least severe log line shown"
+    )
     log_format: Literal["readable", "json"] = Field("readable", description="readable lines or one JSON object a line")
 
     @model_validator(mode="before")
@@ -64,7 +81,9 @@ class Settings(BaseSettings):
             raise ConfigurationError(f"no address is known for sources of kind {kind!r}; add one to io/environment.py")
         return HttpSettings(
             base_url=base_urls[kind],
-            app_token=self.socrata_app_token.get_secret_value() if kind == "socrata" and self.socrata_app_token else None,
+            app_token=self.socrata_app_token.get_secret_value()
+            if kind == "socrata" and self.socrata_app_token
+            else None,
             concurrency=self.http_concurrency,
             requests_per_second=self.http_requests_per_second,
             attempts=self.http_attempts,

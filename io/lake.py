@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
@@ -89,7 +88,7 @@ class Lake:
             return False
         return True
 
-    def list(self, prefix: str) -> list[Object]:
+    def objects(self, prefix: str) -> list[Object]:
         """All objects below the folder `prefix`, sorted by path. An absent folder is an empty one."""
         with self._errors("list", prefix):
             batches = self._store.list(prefix.rstrip("/"))
@@ -168,7 +167,10 @@ _REASONS = {
     "Permission denied": ("permission denied", "make it writable, or point CATALUNYA_LAKE elsewhere"),
     "os error 13": ("permission denied", "make it writable, or point CATALUNYA_LAKE elsewhere"),
     "os error 20": ("a file stands where a folder is needed", "move it, or point CATALUNYA_LAKE elsewhere"),
-    "Not a directory": ("a file stands where a folder is needed", "move it, or point CATALUNYA_LAKE elsewhere"),
+    "Not a directory": (
+        "a file stands where a folder is needed",
+        "move it, or point CATALUNYA_LAKE elsewhere",
+    ),
     "os error 30": ("the file system is read-only", "point CATALUNYA_LAKE elsewhere"),
     "Read-only": ("the file system is read-only", "point CATALUNYA_LAKE elsewhere"),
     "AccessDenied": ("access denied", "check the role's permissions on this prefix"),

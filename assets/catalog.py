@@ -1,0 +1,90 @@
+"""Finding the declarations: every module of this package may hold some, and the marts come from dbt's manifest.
+
+Here: discovery, and the compiled graph, so that a DAG file or `catalunya ls` pays neither polars nor dbt. Not here: what a
+declaration is (`spec.py`), what the graph can tell (`graph.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import pkgutil
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+import catalunya
+from catalunya.assets.graph import AssetGraph
+from catalunya.assets.spec import Asset, Declaration, LandingDeclaration, StagingDeclaration
+from catalunya.io.environment import Settings
+from catalunya.io.errors import DeclarationError
+
+_ROOT = Path(catalunya.__file__).parent
+# What the graph follows from: the declarations, what they are made of, and the machinery that reads them.
+_SOURCES = (
+    "assets/*.py",
+    "contracts/*.py",
+    "io/sources/*.py",
+    "dbt/*.yml",
+    "dbt/macros/**/*.sql",
+    "dbt/models/**/*.sql",
+    "dbt/models/**/*.yml",
+)
+
+
+class _Compiled(msgspec.Struct):
+    fingerprint: str
+    assets: list[Asset]
+
+
+@cache
+def declarations() -> dict[str, LandingDeclaration | StagingDeclaration]:
+    """Every landing and staging declaration by asset key. Imports all asset files, and with them polars and pandera."""
+    found: dict[str, LandingDeclaration | StagingDeclaration] = {}
+    for module in pkgutil.iter_modules([str(_ROOT / "assets")]):
+        loaded = importlib.import_module(f"catalunya.assets.{module.name}")
+        for declared in vars(loaded).values():
+            if not isinstance(declared, LandingDeclaration | StagingDeclaration) or declared.module != loaded.__name__:
+                continue
+            key = declared.asset.key
+            if found.setdefault(key, declared) is not declared:
+                raise DeclarationError(
+                    f"{key} is declared twice, in {found[key].module} and {declared.module}; rename one"
+                )
+    return found
+
+
+def load_graph(settings: Settings) -> AssetGraph:
+    """The asset graph: from its compiled form when that is of these very sources, else compiled now and kept."""
+    path = settings.cache / "graph.json"
+    fingerprint = _fingerprint()
+    try:
+        compiled = msgspec.json.decode(path.read_bytes(), type=_Compiled)
+    except (OSError, msgspec.MsgspecError):  # absent or of another version: it is only a cache
+        compiled = None
+    if compiled is None or compiled.fingerprint != fingerprint:
+        compiled = _Compiled(fingerprint, _compile(settings))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(f".{os.getpid()}")
+        beside.write_bytes(msgspec.json.encode(compiled))
+        beside.replace(path)
+    return AssetGraph(compiled.assets)
+
+
+def _compile(settings: Settings) -> list[Asset]:
+    from catalunya.assets import marts
+
+    declared: list[Declaration] = [*declarations().values(), *marts.declarations(settings)]
+    return [declaration.asset for declaration in declared]
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256(str(importlib.util.find_spec("dbt") is not None).encode())
+    for pattern in _SOURCES:
+        for path in sorted(_ROOT.glob(pattern)):
+            digest.update(path.relative_to(_ROOT).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

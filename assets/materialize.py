@@ -1,0 +1,316 @@
+"""The ONE path by which any table is made: plan, produce, check, publish, record, clean up (DESIGN section 3).
+
+A plain function: the CLI, an Airflow task and a Lambda handler all call `materialize`. Here: the order of the steps and
+what holds between them. Not here: how each layer's candidate is made (`extract.py`, `transform.py`, `build.py`).
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from catalunya.assets.lease import Lease, lease
+from catalunya.assets.ledger import Entry, content_version
+from catalunya.assets.plan import Reason, Stale
+from catalunya.assets.produce import Options, Produced, ask_source, produce
+from catalunya.assets.project import Project
+from catalunya.assets.spec import Asset, Layer
+from catalunya.io.errors import CatalunyaError, LeaseHeld, LeaseLost, TransientError, UsageError
+
+log = structlog.get_logger(__name__)
+
+
+Step = Literal["leased", "producing", "produced", "publishing", "published", "recorded", "cleaned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of a materialisation, told as it happens: `done` of `total` rows or objects, where there is a count."""
+
+    asset: str
+    step: Step
+    done: int = 0
+    total: int = 0
+
+
+Observer = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it: `skipped` (nothing new) and `deferred` (an upstream comes first) wrote nothing."""
+
+    asset: str
+    status: Literal["materialized", "skipped", "deferred"]
+    why: str
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """How one asset is to be made.
+
+    `force` makes it though nothing changed; `accept_shrink` waives its shrink guard; `replay` takes the rows in
+    quarantine through the staging function again; `full_refresh` forgets an incremental mart's past.
+    """
+
+    force: bool = False
+    accept_shrink: bool = False
+    replay: bool = False
+    full_refresh: bool = False
+    correlation_id: str | None = None
+    run_id: str | None = None
+    now: datetime | None = None
+
+
+def materialize(
+    project: Project, key: str, request: Request | None = None, observer: Observer | None = None
+) -> Outcome:
+    """Make one asset, if there is reason to. Safe to kill at any instruction and to run again.
+
+    Raises a CatalunyaError when it cannot be made; the failure is recorded and the published table stays as it was.
+    """
+    making = _Making(project, project.graph[key], request or Request(), observer or _unheard)
+    with structlog.contextvars.bound_contextvars(asset=key, run_id=making.run_id, correlation_id=making.correlation_id):
+        try:
+            outcome = making.run()
+        except CatalunyaError as error:
+            log.error(  # noqa: TRY400  one line: the message says it all
+                "materialization_failed", error=str(error), transient=isinstance(error, TransientError)
+            )
+            raise
+        if outcome.status == "materialized" and (entry := outcome.entry):
+            log.info(
+                "materialized",
+                reason=entry.reason,
+                rows=entry.rows,
+                bytes=entry.bytes,
+                quarantined=entry.quarantined,
+                seconds=round(entry.seconds, 3),
+            )
+        else:
+            log.info(outcome.status, why=outcome.why)
+        return outcome
+
+
+def new_run_id(now: datetime) -> str:
+    """A run's id: its start and a random tail, so that ids sort by time."""
+    return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+
+@dataclass
+class _Making:
+    """One asset on its way through the steps."""
+
+    project: Project
+    asset: Asset
+    request: Request
+    observer: Observer
+    now: datetime = field(init=False)
+    run_id: str = field(init=False)
+    correlation_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.started = time.monotonic()
+        self.now = self.request.now or datetime.now(UTC)
+        self.state = self.project.state(self.now)
+        self.run_id = self.request.run_id or new_run_id(self.now)
+        self.correlation_id = self.request.correlation_id or self._correlation_of_upstream() or self.run_id
+
+    def run(self) -> Outcome:
+        """Find out what there is to do, and do it under the asset's lease."""
+        # First without the lease: most ticks find nothing to do, and that must cost next to nothing.
+        decision = self._decide()
+        if isinstance(decision, Outcome):
+            return decision
+        with lease(self.project.lake, self.asset.key, self.run_id, self.project.settings.lease_s) as held:
+            self._tell("leased")
+            # Again under the lease: another run may have made it in between.
+            self.state = self.project.state(self.now)
+            if self.state.stale(self.asset.key) is None:
+                decision = self._decide()
+            if isinstance(decision, Outcome):
+                return decision
+            last = self.project.ledger.last_attempt(self.asset.key)
+            after = last.sequence if last else 0
+            try:
+                return self._make(decision, held, after)
+            except (LeaseHeld, LeaseLost):
+                raise
+            except Exception as error:
+                self._record_failure(decision, after, error)
+                raise
+
+    def _decide(self) -> Stale | Outcome:
+        """Why the asset is to be made now, or why not."""
+        asset, state, request = self.asset, self.state, self.request
+        latest = state.latest(asset.key)
+        if request.replay:
+            if asset.layer is not Layer.STAGING or latest is None:
+                raise UsageError(
+                    f"{asset.key}: expected a staging table that was made, for its quarantine to be replayed; `catalunya status` shows which were"
+                )
+            if not latest.quarantine:
+                return Outcome(asset.key, "skipped", "no rows are in quarantine", latest)
+            return Stale(asset.key, Reason.FORCED, "quarantined rows are replayed")
+        stale = Stale(asset.key, Reason.FORCED, "asked for with force") if request.force else state.stale(asset.key)
+        if stale is None and asset.layer is Layer.LANDING:
+            stale = ask_source(self.project, asset, state)
+        if stale is None:
+            self._clean_up()
+            return Outcome(asset.key, "skipped", "up to date", latest)
+        waits = state.lacks(asset.key) if request.force else state.waits_for(asset.key)
+        return Outcome(asset.key, "deferred", waits, latest) if waits else stale
+
+    def _make(self, stale: Stale, held: Lease, after: int) -> Outcome:
+        """Produce, check, publish, record, clean up."""
+        options = Options(
+            accept_shrink=self.request.accept_shrink,
+            replay=self.request.replay,
+            full_refresh=self.request.full_refresh,
+        )
+        with tempfile.TemporaryDirectory(prefix="catalunya-", dir=self.project.settings.scratch) as scratch:
+            self._tell("producing")
+            produced = produce(
+                self.project,
+                self.state,
+                self.asset,
+                options,
+                self.now,
+                Path(scratch),
+                lambda done, total: self._tell("producing", done, total),
+            )
+            self._tell("produced")
+            entry = self._entry(stale, produced)
+            if self.asset.layer is Layer.LANDING and self._is_known(entry):
+                return self._record_unchanged(entry, after)
+            held.check()
+            self._publish(produced)
+            held.check()
+        entry = self.project.ledger.append(entry, after=after)
+        self._tell("recorded")
+        self.state = self.project.state(self.now)
+        self._clean_up()
+        self._tell("cleaned")
+        return Outcome(self.asset.key, "materialized", stale.why, entry)
+
+    def _publish(self, produced: Produced) -> None:
+        """Put every object in its place, and take away those of partitions that ceased to exist."""
+        lake = self.project.lake
+        for number, file in enumerate(produced.files, start=1):
+            lake.put(file.stored.path, file.local)
+            self._tell("publishing", number, len(produced.files))
+        kept = {stored.path for stored in produced.objects}
+        if self.asset.layer is not Layer.LANDING:
+            lake.delete([o.path for o in lake.objects(self.asset.prefix) if o.path not in kept])
+        if produced.quarantine and produced.quarantine_path:
+            lake.put(produced.quarantine_path, produced.quarantine)
+            kept.add(produced.quarantine_path)
+        lake.sync(sorted(kept))
+        self._tell("published")
+
+    def _entry(self, stale: Stale, produced: Produced) -> Entry:
+        return replace(
+            self._blank_entry(stale),
+            data_version=content_version(produced.objects),
+            rows=produced.rows,
+            bytes=sum(stored.bytes for stored in produced.objects),
+            objects=produced.objects,
+            columns={column.name: column.type for column in self.asset.columns},
+            drift=produced.drift,
+            duplicates=produced.duplicates,
+            discarded=produced.discarded,
+            quarantined=produced.quarantined,
+            quarantine=produced.quarantine_path,
+            source_version=produced.source_version,
+            source_updated_at=produced.source_updated_at,
+            batch=produced.batch,
+            requests=produced.requests,
+        )
+
+    def _blank_entry(self, stale: Stale) -> Entry:
+        return Entry(
+            asset=self.asset.key,
+            sequence=0,
+            status="materialized",
+            run_id=self.run_id,
+            correlation_id=self.correlation_id,
+            reason=stale.reason,
+            started_at=self.now,
+            seconds=time.monotonic() - self.started,
+            code_version=self.asset.code_version,
+            versions=self.state.versions(self.asset),
+        )
+
+    def _is_known(self, entry: Entry) -> bool:
+        """Whether a landing batch brings what its consumers have made their tables of already."""
+        previous = self.state.latest(entry.asset)
+        consumers = self.project.graph.downstream(entry.asset)
+        return (
+            not self.request.force
+            and previous is not None
+            and previous.data_version == entry.data_version
+            and previous.code_version == entry.code_version
+            and all(self.state.own_staleness(consumer) is None for consumer in consumers)
+        )
+
+    def _record_unchanged(self, entry: Entry, after: int) -> Outcome:
+        """The source moved, its content did not: remember its version, drop the batch, wake nobody."""
+        previous = self.state.latest(entry.asset)
+        assert previous is not None
+        assert entry.batch is not None
+        batch = entry.batch
+        entry = replace(entry, status="unchanged", batch=previous.batch, objects=previous.objects)
+        entry = self.project.ledger.append(entry, after=after)
+        self._tell("recorded")
+        self.project.lake.delete([o.path for o in self.project.lake.objects(batch)])
+        return Outcome(self.asset.key, "skipped", "the source moved, its content did not", entry)
+
+    def _record_failure(self, stale: Stale, after: int, error: Exception) -> None:
+        """Record that the attempt failed; if even that cannot be written, say so and let the first error stand."""
+        failed = replace(self._blank_entry(stale), status="failed", error=f"{type(error).__name__}: {error}"[:2000])
+        try:
+            self.project.ledger.append(failed, after=after)
+        except CatalunyaError as second:
+            log.warning("failure_not_recorded", error=str(second))
+
+    def _clean_up(self) -> None:
+        """Delete the landing batches that this staging table's entry shows as consumed, and only those.
+
+        Runs after every record, and again whenever there is nothing else to do, so that a kill in between heals.
+        """
+        if self.asset.layer is not Layer.STAGING:
+            return
+        graph, state, lake = self.project.graph, self.state, self.project.lake
+        for up in graph.upstream(self.asset.key):
+            entry = state.latest(up.key)
+            if up.layer is not Layer.LANDING or entry is None or entry.batch is None:
+                continue
+            consumed = (
+                (latest := state.latest(consumer.key)) and latest.versions.get(up.key) == entry.data_version
+                for consumer in graph.downstream(up.key)
+            )
+            if all(consumed):
+                left = [o.path for o in lake.objects(entry.batch)]
+                # The manifest first: a batch without one is nothing, whatever pages are left of it.
+                lake.delete(sorted(left, key=lambda path: not path.endswith("_manifest.json")))
+
+    def _correlation_of_upstream(self) -> str | None:
+        """The wave that brought the newest upstream data: it carries on from landing to marts."""
+        entries = [entry for up in self.asset.upstream if (entry := self.state.latest(up))]
+        return max(entries, key=lambda entry: entry.started_at).correlation_id if entries else None
+
+    def _tell(self, step: Step, done: int = 0, total: int = 0) -> None:
+        self.observer(Progress(self.asset.key, step, done, total))
+
+
+def _unheard(_: Progress) -> None:
+    """The observer of those who do not listen."""

@@ -1,0 +1,199 @@
+"""Producing a candidate, whatever the layer: which upstream tables are read, and who makes the rows.
+
+Here: the one place that knows that landing extracts, staging transforms and marts build. Not here: how each does it
+(`extract.py`, `transform.py`, `build.py`), or what becomes of the candidate (`materialize.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catalunya.assets.ledger import Entry, Stored
+from catalunya.assets.paths import manifest_path, quarantine_path, scan_table
+from catalunya.assets.plan import Reason, Stale, State
+from catalunya.assets.project import Project
+from catalunya.assets.spec import Asset, LandingDeclaration, Layer, StagingDeclaration, digest
+from catalunya.io.errors import LakeError
+
+if TYPE_CHECKING:
+    from catalunya.assets.candidate import Candidate, File
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a request asks of the making itself."""
+
+    accept_shrink: bool = False
+    replay: bool = False
+    full_refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Produced:
+    """A checked table that can be published: `files` still have to be put in place, `objects` are what it consists of."""
+
+    objects: tuple[Stored, ...]
+    files: tuple[File, ...] = ()
+    rows: int
+    duplicates: int = 0
+    discarded: int = 0
+    quarantined: int = 0
+    quarantine: Path | None = None
+    quarantine_path: str | None = None
+    drift: str = ""
+    source_version: str | None = None
+    source_updated_at: datetime | None = None
+    batch: str | None = None
+    requests: int = 0
+
+
+def ask_source(project: Project, asset: Asset, state: State) -> Stale | None:
+    """Whether a landing asset's source has moved since its last entry: one request."""
+    from catalunya.assets.extract import probe
+
+    previous = state.latest(asset.key)
+    assert previous is not None  # a landing asset without an entry is stale by that alone
+    found = probe(_landing(asset.key), project.settings, previous.source_version)
+    return Stale(asset.key, Reason.DATA, f"the source is at {found.version}") if found else None
+
+
+def produce(
+    project: Project,
+    state: State,
+    asset: Asset,
+    options: Options,
+    now: datetime,
+    scratch: Path,
+    report: Report,
+) -> Produced:
+    """Make the checked candidate of an asset. Nothing that others see is touched; landing pages are not sealed by more
+    than their own manifest. Raises what the layers raise."""
+    match asset.layer:
+        case Layer.LANDING:
+            return _produce_landing(project, state, asset, options, now, report)
+        case Layer.STAGING:
+            return _produce_staging(project, state, asset, options, scratch, report)
+        case Layer.MARTS:
+            return _produce_mart(project, state, asset, options, now, scratch)
+
+
+def _produce_landing(
+    project: Project, state: State, asset: Asset, options: Options, now: datetime, report: Report
+) -> Produced:
+    from catalunya.assets.extract import extract, probe, unsealed
+
+    declaration, lake = _landing(asset.key), project.lake
+    lake.delete(unsealed(lake, asset.prefix))
+    found = probe(declaration, project.settings, None)
+    assert found is not None
+    previous = state.latest(asset.key)
+    batch = extract(
+        declaration, project.settings, lake, found, previous, now, report, accept_shrink=options.accept_shrink
+    )
+    manifest = batch.manifest
+    return Produced(
+        objects=batch.objects,
+        rows=manifest.rows,
+        drift=manifest.drift,
+        source_version=manifest.source_version,
+        source_updated_at=manifest.source_updated_at,
+        batch=batch.prefix,
+        requests=manifest.requests + 1,
+    )
+
+
+def _produce_staging(
+    project: Project, state: State, asset: Asset, options: Options, scratch: Path, report: Report
+) -> Produced:
+    from catalunya.assets.extract import read_batch
+    from catalunya.assets.transform import replay, transform
+
+    declaration, lake = _staging(asset.key), project.lake
+    previous = state.latest(asset.key)
+    reads = [scan_table(lake, read.asset, _made(state, read.asset.key)) for read in declaration.reads]
+    if options.replay and previous:
+        return _produced(asset, state, replay(declaration, lake, previous, reads, scratch))
+    landed = _made(state, declaration.landing.asset.key)
+    if not landed.batch or not lake.exists(manifest_path(landed.batch)):
+        raise LakeError(
+            f"{asset.key}: the batch of {landed.asset} was used and deleted; `catalunya materialize {landed.asset} {asset.key}` lands it again"
+        )
+    candidate = transform(
+        declaration,
+        lake,
+        read_batch(lake, landed.batch),
+        reads,
+        previous,
+        scratch,
+        report,
+        accept_shrink=options.accept_shrink,
+    )
+    return _produced(asset, state, candidate)
+
+
+def _produce_mart(
+    project: Project, state: State, asset: Asset, options: Options, now: datetime, scratch: Path
+) -> Produced:
+    from catalunya.assets.build import build, relation
+    from catalunya.assets.marts import contract_of
+
+    inputs = [relation(project.lake, up, _made(state, up.key)) for up in project.graph.upstream(asset.key)]
+    candidate = build(
+        asset,
+        contract_of(asset.name),
+        project.settings,
+        project.lake,
+        inputs,
+        state.latest(asset.key),
+        now,
+        scratch,
+        full_refresh=options.full_refresh,
+        accept_shrink=options.accept_shrink,
+    )
+    return _produced(asset, state, candidate)
+
+
+def _produced(asset: Asset, state: State, candidate: Candidate) -> Produced:
+    # Named by what it was made from: making it again after a crash replaces the same object.
+    made_from = digest(
+        asset.code_version, *(f"{name}={version}" for name, version in sorted(state.versions(asset).items()))
+    )
+    return Produced(
+        objects=tuple(file.stored for file in candidate.files),
+        files=candidate.files,
+        rows=candidate.rows,
+        duplicates=candidate.duplicates,
+        discarded=candidate.discarded,
+        quarantined=candidate.quarantined,
+        quarantine=candidate.quarantine,
+        quarantine_path=quarantine_path(asset, made_from) if candidate.quarantine else None,
+    )
+
+
+def _made(state: State, key: str) -> Entry:
+    """The entry of an upstream; the gate has seen to it that there is one."""
+    entry = state.latest(key)
+    assert entry is not None
+    return entry
+
+
+def _landing(key: str) -> LandingDeclaration:
+    from catalunya.assets.catalog import declarations
+
+    declared = declarations()[key]
+    assert isinstance(declared, LandingDeclaration)
+    return declared
+
+
+def _staging(key: str) -> StagingDeclaration:
+    from catalunya.assets.catalog import declarations
+
+    declared = declarations()[key]
+    assert isinstance(declared, StagingDeclaration)
+    return declared

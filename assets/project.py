@@ -1,0 +1,44 @@
+"""One environment's worth of everything: settings, lake, ledger and graph, opened once and handed around.
+
+Here: putting the parts together. No work is done here.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cached_property
+
+from catalunya.assets.catalog import load_graph
+from catalunya.assets.graph import AssetGraph
+from catalunya.assets.ledger import Ledger
+from catalunya.assets.plan import State
+from catalunya.io.environment import Settings, load_settings
+from catalunya.io.lake import Lake
+
+
+class Project:
+    """The settings of an environment, and what follows from them, each opened when first needed."""
+
+    def __init__(self, settings: Settings | None = None, graph: AssetGraph | None = None) -> None:
+        self.settings = settings or load_settings()
+        if graph:
+            self.graph = graph
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake. Raises LakeError, one line, when it cannot be opened."""
+        return Lake(self.settings.lake)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger of the lake."""
+        return Ledger(self.lake)
+
+    @cached_property
+    def graph(self) -> AssetGraph:
+        """The asset graph, compiled if need be."""
+        return load_graph(self.settings)
+
+    def state(self, now: datetime | None = None) -> State:
+        """What the ledger says of the graph now."""
+        return State(self.graph, self.ledger, now or datetime.now(UTC))
