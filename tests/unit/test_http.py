@@ -1,0 +1,293 @@
+"""The HTTP client against a real server on loopback: what it tries again, how long it waits, what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.unit._socrata_server import Answer, Asked, Server, in_turn
+
+from catalunya.io.errors import ConfigurationError, SourceError, SourceUnavailable
+from catalunya.io.sources.http import BadBodyError, Http, HttpSettings, Reply, connect
+
+OK = Answer(b'{"well":"done"}')
+HTML = b"<html><head><style>p {color: red}</style></head><body><h1>Service\n Unavailable</h1></body></html>"
+
+Serve = Callable[[Callable[[Asked], Answer]], Server]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    with ExitStack() as stack:
+        yield lambda reply: stack.enter_context(Server(reply).running())
+
+
+def fast(url: str, **changed: Any) -> HttpSettings:
+    kind = {"attempts": 4, "timeout_s": 2.0, "deadline_s": 5.0, "requests_per_second": 2000.0}
+    waits = {"backoff_initial_s": 0.001, "backoff_max_s": 0.01, "backoff_jitter_s": 0.001}
+    return HttpSettings(url, **{**kind, **waits, **changed})
+
+
+def body(reply: Reply) -> bytes:
+    return bytes(reply.body)
+
+
+def run(settings: HttpSettings, work: Callable[[Http], Any], **options: Any) -> Any:
+    async def session() -> Any:
+        async with connect(settings, "Test source", **options) as http:
+            return await work(http)
+
+    return asyncio.run(session())
+
+
+def get(settings: HttpSettings, accept: Callable[[Reply], Any] = body, **options: Any) -> Any:
+    return run(settings, lambda http: http.get("/table.json", accept), **options)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Answer(b"slow down", 429),
+        Answer(HTML, 503, {"Content-Type": "text/html"}),
+        Answer(b"", 500),
+        Answer(b"", 202),
+        Answer(b"", 408),
+        Answer(b'{"well":"done"}', cut=7),
+        Answer(b"not gzip at all", headers={"Content-Encoding": "gzip"}),
+    ],
+    ids=["429", "503 HTML", "500", "202", "408", "cut off", "broken compression"],
+)
+def test_what_may_pass_is_tried_again(serve: Serve, trouble: Answer) -> None:
+    server = serve(in_turn(trouble, trouble, OK))
+    assert get(fast(server.url)) == OK.body
+    assert len(server.asked) == 3
+
+
+def test_a_request_that_times_out_is_tried_again(serve: Serve) -> None:
+    server = serve(in_turn(Answer(delay=0.2), OK))
+    with capture_logs() as logs:
+        assert get(fast(server.url, timeout_s=0.05)) == OK.body
+    assert [line["reason"] for line in logs if line["event"] == "http_retry"] == ["no answer within 0.05 s"]
+
+
+def test_an_answer_that_is_not_accepted_is_asked_for_again(serve: Serve) -> None:
+    server = serve(in_turn(Answer(b"half"), OK))
+
+    def accept(reply: Reply) -> bytes:
+        if bytes(reply.body) == b"half":
+            raise BadBodyError("half of it")
+        return bytes(reply.body)
+
+    with capture_logs() as logs:
+        assert get(fast(server.url), accept) == OK.body
+    assert [line["reason"] for line in logs if line["event"] == "http_retry"] == ["a broken answer (half of it)"]
+
+
+def test_every_retry_is_a_warning_with_address_attempt_wait_and_reason(serve: Serve) -> None:
+    server = serve(in_turn(Answer(HTML, 503), Answer(b"", 429), OK))
+    with capture_logs() as logs:
+        get(fast(server.url))
+    retries = [line for line in logs if line["event"] == "http_retry"]
+    assert [(line["log_level"], line["attempt"], line["url"]) for line in retries] == [
+        ("warning", 1, f"{server.url}/table.json"),
+        ("warning", 2, f"{server.url}/table.json"),
+    ]
+    assert [line["reason"] for line in retries] == [
+        "503 Service Unavailable: Service Unavailable",
+        "429 Too Many Requests",
+    ]
+    assert all(0 < line["wait_s"] <= 0.01 for line in retries)
+
+
+def test_waits_double_up_to_their_bound(serve: Serve) -> None:
+    server = serve(in_turn(Answer(b"", 500)))
+    bounds = {"backoff_initial_s": 0.004, "backoff_max_s": 0.012, "backoff_jitter_s": 0.0}
+    with capture_logs() as logs, pytest.raises(SourceUnavailable):
+        get(fast(server.url, **bounds))
+    assert [line["wait_s"] for line in logs if line["event"] == "http_retry"] == [0.004, 0.008, 0.012]
+
+
+def test_the_jitter_makes_waits_differ(serve: Serve) -> None:
+    server = serve(in_turn(Answer(b"", 500)))
+    with capture_logs() as logs, pytest.raises(SourceUnavailable):
+        get(fast(server.url, backoff_initial_s=0.0, backoff_max_s=0.05, backoff_jitter_s=0.02, attempts=6))
+    waits = [line["wait_s"] for line in logs if line["event"] == "http_retry"]
+    assert len(set(waits)) > 1
+    assert max(waits) <= 0.02
+
+
+def test_retry_after_is_waited_for_by_every_request_of_the_client(serve: Serve) -> None:
+    server = serve(in_turn(Answer(b"", 429, {"Retry-After": "0.2"}), OK))
+
+    async def two(http: Http) -> None:
+        async def later() -> None:
+            await asyncio.sleep(0.05)
+            await http.get("/other.json", body)
+
+        await asyncio.gather(http.get("/table.json", body), later())
+
+    run(fast(server.url), two)
+    first, *others = server.asked
+    assert len(others) == 2
+    assert all(other.at - first.at >= 0.2 for other in others)
+
+
+def test_retry_after_zero_falls_back_to_the_clients_own_wait(serve: Serve) -> None:
+    server = serve(in_turn(Answer(b"", 503, {"Retry-After": "0"}), OK))
+    with capture_logs() as logs:
+        assert get(fast(server.url)) == OK.body
+    assert [line["wait_s"] > 0 for line in logs if line["event"] == "http_retry"] == [True]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry-After": "3600"},
+        # The server's clock is an hour slow: the wait is the difference of its own two dates.
+        {
+            "Retry-After": formatdate(time.time(), usegmt=True),
+            "Date": formatdate(time.time() - 3600, usegmt=True),
+        },
+    ],
+    ids=["seconds", "date"],
+)
+def test_a_wait_beyond_the_deadline_is_not_begun(serve: Serve, headers: dict[str, str]) -> None:
+    server = serve(in_turn(Answer(b"", 429, headers), OK))
+    began = time.monotonic()
+    with pytest.raises(SourceUnavailable, match=r"asks to wait 3600 s .*429 Too Many Requests.* left of the deadline"):
+        get(fast(server.url, deadline_s=1))
+    assert time.monotonic() - began < 0.5
+    assert len(server.asked) == 1
+
+
+def test_when_all_attempts_fail_the_message_says_where_what_and_how_often(serve: Serve) -> None:
+    server = serve(in_turn(Answer(HTML, 503, {"Content-Type": "text/html"})))
+    with pytest.raises(SourceUnavailable) as caught:
+        get(fast(server.url))
+    assert str(caught.value) == (
+        f"Test source: {server.url}/table.json was expected to answer 200 OK, found at the last of 4 "
+        "attempts: 503 Service Unavailable: Service Unavailable. Try again later."
+    )
+    assert len(server.asked) == 4
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 416])
+def test_a_refusal_is_not_tried_again(serve: Serve, status: int) -> None:
+    server = serve(in_turn(Answer(b"<p>No, " + b"never " * 20_000 + b"</p>", status)))
+    with pytest.raises(SourceError, match=f"Test source: GET {server.url}/table.json .* found {status} ") as caught:
+        get(fast(server.url))
+    assert len(server.asked) == 1
+    assert len(str(caught.value)) < 400
+    assert "<p>" not in str(caught.value)
+
+
+def test_a_refusal_reads_as_the_source_explains_it(serve: Serve) -> None:
+    server = serve(in_turn(Answer(b"{}", 404)))
+    with pytest.raises(SourceError, match="404 Not Found: no such table"):
+        get(fast(server.url), explain=lambda _: "no such table")
+
+
+def test_a_redirection_is_refused_as_it_would_take_the_token_elsewhere(serve: Serve) -> None:
+    server = serve(in_turn(Answer(b"", 301, {"Location": "https://elsewhere.example/table.json"})))
+    with pytest.raises(SourceError, match=r"301 Moved Permanently\. It points to https://elsewhere\.example"):
+        get(fast(server.url))
+
+
+def test_where_nothing_listens_one_line_says_so_and_names_the_mock() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with capture_logs() as logs, pytest.raises(SourceUnavailable) as caught:
+        get(fast(url))
+    text = str(caught.value)
+    assert text.startswith(f"Test source: nothing answers at {url} (")
+    assert text.endswith("4 attempts); is the mock running? `catalunya mock`")
+    assert "\n" not in text
+    assert len([line for line in logs if line["event"] == "http_retry"]) == 3
+
+
+def test_the_deadline_ends_all_requests_together_and_tells_the_last_trouble(serve: Serve) -> None:
+    server = serve(in_turn(Answer(b"", 503), Answer(delay=0.4)))
+    began = time.monotonic()
+    with pytest.raises(SourceUnavailable, match=r"deadline of 0\.1 s after 2 request\(s\).* last trouble was: .* 503 "):
+        get(fast(server.url, deadline_s=0.1))
+    assert time.monotonic() - began < 0.3
+
+
+def test_a_time_out_of_the_work_itself_is_not_taken_for_the_deadline(serve: Serve) -> None:
+    async def work(http: Http) -> None:
+        raise TimeoutError("the disk")
+
+    with pytest.raises(TimeoutError, match="the disk"):
+        run(fast(serve(in_turn(OK)).url), work)
+
+
+def test_no_more_requests_are_under_way_than_allowed(serve: Serve) -> None:
+    server = serve(in_turn(Answer(delay=0.02)))
+
+    async def many(http: Http) -> int:
+        await asyncio.gather(*(http.get(f"/{n}", body) for n in range(12)))
+        return http.requests
+
+    assert run(fast(server.url, concurrency=3), many) == 12
+    assert server.most_at_once == 3
+
+
+def test_requests_keep_to_the_rate(serve: Serve) -> None:
+    server = serve(in_turn(OK))
+
+    async def many(http: Http) -> None:
+        await asyncio.gather(*(http.get(f"/{n}", body) for n in range(11)))
+
+    run(fast(server.url, requests_per_second=50, concurrency=11), many)
+    times = sorted(asked.at for asked in server.asked)
+    assert times[-1] - times[0] >= 10 / 50 * 0.95
+
+
+def test_addresses_are_sent_as_a_person_would_write_them(serve: Serve) -> None:
+    server = serve(in_turn(OK))
+    params = {"$order": "any,:id", "$select": "count(*) as total", "nom": "Besòs & més"}
+    run(fast(f"{server.url}/v2/"), lambda http: http.get("/table.json", body, params))
+    (asked,) = server.asked
+    assert asked.target == (
+        "/v2/table.json?$order=any,:id&$select=count(*)%20as%20total&nom=Bes%C3%B2s%20%26%20m%C3%A9s"
+    )
+    assert asked.params == params
+
+
+def test_a_form_is_posted_again_after_trouble(serve: Serve) -> None:
+    server = serve(in_turn(Answer(b"", 504), OK))
+    assert run(fast(server.url), lambda http: http.post("/data", body, {"MUN": "080193,171045"})) == OK.body
+    assert [(asked.method, asked.body) for asked in server.asked] == [("POST", b"MUN=080193%2C171045")] * 2
+
+
+def test_a_proxy_of_the_environment_is_not_used_for_this_machine(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    assert get(fast(serve(in_turn(OK)).url)) == OK.body
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"base_url": "analisi.example"}, "http"),
+        ({"base_url": "ftp://analisi.example"}, "ftp://analisi.example"),
+        ({"base_url": "https://me:secret@analisi.example"}, "without user"),
+        ({"concurrency": 0}, "concurrency=0"),
+        ({"requests_per_second": float("nan")}, "requests_per_second=nan"),
+        ({"deadline_s": -1}, "deadline_s=-1"),
+        ({"app_token": "secret\n"}, "printable ASCII"),
+    ],
+)
+def test_settings_that_cannot_hold_are_refused_without_telling_secrets(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        HttpSettings(**{"base_url": "https://analisi.example", **wrong})
+    assert told in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,297 @@
+"""Extracting a Socrata dataset from a small real portal on loopback: whole, of one state, byte for byte, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.unit._socrata_server import (
+    RESES,
+    Answer,
+    Asked,
+    Landing,
+    Portal,
+    extract,
+    fast,
+    on_page,
+    opened,
+    probe,
+    soda,
+)
+
+from catalunya.io.errors import LakeError, SourceChanged, SourceUnavailable
+from catalunya.io.sources.socrata import Socrata
+
+
+@pytest.fixture
+def open_portal() -> Iterator[Callable[[int], Portal]]:
+    with ExitStack() as stack:
+        yield lambda rows: stack.enter_context(opened(rows))
+
+
+@pytest.fixture
+def portal(open_portal: Callable[[int], Portal]) -> Portal:
+    """25 rows: two pages of ten and one of five."""
+    return open_portal(25)
+
+
+# What an extraction gives
+
+
+def test_every_page_lands_byte_for_byte_and_is_described(portal: Portal) -> None:
+    landing = Landing()
+    done = extract(portal, landing)
+    expected = {f"page-0000{n}.json": soda(portal.rows[n * 10 : n * 10 + 10]) for n in range(3)}
+    assert landing.files == expected
+    assert [(page.name, page.rows, page.bytes, page.sha256) for page in done.pages] == [
+        (name, len(json.loads(body)), len(body), hashlib.sha256(body).hexdigest()) for name, body in expected.items()
+    ]
+    assert done.rows == done.state.rows == 25
+    assert done.bytes == sum(map(len, expected.values()))
+    assert done.started_at.tzinfo is UTC
+    assert done.started_at < done.finished_at
+
+
+def test_pages_are_asked_for_in_a_total_order_and_their_addresses_recorded(portal: Portal) -> None:
+    done = extract(portal, Landing())
+    assert {asked.params["$order"] for asked in portal.asked("page")} == {"registre,:id"}
+    assert [page.url for page in done.pages] == [
+        f"{portal.server.url}/resource/ivft-vegh.json?$limit=10&$offset={offset}&$order=registre,:id"
+        for offset in (0, 10, 20)
+    ]
+
+
+def test_without_a_key_pages_are_ordered_by_the_row_id(portal: Portal) -> None:
+    extract(portal, Landing(), Socrata("ivft-vegh"))
+    assert {asked.params["$order"] for asked in portal.asked("page")} == {":id"}
+
+
+def test_the_count_comes_before_the_pages_and_the_metadata_once_more_after_them(portal: Portal) -> None:
+    done = extract(portal, Landing())
+    kinds = [portal._kind(asked) for asked in portal.server.asked]
+    assert kinds == ["view", "count", "page", "page", "page", "view"]
+    assert done.requests == 5  # the first is the probe's
+    assert portal.asked("count")[0].params == {"$select": "count(*) as total"}
+
+
+def test_progress_tells_rows_received_of_rows_expected(portal: Portal) -> None:
+    told: list[tuple[int, int]] = []
+    extract(portal, Landing(), progress=lambda *rows: told.append(rows), concurrency=1)
+    assert told == [(10, 25), (20, 25), (25, 25)]
+
+
+def test_a_large_page_reaches_the_sink_in_pieces(portal: Portal) -> None:
+    portal.rows[0]["nom"] = "à" * 5_000_000
+    sizes: list[int] = []
+
+    async def sink(name: str, chunks: AsyncIterator[bytes]) -> None:
+        sizes.extend([len(chunk) async for chunk in chunks])
+
+    extract(portal, sink, page_rows=100)
+    assert max(sizes) == 4 * 1024 * 1024
+    assert sum(sizes) == len(soda(portal.rows))
+
+
+def test_a_compressed_page_lands_as_it_reads(portal: Portal) -> None:
+    def compressed(_: Asked, page: Answer) -> Answer:
+        return replace(page, body=gzip.compress(page.body), headers={**page.headers, "Content-Encoding": "gzip"})
+
+    portal.on_page = compressed
+    landing = Landing()
+    extract(portal, landing)
+    assert landing.files["page-00002.json"] == soda(portal.rows[20:])
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda rows: json.dumps(rows).encode(),
+        lambda rows: json.dumps(rows, indent=4).encode(),
+        lambda rows: b" \r\n" + soda(rows).replace(b"\n", b"\r\n") + b"\t\n",
+        lambda rows: soda([{**row, "nom": "[{\n,{", "lloc": {"coordinates": [{}, {}]}} for row in rows]),
+    ],
+    ids=["one line", "indented", "CRLF", "brackets in values"],
+)
+def test_rows_are_counted_in_any_form_of_the_same_json(portal: Portal, write: Callable[[Any], bytes]) -> None:
+    portal.write = write
+    landing = Landing()
+    assert [page.rows for page in extract(portal, landing).pages] == [10, 10, 5]
+    assert landing.files["page-00002.json"] == write(portal.rows[20:])
+
+
+def test_an_empty_table_gives_no_page(open_portal: Callable[[int], Portal]) -> None:
+    landing = Landing()
+    done = extract(open_portal(0), landing)
+    assert (done.pages, done.rows, done.state.rows, landing.files) == ((), 0, 0, {})
+
+
+def test_a_table_of_full_pages_has_no_empty_one(open_portal: Callable[[int], Portal]) -> None:
+    landing = Landing()
+    done = extract(open_portal(20), landing)
+    assert [page.rows for page in done.pages] == [10, 10]
+    assert sorted(landing.files) == ["page-00000.json", "page-00001.json"]
+
+
+def test_at_most_as_many_pages_are_in_hand_as_requests_are_allowed(open_portal: Callable[[int], Portal]) -> None:
+    portal = open_portal(100)
+    portal.on_page = lambda _, page: replace(page, delay=0.005)
+    landing = Landing()
+    extract(portal, landing, concurrency=3)
+    assert portal.server.most_at_once == 3
+    assert landing.most_at_once <= 3
+    assert len(landing.files) == 10
+
+
+# What must not land
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda page: replace(page, cut=len(page.body) // 2),
+        lambda page: replace(page, body=page.body[: len(page.body) // 2]),
+        lambda page: replace(page, body=page.body[: page.body.rindex(b"\n,{")]),
+        lambda page: replace(page, body=page.body.replace(b"S00015", b'S0"015')),
+        lambda page: replace(page, body=page.body.replace("«15»".encode(), b"\xc2")),
+        lambda page: replace(page, body=page.body + b"[]"),
+        lambda page: replace(page, body=b'{"error":true,"message":"Internal error"}'),
+        lambda page: replace(page, body=b"[1,2,3]"),
+        lambda page: replace(page, body=b"<html>Down for maintenance</html>"),
+        lambda page: replace(page, body=b""),
+        lambda page: replace(page, body=b'[{"a":' + b"[" * 5000 + b"]" * 5000 + b"}]"),
+    ],
+    ids=[
+        "connection cut", "half of it", "cut after a row", "JSON broken in the middle", "not UTF-8",
+        "something behind it", "an object", "no objects", "HTML", "nothing", "nested too deep",
+    ],
+)  # fmt: skip
+def test_a_broken_page_is_asked_for_again_and_never_lands(portal: Portal, spoil: Callable[[Answer], Answer]) -> None:
+    on_page(portal, 10, 2, spoil)
+    landing = Landing()
+    with capture_logs() as logs:
+        done = extract(portal, landing)
+    assert landing.files["page-00001.json"] == soda(portal.rows[10:20])
+    assert sorted(landing.written) == sorted(landing.files)
+    assert done.requests == 7
+    assert len([line for line in logs if line["event"] == "http_retry"]) == 2
+
+
+def test_a_page_that_stays_broken_fails_the_extraction_and_says_where(portal: Portal) -> None:
+    on_page(portal, 10, 99, lambda page: replace(page, body=page.body[:-3]))
+    landing = Landing()
+    with pytest.raises(SourceUnavailable, match=r"Socrata ivft-vegh: .*\$offset=10.* 3 attempts: a broken answer"):
+        extract(portal, landing)
+    assert "page-00001.json" not in landing.files
+
+
+def test_rows_unlike_the_count_fail_and_both_numbers_are_named(portal: Portal) -> None:
+    portal.counted = 26
+    with pytest.raises(SourceChanged, match=r"expected 26 rows by count\(\*\), received 25; read 3 times"):
+        extract(portal, Landing())
+    assert len(portal.asked("count")) == 3
+
+
+def test_rows_beyond_a_count_of_full_pages_are_noticed(open_portal: Callable[[int], Portal]) -> None:
+    portal = open_portal(21)
+    portal.counted = 20
+    with pytest.raises(SourceChanged, match=r"expected 20 rows by count\(\*\), received 21"):
+        extract(portal, Landing())
+
+
+def test_a_count_of_zero_is_not_believed_while_there_are_rows(portal: Portal) -> None:
+    portal.counted = 0
+    with pytest.raises(SourceChanged, match=r"expected 0 rows by count\(\*\), received 10"):
+        extract(portal, Landing())
+
+
+def test_a_short_page_made_up_for_by_another_is_noticed(portal: Portal) -> None:
+    def shifted(asked: Asked, page: Answer) -> Answer:
+        rows = {"0": portal.rows[:9], "20": portal.rows[19:]}.get(asked.params["$offset"])
+        return replace(page, body=soda(rows)) if rows else page
+
+    portal.on_page = shifted
+    with pytest.raises(SourceChanged, match=r"expected \d+ of 25 rows at offset \d+, received \d+"):
+        extract(portal, Landing())
+
+
+def test_when_the_source_moves_between_pages_all_is_read_anew(portal: Portal) -> None:
+    def published(asked: Asked, page: Answer) -> Answer:
+        if len(portal.asked("page")) == 2 and portal.rows_updated_at == 1734602306:
+            portal.rows_updated_at += 60
+            portal.last_modified = "Thu, 19 Dec 2024 09:59:26 GMT"
+            portal.rows = [{**row, "nom": "després"} for row in portal.rows[:12]]
+        return page
+
+    portal.on_page = published
+    before = probe(portal)
+    landing = Landing()
+    with capture_logs() as logs:
+        done = extract(portal, landing, concurrency=1)
+    assert before
+    assert done.state.version != before.version
+    assert done.state.updated_at == datetime.fromtimestamp(1734602306 + 60, UTC)
+    assert done.rows == 12
+    assert b"".join(landing.files[page.name] for page in done.pages) == soda(portal.rows[:10]) + soda(portal.rows[10:])
+    assert [page.sha256 for page in done.pages] == [
+        hashlib.sha256(landing.files[page.name]).hexdigest() for page in done.pages
+    ]
+    (warned,) = [line for line in logs if line["event"] == "extraction_inconsistent"]
+    assert "Thu, 19 Dec 2024 09:58:26 GMT and of Thu, 19 Dec 2024 09:59:26 GMT" in warned["found"]
+
+
+def test_when_the_metadata_move_under_the_pages_all_is_read_anew(portal: Portal) -> None:
+    state = probe(portal)
+    assert state
+    portal.rows_updated_at += 1
+    done = asyncio.run(RESES.extract(fast(portal), state, Landing()))
+    assert done.state.version == f"{portal.rows_updated_at}-{state.version.split('-')[1]}"
+    assert len(portal.asked("count")) == 2
+
+
+def test_a_source_that_never_rests_fails_after_three_readings(portal: Portal) -> None:
+    def restless(asked: Asked, page: Answer) -> Answer:
+        portal.rows_updated_at += 1
+        return page
+
+    portal.on_page = restless
+    with pytest.raises(SourceChanged, match=r"Socrata ivft-vegh at .*/d/ivft-vegh: expected one version throughout"):
+        extract(portal, Landing())
+    assert len(portal.asked("count")) == 3
+
+
+def test_a_pass_that_is_lost_asks_for_no_more_pages(open_portal: Callable[[int], Portal]) -> None:
+    portal = open_portal(500)
+
+    def mixed(asked: Asked, page: Answer) -> Answer:
+        return replace(page, headers={"Last-Modified": f"state {len(portal.asked('page'))}"})
+
+    portal.on_page = mixed
+    with pytest.raises(SourceChanged, match="expected pages of one state"):
+        extract(portal, Landing(), concurrency=2)
+    assert len(portal.asked("page")) <= 3 * 3
+
+
+def test_rows_that_lag_behind_the_metadata_are_not_taken_for_the_newest(portal: Portal) -> None:
+    portal.headers = {"X-SODA2-Data-Out-Of-Date": "true"}
+    done = extract(portal, Landing())
+    assert done.rows == 25
+    state = probe(portal, known=done.state.version)
+    assert state is not None
+    assert done.state.version == f"{state.version}-behind"
+
+
+def test_an_error_of_the_sink_comes_through_as_it_is(portal: Portal) -> None:
+    async def full(name: str, chunks: AsyncIterator[bytes]) -> None:
+        raise LakeError("no space left")
+
+    with pytest.raises(LakeError, match="no space left"):
+        extract(portal, full)

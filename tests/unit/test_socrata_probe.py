@@ -1,0 +1,178 @@
+"""Asking a Socrata portal on loopback whether a dataset changed; how it refuses, keeps a secret, and is declared."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.unit._socrata_server import RESES, Answer, Landing, Portal, extract, fast, on_page, opened, probe
+
+from catalunya.io.errors import DeclarationError, SourceError, SourceUnavailable
+from catalunya.io.sources.socrata import Socrata
+
+TOKEN = "a-secret-token"
+
+
+@pytest.fixture
+def portal() -> Iterator[Portal]:
+    with opened(25) as portal:
+        yield portal
+
+
+# What a probe tells
+
+
+def test_a_probe_of_an_unchanged_dataset_is_one_request(portal: Portal) -> None:
+    state = probe(portal)
+    assert state
+    portal.server.asked.clear()
+    assert probe(portal, known=state.version) is None
+    assert [asked.target for asked in portal.server.asked] == ["/api/views/ivft-vegh.json"]
+
+
+def test_a_probe_tells_version_time_and_declared_fields(portal: Portal) -> None:
+    state = probe(portal)
+    assert state
+    assert state.fields == {"registre": "text", "nom": "text"}
+    assert state.updated_at == datetime(2024, 12, 19, 9, 58, 26, tzinfo=UTC)
+    assert state.version == "1734602306-" + hashlib.sha256(b"nom\ttext\nregistre\ttext\n").hexdigest()[:8]
+    assert state.rows is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "changed"),
+    [
+        ({"nom": "text", "registre": "text", ":@computed_region_y": "number"}, False),
+        ({"registre": "number", "nom": "text"}, True),
+        ({"registre": "text", "nom_entitat": "text"}, True),
+        ({"registre": "text"}, True),
+    ],
+    ids=["only order and system fields", "type", "name", "column gone"],
+)
+def test_the_version_follows_the_columns(portal: Portal, columns: dict[str, str], changed: bool) -> None:
+    before = probe(portal)
+    portal.columns = columns
+    after = probe(portal)
+    assert before
+    assert after
+    assert (before.version != after.version) is changed
+
+
+def test_what_is_not_a_table_is_refused(portal: Portal) -> None:
+    portal.columns = {}
+    with pytest.raises(SourceError, match=r"Socrata ivft-vegh: .* 0 columns .* Is it a table"):
+        probe(portal)
+
+
+def test_the_metadata_of_a_real_dataset_are_understood(portal: Portal) -> None:
+    folder = os.environ.get("CATALUNYA_REAL_DATA")
+    if not folder:
+        pytest.skip("CATALUNYA_REAL_DATA does not name the folder of real samples")
+    view = json.loads((Path(folder) / "soda" / "9aju-tpwc.views.json").read_bytes())
+    portal.dataset_id = "9aju-tpwc"
+    portal.view = lambda: view  # type: ignore[method-assign]
+    state = probe(portal, source=Socrata("9aju-tpwc", key=("codi",)))
+    assert state
+    assert state.version.startswith("1734602306-")
+    assert list(state.fields.items())[-2:] == [("latitud", "number"), ("georefer_ncia", "point")]
+    assert len(state.fields) == 9
+
+
+# Refusals, secrets, declarations
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (
+            400,
+            b'{"code":"query.compiler.malformed","error":true,"message":"Could not parse SoQL query","data":{}}',
+            "400 Bad Request: query.compiler.malformed: Could not parse SoQL query. Check the key",
+        ),
+        (
+            400,
+            b'{"message":"Query coordinator error: query.soql.no-such-column; No such column: registre",'
+            b'"errorCode":"query.soql.no-such-column","data":{"column":"registre"}}',
+            "400 Bad Request: Query coordinator error: query.soql.no-such-column; No such column: registre. Check",
+        ),
+        (
+            403,
+            b'{"message":"You must be logged in to access this resource","error":true}',
+            "403 Forbidden: You must be logged in to access this resource. Set CATALUNYA_SOCRATA_APP_TOKEN",
+        ),
+        (404, b"<html><b>Not</b> here</html>", "404 Not Found: Not here. Check the dataset's id"),
+    ],
+    ids=["the portal's shape", "the coordinator's shape", "forbidden", "HTML"],
+)
+def test_a_refusal_tells_what_the_portal_says_and_what_to_do(
+    portal: Portal, status: int, body: bytes, told: str
+) -> None:
+    portal.on_page = lambda _, __: Answer(body, status)
+    with pytest.raises(SourceError) as caught:
+        extract(portal, Landing(), concurrency=1)
+    assert told in str(caught.value)
+    assert str(caught.value).startswith("Socrata ivft-vegh: GET http")
+    assert len(portal.asked("page")) == 1
+
+
+def test_a_dataset_that_does_not_exist_is_refused_by_one_request(portal: Portal) -> None:
+    with pytest.raises(SourceError, match="404 Not Found: not_found: Not found"):
+        probe(portal, source=Socrata("xxxx-yyyy"))
+    assert len(portal.server.asked) == 1
+
+
+def test_a_throttled_client_is_told_of_the_token(portal: Portal) -> None:
+    portal.on_page = lambda _, __: Answer(b"", 429)
+    with pytest.raises(SourceUnavailable, match=r"429 Too Many Requests.*CATALUNYA_SOCRATA_APP_TOKEN"):
+        extract(portal, Landing())
+
+
+def test_the_token_goes_with_every_request_and_is_seen_nowhere(portal: Portal) -> None:
+    on_page(portal, 0, 1, lambda _: Answer(b"", 503))
+    settings = fast(portal, app_token=TOKEN)
+    with capture_logs() as logs:
+        state = asyncio.run(RESES.probe(settings))
+        assert state
+        done = asyncio.run(RESES.extract(settings, state, Landing()))
+        portal.on_page = lambda _, __: Answer(b"", 403)
+        with pytest.raises(SourceError) as caught:
+            asyncio.run(RESES.extract(settings, state, Landing()))
+    assert {asked.headers.get("x-app-token") for asked in portal.server.asked} == {TOKEN}
+    assert logs
+    assert TOKEN not in f"{logs} {done} {caught.value!r} {caught.value.__cause__!r} {settings!r}"
+
+
+def test_without_a_token_no_header_is_sent(portal: Portal) -> None:
+    asyncio.run(RESES.probe(fast(portal, app_token="")))
+    assert "x-app-token" not in portal.server.asked[0].headers
+
+
+def test_a_declaration_is_pure_data() -> None:
+    assert pickle.loads(pickle.dumps(RESES)) == RESES
+    assert len({RESES, Socrata("ivft-vegh", ("registre",))}) == 1
+    assert RESES.kind == "socrata"
+    assert RESES.describe() == "Socrata ivft-vegh"
+    assert RESES.url("https://portal.example/") == "https://portal.example/d/ivft-vegh"
+
+
+@pytest.mark.parametrize("wrong", [{"dataset_id": "ivft"}, {"key": "registre"}, {"key": ("Registre; drop",)}])
+def test_a_declaration_that_cannot_be_read_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(DeclarationError, match="expected"):
+        Socrata(**{"dataset_id": "ivft-vegh", **wrong})
+
+
+def test_declaring_a_source_loads_no_http_client() -> None:
+    code = "import sys, catalunya.io.sources.socrata; print([m for m in ('httpx', 'stamina') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
