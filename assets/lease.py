@@ -96,7 +96,9 @@ def holder(lake: Lake, key: str) -> Held | None:
 
 
 def _generations(lake: Lake, key: str) -> list[int]:
-    return [int(o.path.rpartition("/")[2].removesuffix(".json")) for o in lake.objects(f"_leases/{key.replace('.', '/')}")]
+    return [
+        int(o.path.rpartition("/")[2].removesuffix(".json")) for o in lake.objects(f"_leases/{key.replace('.', '/')}")
+    ]
 
 
 def _path(key: str, generation: int) -> str:

@@ -59,7 +59,7 @@ def ask_source(project: Project, asset: Asset, state: State) -> Stale | None:
 
     previous = state.latest(asset.key)
     assert previous is not None  # a landing asset without an entry is stale by that alone
-    found = probe(_landing(asset.key), project.settings, previous.source_version)
+    found = probe(_landing(project, asset.key), project.settings, previous.source_version)
     return Stale(asset.key, Reason.DATA, f"the source is at {found.version}") if found else None
 
 
@@ -88,7 +88,7 @@ def _produce_landing(
 ) -> Produced:
     from catalunya.assets.extract import extract, probe, unsealed
 
-    declaration, lake = _landing(asset.key), project.lake
+    declaration, lake = _landing(project, asset.key), project.lake
     lake.delete(unsealed(lake, asset.prefix))
     found = probe(declaration, project.settings, None)
     assert found is not None
@@ -114,7 +114,7 @@ def _produce_staging(
     from catalunya.assets.extract import read_batch
     from catalunya.assets.transform import replay, transform
 
-    declaration, lake = _staging(asset.key), project.lake
+    declaration, lake = _staging(project, asset.key), project.lake
     previous = state.latest(asset.key)
     reads = [scan_table(lake, read.asset, _made(state, read.asset.key)) for read in declaration.reads]
     if options.replay and previous:
@@ -183,17 +183,13 @@ def _made(state: State, key: str) -> Entry:
     return entry
 
 
-def _landing(key: str) -> LandingDeclaration:
-    from catalunya.assets.catalog import declarations
-
-    declared = declarations()[key]
+def _landing(project: Project, key: str) -> LandingDeclaration:
+    declared = project.declarations[key]
     assert isinstance(declared, LandingDeclaration)
     return declared
 
 
-def _staging(key: str) -> StagingDeclaration:
-    from catalunya.assets.catalog import declarations
-
-    declared = declarations()[key]
+def _staging(project: Project, key: str) -> StagingDeclaration:
+    declared = project.declarations[key]
     assert isinstance(declared, StagingDeclaration)
     return declared

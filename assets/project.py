@@ -5,13 +5,15 @@ Here: putting the parts together. No work is done here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 
-from catalunya.assets.catalog import load_graph
+from catalunya.assets.catalog import declarations, load_graph
 from catalunya.assets.graph import AssetGraph
 from catalunya.assets.ledger import Ledger
 from catalunya.assets.plan import State
+from catalunya.assets.spec import Declaration
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.lake import Lake
 
@@ -19,10 +21,12 @@ from catalunya.io.lake import Lake
 class Project:
     """The settings of an environment, and what follows from them, each opened when first needed."""
 
-    def __init__(self, settings: Settings | None = None, graph: AssetGraph | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, declared: Sequence[Declaration] | None = None) -> None:
+        """`declared` stands for a graph of one's own instead of the asset files'."""
         self.settings = settings or load_settings()
-        if graph:
-            self.graph = graph
+        if declared is not None:
+            self.graph = AssetGraph(declaration.asset for declaration in declared)
+            self.declarations = {declaration.asset.key: declaration for declaration in declared}
 
     @cached_property
     def lake(self) -> Lake:
@@ -38,6 +42,11 @@ class Project:
     def graph(self) -> AssetGraph:
         """The asset graph, compiled if need be."""
         return load_graph(self.settings)
+
+    @cached_property
+    def declarations(self) -> dict[str, Declaration]:
+        """The landing and staging declarations by key: their code. Imports all asset files."""
+        return dict(declarations())
 
     def state(self, now: datetime | None = None) -> State:
         """What the ledger says of the graph now."""

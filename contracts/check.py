@@ -91,6 +91,7 @@ def conform(asset: str, frame: pl.DataFrame, contract: type[Contract]) -> pl.Dat
     the declared one.
     """
     schema = contract.polars_schema()
+    logical = {column.name: column.type for column in contract.columns()}
     service = {ROW: pl.UInt32(), REASON: pl.String()}
     absent = [name for name in [*schema, *service] if name not in frame.columns]
     if absent:
@@ -106,7 +107,7 @@ def conform(asset: str, frame: pl.DataFrame, contract: type[Contract]) -> pl.Dat
         elif found in (pl.String, pl.Null):
             value = _parsed(name, dtype)
             casts.append(value.alias(name))
-            broken = pl.format(f"{name}: '{{}}' is not a {dtype}", pl.col(name).str.slice(0, 80))
+            broken = pl.format(f"{name}: '{{}}' is no {logical[name]}", pl.col(name).str.slice(0, 80))
             reasons.append(pl.when(pl.col(name).is_not_null() & value.is_null()).then(broken))
         elif found.is_numeric() and dtype.is_numeric():
             casts.append(pl.col(name).cast(dtype))

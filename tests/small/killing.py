@@ -1,0 +1,71 @@
+"""Processes that are killed in the middle of their work: a lake with a trapdoor, and a run that falls through it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from catalunya.assets.materialize import Request, materialize
+from catalunya.assets.project import Project
+from catalunya.io.environment import Settings
+from catalunya.io.lake import Lake
+from small.shops import declare
+
+KEYS = ("landing.shops", "staging.shops", "staging.cities")
+
+# A server that has everything imported and nothing started forks each child, so that a child costs milliseconds.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["small.killing", "catalunya.assets.transform", "catalunya.assets.extract"])
+
+
+class TrapdoorLake(Lake):
+    """A lake whose process is killed (SIGKILL) right before its n-th write or deletion; it counts them otherwise."""
+
+    def __init__(self, root: str, trapdoor: int | None) -> None:
+        super().__init__(root)
+        self.trapdoor = trapdoor
+        self.writes = 0
+
+    def step(self) -> None:
+        self.writes += 1
+        if self.writes == self.trapdoor:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def put(self, path: str, body: bytes | Path) -> None:
+        self.step()
+        super().put(path, body)
+
+    def create(self, path: str, body: bytes) -> bool:
+        self.step()
+        return super().create(path, body)
+
+    async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> None:
+        self.step()
+        await super().put_stream(path, chunks)
+
+    def delete(self, paths: list[str]) -> None:
+        for path in paths:
+            self.step()
+            super().delete([path])
+
+
+def make_all(settings: Settings, folder: Path, trapdoor: int | None = None, *, force: bool = False) -> int:
+    """Make the three assets in order, in this process. Returns how many writes and deletions it took."""
+    _, declared = declare(folder)
+    project = Project(settings, declared)
+    lake = TrapdoorLake(settings.lake, trapdoor)
+    project.lake = lake
+    for key in KEYS:
+        materialize(project, key, Request(force=force))
+    return lake.writes
+
+
+def make_all_elsewhere(settings: Settings, folder: Path, trapdoor: int | None = None) -> int | None:
+    """The same in a process of its own. Returns its exit code: -9 if it was killed."""
+    child = FORKS.Process(target=make_all, args=(settings, folder, trapdoor))
+    child.start()
+    child.join(60)
+    return child.exitcode

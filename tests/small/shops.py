@@ -1,0 +1,126 @@
+"""A small source and its two tables: shops, read from a folder that a test writes, through the real materialisation path.
+
+The source is real in all that counts to the path: it has a version, fields, pages and a count; only its wire is a folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+
+from catalunya.assets.spec import Declaration, Landing, staging
+from catalunya.contracts.base import Contract, LandingContract, column, raw
+from catalunya.io.sources.base import Extraction, HttpSettings, Page, PageSink, SourceState
+
+Rows = Sequence[dict[str, Any]]
+
+
+class RawShops(LandingContract):
+    """Shops as their source has them."""
+
+    codi: str = raw("Code", kind="text", required=True)
+    ciutat: str = raw("City", kind="text", required=True)
+    places: str = raw("Places", kind="number")
+    telefon: str = raw("Telephone", personal=True)
+
+
+class Shops(Contract, tolerate=0.25, max_shrink=0.5):
+    """Shops by city."""
+
+    shop_id: str = column("Code of the shop", source=RawShops.codi, key=True)
+    capacity_places: int = column("Places", source=RawShops.places, nullable=True, ge=0)
+    city: str = column("City", source=RawShops.ciutat, str_matches=r"^[A-Z][a-z]+$")
+
+
+class Cities(Contract, max_shrink=1.0):
+    """Shops again, as another table that reads the first."""
+
+    shop_id: str = column("Code of the shop", source=RawShops.codi, key=True)
+    city: str = column("City", source=RawShops.ciutat)
+    shops_known: int = column("Shops the other table knows in this city")
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A source whose table is `rows.json` of a folder, its version the content's hash, read in pages of two rows."""
+
+    folder: Path
+    kind: ClassVar[str] = "socrata"
+
+    def write(self, rows: Rows, *, version: str | None = None, fields: dict[str, str] | None = None) -> None:
+        """What the source publishes from now on."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(list(rows))
+        known = {"codi": "text", "ciutat": "text", "places": "number", "telefon": "text"}
+        state = {"version": version or hashlib.sha256(text.encode()).hexdigest()[:8], "fields": fields or known}
+        (self.folder / "rows.json").write_text(text)
+        (self.folder / "state.json").write_text(json.dumps(state))
+
+    def describe(self) -> str:
+        return "folder shops"
+
+    def url(self, base_url: str) -> str:
+        return self.folder.as_uri()
+
+    async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
+        with (self.folder / "asked.txt").open("a") as asked:
+            asked.write("probe\n")
+        state = json.loads((self.folder / "state.json").read_text())
+        if state["version"] == known:
+            return None
+        return SourceState(state["version"], datetime(2026, 8, 1, tzinfo=UTC), state["fields"])
+
+    async def extract(
+        self,
+        http: HttpSettings,
+        state: SourceState,
+        sink: PageSink,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Extraction:
+        started = datetime.now(UTC)
+        rows = json.loads((self.folder / "rows.json").read_text())
+        pages = []
+        for number, at in enumerate(range(0, len(rows), 2)):
+            part = rows[at : at + 2]
+            body = ("[" + "\n,".join(json.dumps(row) for row in part) + "]\n").encode()
+            name = f"page-{number:05}.json"
+            await sink(name, _chunks(body))
+            pages.append(Page(name, f"folder:{at}", len(part), len(body), hashlib.sha256(body).hexdigest()))
+            if progress:
+                progress(at + len(part), len(rows))
+        return Extraction(state, tuple(pages), len(pages), started, datetime.now(UTC))
+
+
+async def _chunks(body: bytes) -> AsyncIterator[bytes]:
+    yield body[:10]
+    yield body[10:]
+
+
+def declare(folder: Path) -> tuple[FolderSource, list[Declaration]]:
+    """The source, and a graph of three assets: landing.shops -> staging.shops -> staging.cities (which reads both)."""
+    source = FolderSource(folder)
+    landing = Landing("shops", source=source, contract=RawShops, schedule="0 5 * * *")
+
+    @staging(landing, contract=Shops, partition_by=["city"])
+    def shops(raw: pl.LazyFrame) -> pl.LazyFrame:
+        return raw.filter(pl.col("shop_id") != "JUNK")
+
+    @staging(landing, contract=Cities, reads=[shops])
+    def cities(raw: pl.LazyFrame, shops: pl.LazyFrame) -> pl.LazyFrame:
+        counted = shops.group_by("city").agg(pl.len().cast(pl.Int64).alias("shops_known"))
+        return raw.join(counted, on="city", how="left").with_columns(pl.col("shops_known").fill_null(0))
+
+    return source, [landing, shops, cities]
+
+
+def some(count: int, city: str = "Reus") -> list[dict[str, Any]]:
+    """`count` good rows in one city."""
+    return [{"codi": f"S{number}", "ciutat": city, "places": str(number), "telefon": "900"} for number in range(count)]

@@ -1,0 +1,23 @@
+"""What the unit tests share: a lake in tmp_path and a small source of one's own to fill it from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from catalunya.io.environment import Settings, load_settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a local environment whose lake, cache and scratch lie in tmp_path, with quick retries."""
+    (tmp_path / "scratch").mkdir()
+    return load_settings(
+        env="local",
+        lake=str(tmp_path / "lake"),
+        cache=tmp_path / "cache",
+        scratch=tmp_path / "scratch",
+        http_backoff_s=0.01,
+        http_requests_per_second=1000,
+    )

@@ -1,0 +1,129 @@
+"""Invariant 9: two writers never mix. Real processes hold, lose and take over the lease of one asset."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from catalunya.assets.lease import Held, holder, lease
+from catalunya.assets.materialize import Progress, materialize
+from catalunya.assets.project import Project
+from catalunya.io.environment import Settings, load_settings
+from catalunya.io.errors import LeaseHeld, LeaseLost
+from catalunya.io.lake import Lake
+from small.killing import FORKS
+from small.lakes import picture
+from small.shops import declare, some
+
+KEY = "landing.shops"
+
+
+def make_and_stop_before_publishing(settings: Settings, folder: Path, said: Path) -> None:
+    """Make the landing asset, and stop (SIGSTOP, as a machine that sleeps would) once it is produced."""
+    project = Project(settings, declare(folder)[1])
+
+    def stop(progress: Progress) -> None:
+        if progress.step == "produced":
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    try:
+        materialize(project, KEY, observer=stop)
+    except LeaseLost:
+        said.write_text("lost")
+    else:
+        said.write_text("made")
+
+
+def wait_for(path: Path) -> str:
+    for _ in range(400):
+        if path.exists() and path.read_text():
+            return path.read_text()
+        time.sleep(0.02)
+    raise AssertionError(f"{path} was never written")
+
+
+def test_9_a_second_writer_is_refused_while_the_first_lives(settings: Settings, tmp_path: Path) -> None:
+    source, declared = declare(tmp_path / "source")
+    source.write(some(3))
+    project = Project(settings, declared)
+    with lease(project.lake, KEY, "the-first", 60), pytest.raises(LeaseHeld, match="being made by run the-first"):
+        materialize(project, KEY)
+    assert materialize(project, KEY).status == "materialized"
+
+
+def test_9_a_writer_that_slept_through_its_lease_records_nothing(settings: Settings, tmp_path: Path) -> None:
+    source, declared = declare(tmp_path / "source")
+    source.write(some(3))
+    short = load_settings(**{**settings.model_dump(), "lease_s": 0.5})
+    said = tmp_path / "said.txt"
+    sleeper = FORKS.Process(target=make_and_stop_before_publishing, args=(short, tmp_path / "source", said))
+    sleeper.start()
+    assert sleeper.pid
+    wait_until_stopped(sleeper.pid)
+    project = Project(short, declared)
+    time.sleep(0.6)
+    assert materialize(project, KEY).status == "materialized"
+    recorded = picture(settings.lake)
+    os.kill(sleeper.pid, signal.SIGCONT)
+    assert wait_for(said) == "lost"
+    sleeper.join(20)
+    assert (
+        picture(settings.lake)["_ledger/landing/shops/0000000001.json"]
+        == recorded["_ledger/landing/shops/0000000001.json"]
+    )
+    assert len(project.ledger.history(KEY)) == 1
+
+
+def wait_until_stopped(pid: int) -> None:
+    """Until the process is stopped by a signal (state T)."""
+    for _ in range(400):
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"process {pid} never stopped")
+
+
+def test_9_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(
+    settings: Settings, tmp_path: Path
+) -> None:
+    lake = Lake(settings.lake)
+    held = FORKS.Process(target=hold_and_die, args=(settings.lake,))
+    held.start()
+    held.join(20)
+    assert held.exitcode == -signal.SIGKILL
+    assert holder(lake, KEY) is None
+    with lease(lake, KEY, "the-next", 60) as mine:
+        assert mine.generation == 2
+
+
+def hold_and_die(root: str) -> None:
+    with lease(Lake(root), KEY, "the-dead", 600):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_9_the_lease_of_another_machine_is_honoured_until_it_expires(settings: Settings) -> None:
+    lake = Lake(settings.lake)
+    path = "_leases/landing/shops/0000000001.json"
+    theirs = Held("theirs", "another-host", 1, datetime.now(UTC) + timedelta(seconds=60))
+    lake.put(path, msgspec.json.encode(theirs))
+    with pytest.raises(LeaseHeld, match="on another-host"), lease(lake, KEY, "ours", 60):
+        pass
+    lake.put(path, msgspec.json.encode(msgspec.structs.replace(theirs, expires_at=datetime.now(UTC))))
+    with lease(lake, KEY, "ours", 60) as mine:
+        mine.check()
+
+
+def test_9_a_lease_is_renewed_while_the_work_goes_on(settings: Settings) -> None:
+    lake = Lake(settings.lake)
+    with lease(lake, KEY, "long", 0.3):
+        time.sleep(0.7)
+        held = holder(lake, KEY)
+        assert held
+        assert held.run_id == "long"
+    assert holder(lake, KEY) is None
