@@ -1,0 +1,62 @@
+# Everything a person runs. `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help run up test lint types imports unit integration generate bench lock setup clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 22
+
+run: $(READY) ## Run the whole pipeline once on real Airflow: mock APIs, landing -> staging -> marts
+	@$(BIN)/catalunya run
+
+up: $(READY) ## The same, and stay up: Airflow's UI on http://localhost:8080 until Ctrl-C
+	@$(BIN)/catalunya up
+
+test: $(READY) lint types imports unit integration ## Lint, types, import rules, unit and integration tests
+
+lint: $(READY) ## ruff: style, bugs, no heavy imports where files must load fast
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run $(BIN)/ruff format ."; exit 1; }
+
+types: $(READY) ## mypy, strict, on our own code
+	@cd src && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
+
+imports: $(READY) ## import-linter: dags, ops -> assets -> contracts, io
+	@$(BIN)/lint-imports
+
+unit: $(READY) ## Tests without network and without Airflow
+	@$(BIN)/python -m pytest tests/unit -n 2
+
+integration: $(READY) ## Tests on the real things: Airflow's scheduler, dbt, DuckDB
+	@$(BIN)/python -m pytest tests/integration --durations 5
+
+generate: $(READY) ## Write what follows from the contracts: dbt's YAML, the data dictionary
+	@$(BIN)/python -m catalunya.ops.generate
+
+bench: $(READY) ## Measure speed and memory beside a floor, on this machine, now (some minutes)
+	@$(BIN)/python bench/run.py
+
+lock: $(BIN)/uv ## Resolve the dependencies anew into requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --quiet --upgrade --output-file requirements.lock
+
+setup: $(READY) ## Only set up .venv
+
+clean: ## Remove what was set up and made: .venv, .airflow, .catalunya, data
+	@rm -rf $(VENV) .airflow .catalunya data
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: expected Python 3.11 or newer, found $$($(PYTHON) --version); try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@echo "setting up $(VENV) (once, about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock uv
+
+$(READY): requirements.lock pyproject.toml | $(BIN)/uv
+	@$(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
