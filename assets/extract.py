@@ -98,6 +98,8 @@ def extract(
 
     http = settings.http(declaration.source.kind)
     extraction = asyncio.run(declaration.source.extract(http, state, sink, progress=progress))
+    if extraction.state.version != state.version:  # the source moved and the extraction began anew
+        drift = check_fields(asset.key, declaration.contract, extraction.state.fields)
     check_shrink(asset.key, declaration.contract, extraction.rows, previous, accept=accept_shrink)
     manifest = Manifest(
         asset=asset.key,

@@ -138,7 +138,7 @@ def part(frame: pl.DataFrame, contract: type[Contract]) -> tuple[pl.DataFrame, p
             cases.lazy()
             .select(
                 pl.col("index").cast(pl.UInt32),
-                pl.format("{}: {} fails {}", "column", pl.col("failure_case").str.slice(0, 80), "check").alias(REASON),
+                pl.format("{}: {} fails {}", "column", pl.col("failure_case").fill_null("null").str.slice(0, 80), "check").alias(REASON),
             )
             .group_by("index")
             .agg(pl.col(REASON).sort().str.join("; "))

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     )
 
     http_concurrency: int = Field(4, ge=1, le=32, description="pages of one source fetched at once")
-    http_requests_per_second: float = Field(20, gt=0, description="requests per second to one source")
+    http_requests_per_second: float = Field(0, gt=0, description="requests per second to one source; by default 20, and 1000 to the mock")
     http_timeout_s: float = Field(60, gt=0, description="seconds without a byte before a request counts as lost")
     http_deadline_s: float = Field(840, gt=0, description="seconds one extraction may take in all")
     http_attempts: int = Field(6, ge=1, description="tries of one request before the source counts as unavailable")
@@ -68,6 +68,7 @@ class Settings(BaseSettings):
         env = values.get("env", "local")
         local = env == "local"
         defaults = {
+            "http_requests_per_second": 1000 if local else 20,  # the mock is ours to lean on
             "lake": "./data" if local else f"s3://catalunya-data-{env}",
             "socrata_url": LOCAL_MOCK if local else "https://analisi.transparenciacatalunya.cat",
             "idescat_url": LOCAL_MOCK if local else "https://api.idescat.cat",

@@ -1,0 +1,78 @@
+"""Candidates: the checks that need the whole table, and files that are the same for the same rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from catalunya.assets.candidate import HASH, Candidate, Gathering
+from catalunya.assets.spec import Asset
+from catalunya.io.errors import ContractError
+from small.shops import Shops, declare
+
+NOTHING = pl.DataFrame()
+
+
+@pytest.fixture
+def asset(tmp_path: Path) -> Asset:
+    return declare(tmp_path)[1][1].asset
+
+
+def page(*rows: tuple[str, int, str]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=Shops.polars_schema(), orient="row")
+
+
+def gather(asset: Asset, scratch: Path, *pages: pl.DataFrame, strict: bool = False) -> Candidate:
+    scratch.mkdir()
+    gathering = Gathering(asset, Shops, scratch, strict=strict)
+    for one in pages:
+        gathering.add(one, NOTHING)
+    return gathering.finish(None)
+
+
+def rows(candidate: Candidate) -> list[tuple[str, int]]:
+    frames = [pl.read_parquet(file.local, hive_partitioning=False) for file in candidate.files]
+    return sorted(pl.concat(frames).rows())
+
+
+def test_the_last_row_of_a_key_stays_whichever_page_it_is_on(asset: Asset, tmp_path: Path) -> None:
+    candidate = gather(
+        asset, tmp_path / "a", page(("A", 1, "Reus"), ("B", 1, "Reus"), ("A", 2, "Vic")), page(("B", 9, "Vic"))
+    )
+    assert rows(candidate) == [("A", 2), ("B", 9)]
+    assert (candidate.rows, candidate.duplicates) == (2, 2)
+
+
+def test_rows_of_one_hash_and_different_keys_both_stay(asset: Asset, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    gathering = Gathering(asset, Shops, tmp_path / "a")
+    gathering.add(page(("A", 1, "Reus"), ("B", 2, "Reus")), NOTHING)
+    # Two keys of one hash are too rare to be found; the page is given one.
+    same = pl.Series(HASH, [7, 7], pl.UInt64)
+    gathering._hashes[0] = same
+    pl.read_parquet(gathering._pages[0]).with_columns(same).write_parquet(gathering._pages[0])
+    assert rows(gathering.finish(None)) == [("A", 1), ("B", 2)]
+
+
+def test_a_strict_table_may_hold_no_duplicate(asset: Asset, tmp_path: Path) -> None:
+    with pytest.raises(
+        ContractError, match=r"shop_id identify a row, found 1 duplicates, the first \{'shop_id': 'A'\}"
+    ):
+        gather(asset, tmp_path / "a", page(("A", 1, "Reus"), ("A", 2, "Reus")), strict=True)
+
+
+def test_an_empty_table_is_never_published_by_itself(asset: Asset, tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="expected at least 1 rows .* found 0"):
+        gather(asset, tmp_path / "a", page())
+
+
+def test_the_same_rows_give_the_same_bytes(asset: Asset, tmp_path: Path) -> None:
+    data = [page(*((f"S{n}", n, "Reus" if n % 3 else "Vic") for n in range(at, at + 500))) for at in (0, 500)]
+    first, second = gather(asset, tmp_path / "a", *data), gather(asset, tmp_path / "b", *data)
+    assert [file.stored for file in first.files] == [file.stored for file in second.files]
+    assert [file.stored.path for file in first.files] == [
+        "staging/shops/city=Reus/file.parquet",
+        "staging/shops/city=Vic/file.parquet",
+    ]

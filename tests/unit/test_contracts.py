@@ -1,0 +1,203 @@
+"""Contracts: how they are declared, and how rows and fields are held against them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import pytest
+
+from catalunya.contracts.base import Contract, LandingContract, column, raw, source_hash
+from catalunya.contracts.check import REASON, ROW, check_fields, conform, part, renamed
+from catalunya.contracts.municipalities import Municipalities
+from catalunya.contracts.service_usage import ServiceUsage
+from catalunya.io.errors import ContractError, DeclarationError
+
+
+class Every(Contract):
+    """One column of every type."""
+
+    text: str = column("Text", source="t", key=True)
+    whole: int = column("Whole number", source="w", nullable=True)
+    real: float = column("Real number", source="r", nullable=True)
+    flag: bool = column("Yes or no", source="f", nullable=True)
+    day: date = column("Day", source="d", nullable=True)
+    moment: Annotated[pl.Datetime, "ms", None] = column("Moment, UTC", source="m", nullable=True)
+
+
+class Raw(LandingContract):
+    """The raw fields."""
+
+    codi: str = raw("Code", kind="text", required=True)
+    nom: str = raw("Name")
+
+
+class Frozen(LandingContract, drift="freeze"):
+    """Raw fields that may not change."""
+
+    codi: str = raw("Code", kind="text", required=True)
+
+
+def checked(rows: list[dict[str, str | None]], contract: type[Contract] = Every) -> tuple[pl.DataFrame, pl.DataFrame]:
+    fields = [c.source for c in contract.columns() if c.source]
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(fields, pl.String))
+    return part(conform("staging.every", renamed(frame, contract).collect(), contract), contract)
+
+
+def test_text_becomes_the_declared_type() -> None:
+    row = {
+        "t": " a ",
+        "w": "42.0",
+        "r": "1.5",
+        "f": "True",
+        "d": "2007-02-07T00:00:00.000",
+        "m": "2025-09-23T11:40:00.795Z",
+    }
+    good, bad = checked([row])
+    assert bad.is_empty()
+    assert good.schema == Every.polars_schema()
+    assert good.row(0) == ("a", 42, 1.5, True, date(2007, 2, 7), datetime(2025, 9, 23, 11, 40, 0, 795000))
+
+
+@pytest.mark.parametrize("nothing", ["", "  ", "null", "NULL", "N/A", None])
+def test_what_is_written_for_nothing_is_null(nothing: str | None) -> None:
+    good, bad = checked([{"t": "a", "w": nothing}])
+    assert good["whole"].to_list() == [None]
+    assert bad.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("w", "4.5", "whole: '4.5' is no bigint"),
+        ("w", "many", "whole: 'many' is no bigint"),
+        ("r", "1,5", "real: '1,5' is no double"),
+        ("f", "maybe", "flag: 'maybe' is no boolean"),
+        ("d", "7/2/2007", "day: '7/2/2007' is no date"),
+        ("d", "2007-02-07T13:00:00.000", "day: '2007-02-07T13:00:00.000' is no date"),
+        ("m", "yesterday", "moment: 'yesterday' is no timestamp"),
+        ("w", "9" * 30, f"whole: '{'9' * 30}' is no bigint"),
+    ],
+)
+def test_what_cannot_be_read_is_set_aside_and_never_guessed(field: str, value: str, reason: str) -> None:
+    good, bad = checked([{"t": "a", field: value}, {"t": "b"}])
+    assert good["text"].to_list() == ["b"]
+    assert bad.rows() == [(0, reason)]
+
+
+def test_a_row_that_breaks_two_rules_has_both_reasons() -> None:
+    _, bad = checked([{"t": None, "w": "x", "d": "y"}])
+    assert bad[REASON].to_list() == ["whole: 'x' is no bigint; day: 'y' is no date"]
+
+
+def test_a_missing_key_is_set_aside() -> None:
+    _, bad = checked([{"t": None}, {"t": "a"}])
+    assert bad.rows() == [(0, "text: null fails not_nullable")]
+
+
+def test_a_column_of_another_type_is_an_error_of_ours_and_says_so() -> None:
+    frame = pl.DataFrame({"text": ["a"], "whole": [date(2020, 1, 1)], "real": [1.0], "flag": [True]}).with_columns(
+        day=pl.lit(None, pl.Date), moment=pl.lit(None, pl.Datetime("ms"))
+    )
+    frame = frame.with_columns(pl.lit(0, pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON))
+    with pytest.raises(ContractError, match="column whole is Date, Every says Int64"):
+        conform("staging.every", frame, Every)
+
+
+def test_a_type_that_not_every_engine_has_cannot_be_declared() -> None:
+    class Odd(Contract):
+        """A contract of its own kind."""
+
+        span: pl.Duration = column("A span")
+
+    with pytest.raises(DeclarationError, match="column span has type Duration"):
+        Odd.columns()
+
+
+def test_a_column_without_a_description_cannot_be_declared() -> None:
+    class Mute(Contract):
+        """A contract that keeps to itself."""
+
+        text: str = column("")
+
+    with pytest.raises(DeclarationError, match="column text has no description"):
+        Mute.columns()
+
+
+def test_terms_out_of_range_cannot_be_declared() -> None:
+    with pytest.raises(DeclarationError, match=r"tolerate and max_shrink lie in 0\.\.1"):
+
+        class Generous(Contract, tolerate=2):
+            """Tolerates more than there is."""
+
+
+def test_fields_that_agree_show_no_drift() -> None:
+    assert not check_fields("landing.x", Raw, {"codi": "text", "nom": "text"})
+
+
+def test_new_missing_and_retyped_fields_are_drift_to_record() -> None:
+    drift = check_fields("landing.x", Raw, {"codi": "number", "barri": "text"})
+    assert str(drift) == "new barri; missing nom; codi was text, is number"
+
+
+def test_a_required_field_that_is_gone_fails_with_the_likely_new_name() -> None:
+    with pytest.raises(ContractError, match=r"missing codi.*\(is codi now called code\?\)"):
+        check_fields("landing.x", Raw, {"code": "text", "nom": "text"})
+
+
+def test_a_frozen_contract_takes_no_drift_at_all() -> None:
+    with pytest.raises(ContractError, match="new nom"):
+        check_fields("landing.x", Frozen, {"codi": "text", "nom": "text"})
+
+
+def version_of(tmp_path: Path, text: str) -> str:
+    """The version of a contract in a module of this text."""
+    path = tmp_path / f"contract_{abs(hash(text))}.py"
+    path.write_text(f"from catalunya.contracts.base import Contract, column\n\n\n{text}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return str(module.One.version())
+
+
+def test_layout_and_words_do_not_change_a_version_and_rules_do(tmp_path: Path) -> None:
+    one = 'class One(Contract):\n    """Words."""\n\n    text: str = column("Text", key=True)\n'
+    assert version_of(tmp_path, one) == version_of(
+        tmp_path, one.replace("Words", "Other words") + "    # and a comment\n"
+    )
+    assert version_of(tmp_path, one) != version_of(tmp_path, one.replace("key=True", "key=True, str_matches='^a'"))
+    assert len(source_hash(Raw)) == 16
+
+
+@pytest.mark.parametrize(("code", "right"), [("080193", True), ("430347", True), ("080194", False), ("08019x", False)])
+def test_the_control_digit_of_a_municipality_is_checked(code: str, right: bool) -> None:
+    row = {
+        "codi": code,
+        "nom": "Somewhere",
+        "codi_comarca": "13",
+        "nom_comarca": "Barcelonès",
+        "longitud": "2.1",
+        "latitud": "41.4",
+    }
+    frame = renamed(pl.DataFrame([row]), Municipalities).with_columns(province_id=pl.lit("08")).collect()
+    good, bad = part(conform("staging.municipalities", frame, Municipalities), Municipalities)
+    assert (good.height, bad.height) == ((1, 0) if right else (0, 1))
+
+
+def test_totals_that_are_not_women_and_men_are_set_aside() -> None:
+    row = {"any": "2020", "codi": "01", "comarca": "Alt Camp", "total": "10"}
+    rows = [
+        row | {"dones_total": "4", "homes_total": "6"},
+        row | {"dones_total": "4"},
+        row | {"dones_total": "4", "homes_total": "7"},
+    ]
+    good, bad = checked(rows, ServiceUsage)
+    assert (good.height, bad.height) == (2, 1)
+    assert "totals_are_women_and_men" in bad[REASON][0]

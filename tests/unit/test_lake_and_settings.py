@@ -1,0 +1,95 @@
+"""The lake and the settings: what is written stays whole, and what goes wrong is one clear line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from catalunya.io.environment import load_settings
+from catalunya.io.errors import ConfigurationError, LakeError
+from catalunya.io.lake import Lake
+
+
+def test_an_object_is_created_once(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    assert lake.create("a/b", b"first")
+    assert not lake.create("a/b", b"second")
+    assert lake.get("a/b") == b"first"
+
+
+def test_a_stream_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x" * 100
+        raise ConnectionResetError("the other side went away")
+
+    with pytest.raises((ConnectionResetError, LakeError)):
+        asyncio.run(lake.put_stream("page.json", broken()))
+    assert not lake.exists("page.json")
+    assert lake.objects("") == []
+
+
+def test_listing_knows_folders_by_their_whole_name(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    for path in ("staging/gdp/file.parquet", "staging/gdp_old/file.parquet"):
+        lake.put(path, b"x")
+    assert [o.path for o in lake.objects("staging/gdp")] == ["staging/gdp/file.parquet"]
+    assert lake.folders("staging") == ["gdp", "gdp_old"]
+    assert lake.objects("nothing/here") == []
+
+
+def test_deleting_what_is_gone_is_no_error_and_leaves_no_empty_folder(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    lake.put("a/b/c", b"x")
+    lake.delete(["a/b/c", "a/b/c", "never/was"])
+    assert not (tmp_path / "lake" / "a").exists()
+
+
+def test_an_absent_object_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(LakeError, match="page.json is not in the lake: run `catalunya verify`"):
+        Lake(str(tmp_path)).get("page.json")
+
+
+def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "staging").write_text("not a folder")
+    with pytest.raises(LakeError, match="a file stands where a folder is needed; move it"):
+        Lake(str(tmp_path)).put("staging/x", b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the disk that is always full (Linux)")
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    # A file that cannot grow: every write to it ends as on a disk without space.
+    lake = Lake(str(tmp_path))
+    with (
+        pytest.raises(LakeError, match="no space left on the device; free some, or point CATALUNYA_LAKE"),
+        lake._errors("write", "x"),
+    ):
+        descriptor = os.open("/dev/full", os.O_WRONLY)
+        try:
+            os.write(descriptor, b"x")
+        finally:
+            os.close(descriptor)
+
+
+def test_the_environment_chooses_the_defaults() -> None:
+    assert load_settings(env="dev").lake == "s3://catalunya-data-dev"
+    assert load_settings(env="local").socrata_url.startswith("http://127.0.0.1")
+    assert load_settings(env="prod").socrata_url == "https://analisi.transparenciacatalunya.cat"
+    assert load_settings(env="prod", lake="s3://mine").lake == "s3://mine"
+
+
+def test_an_unknown_environment_is_one_line_that_names_the_variable() -> None:
+    with pytest.raises(ConfigurationError, match="CATALUNYA_ENV='test': input should be 'local', 'dev' or 'prod'"):
+        load_settings(env="test")
+
+
+def test_a_token_is_shown_nowhere() -> None:
+    settings = load_settings(socrata_app_token="s3cr3t")
+    assert "s3cr3t" not in repr(settings)
+    assert "s3cr3t" not in repr(settings.http("socrata"))
+    assert settings.http("socrata").app_token == "s3cr3t"
