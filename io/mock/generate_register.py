@@ -108,8 +108,10 @@ class _Words:
         """The register's columns for `serial` and `revision` (both UInt64)."""
         serial, revision, town, kind = pl.col("serial"), pl.col("revision"), pl.col("town"), pl.col("kind")
 
-        def noise(salt: int) -> pl.Expr:
-            return column(serial, self._seed, 40, salt)
+        frame = frame.with_columns(column(serial, self._seed, 40, salt).alias(f"noise{salt}") for salt in range(7))
+
+        def noise(salt: int) -> pl.Expr:  # 21 bits, a third of what one mixing gives
+            return pl.col(f"noise{salt // 3}") // 2 ** (21 * (salt % 3)) % 2**21
 
         known = _look_up(self._slots, noise(0) % SLOTS)
         lost = (self._towns + noise(1) % len(UNMATCHED)).cast(pl.UInt32)
@@ -147,7 +149,7 @@ class _Words:
             .alias("cp"),
             _look_up(self._comarca, town).alias("comarca"),
             pl.when(noise(17) % 100 >= 12)
-            .then(prefix + (10**6 + noise(18) % (9 * 10**6)).cast(pl.String).str.slice(0, 9 - prefix.str.len_bytes()))
+            .then(prefix + (10**6 + noise(18) * 4).cast(pl.String).str.slice(0, 9 - prefix.str.len_bytes()))
             .alias("telefon"),
             _look_up(self._operator, operator).alias("entitat_titular"),
             pl.when(noise(19) % 97 == 0)
