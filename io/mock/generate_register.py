@@ -111,7 +111,7 @@ class _Words:
         frame = frame.with_columns(column(serial, self._seed, 40, salt).alias(f"noise{salt}") for salt in range(7))
 
         def noise(salt: int) -> pl.Expr:  # 21 bits, a third of what one mixing gives
-            return pl.col(f"noise{salt // 3}") // 2 ** (21 * (salt % 3)) % 2**21
+            return pl.col(f"noise{salt // 3}") // int(2 ** (21 * (salt % 3))) % 2**21
 
         known = _look_up(self._slots, noise(0) % SLOTS)
         lost = (self._towns + noise(1) % len(UNMATCHED)).cast(pl.UInt32)

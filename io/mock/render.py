@@ -68,10 +68,13 @@ def _objects(frame: pl.DataFrame, columns: Sequence[Shown]) -> bytes:
     frame = frame.with_columns(pl.col(quoted).str.replace_many(list(_ESCAPED), list(_ESCAPED.values())))
     nullable = {name for name in fields if frame[name].null_count()}
     parts: list[pl.Expr] = []
-    literal = ""
+    sure = (
+        fields[0] not in nullable
+    )  # a row begins with its first column; else with the comma of another, cut off below
+    literal = "{" if sure else ""
     for field in fields:
         quote = '"' if field in quoted else ""
-        opening = f',"{field}":{quote}'
+        opening = f',"{field}":{quote}' if parts or not sure else f'"{field}":{quote}'
         if field in nullable:
             parts += [pl.lit(literal), pl.concat_str(pl.lit(opening), pl.col(field), pl.lit(quote))]
             literal = ""
@@ -79,6 +82,8 @@ def _objects(frame: pl.DataFrame, columns: Sequence[Shown]) -> bytes:
             parts += [pl.lit(literal + opening), pl.col(field)]
             literal = quote
     parts.append(pl.lit(literal + "}"))
-    rows = pl.lit("{") + pl.concat_str(parts, ignore_nulls=True).str.strip_prefix(",")
+    rows = pl.concat_str(parts, ignore_nulls=True)
+    if not sure:
+        rows = pl.lit("{") + rows.str.strip_prefix(",")
     text = frame.select(rows.str.join("\n,").cast(pl.Binary)).item()
     return bytes(text)
