@@ -62,7 +62,7 @@ def build(
         numbered = page.with_columns(
             pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
         )
-        frame = conform(asset.key, numbered, contract)
+        frame = conform(asset.key, numbered.lazy(), contract).collect()
         good, bad = part(frame, contract)
         rejected = bad.join(numbered.drop(REASON), on=ROW, how="left").drop(ROW) if bad.height else bad
         gathering.add(good, rejected)

@@ -63,8 +63,8 @@ class Gathering:
     _hashes: list[pl.Series] = field(default_factory=list)
     _bad: list[pl.DataFrame] = field(default_factory=list)
 
-    def add(self, good: pl.DataFrame, bad: pl.DataFrame) -> None:
-        """Take one checked page: its good rows, and its bad ones as received with their reason."""
+    def add(self, good: pl.DataFrame, bad: pl.DataFrame, discarded: int = 0) -> None:
+        """Take one checked page: its good rows, its bad ones as received with their reason, and how many were left out."""
         path = self.scratch / f"page-{len(self._pages):05}.parquet"
         key = self.contract.key()
         hashes = good.select(pl.struct(key).hash().alias(HASH)).to_series() if key else pl.Series(HASH, [], pl.UInt64)
@@ -72,6 +72,7 @@ class Gathering:
         self._pages.append(path)
         self._hashes.append(hashes)
         self.rows += good.height
+        self.discarded += discarded
         if bad.height:
             self._bad.append(bad)
             self.quarantined += bad.height

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from catalunya.assets.lookup import look_up
 from catalunya.assets.municipalities import municipalities
 from catalunya.assets.spec import Freshness, Landing, months, staging
 from catalunya.contracts.check import REASON
@@ -35,43 +36,61 @@ landing = Landing(
 
 @staging(landing, contract=SocialServices, reads=[municipalities], partition_by=["district_id"], keep=months(3))
 def social_services(raw: pl.LazyFrame, municipalities: pl.LazyFrame) -> pl.LazyFrame:
-    """Find the municipality's code, by comarca and name, or by name alone where it is the only one of that name."""
+    """Find each service's municipality and its group of types. Text is compared once a distinct value, not once a row."""
+    in_barcelona = pl.col("municipality_id") == BARCELONA
+    nowhere = pl.format(
+        "municipality_id: no municipality '{}' in comarca '{}'",
+        pl.col("municipi").fill_null("?"),
+        pl.col("comarca").fill_null("?"),
+    )
+    placed = look_up(raw, _places(raw, municipalities), on=["municipi", "comarca"])
+    return look_up(placed, _types(raw), on=["tipologia"]).with_columns(
+        district_id=pl.when(in_barcelona)
+        .then(pl.col("districte").str.strip_chars().str.zfill(2))
+        .otherwise(pl.lit("00")),
+        **{REASON: pl.when(pl.col("municipality_id").is_null()).then(nowhere).otherwise(REASON)},
+    )
+
+
+def _places(raw: pl.LazyFrame, municipalities: pl.LazyFrame) -> pl.LazyFrame:
+    """(municipi, comarca) as the register writes them -> the municipality: by both names, or by its own where it is the
+    only one so called (the register knows comarques as they were when a service was registered)."""
     known = municipalities.select(
         "municipality_id", "comarca_id", place=_folded("municipality_name"), area=_folded("comarca_name")
     )
     only = known.filter(pl.col("place").is_unique()).select(
         "place", only_id="municipality_id", only_comarca="comarca_id"
     )
-    district = pl.col("districte").str.strip_chars().str.zfill(2)
     return (
-        raw.with_columns(
-            place=_folded("municipality_name"),
-            # The register writes the Aran valley's full name; the municipalities have the comarca's short one.
-            area=_folded("comarca").str.strip_prefix("val d'"),
-            service_type=_one_spelling("service_type"),
-        )
-        .join(known, on=["area", "place"], how="left", maintain_order="left")
-        .join(only, on="place", how="left", maintain_order="left")
-        .with_columns(
+        raw.select("municipi", "comarca")
+        .unique()
+        # The register writes the Aran valley's full name; the municipalities have the comarca's short one.
+        .with_columns(place=_folded("municipi"), area=_folded("comarca").str.strip_prefix("val d'"))
+        .join(known, on=["area", "place"], how="left")
+        .join(only, on="place", how="left")
+        .select(
+            "municipi",
+            "comarca",
             municipality_id=pl.coalesce("municipality_id", "only_id"),
             comarca_id=pl.coalesce("comarca_id", "only_comarca"),
-            service_group=_group(),
         )
+    )
+
+
+def _types(raw: pl.LazyFrame) -> pl.LazyFrame:
+    """The register's type of service -> its one spelling (`intel.lectual` is `intel·lectual`) and its group."""
+    words = pl.col("service_type").str.to_lowercase()
+    groups = [pl.when(words.str.contains(pattern)).then(pl.lit(group)) for group, pattern in _GROUPS.items()]
+    return (
+        raw.select("tipologia")
+        .unique()
         .with_columns(
-            district_id=pl.when(pl.col("municipality_id") == BARCELONA).then(district).otherwise(pl.lit("00")),
+            service_type=pl.col("tipologia")
+            .str.strip_chars()
+            .str.replace_all(r"(\pL)l[.•‧]l(\pL)", "${1}l·l${2}")
+            .str.replace_all(r"\s+", " ")
         )
-        .with_columns(
-            pl.when(pl.col("municipality_id").is_null())
-            .then(
-                pl.format(
-                    "municipality_id: no municipality '{}' in comarca '{}'",
-                    pl.col("municipi").fill_null("?"),
-                    pl.col("comarca").fill_null("?"),
-                )
-            )
-            .otherwise(pl.col(REASON))
-            .alias(REASON)
-        )
+        .with_columns(service_group=pl.coalesce(*groups, pl.lit("other")))
     )
 
 
@@ -85,14 +104,3 @@ def _folded(name: str) -> pl.Expr:
         .str.replace_all("[’´`]", "'")
     )
     return plain.str.normalize("NFKD").str.replace_all(r"\p{M}", "").str.replace_all(r"\s+", " ")
-
-
-def _one_spelling(name: str) -> pl.Expr:
-    """`intel.lectual` and `intel·lectual` are one word."""
-    return pl.col(name).str.replace_all(r"(\pL)l[.•‧]l(\pL)", "${1}l·l${2}").str.replace_all(r"\s+", " ")
-
-
-def _group() -> pl.Expr:
-    words = pl.col("service_type").str.to_lowercase()
-    matches = [pl.when(words.str.contains(pattern)).then(pl.lit(group)) for group, pattern in _GROUPS.items()]
-    return pl.coalesce(*matches, pl.lit("other"))

@@ -13,10 +13,12 @@ import pandera.polars as pa
 import polars as pl
 
 from catalunya.contracts.base import Contract, LandingContract
+from catalunya.contracts.columns import Column
 from catalunya.io.errors import ContractError, DeclarationError
 
 ROW = "_row"
 REASON = "_reason"
+_TEXT = "_text."
 
 # What a person writes for "nothing": Socrata omits nulls, but forms that fill its tables do not.
 _NOTHING = ("", "null", "NULL", "N/A")
@@ -72,7 +74,7 @@ def renamed(raw: pl.DataFrame, contract: type[Contract]) -> pl.LazyFrame:
     columns, and sets `_reason` on a row it cannot place.
     """
     text = [
-        pl.col(column.source).str.strip_chars().replace(dict.fromkeys(_NOTHING)).alias(column.name)
+        _said(pl.col(column.source).str.strip_chars()).alias(column.name)
         for column in contract.columns()
         if column.source in raw.columns
     ]
@@ -80,75 +82,92 @@ def renamed(raw: pl.DataFrame, contract: type[Contract]) -> pl.LazyFrame:
         pl.lit(None, pl.String).alias(c.name) for c in contract.columns() if c.source and c.source not in raw.columns
     ]
     return raw.lazy().with_columns(
-        *text, *missing, pl.int_range(pl.len()).alias(ROW), pl.lit(None, pl.String).alias(REASON)
+        *text, *missing, pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
     )
 
 
-def conform(asset: str, frame: pl.DataFrame, contract: type[Contract]) -> pl.DataFrame:
-    """Select the contract's columns in order and cast text to their types; what cannot be cast gets a reason.
+def conform(asset: str, frame: pl.LazyFrame, contract: type[Contract]) -> pl.LazyFrame:
+    """Select the contract's columns in order and cast text to their types.
 
-    Raises DeclarationError when the frame lacks a column of the contract, or has one of a type that is not text and not
-    the declared one.
+    The result also has `_row`, `_reason`, and behind `_text.` the texts that were cast, for `part` to find those that do
+    not read as their type. Raises DeclarationError when the frame lacks a column of the
+    contract, or has one of a type that is not text and not the declared one.
     """
-    schema = contract.polars_schema()
-    logical = {column.name: column.type for column in contract.columns()}
-    service = {ROW: pl.UInt32(), REASON: pl.String()}
-    absent = [name for name in [*schema, *service] if name not in frame.columns]
+    found = frame.collect_schema()
+    absent = [name for name in (*contract.polars_schema(), ROW, REASON) if name not in found]
     if absent:
         raise DeclarationError(
             f"{asset}: expected the columns of {contract.__name__}, found no {', '.join(absent)}. "
             "Give the column a source field, or make it in the staging function (with_columns, not select)"
         )
-    casts, reasons = [], [pl.col(REASON)]
-    for name, dtype in schema.items():
-        found = frame.schema[name]
-        if found == dtype:
-            casts.append(pl.col(name))
-        elif found in (pl.String, pl.Null):
-            value = _parsed(name, dtype)
-            casts.append(value.alias(name))
-            broken = pl.format(f"{name}: '{{}}' is no {logical[name]}", pl.col(name).str.slice(0, 80))
-            reasons.append(pl.when(pl.col(name).is_not_null() & value.is_null()).then(broken))
-        elif found.is_numeric() and dtype.is_numeric():
-            casts.append(pl.col(name).cast(dtype))
+    columns, texts = [], []
+    for column in contract.columns():
+        name, dtype = column.name, contract.polars_schema()[column.name]
+        if found[name] == dtype:
+            columns.append(pl.col(name))
+        elif found[name] in (pl.String, pl.Null):
+            columns.append(_parsed(name, dtype).alias(name))
+            texts.append(pl.col(name).cast(pl.String).alias(_TEXT + name))
+        elif found[name].is_numeric() and dtype.is_numeric():
+            columns.append(pl.col(name).cast(dtype))
         else:
-            raise ContractError(
-                f"{asset}: column {name} is {found}, {contract.__name__} says {dtype}; mend the function that makes it"
+            raise DeclarationError(
+                f"{asset}: column {name} is {found[name]}, {contract.__name__} says {dtype}; mend the function that makes it"
             )
-    reason = pl.concat_str(reasons, separator="; ", ignore_nulls=True).replace("", None)
-    return frame.select(*casts, pl.col(ROW), reason.alias(REASON))
+    return frame.select(*columns, pl.col(ROW).cast(pl.UInt32), REASON, *texts)
 
 
 def part(frame: pl.DataFrame, contract: type[Contract]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part a conformed frame into its good rows (contract columns only) and (`_row`, `_reason`) of the bad ones."""
     names = list(contract.polars_schema())
-    reasons = [frame.select(pl.col(ROW), pl.col(REASON)).drop_nulls(REASON)]
-    rest = frame if reasons[0].is_empty() else frame.filter(pl.col(REASON).is_null())
+    unread = {
+        c: pl.col(_TEXT + c.name).is_not_null() & pl.col(c.name).is_null()
+        for c in contract.columns()
+        if _TEXT + c.name in frame.columns
+    }
+    is_bad = pl.any_horizontal(pl.col(REASON).is_not_null(), *unread.values())
+    bad = frame.filter(is_bad).select(ROW, _reasons(unread).alias(REASON))
+    rest = frame if bad.is_empty() else frame.filter(~is_bad)
     try:
         contract.to_schema().validate(rest.select(names), lazy=True)
     except pa.errors.SchemaErrors as errors:
-        cases = errors.failure_cases
-        of_the_table = cases.filter(pl.col("index").is_null())
-        if not of_the_table.is_empty():
-            first = of_the_table.row(0, named=True)
-            raise ContractError(
-                f"{contract.__name__}: column {first['column']}: {first['check']}: found {first['failure_case']}; mend the function that makes it"
-            ) from None
-        reasons.append(
-            cases.lazy()
-            .select(
-                pl.col("index").cast(pl.UInt32),
-                pl.format("{}: {} fails {}", "column", pl.col("failure_case").fill_null("null").str.slice(0, 80), "check").alias(REASON),
-            )
-            .group_by("index")
-            .agg(pl.col(REASON).sort().str.join("; "))
-            .join(rest.lazy().select(ROW).with_row_index("index"), on="index")
-            .select(pl.col(ROW), pl.col(REASON))
-            .collect()
+        broken = _broken_rules(errors.failure_cases, contract, rest[ROW])
+        rest = rest.filter(~pl.col(ROW).is_in(broken[ROW].implode()))
+        bad = pl.concat([bad, broken]).sort(ROW)
+    return rest.select(names), bad
+
+
+def _broken_rules(cases: pl.DataFrame, contract: type[Contract], rows: pl.Series) -> pl.DataFrame:
+    """pandera's failure cases as (`_row`, `_reason`). A case that is of the table, not of a row, is an error of ours."""
+    of_the_table = cases.filter(pl.col("index").is_null())
+    if not of_the_table.is_empty():
+        first = of_the_table.row(0, named=True)
+        raise ContractError(
+            f"{contract.__name__}: column {first['column']}: {first['check']}: found {first['failure_case']}; "
+            "mend the function that makes it"
         )
-    bad = pl.concat([r.cast({ROW: pl.UInt32}) for r in reasons]).sort(ROW)
-    good = frame if bad.is_empty() else frame.join(bad.lazy().collect(), on=ROW, how="anti", maintain_order="left")
-    return good.select(names), bad
+    value = pl.col("failure_case").fill_null("null").str.slice(0, 80)
+    reasons = cases.select(
+        pl.col("index").cast(pl.UInt32), pl.format("{}: {} fails {}", "column", value, "check").alias(REASON)
+    )
+    by_row = reasons.group_by("index").agg(pl.col(REASON).sort().str.join("; "))
+    return rows.to_frame().with_row_index("index").join(by_row, on="index").select(ROW, REASON)
+
+
+def _reasons(unread: dict[Column, pl.Expr]) -> pl.Expr:
+    """The row's reason so far, and one for each text that does not read as its type."""
+    said = [
+        pl.when(is_unread).then(
+            pl.format(f"{column.name}: '{{}}' is no {column.type}", pl.col(_TEXT + column.name).str.slice(0, 80))
+        )
+        for column, is_unread in unread.items()
+    ]
+    return pl.concat_str(REASON, *said, separator="; ", ignore_nulls=True)
+
+
+def _said(text: pl.Expr) -> pl.Expr:
+    """Text, or null where it only says that there is none."""
+    return pl.when(~text.is_in(_NOTHING)).then(text)
 
 
 def _parsed(name: str, dtype: pl.DataType) -> pl.Expr:

@@ -43,9 +43,7 @@ class SocialServices(Contract, tolerate=0.02, max_shrink=0.2):
 
     service_id: str = column("Number in the register", source=RawSocialServices.registre, key=True)
     service_name: str = column("Name of the service", source=RawSocialServices.nom)
-    service_type: str = column(
-        "Type of service in the register's words, l·l normalised", source=RawSocialServices.tipologia
-    )
+    service_type: str = column("Type of service in the register's words, l·l in its one spelling")
     service_group: str = column("Group of service types, by the words of the type", isin=SERVICE_GROUPS)
     registered_date: date = column("Day of registration", source=RawSocialServices.inscripcio, nullable=True)
     capacity_places: int = column("Places", source=RawSocialServices.capacitat, nullable=True, unit="places", ge=0)

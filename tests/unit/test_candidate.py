@@ -64,7 +64,7 @@ def test_a_strict_table_may_hold_no_duplicate(asset: Asset, tmp_path: Path) -> N
 
 
 def test_an_empty_table_is_never_published_by_itself(asset: Asset, tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="expected at least 1 rows .* found 0"):
+    with pytest.raises(ContractError, match=r"expected at least 1 rows .* found 0"):
         gather(asset, tmp_path / "a", page())
 
 

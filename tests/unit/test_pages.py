@@ -1,0 +1,59 @@
+"""Reading raw pages: every layout of the same JSON array gives the same rows, and broken JSON none."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from catalunya.assets.transform import read_page
+from catalunya.io.errors import ContractError
+
+ROWS = [
+    {
+        "codi": "01",
+        "nom": 'a "quoted" name,\n, with a line break',
+        "point": {"type": "Point", "coordinates": [1.0, 2.0]},
+    },
+    {"codi": "02", "places": 4.5, "obert": True},
+    {"codi": "03", "nom": None, "nom2": "[not]\\n,{a row}"},
+]
+FIELDS = ["codi", "nom", "places", "obert"]
+EXPECTED = [
+    ("01", 'a "quoted" name,\n, with a line break', None, None),
+    ("02", None, "4.5", "true"),
+    ("03", None, None, None),
+]
+
+one_a_line = "[" + "\n,".join(json.dumps(row) for row in ROWS) + "]\n"
+LAYOUTS = {
+    "one row a line, as Socrata sends": one_a_line,
+    "one row a line, the comma behind": "[\n" + ",\n".join(json.dumps(row) for row in ROWS) + "\n]",
+    "all on one line": json.dumps(ROWS),
+    "indented": json.dumps(ROWS, indent=2),
+    "with Windows line ends": one_a_line.replace("\n", "\r\n"),
+    "with blanks around": f"  \n {one_a_line} \n\n",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_every_layout_of_the_same_array_gives_the_same_rows(layout: str) -> None:
+    assert read_page(layout.encode(), FIELDS, "here").rows() == EXPECTED
+
+
+@pytest.mark.parametrize("body", [b"[]\n", b"[ ]", b"[\n]\n"])
+def test_an_empty_array_is_an_empty_page(body: bytes) -> None:
+    frame = read_page(body, FIELDS, "here")
+    assert frame.is_empty()
+    assert frame.schema == dict.fromkeys(FIELDS, pl.String)
+
+
+@pytest.mark.parametrize(
+    "body", [b'[{"codi":"01"', b'[{"codi":"01"}\n,{"codi":]\n', b"<html>sorry</html>", b'[{"codi" "01"}]']
+)
+def test_broken_json_is_an_error_that_names_the_page(body: bytes) -> None:
+    if body.startswith(b"<"):
+        body = b"[" + body + b"]"
+    with pytest.raises(ContractError, match="page-7: expected a JSON array of rows"):
+        read_page(body, FIELDS, "page-7")
