@@ -1,0 +1,165 @@
+"""`make bench`: every figure beside its floor, both measured on this machine in this run, as a ratio.
+
+Each side runs in a process of its own (cold caches of its own, peak memory of its own), in turns, and the best of
+`--repeat` counts. Prints a table and writes `bench/results/<time>.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Figure:
+    """One measured figure: `value` in `unit`, its floor in the same unit where there is one, and the target."""
+
+    name: str
+    value: float
+    unit: str
+    floor: float | None = None
+    target: str = ""
+    ok: bool | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        return self.value / self.floor if self.floor else None
+
+
+def run(script: str, *args: object, env: dict[str, str] | None = None) -> tuple[dict[str, Any], float]:
+    """Run a script of this folder. Returns what it printed (JSON) and its peak memory in MB."""
+    command = [sys.executable, str(HERE / script), *map(str, args)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+    assert process.stdout
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"error: {' '.join(command)} ended with status {os.waitstatus_to_exitcode(status)}")
+    return json.loads(printed.splitlines()[-1]), usage.ru_maxrss / 1024
+
+
+@contextmanager
+def mock(rows: int, cache: Path) -> Iterator[str]:
+    """The mock portal in a process of its own, its pages rendered once, so that the server is not what is measured."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve = f"from catalunya.io.mock import run; run(port={port}, rows={rows}, cache={str(cache)!r})"
+    with subprocess.Popen([sys.executable, "-c", serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        url = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(200):
+                try:
+                    httpx.get(f"{url}/_mock/health").raise_for_status()
+                    break
+                except httpx.HTTPError:
+                    time.sleep(0.1)
+            for offset in range(0, rows, 50_000):
+                query = f"$limit=50000&$offset={offset}&$order=registre,:id"
+                httpx.get(f"{url}/resource/ivft-vegh.json?{query}", timeout=60).raise_for_status()
+            yield url
+        finally:
+            process.terminate()
+
+
+def portal_to_staging(rows: int, repeat: int, work: Path) -> Iterator[Figure]:
+    """The register from the portal to its checked, published table, beside fetching, parsing and writing alone."""
+    floors, ours, peaks = [], [], []
+    with mock(rows, work / f"pages-{rows}") as url:
+        for turn in range(repeat):
+            floors.append(run("floor.py", url, rows, work / f"floor-{rows}-{turn}")[0])
+            ours_now, peak = run("pipeline.py", url, work / f"ours-{rows}-{turn}")
+            ours.append(ours_now)
+            peaks.append(peak)
+            shutil.rmtree(work / f"floor-{rows}-{turn}")
+            shutil.rmtree(work / f"ours-{rows}-{turn}")
+    megabytes = ours[0]["bytes"] / 1e6
+    landing, staging = (min(o[part] for o in ours) for part in ("landing", "staging"))
+    whole = min(o["landing"] + o["staging"] for o in ours)
+    floor_fetch, floor_parse = (min(f[part] for f in floors) for part in ("fetch", "parse"))
+    floor = min(f["fetch"] + f["parse"] for f in floors)
+    label = f"{rows:,} rows"
+    yield Figure(f"portal to staging, {label}", whole, "s", floor, "<= 1.5x", whole <= 1.5 * floor)
+    yield Figure(f"landing, {label}", megabytes / landing, "MB/s", megabytes / floor_fetch)
+    yield Figure(f"landing to staging, {label}", rows / staging, "rows/s", rows / floor_parse)
+    yield Figure(f"peak memory, {label}", min(peaks), "MB")
+    yield Figure(f"no-change tick of 4 assets, {label}", min(o["tick"] for o in ours), "s", None, "< 1 s", ours[0]["tick"] < 1)
+
+
+def small_things(repeat: int) -> Iterator[Figure]:
+    """What a person or a scheduler waits for: the command's help, parsing DAGs, one trivial asset."""
+    helps = [_seconds([str(Path(sys.executable).parent / "catalunya"), "--help"]) for _ in range(repeat)]
+    bare = [_seconds([sys.executable, "-c", "pass"]) for _ in range(repeat)]
+    yield Figure("catalunya --help", min(helps), "s", min(bare), "< 0.5 s", min(helps) < 0.5)
+    for assets in (100, 1000):
+        found = [run("parsing.py", assets)[0] for _ in range(repeat)]
+        ours, floor = min(f["ours"] for f in found), min(f["floor"] for f in found)
+        target = ("<= 1.5 s", ours <= 1.5) if assets == 1000 else ("", None)
+        yield Figure(f"parse {assets:,} assets to DAGs", ours, "s", floor, *target)
+    trivial = run("trivial.py")[0]
+    milliseconds = trivial["ours"] * 1000
+    yield Figure("one trivial asset, in process", milliseconds, "ms", trivial["floor"] * 1000, "<= 20 ms", milliseconds <= 20)
+
+
+def _seconds(command: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeat", type=int, default=3, help="turns of each; the best counts")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the register; memory is also taken at 4 times as many")
+    options = parser.parse_args()
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="catalunya-bench-") as folder:
+        work = Path(folder)
+        figures += small_things(options.repeat)
+        figures += portal_to_staging(options.rows, options.repeat, work)
+        figures += portal_to_staging(4 * options.rows, 1, work)
+    peaks = [f for f in figures if f.name.startswith("peak memory")]
+    if options.rows == 1_000_000:
+        peaks[0].target, peaks[0].ok = "<= 700 MB", peaks[0].value <= 700
+    peaks[1].floor, peaks[1].target, peaks[1].ok = peaks[0].value, "<= 1.2x", peaks[1].value <= 1.2 * peaks[0].value
+    report(figures)
+
+
+def report(figures: list[Figure]) -> None:
+    """The table for a person, the file for a machine."""
+    table = Table("figure", "ours", "floor", "ratio", "target", "", title=f"{platform.machine()}, {os.cpu_count()} cores")
+    for f in figures:
+        mark = {True: "ok", False: "MISSED", None: ""}[f.ok]
+        floor, ratio = (f"{f.floor:,.3g}" if f.floor else "", f"{f.ratio:.2f}" if f.ratio else "")
+        table.add_row(f.name, f"{f.value:,.3g} {f.unit}" if f.value < 1000 else f"{f.value:,.0f} {f.unit}", floor, ratio, f.target, mark)
+    Console().print(table)
+    results = HERE / "results"
+    results.mkdir(exist_ok=True)
+    now = datetime.now(UTC)
+    path = results / f"{now:%Y%m%dT%H%M%S}.json"
+    path.write_text(json.dumps([asdict(f) | {"ratio": f.ratio} for f in figures], indent=1))
+    Console().print(f"written to {path.relative_to(HERE.parent)}")
+
+
+if __name__ == "__main__":
+    main()
