@@ -17,4 +17,4 @@ def look_up(frame: pl.LazyFrame, table: pl.LazyFrame, *, on: Sequence[str]) -> p
     in the join, so that a wide frame is not gathered anew.
     """
     found = frame.select(on).join(table, on=on, how="left", nulls_equal=True, maintain_order="left").drop(on)
-    return pl.concat([frame, found], how="horizontal", strict=True)
+    return pl.concat([frame, found], how="horizontal")

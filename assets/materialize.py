@@ -128,19 +128,18 @@ class _Making:
     def run(self) -> Outcome:
         """Find out what there is to do, and do it under the asset's lease."""
         # First without the lease: most ticks find nothing to do, and that must cost next to nothing.
+        seen = self._last_number()
         decision = self._decide()
         if isinstance(decision, Outcome):
             return decision
         with lease(self.project.lake, self.asset.key, self.run_id, self.project.settings.lease_s) as held:
             self._tell("leased")
-            # Again under the lease: another run may have made it in between.
-            self.state = self.project.state(self.now)
-            if self.state.stale(self.asset.key) is None:
+            after = self._last_number()
+            if after != seen:  # another run recorded something in between
+                self.state = self.project.state(self.now)
                 decision = self._decide()
             if isinstance(decision, Outcome):
                 return decision
-            last = self.project.ledger.last_attempt(self.asset.key)
-            after = last.sequence if last else 0
             try:
                 return self._make(decision, held, after)
             except (LeaseHeld, LeaseLost):
@@ -302,6 +301,11 @@ class _Making:
                 left = [o.path for o in lake.objects(entry.batch)]
                 # The manifest first: a batch without one is nothing, whatever pages are left of it.
                 lake.delete(sorted(left, key=lambda path: not path.endswith("_manifest.json")))
+
+    def _last_number(self) -> int:
+        """The number of the asset's last ledger entry, 0 when there is none."""
+        last = self.project.ledger.last_attempt(self.asset.key)
+        return last.sequence if last else 0
 
     def _correlation_of_upstream(self) -> str | None:
         """The wave that brought the newest upstream data: it carries on from landing to marts."""
