@@ -58,12 +58,12 @@ def build(
     )
     gathering = Gathering(asset, contract, scratch, strict=True)
     batches = pl.scan_parquet(built).collect_batches(chunk_size=ROWS_PER_GROUP, maintain_order=True)
-    for page in batches:
+    for number, page in enumerate(batches):
         numbered = page.with_columns(
             pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
         )
         frame = conform(asset.key, numbered.lazy(), contract).collect()
         good, bad = part(frame, contract)
         rejected = bad.join(numbered.drop(REASON), on=ROW, how="left").drop(ROW) if bad.height else bad
-        gathering.add(good, rejected)
+        gathering.pages.append(gathering.store(number, good, rejected))
     return gathering.finish(previous, accept_shrink=accept_shrink)

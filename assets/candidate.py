@@ -48,6 +48,18 @@ class Candidate:
     drift: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedPage:
+    """One page that was checked and lies on disk: its good rows, those set aside, and the hashes of its keys."""
+
+    good: Path
+    rows: int
+    hashes: pl.Series
+    aside: Path | None
+    quarantined: int
+    discarded: int
+
+
 @dataclass
 class Gathering:
     """Pages on their way to a candidate. `strict` tables (marts) may hold no duplicate key."""
@@ -56,80 +68,84 @@ class Gathering:
     contract: type[Contract]
     scratch: Path
     strict: bool = False
-    rows: int = 0
-    discarded: int = 0
-    quarantined: int = 0
-    _pages: list[Path] = field(default_factory=list)
-    _hashes: list[pl.Series] = field(default_factory=list)
-    _bad: list[pl.DataFrame] = field(default_factory=list)
+    pages: list[CheckedPage] = field(default_factory=list)
 
-    def add(self, good: pl.DataFrame, bad: pl.DataFrame, discarded: int = 0) -> None:
-        """Take one checked page: its good rows, its bad ones as received with their reason, and how many were left out."""
-        path = self.scratch / f"page-{len(self._pages):05}.parquet"
+    def store(self, number: int, good: pl.DataFrame, bad: pl.DataFrame, discarded: int = 0) -> CheckedPage:
+        """Write one checked page to disk: its good rows, and its bad ones as received with their reason. Threads may
+        store pages at once; rows wait on disk because a few cut out of a page keep the whole page's text in memory."""
         key = self.contract.key()
         hashes = good.select(pl.struct(key).hash().alias(HASH)).to_series() if key else pl.Series(HASH, [], pl.UInt64)
+        path = self.scratch / f"page-{number:05}.parquet"
         (good.with_columns(hashes) if key else good).write_parquet(path, compression="lz4", statistics=False)
-        self._pages.append(path)
-        self._hashes.append(hashes)
-        self.rows += good.height
-        self.discarded += discarded
-        if bad.height:
-            self._bad.append(bad)
-            self.quarantined += bad.height
+        aside = self.scratch / f"aside-{number:05}.parquet" if bad.height else None
+        if aside:
+            bad.drop(ROW, strict=False).write_parquet(aside)
+        return CheckedPage(path, good.height, hashes, aside, bad.height, discarded)
+
+    @property
+    def rows(self) -> int:
+        """Good rows so far, duplicates among them."""
+        return sum(page.rows for page in self.pages)
+
+    @property
+    def quarantined(self) -> int:
+        """Rows set aside so far."""
+        return sum(page.quarantined for page in self.pages)
 
     def finish(self, previous: Entry | None, *, accept_shrink: bool = False, tolerate_all: bool = False) -> Candidate:
         """Check the whole and write it, one file per partition. Raises ContractError when it may not be published.
 
         `tolerate_all`: the bad rows were counted against the tolerated share before (a replay).
         """
+        if not self.pages:
+            self.pages.append(self.store(0, pl.DataFrame(schema=self.contract.polars_schema()), pl.DataFrame()))
         if not tolerate_all:
             self._check_share()
         duplicates = self._duplicates()
         rows = self.rows - len(duplicates)
         check_shrink(self.asset.key, self.contract, rows, previous, accept=accept_shrink)
-        frame = pl.scan_parquet(self._pages, low_memory=True)
+        frame = pl.scan_parquet([page.good for page in self.pages], low_memory=True)
         if len(duplicates):
             frame = frame.with_row_index("_index").filter(~pl.col("_index").is_in(duplicates.implode())).drop("_index")
         frame = frame.drop(HASH, strict=False)
         files = self._write(frame)
         quarantine = None
-        if self._bad:
+        if self.quarantined:
             quarantine = self.scratch / "quarantine.parquet"
-            pl.concat(self._bad, how="diagonal").drop(ROW, strict=False).write_parquet(quarantine)
+            self._scan_aside().sink_parquet(quarantine)
         return Candidate(
             files=files,
             rows=rows,
             duplicates=len(duplicates),
-            discarded=self.discarded,
+            discarded=sum(page.discarded for page in self.pages),
             quarantined=self.quarantined,
             quarantine=quarantine,
         )
 
+    def _scan_aside(self) -> pl.LazyFrame:
+        return pl.scan_parquet([page.aside for page in self.pages if page.aside])
+
     def _check_share(self) -> None:
         total = self.rows + self.quarantined
         if self.quarantined > self.contract.terms().tolerate * total:
-            reasons = (
-                pl.concat(self._bad, how="diagonal")[REASON]
-                .str.replace_all(r"'[^']*'", "…")
-                .str.replace_all(r": .* fails ", ": fails ")
-            )
-            first = self._bad[0][REASON][0]
-            kinds = reasons.value_counts(sort=True).head(3)
+            reasons = self._scan_aside().select(REASON).collect()[REASON]
+            rules = reasons.str.replace_all(r"'[^']*'", "…").str.replace_all(r": .* fails ", ": fails ")
+            kinds = rules.value_counts(sort=True).head(3)
             worst = "; ".join(f"{count} rows: {reason}" for reason, count in kinds.iter_rows())
             raise ContractError(
                 f"{self.asset.key}: {self.quarantined} of {total} rows break {self.contract.__name__}, which tolerates "
-                f"{self.contract.terms().tolerate:.1%}: {worst}. First: {first}. Nothing was published; mend the source, the function or the contract"
+                f"{self.contract.terms().tolerate:.1%}: {worst}. First: {reasons[0]}. Nothing was published; mend the source, the function or the contract"
             )
 
     def _duplicates(self) -> pl.Series:
         """The positions of rows whose key comes again later: the last one of a key stays."""
         key = list(self.contract.key())
-        hashes = pl.concat(self._hashes) if self._hashes else pl.Series(HASH, [], pl.UInt64)
+        hashes = pl.concat(page.hashes for page in self.pages)
         if not key or hashes.n_unique() == hashes.len():
             return pl.Series("_index", [], pl.UInt32)
         # Only rows whose hash occurs twice can share a key; equal hashes of different keys must both stay.
         suspects = (
-            pl.scan_parquet(self._pages)
+            pl.scan_parquet([page.good for page in self.pages])
             .select(*key, HASH)
             .with_row_index("_index")
             .filter(pl.col(HASH).is_in(hashes.filter(hashes.is_duplicated()).unique().implode()))

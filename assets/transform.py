@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from catalunya.assets.candidate import Candidate, Gathering
+from catalunya.assets.candidate import Candidate, CheckedPage, Gathering
 from catalunya.assets.extract import Batch
 from catalunya.assets.ledger import Entry
 from catalunya.assets.paths import scan_table
@@ -25,11 +25,9 @@ from catalunya.io.sources.base import Page
 
 Progress = Callable[[int, int], None]
 
-# The good rows of a page, those set aside with their reason, and how many the staging function left out.
-Checked = tuple[pl.DataFrame, pl.DataFrame, int]
-
 # polars uses every core within one operation, but not between them: a second page fills the gaps.
 PAGES_AT_ONCE = 2
+PUBLISHED_ROWS = 50_000
 
 _NESTED = frozenset(
     {"point", "location", "url", "document", "multipolygon", "polygon", "line", "multiline", "multipoint"}
@@ -54,13 +52,13 @@ def transform(
     gathering = Gathering(declaration.asset, declaration.contract, scratch)
     fields = raw_fields(declaration)
 
-    def check(page: Page) -> Checked:
-        path = f"{batch.prefix}/{page.name}"
-        return check_page(declaration, read_page(lake.get(path), fields, f"{declaration.asset.key}: {path}"), reads)
+    def check(number: int, page: Page) -> CheckedPage:
+        raw = read_page(lake, f"{batch.prefix}/{page.name}", fields, declaration.asset.key)
+        return gathering.store(number, *check_page(declaration, raw, reads))
 
     done = 0
-    for page, checked in zip(batch.manifest.pages, _ahead(check, batch.manifest.pages), strict=True):
-        gathering.add(*checked)
+    for page, checked in zip(batch.manifest.pages, _at_once(check, batch.manifest.pages), strict=True):
+        gathering.pages.append(checked)
         done += page.rows
         progress(done, batch.manifest.rows)
     return gathering.finish(previous, accept_shrink=accept_shrink)
@@ -77,14 +75,20 @@ def replay(
     assert published.quarantine is not None
     gathering = Gathering(declaration.asset, declaration.contract, scratch)
     raw = pl.read_parquet(lake.get(published.quarantine)).drop(REASON)
-    gathering.add(*check_page(declaration, raw, reads))
-    for page in scan_table(lake, declaration.asset, published).collect_batches(chunk_size=100_000, maintain_order=True):
-        gathering.add(page, pl.DataFrame())
+    gathering.pages.append(gathering.store(0, *check_page(declaration, raw, reads)))
+    table = scan_table(lake, declaration.asset, published)
+    for number, page in enumerate(table.collect_batches(chunk_size=PUBLISHED_ROWS, maintain_order=True), start=1):
+        gathering.pages.append(gathering.store(number, page, pl.DataFrame()))
     return gathering.finish(published, tolerate_all=True)
 
 
-def check_page(declaration: StagingDeclaration, raw: pl.DataFrame, reads: Sequence[pl.LazyFrame]) -> Checked:
-    """Take one raw page through the staging function and its contract."""
+def check_page(
+    declaration: StagingDeclaration, raw: pl.DataFrame, reads: Sequence[pl.LazyFrame]
+) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """Take one raw page through the staging function and its contract.
+
+    Returns the good rows, those set aside with their reason, and how many the staging function left out.
+    """
     key, contract = declaration.asset.key, declaration.contract
     frame = conform(key, declaration.function(renamed(raw, contract), *reads), contract).collect()
     if not frame[ROW].is_sorted():  # a join may shuffle; the same rows must give the same bytes
@@ -103,35 +107,40 @@ def raw_fields(declaration: StagingDeclaration) -> list[str]:
     return [f.name for f in declaration.landing.contract.fields() if not f.personal and f.kind not in _NESTED]
 
 
-def read_page(body: bytes, fields: Sequence[str], where: str) -> pl.DataFrame:
+def read_page(lake: Lake, path: str, fields: Sequence[str], asset: str) -> pl.DataFrame:
     """One raw page (a JSON array of objects) as text columns; a field that a row omits is null there.
 
-    Socrata sends one row a line. A newline inside a JSON string is always escaped, so without the brackets, and with a
-    blank for the comma that begins each line, it is newline-delimited JSON, which polars parses 3 to 9 times faster than
-    an array. Raises ContractError when the page is no array of objects.
+    Raises ContractError when the page is no array of objects.
     """
     schema = dict.fromkeys(fields, pl.String)
-    inner = body[body.find(b"[") + 1 : body.rfind(b"]")]
-    if not inner.strip():
-        return pl.DataFrame(schema=schema)
     try:
+        lines = _lines(lake.get(path))
+        if not lines.strip():
+            return pl.DataFrame(schema=schema)
         try:
-            return pl.scan_ndjson(inner.replace(b"\n,", b"\n "), schema=schema, low_memory=True).collect()
+            return pl.scan_ndjson(lines, schema=schema, low_memory=True).collect()
         except pl.exceptions.ComputeError:  # another layout of the same JSON
-            return pl.read_json(body, schema=schema)
+            return pl.read_json(lake.get(path), schema=schema)
     except pl.exceptions.PolarsError as error:
         raise ContractError(
-            f"{where}: expected a JSON array of rows, found {str(error)[:200]}; make the landing asset again"
+            f"{asset}: expected a JSON array of rows in {path}, found {str(error)[:200]}; make the landing asset again"
         ) from None
 
 
-def _ahead(work: Callable[[Page], Checked], pages: Sequence[Page]) -> Iterator[Checked]:
-    """The results in order, worked out by a few threads, never more than one page a thread ahead of who takes them."""
+def _lines(body: bytes) -> bytes:
+    """A JSON array of one row a line, as Socrata sends it, as newline-delimited JSON, which polars parses 3 to 9 times
+    faster: without the brackets, and with a blank for the comma that begins each line. A newline inside a JSON string is
+    always escaped, so no text is touched."""
+    return body[body.find(b"[") + 1 : body.rfind(b"]")].replace(b"\n,", b"\n ")
+
+
+def _at_once(work: Callable[[int, Page], CheckedPage], pages: Sequence[Page]) -> Iterator[CheckedPage]:
+    """The results in order, worked out by a few threads, with as many pages in memory as there are threads."""
     with ThreadPoolExecutor(PAGES_AT_ONCE) as pool:
-        under_way: deque[Future[Checked]] = deque()
-        for page in pages:
-            under_way.append(pool.submit(work, page))
-            if len(under_way) > PAGES_AT_ONCE:
+        under_way: deque[Future[CheckedPage]] = deque()
+        for number, page in enumerate(pages):
+            if len(under_way) == PAGES_AT_ONCE:
                 yield under_way.popleft().result()
+            under_way.append(pool.submit(work, number, page))
         while under_way:
             yield under_way.popleft().result()

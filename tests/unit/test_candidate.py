@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -27,8 +28,7 @@ def page(*rows: tuple[str, int, str]) -> pl.DataFrame:
 def gather(asset: Asset, scratch: Path, *pages: pl.DataFrame, strict: bool = False) -> Candidate:
     scratch.mkdir()
     gathering = Gathering(asset, Shops, scratch, strict=strict)
-    for one in pages:
-        gathering.add(one, NOTHING)
+    gathering.pages.extend(gathering.store(number, one, NOTHING) for number, one in enumerate(pages))
     return gathering.finish(None)
 
 
@@ -48,11 +48,11 @@ def test_the_last_row_of_a_key_stays_whichever_page_it_is_on(asset: Asset, tmp_p
 def test_rows_of_one_hash_and_different_keys_both_stay(asset: Asset, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     gathering = Gathering(asset, Shops, tmp_path / "a")
-    gathering.add(page(("A", 1, "Reus"), ("B", 2, "Reus")), NOTHING)
+    stored = gathering.store(0, page(("A", 1, "Reus"), ("B", 2, "Reus")), NOTHING)
     # Two keys of one hash are too rare to be found; the page is given one.
     same = pl.Series(HASH, [7, 7], pl.UInt64)
-    gathering._hashes[0] = same
-    pl.read_parquet(gathering._pages[0]).with_columns(same).write_parquet(gathering._pages[0])
+    pl.read_parquet(stored.good).with_columns(same).write_parquet(stored.good)
+    gathering.pages.append(replace(stored, hashes=same))
     assert rows(gathering.finish(None)) == [("A", 1), ("B", 2)]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from catalunya.assets.transform import read_page
 from catalunya.io.errors import ContractError
+from catalunya.io.lake import Lake
 
 ROWS = [
     {
@@ -37,14 +39,20 @@ LAYOUTS = {
 }
 
 
+def read(folder: Path, body: bytes) -> pl.DataFrame:
+    lake = Lake(str(folder))
+    lake.put("page-7", body)
+    return read_page(lake, "page-7", FIELDS, "landing.x")
+
+
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
-def test_every_layout_of_the_same_array_gives_the_same_rows(layout: str) -> None:
-    assert read_page(layout.encode(), FIELDS, "here").rows() == EXPECTED
+def test_every_layout_of_the_same_array_gives_the_same_rows(tmp_path: Path, layout: str) -> None:
+    assert read(tmp_path, layout.encode()).rows() == EXPECTED
 
 
 @pytest.mark.parametrize("body", [b"[]\n", b"[ ]", b"[\n]\n"])
-def test_an_empty_array_is_an_empty_page(body: bytes) -> None:
-    frame = read_page(body, FIELDS, "here")
+def test_an_empty_array_is_an_empty_page(tmp_path: Path, body: bytes) -> None:
+    frame = read(tmp_path, body)
     assert frame.is_empty()
     assert frame.schema == dict.fromkeys(FIELDS, pl.String)
 
@@ -52,8 +60,8 @@ def test_an_empty_array_is_an_empty_page(body: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [b'[{"codi":"01"', b'[{"codi":"01"}\n,{"codi":]\n', b"<html>sorry</html>", b'[{"codi" "01"}]']
 )
-def test_broken_json_is_an_error_that_names_the_page(body: bytes) -> None:
+def test_broken_json_is_an_error_that_names_the_page(tmp_path: Path, body: bytes) -> None:
     if body.startswith(b"<"):
         body = b"[" + body + b"]"
-    with pytest.raises(ContractError, match="page-7: expected a JSON array of rows"):
-        read_page(body, FIELDS, "page-7")
+    with pytest.raises(ContractError, match=r"landing\.x: expected a JSON array of rows in page-7"):
+        read(tmp_path, body)

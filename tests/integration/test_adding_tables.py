@@ -1,0 +1,129 @@
+"""Adding a source is one asset file and one contract; adding a mart one SQL file and one contract class. Nothing else is edited:
+in a copy of the project these are added, and the graph, the DAGs, dbt and the data know them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalunya.io.mock import serve
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("assets", "contracts", "io", "dags", "dbt", "ops", "src")
+
+CONTRACT = '''"""The promises of the day centres source."""
+
+from __future__ import annotations
+
+from catalunya.contracts.base import Contract, LandingContract, column, raw
+
+
+class RawDayCentres(LandingContract):
+    """Users of day centres as the portal publishes them."""
+
+    any: str = raw("Year", required=True)
+    codi: str = raw("Code of the comarca", required=True)
+    total_centre_de_dia_gent: str = raw("Users")
+
+
+class DayCentres(Contract):
+    """Users of day centres by comarca and year."""
+
+    year: int = column("Year of the count", source=RawDayCentres.any, key=True)
+    comarca_id: str = column("Code of the comarca", source=RawDayCentres.codi, key=True)
+    users: int = column("Users", source=RawDayCentres.total_centre_de_dia_gent, nullable=True)
+'''
+
+ASSET = '''"""Users of day centres, by comarca and year."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from catalunya.assets.spec import Landing, staging
+from catalunya.contracts.day_centres import DayCentres, RawDayCentres
+from catalunya.io.sources.socrata import Socrata
+
+landing = Landing("day_centres", source=Socrata("yavr-pn8q", key=("any", "codi")), contract=RawDayCentres, schedule="@weekly")
+
+
+@staging(landing, contract=DayCentres)
+def day_centres(raw: pl.LazyFrame) -> pl.LazyFrame:
+    """The contract says it all."""
+    return raw
+'''
+
+MART = """select year, cast(sum(users) as bigint) as users
+from {{ source('staging', 'day_centres') }}
+group by year
+"""
+
+MART_CONTRACT = '''
+
+class AggDayCentreUsersYearly(Contract):
+    """Users of day centres by year."""
+
+    year: int = column("Year of the count", key=True)
+    users: int = column("Users in all comarques")
+'''
+
+MAKE = """
+import json
+from catalunya.assets.materialize import materialize
+from catalunya.assets.project import Project
+from catalunya.dags.build import build_dags
+project = Project()
+made = {asset.key: materialize(project, asset.key).status for asset in project.graph.select("+agg_day_centre_users_yearly")}
+dags = build_dags(project.graph)
+print(json.dumps({"made": made, "dags": sorted(dags), "rows": project.ledger.latest("marts.agg_day_centre_users_yearly").rows}))
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The project's own files, somewhere else, with one source and one mart more."""
+    root = tmp_path / "copy"
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, root / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "contracts/day_centres.py").write_text(CONTRACT)
+    (root / "assets/day_centres.py").write_text(ASSET)
+    (root / "dbt/models/marts/aggregates").mkdir(exist_ok=True)
+    (root / "dbt/models/marts/aggregates/agg_day_centre_users_yearly.sql").write_text(MART)
+    marts = root / "contracts/marts.py"
+    marts.write_text(marts.read_text() + MART_CONTRACT)
+    return root
+
+
+def test_a_source_and_a_mart_are_added_without_editing_a_list(copy: Path, tmp_path: Path) -> None:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("CATALUNYA_", "AIRFLOW"))},
+        "PYTHONPATH": str(copy / "src"),
+        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "CATALUNYA_LAKE": str(tmp_path / "lake"),
+        "CATALUNYA_CACHE": str(tmp_path / "cache"),
+    }
+
+    def run(*arguments: str, **more: str) -> str:
+        command = [sys.executable, *arguments]
+        done = subprocess.run(
+            command, cwd=copy, env=environment | more, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    generated = run("-m", "catalunya.ops.generate")
+    assert "dbt/models/staging/_sources.yml" in generated.replace("\n", "")
+    with serve() as mock:
+        printed: dict[str, Any] = json.loads(run("-c", MAKE, CATALUNYA_SOCRATA_URL=mock.url).splitlines()[-1])
+    assert printed["made"] == dict.fromkeys(
+        ["landing.day_centres", "staging.day_centres", "marts.agg_day_centre_users_yearly"], "materialized"
+    )
+    assert printed["rows"] == 10
+    assert {"landing.day_centres", "staging.day_centres", "marts.agg_day_centre_users_yearly"} <= set(printed["dags"])
