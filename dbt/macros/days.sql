@@ -1,0 +1,35 @@
+{# The day of the run. Models take it from here and never ask the clock: the same input gives the same table. #}
+{% macro as_of() -%}
+    cast('{{ var("as_of") }}' as date)
+{%- endmacro %}
+
+
+{# The first day of the calendar, and of every history. #}
+{% macro first_day() -%}
+    cast('1990-01-01' as date)
+{%- endmacro %}
+
+
+{# All days from `first` to `last` (dates, both inclusive, up to 100 years) as a query of one column, date_id. #}
+{% macro days_between(first, last) %}
+    select date_id
+    from (
+        select cast({{ dbt.dateadd('day', 'cast(generated_number as bigint) - 1', first) }} as date) as date_id
+        from ({{ dbt.generate_series(36525) }}) as numbers
+    ) as days
+    where date_id <= {{ last }}
+{% endmacro %}
+
+
+{# 1 for Monday to 7 for Sunday, as bigint. #}
+{% macro iso_day_of_week(day) -%}
+    {{ return(adapter.dispatch('iso_day_of_week', 'catalunya')(day)) }}
+{%- endmacro %}
+
+{% macro duckdb__iso_day_of_week(day) -%}
+    cast(isodow({{ day }}) as bigint)
+{%- endmacro %}
+
+{% macro athena__iso_day_of_week(day) -%}
+    cast(day_of_week({{ day }}) as bigint)
+{%- endmacro %}

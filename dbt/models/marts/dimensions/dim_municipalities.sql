@@ -1,0 +1,147 @@
+{{ config(materialized='incremental', **replacing('municipality_id', partitioned_by=['province_id'])) }}
+
+with municipalities as (
+
+    select * from {{ source('staging', 'municipalities') }}
+
+),
+
+{% if is_incremental() %}
+
+published as (
+
+    select * from {{ this }}
+
+),
+
+-- The day changes are dated by: that of the run, but never before a change already known, or history would be undone.
+today as (
+
+    select
+        greatest(
+            {{ as_of() }},
+            coalesce(max(valid_from), {{ as_of() }}),
+            coalesce(max(valid_to), {{ as_of() }})
+        ) as day_of_change
+    from published
+
+),
+
+-- The history as it stood before that day: what a run of the same day opened or closed is decided anew, so that running
+-- a day again gives what running it once gives.
+known as (
+
+    select
+        published.municipality_id,
+        published.municipality_name,
+        published.comarca_id,
+        published.comarca_name,
+        published.province_name,
+        published.longitude_deg,
+        published.latitude_deg,
+        published.valid_from,
+        case when published.valid_to < today.day_of_change then published.valid_to end as valid_to,
+        published.province_id
+    from published
+    cross join today
+    where published.valid_from < today.day_of_change
+
+),
+
+-- Open versions that still hold: same name, same comarca.
+unchanged as (
+
+    select
+        municipalities.municipality_id,
+        municipalities.longitude_deg,
+        municipalities.latitude_deg
+    from municipalities
+    inner join known
+        on municipalities.municipality_id = known.municipality_id
+        and municipalities.municipality_name = known.municipality_name
+        and municipalities.comarca_id = known.comarca_id
+        and municipalities.comarca_name = known.comarca_name
+    where known.valid_to is null
+
+),
+
+earlier_versions as (
+
+    select
+        known.municipality_id,
+        known.municipality_name,
+        known.comarca_id,
+        known.comarca_name,
+        -- A seat that is surveyed anew has not moved: its position follows the source and makes no version.
+        coalesce(unchanged.longitude_deg, known.longitude_deg) as longitude_deg,
+        coalesce(unchanged.latitude_deg, known.latitude_deg) as latitude_deg,
+        known.valid_from,
+        case
+            when known.valid_to is not null then known.valid_to
+            when unchanged.municipality_id is null then today.day_of_change
+        end as valid_to,
+        known.province_id
+    from known
+    cross join today
+    left join unchanged
+        on known.municipality_id = unchanged.municipality_id
+        and known.valid_to is null
+
+),
+
+{% endif %}
+
+new_versions as (
+
+    select
+        municipalities.municipality_id,
+        municipalities.municipality_name,
+        municipalities.comarca_id,
+        municipalities.comarca_name,
+        municipalities.longitude_deg,
+        municipalities.latitude_deg,
+        {% if is_incremental() %}
+        today.day_of_change as valid_from,
+        {% else %}
+        {{ first_day() }} as valid_from,
+        {% endif %}
+        cast(null as date) as valid_to,
+        municipalities.province_id
+    from municipalities
+    {% if is_incremental() %}
+    cross join today
+    left join unchanged
+        on municipalities.municipality_id = unchanged.municipality_id
+    where unchanged.municipality_id is null
+    {% endif %}
+
+),
+
+versions as (
+
+    {% if is_incremental() %}
+    select * from earlier_versions
+    union all
+    {% endif %}
+    select * from new_versions
+
+)
+
+select
+    municipality_id,
+    municipality_name,
+    comarca_id,
+    comarca_name,
+    case province_id
+        when '08' then 'Barcelona'
+        when '17' then 'Girona'
+        when '25' then 'Lleida'
+        when '43' then 'Tarragona'
+    end as province_name,
+    longitude_deg,
+    latitude_deg,
+    valid_from,
+    valid_to,
+    valid_to is null as is_current,
+    province_id
+from versions

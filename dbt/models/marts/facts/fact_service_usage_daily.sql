@@ -1,0 +1,107 @@
+{{ config(meta={'clock': 'day'}, **replacing('date_id', partitioned_by=['date_id'])) }}
+
+with social_services as (
+
+    select * from {{ source('staging', 'social_services') }}
+
+),
+
+service_usage as (
+
+    select * from {{ source('staging', 'service_usage') }}
+
+),
+
+comarques as (
+
+    select
+        comarca_id,
+        max(comarca_name) as comarca_name
+    from {{ ref('dim_municipalities') }}
+    where is_current
+    group by comarca_id
+
+),
+
+registered as (
+
+    select
+        comarca_id,
+        service_group,
+        count(*) as registered_services,
+        cast(sum(capacity_places) as bigint) as places
+    from social_services
+    group by comarca_id, service_group
+
+),
+
+-- What the source counts, under the name the register's groups have. It knows nothing of the other groups.
+counted as (
+
+    select
+        comarca_id,
+        'elderly_day_centre' as service_group,
+        year as users_year,
+        day_centre_users as users
+    from service_usage
+    where day_centre_users is not null
+
+    union all
+
+    select
+        comarca_id,
+        'elderly_residence' as service_group,
+        year as users_year,
+        residence_users as users
+    from service_usage
+    where residence_users is not null
+
+),
+
+ranked as (
+
+    select
+        comarca_id,
+        service_group,
+        users_year,
+        users,
+        row_number() over (partition by comarca_id, service_group order by users_year desc) as years_back
+    from counted
+
+),
+
+latest as (
+
+    select * from ranked
+    where years_back = 1
+
+),
+
+-- Users may be counted where no service is registered any more, and services be registered where nobody was counted.
+groups as (
+
+    select comarca_id, service_group from registered
+    union
+    select comarca_id, service_group from latest
+
+)
+
+select
+    groups.comarca_id,
+    comarques.comarca_name,
+    groups.service_group,
+    coalesce(registered.registered_services, 0) as registered_services,
+    registered.places,
+    latest.users,
+    latest.users_year,
+    cast(latest.users as double) / nullif(registered.places, 0) as occupancy_ratio,
+    {{ as_of() }} as date_id
+from groups
+left join comarques
+    on groups.comarca_id = comarques.comarca_id
+left join registered
+    on groups.comarca_id = registered.comarca_id
+    and groups.service_group = registered.service_group
+left join latest
+    on groups.comarca_id = latest.comarca_id
+    and groups.service_group = latest.service_group

@@ -1,0 +1,269 @@
+"""The dbt project as a library: what its models are, and running dbt inside this process.
+
+Here: the parsed project and its cache, dbt's invocation and its clean-up. Not here: the database that dbt works in and
+what its results mean (`warehouse.py`). dbt takes three seconds to import, so it is imported by those who need it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+import catalunya
+from catalunya.io.environment import Settings
+from catalunya.io.errors import WarehouseError
+
+log = structlog.get_logger(__name__)
+
+ROOT = Path(catalunya.__file__).parent / "dbt"
+PROJECT = "catalunya"
+TARGET = "local"
+DATABASE = "warehouse.duckdb"  # its stem is the database's name, which the parsed project knows: always the same one
+_PARSED_FROM = ("*.yml", "macros/**/*.sql", "tests/**/*.sql", "models/**/*.sql", "models/**/*.yml")
+
+# dbt keeps flags, adapters and logs in globals: one invocation at a time in a process.
+_ONE_AT_A_TIME = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model: `reads` are the (schema, table) it and its tests need, `tests` the names of its data and unit tests.
+
+    `sql_version` is a hash of its SQL and of those macros of the project that it calls, directly or not.
+    """
+
+    name: str
+    path: str
+    reads: tuple[tuple[str, str], ...]
+    tests: tuple[str, ...]
+    sql_version: str
+    meta: Mapping[str, Any]
+
+
+def is_installed() -> bool:
+    """Whether dbt can be imported here; a Lambda carries none."""
+    try:
+        return importlib.util.find_spec("dbt.adapters.duckdb") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one node of a run went: a model, a test or a unit test. `failures` and `sql` are those of a failed data test."""
+
+    name: str
+    kind: str
+    status: str
+    message: str
+    failures: int
+    sql: str | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it went wrong itself; what was skipped because of that did not."""
+        return self.status in ("error", "fail")
+
+
+@dataclass(frozen=True, slots=True)
+class DbtProject:
+    """The parsed project. Good for one run: dbt leaves traces in the manifest it is given."""
+
+    models: Mapping[str, Model]
+    manifest: Any
+
+    def build(self, model: str, *, variables: Mapping[str, str], database: Path, folder: Path) -> list[Outcome]:
+        """Run a model with its tests against a DuckDB file. Waits for a run of another thread.
+
+        dbt's target and logs go below `folder`, nothing to the console; when this returns, dbt holds no file any more.
+        Raises WarehouseError when dbt cannot run at all; the outcomes tell whether the model and its tests went well.
+        """
+        arguments = ["build", "--indirect-selection", "empty", "--select", model, *self.models[model].tests]
+        with _ONE_AT_A_TIME:
+            result = _invoke(arguments, variables, database, folder, self.manifest)
+        if result.result is None:
+            raise WarehouseError(
+                f"marts.{model}: dbt could not run: {one_line(result.exception)}; nothing was published"
+            )
+        return [
+            Outcome(
+                name=ran.node.name,
+                kind=str(ran.node.resource_type),
+                status=str(ran.status),
+                message=one_line(ran.message),
+                failures=ran.failures or 0,
+                sql=getattr(ran.node, "compiled_code", None),
+            )
+            for ran in result.result.results
+        ]
+
+
+def load_project(settings: Settings) -> DbtProject:
+    """The project: parsed before, when the cache is of these very files and this dbt, else parsed now and kept.
+
+    Raises WarehouseError when dbt cannot parse it.
+    """
+    with _ONE_AT_A_TIME:
+        from dbt.contracts.graph.manifest import Manifest
+        from dbt.parser.manifest import extended_mashumuro_decoder
+
+        fingerprint = _fingerprint()
+        cache = settings.cache / "dbt-manifest.msgpack"
+        packed = _read_cache(cache, fingerprint)
+        if packed is None:
+            packed = _parse()
+            _write_cache(cache, fingerprint, packed)
+        manifest: Any = Manifest.from_msgpack(packed, decoder=extended_mashumuro_decoder)
+    models = [_model(manifest, node) for node in manifest.nodes.values() if node.resource_type == "model"]
+    return DbtProject({model.name: model for model in models}, manifest)
+
+
+def one_line(text: object, limit: int = 400) -> str:
+    """What dbt says over many lines, on one."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= limit else f"{line[:limit]}…"
+
+
+@contextmanager
+def _left_clean() -> Iterator[None]:
+    """dbtRunner leaves connections and log files open."""
+    try:
+        yield
+    finally:
+        from dbt.adapters.factory import FACTORY
+        from dbt_common.events.event_manager_client import cleanup_event_logger
+
+        for adapter in FACTORY.adapters.values():
+            adapter.connections.cleanup_all()
+            type(adapter.connections).close_all_connections()
+        cleanup_event_logger()
+        for handler in logging.getLogger("file_log").handlers:
+            handler.close()
+
+
+def _invoke(
+    arguments: Sequence[str], variables: Mapping[str, str], database: Path, folder: Path, manifest: Any = None
+) -> Any:
+    """One dbt command in this process: dbt's own result."""
+    with _left_clean():
+        from dbt.cli.main import dbtRunner
+
+        result = dbtRunner(manifest=manifest).invoke(
+            [
+                *arguments,
+                *("--project-dir", str(ROOT), "--profiles-dir", str(ROOT), "--target", TARGET),
+                *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
+                *("--vars", json.dumps({**variables, "warehouse": str(database)})),
+                *("--log-level", "none", "--log-level-file", "info"),
+                *("--no-print", "--no-use-colors", "--no-send-anonymous-usage-stats", "--no-write-json"),
+            ]
+        )
+    if result.exception is not None and not isinstance(result.exception, Exception):
+        raise result.exception  # an interrupt, which dbtRunner catches as if it were its own
+    return result
+
+
+def _parse() -> bytes:
+    from dbt.parser.manifest import extended_mashumaro_encoder
+
+    with tempfile.TemporaryDirectory(prefix="catalunya-dbt-") as folder:
+        result = _invoke(["parse", "--no-partial-parse"], {}, Path(DATABASE), Path(folder))
+    if not result.success:
+        raise WarehouseError(
+            f"dbt cannot parse the project in {ROOT}: {one_line(result.exception)}. Mend the file it names"
+        )
+    packed: bytes = result.result.to_msgpack(extended_mashumaro_encoder)
+    return packed
+
+
+def _fingerprint() -> str:
+    """A hash of all that a parse follows from: the project's files and the versions of dbt."""
+    digest = hashlib.sha256(" ".join(version(name) for name in ("dbt-core", "dbt-adapters", "dbt-duckdb")).encode())
+    for pattern in _PARSED_FROM:
+        for path in sorted(ROOT.glob(pattern)):
+            digest.update(f"\0{path.relative_to(ROOT).as_posix()}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _read_cache(path: Path, fingerprint: str) -> bytes | None:
+    """The cached parse; None when it is absent, of other files, or damaged."""
+    try:
+        head, _, packed = path.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    return packed if head == _head(fingerprint, packed) else None
+
+
+def _write_cache(path: Path, fingerprint: str, packed: bytes) -> None:
+    """Keep a parse for other processes. It is only ever a cache: where it cannot be written, dbt parses again."""
+    beside = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(_head(fingerprint, packed) + b"\n" + packed)
+        beside.replace(path)
+    except OSError as error:
+        log.debug("dbt_manifest_not_cached", path=str(path), error=str(error))
+
+
+def _head(fingerprint: str, packed: bytes) -> bytes:
+    return f"{fingerprint} {hashlib.sha256(packed).hexdigest()}".encode()
+
+
+def _model(manifest: Any, node: Any) -> Model:
+    own = set(node.depends_on.nodes)
+    tests = [test for test in manifest.nodes.values() if test.resource_type == "test" and _is_test_of(test, node, own)]
+    unit_tests = [test for test in manifest.unit_tests.values() if node.unique_id in test.depends_on.nodes]
+    reads = own.union(*(test.depends_on.nodes for test in tests)) - {node.unique_id}
+    return Model(
+        name=node.name,
+        path=f"dbt/{node.original_file_path}",
+        reads=tuple(sorted(_table(manifest, unique_id) for unique_id in reads)),
+        tests=tuple(sorted(test.name for test in (*tests, *unit_tests))),
+        sql_version=_sql_version(manifest, node),
+        meta=dict(node.config.meta),
+    )
+
+
+def _is_test_of(test: Any, node: Any, reads: set[str]) -> bool:
+    """A generic test belongs to the model it is declared at, any other to the model that reads all else it reads."""
+    attached = getattr(test, "attached_node", None)
+    if attached is not None:
+        return bool(attached == node.unique_id)
+    needs = set(test.depends_on.nodes)
+    return node.unique_id in needs and needs - {node.unique_id} <= reads
+
+
+def _table(manifest: Any, unique_id: str) -> tuple[str, str]:
+    if unique_id in manifest.sources:
+        source = manifest.sources[unique_id]
+        return source.source_name, source.name
+    return "marts", manifest.nodes[unique_id].name
+
+
+def _sql_version(manifest: Any, node: Any) -> str:
+    own = {unique_id: macro for unique_id, macro in manifest.macros.items() if macro.package_name == PROJECT}
+    # dbt finds the macros of a model by rendering it, and so not those of a first run's other branch.
+    called = [unique_id for unique_id, macro in own.items() if re.search(rf"\b{macro.name}\(", node.raw_code)]
+    waiting, parts = [*node.depends_on.macros, *called], {}
+    while waiting:
+        unique_id = waiting.pop()
+        if unique_id in own and unique_id not in parts:
+            parts[unique_id] = own[unique_id].macro_sql
+            waiting += own[unique_id].depends_on.macros
+    text = "\0".join([node.raw_code, node.config.materialized, *(parts[unique_id] for unique_id in sorted(parts))])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

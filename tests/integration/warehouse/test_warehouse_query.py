@@ -1,0 +1,102 @@
+"""A person's queries see the published tables, on a disk and on S3, and can touch nothing."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import obstore
+import polars as pl
+import pytest
+from moto.server import ThreadedMotoServer
+from obstore.store import S3Store
+
+from catalunya.io.environment import load_settings
+from catalunya.io.errors import WarehouseError
+from catalunya.io.query import connect
+from catalunya.io.warehouse import Relation
+from small.warehouse import Warehouse
+
+COLUMNS = {"shop_id": "string", "places": "bigint", "city": "string"}
+
+
+@pytest.fixture
+def shops(tmp_path: Path) -> Relation:
+    files = []
+    for city in ("01", "02"):
+        files.append(tmp_path / "lake" / f"city={city}" / "file.parquet")
+        files[-1].parent.mkdir(parents=True)
+        pl.DataFrame({"shop_id": ["a", "b"], "places": [1, 2]}).write_parquet(files[-1])
+    return Relation("staging", "shops", COLUMNS, tuple(map(str, files)), partition_by=("city",))
+
+
+def test_tables_are_seen_under_their_names_and_types(shops: Relation) -> None:
+    nothing = Relation("marts", "dim_nothing", {"date_id": "date"}, ())
+    with connect([shops, nothing]) as connection:
+        found = connection.execute("select city, sum(places) from staging.shops group by city order by city").fetchall()
+        assert found == [("01", 3), ("02", 3)]
+        assert connection.execute("select count(date_id) from marts.dim_nothing").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "copy (select 1 as x) to '{file}' (format parquet, use_tmp_file false)",
+        "copy (select 1) to '{folder}/new.csv'",
+        "export database '{folder}/all'",
+        "attach '{folder}/other.duckdb'",
+        "select * from read_csv('{file}')",
+        "select * from '/etc/hostname'",
+        "set enable_external_access = true",
+        "install httpfs",
+    ],
+)
+def test_a_query_can_write_and_read_nothing_else(shops: Relation, tmp_path: Path, attempt: str) -> None:
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with connect([shops]) as connection, pytest.raises(duckdb.Error):
+        connection.execute(attempt.format(file=shops.files[0], folder=tmp_path))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_table_whose_file_is_gone_is_named(shops: Relation) -> None:
+    Path(shops.files[0]).unlink()
+    with pytest.raises(WarehouseError, match=r"staging.shops: cannot read its files: .*catalunya verify"):
+        connect([shops])
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    url = f"http://127.0.0.1:{port}"
+    for name, value in {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }.items():
+        monkeypatch.setenv(name, value)
+    import boto3
+
+    boto3.client("s3", endpoint_url=url, region_name="eu-west-1").create_bucket(
+        Bucket="lake", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    yield S3Store.from_url("s3://lake", client_options={"allow_http": True})
+    server.stop()
+
+
+def test_tables_on_s3_are_queried_and_built_from(bucket: S3Store, tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path, load_settings(env="local", cache=tmp_path / "cache"))
+    warehouse.write_all()
+    local = warehouse.tables["municipalities"]
+    obstore.put(bucket, "staging/municipalities/file.parquet", Path(local.files[0]))
+    remote = Relation("staging", "municipalities", local.columns, ("s3://lake/staging/municipalities/file.parquet",))
+    with connect([remote]) as connection:
+        assert connection.execute("select count(*) from staging.municipalities").fetchall() == [(2,)]
+    warehouse.tables["municipalities"] = remote
+    assert warehouse.build("dim_municipalities")["municipality_id"].to_list() == ["080193", "081385"]

@@ -1,0 +1,105 @@
+"""What is derived from contracts says what the contracts say, and what is committed of it is fresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from catalunya.assets import marts
+from catalunya.assets.catalog import declarations
+from catalunya.contracts.base import Contract, LandingContract, column, raw
+from catalunya.contracts.derive import MODELS, SOURCES, data_dictionary, dbt_models_yaml, dbt_sources_yaml, render
+from catalunya.io.errors import DeclarationError
+
+ROOT = Path(__file__).parents[2]
+
+
+class RawShops(LandingContract):
+    """Shops as their source has them."""
+
+    codi: str = raw("Code | number", kind="text", required=True)
+    telefon: str = raw("Telephone", personal=True)
+
+
+class Towns(Contract):
+    """Towns."""
+
+    town_id: str = column("Code of the town", key=True, isin=["08", "17"])
+
+
+class Shops(Contract):
+    """Shops by day and town."""
+
+    open_date: str = column("The day", key=True)
+    town_id: str = column("The town", key=True, references="towns.town_id")
+    people: int = column("People", nullable=True, unit="people")
+
+
+def columns_of(text: str, table: str) -> dict[str, dict[str, Any]]:
+    read = yaml.safe_load(text)
+    tables = read["models"] if "models" in read else read["sources"][0]["tables"]
+    found = next(t for t in tables if t["name"] == table)
+    return {c["name"]: c for c in found["columns"]} | {"": found}
+
+
+@pytest.mark.parametrize("path", [SOURCES, MODELS, "docs/data-dictionary.md"])
+def test_what_is_committed_is_what_the_contracts_say_today(path: str) -> None:
+    contracts = {key: declared.contract for key, declared in declarations().items()}
+    contracts |= {f"marts.{name}": contract for name, contract in marts.contracts().items()}
+    assert (ROOT / path).read_text() == render(contracts)[path], f"{path} is stale: run make generate"
+
+
+def test_types_and_nulls_become_data_types_and_tests() -> None:
+    found = columns_of(dbt_models_yaml({"shops": Shops, "towns": Towns}), "shops")
+    assert found["people"] == {"name": "people", "description": "People", "data_type": "bigint"}
+    assert found["open_date"]["data_tests"] == ["not_null"]
+
+
+def test_a_key_of_one_column_is_tested_as_unique() -> None:
+    assert "unique" in columns_of(dbt_models_yaml({"towns": Towns}), "towns")["town_id"]["data_tests"]
+
+
+def test_a_key_of_several_columns_is_tested_together() -> None:
+    table = columns_of(dbt_models_yaml({"shops": Shops, "towns": Towns}), "shops")[""]
+    assert table["data_tests"] == [{"unique_together": {"arguments": {"columns": ["open_date", "town_id"]}}}]
+
+
+def test_accepted_values_stay_text_for_every_reader_of_yaml() -> None:
+    text = dbt_models_yaml({"towns": Towns})
+    tests = columns_of(text, "towns")["town_id"]["data_tests"]
+    assert {"accepted_values": {"arguments": {"values": ["08", "17"]}}} in tests
+    assert "- '08'" in text
+
+
+def test_a_reference_is_a_relationship_to_a_model_or_to_a_source() -> None:
+    contracts = {"shops": Shops, "towns": Towns}
+    for text, target in (
+        (dbt_models_yaml(contracts), "ref('towns')"),
+        (dbt_sources_yaml(contracts), "source('staging', 'towns')"),
+    ):
+        tests = columns_of(text, "shops")["town_id"]["data_tests"]
+        assert {"relationships": {"arguments": {"to": target, "field": "town_id"}}} in tests
+
+
+def test_a_reference_to_nothing_is_refused() -> None:
+    with pytest.raises(
+        DeclarationError, match=r"shops.town_id references towns.town_id, expected .*; the tables there are shops"
+    ):
+        dbt_models_yaml({"shops": Shops})
+
+
+def test_the_dictionary_tells_of_every_column_what_there_is_to_tell() -> None:
+    text = data_dictionary({"marts.shops": Shops, "marts.towns": Towns, "landing.shops": RawShops})
+    assert "### marts.shops\n\nShops by day and town.\n" in text
+    assert "| `town_id` | string | key; see `towns.town_id` | The town |  |" in text
+    assert "| `people` | bigint | may be empty; in people | People |  |" in text
+    assert "| `town_id` | string | key; one of `08`, `17` | Code of the town |  |" in text
+
+
+def test_the_dictionary_marks_personal_fields_and_keeps_its_tables_whole() -> None:
+    text = data_dictionary({"landing.shops": RawShops})
+    assert "| `telefon` |  | personal | Telephone |" in text
+    assert "| `codi` | text | required | Code &#124; number |" in text
