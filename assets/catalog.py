@@ -75,9 +75,9 @@ def load_graph(settings: Settings) -> AssetGraph:
 
 
 def _compile(settings: Settings) -> list[Asset]:
-    from catalunya.assets import marts
+    from catalunya.assets.marts import declarations as marts
 
-    declared: list[Declaration] = [*declarations().values(), *marts.declarations(settings)]
+    declared: list[Declaration] = [*declarations().values(), *marts(settings)]
     return [declaration.asset for declaration in declared]
 
 

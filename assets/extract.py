@@ -95,6 +95,7 @@ def extract(
 
     async def sink(name: str, chunks: AsyncIterator[bytes]) -> None:
         await lake.put_stream(f"{prefix}/{name}", chunks)
+        await asyncio.to_thread(lake.sync, [f"{prefix}/{name}"])  # while the next pages are on their way
 
     http = settings.http(declaration.source.kind)
     extraction = asyncio.run(declaration.source.extract(http, state, sink, progress=progress))
@@ -117,7 +118,6 @@ def extract(
     )
     pages = {f"{prefix}/{page.name}" for page in manifest.pages}
     lake.delete([o.path for o in lake.objects(prefix) if o.path not in pages])
-    lake.sync(sorted(pages))
     lake.put(manifest_path(prefix), msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     return Batch(prefix, manifest)
 

@@ -65,7 +65,9 @@ def mock(rows: int, cache: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     serve = f"from catalunya.io.mock import run; run(port={port}, rows={rows}, cache={str(cache)!r})"
-    with subprocess.Popen([sys.executable, "-c", serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         url = f"http://127.0.0.1:{port}"
         try:
             for _ in range(200):
@@ -103,7 +105,9 @@ def portal_to_staging(rows: int, repeat: int, work: Path) -> Iterator[Figure]:
     yield Figure(f"landing, {label}", megabytes / landing, "MB/s", megabytes / floor_fetch)
     yield Figure(f"landing to staging, {label}", rows / staging, "rows/s", rows / floor_parse)
     yield Figure(f"peak memory, {label}", min(peaks), "MB")
-    yield Figure(f"no-change tick of 4 assets, {label}", min(o["tick"] for o in ours), "s", None, "< 1 s", ours[0]["tick"] < 1)
+    yield Figure(
+        f"no-change tick of 4 assets, {label}", min(o["tick"] for o in ours), "s", None, "< 1 s", ours[0]["tick"] < 1
+    )
 
 
 def small_things(repeat: int) -> Iterator[Figure]:
@@ -118,7 +122,9 @@ def small_things(repeat: int) -> Iterator[Figure]:
         yield Figure(f"parse {assets:,} assets to DAGs", ours, "s", floor, *target)
     trivial = run("trivial.py")[0]
     milliseconds = trivial["ours"] * 1000
-    yield Figure("one trivial asset, in process", milliseconds, "ms", trivial["floor"] * 1000, "<= 20 ms", milliseconds <= 20)
+    yield Figure(
+        "one trivial asset, in process", milliseconds, "ms", trivial["floor"] * 1000, "<= 20 ms", milliseconds <= 20
+    )
 
 
 def _seconds(command: list[str]) -> float:
@@ -130,7 +136,9 @@ def _seconds(command: list[str]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=3, help="turns of each; the best counts")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the register; memory is also taken at 4 times as many")
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="rows of the register; memory is also taken at 4 times as many"
+    )
     options = parser.parse_args()
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="catalunya-bench-") as folder:
@@ -147,11 +155,20 @@ def main() -> None:
 
 def report(figures: list[Figure]) -> None:
     """The table for a person, the file for a machine."""
-    table = Table("figure", "ours", "floor", "ratio", "target", "", title=f"{platform.machine()}, {os.cpu_count()} cores")
+    table = Table(
+        "figure", "ours", "floor", "ratio", "target", "", title=f"{platform.machine()}, {os.cpu_count()} cores"
+    )
     for f in figures:
         mark = {True: "ok", False: "MISSED", None: ""}[f.ok]
         floor, ratio = (f"{f.floor:,.3g}" if f.floor else "", f"{f.ratio:.2f}" if f.ratio else "")
-        table.add_row(f.name, f"{f.value:,.3g} {f.unit}" if f.value < 1000 else f"{f.value:,.0f} {f.unit}", floor, ratio, f.target, mark)
+        table.add_row(
+            f.name,
+            f"{f.value:,.3g} {f.unit}" if f.value < 1000 else f"{f.value:,.0f} {f.unit}",
+            floor,
+            ratio,
+            f.target,
+            mark,
+        )
     Console().print(table)
     results = HERE / "results"
     results.mkdir(exist_ok=True)

@@ -18,11 +18,10 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from small.shops import declare, some
-
 from catalunya.assets.materialize import Request, materialize
 from catalunya.assets.project import Project
 from catalunya.io.environment import load_settings
+from small.shops import declare, some
 
 
 def ours(folder: Path) -> float:
