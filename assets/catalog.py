@@ -23,6 +23,7 @@ from catalunya.io.environment import Settings
 from catalunya.io.errors import DeclarationError
 
 _ROOT = Path(catalunya.__file__).parent
+_COMPILED = "graph.json"
 # What the graph follows from: the declarations, what they are made of, and the machinery that reads them.
 _SOURCES = (
     "assets/*.py",
@@ -59,19 +60,23 @@ def declarations() -> dict[str, LandingDeclaration | StagingDeclaration]:
 
 def load_graph(settings: Settings) -> AssetGraph:
     """The asset graph: from its compiled form when that is of these very sources, else compiled now and kept."""
-    path = settings.cache / "graph.json"
-    fingerprint = _fingerprint()
     try:
-        compiled = msgspec.json.decode(path.read_bytes(), type=_Compiled)
+        compiled = msgspec.json.decode((settings.cache / _COMPILED).read_bytes(), type=_Compiled)
     except (OSError, msgspec.MsgspecError):  # absent or of another version: it is only a cache
         compiled = None
-    if compiled is None or compiled.fingerprint != fingerprint:
-        compiled = _Compiled(fingerprint, _compile(settings))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(f".{os.getpid()}")
-        beside.write_bytes(msgspec.json.encode(compiled))
-        beside.replace(path)
+    if compiled is None or compiled.fingerprint != _fingerprint():
+        return AssetGraph(keep_graph(settings, _compile(settings)))
     return AssetGraph(compiled.assets)
+
+
+def keep_graph(settings: Settings, assets: list[Asset]) -> list[Asset]:
+    """Keep assets as the compiled graph of these sources; returns them. Readers see the old one or the new one."""
+    path = settings.cache / _COMPILED
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}")
+    beside.write_bytes(msgspec.json.encode(_Compiled(_fingerprint(), assets)))
+    beside.replace(path)
+    return assets
 
 
 def _compile(settings: Settings) -> list[Asset]:
