@@ -110,28 +110,24 @@ def raw_fields(declaration: StagingDeclaration) -> list[str]:
 def read_page(lake: Lake, path: str, fields: Sequence[str], asset: str) -> pl.DataFrame:
     """One raw page (a JSON array of objects) as text columns; a field that a row omits is null there.
 
-    Raises ContractError when the page is no array of objects.
+    Socrata sends one row a line, behind a bracket or a comma. A newline inside a JSON string is always escaped, so the
+    lines can be cut and each decoded by itself, many times faster than an array as a whole. Raises ContractError when the
+    page is no array of objects.
     """
-    schema = dict.fromkeys(fields, pl.String)
+    row = pl.Struct(dict.fromkeys(fields, pl.String))
+    cut = {"has_header": False, "separator": "\x01", "quote_char": None, "schema": {"row": pl.String}}
+    lines = pl.scan_csv(lake.url(path), **cut, storage_options=lake.scan_options or None)
+    text = pl.col("row").str.strip_chars_end("\r ]").str.slice(1)
     try:
-        lines = _lines(lake.get(path))
-        if not lines.strip():
-            return pl.DataFrame(schema=schema)
         try:
-            return pl.scan_ndjson(lines, schema=schema, low_memory=True).collect()
+            rows = lines.select(text).filter(pl.col("row") != "").select(pl.col("row").str.json_decode(row))
+            return rows.unnest("row").collect(engine="streaming")
         except pl.exceptions.ComputeError:  # another layout of the same JSON
-            return pl.read_json(lake.get(path), schema=schema)
+            return pl.read_json(lake.get(path), schema=row.to_schema())
     except pl.exceptions.PolarsError as error:
         raise ContractError(
             f"{asset}: expected a JSON array of rows in {path}, found {str(error)[:200]}; make the landing asset again"
         ) from None
-
-
-def _lines(body: bytes) -> bytes:
-    """A JSON array of one row a line, as Socrata sends it, as newline-delimited JSON, which polars parses 3 to 9 times
-    faster: without the brackets, and with a blank for the comma that begins each line. A newline inside a JSON string is
-    always escaped, so no text is touched."""
-    return body[body.find(b"[") + 1 : body.rfind(b"]")].replace(b"\n,", b"\n ")
 
 
 def _at_once(work: Callable[[int, Page], CheckedPage], pages: Sequence[Page]) -> Iterator[CheckedPage]:
