@@ -1,0 +1,5 @@
+"""One DAG per asset, from the graph, and `ops.reconcile`. Airflow's `dags_folder` is this folder.
+
+`asset_dags.py` is the one file Airflow parses (`.airflowignore` leaves the others out); `build.py` says what the DAGs are,
+`tasks.py` what happens in them. Not here: what is made and how (`assets/`), starting Airflow (`ops/airflow/`).
+"""

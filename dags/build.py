@@ -1,0 +1,117 @@
+"""What the DAGs are: one per asset, DAG id = asset key, with one task each, and `ops.reconcile`.
+
+Here: schedules, inlets and outlets, retries, documentation, all from plain assets. Not here: what the tasks do (`tasks.py`).
+This is imported whenever Airflow parses, so nothing heavy is, and nothing is read.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, AssetAny, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk import Asset as AirflowAsset
+
+from catalunya.assets.graph import AssetGraph
+from catalunya.assets.spec import Asset, Layer
+from catalunya.dags.tasks import FindStale, Materialize, Wake
+from catalunya.io.errors import PermanentError, TransientError
+
+MATERIALIZE = "materialize"
+RECONCILE = "ops.reconcile"
+RECONCILE_EVERY = "*/10 * * * *"
+
+# Tasks of a pool that nobody created are never run (3.3.2 only warns), so what is there always is the default.
+SOURCES_POOL = os.environ.get("CATALUNYA_SOURCES_POOL", "default_pool")
+
+# The first delay is Airflow's `[core] default_task_retry_delay`; it doubles from there.
+RETRIES: dict[str, Any] = {
+    "retries": 3,
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(hours=1),
+    "execution_timeout": timedelta(hours=2),
+    "retry_policy": ExceptionRetryPolicy(
+        [
+            RetryRule(PermanentError, RetryAction.FAIL, reason="trying again changes nothing"),
+            RetryRule(TransientError, RetryAction.RETRY, reason="trying again later may help"),
+        ]
+    ),
+}
+
+
+def build_dags(graph: AssetGraph, *, only: str | None = None, clocks: bool = True) -> dict[str, DAG]:
+    """The DAGs by id: one per asset, and `ops.reconcile`; or `only` the one a task is going to run in.
+
+    Without `clocks`, what would run at certain times has to be triggered: for a single wave.
+    """
+    events = {asset.key: airflow_asset(asset) for asset in graph}
+    dags = {asset.key: _dag(asset, events, clocks=clocks) for asset in graph if only in (None, asset.key)}
+    if only in (None, RECONCILE):
+        dags[RECONCILE] = _reconcile(clocks=clocks)
+    return dags
+
+
+def airflow_asset(asset: Asset) -> AirflowAsset:
+    """The asset as Airflow knows it. Name and URI are both said: one made from the other would not survive a change."""
+    return AirflowAsset(name=asset.key, uri=asset.uri, group=asset.layer.value)
+
+
+def _dag(asset: Asset, events: dict[str, AirflowAsset], *, clocks: bool) -> DAG:
+    upstream = [events[key] for key in asset.upstream]
+    schedule = asset.schedule if clocks else None
+    dag = DAG(
+        asset.key,
+        # What has neither (a calendar) is woken by ops.reconcile alone.
+        schedule=schedule or (AssetAny(*upstream) if upstream else None),
+        catchup=False,
+        # Events that arrive meanwhile wait, and become one run afterwards, which reads the state as it is then.
+        max_active_runs=1,
+        is_paused_upon_creation=False,
+        description=asset.description.partition("\n")[0],
+        doc_md=_documentation(asset),
+        tags=[asset.layer.value, *(["source"] if asset.schedule else [])],
+        params={"force": Param(False, type="boolean", description="Make it though nothing changed.")},
+    )
+    Materialize(
+        asset=events[asset.key],
+        dag=dag,
+        task_id=MATERIALIZE,
+        inlets=upstream,
+        outlets=[events[asset.key]],
+        pool=SOURCES_POOL if asset.layer is Layer.LANDING else None,
+        **RETRIES,
+    )
+    return dag
+
+
+def _reconcile(*, clocks: bool) -> DAG:
+    with DAG(
+        RECONCILE,
+        schedule=RECONCILE_EVERY if clocks else None,
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=False,
+        description="Wakes every asset that is stale and that nobody is making.",
+        doc_md="Airflow can lose the tail of a burst of asset events, and a calendar sends none. What the ledger says is "
+        "stale, waits for nothing, has not failed on the same inputs and is not being made, is triggered here.",
+        tags=["ops"],
+        params={"select": Param("*", type="string", description="Which assets, as in `catalunya plan`.")},
+    ) as dag:
+        found = FindStale(task_id="find_stale", retries=1)
+        Wake.partial(task_id="wake", map_index_template="{{ task.key }}").expand_kwargs(found.output)
+    return dag
+
+
+def _documentation(asset: Asset) -> str:
+    rows = {
+        "source": asset.source,
+        "reads": ", ".join(f"`{key}`" for key in asset.upstream),
+        "key": ", ".join(f"`{name}`" for name in asset.key_columns),
+        "partitions": ", ".join(f"`{name}`" for name in asset.partition_by),
+        "made when": f"the {asset.clock} turns" if asset.clock else None,
+        "objects": f"`{asset.prefix}/`",
+        "declared in": f"`{asset.module}`",
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value)
+    return f"{asset.description}\n\n| | |\n| --- | --- |\n{table}\n"

@@ -1,0 +1,114 @@
+"""What happens in the tasks: an asset is materialised, or what is stale is found.
+
+Here: the seam between Airflow and `materialize`, and nothing else: what to do is worked out from the ledger, never from the
+events that triggered a run, because Airflow can lose some. Not here: the DAGs (`build.py`). Heavy imports only within
+`execute`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
+
+from catalunya.assets.lease import holder
+from catalunya.assets.plan import Stale
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset, Context
+
+    from catalunya.assets.project import Project
+
+
+class Materialize(BaseOperator):
+    """Makes one asset; its event carries the summary of the ledger entry. Nothing to do, or deferred: skipped, no event."""
+
+    ui_color = "#e8f4f8"
+
+    def __init__(self, *, asset: Asset, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.asset = asset
+
+    def execute(self, context: Context) -> None:
+        """Make the asset. Raises AirflowSkipException, with one line why, when nothing was made."""
+        from catalunya.assets.materialize import Request, materialize
+        from catalunya.assets.project import Project
+
+        request = Request(
+            force=bool(context["params"]["force"]),
+            run_id=context["dag_run"].run_id,
+            correlation_id=correlation_of(context),
+        )
+        outcome = materialize(Project(), self.asset.name, request)
+        if outcome.status != "materialized" or outcome.entry is None:
+            raise AirflowSkipException(f"{outcome.status}: {outcome.why}")
+        context["outlet_events"][self.asset].extra.update(outcome.entry.summary())
+
+
+class FindStale(BaseOperator):
+    """Finds what `ops.reconcile` has to wake: what `Wake` is expanded with, one item a run."""
+
+    ui_color = "#f8f0e8"
+
+    def execute(self, context: Context) -> list[dict[str, str]]:
+        """The runs to trigger. Raises AirflowSkipException when there are none."""
+        from catalunya.assets.project import Project
+
+        now = datetime.now(UTC)
+        ti = context["ti"]
+        found = [
+            {"key": stale.key, "run_id": f"reconcile__{now:%Y-%m-%dT%H:%M:%S.%f}", "why": stale.why}
+            for stale in neglected(Project(), context["params"]["select"])
+            if not ti.get_dr_count(stale.key, states=["queued", "running"])
+        ]
+        if not found:
+            raise AirflowSkipException("nothing is stale that is not being made")
+        for each in found:
+            self.log.info("%s is stale: %s", each["key"], each["why"])
+        return found
+
+
+class Wake(BaseOperator):
+    """Triggers one run of one asset. (The standard provider's operator would cost every parse a second of imports.)"""
+
+    ui_color = "#f8f0e8"
+
+    def __init__(self, *, key: str, run_id: str, why: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.key, self.run_id, self.why = key, run_id, why
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002  the signature is Airflow's
+        """Trigger it. A retry finds that the run exists, and is skipped."""
+        raise DagRunTriggerException(
+            trigger_dag_id=self.key,
+            dag_run_id=self.run_id,
+            conf=None,
+            note=self.why,
+            reset_dag_run=False,
+            skip_when_already_exists=True,
+            wait_for_completion=False,
+            allowed_states=["success"],
+            failed_states=["failed"],
+            poke_interval=60,
+            deferrable=False,
+        )
+
+
+def neglected(project: Project, select: str = "*") -> list[Stale]:
+    """What is stale, waits for nothing, has not failed on the same inputs, and is held by no run, in dependency order."""
+    state = project.state()
+    stale = [found for asset in project.graph.select(select) if (found := state.stale(asset.key))]
+    return [
+        found
+        for found in stale
+        if not state.waits_for(found.key) and not state.failed(found.key) and not holder(project.lake, found.key)
+    ]
+
+
+def correlation_of(context: Context) -> str | None:
+    """The wave that the newest triggering event belongs to: only for the logs, never for what is done."""
+    events = [event for found in context["triggering_asset_events"].values() for event in found]
+    newest = max(events, key=lambda event: event.timestamp, default=None)
+    return (newest.extra or {}).get("correlation_id") if newest else None
