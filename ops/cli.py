@@ -1,0 +1,134 @@
+"""The `catalunya` command: its options for all, its commands by name, and what becomes of an error.
+
+Here: nothing heavy. The commands are in `commands/` and are imported when called, so that `--help` is immediate. Exit codes:
+0 well done, 1 something failed or was found, 2 wrong usage or configuration, 70 a bug, 130 interrupted, 143 terminated.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
+
+from catalunya.io.errors import CatalunyaError
+from catalunya.ops.signals import Terminated
+
+_LOOK, _MAKE, _RUN, _HELP = (Group(name, sort_key=at) for at, name in enumerate(("Look", "Make", "Run", "Help")))
+_ALWAYS = Group("Options of every command", sort_key=9)
+_COMMANDS = (
+    ("ls", "listing", _LOOK, "List the assets."),
+    ("show", "show", _LOOK, "Show one asset: its declaration, contract, last materialisation and first rows."),
+    ("lineage", "listing", _LOOK, "Show which asset is made from which."),
+    ("status", "state", _LOOK, "Show which assets are fresh, stale, failed or overdue."),
+    ("history", "state", _LOOK, "Show the materialisations of one asset."),
+    ("query", "query", _LOOK, "Ask the tables in SQL: staging.x, marts.y."),
+    ("quarantine", "quarantine", _LOOK, "Show the rows that broke a contract, or take them through it again."),
+    ("plan", "listing", _MAKE, "Show what materialize would do, and why."),
+    ("materialize", "materialize", _MAKE, "Make assets here, in dependency order."),
+    ("verify", "verify", _MAKE, "Prove that ledger and objects agree."),
+    ("mock", "services", _RUN, "Serve the mock APIs of the local environment."),
+    ("run", "services", _RUN, "Run the whole pipeline once on Airflow, mock APIs included."),
+    ("up", "services", _RUN, "The same, and stay up with Airflow's UI until Ctrl-C."),
+)
+
+app = App(
+    name="catalunya",
+    help="Open data of Catalonia as an asset graph: landing, staging and marts.",
+    help_format="plaintext",
+    version=lambda: __import__("importlib.metadata").metadata.version("catalunya"),
+    group_commands=_HELP,
+    result_action="return_value",
+    exit_on_error=False,
+    print_error=False,
+    suppress_keyboard_interrupt=False,
+)
+for _at, (_name, _module, _group, _help) in enumerate(_COMMANDS):
+    app.command(f"catalunya.ops.commands.{_module}:{_name}", name=_name, group=_group, help=_help, sort_key=_at)
+app.meta.group_parameters = _ALWAYS
+app.meta.suppress_keyboard_interrupt = False
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    env: Annotated[str | None, Parameter(help="The environment: local, dev or prod.", env_var="CATALUNYA_ENV")] = None,
+    debug: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Log everything, and show the traceback of an error.")
+    ] = False,
+) -> object:
+    # The environment variables are the one home of settings, for this process and those it starts.
+    if env is not None:
+        os.environ["CATALUNYA_ENV"] = env
+    if debug:
+        os.environ["CATALUNYA_LOG_LEVEL"] = "DEBUG"
+    return app(tokens)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = app.meta(tokens, result_action="return_value", exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except CatalunyaError as error:
+        _complain(str(error), error)
+        return error.exit_code
+    except CycloptsError as error:
+        _complain(_usage(error))
+        return 2
+    except KeyboardInterrupt as interrupt:
+        return 143 if isinstance(interrupt, Terminated) else 130
+    except BrokenPipeError:
+        # The reader went away (`catalunya ls | head`): nothing to complain about, and nothing more to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001  the last resort: one line, and the traceback of a bug is kept
+        from catalunya.ops.errors import one_line
+
+        text, is_bug = one_line(error)
+        _complain(f"{text}; its traceback is in {_keep_traceback(tokens)}" if is_bug else text, error)
+        return 70 if is_bug else 1
+    return result if isinstance(result, int) else 0
+
+
+def _complain(text: str, error: Exception | None = None) -> None:
+    if error and os.environ.get("CATALUNYA_LOG_LEVEL") == "DEBUG":
+        import traceback
+
+        traceback.print_exception(error)
+    sys.stderr.write(f"error: {' '.join(text.split())}\n")
+
+
+def _usage(error: CycloptsError) -> str:
+    """What was wrong with the command line, with the nearest name of a command."""
+    if isinstance(error, UnknownCommandError):
+        from difflib import get_close_matches
+
+        word = (error.unused_tokens or ["?"])[0]
+        near = get_close_matches(word, [name for name, *_ in _COMMANDS], n=3, cutoff=0.5)
+        return f"there is no command {word!r}; " + (
+            f"did you mean {' or '.join(near)}?" if near else "`catalunya --help` lists them"
+        )
+    return f"{str(error).rstrip('.?')}; `catalunya --help`, or --help behind a command, says how"
+
+
+def _keep_traceback(tokens: list[str]) -> str:
+    """Write the traceback of the error at hand to a file, for a bug report; returns its path."""
+    import tempfile
+    import traceback
+    from datetime import UTC, datetime
+    from pathlib import Path
+
+    text = f"catalunya {' '.join(tokens)}\npython {sys.version}\n\n{traceback.format_exc()}"
+    name = f"error-{datetime.now(UTC):%Y%m%dT%H%M%S}.txt"
+    for folder in (Path(os.environ.get("CATALUNYA_CACHE", ".catalunya"), "logs"), Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        except OSError:
+            continue
+        return str(folder / name)
+    return "nowhere: no folder could be written"

@@ -1,0 +1,49 @@
+"""`mock`, `run` and `up`: what keeps running, the mock APIs and Airflow on this machine."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from catalunya.io.environment import load_settings
+from catalunya.ops import console
+from catalunya.ops.commands.options import FLAG
+
+_FAULTS = Parameter(
+    consume_multiple=True,
+    negative=(),
+    help="What goes wrong, as KIND[:DATASET][:NAME=VALUE]...: rate-limited:ivft-vegh:times=2, error-500, slow:seconds=1. --list-faults tells all.",
+)
+
+
+def mock(
+    *,
+    port: Annotated[
+        int, Parameter(validator=Number(gte=0, lte=65535), help="The port on 127.0.0.1; 0 takes a free one.")
+    ] = 8765,
+    rows: Annotated[int, Parameter(validator=Number(gte=1), help="Rows of the register of social services.")] = 2000,
+    seed: Annotated[int, Parameter(help="The same seed gives the same tables.")] = 1,
+    real: Annotated[
+        Path | None, Parameter(help="A folder of recorded tables to serve instead of generated ones.")
+    ] = None,
+    faults: Annotated[tuple[str, ...], _FAULTS] = (),
+    gzip: Annotated[bool, FLAG, Parameter(help="Compress for clients that accept it, as the portal does.")] = False,
+    list_faults: Annotated[bool, FLAG, Parameter(help="Print the faults there are, and end.")] = False,
+) -> None:
+    """Serve the mock APIs of the local environment, until Ctrl-C."""
+    if list_faults:
+        from catalunya.io.mock.faults import COMMON, KINDS
+
+        console.table(["fault", "what it does"], KINDS.items())
+        console.table(["with any", "meaning"], COMMON.items())
+        return
+    from catalunya.io import mock as apis
+    from catalunya.ops.logging import configure
+
+    configure(load_settings())
+    with suppress(KeyboardInterrupt):  # the way it ends
+        apis.run(port=port, rows=rows, seed=seed, real=real, faults=faults, gzip=gzip)

@@ -1,0 +1,188 @@
+"""What a person sees: tables cut to the terminal, JSON documents, and numbers, sizes and times in words.
+
+Here: how things look. Not here: what is shown (`commands/`). rich is imported only when something is drawn.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Nobody is to lose a column because the output goes into a pipe.
+PIPE_WIDTH = 500
+CELL_WIDTH = 40
+GAP = 2
+ROOM = 24
+STYLES = {
+    "fresh": "green",
+    "materialized": "green",
+    "skipped": "dim",
+    "unchanged": "dim",
+    "deferred": "yellow",
+    "stopped": "yellow",
+    "running": "cyan",
+    "stale": "yellow",
+    "missing": "yellow",
+    "overdue": "yellow",
+    "failed": "red",
+    "landing": "blue",
+    "staging": "cyan",
+    "marts": "magenta",
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console on stdout (or stderr) as it is now; in a pipe it is as wide as the widest table."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else int(os.environ.get("COLUMNS") or PIPE_WIDTH)
+    return Console(file=stream, width=width, highlight=False)
+
+
+def say(text: str = "", *, style: str | None = None) -> None:
+    """One line for a person on stdout. Square brackets are text."""
+    console().print(text, style=style, markup=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """One line for a person on stderr."""
+    console(stderr=True).print(text, markup=False, soft_wrap=True)
+
+
+def emit_json(data: Any) -> None:
+    """One JSON document on stdout."""
+    import json
+
+    sys.stdout.write(json.dumps(data, default=_plain, indent=2, ensure_ascii=False) + "\n")
+
+
+def table(columns: Mapping[str, str] | Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table on stdout. A column of nothing is left out; the last one is folded, or stands below where it has no room.
+
+    `columns`: the headings, with "right" for numbers. A cell that begins with one of STYLES gets its colour.
+    """
+    from rich.cells import cell_len
+    from rich.padding import Padding
+    from rich.text import Text
+
+    sides = dict(columns) if isinstance(columns, Mapping) else dict.fromkeys(columns, "left")
+    cells = [["" if cell is None else " ".join(str(cell).split()) for cell in row] for row in rows]
+    used = [at for at in range(len(sides)) if at == 0 or any(row[at] for row in cells)]
+    names, right = list(sides), [side == "right" for side in sides.values()]
+    *fixed, last = used if len(used) > 1 else [*used, len(sides)]
+    widths = {at: max(cell_len(text) for text in [names[at], *(row[at] for row in cells)]) for at in fixed}
+    target, indent = console(), sum(widths.values()) + GAP * len(fixed)
+    beside = target.width - indent >= ROOM
+
+    def line(row: Sequence[str], style: str = "") -> Text:
+        text = Text()
+        for at in fixed:
+            room = " " * (widths[at] - cell_len(row[at]))
+            cell = room + row[at] if right[at] else row[at] + room
+            text.append(cell, style or STYLES.get(re.split(r"[ .]", row[at])[0], "")).append(" " * GAP)
+        return text
+
+    def draw(row: Sequence[str], style: str = "") -> None:
+        text, more = line(row, style), row[last] if last < len(row) else ""
+        if beside and target.width - indent >= cell_len(more):
+            text.append(more, style)
+            text.rstrip()
+            target.print(text, soft_wrap=True)
+        elif beside:
+            lines = Text(more).wrap(target, target.width - indent)
+            target.print(Text("\n" + " " * indent).join([text + lines[0], *lines[1:]]), soft_wrap=True)
+        else:
+            text.rstrip()
+            target.print(text, soft_wrap=True)
+            if more and not style:
+                target.print(Padding(Text(more, style="dim"), (0, 0, 0, 4)))
+
+    draw(names, "bold")
+    for row in cells:
+        draw(row)
+
+
+def grid(names: Sequence[str], rows: Sequence[Sequence[Any]], *, numeric: Iterable[str] = ()) -> None:
+    """Rows of data on stdout, on one line each: as many columns as fit, and the names of those that do not."""
+    from rich.table import Table
+    from rich.text import Text
+
+    target = console()
+    cut = CELL_WIDTH if sys.stdout.isatty() else PIPE_WIDTH
+    cells = [[_cell(value, cut) for value in row] for row in rows]
+    widths = [max([len(name), *(len(row[at]) for row in cells)]) for at, name in enumerate(names)]
+    shown, room = 0, target.width
+    while shown < len(names) and (shown == 0 or room - widths[shown] - 2 >= 0):
+        room -= widths[shown] + 2
+        shown += 1
+    drawn = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    right = set(numeric)
+    for name in names[:shown]:
+        drawn.add_column(name, justify="right" if name in right else "left", no_wrap=True, overflow="ellipsis")
+    for row in cells:
+        drawn.add_row(*(Text(cell) for cell in row[:shown]))
+    target.print(drawn)
+    if shown < len(names):
+        say(f"and {len(names) - shown} more columns: {', '.join(names[shown:])}", style="dim")
+
+
+def first_sentence(text: str) -> str:
+    """What stands before the first full stop that ends a sentence; colons and semicolons end one too."""
+    return re.split(r"(?<=\w)[.:;] ", text, maxsplit=1)[0].rstrip(".")
+
+
+def number(value: float | None) -> str:
+    """20412 -> 20,412; nothing for None."""
+    return "" if value is None else f"{value:,}"
+
+
+def size(count: float | None) -> str:
+    """1234567 -> 1.2 MB; nothing for None."""
+    if count is None:
+        return ""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def hours(count: float) -> str:
+    """36 -> 36 h; 400 -> 17 d."""
+    return f"{count:.0f} h" if count < 72 else f"{count / 24:.0f} d"
+
+
+def ago(then: datetime | None, now: datetime | None = None) -> str:
+    """How long ago, in one unit: `3 h ago`; nothing for None."""
+    if then is None:
+        return ""
+    seconds = ((now or datetime.now(UTC)) - then).total_seconds()
+    for span, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= span * (1 if unit != "d" else 3):
+            return f"{seconds / span:.0f} {unit} ago"
+    return "just now"
+
+
+def _cell(value: Any, cut: int) -> str:
+    if value is None:
+        return ""
+    text = f"{value:,.6g}" if isinstance(value, float) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= cut else text[: cut - 1] + "…"
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)

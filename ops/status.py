@@ -1,0 +1,95 @@
+"""The state of every asset as plain data: fresh, stale and why, failed, overdue, being made. No table is read.
+
+Here: what monitoring and the CLI show. Not here: the rules of staleness (`assets/plan.py`), showing it (`commands/state.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from catalunya.assets.lease import holder
+from catalunya.assets.plan import Reason
+from catalunya.assets.spec import Asset, Layer
+
+if TYPE_CHECKING:
+    from catalunya.assets.plan import State
+
+Condition = Literal["fresh", "stale", "missing", "failed", "running"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetStatus:
+    """One asset now. Times are UTC; `overdue_hours` is how far its source's last update is beyond its freshness."""
+
+    asset: str
+    state: Condition
+    why: str
+    rows: int | None
+    bytes: int | None
+    last_run_at: datetime | None
+    last_status: str | None
+    source_updated_at: datetime | None
+    freshness_hours: float | None
+    overdue_hours: float | None
+    quarantined: int
+    sequence: int | None
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether nobody needs to look: fresh or being made, and not overdue."""
+        return self.state in ("fresh", "running") and self.overdue_hours is None
+
+
+def statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
+    """The state of the assets, in their order. Raises LedgerError on an entry that cannot be read."""
+    chosen = list(assets)
+    with ThreadPoolExecutor(8) as pool:  # a ledger on S3 answers in tens of milliseconds a request
+        list(pool.map(state.latest, {key for asset in chosen for key in (asset.key, *asset.upstream)}))
+        holders = list(pool.map(lambda asset: holder(state.ledger.lake, asset.key), chosen))
+    running = [held.run_id if held else None for held in holders]
+    return [_status(state, asset, run_id) for asset, run_id in zip(chosen, running, strict=True)]
+
+
+def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
+    latest, attempt = state.latest(asset.key), state.ledger.last_attempt(asset.key)
+    updated = latest.source_updated_at if latest else None
+    for up in state.graph.upstream(asset.key) if asset.layer is Layer.STAGING else ():
+        landed = state.latest(up.key)
+        updated = updated or (landed.source_updated_at if landed and up.layer is Layer.LANDING else None)
+    condition, why = _condition(state, asset, running)
+    return AssetStatus(
+        asset=asset.key,
+        state=condition,
+        why=why,
+        rows=latest.rows if latest else None,
+        bytes=latest.bytes if latest else None,
+        last_run_at=attempt.started_at if attempt else None,
+        last_status=attempt.status if attempt else None,
+        source_updated_at=updated,
+        freshness_hours=asset.freshness.hours if asset.freshness else None,
+        overdue_hours=_overdue(asset, updated, state.now),
+        quarantined=latest.quarantined if latest else 0,
+        sequence=attempt.sequence if attempt else None,
+    )
+
+
+def _condition(state: State, asset: Asset, running: str | None) -> tuple[Condition, str]:
+    if running:
+        return "running", f"run {running} is making it"
+    failed, stale = state.failed(asset.key), state.stale(asset.key)
+    if failed:
+        return "failed", failed.error or "its last attempt failed"
+    if stale is None:
+        return "fresh", ""
+    return ("missing", stale.why) if stale.reason is Reason.MISSING else ("stale", f"{stale.reason}: {stale.why}")
+
+
+def _overdue(asset: Asset, updated: datetime | None, now: datetime) -> float | None:
+    if asset.freshness is None or updated is None:
+        return None
+    late = now - updated - timedelta(hours=asset.freshness.hours)
+    return round(late.total_seconds() / 3600, 1) if late > timedelta(0) else None

@@ -1,0 +1,100 @@
+"""What the CLI's tests share: the real graph, compiled once, and a lake that was made once from the mock APIs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from catalunya.assets.materialize import Request, materialize
+from catalunya.assets.project import Project
+from catalunya.io import mock
+from catalunya.io.environment import Settings, load_settings
+from catalunya.io.mock.server import MockServer
+from catalunya.ops.cli import main
+from small.commands import Ran, Run
+
+ROWS = 120
+
+
+@pytest.fixture(scope="session")
+def apis() -> Iterator[MockServer]:
+    """The mock APIs on a free port."""
+    with mock.serve(rows=ROWS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def compiled(request: pytest.FixtureRequest) -> Path:
+    """The cache folder that holds the compiled graph. It stays from one test run to the next: compiling runs dbt."""
+    folder = Path(request.config.cache.mkdir("catalunya"))  # type: ignore[union-attr]
+    _ = Project(load_settings(cache=folder)).graph
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made(apis: MockServer, compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake in which landing and staging were made, by one wave, and no mart was."""
+    lake = tmp_path_factory.mktemp("made") / "lake"
+    project = Project(load_settings(lake=str(lake), cache=compiled, socrata_url=apis.url))
+    for asset in project.graph.select("layer:landing layer:staging"):
+        materialize(project, asset.key, Request(run_id="first", correlation_id="first"))
+    return lake
+
+
+@pytest.fixture
+def place(apis: MockServer, compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, configured by the environment as a person would: its lake is `lake`, and empty."""
+    apis.reset()
+    (tmp_path / "cache").mkdir()
+    shutil.copy(compiled / "graph.json", tmp_path / "cache")
+    for name in [name for name in os.environ if name.startswith("CATALUNYA_")]:
+        monkeypatch.delenv(name)
+    values = {
+        "ENV": "local",
+        "LAKE": str(tmp_path / "lake"),
+        "CACHE": str(tmp_path / "cache"),
+        "SOCRATA_URL": apis.url,
+        "HTTP_BACKOFF_S": "0.01",
+        "HTTP_ATTEMPTS": "2",
+        "LOG_LEVEL": "INFO",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(f"CATALUNYA_{name}", value)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def filled(place: Path, made: Path) -> Path:
+    """The same, with a lake in which landing and staging were made."""
+    shutil.copytree(made, place / "lake")
+    return place
+
+
+@pytest.fixture
+def project(place: Path) -> Project:
+    """The project that the command sees."""
+    return Project(Settings())
+
+
+@pytest.fixture
+def run(place: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Run a command in this process."""
+
+    def command(*arguments: str) -> Ran:
+        capsys.readouterr()
+        code = main(arguments)
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    before = logging.root.level, list(logging.root.handlers)
+    yield command
+    logging.root.level, logging.root.handlers[:] = before
+    structlog.reset_defaults()

@@ -1,0 +1,96 @@
+"""Bad input and bad places: one clear line on stderr (what, where, what to do), the right exit code, nothing lost."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from small.commands import Run
+
+
+def test_no_arguments_show_the_help(run: Run) -> None:
+    ran = run()
+    assert ran.code == 0
+    assert "materialize" in ran.out
+    assert "--help" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("materialise",), "there is no command 'materialise'; did you mean materialize?"),
+        (("xyzzy",), "there is no command 'xyzzy'; `catalunya --help` lists them"),
+        (("ls", "--jsn"), "Did you mean --json"),
+        (("show",), "requires an argument"),
+        (("history", "staging.municipalities", "--limit", "0"), "Must be >= 1"),
+        (("show", "staging.municipality"), "did you mean staging.municipalities"),
+        (("ls", "colour:blue"), "expected layer:NAME or source:NAME"),
+        (("--env", "test", "ls"), "CATALUNYA_ENV='test': input should be 'local', 'dev' or 'prod'"),
+        (("query", "select 1", "-o", "out.xlsx"), "expected a name that ends in .parquet, .csv, .json"),
+        (("mock", "--faults", "on-fire"), "'on-fire'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(run: Run, arguments: tuple[str, ...], told: str) -> None:
+    ran = run(*arguments)
+    assert ran.code == 2
+    assert told in ran.err
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+    assert not ran.out
+
+
+def test_a_lake_that_cannot_be_opened_is_one_line(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "file").touch()
+    monkeypatch.setenv("CATALUNYA_LAKE", str(place / "file" / "lake"))
+    ran = run("status")
+    assert ran.code == 1
+    assert ran.err.startswith(f"error: cannot open {place}/file/lake: a file stands where a folder is needed")
+    assert ran.err.count("\n") == 1
+
+
+def test_an_api_that_is_down_is_one_line_and_the_failure_is_recorded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALUNYA_SOCRATA_URL", "http://127.0.0.1:1")
+    ran = run("materialize", "landing.municipalities")
+    assert ran.code == 1
+    assert "nothing answers at http://127.0.0.1:1" in ran.out
+    assert "`catalunya mock`" in ran.out
+    assert "failed" in run("history", "landing.municipalities").out
+    assert "failed" in run("status", "landing.municipalities").out
+
+
+def test_debug_shows_the_traceback_of_an_error(run: Run) -> None:
+    ran = run("show", "staging.nothing", "--debug")
+    assert ran.code == 2
+    assert "Traceback (most recent call last)" in ran.err
+    assert ran.err.splitlines()[-1].startswith("error: there is no asset staging.nothing")
+
+
+def test_a_bug_is_told_in_one_line_and_its_traceback_kept(run: Run, place: Path) -> None:
+    (place / "lake" / "_leases" / "landing" / "municipalities").mkdir(parents=True)
+    (place / "lake" / "_leases" / "landing" / "municipalities" / "notes.json").touch()
+    ran = run("status")
+    assert ran.code == 70
+    assert ran.err.startswith("error: this is a bug: ValueError")
+    assert ran.err.count("\n") == 1
+    kept = list((place / "cache" / "logs").glob("error-*.txt"))
+    assert len(kept) == 1
+    assert str(kept[0]) in ran.err
+    assert "Traceback" in kept[0].read_text()
+
+
+def test_an_empty_lake_tells_the_first_steps(run: Run, place: Path) -> None:
+    out = run("status").out
+    assert "nothing has been made yet" in out
+    for command in ("catalunya mock", "catalunya materialize", "catalunya run"):
+        assert command in out
+
+
+def test_env_and_debug_are_options_before_and_behind_a_command(run: Run) -> None:
+    assert run("--env", "local", "ls").code == run("ls", "--env", "local").code == 0
+    assert os.environ["CATALUNYA_ENV"] == "local"
+
+
+def test_the_faults_of_the_mock_are_listed(run: Run) -> None:
+    assert "429 with Retry-After" in run("mock", "--list-faults").out

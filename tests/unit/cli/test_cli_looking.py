@@ -1,0 +1,210 @@
+"""The commands that look: ls, lineage, show, plan, status, history, query, quarantine. As a person and as a program."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from catalunya.assets.project import Project
+from small.commands import Ran, Run
+
+pytestmark = pytest.mark.usefixtures("filled")
+
+
+def document(ran: Ran) -> object:
+    assert ran.code == 0, ran.err
+    assert not ran.err
+    return json.loads(ran.out)
+
+
+def test_ls_lists_the_selected_assets(run: Run) -> None:
+    assert "marts.dim_time" in run("ls").out
+    ran = run("ls", "layer:staging")
+    assert "staging.municipalities" in ran.out
+    assert "landing.municipalities" not in ran.out
+
+
+def test_lineage_draws_what_an_asset_depends_on_and_what_depends_on_it(run: Run) -> None:
+    out = run("lineage", "staging.municipalities").out
+    assert "staging.municipalities is made from\n└── landing.municipalities" in out
+    assert "staging.municipalities is read by" in out
+    assert "staging.social_services" in out
+    assert "service_usage\n" not in out.split("staging.municipalities is read by")[0]
+
+
+def test_lineage_as_mermaid_can_stand_in_a_readme(run: Run) -> None:
+    lines = run("lineage", "--format", "mermaid").out.splitlines()
+    assert lines[:2] == ["flowchart LR", "  subgraph landing"]
+    assert '    staging_municipalities["municipalities"]' in lines
+    assert "  landing_municipalities --> staging_municipalities" in lines
+
+
+def test_lineage_as_json_has_every_edge_between_its_nodes(run: Run, project: Project) -> None:
+    found = document(run("lineage", "--json"))
+    assert isinstance(found, dict)
+    assert {node["key"] for node in found["nodes"]} == {asset.key for asset in project.graph}
+    assert len(found["edges"]) == sum(len(asset.upstream) for asset in project.graph)
+
+
+def test_show_tells_declaration_contract_last_materialisation_and_first_rows(run: Run) -> None:
+    out = run("show", "staging.social_services").out
+    for part in (
+        "catalunya://staging/social_services",
+        "partition by   district_id",
+        "downstream     marts.fact_service_usage_daily",
+        "Places",
+        "last made",
+        "rows in quarantine",
+        "S00001",
+    ):
+        assert part in out
+
+
+def test_show_as_json_has_as_many_rows_as_asked_for(run: Run) -> None:
+    found = document(run("show", "staging.municipalities", "--rows", "2", "--json"))
+    assert isinstance(found, dict)
+    assert [row["municipality_id"] for row in found["preview"]] == ["080155", "080193"]
+    assert found["columns"][0]["key"] is True
+    assert found["last"]["asset"] == "staging.municipalities"
+
+
+def test_show_of_a_landing_asset_masks_personal_fields(run: Run, place: Path) -> None:
+    assert "nothing to preview" in run("show", "landing.social_services").out, "its batch was consumed"
+    assert run("materialize", "landing.social_services", "--force").code == 0
+    found = document(run("show", "landing.social_services", "--json"))
+    assert isinstance(found, dict)
+    first = found["preview"][0]
+    assert first["nif"] == "•••"
+    assert first["registre"].startswith("S")
+
+
+def test_show_of_an_unmade_asset_says_how_to_make_it(run: Run) -> None:
+    assert "`catalunya materialize +marts.dim_time`" in run("show", "marts.dim_time").out
+
+
+def test_plan_tells_what_would_be_made_and_touches_nothing(run: Run, place: Path) -> None:
+    before = sorted(place.rglob("*"))
+    found = document(run("plan", "--json"))
+    assert isinstance(found, list)
+    reasons = {step["asset"]: step["reason"] for step in found}
+    assert reasons["landing.municipalities"] == "SOURCE"
+    assert reasons["staging.municipalities"] == "UPSTREAM"
+    assert reasons["marts.dim_time"] == "MISSING"
+    assert sorted(place.rglob("*")) == before
+    assert run("plan", "staging.municipalities").out == "everything is up to date\n"
+
+
+def test_a_forced_staging_table_takes_its_consumed_landing_batch_into_the_plan(run: Run) -> None:
+    lines = run("plan", "staging.municipalities", "--force").out.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["landing.municipalities", "CONSUMED"],
+        ["staging.municipalities", "FORCED"],
+    ]
+
+
+def test_status_tells_rows_staleness_and_overdue_sources(run: Run) -> None:
+    found = document(run("status", "--json"))
+    assert isinstance(found, list)
+    states = {one["asset"]: one for one in found}
+    assert states["staging.municipalities"]["state"] == "fresh"
+    assert states["staging.municipalities"]["rows"] == 947
+    assert states["marts.dim_time"]["state"] == "missing"
+    assert states["landing.social_services"]["overdue_hours"] > 0, "the mock's register is of another year"
+    out = run("status").out
+    assert "is" in out
+    assert "overdue (expected every 36 h)" in out
+
+
+def test_status_check_is_for_monitoring(run: Run) -> None:
+    assert run("status", "staging.municipalities", "--check").code == 0
+    assert run("status", "marts.dim_time", "--check").code == 1, "never made"
+    assert run("status", "landing.social_services", "--check").code == 1, "overdue"
+
+
+def test_history_has_the_newest_first(run: Run) -> None:
+    assert run("materialize", "landing.municipalities", "--force").code == 0
+    found = document(run("history", "landing.municipalities", "--json"))
+    assert isinstance(found, list)
+    assert [entry["sequence"] for entry in found] == [2, 1]
+    assert found[1]["run_id"] == "first"
+    assert len(run("history", "landing.municipalities", "--limit", "1").out.splitlines()) == 2, (
+        "a heading and one entry"
+    )
+
+
+def test_query_reads_the_tables_by_layer_and_name(run: Run) -> None:
+    sql = "select province_id, count(*) as municipalities from staging.municipalities group by 1 order by 1"
+    assert document(run("query", sql, "--json")) == [
+        {"province_id": "08", "municipalities": 311},
+        {"province_id": "17", "municipalities": 221},
+        {"province_id": "25", "municipalities": 231},
+        {"province_id": "43", "municipalities": 184},
+    ]
+    assert run("query", sql, "--csv").out.splitlines()[:2] == ["province_id,municipalities", "08,311"]
+
+
+def test_query_says_when_it_shows_only_the_first_rows(run: Run) -> None:
+    out = run("query", "from staging.municipalities", "--limit", "3").out
+    assert len(out.splitlines()) == 5
+    assert "the first 3 rows; --limit, --csv, --json or --output FILE give more" in out
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])
+def test_query_writes_all_rows_to_a_file(run: Run, place: Path, suffix: str) -> None:
+    target = place / f"towns.{suffix}"
+    assert "947 rows written" in run("query", "from staging.municipalities", "--output", str(target)).out
+    readers = {"parquet": pl.read_parquet, "csv": pl.read_csv, "json": pl.read_json}
+    assert readers[suffix](target).height == 947
+
+
+@pytest.mark.parametrize(
+    ("sql", "advice"),
+    [
+        ("from staging.municipality", "did you mean staging.municipalities"),
+        ("from municipalities", "did you mean staging.municipalities?"),
+        ("from marts.dim_time", "marts.dim_time has never been made: `catalunya materialize +marts.dim_time`"),
+        ("selec 1", "syntax error"),
+        ("select name from staging.municipalities", 'Candidate bindings: "'),
+        ("copy (select 1) to 'out.csv'", "found COPY"),
+        ("select * from '/etc/passwd'", "does not exist"),
+        ("create view x as select 1", "expected one query that returns rows (select, from, describe, summarize), found CREATE"),
+        ("select 1; select 2", "found SELECT and SELECT"),
+        ("", "found nothing"),
+    ],
+)
+def test_a_query_that_cannot_be_is_told_so_in_one_line(run: Run, sql: str, advice: str) -> None:
+    ran = run("query", sql)
+    assert ran.code == 2
+    assert not ran.out
+    assert ran.err.count("\n") == 1
+    assert advice in ran.err
+
+
+def test_quarantine_counts_the_reasons_and_shows_the_rows(run: Run) -> None:
+    out = run("quarantine", "staging.social_services").out
+    assert "municipality_id: no municipality '…' in comarca '…'" in out
+    assert "--replay" in out
+    found = document(run("quarantine", "staging.social_services", "--json"))
+    assert isinstance(found, dict)
+    assert len(found["rows"]) == found["quarantined"] > 0
+    assert "no municipality" in found["rows"][0]["_reason"]
+    assert "nif" not in found["rows"][0]
+    assert run("quarantine", "staging.municipalities").out == "no rows of staging.municipalities are in quarantine\n"
+
+
+def test_quarantine_replay_takes_the_rows_through_the_contract_again(run: Run) -> None:
+    before = json.loads(run("quarantine", "staging.social_services", "--json").out)["quarantined"]
+    out = run("quarantine", "staging.social_services", "--replay").out
+    assert out == f"staging.social_services: 0 rows joined the table, {before} stay in quarantine\n"
+    assert run("quarantine", "staging.municipalities", "--replay").out.endswith("no rows are in quarantine\n")
+
+
+def test_tables_are_cut_to_the_terminal_and_name_what_they_leave_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    out = run("query", "from staging.municipalities", "--limit", "2").out
+    assert max(map(len, out.splitlines()[:3])) <= 60
+    assert "more columns: " in out
+    assert "utm_y_m" in out

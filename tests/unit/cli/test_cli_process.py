@@ -1,0 +1,103 @@
+"""The real command in processes of its own: how fast, how light, what is on which stream, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from catalunya.io.mock.server import MockServer
+from small.commands import COMMAND, Run, start
+
+HEAVY = {"polars", "pandera", "duckdb", "pyarrow", "dbt", "airflow", "httpx", "numpy"}
+
+
+def test_commands_that_only_look_load_nothing_heavy(filled: Path) -> None:
+    looking = [["--help"], ["ls"], ["lineage"], ["plan"], ["status"], ["history", "landing.municipalities"]]
+    program = (
+        "import sys; from catalunya.ops.cli import main;"
+        f"print([main(command) for command in {looking!r}], file=sys.stderr);"
+        f"print({HEAVY!r} & {{name.partition('.')[0] for name in sys.modules}}, file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ran.stderr.splitlines() == ["[0, 0, 0, 0, 0, 0]", "set()"]
+
+
+def test_help_is_immediate(place: Path) -> None:
+    def seconds() -> float:
+        before = os.times()
+        assert start("--help").wait() == 0
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert min(seconds() for _ in range(3)) < 0.5, "seconds of CPU, the best of three"
+
+
+def test_json_is_all_there_is_on_stdout_logs_go_to_stderr(place: Path) -> None:
+    out, err = start("materialize", "landing.municipalities", "--json").communicate()
+    found = json.loads(out)
+    assert [one["status"] for one in found["assets"]] == ["materialized"]
+    assert "materialized" in err
+
+
+def test_a_reader_that_goes_away_is_no_error(filled: Path) -> None:
+    process = start("query", "from staging.municipalities", "--csv")
+    assert process.stdout
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr
+    assert process.stderr.read() == ""
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_stops_cleanly_and_a_second_run_goes_on(
+    place: Path, run: Run, apis: MockServer, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, code: int
+) -> None:
+    monkeypatch.setenv("CATALUNYA_PAGE_ROWS", "100")
+    monkeypatch.setenv("CATALUNYA_SCRATCH", str(place))
+    apis.faults("slow:9aju-tpwc:on=rows:seconds=0.2")
+    process = start("materialize", "landing.municipalities", "staging.municipalities")
+    until = time.monotonic() + 20
+    while not list((place / "lake").rglob("page-*.json")) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert "interrupted: what was recorded stays" in err
+    assert "stopped      landing.municipalities" in out
+    assert not list(place.glob("catalunya-*")), "no scratch is left"
+    assert not list((place / "lake" / "_ledger").rglob("*.json")), "an interruption is no failure"
+    apis.faults()
+    assert run("materialize", "+staging.municipalities").out.splitlines()[-1] == "2 materialized"
+    assert run("verify").code == 0
+
+
+def test_on_a_terminal_there_are_bars_a_table_and_a_log_file(place: Path) -> None:
+    terminal, inner = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+    command = [COMMAND, "materialize", "+staging.municipalities"]
+    process = subprocess.Popen(command, stdout=inner, stderr=inner, env=environment)
+    os.close(inner)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 65536)
+        except OSError:  # the other end is closed
+            break
+    assert process.wait() == 0
+    text = shown.decode()
+    assert "✓ landing.municipalities" in text
+    assert "it has never been made" in text
+    assert "[info" not in text, "what is logged does not disturb the bars"
+    logs = list((place / "cache" / "logs").glob("*.log"))
+    assert len(logs) == 1
+    assert logs[0].read_text().count("materialized") == 2

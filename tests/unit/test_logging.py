@@ -1,0 +1,154 @@
+"""Logs: what a line says, in both forms, what it never says, and who else may write and configure."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from catalunya.io.environment import Settings
+from catalunya.ops.logging import configure
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    before = logging.root.level, list(logging.root.handlers)
+    yield
+    logging.root.level, logging.root.handlers[:] = before
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+class Logs:
+    """What was logged, as lines and, where they are JSON, as documents."""
+
+    def __init__(self, settings: Settings, **changes: Any) -> None:
+        self.stream = io.StringIO()
+        assert configure(settings.model_copy(update=changes), to=self.stream)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.stream.getvalue().splitlines()
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines]
+
+
+def test_a_json_line_has_time_level_event_logger_and_what_was_said(settings: Settings) -> None:
+    logs = Logs(settings, log_format="json")
+    structlog.get_logger("catalunya.assets.materialize").info("materialized", rows=947, place="Móra la Nova")
+    line = logs.documents[0]
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "level": "info",
+        "event": "materialized",
+        "logger": "catalunya.assets.materialize",
+        "rows": 947,
+        "place": "Móra la Nova",
+    }
+    assert "Móra" in logs.lines[0], "Catalan stays legible"
+
+
+def test_a_readable_line_has_the_same_and_no_colours_without_a_terminal(settings: Settings) -> None:
+    logs = Logs(settings)
+    structlog.get_logger("here").warning("http_retry", attempt=2)
+    assert logs.lines[0][19:] != ""
+    assert "[warning  ] http_retry" in logs.lines[0]
+    assert "attempt=2" in logs.lines[0]
+    assert "\x1b" not in logs.lines[0]
+
+
+def test_run_asset_and_correlation_are_on_every_line_of_a_run(settings: Settings) -> None:
+    logs = Logs(settings, log_format="json")
+    with structlog.contextvars.bound_contextvars(asset="staging.gdp", run_id="r1", correlation_id="c1"):
+        structlog.get_logger("one").info("first")
+        logging.getLogger("a.library").warning("second %s", "thing")
+    structlog.get_logger("one").info("afterwards")
+    bound = [{name: line.get(name) for name in ("asset", "run_id", "correlation_id")} for line in logs.documents]
+    assert bound[:2] == [{"asset": "staging.gdp", "run_id": "r1", "correlation_id": "c1"}] * 2
+    assert set(bound[2].values()) == {None}
+    assert logs.documents[1]["event"] == "second thing"
+
+
+@pytest.mark.parametrize("log_format", ["json", "readable"])
+def test_secrets_are_never_written(settings: Settings, log_format: str) -> None:
+    logs = Logs(settings, log_format=log_format)
+    log = structlog.get_logger("one")
+    log.info(
+        "asked", app_token="S3CRET", headers={"X-App-Token": "S3CRET", "Authorization": "Basic S3CRET", "Accept": "ok"}
+    )
+    log.info("asked", url="https://x/resource?$$app_token=S3CRET&$limit=5", tries=[{"password": "S3CRET"}])
+    log.info("Authorization: Bearer S3CRET")
+    logging.getLogger("a.library").error("login with password=%s failed", "S3CRET", extra={"secret": "S3CRET"})
+    try:
+        int("api_key=S3CRET")
+    except ValueError:
+        log.exception("crashed")
+    text = logs.stream.getvalue()
+    assert "S3CRET" not in text
+    assert "ValueError" in text
+    assert "$limit=5" in text
+    assert "ok" in text
+
+
+def test_what_only_looks_like_a_secret_is_written(settings: Settings) -> None:
+    logs = Logs(settings, log_format="json")
+    structlog.get_logger("one").info("asked", app_token=True, tokens_left=3, secretary="Maria", token=None)
+    line = logs.documents[0]
+    assert (line["app_token"], line["tokens_left"], line["secretary"], line["token"]) == (True, 3, "Maria", None)
+
+
+def test_levels_are_held_and_chatty_libraries_kept_quiet(settings: Settings) -> None:
+    logs = Logs(settings, log_format="json", log_level="INFO")
+    structlog.get_logger("one").debug("detail")
+    logging.getLogger("httpx").info("HTTP Request: GET …")
+    logging.getLogger("httpx").warning("slow")
+    structlog.get_logger("one").info("done")
+    assert [line["event"] for line in logs.documents] == ["slow", "done"]
+
+
+def test_a_file_gets_every_line_when_the_terminal_gets_only_warnings(settings: Settings, tmp_path: Path) -> None:
+    stream, file = io.StringIO(), tmp_path / "logs" / "run.log"
+    configure(settings, to=stream, least="WARNING", file=file)
+    structlog.get_logger("one").info("done")
+    structlog.get_logger("one").warning("retried")
+    assert len(stream.getvalue().splitlines()) == 1
+    assert len(file.read_text().splitlines()) == 2
+
+
+def test_configuring_again_replaces_and_says_no_line_twice(settings: Settings) -> None:
+    first = Logs(settings)
+    logging.root.addHandler(logging.StreamHandler(first.stream))  # as logging.basicConfig() of some library does
+    second = Logs(settings)
+    structlog.get_logger("one").info("once")
+    assert not first.lines
+    assert len(second.lines) == 1
+
+
+def test_where_somebody_else_configured_structlog_nothing_is_changed(settings: Settings) -> None:
+    structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
+    theirs, handlers = structlog.get_config()["processors"], list(logging.root.handlers)
+    assert configure(settings, to=io.StringIO()) is False
+    assert structlog.get_config()["processors"] is theirs
+    assert logging.root.handlers == handlers
+
+
+def test_a_line_goes_to_the_stderr_of_the_moment(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(settings)
+    structlog.get_logger("one").info("said")
+    assert "said" in capsys.readouterr().err
+
+
+def test_loading_the_logs_is_cheap() -> None:
+    program = "import sys, catalunya.ops.logging; print({'polars', 'pandera', 'httpx', 'pydantic'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
