@@ -27,7 +27,7 @@ _COMMANDS = (
     ("query", "query", _LOOK, "Ask the tables in SQL: staging.x, marts.y."),
     ("quarantine", "quarantine", _LOOK, "Show the rows that broke a contract, or take them through it again."),
     ("plan", "listing", _MAKE, "Show what materialize would do, and why."),
-    ("materialize", "materialize", _MAKE, "Make assets here, in dependency order."),
+    ("materialize", "materialize", _MAKE, "Make assets here, without Airflow: everything, or a selection."),
     ("verify", "verify", _MAKE, "Prove that ledger and objects agree."),
     ("mock", "services", _RUN, "Serve the mock APIs of the local environment."),
     ("run", "services", _RUN, "Run the whole pipeline once on Airflow, mock APIs included."),
@@ -47,16 +47,20 @@ app = App(
 )
 for _at, (_name, _module, _group, _help) in enumerate(_COMMANDS):
     app.command(f"catalunya.ops.commands.{_module}:{_name}", name=_name, group=_group, help=_help, sort_key=_at)
-app.meta.group_parameters = _ALWAYS
 app.meta.suppress_keyboard_interrupt = False
 
 
 @app.meta.default
 def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    env: Annotated[str | None, Parameter(help="The environment: local, dev or prod.", env_var="CATALUNYA_ENV")] = None,
+    env: Annotated[
+        str | None, Parameter(group=_ALWAYS, help="The environment: local, dev or prod.", env_var="CATALUNYA_ENV")
+    ] = None,
     debug: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Log everything, and show the traceback of an error.")
+        bool,
+        Parameter(
+            group=_ALWAYS, negative=(), show_default=False, help="Log everything, and show the traceback of an error."
+        ),
     ] = False,
 ) -> object:
     # The environment variables are the one home of settings, for this process and those it starts.

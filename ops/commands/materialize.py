@@ -36,7 +36,7 @@ def materialize(
     workers: Annotated[int, Parameter(validator=Number(gte=1, lte=16), help="Assets made at once.")] = 4,
     as_json: AsJson = False,
 ) -> int:
-    """Make assets here, without Airflow: everything, or a selection, in dependency order."""
+    """Make assets here, without Airflow: everything, or a selection."""
     if dry_run:
         from catalunya.ops.commands.listing import plan
 

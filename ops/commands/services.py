@@ -11,8 +11,13 @@ from cyclopts.validators import Number
 
 from catalunya.io.environment import load_settings
 from catalunya.ops import console
-from catalunya.ops.commands.options import FLAG
+from catalunya.ops.commands.options import FLAG, AsJson
 
+MockRows = Annotated[
+    int | None, Parameter(validator=Number(gte=1), help="Rows of the mock's register of social services.")
+]
+MockReal = Annotated[Path | None, Parameter(help="A folder of recorded tables for the mock to serve.")]
+Timeout = Annotated[float, Parameter(validator=Number(gt=0), help="Seconds in which all is to be up to date.")]
 _FAULTS = Parameter(
     consume_multiple=True,
     negative=(),
@@ -47,3 +52,35 @@ def mock(
     configure(load_settings())
     with suppress(KeyboardInterrupt):  # the way it ends
         apis.run(port=port, rows=rows, seed=seed, real=real, faults=faults, gzip=gzip)
+
+
+def run(
+    *,
+    rows: MockRows = None,
+    real: MockReal = None,
+    timeout: Timeout = 900,
+    as_json: AsJson = False,
+) -> int:
+    """Run the whole pipeline once on Airflow, mock APIs included, and stop it all again."""
+    from catalunya.ops import airflow
+    from catalunya.ops.logging import configure
+
+    settings = load_settings()
+    configure(settings, least="WARNING")
+    return airflow.run(settings, as_json=as_json, rows=rows, real=real, timeout_s=timeout)
+
+
+def up(
+    *,
+    port: Annotated[int, Parameter(validator=Number(gte=1, lte=65535), help="The port of Airflow's UI.")] = 8080,
+    rows: MockRows = None,
+    real: MockReal = None,
+    timeout: Timeout = 900,
+) -> int:
+    """The same as run, and stay up with Airflow's UI until Ctrl-C."""
+    from catalunya.ops import airflow
+    from catalunya.ops.logging import configure
+
+    settings = load_settings()
+    configure(settings, least="WARNING")
+    return airflow.up(settings, port=port, rows=rows, real=real, timeout_s=timeout)

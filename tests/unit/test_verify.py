@@ -44,11 +44,11 @@ class Lake:
         wave = Wave(project, steps, request=lambda step: Request(force=step.key in forced))
         return [result.status for result in wave.run()]
 
-    def verify(self, **options: bool) -> Report:
-        return verify(self.project, **options)
+    def verify(self, *, quick: bool = False) -> Report:
+        return verify(self.project, quick=quick)
 
-    def kinds(self, **options: bool) -> list[tuple[str, str]]:
-        return [(finding.asset, finding.kind) for finding in self.verify(**options).findings]
+    def kinds(self, *, quick: bool = False) -> list[tuple[str, str]]:
+        return [(finding.asset, finding.kind) for finding in self.verify(quick=quick).findings]
 
     def file(self, path: str) -> Path:
         return self.root / path

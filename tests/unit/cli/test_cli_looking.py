@@ -170,7 +170,10 @@ def test_query_writes_all_rows_to_a_file(run: Run, place: Path, suffix: str) -> 
         ("select name from staging.municipalities", 'Candidate bindings: "'),
         ("copy (select 1) to 'out.csv'", "found COPY"),
         ("select * from '/etc/passwd'", "does not exist"),
-        ("create view x as select 1", "expected one query that returns rows (select, from, describe, summarize), found CREATE"),
+        (
+            "create view x as select 1",
+            "expected one query that returns rows (select, from, describe, summarize), found CREATE",
+        ),
         ("select 1; select 2", "found SELECT and SELECT"),
         ("", "found nothing"),
     ],

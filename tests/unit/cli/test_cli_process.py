@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from catalunya.io.mock.server import MockServer
@@ -101,3 +103,15 @@ def test_on_a_terminal_there_are_bars_a_table_and_a_log_file(place: Path) -> Non
     logs = list((place / "cache" / "logs").glob("*.log"))
     assert len(logs) == 1
     assert logs[0].read_text().count("materialized") == 2
+
+
+def test_the_mock_serves_until_it_is_interrupted(place: Path) -> None:
+    process = start("mock", "--port", "0", "--rows", "10")
+    assert process.stderr
+    line = process.stderr.readline()
+    found = re.search(r"url=(http://127\.0\.0\.1:\d+)", line)
+    assert found, line
+    assert len(httpx.get(f"{found[1]}/resource/ivft-vegh.json").json()) == 10
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, "")
