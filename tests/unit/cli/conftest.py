@@ -14,7 +14,7 @@ import structlog
 from catalunya.assets.materialize import Request, materialize
 from catalunya.assets.project import Project
 from catalunya.io import mock
-from catalunya.io.environment import Settings, load_settings
+from catalunya.io.environment import load_settings
 from catalunya.io.mock.server import MockServer
 from catalunya.ops.cli import main
 from small.commands import Ran, Run
@@ -67,6 +67,7 @@ def place(apis: MockServer, compiled: Path, tmp_path: Path, monkeypatch: pytest.
     for name, value in values.items():
         monkeypatch.setenv(f"CATALUNYA_{name}", value)
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -81,7 +82,7 @@ def filled(place: Path, made: Path) -> Path:
 @pytest.fixture
 def project(place: Path) -> Project:
     """The project that the command sees."""
-    return Project(Settings())
+    return Project(load_settings())
 
 
 @pytest.fixture
