@@ -54,7 +54,8 @@ $(BIN)/uv:
 		|| { echo "error: expected Python 3.11 or newer, found $$($(PYTHON) --version); try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@echo "setting up $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock uv
+	@awk '/^uv==/ {found = 1} found {print} found && !/\\$$/ {exit}' requirements.lock > $(VENV)/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(VENV)/uv.txt
 
 $(READY): requirements.lock pyproject.toml | $(BIN)/uv
 	@$(BIN)/uv pip sync --quiet --require-hashes requirements.lock
