@@ -6,7 +6,7 @@ Here: requests and their answers as plain data. Not here: what is made of them (
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -108,6 +108,21 @@ class Client:
         """
         events: list[dict[str, Any]] = self.get("/assets/events", limit=PAGE, order_by="timestamp")["asset_events"]
         return [event for event in events if key in (None, event["name"])]
+
+    def queued_events(self, dag_id: str) -> int:
+        """How many asset events wait for a run of the DAG to be made of them."""
+        return int(self.get(f"/dags/{dag_id}/assets/queuedEvents")["total_entries"])
+
+    def is_at_rest(self, since: datetime, dag_ids: Iterable[str]) -> bool:
+        """Whether nothing is queued or running, of what something happened to since then, and no event is on its way.
+
+        Asked in this order: an event that was not there yet was sent by a task that the second look shows as active.
+        """
+        before = self.task_instances(since)
+        if not all(task.is_over for task in before) or any(self.queued_events(dag_id) for dag_id in dag_ids):
+            return False
+        after = self.task_instances(since)
+        return len(after) == len(before) and all(task.is_over for task in after)
 
     def import_errors(self) -> list[str]:
         """Why DAG files could not be read, one line each."""

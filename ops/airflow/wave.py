@@ -21,10 +21,7 @@ from catalunya.ops.airflow.client import AirflowError, Client, TaskInstance
 
 Condition = Literal["waiting", "queued", "running", "retrying", "deferred", "done", "up to date", "failed"]
 RECONCILE = "ops.reconcile"
-# The scheduler makes a run of an event within one or two of its loops; nothing for so long means nothing will come.
-SETTLED_S = 1.0
-STRANDED_S = 4.0
-RECONCILED_TIMES = 2
+RECONCILED_TIMES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +45,9 @@ class Wave:
 
     def __init__(self, project: Project, client: Client, started_at: datetime, tell: Callable[[str], None]) -> None:
         self.project, self.client, self.started_at, self._tell = project, client, started_at, tell
+        self._consumers = [asset.key for asset in project.graph if asset.upstream]
         self.lines: list[Line] = []
         self.tasks: dict[str, list[TaskInstance]] = {}
-        self._idle_since: float | None = None
         self._reconciled = 0
 
     def begin(self) -> None:
@@ -70,27 +67,23 @@ class Wave:
         When assets are stale, none is being made and none waits for another, their events are lost (3.3.2 can lose
         them): `ops.reconcile` is triggered, and that is told.
         """
+        is_at_rest = self.client.is_at_rest(self.started_at, self._consumers)
         self.tasks = self._read_tasks()
         state = self.project.state()
         lines: dict[str, Line] = {}
         for asset in self.project.graph:
             lines[asset.key] = self._line(state, asset, lines)
         self.lines = list(lines.values())
-        if any(not task.is_over for tasks in self.tasks.values() for task in tasks):
-            self._idle_since = None
+        if not is_at_rest:
             return False
-        self._idle_since = self._idle_since or time.monotonic()
-        idle_s = time.monotonic() - self._idle_since
-        stale = [asset.key for asset in self.project.graph if state.stale(asset.key)]
-        if not stale or all(lines[key].condition == "failed" for key in stale):
-            return idle_s > SETTLED_S
-        if idle_s < STRANDED_S:
-            return False
-        neglected = [key for key in stale if not state.waits_for(key) and not state.failed(key)]
+        neglected = [
+            asset.key
+            for asset in self.project.graph
+            if state.stale(asset.key) and not state.waits_for(asset.key) and not state.failed(asset.key)
+        ]
         if not neglected or self._reconciled == RECONCILED_TIMES:
             return True
         self._reconciled += 1
-        self._idle_since = None
         self._tell(f"{', '.join(neglected)}: stale, and no event is on its way; {RECONCILE} wakes it")
         self.client.trigger(RECONCILE)
         return False
@@ -118,7 +111,7 @@ class Wave:
         """Whether the asset is stale though nothing above it is, or failed before: then no event will come to wake it."""
         if not state.stale(asset.key):
             return False
-        return not any(state.stale(key) and not state.failed(key) for key in self.project.graph.ancestors(asset.key))
+        return bool(state.failed(asset.key)) or not any(map(state.stale, self.project.graph.ancestors(asset.key)))
 
     def _read_tasks(self) -> dict[str, list[TaskInstance]]:
         found: dict[str, list[TaskInstance]] = defaultdict(list)

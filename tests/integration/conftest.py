@@ -1,0 +1,40 @@
+"""What the integration tests share: one Airflow, started once, on a lake and mock APIs of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from catalunya.assets.project import Project
+from catalunya.io.environment import load_settings
+from catalunya.io.mock import serve
+from catalunya.ops.airflow.server import airflow
+from small.field import Field
+
+
+@pytest.fixture(scope="session")
+def shared_field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
+    """The one Airflow of the session. Tests take `field`."""
+    folder = tmp_path_factory.mktemp("airflow")
+    with serve(rows=300) as mock:
+        settings = load_settings(
+            env="local",
+            lake=str(folder / "lake"),
+            cache=folder / "cache",
+            socrata_url=mock.url,
+            idescat_url=mock.url,
+            http_attempts=1,
+            http_backoff_s=0.01,
+            http_requests_per_second=1000,
+        )
+        with airflow(settings, home=folder / "home", retry_delay_s=1) as server:
+            yield Field(server.client, Project(settings), mock)
+
+
+@pytest.fixture
+def field(shared_field: Field) -> Field:
+    """The shared Airflow, without faults, from now on."""
+    shared_field.mock.faults()
+    shared_field.begin()
+    return shared_field

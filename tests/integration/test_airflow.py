@@ -1,0 +1,201 @@
+"""The DAGs on a real scheduler: asset events, who triggers whom, lineage, bursts, healing, breaches and retries.
+
+What happened is asked from Airflow's REST API, what was made from the lake. One Airflow serves all tests, in this order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from catalunya.assets.materialize import materialize
+from small.field import Field
+
+
+def test_one_wave_makes_every_mart_by_asset_events_alone(field: Field) -> None:
+    field.trigger(*field.roots)
+    tasks = field.settle()
+
+    assert field.stale() == []
+    assert {task.state for task in tasks} <= {"success", "skipped"}
+    assert Counter(event["name"] for event in field.events()) == {asset.key: 1 for asset in field.project.graph}
+
+
+def test_the_event_of_an_asset_carries_the_summary_of_its_ledger_entry(field: Field) -> None:
+    for asset in field.project.graph:
+        entry = field.project.ledger.latest(asset.key)
+        (event,) = field.client.asset_events(asset.key)
+
+        assert entry is not None
+        assert event["extra"] == entry.summary()
+        assert (event["source_dag_id"], event["source_run_id"]) == (asset.key, entry.run_id)
+        assert event["uri"] == f"catalunya://{asset.key.replace('.', '/')}"
+
+
+def test_what_is_made_downstream_was_triggered_by_its_upstreams_and_by_nothing_else(field: Field) -> None:
+    for asset in field.project.graph:
+        made = next(event["source_run_id"] for event in field.client.asset_events(asset.key))
+        run = field.client.get(f"/dags/{asset.key}/dagRuns/{made}")
+        events = field.client.get(f"/dags/{asset.key}/dagRuns/{made}/upstreamAssetEvents")["asset_events"]
+
+        assert run["run_type"] == ("asset_triggered" if asset.upstream else "manual")
+        assert {event["source_dag_id"] for event in events} <= set(asset.upstream)
+        assert bool(events) == bool(asset.upstream)
+
+
+def test_a_wave_has_one_correlation_id_from_landing_to_marts(field: Field) -> None:
+    latest = {asset.key: field.project.ledger.latest(asset.key) for asset in field.project.graph}
+    waves = {key: entry.correlation_id for key, entry in latest.items() if entry}
+
+    for asset in field.project.graph:
+        if asset.upstream:
+            assert waves[asset.key] in {waves[key] for key in asset.upstream}, asset.key
+        else:
+            assert waves[asset.key] == (latest[asset.key] or {}).run_id  # type: ignore[union-attr]
+
+
+def test_the_lineage_that_airflow_knows_is_exactly_that_of_the_graph(field: Field) -> None:
+    known = {asset["name"]: asset for asset in field.client.get("/assets", limit=1000)["assets"]}
+
+    assert set(known) == {asset.key for asset in field.project.graph}
+    for asset in field.project.graph:
+        down = sorted(each.key for each in field.project.graph.downstream(asset.key))
+        here = known[asset.key]
+        assert [task["dag_id"] for task in here["producing_tasks"]] == [asset.key]
+        assert sorted(task["dag_id"] for task in here["consuming_tasks"]) == down
+        assert sorted(dag["dag_id"] for dag in here["scheduled_dags"]) == down
+        assert (here["uri"], here["group"]) == (asset.uri, asset.layer)
+
+
+def test_a_wave_over_sources_that_did_not_move_makes_nothing_and_sends_no_event(field: Field) -> None:
+    before = field.objects()
+    field.trigger(*field.roots)
+    tasks = field.settle()
+
+    assert {task.dag_id: task.state for task in tasks} == dict.fromkeys(field.roots, "skipped")
+    assert field.events() == []
+    assert field.objects() == before
+    assert "up to date" in " ".join(field.client.log_lines(tasks[0]))
+
+
+def test_a_burst_of_thirty_landing_events_ends_with_every_mart_fresh(field: Field) -> None:
+    ids = {asset["name"]: asset["id"] for asset in field.client.get("/assets", limit=1000)["assets"]}
+    sources = ("landing.service_usage", "landing.social_services")
+    for _ in range(30 // len(sources)):
+        field.mock.advance()
+        for key in sources:
+            outcome = materialize(field.project, key)
+            assert outcome.entry is not None
+            field.client.post("/assets/events", {"asset_id": ids[key], "extra": outcome.entry.summary()})
+    tasks = field.settle()
+
+    events = Counter(event["name"] for event in field.events())
+    assert sum(events[key] for key in sources) == 30
+    assert field.stale() == []
+    assert {task.state for task in tasks} <= {"success", "skipped"}
+    assert events["marts.fact_service_usage_daily"] < 15
+
+
+def test_what_no_event_ever_announced_is_healed_by_the_reconciliation(field: Field) -> None:
+    field.make_fresh()
+    field.mock.advance("yavr-pn8q")
+    for key in ("landing.service_usage", "staging.service_usage"):
+        materialize(field.project, key)
+    assert field.stale() == ["marts.fact_service_usage_daily"]
+    assert field.tasks() == []
+
+    field.trigger("ops.reconcile")
+    field.settle()
+
+    assert field.stale() == []
+    (run,) = [run for run in field.client.runs("marts.fact_service_usage_daily") if "reconcile" in run["dag_run_id"]]
+    assert (run["run_type"], run["note"]) == ("operator_triggered", "staging.service_usage changed")
+
+
+def test_the_reconciliation_finds_nothing_to_do_when_all_is_fresh(field: Field) -> None:
+    field.make_fresh()
+
+    field.trigger("ops.reconcile")
+
+    assert {task.task_id: task.state for task in field.settle()} == {"find_stale": "skipped", "wake": "skipped"}
+
+
+def test_a_used_batch_that_is_needed_again_is_landed_again_by_the_reconciliation(field: Field) -> None:
+    """The register's rows are placed in municipalities: when these change, its batch is needed, and was deleted after use."""
+    field.make_fresh()
+    field.mock.advance("9aju-tpwc")
+    field.trigger("landing.municipalities")
+    field.settle()
+    assert field.stale()[0] == "landing.social_services"
+
+    field.trigger("ops.reconcile")
+    field.settle()
+
+    assert field.stale() == []
+
+
+def test_a_breach_of_the_landing_contract_stops_the_chain_and_leaves_the_old_tables(field: Field) -> None:
+    field.make_fresh()
+    before = field.objects()
+    field.mock.advance("ivft-vegh")
+    field.mock.faults("missing-column:ivft-vegh:column=registre")
+
+    field.trigger("landing.social_services")
+    (task,) = field.settle()
+
+    assert (task.dag_id, task.state, task.try_number) == ("landing.social_services", "failed", 1)
+    assert field.events() == []
+    assert field.objects() == before
+    assert any("registre" in line for line in field.client.log_lines(task))
+
+
+def test_a_breach_in_staging_stops_the_chain_there_and_the_next_good_batch_mends_it(field: Field) -> None:
+    field.make_fresh()
+    before = field.objects()
+    field.mock.advance("yavr-pn8q")
+    field.mock.faults("retyped-column:yavr-pn8q:column=any:to=calendar_date")
+
+    field.trigger("landing.service_usage")
+    tasks = field.settle()
+
+    assert [(task.dag_id, task.state) for task in tasks] == [
+        ("landing.service_usage", "success"),
+        ("staging.service_usage", "failed"),
+    ]
+    assert field.objects() == before
+    failed = field.project.ledger.last_attempt("staging.service_usage")
+    assert failed is not None
+    assert failed.status == "failed"
+    # It failed on these very inputs: waking it again would mean the same.
+    field.begin()
+    field.trigger("ops.reconcile")
+    assert {task.dag_id for task in field.settle()} == {"ops.reconcile"}
+
+    field.mock.faults()
+    field.mock.advance("yavr-pn8q")
+    field.trigger("landing.service_usage")
+    field.settle()
+    assert field.stale() == []
+
+
+def test_a_source_that_is_down_for_a_moment_is_asked_again_after_a_moment(field: Field) -> None:
+    field.make_fresh()
+    field.mock.advance("yavr-pn8q")
+    field.mock.faults("error-503:yavr-pn8q:times=1")
+
+    field.trigger("landing.service_usage")
+    field.settle()
+
+    (landed,) = field.tasks("landing.service_usage")
+    assert (landed.state, landed.try_number) == ("success", 2)
+    assert field.stale() == []
+
+
+def test_an_asset_is_made_anew_though_nothing_changed_when_forced(field: Field) -> None:
+    field.make_fresh()
+
+    field.trigger("marts.dim_time", force=True)
+    field.settle()
+
+    (event,) = field.events("marts.dim_time")
+    assert event["extra"]["reason"] == "FORCED"
+    assert field.events("marts.fact_service_usage_daily") == []
