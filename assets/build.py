@@ -13,23 +13,13 @@ import polars as pl
 
 from catalunya.assets.candidate import ROWS_PER_GROUP, Candidate, Gathering
 from catalunya.assets.ledger import Entry
+from catalunya.assets.paths import relation
 from catalunya.assets.spec import Asset
 from catalunya.contracts.base import Contract
 from catalunya.contracts.check import REASON, ROW, conform, part
 from catalunya.io.environment import Settings
 from catalunya.io.lake import Lake
 from catalunya.io.warehouse import Relation, build_model
-
-
-def relation(lake: Lake, asset: Asset, entry: Entry) -> Relation:
-    """A published table as the warehouse sees it."""
-    return Relation(
-        schema=str(asset.layer),
-        name=asset.name,
-        columns={column.name: column.type for column in asset.columns},
-        files=tuple(lake.url(stored.path) for stored in entry.objects),
-        partition_by=asset.partition_by,
-    )
 
 
 def build(

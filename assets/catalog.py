@@ -15,12 +15,15 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
+import structlog
 
 import catalunya
 from catalunya.assets.graph import AssetGraph
 from catalunya.assets.spec import Asset, Declaration, LandingDeclaration, StagingDeclaration
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeclarationError
+
+log = structlog.get_logger(__name__)
 
 _ROOT = Path(catalunya.__file__).parent
 _COMPILED = "graph.json"
@@ -72,10 +75,18 @@ def load_graph(settings: Settings) -> AssetGraph:
 def keep_graph(settings: Settings, assets: list[Asset]) -> list[Asset]:
     """Keep assets as the compiled graph of these sources; returns them. Readers see the old one or the new one."""
     path = settings.cache / _COMPILED
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}")
-    beside.write_bytes(msgspec.json.encode(_Compiled(_fingerprint(), assets)))
-    beside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(msgspec.json.encode(_Compiled(_fingerprint(), assets)))
+        beside.replace(path)
+    except OSError as error:  # it is only a cache: what it would hold is compiled again
+        log.warning(
+            "graph_not_kept",
+            path=str(path),
+            error=str(error),
+            advice="set CATALUNYA_CACHE to a folder that can be written",
+        )
     return assets
 
 

@@ -7,7 +7,7 @@ Here: probe, contract of the fields, pages, manifest. Not here: talking to an AP
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -140,7 +140,13 @@ def unrecorded(lake: Lake, prefix: str, key: str, previous: Entry | None, versio
     return None
 
 
-def unsealed(lake: Lake, prefix: str) -> list[str]:
-    """The objects of batches without a manifest: what killed extractions left. Only for the holder of the lease."""
-    batches = [f"{prefix}/{folder}" for folder in lake.folders(prefix)]
-    return [o.path for batch in batches if not lake.exists(manifest_path(batch)) for o in lake.objects(batch)]
+def abandoned(lake: Lake, prefix: str, history: Sequence[Entry], version: str) -> list[str]:
+    """The objects of batches that killed runs left: without a manifest, or sealed but never recorded and of a state the
+    source has left behind. Only for the holder of the lease."""
+    recorded = {entry.batch for entry in history}
+    found = []
+    for batch in (f"{prefix}/{folder}" for folder in lake.folders(prefix)):
+        is_sealed = lake.exists(manifest_path(batch))
+        if not is_sealed or (batch not in recorded and read_batch(lake, batch).manifest.source_version != version):
+            found += [o.path for o in lake.objects(batch)]
+    return found

@@ -6,6 +6,7 @@ absent; whoever creates N + 1 after N expired or was released owns the asset, an
 
 from __future__ import annotations
 
+import contextvars
 import os
 import socket
 import threading
@@ -17,7 +18,7 @@ from typing import Self
 import msgspec
 import structlog
 
-from catalunya.io.errors import CatalunyaError, LeaseHeld, LeaseLost
+from catalunya.io.errors import CatalunyaError, LakeError, LeaseHeld, LeaseLost
 from catalunya.io.lake import Lake
 
 log = structlog.get_logger(__name__)
@@ -40,7 +41,9 @@ class Lease:
         self._lake, self._key, self._run_id, self._seconds = lake, key, run_id, seconds
         self.generation = generation
         self._stop = threading.Event()
-        self._renewer = threading.Thread(target=self._renew, name=f"lease {key}", daemon=True)
+        # In the context of who holds it, so that what it logs names the asset and the run.
+        renew = contextvars.copy_context().run
+        self._renewer = threading.Thread(target=renew, args=(self._renew,), name=f"lease {key}", daemon=True)
 
     def check(self) -> None:
         """Raise LeaseLost unless this is still the newest generation."""
@@ -91,7 +94,13 @@ def holder(lake: Lake, key: str) -> Held | None:
     generations = _generations(lake, key)
     if not generations:
         return None
-    held = msgspec.json.decode(lake.get(_path(key, generations[-1])), type=Held)
+    path = _path(key, generations[-1])
+    try:
+        held = msgspec.json.decode(lake.get(path), type=Held)
+    except msgspec.MsgspecError as error:
+        raise LakeError(
+            f"the lease {lake.url(path)} cannot be read ({error}); see that nobody makes {key}, then delete it"
+        ) from None
     return None if held.released or held.expires_at <= datetime.now(UTC) or _is_dead(held) else held
 
 

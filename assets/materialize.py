@@ -293,11 +293,8 @@ class _Making:
             entry = state.latest(up.key)
             if up.layer is not Layer.LANDING or entry is None or entry.batch is None:
                 continue
-            consumed = (
-                (latest := state.latest(consumer.key)) and latest.versions.get(up.key) == entry.data_version
-                for consumer in graph.downstream(up.key)
-            )
-            if all(consumed):
+            # One that is stale for another reason (its code, say) needs the batch once more.
+            if not any(state.own_staleness(consumer) for consumer in graph.downstream(up.key)):
                 left = [o.path for o in lake.objects(entry.batch)]
                 # The manifest first: a batch without one is nothing, whatever pages are left of it.
                 lake.delete(sorted(left, key=lambda path: not path.endswith("_manifest.json")))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from catalunya.assets.ledger import Entry
 from catalunya.assets.spec import Asset
 from catalunya.io.lake import Lake
+from catalunya.io.warehouse import Relation
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,3 +51,14 @@ def scan_objects(urls: Sequence[str], asset: Asset, options: dict[str, str] | No
         storage_options=options or None,
     )
     return frame.select(column.name for column in asset.columns)
+
+
+def relation(lake: Lake, asset: Asset, entry: Entry) -> Relation:
+    """A published table as the warehouse sees it."""
+    return Relation(
+        schema=str(asset.layer),
+        name=asset.name,
+        columns={column.name: column.type for column in asset.columns},
+        files=tuple(lake.url(stored.path) for stored in entry.objects),
+        partition_by=asset.partition_by,
+    )

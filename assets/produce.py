@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalunya.assets.ledger import Entry, Stored
-from catalunya.assets.paths import manifest_path, quarantine_path, scan_table
+from catalunya.assets.paths import manifest_path, quarantine_path, relation, scan_table
 from catalunya.assets.plan import Reason, Stale, State
 from catalunya.assets.project import Project
 from catalunya.assets.spec import Asset, LandingDeclaration, Layer, StagingDeclaration, digest
@@ -86,13 +86,13 @@ def produce(
 def _produce_landing(
     project: Project, state: State, asset: Asset, options: Options, now: datetime, report: Report
 ) -> Produced:
-    from catalunya.assets.extract import extract, probe, unsealed
+    from catalunya.assets.extract import abandoned, extract, probe
 
     declaration, lake = _landing(project, asset.key), project.lake
-    lake.delete(unsealed(lake, asset.prefix))
     found = probe(declaration, project.settings, None)
     assert found is not None
     previous = state.latest(asset.key)
+    lake.delete(abandoned(lake, asset.prefix, project.ledger.history(asset.key), found.version))
     batch = extract(
         declaration, project.settings, lake, found, previous, now, report, accept_shrink=options.accept_shrink
     )
@@ -140,7 +140,7 @@ def _produce_staging(
 def _produce_mart(
     project: Project, state: State, asset: Asset, options: Options, now: datetime, scratch: Path
 ) -> Produced:
-    from catalunya.assets.build import build, relation
+    from catalunya.assets.build import build
     from catalunya.assets.marts import contract_of
 
     inputs = [relation(project.lake, up, _made(state, up.key)) for up in project.graph.upstream(asset.key)]

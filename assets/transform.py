@@ -115,8 +115,14 @@ def read_page(lake: Lake, path: str, fields: Sequence[str], asset: str) -> pl.Da
     page is no array of objects.
     """
     row = pl.Struct(dict.fromkeys(fields, pl.String))
-    cut = {"has_header": False, "separator": "\x01", "quote_char": None, "schema": {"row": pl.String}}
-    lines = pl.scan_csv(lake.url(path), **cut, storage_options=lake.scan_options or None)
+    lines = pl.scan_csv(
+        lake.url(path),
+        has_header=False,
+        separator="\x01",  # which JSON cannot hold as it is: a line is one cell
+        quote_char=None,
+        schema={"row": pl.String()},
+        storage_options=lake.scan_options or None,
+    )
     text = pl.col("row").str.strip_chars_end("\r ]").str.slice(1)
     try:
         try:

@@ -19,7 +19,7 @@ from catalunya.assets.extract import read_batch
 from catalunya.assets.ledger import Entry, Stored, content_version
 from catalunya.assets.paths import manifest_path
 from catalunya.assets.spec import Asset, Layer
-from catalunya.contracts.base import _LOGICAL
+from catalunya.contracts.base import LOGICAL_TYPES
 from catalunya.io.errors import LakeError
 from catalunya.io.lake import Lake, Object
 
@@ -194,7 +194,7 @@ class Objects:
             frame = pl.scan_parquet(
                 self.lake.url(stored.path), hive_partitioning=False, storage_options=self.lake.scan_options or None
             )
-            found = {name: _LOGICAL.get(kind, str(kind)) for name, kind in frame.collect_schema().items()}
+            found = {name: LOGICAL_TYPES.get(kind, str(kind)) for name, kind in frame.collect_schema().items()}
             rows = int(frame.select(pl.len()).collect().item())
         except (OSError, pl.exceptions.PolarsError) as error:
             return f"expected Parquet, found {str(error).splitlines()[0][:200]}"

@@ -23,7 +23,7 @@ from catalunya.io.errors import DeclarationError
 
 Drift = Literal["evolve", "freeze", "discard"]
 
-_LOGICAL: dict[pl.DataType, LogicalType] = {
+LOGICAL_TYPES: dict[pl.DataType, LogicalType] = {
     pl.String(): "string",
     pl.Int32(): "integer",
     pl.Int64(): "bigint",
@@ -83,7 +83,7 @@ class Contract(pa.DataFrameModel):
     @classmethod
     def polars_schema(cls) -> dict[str, pl.DataType]:
         """Column name -> polars type, in declared order."""
-        types = {logical: dtype for dtype, logical in _LOGICAL.items()}
+        types = {logical: dtype for dtype, logical in LOGICAL_TYPES.items()}
         return {column.name: types[column.type] for column in cls.columns()}
 
     @classmethod
@@ -147,10 +147,10 @@ def source_hash(declared: object) -> str:
 
 def _column(contract: type[Contract], name: str, declared: Any) -> Column:
     dtype = declared.dtype.type if declared.dtype else None
-    if dtype not in _LOGICAL:
+    if dtype not in LOGICAL_TYPES:
         raise DeclarationError(
             f"contract {contract.__name__}: column {name} has type {dtype}; the types that every engine here has are "
-            f"{', '.join(str(known) for known in _LOGICAL)}"
+            f"{', '.join(str(known) for known in LOGICAL_TYPES)}"
         )
     if not declared.description:
         raise DeclarationError(f"contract {contract.__name__}: column {name} has no description; say what it holds")
@@ -158,7 +158,7 @@ def _column(contract: type[Contract], name: str, declared: Any) -> Column:
     key = bool((declared.metadata or {}).get("key"))
     return Column(
         name=name,
-        type=_LOGICAL[dtype],
+        type=LOGICAL_TYPES[dtype],
         description=declared.description,
         nullable=declared.nullable,
         unique=declared.unique,

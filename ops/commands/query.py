@@ -63,7 +63,7 @@ def query(
 
 def relations(project: Project) -> list[Relation]:
     """Every table that was made, as the warehouse sees it."""
-    from catalunya.assets.build import relation
+    from catalunya.assets.paths import relation
 
     state = project.state()
     made = ((asset, state.latest(asset.key)) for asset in project.graph if asset.layer is not Layer.LANDING)

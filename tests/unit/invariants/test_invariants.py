@@ -226,6 +226,28 @@ def test_6_a_batch_nobody_consumed_is_kept_when_a_newer_one_is(shop: Shop) -> No
     assert len(landed) == 1, "only the batch that was consumed is deleted"
 
 
+def test_6_a_batch_is_kept_for_a_table_that_needs_it_once_more(shop: Shop) -> None:
+    shop.make()
+    entry = shop.project.ledger.latest("staging.cities")
+    assert entry
+    shop.project.ledger.append(replace(entry, code_version="older"), after=entry.sequence)
+    assert shop.statuses("landing.shops") == ["materialized"]
+    assert shop.statuses("staging.shops", "staging.cities") == ["skipped", "materialized"]
+    assert not [name for name in shop.files() if name.startswith("landing/")]
+
+
+def test_6_what_a_killed_extraction_left_goes_with_the_next(shop: Shop) -> None:
+    shop.make("landing.shops")
+    shop.source.write(some(7))
+    shop.make("landing.shops")
+    ledger = Path(shop.settings.lake, "_ledger/landing/shops/0000000002.json")
+    ledger.unlink()  # killed between the manifest and the record
+    shop.source.write(some(8))
+    shop.make()
+    landed = {name.split("/")[2] for name in shop.files() if name.startswith("landing/")}
+    assert len(landed) == 1, "the first batch was recorded and not consumed; the second was never recorded"
+
+
 def test_7_an_asset_reads_state_it_is_made_though_no_event_told_it(shop: Shop) -> None:
     shop.make()
     for count in (6, 7, 8):
