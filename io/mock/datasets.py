@@ -6,7 +6,12 @@ so that the two cannot be wrong in the same way.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from catalunya.io.mock.tables import Column, Dataset
+
+# The register is published anew each night: its version 0 is of today, or every local table would be overdue.
+_TODAY = int(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp())
 
 _REGION = (
     "This column was automatically created in order to record in what polygon from the dataset '{}' ({}) the point in "
@@ -57,7 +62,7 @@ REGISTER = Dataset(
     attribution="Departament de Drets Socials i Inclusió. Generalitat de Catalunya",
     category="Societat-benestar",
     created_at=1496318400,
-    updated_at=1777559400,
+    updated_at=_TODAY,
     key=("registre",),
     columns=(
         Column("registre", "Registre", description="Número de registre del servei."),

@@ -43,7 +43,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_base_install_fits_a_lambda(installed: Path) -> None:
-    size = sum(file.stat().st_size for file in installed.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    size = sum(
+        file.stat().st_size for file in installed.rglob("*") if file.is_file() and "__pycache__" not in file.parts
+    )
     assert size / 1e6 <= LIMIT_MB
     names = {folder.name for folder in installed.iterdir()}
     assert not names & {"airflow", "dbt", "duckdb", "pandas", "pyarrow", "boto3", "numpy"}
@@ -60,7 +62,12 @@ def test_the_base_install_alone_takes_a_source_from_landing_to_staging(installed
         }
         # -S: without site, so that nothing of this environment's packages is found.
         done = subprocess.run(
-            [sys.executable, "-S", "-c", RUN], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+            [sys.executable, "-S", "-c", RUN],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     assert done.returncode == 0, done.stderr[-2000:]
     printed = json.loads(done.stdout.splitlines()[-1])

@@ -66,7 +66,9 @@ def test_the_official_list_of_municipalities_agrees(project: Project) -> None:
 def test_the_422_rows_of_service_usage_keep_their_totals(project: Project) -> None:
     usage = table(project, "staging.service_usage")
     assert usage.height == 422
-    assert dict(usage.group_by("year").agg(pl.len()).iter_rows()) == {y: 42 if y < 2023 else 43 for y in range(2015, 2025)}
+    assert dict(usage.group_by("year").agg(pl.len()).iter_rows()) == {
+        y: 42 if y < 2023 else 43 for y in range(2015, 2025)
+    }
     for kind in ("day_centre", "residence", "total"):
         given = usage.drop_nulls([f"{kind}_women", f"{kind}_men"])
         assert (given[f"{kind}_women"] + given[f"{kind}_men"] == given[f"{kind}_users"]).all()
@@ -84,7 +86,9 @@ def test_every_real_service_is_placed_in_its_municipality(project: Project) -> N
 
 
 def test_no_personal_field_leaves_landing(project: Project) -> None:
-    kept = b"".join(project.lake.get(o.path) for o in project.lake.objects("staging") + project.lake.objects("quarantine"))
+    kept = b"".join(
+        project.lake.get(o.path) for o in project.lake.objects("staging") + project.lake.objects("quarantine")
+    )
     assert b"telefon" not in kept
     frame = table(project, "staging.social_services")
     assert not {"nif", "telefon", "tax_id", "phone"} & set(frame.columns)
