@@ -1,7 +1,7 @@
-"""The floor: the same work written as directly as possible, with no ledger, no contract and no care for a crash.
+"""The floor: the same work written as directly as possible, with no ledger, no contract, no quarantine, no care for a crash.
 
-Four threads fetch pages to disk; DuckDB parses them with typed columns, drops duplicates and checks values; polars writes
-the partitions. Prints one JSON line of seconds. Run by `bench/run.py`.
+Four threads fetch pages to disk; DuckDB parses them with typed columns, trims text, finds municipality and group (once a
+distinct value), drops duplicates; polars writes the partitions. Prints one JSON line of seconds. Run by `bench/run.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,17 @@ COLUMNS = {
     "entitat_titular": "VARCHAR", "qualificacio": "VARCHAR",
 }  # fmt: skip
 
+GROUPS = {
+    "elderly_day_centre": "centre de dia per a gent gran",
+    "elderly_residence": "(residència|llar residència).* per a gent gran",
+    "elderly_other": "gent gran",
+    "disability": "discapacitat",
+    "mental_health": "malaltia mental|salut mental",
+    "addictions": "addiccions|drogodependències",
+    "children_and_families": "inf[aà]n|adolescent|jove|famíli",
+    "basic_services": "bàsic|ajuda a domicili|domiciliària",
+}
+
 
 def fetch(url: str, rows: int, folder: Path) -> float:
     """Fetch all pages to disk by four threads. Returns seconds."""
@@ -38,16 +49,39 @@ def fetch(url: str, rows: int, folder: Path) -> float:
     return time.perf_counter() - started
 
 
-def parse(folder: Path, out: Path) -> float:
-    """Pages to partitioned Parquet. Returns seconds."""
+def parse(folder: Path, municipalities: Path, out: Path) -> float:
+    """Pages to partitioned Parquet: types, trimmed text, municipality, group, one row a key. Returns seconds."""
     started = time.perf_counter()
+    text = [name for name in COLUMNS if name != "capacitat"]
+    said = ", ".join(f"case when trim({n}) not in ('', 'null', 'NULL', 'N/A') then trim({n}) end as {n}" for n in text)
+    groups = " ".join(
+        f"when regexp_matches(lower(tipologia), '{words}') then '{group}'" for group, words in GROUPS.items()
+    )
+    folded = "regexp_replace(lower(strip_accents({})), 'l[.·•‧]l', 'll', 'g')"
     table = duckdb.sql(
         f"""
-        select * exclude (districte, inscripcio, n), cast(inscripcio as date) as registered_date,
-               case when municipi = 'Barcelona' then lpad(districte, 2, '0') else '00' end as district_id
-        from (select *, row_number() over (partition by registre) as n
-              from read_json('{folder}/*.json', format = 'array', columns = {COLUMNS}))
-        where n = 1 and (capacitat is null or capacitat >= 0) and registre is not null
+        with raw as (select {said}, capacitat from read_json('{folder}/*.json', format = 'array', columns = {COLUMNS})),
+        known as (
+            select codi, codi_comarca, {folded.format("nom")} as place, {folded.format("nom_comarca")} as area
+            from read_json('{municipalities}', format = 'array')
+        ),
+        places as (
+            select municipi, comarca, codi as municipality_id, codi_comarca as comarca_id
+            from (select distinct municipi, comarca from raw) r
+            join known k on k.place = {folded.format("r.municipi")}
+                and k.area = replace({folded.format("r.comarca")}, 'val d' || chr(39), '')
+        ),
+        types as (
+            select tipologia, regexp_replace(tipologia, 'l[.•‧]l', 'l·l', 'g') as service_type,
+                   case {groups} else 'other' end as service_group
+            from (select distinct tipologia from raw)
+        )
+        select raw.* exclude (districte, inscripcio, tipologia), cast(inscripcio as date) as registered_date,
+               service_type, service_group, municipality_id, comarca_id,
+               case when municipality_id = '080193' then lpad(districte, 2, '0') else '00' end as district_id
+        from raw join places using (municipi, comarca) join types using (tipologia)
+        where registre is not null and (capacitat is null or capacitat >= 0)
+        qualify row_number() over (partition by registre) = 1
         """
     ).pl()
     table.lazy().sink_parquet(pl.PartitionBy(out, key="district_id", include_key=False), compression="zstd", mkdir=True)
@@ -58,7 +92,11 @@ def main() -> None:
     url, rows, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     pages = folder / "pages"
     pages.mkdir(parents=True)
-    result = {"fetch": fetch(url, rows, pages), "parse": parse(pages, folder / "out")}
+    municipalities = folder / "municipalities.json"
+    municipalities.write_bytes(
+        urllib.request.urlopen(f"{url}/resource/9aju-tpwc.json?$limit={PAGE}&$order=codi").read()
+    )
+    result = {"fetch": fetch(url, rows, pages), "parse": parse(pages, municipalities, folder / "out")}
     result["bytes"] = sum(page.stat().st_size for page in pages.iterdir())
     print(json.dumps(result))
 
