@@ -47,7 +47,9 @@ class Settings(BaseSettings):
     )
 
     http_concurrency: int = Field(4, ge=1, le=32, description="pages of one source fetched at once")
-    http_requests_per_second: float = Field(0, gt=0, description="requests per second to one source; by default 20, and 1000 to the mock")
+    http_requests_per_second: float = Field(
+        0, gt=0, description="requests per second to one source; by default 20, and 1000 to the mock"
+    )
     http_timeout_s: float = Field(60, gt=0, description="seconds without a byte before a request counts as lost")
     http_deadline_s: float = Field(840, gt=0, description="seconds one extraction may take in all")
     http_attempts: int = Field(6, ge=1, description="tries of one request before the source counts as unavailable")
