@@ -21,6 +21,7 @@ from catalunya.ops.logging import configure
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
     before = logging.root.level, list(logging.root.handlers)
+    structlog.reset_defaults()  # whoever ran before in this process may have configured it
     yield
     logging.root.level, logging.root.handlers[:] = before
     structlog.reset_defaults()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from catalunya.assets.project import Project
+from catalunya.io.environment import load_settings
 from small.commands import Ran, Run
 
 pytestmark = pytest.mark.usefixtures("filled")
@@ -105,14 +108,24 @@ def test_a_forced_staging_table_takes_its_consumed_landing_batch_into_the_plan(r
     ]
 
 
+def let_the_register_be_old() -> None:
+    """Record the register as last updated by its source ten days ago."""
+    ledger = Project(load_settings()).ledger
+    entry = ledger.latest("landing.social_services")
+    assert entry
+    old = replace(entry, source_updated_at=datetime.now(UTC) - timedelta(days=10))
+    ledger.append(old, after=entry.sequence)
+
+
 def test_status_tells_rows_staleness_and_overdue_sources(run: Run) -> None:
+    let_the_register_be_old()
     found = document(run("status", "--json"))
     assert isinstance(found, list)
     states = {one["asset"]: one for one in found}
     assert states["staging.municipalities"]["state"] == "fresh"
     assert states["staging.municipalities"]["rows"] == 947
     assert states["marts.dim_time"]["state"] == "missing"
-    assert states["landing.social_services"]["overdue_hours"] > 0, "the mock's register is of another year"
+    assert states["landing.social_services"]["overdue_hours"] > 0
     out = run("status").out
     assert "is" in out
     assert "overdue (expected every 36 h)" in out
@@ -121,6 +134,8 @@ def test_status_tells_rows_staleness_and_overdue_sources(run: Run) -> None:
 def test_status_check_is_for_monitoring(run: Run) -> None:
     assert run("status", "staging.municipalities", "--check").code == 0
     assert run("status", "marts.dim_time", "--check").code == 1, "never made"
+    assert run("status", "landing.social_services", "--check").code == 0
+    let_the_register_be_old()
     assert run("status", "landing.social_services", "--check").code == 1, "overdue"
 
 
