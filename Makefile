@@ -32,7 +32,7 @@ unit: $(READY) ## Tests without network and without Airflow
 	@$(BIN)/python -m pytest tests/unit -n 2
 
 integration: $(READY) ## Tests on the real things: Airflow's scheduler, dbt, DuckDB
-	@$(BIN)/python -m pytest tests/integration --durations 5
+	@$(BIN)/python -m pytest tests/integration -n 2 --dist loadfile --durations 5
 
 generate: $(READY) ## Write what follows from the contracts: dbt's YAML, the data dictionary
 	@$(BIN)/python -m catalunya.ops.generate
