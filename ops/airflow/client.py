@@ -188,27 +188,20 @@ def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
+# Fields of a log line that say where it comes from, which whoever asked for it knows.
+_WHENCE = {"timestamp", "event", "level", "logger", "loc", "filename", "lineno", "error_detail", "ti_id", "map_index"}
+_WHENCE |= {"try_number", "dag_id", "task_id", "run_id", "correlation_id", "asset"}
+_AIRFLOWS_OWN = ("::", "Worker startup", "DAG bundles loaded", "Filling up the DagBag", "Done. Returned value")
+
+
 def _log_line(event: Any) -> list[str]:
-    """One event of a structured log for a person; Airflow's own folding marks left out."""
+    """One event of a structured log for a person; what Airflow says of itself is left out."""
     if isinstance(event, str):
         return [event]
     text = str(event.get("event", ""))
-    if text.startswith("::"):
+    if text.startswith(_AIRFLOWS_OWN) or not event.get("timestamp"):
         return []
-    own = {
-        "timestamp",
-        "event",
-        "level",
-        "logger",
-        "loc",
-        "filename",
-        "lineno",
-        "error_detail",
-        "ti_id",
-        "map_index",
-        "try_number",
-    }
-    told = " ".join(f"{name}={value}" for name, value in event.items() if name not in own and value is not None)
-    line = f"{str(event.get('timestamp', ''))[11:19]} {event.get('level', 'info'):<7} {text} {told}".rstrip()
+    told = " ".join(f"{name}={value}" for name, value in event.items() if name not in _WHENCE and value is not None)
+    line = f"{str(event['timestamp'])[11:19]} {event.get('level', 'info'):<7} {text} {told}".rstrip()
     causes = [f"  {each.get('exc_type')}: {each.get('exc_value')}" for each in event.get("error_detail") or []]
     return [line, *causes]

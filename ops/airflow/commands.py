@@ -136,8 +136,14 @@ def _tell_result(wave: Wave, tails: dict[str, list[str]], seconds: float, *, as_
     console.say()
     summary(wave.lines)
     for line in bad:
-        for said in tails.get(line.asset, []):
+        tail = tails.get(line.asset, [])
+        if tail:
+            console.say(f"\nthe end of the log of {line.asset}:")
+        for said in tail:
             console.say(f"  {said}", style="dim")
+    if bad:
+        console.say()
+    for line in bad:
         what = "failed" if line.condition == "failed" else "was not made"
         console.say(f"{line.asset} {what}: {line.why}", style="red")
     if bad:

@@ -134,19 +134,17 @@ class Live:
                 Text(_shortened(line.why), "dim"),
             )
         clock = Text(f"{time.monotonic() - self._began:4.0f} s  {self._text}", "dim")
-        return Group(table, clock) if self._lines else clock
+        if self._lines:
+            return Group(table, clock)
+        starting = Table.grid(padding=(0, 2))
+        starting.add_row(self._spinner, clock)
+        return starting
 
 
 def summary(lines: Sequence[Line]) -> None:
     """The table at the end, on stdout."""
-    headings = {
-        "asset": "left",
-        "": "left",
-        "rows": "right",
-        "size": "right",
-        "seconds": "right",
-        "quarantined": "right",
-    }
+    numbers = dict.fromkeys(("rows", "size", "seconds", "quarantined"), "right")
+    headings = {"asset": "left", **numbers, "state": "left"}
     console.table(headings, [_cells(line) for line in lines])
 
 
@@ -173,15 +171,15 @@ def document(lines: Sequence[Line], seconds: float) -> dict[str, object]:
 
 def _cells(line: Line) -> tuple[object, ...]:
     if line.entry is None:
-        return line.asset, line.condition, "", "", "", ""
+        return line.asset, "", "", "", "", line.condition
     entry, seconds = line.entry, seconds_of(line)
     return (
         line.asset,
-        line.condition,
         console.number(entry.rows),
         console.size(entry.bytes),
         "" if seconds is None else f"{seconds:.1f}",
         console.number(entry.quarantined) if entry.quarantined else "",
+        line.condition,
     )
 
 

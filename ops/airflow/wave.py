@@ -121,37 +121,35 @@ class Wave:
 
     def _line(self, state: State, asset: Asset, above: dict[str, Line]) -> Line:
         tasks = self.tasks.get(asset.key, [])
+        entry, stale = state.latest(asset.key), state.stale(asset.key)
+        is_made = bool(entry and entry.status == "materialized" and entry.started_at >= self.started_at and not stale)
+        if is_made:  # though one more event may have queued a run of it, which will find nothing to do
+            return Line(asset=asset.key, condition="done", entry=entry)
         active = [task for task in tasks if not task.is_over]
         if active:
             return self._active_line(asset.key, active)
-        attempt = self.project.ledger.last_attempt(asset.key)
         if tasks and tasks[-1].state == "failed":
-            why = (attempt.error if attempt and attempt.status == "failed" else None) or "its log tells why"
-            return Line(asset=asset.key, condition="failed", why=why)
-        if state.stale(asset.key):
-            waits = state.waits_for(asset.key) or ""
+            return Line(asset=asset.key, condition="failed", why=self._error(asset.key) or "its log tells why")
+        if stale:
+            waits = (state.waits_for(asset.key) or "").partition("; its last attempt")[0]
             return Line(asset=asset.key, condition="deferred" if tasks else "waiting", why=waits)
-        entry = state.latest(asset.key)
-        if entry and entry.status == "materialized" and entry.started_at >= self.started_at:
-            return Line(asset=asset.key, condition="done", entry=entry)
         is_final = bool(tasks) or all(above[up].is_settled for up in asset.upstream)
-        return (
-            Line(asset=asset.key, condition="up to date", entry=entry)
-            if is_final
-            else Line(asset=asset.key, condition="waiting")
-        )
+        condition: Condition = "up to date" if is_final else "waiting"
+        return Line(asset=asset.key, condition=condition, entry=entry if is_final else None)
 
     def _active_line(self, key: str, active: list[TaskInstance]) -> Line:
         by_state = {task.state: task for task in active}
         if running := by_state.get("running"):
             return Line(asset=key, condition="running", since=running.start_date)
         if retrying := by_state.get("up_for_retry"):
-            attempt = self.project.ledger.last_attempt(key)
-            why = (
-                f"attempt {retrying.try_number} of {retrying.max_tries + 1} failed: {attempt.error if attempt else ''}"
-            )
+            why = f"attempt {retrying.try_number} of {retrying.max_tries + 1} failed: {self._error(key)}"
             return Line(asset=key, condition="retrying", why=why)
         return Line(asset=key, condition="queued")
+
+    def _error(self, key: str) -> str:
+        """What the last attempt failed on, without the name of the exception; nothing when it did not fail."""
+        attempt = self.project.ledger.last_attempt(key)
+        return (attempt.error or "").partition(": ")[2] if attempt and attempt.status == "failed" else ""
 
 
 def seconds_of(line: Line) -> float | None:

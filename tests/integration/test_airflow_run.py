@@ -1,0 +1,182 @@
+"""`run` and `up` as a person starts them: what they print, how they end, and that nothing is left running.
+
+They share one folder, in this order: a first run, a second one, a failing one, one that is killed, and one that stays up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from catalunya.io.environment import load_settings
+from catalunya.io.errors import UsageError
+from catalunya.io.mock import serve
+from catalunya.ops.airflow import airflow, up
+from catalunya.ops.airflow.processes import free_ports
+
+KEYS = ("landing.municipalities", "staging.social_services", "marts.dim_time", "marts.fact_service_usage_daily")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run")
+
+
+@contextmanager
+def started(folder: Path, call: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """`run(...)` or `up(...)` in a process of its own, without a terminal; its output is in its pipe."""
+    code = f"import sys; from catalunya.ops.airflow import run, up; from catalunya.io.environment import load_settings; sys.exit({call})"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("CATALUNYA")} | environment
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", code],
+        cwd=folder,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """What it prints up to the line with the text."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(f"{text!r} never came:\n{said}")
+
+
+def sessions(process: subprocess.Popen[str]) -> set[int]:
+    """The sessions of all that the process has started."""
+    return {psutil.Process(process.pid).pid, *(child.pid for child in psutil.Process(process.pid).children())}
+
+
+def left_of(started_sessions: set[int], within_s: float = 15) -> list[str]:
+    """What is still running of these sessions after a while."""
+    until = time.monotonic() + within_s
+    while (left := list(_in(started_sessions))) and time.monotonic() < until:
+        time.sleep(0.1)
+    return left
+
+
+def _in(wanted: set[int]) -> Iterator[str]:
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) in wanted and process.status() != psutil.STATUS_ZOMBIE:
+                yield process.name()
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+
+
+def written(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every object of the lake but leases: size and time of writing."""
+    files = [path for path in (folder / "data").rglob("*") if path.is_file() and "_leases" not in path.parts]
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
+def test_a_first_run_without_a_terminal_tells_each_change_on_a_plain_line_and_ends_well(folder: Path) -> None:
+    with started(folder, "run(load_settings(), rows=300)") as process:
+        said = read_until(process, "running")
+        mine = sessions(process)
+        said += process.communicate()[0]
+
+    assert process.returncode == 0, said
+    assert "\x1b" not in said
+    assert all(f"{key} " in said.partition("stopping")[2] for key in KEYS)
+    assert re.search(r"\d+ assets made, all \d+ up to date, in \d+ s", said)
+    assert left_of(mine) == []
+
+
+def test_a_second_run_finds_everything_up_to_date_and_writes_nothing(folder: Path) -> None:
+    before = written(folder)
+    with started(folder, "run(load_settings(), rows=300, as_json=True)") as process:
+        said = process.communicate()[0]
+
+    assert process.returncode == 0, said
+    document = json.loads(said[said.index("{\n") :])
+    assert {asset["state"] for asset in document["assets"]} == {"up to date"}
+    assert document["status"] == "ok"
+    assert written(folder) == before
+
+
+def test_a_failed_asset_is_told_with_its_reason_and_the_end_of_its_log_and_the_exit_code_is_1(folder: Path) -> None:
+    before = written(folder)
+    with serve(rows=300, faults=["missing-column:ivft-vegh:column=registre"]) as mock:
+        mock.advance("ivft-vegh")
+        with started(folder, "run(load_settings())", CATALUNYA_SOCRATA_URL=mock.url) as process:
+            said = process.communicate()[0]
+
+    assert process.returncode == 1, said
+    assert "the end of the log of landing.social_services" in said
+    assert "landing.social_services failed: landing.social_services: " in said
+    assert "starting the mock" not in said
+    assert {path: at for path, at in written(folder).items() if path in before} == before
+
+
+def test_nothing_outlives_a_run_that_is_killed(folder: Path) -> None:
+    with started(folder, "run(load_settings(), rows=300)") as process:
+        read_until(process, "the API answers")
+        mine = sessions(process) - {os.getsid(process.pid)}
+        process.kill()
+
+        assert len(mine) >= 2
+        assert left_of(mine) == []
+
+
+def test_up_goes_on_after_a_kill_serves_the_ui_and_ends_with_ctrl_c(folder: Path) -> None:
+    (port,) = free_ports(1)
+    with started(folder, f"up(load_settings(), rows=300, port={port})") as process:
+        said = read_until(process, "Airflow's UI")
+        mine = sessions(process) - {os.getsid(process.pid)}
+        page = httpx.get(f"http://localhost:{port}/", follow_redirects=True)
+        health = httpx.get(f"http://localhost:{port}/api/v2/monitor/health").json()
+        process.send_signal(signal.SIGINT)
+        said += process.communicate()[0]
+
+    assert process.returncode == 0, said
+    assert re.search(r"all \d+ up to date", said)
+    assert "<title>" in page.text
+    assert {part["status"] for part in health.values()} == {"healthy"}
+    assert left_of(mine) == []
+
+
+def test_a_taken_port_is_named_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        with pytest.raises(UsageError, match=rf"port {port}: expected it to be free .* --port {port + 1}"):
+            up(load_settings(), port=port)
+
+
+def test_two_airflows_do_not_share_a_home(tmp_path: Path) -> None:
+    import fcntl
+
+    with (tmp_path / "lock").open("w") as lock:
+        lock.write("4711")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        with pytest.raises(UsageError, match=r"found one \(process 4711\)"), airflow(load_settings(), home=tmp_path):
+            pass
