@@ -23,7 +23,7 @@ from catalunya.io.errors import ContractError, DeclarationError
 log = structlog.get_logger(__name__)
 
 HASH = "_key_hash"
-ROWS_PER_GROUP = 100_000
+ROWS_PER_GROUP = 25_000
 FILE = "file.parquet"
 
 
