@@ -138,6 +138,9 @@ def read_page(lake: Lake, path: str, fields: Sequence[str], asset: str) -> pl.Da
 
 def _at_once(work: Callable[[int, Page], CheckedPage], pages: Sequence[Page]) -> Iterator[CheckedPage]:
     """The results in order, worked out by a few threads, with as many pages in memory as there are threads."""
+    if len(pages) == 1:
+        yield work(0, pages[0])
+        return
     with ThreadPoolExecutor(PAGES_AT_ONCE) as pool:
         under_way: deque[Future[CheckedPage]] = deque()
         for number, page in enumerate(pages):
