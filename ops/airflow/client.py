@@ -146,7 +146,7 @@ class Client:
     def is_alive(self) -> bool:
         """Whether the server answers at all."""
         try:
-            return self._http.get("/api/v2/version").status_code == httpx.codes.OK
+            return self._http.get("/api/v2/version", timeout=2).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 

@@ -62,6 +62,10 @@ class Stop(Exception):
     """A signal, or the end of the parent: take everything down."""
 
 
+class Ended(Exception):
+    """A component ended by itself."""
+
+
 def main(components: Sequence[str]) -> int:
     """Start the API server and the components, and wait. Returns 0 when told to stop, 1 when one ended by itself."""
     parent = os.getppid()
@@ -77,29 +81,42 @@ def main(components: Sequence[str]) -> int:
         database = _fork("db", ("db", "migrate"))
         running[database] = "db"
         _import(*_FOR_SCHEDULING, *_FOR_TASKS)
+        # The first asset has Airflow look for what its providers say of URIs.
+        importlib.import_module("airflow.sdk").Asset(name="launcher", uri="catalunya://launcher")
         gc.freeze()
         while database in running:
-            if not _survey(running, parent, ending={"db"}):
-                return 1
+            _watch(running, parent)
         os.write(ready[1], b"1")
         for name in components:
             running[_fork(name, _COMPONENTS[name])] = name
-        while _survey(running, parent):
-            pass
+        while True:
+            _watch(running, parent)
     except Stop:
         return 0
+    except Ended as ended:
+        sys.stderr.write(f"{ended}\n")
+        return 1
     finally:
         _end(running)
-    return 1
+
+
+def _watch(running: dict[int, str], parent: int) -> None:
+    """Wait a little. Raises Stop when the parent is gone, Ended when a child is that should not be."""
+    time.sleep(POLL_S)
+    if os.getppid() != parent:
+        raise Stop
+    pid, status = os.waitpid(-1, os.WNOHANG)
+    name = running.pop(pid, None)
+    if name and (name != "db" or status != 0):
+        raise Ended(f"{name} ended with {os.waitstatus_to_exitcode(status)}")
 
 
 def _fork(
     name: str, command: Sequence[str], modules: Sequence[str] = (), wait_for: tuple[int, int] | None = None
 ) -> int:
     """A child that runs one Airflow command, its output in `<name>.log`; returns its process id."""
-    signal.pthread_sigmask(
-        signal.SIG_BLOCK, ENDING
-    )  # a signal in between would run this process's handler in the child
+    # A signal that came in between would run this process's handler in the child.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     pid = os.fork()
     if not pid:
         _become(name, command, modules, wait_for)
@@ -113,9 +130,8 @@ def _become(name: str, command: Sequence[str], modules: Sequence[str], wait_for:
         for signalled in ENDING:
             signal.signal(signalled, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-        out = os.open(
-            Path(os.environ["AIRFLOW_HOME"], "logs", f"{name}.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644
-        )
+        log = Path(os.environ["AIRFLOW_HOME"], "logs", f"{name}.log")
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(out, 1)
         os.dup2(out, 2)
         _import(*modules)
@@ -149,24 +165,6 @@ def _import(*names: str) -> None:
                 raise
 
 
-def _survey(running: dict[int, str], parent: int, ending: frozenset[str] | set[str] = frozenset()) -> bool:
-    """Wait a little, then say whether all is well; a child of `ending` may end, with 0. Raises Stop with the parent."""
-    time.sleep(POLL_S)
-    if os.getppid() != parent:
-        raise Stop
-    while running:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if not pid:
-            return True
-        name = running.pop(pid, None)
-        if name and (name not in ending or status != 0):
-            sys.stderr.write(f"{name} ended with {os.waitstatus_to_exitcode(status)}\n")
-            return False
-        if name:
-            return True
-    return False
-
-
 def _end(running: dict[int, str]) -> None:
     """Ask the children to end, and kill what is left of this session after a moment: tasks may be killed at any time."""
     for signalled in ENDING:
@@ -197,4 +195,6 @@ def _stop(_: int, __: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(code)  # without the interpreter's tidying up, which libraries that were never used complain about

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -195,9 +196,10 @@ def _wait_until(server: Server, is_so: Callable[[], bool], what: str) -> None:
 
 
 def _last_words(logs: Path) -> str:
-    """The last line that says something, of the component that says why it ended, and where to read on."""
+    """What the component that ended says is wrong, and where to read on."""
     ended = (logs / "launcher.log").read_text(errors="replace").split()
     name = ended[0] if ended and (logs / f"{ended[0]}.log").exists() else "launcher"
     log = logs / f"{name}.log"
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return f"{log} ends with: {lines[-1].strip() if lines else 'nothing'}"
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"\[error|\w(Error|Exception): ", line)]
+    return f"{log} says: {(telling or lines or ['nothing'])[-1]}"

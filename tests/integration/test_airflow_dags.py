@@ -1,0 +1,137 @@
+"""What the DAGs are, as Airflow reads them: asked in a process of its own, for importing Airflow changes the one it is in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import catalunya
+from catalunya.assets.catalog import load_graph
+from catalunya.assets.graph import AssetGraph
+from catalunya.io.environment import load_settings
+
+DAGS = Path(catalunya.__file__).parent / "dags"
+
+ASK = """
+import json, runpy, sys
+
+found = runpy.run_path(sys.argv[1])
+heavy = sorted({"polars", "pandera", "duckdb", "dbt", "pandas", "pyarrow"} & set(sys.modules))
+
+from airflow.dag_processing.importers.python_importer import PythonDagImporter
+from airflow.sdk import DAG
+from catalunya.assets.catalog import load_graph
+from catalunya.dags.build import build_dags
+from catalunya.io import errors
+from catalunya.io.environment import load_settings
+from pathlib import Path
+
+dags = {name: dag for name, dag in found.items() if isinstance(dag, DAG)}
+graph = load_graph(load_settings())
+quiet = build_dags(graph, clocks=False)
+
+def said(task, error):
+    return task.retry_policy.evaluate(error, 1, 3).action.value
+
+def schedule(dag):
+    condition = getattr(dag.timetable, "asset_condition", None)
+    return dag.schedule if isinstance(dag.schedule, str) else sorted(asset.name for asset in getattr(condition, "objects", ()))
+
+print(json.dumps({
+    "heavy": heavy,
+    "files": [Path(path).name for path in PythonDagImporter().list_dag_files(Path(sys.argv[1]).parent)],
+    "one": list(build_dags(graph, only="staging.social_services")),
+    "dags": {
+        name: {
+            "schedule": schedule(dag),
+            "without_clocks": schedule(quiet[name]),
+            "max_active_runs": dag.max_active_runs,
+            "catchup": dag.catchup,
+            "paused": dag.is_paused_upon_creation,
+            "tasks": {
+                task.task_id: {
+                    "pool": task.pool,
+                    "inlets": [asset.name for asset in task.inlets],
+                    "outlets": [asset.uri for asset in task.outlets],
+                    "retries": task.retries,
+                    "on": {
+                        kind.__name__: said(task, kind("…"))
+                        for kind in (errors.SourceUnavailable, errors.LeaseHeld, errors.ContractError, errors.LakeError)
+                        if task.retry_policy
+                    },
+                }
+                for task in dag.tasks
+            },
+        }
+        for name, dag in dags.items()
+    },
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> AssetGraph:
+    return load_graph(load_settings(cache=tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="module")
+def read(graph: AssetGraph, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What Airflow reads in the DAG file."""
+    env = os.environ | {
+        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("home")),
+        "CATALUNYA_CACHE": str(tmp_path_factory.getbasetemp() / "cache"),
+        "CATALUNYA_SOURCES_POOL": "sources",
+    }
+    command = [sys.executable, "-W", "ignore", "-c", ASK, str(DAGS / "asset_dags.py")]
+    answer = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    return dict(json.loads(answer.stdout.strip().splitlines()[-1]))
+
+
+def test_there_is_a_dag_for_each_asset_and_one_that_reconciles(read: dict[str, Any], graph: AssetGraph) -> None:
+    assert set(read["dags"]) == {asset.key for asset in graph} | {"ops.reconcile"}
+
+
+def test_airflow_parses_one_file_of_the_folder_and_nothing_heavy_with_it(read: dict[str, Any]) -> None:
+    assert read["files"] == ["asset_dags.py"]
+    assert read["heavy"] == []
+
+
+def test_landing_goes_by_its_clock_and_the_rest_by_any_of_what_it_reads(
+    read: dict[str, Any], graph: AssetGraph
+) -> None:
+    for asset in graph:
+        dag = read["dags"][asset.key]
+        assert dag["schedule"] == (asset.schedule or sorted(asset.upstream)), asset.key
+        assert dag["without_clocks"] == sorted(asset.upstream)
+        assert (dag["max_active_runs"], dag["catchup"], dag["paused"]) == (1, False, False)
+
+
+def test_a_task_declares_what_it_reads_and_what_it_makes(read: dict[str, Any], graph: AssetGraph) -> None:
+    for asset in graph:
+        (task,) = read["dags"][asset.key]["tasks"].values()
+        assert task["inlets"] == list(asset.upstream)
+        assert task["outlets"] == [asset.uri]
+        assert task["pool"] == ("sources" if asset.layer == "landing" else "default_pool")
+
+
+def test_what_may_pass_is_tried_again_and_what_will_not_fails_at_once(read: dict[str, Any]) -> None:
+    (task,) = read["dags"]["landing.social_services"]["tasks"].values()
+
+    assert task["retries"] == 3
+    assert task["on"] == {
+        "SourceUnavailable": "retry",
+        "LeaseHeld": "retry",
+        "ContractError": "fail",
+        "LakeError": "fail",
+    }
+
+
+def test_a_task_builds_only_its_own_dag(read: dict[str, Any]) -> None:
+    assert read["one"] == ["staging.social_services"]
