@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -119,16 +120,16 @@ class Asset:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Declaration:
+class Declaration(ABC):
     """What the three kinds of declaration share: a contract, and the asset that follows from it."""
 
     contract: type[Contract]
     module: str
 
-    @cached_property
+    @property
+    @abstractmethod
     def asset(self) -> Asset:
         """The asset as plain data."""
-        raise NotImplementedError  # each kind of declaration has its own
 
 
 @dataclass(frozen=True, kw_only=True)

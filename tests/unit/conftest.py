@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from catalunya.io.environment import Settings, load_settings
+from catalunya.io.mock.server import MockServer
 
 
 @pytest.fixture
@@ -21,3 +24,17 @@ def settings(tmp_path: Path) -> Settings:
         http_backoff_s=0.01,
         http_requests_per_second=1000,
     )
+
+
+@pytest.fixture(scope="module")
+def client(server: MockServer) -> Iterator[httpx.Client]:
+    """A client of the mock APIs that the module's `server` serves."""
+    with httpx.Client(base_url=server.url, verify=False) as client:  # reading certificates takes longer than a test
+        yield client
+
+
+@pytest.fixture
+def api(server: MockServer, client: httpx.Client) -> httpx.Client:
+    """The same, the mock as it was at first."""
+    server.reset()
+    return client

@@ -24,18 +24,6 @@ def server() -> Iterator[MockServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def client(server: MockServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, verify=False) as client:  # reading certificates takes longer than a test
-        yield client
-
-
-@pytest.fixture
-def api(server: MockServer, client: httpx.Client) -> httpx.Client:
-    server.reset()
-    return client
-
-
 def page(api: httpx.Client, dataset: str = "ivft-vegh", limit: int = 5000, offset: int = 0) -> httpx.Response:
     params: dict[str, str | int] = {"$limit": limit, "$offset": offset, "$order": f"{KEYS[dataset]},:id"}
     return api.get(f"/resource/{dataset}.json", params=params)

@@ -25,18 +25,6 @@ def server() -> Iterator[MockServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def client(server: MockServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, verify=False) as client:  # reading certificates takes longer than a test
-        yield client
-
-
-@pytest.fixture
-def api(server: MockServer, client: httpx.Client) -> httpx.Client:
-    server.reset()
-    return client
-
-
 def get(api: httpx.Client, path: str, **params: str | int) -> httpx.Response:
     return api.get(path, params={f"${name}": value for name, value in params.items()})
 

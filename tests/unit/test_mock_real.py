@@ -29,18 +29,6 @@ def server() -> Iterator[MockServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def client(server: MockServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, verify=False) as client:  # reading certificates takes longer than a test
-        yield client
-
-
-@pytest.fixture
-def api(server: MockServer, client: httpx.Client) -> httpx.Client:
-    server.reset()
-    return client
-
-
 def recorded(name: str) -> Any:
     return json.loads((Path(REAL) / "soda" / name).read_text(encoding="utf-8"))
 

@@ -117,7 +117,7 @@ def test_partition_columns_come_from_the_path_and_stay_text(dims: Warehouse, tmp
     dims.tables["social_services"] = Relation(
         "staging", "social_services", known.columns, tuple(map(str, files)), partition_by=("comarca_id",)
     )
-    with pytest.raises(WarehouseError, match='"comarca_id": "0[12]"'):  # neither comarca is known: shown as read
+    with pytest.raises(WarehouseError, match=r'"comarca_id": "0[12]"'):  # neither comarca is known: shown as read
         dims.build("fact_service_usage_daily")
 
 
