@@ -6,6 +6,8 @@ Here: the order of these, exit codes, and the words. Not here: each of the parts
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -154,17 +156,21 @@ def _tell_result(wave: Wave, tails: dict[str, list[str]], seconds: float, *, as_
     made = sum(line.condition == "done" for line in wave.lines)
     console.say(f"\n{f'{made} assets made, ' if made else ''}all {len(wave.lines)} up to date, in {seconds:.0f} s")
     if not stays:
-        console.say("\nNext:")
-        width = max(map(len, NEXT)) + 2
-        for command, what in NEXT.items():
-            console.say(f"  {command:<{width}} {what}")
+        _tell_next()
     return 0
 
 
-NEXT = {
-    "catalunya status": "what is fresh, what is stale, and why",
-    'catalunya query "from marts.fact_service_usage_daily limit 5"': "the tables, in SQL",
-    "catalunya show marts.fact_service_usage_daily": "one table: its contract, its last materialisation",
-    "make run": "again: what has not changed is not made again",
-    "make up": "the same with Airflow's UI on http://localhost:8080",
-}
+def _tell_next() -> None:
+    """What to try now, as it can be typed here."""
+    ours = Path(sys.executable).with_name("catalunya")
+    command = "catalunya" if shutil.which("catalunya") else os.path.relpath(ours)
+    tries = {
+        f"{command} status": "what is fresh, what is stale",
+        f'{command} query "from marts.dim_time limit 5"': "the tables, in SQL",
+        "make run": "again: only what changed",
+        "make up": "with Airflow's UI",
+    }
+    width = max(map(len, tries))
+    console.say("\nNext:")
+    for typed, what in tries.items():
+        console.say(f"  {typed:<{width}}  {what}")

@@ -142,10 +142,16 @@ class Live:
 
 
 def summary(lines: Sequence[Line]) -> None:
-    """The table at the end, on stdout."""
-    numbers = dict.fromkeys(("rows", "size", "seconds", "quarantined"), "right")
-    headings = {"asset": "left", **numbers, "state": "left"}
-    console.table(headings, [_cells(line) for line in lines])
+    """The table at the end, on stdout; what was not made in this wave has a word in place of its seconds."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("asset", no_wrap=True)
+    for name in ("rows", "size", "seconds", "quarantined"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in lines:
+        table.add_row(*_cells(line), style=None if line.is_settled and line.condition != "failed" else "red")
+    console.console().print(table)
 
 
 def document(lines: Sequence[Line], seconds: float) -> dict[str, object]:
@@ -169,18 +175,13 @@ def document(lines: Sequence[Line], seconds: float) -> dict[str, object]:
     }
 
 
-def _cells(line: Line) -> tuple[object, ...]:
-    if line.entry is None:
-        return line.asset, "", "", "", "", line.condition
-    entry, seconds = line.entry, seconds_of(line)
-    return (
-        line.asset,
-        console.number(entry.rows),
-        console.size(entry.bytes),
-        "" if seconds is None else f"{seconds:.1f}",
-        console.number(entry.quarantined) if entry.quarantined else "",
-        line.condition,
-    )
+def _cells(line: Line) -> tuple[str, ...]:
+    entry = line.entry
+    if entry is None:
+        return line.asset, "", "", line.condition, ""
+    took = f"{entry.seconds:.1f}" if line.condition == "done" else line.condition
+    quarantined = console.number(entry.quarantined) if entry.quarantined else ""
+    return line.asset, console.number(entry.rows), console.size(entry.bytes), took, quarantined
 
 
 def _told(line: Line) -> str:
