@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from catalunya.assets.catalog import load_graph
 from catalunya.assets.project import Project
 from catalunya.io.environment import load_settings
 from catalunya.io.mock import serve
@@ -14,14 +16,22 @@ from small.field import Field
 
 
 @pytest.fixture(scope="session")
-def shared_field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder with the compiled graph and dbt's parsed project in it: making these takes seconds."""
+    cache = tmp_path_factory.mktemp("cache")
+    load_graph(load_settings(cache=cache))
+    return cache
+
+
+@pytest.fixture(scope="session")
+def shared_field(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterator[Field]:
     """The one Airflow of the session. Tests take `field`."""
     folder = tmp_path_factory.mktemp("airflow")
     with serve(rows=300) as mock:
         settings = load_settings(
             env="local",
             lake=str(folder / "lake"),
-            cache=folder / "cache",
+            cache=compiled,
             socrata_url=mock.url,
             idescat_url=mock.url,
             http_attempts=1,

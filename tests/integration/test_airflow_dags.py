@@ -76,16 +76,16 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> AssetGraph:
-    return load_graph(load_settings(cache=tmp_path_factory.getbasetemp() / "cache"))
+def graph(compiled: Path) -> AssetGraph:
+    return load_graph(load_settings(cache=compiled))
 
 
 @pytest.fixture(scope="module")
-def read(graph: AssetGraph, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def read(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What Airflow reads in the DAG file."""
     env = os.environ | {
         "AIRFLOW_HOME": str(tmp_path_factory.mktemp("home")),
-        "CATALUNYA_CACHE": str(tmp_path_factory.getbasetemp() / "cache"),
+        "CATALUNYA_CACHE": str(compiled),
         "CATALUNYA_SOURCES_POOL": "sources",
     }
     command = [sys.executable, "-W", "ignore", "-c", ASK, str(DAGS / "asset_dags.py")]
