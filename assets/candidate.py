@@ -45,7 +45,6 @@ class Candidate:
     discarded: int = 0
     quarantined: int = 0
     quarantine: Path | None = None
-    drift: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,10 +58,6 @@ class AssetGraph:
             raise UsageError(f"there is no asset {key}{_nearest(key, self._assets)}")
         return self._assets[key]
 
-    def layer(self, layer: Layer) -> list[Asset]:
-        """The assets of one layer, in dependency order."""
-        return [asset for asset in self if asset.layer is layer]
-
     def upstream(self, key: str) -> list[Asset]:
         """The assets that `key` reads."""
         return [self._assets[up] for up in self[key].upstream]

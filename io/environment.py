@@ -6,7 +6,6 @@ else in the code asks which one it is.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -108,9 +107,3 @@ def load_settings(**overrides: object) -> Settings:
         raise ConfigurationError(
             f"{variable}={first.get('input')!r}: {first['msg'].lower()}. Set it right or unset it to take the default"
         ) from None
-
-
-@lru_cache(maxsize=1)
-def settings() -> Settings:
-    """The settings of this process, read once."""
-    return load_settings()

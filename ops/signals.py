@@ -12,6 +12,9 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP: somebody ends this process."""
 
 
+LIKE_CTRL_C = (signal.SIGTERM, signal.SIGHUP)
+
+
 @contextmanager
 def like_ctrl_c() -> Iterator[None]:
     """SIGTERM and SIGHUP raise Terminated within the block. Only in the main thread, as for all signals."""
@@ -19,7 +22,7 @@ def like_ctrl_c() -> Iterator[None]:
     def terminate(_: int, __: FrameType | None) -> None:
         raise Terminated
 
-    former = {number: signal.signal(number, terminate) for number in (signal.SIGTERM, signal.SIGHUP)}
+    former = {number: signal.signal(number, terminate) for number in LIKE_CTRL_C}
     try:
         yield
     finally:

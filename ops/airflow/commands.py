@@ -17,10 +17,11 @@ from catalunya.assets.project import Project
 from catalunya.io.environment import LOCAL_MOCK, Settings
 from catalunya.ops import console
 from catalunya.ops.airflow.mock import mock_apis
-from catalunya.ops.airflow.processes import check_free, like_ctrl_c
+from catalunya.ops.airflow.processes import check_free
 from catalunya.ops.airflow.server import HOME, Server, airflow
 from catalunya.ops.airflow.view import View, document, summary, view
 from catalunya.ops.airflow.wave import Line, Wave
+from catalunya.ops.signals import like_ctrl_c
 
 TIMEOUT_S = 900.0
 UI_PORT = 8080

@@ -12,15 +12,11 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 from catalunya.io.errors import UsageError
+from catalunya.ops.signals import LIKE_CTRL_C
 
 GRACE_S = 6.0
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: end as Ctrl-C does."""
 
 
 @contextmanager
@@ -60,24 +56,9 @@ def end_session(process: subprocess.Popen[bytes]) -> None:
 def uninterrupted() -> Iterator[None]:
     """Ctrl-C and its like wait until the block is done: for tidying up."""
     try:
-        former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *_LIKE_CTRL_C)}
+        former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *LIKE_CTRL_C)}
     except ValueError:  # not in the main thread, which no signal reaches anyway
         former = {}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def like_ctrl_c() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise Terminated within the block, so that everything is tidied up."""
-
-    def terminate(_: int, __: FrameType | None) -> None:
-        raise Terminated
-
-    former = {number: signal.signal(number, terminate) for number in _LIKE_CTRL_C}
     try:
         yield
     finally:
@@ -108,6 +89,3 @@ def check_free(port: int) -> None:
                 f"port {port}: expected it to be free for Airflow's UI, found it taken ({(error.strerror or str(error)).lower()}); "
                 f"stop what listens there, or choose another: `catalunya up --port {port + 1}`"
             ) from None
-
-
-_LIKE_CTRL_C = (signal.SIGTERM, signal.SIGHUP)
