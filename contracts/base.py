@@ -81,6 +81,11 @@ class Contract(pa.DataFrameModel):
         return tuple(column.name for column in cls.columns() if column.key)
 
     @classmethod
+    def period(cls) -> str | None:
+        """The column that says which time a row is of, where there is one."""
+        return next((column.name for column in cls.columns() if column.period), None)
+
+    @classmethod
     def polars_schema(cls) -> dict[str, pl.DataType]:
         """Column name -> polars type, in declared order."""
         types = {logical: dtype for dtype, logical in LOGICAL_TYPES.items()}
@@ -129,10 +134,12 @@ def column(
     unit: str | None = None,
     personal: bool = False,
     references: str | None = None,
+    period: bool = False,
     **checks: Any,
 ) -> Any:
     """Declare a column; `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`)."""
     metadata = {"source": source, "key": key, "unit": unit, "personal": personal, "references": references}
+    metadata["period"] = period
     return pa.Field(description=description, nullable=nullable and not key, metadata=metadata, **checks)
 
 

@@ -20,8 +20,8 @@ ROW = "_row"
 REASON = "_reason"
 _TEXT = "_text."
 
-# What a person writes for "nothing": Socrata omits nulls, but forms that fill its tables do not.
-_NOTHING = ("", "null", "NULL", "N/A")
+# What is written for "nothing": Socrata omits nulls, but forms that fill its tables do not; IDESCAT prints two dots.
+_NOTHING = ("", "null", "NULL", "N/A", "..")
 
 
 @dataclass(frozen=True, slots=True)

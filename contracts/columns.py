@@ -15,7 +15,8 @@ LogicalType = Literal["string", "integer", "bigint", "double", "boolean", "date"
 class Column:
     """One column of a contract.
 
-    `source` is the raw field it comes from, `references` the `table.column` of the same layer it points to.
+    `source` is the raw field it comes from, `references` the `table.column` of the same layer it points to, `period` marks
+    the column that says which time a row is of (`2024`, `2024-H1`, `2024-Q3`, `2024-06`).
     """
 
     name: str
@@ -28,6 +29,7 @@ class Column:
     unit: str | None = None
     personal: bool = False
     references: str | None = None
+    period: bool = False
     accepted: tuple[str, ...] = ()
 
 

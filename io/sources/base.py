@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 from urllib.parse import urlsplit
 
 from catalunya.io.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from catalunya.io.periods import Window
+
+PageFormat = Literal["rows", "json-stat"]
+"""How a source's pages are laid out: an array of rows, or a JSON-stat dataset of cells (`io/pages.py` reads both)."""
 
 Progress = Callable[[int, int], None]
 """Called after each page with the rows received and the rows expected; a new start counts from 0 again."""
@@ -126,6 +131,12 @@ class Source(Protocol):
     """
 
     kind: ClassVar[str]
+    pages_are: ClassVar[PageFormat]
+
+    @property
+    def has_periods(self) -> bool:
+        """Whether a part of the table can be asked for by time."""
+        ...
 
     def describe(self) -> str:
         """A name for messages and logs: "Socrata ivft-vegh"."""
@@ -140,7 +151,16 @@ class Source(Protocol):
         ...
 
     async def extract(
-        self, http: HttpSettings, state: SourceState, sink: PageSink, *, progress: Progress | None = None
+        self,
+        http: HttpSettings,
+        state: SourceState,
+        sink: PageSink,
+        *,
+        window: Window | None = None,
+        progress: Progress | None = None,
     ) -> Extraction:
-        """Read the whole table as raw pages into `sink`, all of one state, and complete."""
+        """Read the whole table as raw pages into `sink`, all of one state, and complete.
+
+        With a `window`, only the rows whose period lies in it whole; only for a source that `has_periods`.
+        """
         ...
