@@ -17,17 +17,18 @@ import structlog
 from catalunya.assets.candidate import check_shrink
 from catalunya.assets.ledger import Entry, Stored, content_version
 from catalunya.assets.paths import batch_prefix, manifest_path
-from catalunya.assets.spec import LandingDeclaration
+from catalunya.assets.spec import Asset, LandingDeclaration
 from catalunya.contracts.check import check_fields
 from catalunya.io.environment import Settings
 from catalunya.io.lake import Lake
+from catalunya.io.periods import Window
 from catalunya.io.sources.base import Page, SourceState
 
 log = structlog.get_logger(__name__)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What `_manifest.json` says: only the pages it lists belong to the batch."""
+    """What `_manifest.json` says: only the pages it lists belong to the batch. `window`: it holds the periods within only."""
 
     asset: str
     source: str
@@ -41,6 +42,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     started_at: datetime
     finished_at: datetime
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,15 @@ def extract(
     settings: Settings,
     lake: Lake,
     state: SourceState,
-    previous: Entry | None,
+    history: Sequence[Entry],
     now: datetime,
     progress: Callable[[int, int], None],
     *,
+    window: Window | None = None,
     accept_shrink: bool = False,
 ) -> Batch:
-    """Land the whole table and seal it. A batch of this very state that a killed run left sealed is taken over.
+    """Land the table, or its periods within a window, and seal it. A batch of the very same that a killed run left sealed is
+    taken over; what others left is deleted. `history` are the asset's entries; only for the holder of the lease.
 
     Raises ContractError when the fields break the landing contract or the table shrank beyond its guard.
     """
@@ -88,7 +92,7 @@ def extract(
     drift = check_fields(asset.key, declaration.contract, state.fields)
     if drift:
         log.warning("source_drift", asset=asset.key, drift=str(drift), policy=declaration.contract.terms().drift)
-    left = unrecorded(lake, asset.prefix, asset.key, previous, state.version)
+    left = _taken_over(lake, asset, history, state.version, window)
     if left:
         return left
     prefix = batch_prefix(asset, now)
@@ -98,10 +102,12 @@ def extract(
         await asyncio.to_thread(lake.sync, [f"{prefix}/{name}"])  # while the next pages are on their way
 
     http = settings.http(declaration.source.kind)
-    extraction = asyncio.run(declaration.source.extract(http, state, sink, progress=progress))
+    extraction = asyncio.run(declaration.source.extract(http, state, sink, window=window, progress=progress))
     if extraction.state.version != state.version:  # the source moved and the extraction began anew
         drift = check_fields(asset.key, declaration.contract, extraction.state.fields)
-    check_shrink(asset.key, declaration.contract, extraction.rows, previous, accept=accept_shrink)
+    if window is None:
+        whole = next((entry for entry in reversed(history) if entry.status != "failed" and not entry.window), None)
+        check_shrink(asset.key, declaration.contract, extraction.rows, whole, accept=accept_shrink)
     manifest = Manifest(
         asset=asset.key,
         source=declaration.source.describe(),
@@ -115,6 +121,7 @@ def extract(
         requests=extraction.requests,
         started_at=extraction.started_at,
         finished_at=extraction.finished_at,
+        window=window,
     )
     pages = {f"{prefix}/{page.name}" for page in manifest.pages}
     lake.delete([o.path for o in lake.objects(prefix) if o.path not in pages])
@@ -127,26 +134,20 @@ def read_batch(lake: Lake, prefix: str) -> Batch:
     return Batch(prefix, msgspec.json.decode(lake.get(manifest_path(prefix)), type=Manifest))
 
 
-def unrecorded(lake: Lake, prefix: str, key: str, previous: Entry | None, version: str) -> Batch | None:
-    """A sealed batch of the source's present version that no entry speaks of: its run died before it could record."""
-    known = previous.batch if previous else None
-    for folder in reversed(lake.folders(prefix)):
-        batch = f"{prefix}/{folder}"
-        if batch != known and lake.exists(manifest_path(batch)):
-            found = read_batch(lake, batch)
-            if found.manifest.source_version == version:
-                log.info("batch_taken_over", asset=key, batch=batch, rows=found.manifest.rows)
-                return found
-    return None
-
-
-def abandoned(lake: Lake, prefix: str, history: Sequence[Entry], version: str) -> list[str]:
-    """The objects of batches that killed runs left: without a manifest, or sealed but never recorded and of a state the
-    source has left behind. Only for the holder of the lease."""
+def _taken_over(
+    lake: Lake, asset: Asset, history: Sequence[Entry], version: str, window: Window | None
+) -> Batch | None:
+    """The sealed batch of just this that no entry speaks of: its run died before it could record. What other runs left, not
+    sealed or never recorded, is deleted."""
     recorded = {entry.batch for entry in history}
-    found = []
-    for batch in (f"{prefix}/{folder}" for folder in lake.folders(prefix)):
-        is_sealed = lake.exists(manifest_path(batch))
-        if not is_sealed or (batch not in recorded and read_batch(lake, batch).manifest.source_version != version):
-            found += [o.path for o in lake.objects(batch)]
-    return found
+    taken = None
+    for prefix in (f"{asset.prefix}/{folder}" for folder in reversed(lake.folders(asset.prefix))):
+        found = read_batch(lake, prefix) if lake.exists(manifest_path(prefix)) else None
+        if found and prefix in recorded:
+            continue
+        if found and taken is None and (found.manifest.source_version, found.manifest.window) == (version, window):
+            log.info("batch_taken_over", asset=asset.key, batch=prefix, rows=found.manifest.rows)
+            taken = found
+        else:
+            lake.delete([o.path for o in lake.objects(prefix)])
+    return taken

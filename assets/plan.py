@@ -14,6 +14,8 @@ from catalunya.assets.graph import AssetGraph
 from catalunya.assets.ledger import Entry, Ledger
 from catalunya.assets.paths import manifest_path
 from catalunya.assets.spec import Asset, Layer
+from catalunya.io.errors import UsageError
+from catalunya.io.periods import Window
 
 CLOCK = "clock"
 
@@ -28,6 +30,7 @@ class Reason(StrEnum):
     CONSUMED = "CONSUMED"  # a landing batch that was deleted after use is needed again
     SOURCE = "SOURCE"  # a source is to be asked whether it changed
     UPSTREAM = "UPSTREAM"  # an upstream of this plan may change
+    BACKFILL = "BACKFILL"  # some periods of a source are to be read again
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +114,16 @@ class State:
                 return f"{up} is stale ({stale.reason}: {stale.why}) and will wake it"
         return None
 
+    def waiting(self, key: str) -> list[str]:
+        """The tables that are stale by their own record and are made from this one."""
+        return [down.key for down in self.graph.downstream(key) if self.own_staleness(down)]
+
     def _find_stale(self, asset: Asset) -> Stale | None:
         own = self.own_staleness(asset)
         if own or asset.layer is not Layer.LANDING:
             return own
         entry = self.latest(asset.key)
-        waiting = [down.key for down in self.graph.downstream(asset.key) if self.own_staleness(down)]
+        waiting = self.waiting(asset.key)
         if waiting and entry and not self.has_batch(entry):
             return Stale(
                 asset.key,
@@ -127,18 +134,24 @@ class State:
 
 
 def plan(state: State, selection: Iterable[Asset], *, force: bool = False) -> list[Stale]:
-    """What making the selection would do, in dependency order. A landing batch that is needed again joins it."""
+    """What making the selection would do, in dependency order; what is FORCED has to be asked for with force.
+
+    A landing batch that was deleted after use and that a table of the selection needs again joins it.
+    """
     chosen = {asset.key for asset in selection}
     steps: dict[str, Stale] = {}
     for asset in state.graph:
         stale = state.stale(asset.key)
-        needed = bool(
-            stale and stale.reason is Reason.CONSUMED and {d.key for d in state.graph.downstream(asset.key)} & chosen
-        )
-        if asset.key not in chosen and not needed:
+        if asset.key not in chosen:
+            readers = sorted(down.key for down in state.graph.downstream(asset.key) if down.key in chosen)
+            if force and _is_gone(state, asset) and readers:
+                why = f"its batch was used and deleted, and {', '.join(readers)} needs it again"
+                steps[asset.key] = Stale(asset.key, Reason.FORCED, why)
+            elif stale and stale.reason is Reason.CONSUMED and readers:
+                steps[asset.key] = stale
             continue
         made_before = [up for up in asset.upstream if up in steps]
-        if force and asset.key in chosen:
+        if force:
             steps[asset.key] = Stale(asset.key, Reason.FORCED, "asked for with force")
         elif stale:
             steps[asset.key] = stale
@@ -147,3 +160,39 @@ def plan(state: State, selection: Iterable[Asset], *, force: bool = False) -> li
         elif made_before:
             steps[asset.key] = Stale(asset.key, Reason.UPSTREAM, f"if {', '.join(made_before)} changes")
     return list(steps.values())
+
+
+def plan_backfill(state: State, selection: Iterable[Asset], window: Window) -> list[Stale]:
+    """What reading some periods of sources again would do: their landing assets, and all that is made from them.
+
+    The selection are landing assets, or tables made from one. Raises UsageError where a source has no periods.
+    """
+    sources: set[str] = set()
+    for asset in selection:
+        found = {asset.key} if asset.layer is Layer.LANDING else {up for up in asset.upstream if _is_landing(state, up)}
+        if asset.layer is Layer.MARTS or not all(state.graph[key].has_periods for key in found):
+            raise UsageError(
+                f"{asset.key}: a backfill is expected of a source that can be asked by period ({_with_periods(state.graph)}); "
+                f"this one cannot: `catalunya materialize {asset.key} --force` makes it whole"
+            )
+        sources |= found
+    steps = {key: Stale(key, Reason.BACKFILL, f"{window} was asked for") for key in sources}
+    for asset in state.graph:
+        above = [up for up in asset.upstream if up in steps]
+        if above:
+            steps[asset.key] = Stale(asset.key, Reason.UPSTREAM, f"if {', '.join(above)} changes")
+    return [steps[asset.key] for asset in state.graph if asset.key in steps]
+
+
+def _is_gone(state: State, asset: Asset) -> bool:
+    """Whether a landing asset was made and its batch deleted."""
+    entry = state.latest(asset.key)
+    return asset.layer is Layer.LANDING and entry is not None and not state.has_batch(entry)
+
+
+def _is_landing(state: State, key: str) -> bool:
+    return state.graph[key].layer is Layer.LANDING
+
+
+def _with_periods(graph: AssetGraph) -> str:
+    return ", ".join(asset.name for asset in graph if asset.has_periods)

@@ -18,6 +18,7 @@ from catalunya.assets.plan import Reason, Stale, State
 from catalunya.assets.project import Project
 from catalunya.assets.spec import Asset, LandingDeclaration, Layer, StagingDeclaration, digest
 from catalunya.io.errors import LakeError
+from catalunya.io.periods import Window
 
 if TYPE_CHECKING:
     from catalunya.assets.candidate import Candidate, File
@@ -32,6 +33,7 @@ class Options:
     accept_shrink: bool = False
     replay: bool = False
     full_refresh: bool = False
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Produced:
     source_updated_at: datetime | None = None
     batch: str | None = None
     requests: int = 0
+    window: Window | None = None
 
 
 def ask_source(project: Project, asset: Asset, state: State) -> Stale | None:
@@ -86,25 +89,34 @@ def produce(
 def _produce_landing(
     project: Project, state: State, asset: Asset, options: Options, now: datetime, report: Report
 ) -> Produced:
-    from catalunya.assets.extract import abandoned, extract, probe
+    from catalunya.assets.extract import extract, probe
 
-    declaration, lake = _landing(project, asset.key), project.lake
+    declaration = _landing(project, asset.key)
     found = probe(declaration, project.settings, None)
     assert found is not None
-    previous = state.latest(asset.key)
-    lake.delete(abandoned(lake, asset.prefix, project.ledger.history(asset.key), found.version))
     batch = extract(
-        declaration, project.settings, lake, found, previous, now, report, accept_shrink=options.accept_shrink
+        declaration,
+        project.settings,
+        project.lake,
+        found,
+        project.ledger.history(asset.key),
+        now,
+        report,
+        window=options.window,
+        accept_shrink=options.accept_shrink,
     )
-    manifest = batch.manifest
+    manifest, previous = batch.manifest, state.latest(asset.key)
+    known = previous.source_version if previous else None
     return Produced(
         objects=batch.objects,
         rows=manifest.rows,
         drift=manifest.drift,
-        source_version=manifest.source_version,
+        # Of the other periods nothing new is known: the next regular run still has to see that the source moved.
+        source_version=known if manifest.window else manifest.source_version,
         source_updated_at=manifest.source_updated_at,
         batch=batch.prefix,
         requests=manifest.requests + 1,
+        window=manifest.window,
     )
 
 

@@ -59,6 +59,7 @@ class Asset:
 
     `upstream` are the keys it reads. `code_version` changes when what makes it does. `clock` is the part of the date its
     rows depend on (a calendar that ends with next year: `year`). `keep_days` is how long superseded data is kept.
+    `has_periods`: a landing asset whose source can be asked for some periods only, which is what a backfill does.
     """
 
     key: str
@@ -72,6 +73,7 @@ class Asset:
     clock: Clock | None = None
     partition_by: tuple[str, ...] = ()
     keep_days: int = 90
+    has_periods: bool = False
     module: str = ""
 
     def __post_init__(self) -> None:
@@ -156,6 +158,7 @@ class LandingDeclaration(Declaration):
             source=self.source.describe(),
             schedule=self.schedule,
             freshness=self.freshness,
+            has_periods=self.source.has_periods,
             module=self.module,
         )
 
@@ -176,6 +179,11 @@ class StagingDeclaration(Declaration):
         """The staging asset. Its code is the whole module it stands in, so that helpers count."""
         from catalunya.contracts.base import source_hash  # pandera is heavy; a declaration is light
 
+        if self.landing.asset.has_periods and self.contract.period() is None:
+            raise DeclarationError(
+                f"staging.{self.name}: its source can be asked for some periods only, and no column of {self.contract.__name__} "
+                "says which a row is of; give that column period=True"
+            )
         return Asset(
             key=f"{Layer.STAGING}.{self.name}",
             description=self.contract.description(),

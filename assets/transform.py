@@ -1,7 +1,7 @@
 """How a staging asset is made: raw pages of one landing batch, one at a time, into a checked candidate.
 
-Here: parsing pages, calling the staging function, parting good rows from bad, replaying quarantine. Not here: the checks
-of the whole table and its files (`candidate.py`).
+Here: calling the staging function, parting good rows from bad, replaying quarantine, keeping the rows that a batch of some
+periods leaves alone. Not here: reading pages (`io/pages.py`), the checks of the whole table and its files (`candidate.py`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from catalunya.assets.ledger import Entry
 from catalunya.assets.paths import scan_table
 from catalunya.assets.spec import StagingDeclaration
 from catalunya.contracts.check import REASON, ROW, conform, part, renamed
-from catalunya.io.errors import ContractError, DeclarationError
+from catalunya.io.errors import DeclarationError
 from catalunya.io.lake import Lake
+from catalunya.io.pages import read_page
+from catalunya.io.periods import Window, period
 from catalunya.io.sources.base import Page
 
 Progress = Callable[[int, int], None]
@@ -47,13 +49,16 @@ def transform(
 ) -> Candidate:
     """Make the candidate of a staging table from a landing batch. Memory holds a few pages, never the table.
 
+    A batch of some periods replaces those, and the published rows of all others stay as they are.
+
     Raises ContractError when the table may not be published, DeclarationError when the staging function breaks its rules.
     """
     gathering = Gathering(declaration.asset, declaration.contract, scratch)
     fields = raw_fields(declaration)
 
     def check(number: int, page: Page) -> CheckedPage:
-        raw = read_page(lake, f"{batch.prefix}/{page.name}", fields, declaration.asset.key)
+        pages_are = declaration.landing.source.pages_are
+        raw = read_page(lake, f"{batch.prefix}/{page.name}", fields, pages_are, declaration.asset.key)
         return gathering.store(number, *check_page(declaration, raw, reads))
 
     done = 0
@@ -61,6 +66,11 @@ def transform(
         gathering.pages.append(checked)
         done += page.rows
         progress(done, batch.manifest.rows)
+    if batch.manifest.window and previous:
+        # Before the batch's own: should the source send a row of another period after all, the batch's is the newer.
+        gathering.pages[:0] = _stored(
+            gathering, _other_periods(declaration, lake, previous, batch.manifest.window), len(batch.manifest.pages)
+        )
     return gathering.finish(previous, accept_shrink=accept_shrink)
 
 
@@ -76,9 +86,7 @@ def replay(
     gathering = Gathering(declaration.asset, declaration.contract, scratch)
     raw = pl.read_parquet(lake.get(published.quarantine)).drop(REASON)
     gathering.pages.append(gathering.store(0, *check_page(declaration, raw, reads)))
-    table = scan_table(lake, declaration.asset, published)
-    for number, page in enumerate(table.collect_batches(chunk_size=PUBLISHED_ROWS, maintain_order=True), start=1):
-        gathering.pages.append(gathering.store(number, page, pl.DataFrame()))
+    gathering.pages += _stored(gathering, scan_table(lake, declaration.asset, published), 1)
     return gathering.finish(published, tolerate_all=True)
 
 
@@ -107,33 +115,20 @@ def raw_fields(declaration: StagingDeclaration) -> list[str]:
     return [f.name for f in declaration.landing.contract.fields() if not f.personal and f.kind not in _NESTED]
 
 
-def read_page(lake: Lake, path: str, fields: Sequence[str], asset: str) -> pl.DataFrame:
-    """One raw page (a JSON array of objects) as text columns; a field that a row omits is null there.
+def _other_periods(declaration: StagingDeclaration, lake: Lake, published: Entry, window: Window) -> pl.LazyFrame:
+    """The published rows whose period does not lie in the window."""
+    table = scan_table(lake, declaration.asset, published)
+    column = declaration.contract.period()
+    assert column is not None  # the declaration has seen to it
+    told = table.select(pl.col(column).unique()).collect().to_series().to_list()
+    replaced = [value for value in told if window.covers(period(str(value)))]
+    return table.filter(~pl.col(column).is_in(replaced))
 
-    Socrata sends one row a line, behind a bracket or a comma. A newline inside a JSON string is always escaped, so the
-    lines can be cut and each decoded by itself, many times faster than an array as a whole. Raises ContractError when the
-    page is no array of objects.
-    """
-    row = pl.Struct(dict.fromkeys(fields, pl.String))
-    lines = pl.scan_csv(
-        lake.url(path),
-        has_header=False,
-        separator="\x01",  # which JSON cannot hold as it is: a line is one cell
-        quote_char=None,
-        schema={"row": pl.String()},
-        storage_options=lake.scan_options or None,
-    )
-    text = pl.col("row").str.strip_chars_end("\r ]").str.slice(1)
-    try:
-        try:
-            rows = lines.select(text).filter(pl.col("row") != "").select(pl.col("row").str.json_decode(row))
-            return rows.unnest("row").collect(engine="streaming")
-        except pl.exceptions.ComputeError:  # another layout of the same JSON
-            return pl.read_json(lake.get(path), schema=row.to_schema())
-    except pl.exceptions.PolarsError as error:
-        raise ContractError(
-            f"{asset}: expected a JSON array of rows in {path}, found {str(error)[:200]}; make the landing asset again"
-        ) from None
+
+def _stored(gathering: Gathering, table: pl.LazyFrame, first: int) -> list[CheckedPage]:
+    """Rows that were published, and so were checked, as pages of the new table; numbered from `first`."""
+    pages = table.collect_batches(chunk_size=PUBLISHED_ROWS, maintain_order=True)
+    return [gathering.store(number, page, pl.DataFrame()) for number, page in enumerate(pages, start=first)]
 
 
 def _at_once(work: Callable[[int, Page], CheckedPage], pages: Sequence[Page]) -> Iterator[CheckedPage]:

@@ -71,7 +71,7 @@ def _dag(asset: Asset, events: dict[str, AirflowAsset], *, clocks: bool) -> DAG:
         description=asset.description.partition("\n")[0],
         doc_md=_documentation(asset),
         tags=[asset.layer.value, *(["source"] if asset.schedule else [])],
-        params={"force": Param(False, type="boolean", description="Make it though nothing changed.")},
+        params=_params(asset),
     )
     Materialize(
         asset=events[asset.key],
@@ -83,6 +83,17 @@ def _dag(asset: Asset, events: dict[str, AirflowAsset], *, clocks: bool) -> DAG:
         **RETRIES,
     )
     return dag
+
+
+def _params(asset: Asset) -> dict[str, Param]:
+    """What a run that is triggered by hand can be told."""
+    params = {"force": Param(False, type="boolean", description="Make it though nothing changed.")}
+    if asset.has_periods:
+        said = "a year (2014), half-year (2014-H1), quarter (2014-Q3), month (2014-06) or day"
+        for name, which in (("period_from", "First"), ("period_to", "Last")):
+            about = f"{which} period to read again, for a backfill: {said}. Other periods stay as they are."
+            params[name] = Param(None, type=["null", "string"], description=about)
+    return params
 
 
 def _reconcile(*, clocks: bool) -> DAG:

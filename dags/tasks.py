@@ -35,13 +35,18 @@ class Materialize(BaseOperator):
         """Make the asset. Raises AirflowSkipException, with one line why, when nothing was made."""
         from catalunya.assets.materialize import Request, materialize
         from catalunya.assets.project import Project
+        from catalunya.io.periods import window
 
+        params, project = context["params"], Project()
         request = Request(
-            force=bool(context["params"]["force"]),
+            force=bool(params["force"]),
+            window=window(params.get("period_from"), params.get("period_to")),
             run_id=context["dag_run"].run_id,
             correlation_id=correlation_of(context),
         )
-        outcome = materialize(Project(), self.asset.name, request)
+        for key in landed_again(project, self.asset.name) if request.force else ():
+            materialize(project, key, request)
+        outcome = materialize(project, self.asset.name, request)
         if outcome.status != "materialized" or outcome.entry is None:
             raise AirflowSkipException(f"{outcome.status}: {outcome.why}")
         context["outlet_events"][self.asset].extra.update(outcome.entry.summary())
@@ -105,6 +110,13 @@ def neglected(project: Project, select: str = "*") -> list[Stale]:
         for found in stale
         if not state.waits_for(found.key) and not state.failed(found.key) and not holder(project.lake, found.key)
     ]
+
+
+def landed_again(project: Project, key: str) -> list[str]:
+    """What forcing a staging table takes besides: its landing batch, which was deleted after use."""
+    from catalunya.assets.plan import plan
+
+    return [step.key for step in plan(project.state(), [project.graph[key]], force=True) if step.key != key]
 
 
 def correlation_of(context: Context) -> str | None:

@@ -47,6 +47,10 @@ class SourceChanged(TransientError):
     """The source moved under the extraction: what was received is not one state of the table."""
 
 
+class BatchWaiting(TransientError):
+    """A landing batch that no table was made of yet would be hidden by a newer one that holds less."""
+
+
 class SourceError(PermanentError):
     """The API refuses the request (4xx) or answers something that is not the protocol."""
 

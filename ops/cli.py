@@ -28,6 +28,7 @@ _COMMANDS = (
     ("quarantine", "quarantine", _LOOK, "Show the rows that broke a contract, or take them through it again."),
     ("plan", "listing", _MAKE, "Show what materialize would do, and why."),
     ("materialize", "materialize", _MAKE, "Make assets here, without Airflow: everything, or a selection."),
+    ("backfill", "backfill", _MAKE, "Read some periods of a source again, and make what follows from them."),
     ("verify", "verify", _MAKE, "Prove that ledger and objects agree."),
     ("mock", "services", _RUN, "Serve the mock APIs of the local environment."),
     ("run", "services", _RUN, "Run the whole pipeline once on Airflow, mock APIs included."),

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Literal
 
-from catalunya.assets.plan import Reason, Stale, plan
-from catalunya.assets.spec import Asset, Layer
+from catalunya.assets.plan import Reason, Stale
+from catalunya.assets.spec import Layer
 from catalunya.ops.errors import one_line
 
 if TYPE_CHECKING:
@@ -50,26 +50,6 @@ class Stopped(BaseException):
 
     No failure, so no `Exception`; no KeyboardInterrupt either, which asyncio would report as a task's lost error.
     """
-
-
-def steps_of(project: Project, selection: Iterable[Asset], *, force: bool = False) -> tuple[list[Stale], set[str]]:
-    """What to make, in dependency order, and which of it by force.
-
-    A staging table that is forced needs its landing batch, which was deleted after use: then the batch joins by force.
-    """
-    chosen = list(selection)
-    state = project.state()
-    planned = {step.key: step for step in plan(state, chosen, force=force)}
-    forced = {asset.key for asset in chosen} if force else set()
-    for asset in chosen if force else ():
-        for up in project.graph.upstream(asset.key):
-            if up.layer is Layer.LANDING and up.key not in planned:
-                entry = state.latest(up.key)
-                if entry and not state.has_batch(entry):
-                    why = f"its batch was used and deleted, and {asset.key} needs it again"
-                    planned[up.key] = Stale(up.key, Reason.CONSUMED, why)
-                    forced.add(up.key)
-    return [planned[asset.key] for asset in project.graph if asset.key in planned], forced
 
 
 class Wave:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from contextlib import AbstractAsyncContextManager
 
-    from catalunya.io.sources.base import HttpSettings, PageSink, Progress
+    from catalunya.io.periods import Window
+    from catalunya.io.sources.base import HttpSettings, PageFormat, PageSink, Progress
     from catalunya.io.sources.http import Http, Reply
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,7 @@ class Socrata:
     key: tuple[str, ...] = ()
 
     kind: ClassVar[str] = "socrata"
+    pages_are: ClassVar[PageFormat] = "rows"
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]{4}-[a-z0-9]{4}", self.dataset_id):
@@ -64,6 +66,10 @@ class Socrata:
             raise DeclarationError(
                 f"{self.describe()}: the key is expected as a tuple of raw field names, found {self.key!r}."
             )
+
+    @property
+    def has_periods(self) -> bool:
+        return False
 
     @property
     def order(self) -> str:
@@ -83,7 +89,13 @@ class Socrata:
         return None if state.version == known else state
 
     async def extract(
-        self, http: HttpSettings, state: SourceState, sink: PageSink, *, progress: Progress | None = None
+        self,
+        http: HttpSettings,
+        state: SourceState,
+        sink: PageSink,
+        *,
+        window: Window | None = None,
+        progress: Progress | None = None,
     ) -> Extraction:
         """Read every row as raw pages `page-00000.json`, ... into `sink`; a table without rows gives none.
 

@@ -11,7 +11,10 @@ from catalunya.ops import console
 from catalunya.ops.commands.options import AsJson, Force, Key, Select, selection
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from catalunya.assets.graph import AssetGraph
+    from catalunya.assets.plan import Stale
     from catalunya.assets.spec import Asset
 
 
@@ -53,10 +56,14 @@ def lineage(
 
 def plan(*select: Select, force: Force = False, as_json: AsJson = False) -> None:
     """Show what materialize would do, and why. Nothing is touched, no source is asked."""
-    from catalunya.ops.wave import steps_of
+    from catalunya.assets import plan as planning
 
     project = Project()
-    steps, _ = steps_of(project, project.graph.select(selection(select)), force=force)
+    show_steps(planning.plan(project.state(), project.graph.select(selection(select)), force=force), as_json=as_json)
+
+
+def show_steps(steps: Sequence[Stale], *, as_json: bool) -> None:
+    """A plan as a table, or as JSON."""
     if as_json:
         console.emit_json([{"asset": step.key, "reason": step.reason, "why": step.why} for step in steps])
     elif not steps:

@@ -1,28 +1,14 @@
-"""`materialize`: make assets in this process, and show how it goes and what came of it."""
+"""`materialize`: make assets in this process, what is stale of a selection or what is forced."""
 
 from __future__ import annotations
 
-import os
-import sys
-from contextlib import ExitStack
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
+from catalunya.assets.plan import plan
 from catalunya.assets.project import Project
-from catalunya.ops import console
-from catalunya.ops.commands.options import FLAG, AsJson, Force, Select, selection
-from catalunya.ops.signals import Terminated, like_ctrl_c
-from catalunya.ops.wave import Result, Wave, steps_of
-
-if TYPE_CHECKING:
-    from catalunya.assets.materialize import Request
-    from catalunya.assets.plan import Stale
-
-KEPT_LOGS = 50
+from catalunya.ops.commands.options import FLAG, AsJson, Force, Select, Workers, selection
 
 
 def materialize(
@@ -33,149 +19,19 @@ def materialize(
     ] = False,
     full_refresh: Annotated[bool, FLAG, Parameter(help="Build incremental marts from nothing.")] = False,
     dry_run: Annotated[bool, FLAG, Parameter(help="Only show what would be done, as `plan` does.")] = False,
-    workers: Annotated[int, Parameter(validator=Number(gte=1, lte=16), help="Assets made at once.")] = 4,
+    workers: Workers = 4,
     as_json: AsJson = False,
 ) -> int:
     """Make assets here, without Airflow: everything, or a selection."""
     if dry_run:
-        from catalunya.ops.commands.listing import plan
+        from catalunya.ops.commands.listing import plan as show_plan
 
-        plan(*select, force=force, as_json=as_json)
+        show_plan(*select, force=force, as_json=as_json)
         return 0
+    from catalunya.ops.commands.making import make
+
     project = Project()
-    steps, forced = steps_of(project, project.graph.select(selection(select)), force=force)
-    from catalunya.assets.materialize import Request, new_run_id
-
-    run_id = new_run_id(datetime.now(UTC))
-
-    def request(step: Stale) -> Request:
-        # What reads nothing begins the wave; what reads something carries on the wave that brought its data.
-        begins = not project.graph[step.key].upstream
-        return Request(
-            force=step.key in forced,
-            accept_shrink=accept_shrink,
-            full_refresh=full_refresh,
-            correlation_id=run_id if begins else None,
-            run_id=run_id,
-        )
-
-    with ExitStack() as stack:
-        log_file, live = _configure_logs(project, run_id), None
-        wave = Wave(project, steps, request=request, workers=workers)
-        if sys.stderr.isatty():
-            from catalunya.ops.commands.progress import Live
-
-            live = stack.enter_context(Live([step.key for step in steps]))
-            wave.listen(live.observe, live.finish)
-        elif not as_json:
-            wave.listen(finished=lambda result: console.say(_line(result)))
-        stack.enter_context(like_ctrl_c())
-        try:
-            wave.run()
-        except KeyboardInterrupt as interrupt:
-            stack.close()
-            _summarise(run_id, wave, as_json=as_json, table=live is not None, log_file=log_file)
-            console.warn("interrupted: what was recorded stays, nothing is half done; run it again to go on")
-            if wave.stuck:
-                console.warn(
-                    f"{', '.join(wave.stuck)} did not come to a stop and was killed; that harms nothing either"
-                )
-                sys.stdout.flush()
-                os._exit(143 if isinstance(interrupt, Terminated) else 130)
-            raise
-    _summarise(run_id, wave, as_json=as_json, table=live is not None, log_file=log_file)
-    return int(any(result.status == "failed" for result in wave.results.values()))
-
-
-def _configure_logs(project: Project, run_id: str) -> Path | None:
-    """Logs go to stderr; on a terminal, where bars are drawn, only from WARNING on, and all of them to a file."""
-    from catalunya.ops.logging import configure
-
-    settings = project.settings
-    if not sys.stderr.isatty() or settings.log_level == "DEBUG":
-        configure(settings)
-        return None
-    folder = settings.cache / "logs"
-    file = folder / f"{run_id}.log"
-    configure(settings, least=max(settings.log_level, "WARNING", key=["INFO", "WARNING", "ERROR"].index), file=file)
-    for old in sorted(folder.glob("*.log"))[:-KEPT_LOGS]:
-        old.unlink(missing_ok=True)
-    return file
-
-
-def _summarise(run_id: str, wave: Wave, *, as_json: bool, table: bool, log_file: Path | None) -> None:
-    """The end of a run: a document, or a table on a terminal, and one line."""
-    results = [wave.results[key] for key in wave.steps if key in wave.results]
-    if as_json:
-        console.emit_json({"run_id": run_id, "assets": [_document(result) for result in results]})
-        return
-    counts = {
-        status: sum(r.status == status for r in results) for status in ("materialized", "failed", "deferred", "stopped")
-    }
-    if table and any(counts.values()):
-        console.table(_HEADINGS, [_row(result) for result in results if result.status != "skipped"])
-    if len(results) == len(wave.steps) and not any(counts.values()):
-        console.say("everything is up to date")
-        return
-    told = [f"{count} {status}" for status, count in counts.items() if count]
-    skipped = sum(result.status == "skipped" for result in results)
-    console.say(
-        ", ".join([*told, *([f"{skipped} up to date"] if skipped else [])]) + (f"; log: {log_file}" if log_file else "")
+    steps = plan(project.state(), project.graph.select(selection(select)), force=force)
+    return make(
+        project, steps, workers=workers, as_json=as_json, accept_shrink=accept_shrink, full_refresh=full_refresh
     )
-    if counts["deferred"] and not counts["failed"]:
-        first = next(result.asset for result in results if result.status == "deferred")
-        console.say(f"a deferred asset waits for its upstream: `catalunya materialize +{first}` makes both")
-
-
-_HEADINGS = {
-    "asset": "left",
-    "status": "left",
-    "reason": "left",
-    "rows": "right",
-    "size": "right",
-    "seconds": "right",
-    "quarantined": "right",
-    "why": "left",
-}
-
-
-def _row(result: Result) -> tuple[object, ...]:
-    entry = result.entry if result.status == "materialized" else None
-    return (
-        result.asset,
-        result.status,
-        result.reason,
-        console.number(entry.rows if entry else None),
-        console.size(entry.bytes if entry else None),
-        f"{result.seconds:.1f}",
-        console.number(entry.quarantined) if entry and entry.quarantined else "",
-        result.why,
-    )
-
-
-def _line(result: Result) -> str:
-    """One asset on one plain line, for where no bars can be drawn."""
-    entry = result.entry if result.status == "materialized" else None
-    parts = [f"{result.status:<12} {result.asset}"]
-    if entry:
-        parts.append(f"{entry.rows:,} rows, {console.size(entry.bytes)}, {result.seconds:.1f} s")
-        if entry.quarantined:
-            parts.append(f"{entry.quarantined:,} quarantined")
-    return f"{'; '.join(parts)}; {result.reason}: {result.why}" if result.why else "; ".join(parts)
-
-
-def _document(result: Result) -> dict[str, object]:
-    entry = result.entry if result.status == "materialized" else None
-    return {
-        "asset": result.asset,
-        "status": result.status,
-        "reason": result.reason,
-        "why": result.why,
-        "seconds": round(result.seconds, 3),
-        "rows": entry and entry.rows,
-        "bytes": entry and entry.bytes,
-        "quarantined": entry and entry.quarantined,
-        "sequence": entry and entry.sequence,
-        "correlation_id": entry and entry.correlation_id,
-        "error": type(result.error).__name__ if result.error else None,
-    }

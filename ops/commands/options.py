@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 FLAG = Parameter(negative=(), show_default=False)
 AsJson = Annotated[bool, FLAG, Parameter("--json", help="Print one JSON document.")]
@@ -16,6 +17,7 @@ Select = Annotated[
     ),
 ]
 Key = Annotated[str, Parameter(help="The key of one asset, such as staging.population.")]
+Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=16), help="Assets made at once.")]
 Force = Annotated[bool, FLAG, Parameter(help="Make it though nothing changed.")]
 
 

@@ -17,7 +17,8 @@ import polars as pl
 
 from catalunya.assets.spec import Declaration, Landing, staging
 from catalunya.contracts.base import Contract, LandingContract, column, raw
-from catalunya.io.sources.base import Extraction, HttpSettings, Page, PageSink, SourceState
+from catalunya.io.periods import Window
+from catalunya.io.sources.base import Extraction, HttpSettings, Page, PageFormat, PageSink, SourceState
 
 Rows = Sequence[dict[str, Any]]
 
@@ -53,6 +54,8 @@ class FolderSource:
 
     folder: Path
     kind: ClassVar[str] = "socrata"
+    pages_are: ClassVar[PageFormat] = "rows"
+    has_periods: ClassVar[bool] = False
 
     def write(self, rows: Rows, *, version: str | None = None, fields: dict[str, str] | None = None) -> None:
         """What the source publishes from now on."""
@@ -83,6 +86,7 @@ class FolderSource:
         state: SourceState,
         sink: PageSink,
         *,
+        window: Window | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Extraction:
         started = datetime.now(UTC)

@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from catalunya.assets.transform import read_page
 from catalunya.io.errors import ContractError
 from catalunya.io.lake import Lake
+from catalunya.io.pages import read_page
 
 ROWS = [
     {
@@ -42,7 +42,7 @@ LAYOUTS = {
 def read(folder: Path, body: bytes) -> pl.DataFrame:
     lake = Lake(str(folder))
     lake.put("page-7", body)
-    return read_page(lake, "page-7", FIELDS, "landing.x")
+    return read_page(lake, "page-7", FIELDS, "rows", "landing.x")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())

@@ -13,12 +13,13 @@ import pytest
 from catalunya.assets.lease import lease
 from catalunya.assets.ledger import Ledger
 from catalunya.assets.materialize import Request, materialize
+from catalunya.assets.plan import Reason, plan
 from catalunya.assets.project import Project
 from catalunya.assets.repair import repair
 from catalunya.assets.verify import Report, verify
 from catalunya.io.environment import Settings
 from catalunya.io.errors import LeaseHeld
-from catalunya.ops.wave import Wave, steps_of
+from catalunya.ops.wave import Wave
 from small.shops import declare, some
 
 ROWS = [*some(5), {"codi": "V1", "ciutat": "Vic"}, {"codi": "B1", "ciutat": "nowhere"}]
@@ -40,8 +41,8 @@ class Lake:
     def run(self, selection: str = "*", *, force: bool = False) -> list[str]:
         """Make a selection as the command does; the statuses."""
         project = self.project
-        steps, forced = steps_of(project, project.graph.select(selection), force=force)
-        wave = Wave(project, steps, request=lambda step: Request(force=step.key in forced))
+        steps = plan(project.state(), project.graph.select(selection), force=force)
+        wave = Wave(project, steps, request=lambda step: Request(force=step.reason is Reason.FORCED))
         return [result.status for result in wave.run()]
 
     def verify(self, *, quick: bool = False) -> Report:

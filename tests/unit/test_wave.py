@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from catalunya.assets.materialize import Progress, Request
-from catalunya.assets.plan import Stale
+from catalunya.assets.plan import Reason, Stale, plan
 from catalunya.assets.project import Project
 from catalunya.assets.spec import Declaration, StagingDeclaration
 from catalunya.io.environment import Settings
-from catalunya.ops.wave import Result, Wave, steps_of
+from catalunya.ops.wave import Result, Wave
 from small.shops import declare, some
 
 KEYS = ["landing.shops", "staging.shops", "staging.cities"]
@@ -28,10 +28,10 @@ def declared(tmp_path: Path) -> list[Declaration]:
 
 
 def wave_of(project: Project, selection: str = "*", *, force: bool = False, **options: int) -> Wave:
-    steps, forced = steps_of(project, project.graph.select(selection), force=force)
+    steps = plan(project.state(), project.graph.select(selection), force=force)
 
     def request(step: Stale) -> Request:
-        return Request(force=step.key in forced)
+        return Request(force=step.reason is Reason.FORCED)
 
     return Wave(project, steps, request=request, **options)
 

@@ -1,0 +1,228 @@
+"""Backfills: some periods of a source are read again, and no other is disturbed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from catalunya.assets.materialize import Outcome, Progress, Request, materialize
+from catalunya.assets.paths import scan_table
+from catalunya.assets.plan import Reason, plan, plan_backfill
+from catalunya.assets.project import Project
+from catalunya.assets.spec import StagingDeclaration
+from catalunya.contracts.base import Contract, column
+from catalunya.io.environment import Settings
+from catalunya.io.errors import BatchWaiting, DeclarationError, UsageError
+from catalunya.io.periods import Window, window
+from small import shops, years
+
+BEFORE = {"2013-H1": 10, "2013-H2": 11, "2014-H1": 20, "2014-H2": 21, "2015-H1": 30}
+AFTER = {"2013-H1": 910, "2013-H2": 911, "2014-H1": 920, "2014-H2": 921, "2015-H1": 930}
+IN_2014 = window("2014", "2014")
+assert IN_2014
+
+
+class Years:
+    """The lake of `small/years.py` and what is done with it."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings = settings
+        self.source, self.declared = years.declare(folder)
+        self.source.write(BEFORE)
+
+    @property
+    def project(self) -> Project:
+        return Project(self.settings, self.declared)
+
+    def land(self, of: Window | None = None) -> Outcome:
+        return materialize(self.project, "landing.births", Request(window=of))
+
+    def stage(self) -> Outcome:
+        return materialize(self.project, "staging.births")
+
+    def table(self) -> dict[str, int]:
+        project = self.project
+        entry = project.state().latest("staging.births")
+        assert entry
+        frame = scan_table(project.lake, project.graph["staging.births"], entry).sort("half_year_id").collect()
+        return dict(frame.select("half_year_id", "births").iter_rows())
+
+    def partitions(self) -> dict[str, str]:
+        entry = self.project.state().latest("staging.births")
+        assert entry
+        return {stored.path.split("=")[1][:4]: stored.sha256 for stored in entry.objects}
+
+
+@pytest.fixture
+def births(settings: Settings, tmp_path: Path) -> Years:
+    return Years(settings, tmp_path / "source")
+
+
+@pytest.fixture
+def made(births: Years) -> Years:
+    births.land()
+    births.stage()
+    assert births.table() == BEFORE
+    return births
+
+
+def test_a_backfill_brings_its_periods_and_leaves_all_others_as_they_were(made: Years) -> None:
+    before = made.partitions()
+    made.source.write(AFTER)
+    assert made.land(IN_2014).status == "materialized"
+    assert made.stage().status == "materialized"
+    assert made.table() == BEFORE | {"2014-H1": 920, "2014-H2": 921}
+    after = made.partitions()
+    assert {year for year in before if before[year] != after[year]} == {"2014"}
+    assert made.source.asked() == ["whole", "2014-01-01..2014-12-31"]
+
+
+def test_a_half_year_can_be_read_again_without_its_other_half(made: Years) -> None:
+    made.source.write(AFTER)
+    made.land(window("2014-H2", "2014-H2"))
+    made.stage()
+    assert made.table() == BEFORE | {"2014-H2": 921}
+
+
+def test_a_period_that_the_source_withdrew_goes(made: Years) -> None:
+    made.source.write({when: count for when, count in AFTER.items() if when != "2014-H2"})
+    made.land(IN_2014)
+    made.stage()
+    assert made.table() == {"2013-H1": 10, "2013-H2": 11, "2014-H1": 920, "2015-H1": 30}
+
+
+def test_the_next_regular_run_still_sees_that_the_source_moved(made: Years) -> None:
+    made.source.write(AFTER)
+    made.land(IN_2014)
+    made.stage()
+    assert made.land().status == "materialized"
+    made.stage()
+    assert made.table() == AFTER
+
+
+def test_after_a_backfill_of_an_unmoved_source_a_regular_run_finds_nothing_to_do(made: Years) -> None:
+    made.land(IN_2014)
+    made.stage()
+    assert made.land().status == "skipped"
+    assert made.table() == BEFORE
+
+
+def test_a_first_run_may_be_a_backfill_and_the_next_brings_the_rest(births: Years) -> None:
+    births.land(IN_2014)
+    births.stage()
+    assert births.table() == {"2014-H1": 20, "2014-H2": 21}
+    births.land()
+    births.stage()
+    assert births.table() == BEFORE
+
+
+def test_a_backfill_never_hides_a_batch_that_nobody_used_yet(made: Years) -> None:
+    made.source.write(AFTER)
+    made.land()
+    with pytest.raises(BatchWaiting, match=r"not used by staging\.births yet.*catalunya materialize staging\.births"):
+        made.land(IN_2014)
+    made.stage()
+    assert made.table() == AFTER
+
+
+def test_two_backfills_in_a_row_do_not_hide_each_other(made: Years) -> None:
+    made.source.write(AFTER)
+    made.land(IN_2014)
+    with pytest.raises(BatchWaiting):
+        made.land(window("2015", "2015"))
+    made.stage()
+    made.land(window("2015", "2015"))
+    made.stage()
+    assert made.table() == BEFORE | {"2014-H1": 920, "2014-H2": 921, "2015-H1": 930}
+
+
+def test_a_wider_backfill_may_replace_a_narrower_one_that_nobody_used_yet(made: Years) -> None:
+    made.source.write(AFTER)
+    made.land(IN_2014)
+    made.land(window("2013", "2014"))
+    made.stage()
+    assert made.table() == AFTER | {"2015-H1": 30}
+
+
+def test_a_table_whose_code_changed_after_a_backfill_is_made_of_the_whole_source(made: Years) -> None:
+    made.source.write(AFTER)
+    made.land(IN_2014)
+    made.stage()
+    landing, staged = made.declared
+    assert isinstance(staged, StagingDeclaration)
+
+    class Renamed(staged.contract):  # type: ignore[misc,name-defined]
+        """Births by half-year, told otherwise."""
+
+    made.declared = [landing, replace(staged, contract=Renamed)]
+    assert made.land().status == "materialized"
+    made.stage()
+    assert made.table() == AFTER
+
+
+def test_a_backfill_killed_before_its_record_is_taken_up_by_the_next_of_the_same_periods_only(made: Years) -> None:
+    made.source.write(AFTER)
+
+    def kill(progress: Progress) -> None:
+        if progress.step == "produced":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        materialize(made.project, "landing.births", Request(window=IN_2014), kill)
+    assert made.land(window("2015", "2015")).status == "materialized"
+    made.stage()
+    assert made.table() == BEFORE | {"2015-H1": 930}
+    assert made.source.asked() == ["whole", "2014-01-01..2014-12-31", "2015-01-01..2015-12-31"]
+
+
+def test_a_backfill_that_fails_leaves_no_mark_on_the_table(made: Years) -> None:
+    made.source.write({"2014-H1": -1})
+    made.land(IN_2014)
+    with pytest.raises(Exception, match="births"):
+        made.stage()
+    assert made.table() == BEFORE
+
+
+def test_a_backfill_is_planned_from_the_landing_asset_on(made: Years) -> None:
+    project = made.project
+    assert IN_2014
+    steps = plan_backfill(project.state(), project.graph.select("births"), IN_2014)
+    assert [(step.key, step.reason) for step in steps] == [
+        ("landing.births", Reason.BACKFILL),
+        ("staging.births", Reason.UPSTREAM),
+    ]
+
+
+def test_a_source_without_periods_cannot_be_backfilled(settings: Settings, tmp_path: Path) -> None:
+    source, declared = shops.declare(tmp_path / "shops")
+    source.write(shops.some(3))
+    project = Project(settings, declared)
+    assert IN_2014
+    with pytest.raises(UsageError, match=r"materialize landing\.shops --force"):
+        materialize(project, "landing.shops", Request(window=IN_2014))
+    with pytest.raises(UsageError, match=r"this one cannot: `catalunya materialize staging\.shops --force`"):
+        plan_backfill(project.state(), [project.graph["staging.shops"]], IN_2014)
+
+
+def test_a_table_of_a_source_with_periods_says_which_column_tells_them(tmp_path: Path) -> None:
+    _, (_, staged) = years.declare(tmp_path)
+    assert isinstance(staged, StagingDeclaration)
+
+    class Timeless(Contract):
+        """No column of it is a period."""
+
+        births: int = column("Births")
+
+    with pytest.raises(DeclarationError, match="period=True"):
+        _ = replace(staged, contract=Timeless).asset
+
+
+def test_forcing_a_table_whose_batch_is_gone_plans_to_land_it_again(made: Years) -> None:
+    project = made.project
+    steps = plan(project.state(), [project.graph["staging.births"]], force=True)
+    assert [(step.key, step.reason) for step in steps] == [
+        ("landing.births", Reason.FORCED),
+        ("staging.births", Reason.FORCED),
+    ]
