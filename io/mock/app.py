@@ -1,11 +1,11 @@
 """The mock as a whole: its APIs, the faults in force, the log, and `/_mock/` by which they are steered over HTTP.
 
-An API is a module of its own (socrata.py) that gives routes and datasets; it is added in `Mock.__init__`.
+An API is a module of its own (socrata.py, idescat/api.py) that gives routes and datasets; it is added in `Mock.__init__`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,9 +17,14 @@ from catalunya.io.errors import UsageError
 from catalunya.io.mock.cache import PageCache
 from catalunya.io.mock.exchange import Desk
 from catalunya.io.mock.faults import KINDS, FaultPlan, parse_fault
-from catalunya.io.mock.generate_municipalities import municipalities_table
+from catalunya.io.mock.generate_municipalities import municipalities, municipalities_table
 from catalunya.io.mock.generate_register import RegisterTable
 from catalunya.io.mock.generate_usage import usage_table
+from catalunya.io.mock.idescat.api import IdescatApi
+from catalunya.io.mock.idescat.employment import employment_tables
+from catalunya.io.mock.idescat.gdp import gdp_tables
+from catalunya.io.mock.idescat.population import population_table
+from catalunya.io.mock.idescat.recorded import recorded_table
 from catalunya.io.mock.log import Exchange, Log
 from catalunya.io.mock.real import real_tables
 from catalunya.io.mock.socrata import SocrataApi
@@ -28,11 +33,16 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
+    from catalunya.io.mock.idescat.cube import StatTable
     from catalunya.io.mock.tables import Table
 
 
 class Api(Protocol):
     """One API of the mock."""
+
+    @property
+    def faults(self) -> Collection[str]:
+        """The kinds of faults that it knows."""
 
     def routes(self) -> list[BaseRoute]:
         """Where it answers."""
@@ -63,16 +73,20 @@ class Mock:
         if rows < 0:
             raise UsageError(f"The mock's rows are expected as 0 or more; found {rows}.")
         tables: Sequence[Table]
+        recorded: list[StatTable] = []
         if real:
             tables, views = real_tables(Path(real))
+            recorded = [recorded_table(Path(real))]
         else:
             tables, views = [municipalities_table(seed), RegisterTable(rows, seed), usage_table(seed)], {}
+        towns = municipalities(tables[0])
+        statistics = [population_table(seed, towns), *gdp_tables(seed), *employment_tables(seed), *recorded]
         self._plan = FaultPlan(seed)
         self._log = Log()
         desk = Desk(self._plan, self._log, gzip=gzip)
         # Recorded tables are small, and a cache could not tell that their files have changed.
         pages = PageCache(Path(cache)) if cache and not real else None
-        self._apis: tuple[Api, ...] = (SocrataApi(tables, views, desk, seed, pages),)
+        self._apis: tuple[Api, ...] = (SocrataApi(tables, views, desk, seed, pages), IdescatApi(statistics, desk))
         self.faults(*faults)
         self.app = Starlette(routes=[route for api in self._apis for route in api.routes()] + self._control())
 
@@ -80,8 +94,15 @@ class Mock:
         """Put these faults in force instead of the present ones. Raises UsageError, changing nothing."""
         known = self.datasets()
         for spec in specs:
-            if (dataset := parse_fault(spec).dataset) and dataset not in known:
-                raise UsageError(f"Fault {spec!r}: expected a dataset of {', '.join(known)}; found {dataset!r}.")
+            fault = parse_fault(spec)
+            if fault.dataset and fault.dataset not in known:
+                raise UsageError(f"Fault {spec!r}: expected a dataset of {', '.join(known)}; found {fault.dataset!r}.")
+            for api in self._apis:
+                if fault.dataset in api.describe() and fault.kind not in api.faults:
+                    kinds = ", ".join(kind for kind in KINDS if kind in api.faults)
+                    raise UsageError(
+                        f"Fault {spec!r}: for {fault.dataset} expected one of {kinds}; found {fault.kind!r}."
+                    )
         self._plan.replace(specs)
 
     def advance(self, dataset: str | None = None, steps: int = 1) -> None:

@@ -1,6 +1,6 @@
 """One request and its answer: logged, put under the faults in force, made conditional, compressed, sent.
 
-What an answer says is the APIs' affair (socrata.py); what goes wrong on its way is told here, the same for all of them.
+What an answer says is the APIs' affair (socrata.py, idescat/); what goes wrong on its way is told here, the same for all of them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -28,6 +28,11 @@ _HTML = (
     "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n"
     "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
 )
+_TITLES = {
+    "error-500": "500 Internal Server Error",
+    "error-503": "503 Service Temporarily Unavailable",
+    "error-504": "504 Gateway Time-out",
+}
 
 
 @dataclass
@@ -49,11 +54,22 @@ class Desk:
     gzip: bool = False
 
     async def serve(
-        self, request: Request, dataset: str, target: Target, answer: Callable[[int, Sequence[Fault]], Answer]
+        self,
+        request: Request,
+        dataset: str,
+        target: Target,
+        answer: Callable[[int, Sequence[Fault]], Answer],
+        *,
+        kinds: Collection[str],
+        form: str = "",
     ) -> Wire:
-        """Answer one request; `answer` is given its number and the faults that apply, and runs in a worker thread."""
+        """Answer one request; `answer` is given its number and the faults that apply, and runs in a worker thread.
+
+        `kinds`: of the faults that the API knows; others pass it by. `form`: the parameters in a request's body, logged
+        as those in an address are.
+        """
         serial = self.log.next_number(dataset, target)
-        faults = self.faults.admit(dataset, target)
+        faults = self.faults.admit(dataset, target, kinds)
         fault = next((each for each in faults if each.kind in ANSWER_KINDS and each.kind != "slow"), None)
         for each in faults:
             if each.kind == "slow":
@@ -72,7 +88,7 @@ class Desk:
                 target=target,
                 method=request.method,
                 path=request.url.path,
-                query=request.url.query,
+                query="&".join(filter(None, (request.url.query, form))),
                 status=made.status,
                 fault=shown.spec if shown else "",
                 app_token="x-app-token" in headers or "$$app_token" in request.query_params,
@@ -143,16 +159,15 @@ def _refusal(fault: Fault) -> Answer | None:
             return Answer(429, {"Content-Type": JSON, "Retry-After": str(fault.retry_after)}, lambda: iter([body]))
         case "rate-limited-bare":
             return Answer(429, {"Content-Type": "text/plain"}, lambda: iter([b"Too Many Requests"]))
-        case "error-500":
-            return _html(500, "500 Internal Server Error")
-        case "error-503":
-            return _html(503, "503 Service Temporarily Unavailable")
+        case "error-500" | "error-503" | "error-504":
+            return html(int(fault.kind[-3:]), _TITLES[fault.kind])
         case "wrong-json" if fault.body == "html":
-            return _html(200, "Estem fent tasques de manteniment")
+            return html(200, "Estem fent tasques de manteniment")
     return None
 
 
-def _html(status: int, title: str) -> Answer:
+def html(status: int, title: str) -> Answer:
+    """A page of the server in front of an API."""
     return Answer(status, {"Content-Type": "text/html"}, lambda: iter([_HTML.format(title).encode()]))
 
 

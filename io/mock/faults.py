@@ -1,13 +1,14 @@
 """Faults on demand: their spelling, and which of them apply to a request.
 
-A fault is written `KIND[:DATASET][:NAME=VALUE]...`, for example `rate-limited:ivft-vegh:times=2:retry-after=1`.
-What a fault does to a table is in shape.py, what it does to an answer in exchange.py.
+A fault is written `KIND[:DATASET][:NAME=VALUE]...`, for example `rate-limited:ivft-vegh:times=2:retry-after=1` or
+`too-heavy:ep/9122/10002/mun:cells=9000`. What a fault does to an answer is in exchange.py, to a table of the portal's in
+shape.py, to a statistical one in idescat/.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -21,6 +22,7 @@ ANSWER_KINDS = {
     "rate-limited-bare": "429 without Retry-After and with a body that is not JSON",
     "error-500": "500 with an HTML body",
     "error-503": "503 with an HTML body",
+    "error-504": "504 with an HTML body",
     "slow": "waits before it answers (seconds=3)",
     "cut-off": "Content-Length says more than is sent, then the connection closes",
     "truncated": "a properly framed answer whose JSON ends in the middle",
@@ -35,7 +37,18 @@ TABLE_KINDS = {
     "shrunken": "only the first rows of the table are left (keep=0.5)",
     "moving-rows": "the data move on after each page of rows",
 }
-KINDS = ANSWER_KINDS | TABLE_KINDS
+STATISTICS_KINDS = {
+    "error-in-200": "IDESCAT: an error's body with status 200 (id=05, 00 to 06)",
+    "too-heavy": "IDESCAT: 504 where more than so many cells are asked for (cells=10000)",
+    "ignored-filter": "IDESCAT: the whole table whatever part is asked for, also beyond the limit of cells",
+    "sparse": "IDESCAT: values as an object that leaves out the missing ones, instead of as an array",
+}
+PORTAL_FAULTS = frozenset(ANSWER_KINDS | TABLE_KINDS)
+"""The kinds that Socrata's tables know."""
+STATISTICS_FAULTS = frozenset(ANSWER_KINDS | TABLE_KINDS | STATISTICS_KINDS) - {"retyped-column"}
+"""The kinds that IDESCAT's tables know: a column is a dimension there, rows are places."""
+KINDS = ANSWER_KINDS | TABLE_KINDS | STATISTICS_KINDS
+_OF_ROWS = {"moving-rows", "too-heavy", "ignored-filter", "sparse"}
 COMMON = {
     "times": "only this many requests, from the first that matches",
     "after": "let this many matching requests pass before",
@@ -51,6 +64,8 @@ _OWN = {
     "renamed-column": ("column", "to"),
     "retyped-column": ("column", "to"),
     "shrunken": ("keep",),
+    "error-in-200": ("id",),
+    "too-heavy": ("cells",),
 }
 TYPES = ("text", "number", "json-number", "calendar_date", "point", "checkbox")
 
@@ -71,6 +86,8 @@ class Fault:
     column: str = ""
     to: str = ""
     keep: float = 0.5
+    id: str = "05"
+    cells: int = 10_000
 
     @property
     def spec(self) -> str:
@@ -104,12 +121,14 @@ def parse_fault(spec: str) -> Fault:
 
 def _value(spec: str, name: str, text: str) -> int | float | str:
     choices = {"on": ("rows", "count", "metadata", "any"), "body": ("html", "array")}.get(name)
+    if name == "id":
+        choices = tuple(f"{number:02}" for number in range(7))
     if spec.startswith("retyped-column") and name == "to":
         choices = TYPES
     if choices and text not in choices:
         raise UsageError(f"Fault {spec!r}: {name} is expected as one of {', '.join(choices)}; found {text!r}.")
     try:
-        if name in ("times", "after", "retry-after"):
+        if name in ("times", "after", "retry-after", "cells"):
             value: int | float | str = int(text)
         elif name in ("share", "seconds", "keep"):
             value = float(text)
@@ -144,10 +163,14 @@ class FaultPlan:
         with self._lock:
             self._counted = counted
 
-    def admit(self, dataset: str, target: Target) -> list[Fault]:
-        """Count one request and say which faults apply to it, in the order they were given."""
+    def admit(self, dataset: str, target: Target, kinds: Collection[str]) -> list[Fault]:
+        """Count one request and say which faults apply to it, in the order they were given; `kinds` as in Desk.serve."""
         with self._lock:
-            return [each.fault for each in self._counted if self._applies(each, dataset, target)]
+            return [
+                each.fault
+                for each in self._counted
+                if each.fault.kind in kinds and self._applies(each, dataset, target)
+            ]
 
     def describe(self) -> list[dict[str, object]]:
         """Each fault with the number of requests it has met and touched."""
@@ -156,7 +179,7 @@ class FaultPlan:
 
     def _applies(self, counted: _Counted, dataset: str, target: Target) -> bool:
         fault = counted.fault
-        on = "rows" if fault.kind == "moving-rows" else fault.on
+        on = "rows" if fault.kind in _OF_ROWS else fault.on
         if fault.dataset not in ("", dataset) or on not in ("any", target):
             return False
         counted.seen += 1

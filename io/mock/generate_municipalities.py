@@ -16,7 +16,7 @@ import polars as pl
 from catalunya.io.mock.datasets import MUNICIPALITIES
 from catalunya.io.mock.noise import number
 from catalunya.io.mock.places import BARCELONA, COMARQUES, FIRST_NAMES, REAL_MUNICIPALITIES, SECOND_NAMES
-from catalunya.io.mock.tables import SmallTable, from_rows
+from catalunya.io.mock.tables import SmallTable, Table, from_rows
 
 Row = dict[str, str | None]
 
@@ -40,6 +40,13 @@ def control_digit(ine: str) -> str:
 def municipalities_table(seed: int) -> SmallTable:
     """The table of the 949 rows and its later versions."""
     return SmallTable(MUNICIPALITIES, from_rows(MUNICIPALITIES, generate(seed)), step)
+
+
+def municipalities(table: Table) -> list[tuple[str, str, str]]:
+    """Code, name and comarca of the municipalities of a table at version 0, without its junk rows."""
+    positions = pl.int_range(0, table.total(0), dtype=pl.UInt64, eager=True)
+    rows = table.rows(0, positions).select("codi", "nom", "codi_comarca").collect()
+    return [(code, name, comarca) for code, name, comarca in rows.iter_rows() if not code.startswith("9999")]
 
 
 def generate(seed: int) -> list[Row]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Route
 
 from catalunya.io.mock.exchange import JSON, Answer, Desk, Wire, http_date
-from catalunya.io.mock.faults import Fault, Target
+from catalunya.io.mock.faults import PORTAL_FAULTS, Fault, Target
 from catalunya.io.mock.noise import number
 from catalunya.io.mock.pages import CHUNK, View
 from catalunya.io.mock.shape import shape
@@ -54,6 +54,8 @@ class _Served:
 
 class SocrataApi:
     """Datasets behind `/resource/{id}.json` and `/api/views/{id}`."""
+
+    faults = PORTAL_FAULTS
 
     def __init__(
         self,
@@ -107,13 +109,21 @@ class SocrataApi:
             "count" if "count(" in request.query_params.get("$select", "").replace(" ", "").lower() else "rows"
         )
         return await self._desk.serve(
-            request, dataset, target, lambda serial, faults: self._answer_rows(dataset, params, serial, faults)
+            request,
+            dataset,
+            target,
+            lambda serial, faults: self._answer_rows(dataset, params, serial, faults),
+            kinds=self.faults,
         )
 
     async def _metadata(self, request: Request) -> Wire:
         dataset = request.path_params["dataset"]
         return await self._desk.serve(
-            request, dataset, "metadata", lambda serial, faults: self._answer_metadata(dataset, serial, faults)
+            request,
+            dataset,
+            "metadata",
+            lambda serial, faults: self._answer_metadata(dataset, serial, faults),
+            kinds=self.faults,
         )
 
     def _answer_rows(self, dataset: str, params: list[tuple[str, str]], serial: int, faults: Sequence[Fault]) -> Answer:

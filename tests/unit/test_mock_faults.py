@@ -344,6 +344,11 @@ def test_health_is_told(api: httpx.Client) -> None:
         "9aju-tpwc": 949,
         "ivft-vegh": 1000,
         "yavr-pn8q": 422,
+        "ep/9122/10002/mun": 28 * 949 * 3,
+        "pibt/21129/24938/cat": 106 * 10,
+        "pibt/21130/24940/cat": 106 * 10 * 3,
+        "afic/22001/26101/com": 61 * 44 * 22,
+        "afic/22002/26102/com": 6 * 44 * 23,
     }
 
 
