@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test lint types imports unit integration generate bench lock setup clean
+.PHONY: help run up test lint types imports contracts unit integration generate docs bench lock setup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 22
@@ -16,7 +16,7 @@ run: $(READY) ## Run the whole pipeline once on real Airflow: mock APIs, landing
 up: $(READY) ## The same, and stay up: Airflow's UI on http://localhost:8080 until Ctrl-C
 	@$(BIN)/catalunya up
 
-test: $(READY) lint types imports unit integration ## Lint, types, import rules, unit and integration tests
+test: $(READY) lint types imports contracts unit integration ## Lint, types, import rules, contracts, unit and integration tests
 
 lint: $(READY) ## ruff: style, bugs, no heavy imports where files must load fast
 	@$(BIN)/ruff check .
@@ -28,13 +28,16 @@ types: $(READY) ## mypy, strict, on our own code
 imports: $(READY) ## import-linter: dags, ops -> assets -> contracts, io
 	@$(BIN)/lint-imports
 
+contracts: $(READY) ## Breaking changes of contracts since BASE (make contracts BASE=main), or since the commit before the last
+	@$(BIN)/catalunya contracts diff $(if $(BASE),--base '$(BASE)')
+
 unit: $(READY) ## Tests without network and without Airflow
 	@$(BIN)/python -m pytest tests/unit -n 2
 
 integration: $(READY) ## Tests on the real things: Airflow's scheduler, dbt, DuckDB
 	@$(BIN)/python -m pytest tests/integration -n 2 --dist loadfile --durations 5
 
-generate: $(READY) ## Write what follows from the contracts: dbt's YAML, the data dictionary
+generate: $(READY) ## Write what follows from the declarations: dbt's YAML, the data dictionary, the graph
 	@$(BIN)/python -m catalunya.ops.generate
 
 bench: $(READY) ## Measure speed and memory beside a floor, on this machine, now (some minutes)

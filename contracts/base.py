@@ -41,25 +41,33 @@ class Terms:
     - `drift`: what a column the source adds or retypes leads to: `evolve` records and warns, `freeze` fails, `discard` is silent.
     - `tolerate`: the share of rows (0 to 1) that may be quarantined before the materialisation fails.
     - `max_shrink`: the share of rows (0 to 1) the table may lose from one materialisation to the next.
+    - `version`: raised, it declares that a change which breaks readers is meant (`compatibility.py` says which do).
     """
 
     drift: Drift = "evolve"
     tolerate: float = 0.0
     max_shrink: float = 0.2
+    version: int = 1
 
 
 class Contract(pa.DataFrameModel):
     """The promise of one table. Its terms are class options: `class X(Contract, tolerate=0.02)`."""
 
     def __init_subclass__(
-        cls, *, drift: Drift = "evolve", tolerate: float = 0.0, max_shrink: float = 0.2, **kwargs: Any
+        cls,
+        *,
+        drift: Drift = "evolve",
+        tolerate: float = 0.0,
+        max_shrink: float = 0.2,
+        version: int = 1,
+        **kwargs: Any,
     ) -> None:
-        if drift not in get_args(Drift) or not 0 <= tolerate <= 1 or not 0 <= max_shrink <= 1:
+        if drift not in get_args(Drift) or not 0 <= tolerate <= 1 or not 0 <= max_shrink <= 1 or version < 1:
             raise DeclarationError(
-                f"contract {cls.__name__}: drift is one of {', '.join(get_args(Drift))}, tolerate and max_shrink lie in 0..1; "
-                f"found {drift!r}, {tolerate}, {max_shrink}"
+                f"contract {cls.__name__}: drift is one of {', '.join(get_args(Drift))}, tolerate and max_shrink lie in 0..1, "
+                f"version is 1 or more; found {drift!r}, {tolerate}, {max_shrink}, {version}"
             )
-        cls._terms = Terms(drift, tolerate, max_shrink)
+        cls._terms = Terms(drift, tolerate, max_shrink, version)
         super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
 
     _terms: ClassVar[Terms] = Terms()
@@ -98,7 +106,7 @@ class Contract(pa.DataFrameModel):
 
     @classmethod
     def version(cls) -> str:
-        """A hash of the declaration; comments and layout do not count."""
+        """A hash of the declaration; comments and layout do not count. (The number that a person raises is in the terms.)"""
         return source_hash(cls)
 
 

@@ -30,6 +30,7 @@ _COMMANDS = (
     ("materialize", "materialize", _MAKE, "Make assets here, without Airflow: everything, or a selection."),
     ("backfill", "backfill", _MAKE, "Read some periods of a source again, and make what follows from them."),
     ("verify", "verify", _MAKE, "Prove that ledger and objects agree."),
+    ("contracts", "contracts", _MAKE, "Tell which changes of contracts break readers."),
     ("mock", "services", _RUN, "Serve the mock APIs of the local environment."),
     ("run", "services", _RUN, "Run the whole pipeline once on Airflow, mock APIs included."),
     ("up", "services", _RUN, "The same, and stay up with Airflow's UI until Ctrl-C."),
@@ -112,10 +113,11 @@ def _usage(error: CycloptsError) -> str:
     if isinstance(error, UnknownCommandError):
         from difflib import get_close_matches
 
-        word = (error.unused_tokens or ["?"])[0]
-        near = get_close_matches(word, [name for name, *_ in _COMMANDS], n=3, cutoff=0.5)
+        word, path = (error.unused_tokens or ["?"])[0], " ".join(("catalunya", *(error.command_chain or ())))
+        known = [name for name in (error.app or app) if not name.startswith("-")]
+        near = get_close_matches(word, known, n=3, cutoff=0.5)
         return f"there is no command {word!r}; " + (
-            f"did you mean {' or '.join(near)}?" if near else "`catalunya --help` lists them"
+            f"did you mean {' or '.join(near)}?" if near else f"`{path} --help` lists them"
         )
     return f"{str(error).rstrip('.?')}; `catalunya --help`, or --help behind a command, says how"
 

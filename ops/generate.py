@@ -1,19 +1,24 @@
-"""`make generate`: write the files that follow from the contracts (dbt's YAML, the data dictionary).
+"""`make generate`: write the files that follow from the declarations (dbt's YAML, the data dictionary, the graph).
 
-Here: which contracts there are, and the writing. Not here: what the files say (`contracts/derive.py`).
+Here: which contracts there are, the order, and the writing. Not here: what the files say (`contracts/derive.py`,
+`assets/snapshot.py`).
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from catalunya.io.errors import CatalunyaError, ConfigurationError
 
 if TYPE_CHECKING:
     from catalunya.contracts.base import Contract
+    from catalunya.io.environment import Settings
 
 
 def rendered() -> dict[str, str]:
-    """Every derived file, by its path below the repository, as it should be."""
+    """Every file that follows from contracts alone, by its path below the repository, as it should be."""
     from catalunya.contracts.derive import render
 
     return render(all_contracts())
@@ -28,25 +33,51 @@ def all_contracts() -> dict[str, type[Contract]]:
     return declared | {f"marts.{name}": contract for name, contract in contracts().items()}
 
 
+def graph_now(settings: Settings) -> dict[str, Any]:
+    """The snapshot of the graph as it is declared now. Raises ConfigurationError without dbt, which knows the marts' edges."""
+    from catalunya.assets.catalog import load_graph
+    from catalunya.assets.snapshot import snapshot
+    from catalunya.io import dbt_project
+
+    if not dbt_project.is_installed():
+        raise ConfigurationError(
+            "the whole graph needs dbt, which reads the marts' SQL; expected it in this environment, found none; `make setup` installs it"
+        )
+    return snapshot(load_graph(settings), all_contracts())
+
+
 def write(root: Path) -> list[Path]:
     """Write what is stale below `root`. Returns the files that changed."""
-    changed = []
-    for name, text in rendered().items():
-        path = root / name
-        if not path.exists() or path.read_text() != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-            changed.append(path)
-    return changed
+    from catalunya.assets.snapshot import SNAPSHOT, text
+    from catalunya.io.environment import load_settings
+
+    changed = [path for name, content in rendered().items() if (path := _written(root / name, content))]
+    # dbt reads the YAML just written, and the graph follows from what dbt says.
+    graph = _written(root / SNAPSHOT, text(graph_now(load_settings())))
+    return [*changed, *([graph] if graph else [])]
 
 
-def main() -> None:
-    """Write below the current folder, and say what changed."""
+def _written(path: Path, content: str) -> Path | None:
+    """Write a file unless it says the same already; returns it when it changed."""
+    if path.exists() and path.read_text() == content:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def main() -> int:
+    """Write below the current folder, and say what changed. Returns the exit code."""
     from rich.console import Console
 
-    changed = write(Path.cwd())
+    try:
+        changed = write(Path.cwd())
+    except CatalunyaError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
     Console().print("\n".join(f"written: {path}" for path in changed) or "everything generated is up to date")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

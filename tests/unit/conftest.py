@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from catalunya.assets.catalog import load_graph
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.mock.server import MockServer
 
@@ -24,6 +25,14 @@ def settings(tmp_path: Path) -> Settings:
         http_backoff_s=0.01,
         http_requests_per_second=1000,
     )
+
+
+@pytest.fixture(scope="session")
+def compiled(request: pytest.FixtureRequest) -> Path:
+    """The cache folder that holds the compiled graph. It stays from one test run to the next: compiling runs dbt."""
+    folder = Path(request.config.cache.mkdir("catalunya"))  # type: ignore[union-attr]
+    load_graph(load_settings(cache=folder))
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -30,14 +30,6 @@ def apis() -> Iterator[MockServer]:
 
 
 @pytest.fixture(scope="session")
-def compiled(request: pytest.FixtureRequest) -> Path:
-    """The cache folder that holds the compiled graph. It stays from one test run to the next: compiling runs dbt."""
-    folder = Path(request.config.cache.mkdir("catalunya"))  # type: ignore[union-attr]
-    _ = Project(load_settings(cache=folder)).graph
-    return folder
-
-
-@pytest.fixture(scope="session")
 def made(apis: MockServer, compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake in which landing and staging were made, by one wave, and no mart was."""
     lake = tmp_path_factory.mktemp("made") / "lake"
