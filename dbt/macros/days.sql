@@ -10,12 +10,12 @@
 {%- endmacro %}
 
 
-{# All days from `first` to `last` (dates, both inclusive, up to 100 years) as a query of one column, date_id. #}
+{# All days from `first` to `last` (dates, both inclusive, up to 150 years) as a query of one column, date_id. #}
 {% macro days_between(first, last) %}
     select date_id
     from (
         select cast({{ dbt.dateadd('day', 'cast(generated_number as bigint) - 1', first) }} as date) as date_id
-        from ({{ dbt.generate_series(36525) }}) as numbers
+        from ({{ dbt.generate_series(54787) }}) as numbers
     ) as days
     where date_id <= {{ last }}
 {% endmacro %}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import polars as pl
 
 from catalunya.assets.marts import contract_of
 from catalunya.contracts.base import Contract
+from catalunya.contracts.employment import Employment
+from catalunya.contracts.gdp import Gdp
 from catalunya.contracts.municipalities import Municipalities
+from catalunya.contracts.population import Population
 from catalunya.contracts.service_usage import ServiceUsage
 from catalunya.contracts.social_services import SocialServices
 from catalunya.io.environment import Settings
@@ -24,12 +28,20 @@ STAGING: dict[str, type[Contract]] = {
     "municipalities": Municipalities,
     "service_usage": ServiceUsage,
     "social_services": SocialServices,
+    "population": Population,
+    "gdp": Gdp,
+    "employment": Employment,
 }
-READS = {
-    "dim_time": (),
-    "dim_municipalities": ("municipalities",),
-    "fact_service_usage_daily": ("social_services", "service_usage", "dim_municipalities", "dim_time"),
-}
+BUILD_ORDER = [
+    "dim_time",
+    "dim_municipalities",
+    "dim_economic_sectors",
+    "fact_population_monthly",
+    "fact_gdp_quarterly",
+    "fact_service_usage_daily",
+    "agg_population_trends_yearly",
+    "agg_economic_indicators_quarterly",
+]
 _numbers = count()
 
 
@@ -51,10 +63,96 @@ def service(number: int, comarca: str, group: str, places: int | None) -> dict[s
     return {"service_id": f"S{number}", "comarca_id": comarca, "service_group": group, "capacity_places": places}
 
 
+def inhabitants(
+    half_year: str, municipality: str, women: int | None, men: int | None, catalonia: int | None, status: str = "final"
+) -> list[dict[str, Any]]:
+    """The rows of staging.population of a municipality and half-year: women, men and both. Nobody counted: None."""
+    both = None if women is None or men is None else women + men
+    return [
+        {
+            "half_year_id": half_year,
+            "municipality_id": municipality,
+            "sex": sex,
+            "observed_date": date(int(half_year[:4]), 1 if half_year.endswith("1") else 7, 1),
+            "population": figure,
+            "observation_status": "missing" if figure is None else status,
+            "catalonia_population": catalonia if sex == "total" else None,
+            "year_id": half_year[:4],
+        }
+        for sex, figure in (("female", women), ("male", men), ("total", both))
+    ]
+
+
+def accounts(
+    quarter: str, sector: str, value: float | None, index: float | None, updated: date, status: str = "final"
+) -> list[dict[str, Any]]:
+    """The rows of staging.gdp of a sector and quarter that the marts read: current prices and volume."""
+    return [
+        {
+            "quarter_id": quarter,
+            "sector_id": sector,
+            "sector_name": sector.capitalize(),
+            "price_basis": basis,
+            "measure": measure,
+            "figure": figure,
+            "observation_status": "missing" if figure is None else status,
+            "updated_date": updated,
+        }
+        for basis, measure, figure in (("current", "value", value), ("volume", "index", index))
+    ]
+
+
+def employed(
+    month: str, comarca: str, section: str, jobs: int | None, classification: str = "CCAE-2009"
+) -> dict[str, Any]:
+    """A row of staging.employment, as far as the marts read it."""
+    return {
+        "month_id": month,
+        "comarca_id": comarca,
+        "classification": classification,
+        "section_id": section,
+        "section_name": f"Secció {section}",
+        "jobs": jobs,
+        "updated_date": date(2026, 4, 1),
+        "year_id": month[:4],
+    }
+
+
 BARCELONA = municipality("080193", "Barcelona", "13", "Barcelonès")
 MOIA = municipality("081385", "Moià", "42", "Moianès")
 SERVICES = [service(1, "13", "elderly_residence", 100), service(2, "42", "disability", 12)]
 USAGE = [{"year": 2023, "comarca_id": "13", "residence_users": 90, "day_centre_users": None, "total_users": 90}]
+POPULATION = [
+    *inhabitants("2024-H1", "080193", 880, 800, 1744),
+    *inhabitants("2024-H1", "081385", 34, 30, 1744),
+    *inhabitants("2024-H2", "080193", 886, 806, 1757, "provisional"),
+    *inhabitants("2024-H2", "081385", 34, 31, 1757, "provisional"),
+    *inhabitants("2025-H1", "080193", 893, 810, 1770, "provisional"),
+    *inhabitants("2025-H1", "081385", 35, 32, 1770, "provisional"),
+]
+REVISED = date(2026, 6, 15)
+GDP = [
+    row
+    for quarter, growth in (
+        ("2024-Q1", 1.0),
+        ("2024-Q2", 1.01),
+        ("2024-Q3", 1.02),
+        ("2024-Q4", 1.03),
+        ("2025-Q1", 1.05),
+    )
+    for sector, value in (("gdp", 70_000), ("agriculture", 700), ("services", 50_000), ("net_taxes_on_products", 6_000))
+    for row in accounts(quarter, sector, value * growth, 100 * growth, REVISED, "provisional")
+]
+EMPLOYMENT = [
+    employed("2024-01", "13", "A", 10),
+    employed("2024-01", "42", "A", 20),
+    employed("2024-02", "13", "A", 14),
+    employed("2024-01", "13", "G", 800),
+    employed("2024-04", "13", "P", None),
+    employed("2024-04", "13", "K", 90),
+    employed("2026-03", "13", "A", 11, "CCAE-2025"),
+    employed("2026-03", "13", "L", 95, "CCAE-2025"),
+]
 
 
 def frame(contract: type[Contract], rows: Rows) -> pl.DataFrame:
@@ -83,10 +181,13 @@ class Warehouse:
         self.tables[name] = relation("staging", name, STAGING[name], file)
 
     def write_all(self) -> None:
-        """The three staging tables, small."""
+        """All staging tables, small."""
         self.write("municipalities", [BARCELONA, MOIA])
         self.write("social_services", SERVICES)
         self.write("service_usage", USAGE)
+        self.write("population", POPULATION)
+        self.write("gdp", GDP)
+        self.write("employment", EMPLOYMENT)
 
     def build(self, model: str, as_of: str = "2026-08-03", *, publish: bool = True) -> pl.DataFrame:
         """Build a mart of what there is now, going on from the one last built."""
@@ -99,7 +200,7 @@ class Warehouse:
         """The same, as the file that comes out."""
         return build_model(
             model,
-            inputs=[self.tables[name] for name in READS[model]],
+            inputs=[table for name, table in self.tables.items() if name != model],
             previous=self.tables.get(model),
             variables={"as_of": as_of},
             order_by=contract_of(model).key(),

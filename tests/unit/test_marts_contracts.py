@@ -12,7 +12,14 @@ import pytest
 from catalunya.assets.marts import contract_of, contracts
 from catalunya.contracts.base import Contract
 from catalunya.contracts.check import REASON, ROW, part
-from catalunya.contracts.marts import DimMunicipalities, FactServiceUsageDaily
+from catalunya.contracts.marts import (
+    DimEconomicSectors,
+    DimMunicipalities,
+    DimTime,
+    FactGdpQuarterly,
+    FactPopulationMonthly,
+    FactServiceUsageDaily,
+)
 from catalunya.io.errors import DeclarationError
 
 MODELS = Path(__file__).parents[2] / "dbt" / "models" / "marts"
@@ -23,6 +30,8 @@ BARCELONA = {
     "comarca_name": "Barcelonès",
     "province_id": "08",
     "province_name": "Barcelona",
+    "functional_area_id": "AT01",
+    "functional_area_name": "Metropolità",
     "longitude_deg": 2.17,
     "latitude_deg": 41.38,
     "valid_from": date(1990, 1, 1),
@@ -39,6 +48,60 @@ A_DAY = {
     "users": 90,
     "users_year": 2024,
     "occupancy_ratio": 0.9,
+}
+
+AN_ESTIMATE = {
+    "month_id": "2024-02",
+    "municipality_id": "080193",
+    "date_id": date(2024, 2, 1),
+    "comarca_id": "13",
+    "comarca_name": "Barcelonès",
+    "province_id": "08",
+    "population": 1682,
+    "women": 881,
+    "men": 801,
+    "is_interpolated": True,
+    "observation_status": "provisional",
+    "catalonia_population": None,
+    "year_id": "2024",
+}
+A_COUNT = AN_ESTIMATE | {"month_id": "2024-01", "date_id": date(2024, 1, 1), "is_interpolated": False}
+A_REVISION = {
+    "quarter_id": "2024-Q1",
+    "sector_id": "services",
+    "revision_date": date(2026, 6, 15),
+    "is_latest": True,
+    "date_id": date(2024, 1, 1),
+    "gdp_eur_millions": 50_000.0,
+    "volume_index": None,
+    "observation_status": "advance",
+    "year_id": "2024",
+}
+A_SECTION = {
+    "sector_id": "CCAE-2025:K",
+    "classification": "CCAE-2025",
+    "sector_code": "K",
+    "sector_name_ca": "Telecomunicacions",
+    "parent_sector_id": "trade_transport_hospitality",
+    "level_number": 5,
+    "main_sector_id": "services",
+}
+A_HOLIDAY = {
+    "date_id": date(2026, 9, 11),
+    "month_id": "2026-09",
+    "quarter_id": "2026-Q3",
+    "half_year_id": "2026-H2",
+    "year_number": 2026,
+    "quarter_number": 3,
+    "month_number": 9,
+    "day_of_month": 11,
+    "day_of_week": 5,
+    "is_weekend": False,
+    "month_name_ca": "setembre",
+    "month_name_es": "septiembre",
+    "month_name_en": "September",
+    "is_public_holiday": True,
+    "public_holiday_name_ca": "Diada Nacional de Catalunya",
 }
 
 
@@ -68,7 +131,11 @@ def test_a_mart_without_a_contract_is_told_which_class_it_lacks() -> None:
 
 def test_good_rows_pass() -> None:
     assert reasons(DimMunicipalities, BARCELONA) == []
+    assert reasons(DimTime, A_HOLIDAY) == []
+    assert reasons(DimEconomicSectors, A_SECTION) == []
     assert reasons(FactServiceUsageDaily, A_DAY) == []
+    assert reasons(FactPopulationMonthly, AN_ESTIMATE) == []
+    assert reasons(FactGdpQuarterly, A_REVISION) == []
 
 
 @pytest.mark.parametrize(
@@ -96,3 +163,36 @@ def test_a_version_begins_before_it_ends_and_is_current_while_it_has_no_end(wron
 )
 def test_a_fact_out_of_bounds_is_refused(wrong: dict[str, Any]) -> None:
     assert len(reasons(FactServiceUsageDaily, A_DAY | wrong)) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"is_public_holiday": False}, {"public_holiday_name_ca": None}])
+def test_a_day_has_the_name_of_a_holiday_exactly_where_it_is_one(wrong: dict[str, Any]) -> None:
+    assert len(reasons(DimTime, A_HOLIDAY | wrong)) == 1
+
+
+def test_a_section_that_nobody_placed_is_refused_and_only_gdp_has_no_parent() -> None:
+    nowhere = {"parent_sector_id": None}
+    assert len(reasons(DimEconomicSectors, A_SECTION | nowhere)) == 1
+    gdp = {"sector_id": "gdp", "classification": "GDP", "level_number": 1, "main_sector_id": None}
+    assert reasons(DimEconomicSectors, A_SECTION | gdp | nowhere) == []
+    assert len(reasons(DimEconomicSectors, A_SECTION | gdp)) == 1
+
+
+def test_women_and_men_make_the_population_of_an_estimate_while_a_count_is_as_the_source_has_it() -> None:
+    assert len(reasons(FactPopulationMonthly, AN_ESTIMATE | {"men": 802})) == 1
+    assert reasons(FactPopulationMonthly, A_COUNT | {"men": 802}) == []
+    assert reasons(FactPopulationMonthly, AN_ESTIMATE | {"men": None}) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"municipality_id": "TOTAL"}, {"population": None}, {"observation_status": "missing"}]
+)
+def test_a_total_or_a_missing_figure_is_no_population(wrong: dict[str, Any]) -> None:
+    assert len(reasons(FactPopulationMonthly, A_COUNT | wrong)) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"gdp_eur_millions": None}, {"observation_status": "missing"}])
+def test_the_accounts_figures_are_empty_exactly_where_they_are_missing(wrong: dict[str, Any]) -> None:
+    assert len(reasons(FactGdpQuarterly, A_REVISION | wrong)) == 1
+    missing = {"gdp_eur_millions": None, "observation_status": "missing"}
+    assert reasons(FactGdpQuarterly, A_REVISION | missing) == []

@@ -20,7 +20,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture
 def warehouse(tmp_path: Path, settings: Settings) -> Warehouse:
-    """The three staging tables, no mart yet."""
+    """The staging tables, no mart yet."""
     made = Warehouse(tmp_path, settings)
     made.write_all()
     return made
@@ -28,10 +28,10 @@ def warehouse(tmp_path: Path, settings: Settings) -> Warehouse:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Mapping[str, Relation]:
-    """The three staging tables and both dimensions, built on 2026-08-03."""
+    """The staging tables and the dimensions, built on 2026-08-03."""
     made = Warehouse(tmp_path_factory.mktemp("dims"), settings)
     made.write_all()
-    for name in ("dim_time", "dim_municipalities"):
+    for name in ("dim_time", "dim_municipalities", "dim_economic_sectors"):
         made.build(name)
     return made.tables
 

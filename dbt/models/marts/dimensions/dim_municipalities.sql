@@ -138,6 +138,8 @@ select
         when '25' then 'Lleida'
         when '43' then 'Tarragona'
     end as province_name,
+    {{ functional_area_id('comarca_id') }} as functional_area_id,
+    {{ functional_area_name('comarca_id') }} as functional_area_name,
     longitude_deg,
     latitude_deg,
     valid_from,

@@ -21,6 +21,48 @@ numbered as (
         {{ iso_day_of_week('date_id') }} as day_of_week
     from days
 
+),
+
+years as (
+
+    select distinct year_number
+    from numbered
+
+),
+
+easter as (
+
+    {{ easter_sundays('years') }}
+
+),
+
+-- The movable holidays are Easter's; none of them ever falls on a fixed one.
+named as (
+
+    select
+        numbered.*,
+        case
+            when numbered.date_id = cast({{ dbt.dateadd('day', -2, 'easter.easter_sunday') }} as date) then 'Divendres Sant'
+            when numbered.date_id = cast({{ dbt.dateadd('day', 1, 'easter.easter_sunday') }} as date) then 'Dilluns de Pasqua Florida'
+            else case numbered.month_number * 100 + numbered.day_of_month
+                when 101 then 'Cap d''Any'
+                when 106 then 'Reis'
+                when 501 then 'Festa del Treball'
+                when 624 then 'Sant Joan'
+                when 815 then 'L''Assumpció'
+                when 911 then 'Diada Nacional de Catalunya'
+                when 1012 then 'Festa Nacional d''Espanya'
+                when 1101 then 'Tots Sants'
+                when 1206 then 'Dia de la Constitució'
+                when 1208 then 'La Immaculada'
+                when 1225 then 'Nadal'
+                when 1226 then 'Sant Esteve'
+            end
+        end as public_holiday_name_ca
+    from numbered
+    inner join easter
+        on numbered.year_number = easter.year_number
+
 )
 
 select
@@ -75,5 +117,7 @@ select
         when 10 then 'October'
         when 11 then 'November'
         when 12 then 'December'
-    end as month_name_en
-from numbered
+    end as month_name_en,
+    public_holiday_name_ca is not null as is_public_holiday,
+    public_holiday_name_ca
+from named

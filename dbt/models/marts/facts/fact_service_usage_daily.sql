@@ -16,10 +16,22 @@ comarques as (
 
     select
         comarca_id,
-        max(comarca_name) as comarca_name
-    from {{ ref('dim_municipalities') }}
-    where is_current
-    group by comarca_id
+        comarca_name
+    from (
+        select
+            comarca_id,
+            comarca_name,
+            -- As it was called on the day; a comarca that began after it, or ended before, has the name nearest in time.
+            row_number() over (
+                partition by comarca_id
+                order by
+                    case when {{ held_on('versions', as_of()) }} then 0 else 1 end,
+                    valid_from desc,
+                    comarca_name
+            ) as names_back
+        from {{ ref('dim_municipalities') }} as versions
+    ) as names
+    where names_back = 1
 
 ),
 

@@ -1,0 +1,174 @@
+{{ config(**replacing('year_id', partitioned_by=['year_id'])) }}
+
+with population as (
+
+    select * from {{ source('staging', 'population') }}
+
+),
+
+months as (
+
+    select
+        date_id,
+        month_id,
+        cast(year_number as varchar) as year_id
+    from {{ ref('dim_time') }}
+    where day_of_month = 1
+
+),
+
+versions as (
+
+    {{ municipality_versions() }}
+
+),
+
+observed as (
+
+    select
+        municipality_id,
+        observed_date,
+        max(case when sex = 'total' then population end) as population,
+        max(case when sex = 'female' then population end) as women,
+        max(case when sex = 'male' then population end) as men,
+        max(case when sex = 'total' then observation_status end) as observation_status
+    from population
+    group by municipality_id, observed_date
+
+),
+
+-- From one figure that is known to the next: a half-year without a figure in between is bridged.
+spans as (
+
+    select
+        municipality_id,
+        observed_date as first_date,
+        population,
+        women,
+        men,
+        observation_status,
+        lead(observed_date) over (partition by municipality_id order by observed_date) as next_date,
+        lead(population) over (partition by municipality_id order by observed_date) as next_population,
+        lead(women) over (partition by municipality_id order by observed_date) as next_women,
+        lead(men) over (partition by municipality_id order by observed_date) as next_men,
+        lead(observation_status) over (partition by municipality_id order by observed_date) as next_status
+    from observed
+    where population is not null
+
+),
+
+-- The source's total has no gap bridged: it is there to hold the sum of the municipalities against.
+total_spans as (
+
+    select
+        observed_date as first_date,
+        max(catalonia_population) as catalonia_population,
+        lead(observed_date) over (order by observed_date) as next_date,
+        lead(max(catalonia_population)) over (order by observed_date) as next_catalonia_population
+    from population
+    where sex = 'total'
+    group by observed_date
+
+),
+
+-- Nothing is said of months after the last figure.
+placed as (
+
+    select
+        months.date_id,
+        months.month_id,
+        months.year_id,
+        spans.municipality_id,
+        spans.population,
+        spans.women,
+        spans.men,
+        spans.observation_status,
+        spans.next_population,
+        spans.next_women,
+        spans.next_men,
+        spans.next_status,
+        {{ dbt.datediff('spans.first_date', 'months.date_id', 'month') }} as step,
+        {{ dbt.datediff('spans.first_date', 'spans.next_date', 'month') }} as steps
+    from spans
+    inner join months
+        on months.date_id >= spans.first_date
+        and months.date_id < coalesce(spans.next_date, cast({{ dbt.dateadd('day', 1, 'spans.first_date') }} as date))
+
+),
+
+totals as (
+
+    select
+        date_id,
+        case
+            when step = 0 then catalonia_population
+            else {{ on_the_line('catalonia_population', 'next_catalonia_population', 'step', 'steps') }}
+        end as catalonia_population
+    from (
+        select
+            months.date_id,
+            total_spans.catalonia_population,
+            total_spans.next_catalonia_population,
+            {{ dbt.datediff('total_spans.first_date', 'months.date_id', 'month') }} as step,
+            {{ dbt.datediff('total_spans.first_date', 'total_spans.next_date', 'month') }} as steps
+        from total_spans
+        inner join months
+            on months.date_id >= total_spans.first_date
+            and months.date_id < coalesce(
+                total_spans.next_date, cast({{ dbt.dateadd('day', 1, 'total_spans.first_date') }} as date)
+            )
+    ) as placed_totals
+
+),
+
+estimated as (
+
+    select
+        date_id,
+        month_id,
+        year_id,
+        municipality_id,
+        men,
+        next_men,
+        step,
+        case
+            when step = 0 then population
+            else {{ on_the_line('population', 'next_population', 'step', 'steps') }}
+        end as population,
+        case
+            when step = 0 then women
+            else {{ on_the_line('women', 'next_women', 'step', 'steps') }}
+        end as women,
+        step > 0 as is_interpolated,
+        case
+            when step = 0 then observation_status
+            else {{ less_firm('observation_status', 'next_status') }}
+        end as observation_status
+    from placed
+
+)
+
+select
+    estimated.month_id,
+    estimated.municipality_id,
+    estimated.date_id,
+    versions.comarca_id,
+    versions.comarca_name,
+    versions.province_id,
+    estimated.population,
+    estimated.women,
+    -- The rest, so that an estimate's women and men are its population, which two roundings would not see to.
+    case
+        when estimated.step = 0 then estimated.men
+        when estimated.men is not null and estimated.next_men is not null then estimated.population - estimated.women
+    end as men,
+    estimated.is_interpolated,
+    estimated.observation_status,
+    totals.catalonia_population,
+    estimated.year_id
+from estimated
+inner join versions
+    on estimated.municipality_id = versions.municipality_id
+    and {{ held_on('versions', 'estimated.date_id') }}
+left join totals
+    on estimated.date_id = totals.date_id
