@@ -29,12 +29,13 @@ ANSWER_KINDS = {
     "wrong-json": "200 with HTML (body=html) or with one broken row in the array (body=array)",
 }
 TABLE_KINDS = {
-    "new-column": "a column more, in data and metadata (column=nova_columna)",
-    "missing-column": "a column less (column=...)",
-    "renamed-column": "a column by another name (column=..., to=...)",
-    "retyped-column": "a column of another type (column=..., to=text|number|json-number|calendar_date|point|checkbox)",
-    "empty": "200 without rows, and a count of 0",
-    "shrunken": "only the first rows of the table are left (keep=0.5)",
+    "new-column": "a column more, in data and metadata (column=nova_columna); IDESCAT: a dimension",
+    "missing-column": "a column less (column=...); IDESCAT: a dimension, of which the total is left",
+    "renamed-column": "a column by another name (column=..., to=...); IDESCAT: a dimension",
+    "retyped-column": "a column of another type (column=..., to=text|number|json-number|calendar_date|point|checkbox); "
+    "not for IDESCAT",
+    "empty": "200 without rows, and a count of 0; IDESCAT: without places",
+    "shrunken": "only the first rows of the table are left (keep=0.5); IDESCAT: the first places",
     "moving-rows": "the data move on after each page of rows",
 }
 STATISTICS_KINDS = {

@@ -14,7 +14,7 @@ import polars as pl
 from catalunya.io.mock.noise import column, number
 from catalunya.io.mock.render import json_array, shown_system, system_columns, with_system
 from catalunya.io.mock.shape import Shape, Shown
-from catalunya.io.mock.soql import Query
+from catalunya.io.mock.soql import Bound, Query
 from catalunya.io.mock.tables import SYSTEM_FIELDS, Table
 
 CHUNK = 50_000
@@ -31,9 +31,9 @@ class View:
     seed: int
     updated_at: int
 
-    def fields(self) -> list[str]:
-        """The names of the shown columns."""
-        return [shown.column.field for shown in self.shape.columns]
+    def fields(self) -> dict[str, str]:
+        """The types of the shown columns by name."""
+        return {shown.column.field: shown.column.type for shown in self.shape.columns}
 
     def columns(self, query: Query) -> list[Shown]:
         """The columns that a query selects, system fields first."""
@@ -50,14 +50,14 @@ class View:
 
     def count(self, query: Query) -> int:
         """How many rows a query's filters leave."""
-        return self._filtered(query).height if query.filters else self.shape.total
+        return self._filtered(query).height if query.filters or query.where else self.shape.total
 
     def _frame(self, positions: pl.Series) -> pl.LazyFrame:
         system = system_columns(self.seed, self.version, self.table.total(self.version), self.updated_at)
         return with_system(self.table, self.version, positions, system)
 
     def _positions(self, query: Query) -> Iterator[pl.Series]:
-        if query.filters or (query.order and not self._stands_in(query.order)):
+        if query.filters or query.where or (query.order and not self._stands_in(query.order)):
             chosen = self._filtered(query)[_POSITION].slice(query.offset, query.limit)
             yield from (chosen.slice(start, CHUNK) for start in range(0, chosen.len(), CHUNK))
             return
@@ -88,13 +88,21 @@ class View:
         """The positions of all rows that pass the filters, in order. Only the columns named are made."""
         total = self.shape.total
         everything = pl.int_range(0, total, dtype=pl.UInt64, eager=True)
-        fields = list(dict.fromkeys([field for field, _ in query.filters] + [field for field, _ in query.order]))
+        named = [field for field, _ in query.filters + query.order] + [bound.field for bound in query.where]
+        fields = list(dict.fromkeys(named))
         shown = [self.shape.find(field) or shown_system(field) for field in fields]
         frame = self._frame(everything).select([*(each.value() for each in shown), pl.lit(everything).alias(_POSITION)])
-        frame = frame.filter(*(pl.col(field) == value for field, value in query.filters))
+        frame = frame.filter(*(pl.col(field) == value for field, value in query.filters), *map(_within, query.where))
         if query.order:
             numeric = {each.column.field for each in shown if each.column.type == "number"}
             by = [pl.col(field).cast(pl.Float64) if field in numeric else pl.col(field) for field, _ in query.order]
             descending = [down for _, down in query.order]
             frame = frame.sort(by, descending=descending, nulls_last=True, maintain_order=True)
         return frame.select(_POSITION).collect()
+
+
+def _within(bound: Bound) -> pl.Expr:
+    """Whether a row keeps to a bound; one without a value does not."""
+    value = pl.col(bound.field).cast(pl.Float64) if bound.is_number else pl.col(bound.field)
+    limit = pl.lit(float(bound.value) if bound.is_number else bound.value)
+    return value >= limit if bound.operator == ">=" else value <= limit

@@ -117,6 +117,64 @@ def test_rows_can_be_filtered_by_a_column(api: httpx.Client) -> None:
     assert counted == [{"total": str(len(rows))}]
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        "any >= '2017' and any <= '2019'",
+        "any between '2017' and '2019'",
+        "`any` >= '2017'  AND  `any` <= '2019'",
+    ],
+)
+def test_rows_can_be_asked_for_by_a_span_of_a_text_column(api: httpx.Client, where: str) -> None:
+    rows = get(api, USAGE, where=where, limit=5000, order="any,codi,:id").json()
+    everything = get(api, USAGE, limit=5000, order="any,codi,:id").json()
+    assert rows == [row for row in everything if "2017" <= row["any"] <= "2019"]
+    assert get(api, USAGE, where=where, select="count(*) as total").json() == [{"total": str(len(rows))}]
+    assert get(api, USAGE, where=where, limit=10, offset=40, order="any,codi,:id").json() == rows[40:50]
+
+
+@pytest.mark.parametrize("where", ["total >= 90 and total <= '1000'", "total between '90' and 1000.0"])
+def test_rows_can_be_asked_for_by_a_span_of_a_number_column(api: httpx.Client, where: str) -> None:
+    totals = [int(row["total"]) for row in get(api, USAGE, limit=5000).json()]
+    found = [int(row["total"]) for row in get(api, USAGE, where=where, limit=5000).json()]
+    assert sorted(found) == sorted(total for total in totals if 90 <= total <= 1000)
+    assert 0 < len(found) < len(totals)
+
+
+def test_a_span_may_be_open_and_leaves_out_rows_without_a_value(api: httpx.Client) -> None:
+    rows = get(api, REGISTER, limit=2500).json()
+    for operator in (">=", "<="):
+        found = get(api, REGISTER, limit=2500, where=f"inscripcio {operator} '2015'", order="registre").json()
+        kept = [row for row in rows if "inscripcio" in row and (row["inscripcio"] >= "2015") == (operator == ">=")]
+        assert sorted(row["registre"] for row in found) == sorted(row["registre"] for row in kept)
+
+
+def test_a_span_holds_together_with_a_filter(api: httpx.Client) -> None:
+    params = {"codi": "13", "$where": "any >= '2020'", "$order": "any"}
+    assert [row["any"] for row in api.get(USAGE, params=params).json()] == ["2020", "2021", "2022", "2023", "2024"]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "",
+        "any = '2014'",
+        "any >= '2014' or any <= '2020'",
+        "any >= '2014' and codi <= '20'",
+        "any >= '2014' and any <= '2020' and codi = '13'",
+        "any >= 2014",
+        "total >= 'many'",
+        "any >= '2014",
+        "any not between '2014' and '2020'",
+        "upper(any) >= '2014'",
+    ],
+)
+def test_any_other_where_is_refused(api: httpx.Client, where: str) -> None:
+    for params in ({"$where": where}, {"$where": where, "$select": "count(*) as total"}):
+        response = api.get(USAGE, params=params)
+        assert (response.status_code, response.json()["code"]) == (400, "query.compiler.malformed")
+
+
 def test_system_fields_are_added_on_demand_only(api: httpx.Client) -> None:
     assert ":id" not in get(api, USAGE, limit=1).json()[0]
     rows = get(api, USAGE, select=":*,*").json()
@@ -217,7 +275,9 @@ def test_a_query_that_cannot_be_parsed_is_refused(api: httpx.Client, params: dic
     assert body["message"].startswith('Could not parse SoQL query "')
 
 
-@pytest.mark.parametrize("params", [{"$order": "nope"}, {"$select": "nom,nope"}, {"nope": "1"}])
+@pytest.mark.parametrize(
+    "params", [{"$order": "nope"}, {"$select": "nom,nope"}, {"nope": "1"}, {"$where": "nope >= '1'"}]
+)
 def test_an_unknown_column_is_refused_in_the_other_shape(api: httpx.Client, params: dict[str, str]) -> None:
     response = api.get(REGISTER, params=params)
     assert response.status_code == 400

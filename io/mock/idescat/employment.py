@@ -203,9 +203,9 @@ def _cells(seed: int, edition: _Edition, version: int) -> Cells:
 def _bases(seed: int, section: Section) -> list[int]:
     """Jobs in the average month of 2020 by comarca (0 is none)."""
     found = [0]
+    of_section = number(seed, 45, *map(ord, section.name[:24]))  # one that only changes its letter keeps its jobs
     for comarca, thousands in enumerate(COMARCA_THOUSANDS, start=1):
-        # By its name: a section that only changes its letter keeps its jobs.
-        noise = number(seed, 45, comarca, *map(ord, section.name[:24]))
+        noise = number(of_section, comarca)
         jobs = thousands * 430 * section.share * (500 + noise % 1000) // 1_000_000
         if section.name.startswith("Agricultura") and thousands < 60:
             jobs *= 6

@@ -95,7 +95,8 @@ def _values(seed: int, version: int) -> dict[str, Series]:
         for change in range(3):
             noise = number(seed, 42, step, change)
             sector = list(_SHARES)[noise % len(_SHARES)]
-            series[sector][QUARTERS + step - 3 - noise // 2**16 % 3] += 5 + noise // 2**32 % 60
+            at = QUARTERS + step - 3 - noise // 2**16 % 3
+            series[sector][at] += series[sector][at] * (4 + noise // 2**32 % 4) // 1000
     for whole, parts in _SUMS.items():
         series[whole] = [sum(values) for values in zip(*(series[part] for part in parts), strict=True)]
     return {"VALUE": series}

@@ -86,7 +86,7 @@ def _towns(seed: int, municipalities: Sequence[tuple[str, str, str]]) -> list[To
         if code in MUNICIPALITY_THOUSANDS:
             left[int(comarca)] -= 1000 * MUNICIPALITY_THOUSANDS[code]
         else:  # a few large ones, and many small ones
-            weights[code] = 1 / (0.01 + number(seed, 31, int(code)) % 1000 / 1000)
+            weights[code] = 1 / (0.05 + number(seed, 31, int(code)) % 1000 / 1000)
     together: dict[int, float] = {}
     for code, _, comarca in municipalities:
         together[int(comarca)] = together.get(int(comarca), 0) + weights.get(code, 0)

@@ -14,7 +14,6 @@ from catalunya.io.mock.faults import Fault
 from catalunya.io.mock.idescat.cube import TOTAL, Cells, Dimension, StatTable, offsets
 
 NEW_DIMENSION = "NOVA_DIMENSIO"
-FAULTS = ("empty", "shrunken", "new-column", "missing-column", "renamed-column", "moving-rows")
 
 
 @dataclass(frozen=True)
@@ -88,22 +87,27 @@ def view(table: StatTable, version: int, faults: Sequence[Fault]) -> View:
     ]
     tokens = []
     for fault in faults:
-        match fault.kind:
-            case "empty":
-                axes = _shrunken(axes, 0)
-            case "shrunken":
-                axes = _shrunken(axes, fault.keep)
-            case "new-column":
-                made_up = Dimension(fault.column or NEW_DIMENSION, "nova dimensió", "", {TOTAL: "total"})
-                axes.append(Axis(made_up, 1, (0,)))
-            case "missing-column":
-                axes = [_folded(axis) if _is_meant(axis, fault) else axis for axis in axes]
-            case "renamed-column":
-                axes = [_renamed(axis, fault.to) if _is_meant(axis, fault) else axis for axis in axes]
-            case _:
-                continue
-        tokens.append(f"{fault.kind}={fault.column}={fault.to}={fault.keep}")
+        changed = _changed(axes, fault)
+        if changed != axes:
+            axes = changed
+            tokens.append(f"{fault.kind}={fault.column}={fault.to}={fault.keep}")
     return View(tuple(axes), "&".join(tokens))
+
+
+def _changed(axes: list[Axis], fault: Fault) -> list[Axis]:
+    match fault.kind:
+        case "empty":
+            return _shrunken(axes, 0)
+        case "shrunken":
+            return _shrunken(axes, fault.keep)
+        case "new-column":
+            made_up = Dimension(fault.column or NEW_DIMENSION, "nova dimensió", "", {TOTAL: "total"})
+            return [*axes, Axis(made_up, 1, (0,))]
+        case "missing-column":
+            return [_folded(axis) if _is_meant(axis, fault) else axis for axis in axes]
+        case "renamed-column":
+            return [_renamed(axis, fault.to) if _is_meant(axis, fault) else axis for axis in axes]
+    return axes
 
 
 def _is_meant(axis: Axis, fault: Fault) -> bool:
