@@ -40,6 +40,9 @@ integration: $(READY) ## Tests on the real things: Airflow's scheduler, dbt, Duc
 generate: $(READY) ## Write what follows from the declarations: dbt's YAML, the data dictionary, the graph
 	@$(BIN)/python -m catalunya.ops.generate
 
+docs: $(READY) ## Build dbt's documentation of the marts: one page, .catalunya/dbt-docs/index.html
+	@$(BIN)/python -m catalunya.ops.docs
+
 bench: $(READY) ## Measure speed and memory beside a floor, on this machine, now (some minutes)
 	@$(BIN)/python bench/run.py
 

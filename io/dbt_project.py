@@ -6,6 +6,7 @@ what its results mean (`warehouse.py`). dbt takes three seconds to import, so it
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib.util
 import json
@@ -111,6 +112,25 @@ class DbtProject:
             for ran in result.result.results
         ]
 
+    def docs(self, *, variables: Mapping[str, str], database: Path, folder: Path) -> Path:
+        """Build every model without a row, and dbt's documentation of them all. Waits for a run of another thread.
+
+        Returns the site, one HTML file; `manifest.json` and `catalog.json` are beside it. Raises WarehouseError when a model
+        is not what its contract says, or dbt cannot run.
+        """
+        with _ONE_AT_A_TIME:
+            for command in (["run", "--empty"], ["docs", "generate", "--static"]):
+                done = _invoke(command, variables, database, folder, self.manifest, write_json=True)
+                if not done.success:
+                    ran = done.result.results if done.result else ()
+                    found = next(
+                        (f"{one.node.name}: {one.message}" for one in ran if one.status == "error"), done.exception
+                    )
+                    raise WarehouseError(
+                        f"dbt {' '.join(command)}: expected every model to build, found {one_line(found)}; mend it or its contract"
+                    )
+        return folder / "target" / "static_index.html"
+
 
 def load_project(settings: Settings) -> DbtProject:
     """The project: parsed before, when the cache is of these very files and this dbt, else parsed now and kept.
@@ -128,6 +148,7 @@ def load_project(settings: Settings) -> DbtProject:
             packed = _parse()
             _write_cache(cache, fingerprint, packed)
         manifest: Any = Manifest.from_msgpack(packed, decoder=extended_mashumuro_decoder)
+        manifest._lock = threading.Lock()  # noqa: SLF001  dbt's is a semaphore between processes: it would leak, see below
     models = [_model(manifest, node) for node in manifest.nodes.values() if node.resource_type == "model"]
     return DbtProject({model.name: model for model in models}, manifest)
 
@@ -140,7 +161,8 @@ def one_line(text: object, limit: int = 400) -> str:
 
 @contextmanager
 def _left_clean() -> Iterator[None]:
-    """dbtRunner leaves connections and log files open."""
+    """dbtRunner leaves connections and log files open, and semaphores: a process that does not end by itself, as Airflow's
+    tasks do not, would be told at its end that it leaked them."""
     try:
         yield
     finally:
@@ -150,13 +172,21 @@ def _left_clean() -> Iterator[None]:
         for adapter in FACTORY.adapters.values():
             adapter.connections.cleanup_all()
             type(adapter.connections).close_all_connections()
+        FACTORY.reset_adapters()  # type: ignore[no-untyped-call]
+        gc.collect()  # adapters refer to themselves, and a semaphore goes when its adapter does
         cleanup_event_logger()
         for handler in logging.getLogger("file_log").handlers:
             handler.close()
 
 
 def _invoke(
-    arguments: Sequence[str], variables: Mapping[str, str], database: Path, folder: Path, manifest: Any = None
+    arguments: Sequence[str],
+    variables: Mapping[str, str],
+    database: Path,
+    folder: Path,
+    manifest: Any = None,
+    *,
+    write_json: bool = False,
 ) -> Any:
     """One dbt command in this process: dbt's own result."""
     with _left_clean():
@@ -169,7 +199,8 @@ def _invoke(
                 *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
                 *("--vars", json.dumps({**variables, "warehouse": str(database)})),
                 *("--log-level", "none", "--log-level-file", "info"),
-                *("--no-print", "--no-use-colors", "--no-send-anonymous-usage-stats", "--no-write-json"),
+                *("--no-print", "--no-use-colors", "--no-send-anonymous-usage-stats"),
+                "--write-json" if write_json else "--no-write-json",
             ]
         )
     if result.exception is not None and not isinstance(result.exception, Exception):

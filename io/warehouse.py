@@ -92,6 +92,17 @@ def build_model(
     return built
 
 
+def build_docs(
+    sources: Sequence[Relation], *, variables: Mapping[str, str], settings: Settings, scratch: Path
+) -> Path:
+    """Build dbt's documentation of all models over `sources` in `scratch`: one HTML file, its JSON beside it.
+
+    Raises WarehouseError when a model is not what its contract says.
+    """
+    _create(scratch / DATABASE, sources, None)
+    return load_project(settings).docs(variables=variables, database=scratch / DATABASE, folder=scratch)
+
+
 def scan_sql(relation: Relation, source: str, available: Sequence[str] | None = None) -> str:
     """The SELECT that reads `source` with the relation's columns, in order and of their types.
 

@@ -1,0 +1,132 @@
+"""dbt's documentation builds offline, and knows of every mart what its contract says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalunya.assets.catalog import load_graph
+from catalunya.assets.marts import contracts
+from catalunya.assets.spec import Layer
+from catalunya.io.dbt_project import load_project
+from catalunya.io.environment import Settings, load_settings
+from catalunya.io.errors import WarehouseError
+from catalunya.io.warehouse import SQL_TYPES
+from catalunya.ops.docs import write
+
+ROOT = Path(__file__).parents[2]
+
+# A task of Airflow ends like this: without Python's own end, at which what is left open would be closed.
+BUILD_AND_VANISH = """
+import os, sys, tempfile
+from pathlib import Path
+from catalunya.io.environment import load_settings
+from small.warehouse import Warehouse
+
+with tempfile.TemporaryDirectory() as folder:
+    warehouse = Warehouse(Path(folder), load_settings())
+    warehouse.write_all()
+    rows = [warehouse.build("dim_time").height for _ in range(2)]
+print(rows[0] == rows[1], flush=True)
+os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def settings(compiled: Path) -> Settings:
+    """Settings whose cache holds dbt's parsed project."""
+    return load_settings(cache=compiled)
+
+
+@pytest.fixture(scope="module")
+def page(settings: Settings) -> Path:
+    """The documentation's page, built once."""
+    return write(settings)
+
+
+@pytest.fixture(scope="module")
+def nodes(page: Path) -> dict[str, dict[str, Any]]:
+    """What dbt's manifest says of each model, by name."""
+    found = json.loads(page.with_name("manifest.json").read_text())["nodes"].values()
+    return {node["name"]: node for node in found if node["resource_type"] == "model"}
+
+
+def test_the_page_is_one_file_that_holds_every_table(page: Path, settings: Settings) -> None:
+    text = page.read_text()
+    for asset in load_graph(settings):
+        if asset.layer is not Layer.LANDING:
+            assert asset.name in text
+    assert not list(page.parent.glob("*.duckdb"))
+
+
+def test_every_mart_is_described_and_its_contract_enforced(nodes: dict[str, dict[str, Any]]) -> None:
+    assert nodes.keys() == contracts().keys()
+    for name, contract in contracts().items():
+        node = nodes[name]
+        assert node["description"] == contract.description()
+        assert node["config"]["contract"]["enforced"], name
+        declared = {n: (c["data_type"], c["description"]) for n, c in node["columns"].items()}
+        assert declared == {c.name: (SQL_TYPES[c.type], c.description) for c in contract.columns()}
+
+
+def test_the_catalog_has_the_columns_and_types_that_the_models_really_make(page: Path) -> None:
+    catalog = json.loads(page.with_name("catalog.json").read_text())
+    assert not catalog["errors"]
+    tables = {key.rpartition(".")[2]: table for key, table in catalog["nodes"].items()}
+    assert tables.keys() == contracts().keys()
+    for name, contract in contracts().items():
+        made = {column["name"]: column["type"].lower() for column in tables[name]["columns"].values()}
+        assert made == {column.name: SQL_TYPES[column.type] for column in contract.columns()}, name
+
+
+def test_every_promise_of_a_column_is_a_test_of_dbts(settings: Settings) -> None:
+    tests = {
+        (test.attached_node.rpartition(".")[2], test.column_name, test.test_metadata.name)
+        for test in load_project(settings).manifest.nodes.values()
+        if test.resource_type == "test" and getattr(test, "attached_node", None)
+    }
+    for name, contract in contracts().items():
+        for column in contract.columns():
+            assert column.nullable or (name, column.name, "not_null") in tests
+            assert not column.accepted or (name, column.name, "accepted_values") in tests
+            assert not column.references or (name, column.name, "relationships") in tests
+        key = (name, contract.key()[0], "unique") if len(contract.key()) == 1 else (name, None, "unique_together")
+        assert key in tests
+
+
+def test_a_model_that_makes_another_type_than_its_contract_says_is_not_built(
+    settings: Settings, tmp_path: Path
+) -> None:
+    project = load_project(settings)
+    columns = project.manifest.nodes["model.catalunya.dim_time"].columns
+    columns["month_number"].data_type = "varchar"
+    outcomes = project.build(
+        "dim_time", variables={"as_of": "2026-08-03"}, database=tmp_path / "warehouse.duckdb", folder=tmp_path
+    )
+    model = next(outcome for outcome in outcomes if outcome.kind == "model")
+    assert model.failed
+    assert "enforced contract that failed" in model.message
+    assert "month_number" in model.message
+
+
+def test_docs_that_cannot_be_built_say_which_model_is_in_the_way(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(
+        WarehouseError,
+        match=r"dbt run --empty: expected every model to build, found \w+: .*staging.* does not exist.*; mend it",
+    ):
+        load_project(settings).docs(
+            variables={"as_of": "2026-08-03"}, database=tmp_path / "warehouse.duckdb", folder=tmp_path
+        )
+
+
+def test_a_process_that_builds_and_vanishes_leaks_nothing(settings: Settings) -> None:
+    environment = {"PYTHONPATH": str(ROOT / "tests"), "CATALUNYA_CACHE": str(settings.cache.resolve())}
+    command = [sys.executable, "-c", BUILD_AND_VANISH]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.splitlines()[-1:] == ["True"], done.stderr[-2000:]
+    assert "leaked" not in done.stderr
