@@ -41,6 +41,7 @@ MAX_BODY = 256 * 1024 * 1024  # ten wide pages: a source that ignores the page s
 MAX_ERROR_BODY = 64 * 1024
 BUSY = frozenset({202, 408, 425, 429})  # and 5xx; 202: the source is still preparing the answer
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+PIECE = 4 * 1024 * 1024  # bytes that a sink is given at a time
 
 
 class _PassingError(Exception):
@@ -67,6 +68,16 @@ class Reply:
         text = bytes(self.body[: 16 * limit]).decode(errors="replace")
         text = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text)
         return textwrap.shorten(text, limit, placeholder=" …")
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body for a sink, without a second copy of it whole."""
+        view = memoryview(self.body)
+        for start in range(0, len(view), PIECE):
+            yield bytes(view[start : start + PIECE])
+
+
+def _ordinary(_: Reply) -> None:
+    """No refusal means anything special to the source."""
 
 
 @asynccontextmanager
@@ -122,24 +133,48 @@ class Http:
         self._ends_at = time.monotonic() + settings.deadline_s
         self._paused_until = 0.0
 
-    async def get(self, path: str, accept: Callable[[Reply], T], params: Mapping[str, str] | None = None) -> T:
+    async def get(
+        self,
+        path: str,
+        accept: Callable[[Reply], T],
+        params: Mapping[str, str] | None = None,
+        *,
+        refused: Callable[[Reply], None] = _ordinary,
+    ) -> T:
         """GET `path` below the base address and return what `accept` makes of the answer.
 
         `accept` runs in a worker thread, after status 200; it raises `BadBodyError` to have it asked again.
-        Raises `SourceUnavailable` when every attempt failed, `SourceError` when the source refuses.
+        `refused` sees every answer of another status first: it raises what its caller wants to handle itself, or
+        `BadBodyError`, or nothing. Raises `SourceUnavailable` when every attempt failed, `SourceError` when the
+        source refuses.
         """
-        return await self._request("GET", self._address(path, params), accept, None)
+        return await self._request("GET", self.address(path, params), accept, refused, None)
 
-    async def post(self, path: str, accept: Callable[[Reply], T], form: Mapping[str, str]) -> T:
+    async def post(
+        self,
+        path: str,
+        accept: Callable[[Reply], T],
+        form: Mapping[str, str],
+        *,
+        refused: Callable[[Reply], None] = _ordinary,
+    ) -> T:
         """The same by POST with a form, for questions too long for an address; it is retried as a GET is."""
-        return await self._request("POST", self._address(path, None), accept, form)
+        return await self._request("POST", self.address(path), accept, refused, form)
 
-    def _address(self, path: str, params: Mapping[str, str] | None) -> str:
+    def address(self, path: str, params: Mapping[str, str] | None = None) -> str:
+        """The whole address of a GET."""
         address = f"{self._settings.base_url.rstrip('/')}/{path.lstrip('/')}"
         # `$`, `,`, `:` and brackets may stand in a query: the address reads as a person would write it.
         return f"{address}?{urlencode(params, safe='$,:()*', quote_via=quote)}" if params else address
 
-    async def _request(self, method: str, url: str, accept: Callable[[Reply], T], form: Mapping[str, str] | None) -> T:
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        accept: Callable[[Reply], T],
+        refused: Callable[[Reply], None],
+        form: Mapping[str, str] | None,
+    ) -> T:
         settings = self._settings
         number = 0
         try:
@@ -153,15 +188,25 @@ class Http:
             ):
                 with attempt:
                     number = attempt.num
-                    return await self._attempt(method, url, accept, form)
+                    return await self._attempt(method, url, accept, refused, form)
         except _PassingError as failure:
             raise self._given_up(failure, number) from failure
         raise AssertionError("retries end by an answer or by an error")
 
-    async def _attempt(self, method: str, url: str, accept: Callable[[Reply], T], form: Mapping[str, str] | None) -> T:
+    async def _attempt(
+        self,
+        method: str,
+        url: str,
+        accept: Callable[[Reply], T],
+        refused: Callable[[Reply], None],
+        form: Mapping[str, str] | None,
+    ) -> T:
         reply = await self._answer(method, url, form)
         try:
-            return await asyncio.to_thread(accept, reply)
+            if reply.status == 200:
+                return await asyncio.to_thread(accept, reply)
+            refused(reply)
+            raise self._refusal(method, reply)
         except BadBodyError as error:
             trouble = f"a broken answer ({error})"
         del reply  # a page's worth of memory, which the wait and the next attempt can do without
@@ -181,11 +226,14 @@ class Http:
         reply = Reply(url, response.status_code, response.headers, body)
         seconds = round(time.perf_counter() - began, 3)
         log.debug("http_answer", url=url, status=reply.status, bytes=len(body), seconds=seconds)
-        if reply.status in BUSY or reply.status >= 500:
-            raise _PassingError(url, self._said(reply), _retry_after(reply.headers))
-        if reply.status != 200:
-            raise SourceError(f"{self._what}: {method} {url} was expected to answer 200 OK, found {self._said(reply)}")
         return reply
+
+    def _refusal(self, method: str, reply: Reply) -> Exception:
+        if reply.status in BUSY or reply.status >= 500:
+            return _PassingError(reply.url, self._said(reply), _retry_after(reply.headers))
+        return SourceError(
+            f"{self._what}: {method} {reply.url} was expected to answer 200 OK, found {self._said(reply)}"
+        )
 
     async def _turn(self) -> None:
         """Wait for this request's turn: after the pause that the source asked for, and by the rate."""

@@ -12,17 +12,17 @@ import hashlib
 import re
 import textwrap
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import msgspec
 import structlog
 
-from catalunya.io.errors import DeclarationError, SourceChanged, SourceError
+from catalunya.io.errors import DeclarationError, SourceChanged, SourceError, UsageError
 from catalunya.io.sources.base import BadBodyError, Extraction, Page, SourceState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from catalunya.io.periods import Window
@@ -33,10 +33,9 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 RESTARTS = 2
-CHUNK = 4 * 1024 * 1024  # bytes that a sink is given at a time
 TOKEN_VARIABLE = "CATALUNYA_SOCRATA_APP_TOKEN"  # noqa: S105 - its name, not its value
 TODO = {
-    400: "Check the key against the dataset's fields",
+    400: "Check the key and the period against the dataset's fields",
     401: f"Set {TOKEN_VARIABLE}, or correct it",
     403: f"Set {TOKEN_VARIABLE}, or correct it",
     404: "Check the dataset's id and the portal's address",
@@ -47,10 +46,14 @@ BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 @dataclass(frozen=True, slots=True)
 class Socrata:
-    """One dataset of a Socrata portal. `key`: the raw fields that name a row; pages are in their order."""
+    """One dataset of a Socrata portal. `key`: the raw fields that name a row; pages are in their order.
+
+    `period`: the raw text field that holds a row's year, by which a part of the table can be asked for.
+    """
 
     dataset_id: str
     key: tuple[str, ...] = ()
+    period: str | None = None
 
     kind: ClassVar[str] = "socrata"
     pages_are: ClassVar[PageFormat] = "rows"
@@ -66,10 +69,14 @@ class Socrata:
             raise DeclarationError(
                 f"{self.describe()}: the key is expected as a tuple of raw field names, found {self.key!r}."
             )
+        if self.period is not None and not re.fullmatch(r"[a-z0-9_]+", str(self.period)):
+            raise DeclarationError(
+                f"{self.describe()}: the period is expected as the name of one raw field, found {self.period!r}."
+            )
 
     @property
     def has_periods(self) -> bool:
-        return False
+        return self.period is not None
 
     @property
     def order(self) -> str:
@@ -100,15 +107,17 @@ class Socrata:
         """Read every row as raw pages `page-00000.json`, ... into `sink`; a table without rows gives none.
 
         `count(*)` tells how many rows to expect. Where others come, or pages and metadata are not of one
-        version throughout, all is read anew under the same names, at most twice; then `SourceChanged`.
+        version throughout, all is read anew under the same names, at most twice; then `SourceChanged`. With a
+        `window`, which must be of whole years, only the rows whose `period` lies in it.
         """
         started_at = datetime.now(UTC)
+        where = self._where(window)
         async with self._connect(http) as client:
             for again in range(RESTARTS + 1):
                 if again:  # a publisher at work needs a moment
                     await asyncio.sleep(min(http.backoff_max_s, http.backoff_initial_s * 4**again))
-                total = await client.get(self._rows_path, _accept_count, {"$select": "count(*) as total"})
-                reading = _Reading(self, client, http.page_rows, total, sink, progress)
+                total = await client.get(self._rows_path, _accept_count, {"$select": "count(*) as total", **where})
+                reading = _Reading(self, client, where, http.page_rows, total, sink, progress)
                 await reading.run(http.concurrency)
                 after = await self._state(client)
                 flaw = reading.flaw()
@@ -146,6 +155,25 @@ class Socrata:
     def _rows_path(self) -> str:
         return f"/resource/{self.dataset_id}.json"
 
+    def _where(self, window: Window | None) -> dict[str, str]:
+        """The parameter that asks for the window's years only; none without one. Raises UsageError where it cannot."""
+        if window is None:
+            return {}
+        if self.period is None:
+            raise UsageError(
+                f"{self.describe()}: a part of it was asked for ({window}), and it is not declared which field says "
+                "the year of a row. Read it whole."
+            )
+        first, last = window.first, window.last
+        if (first.month, first.day) != (1, 1) or (last.month, last.day) != (12, 31):
+            raise UsageError(
+                f"{self.describe()}: whole years are expected, as its field {self.period} has years; found {window}. "
+                f"Ask for {first.year} to {last.year}."
+            )
+        sides = [f"{self.period} >= '{first.year}'"] if first != date.min else []
+        sides += [f"{self.period} <= '{last.year}'"] if last != date.max else []
+        return {"$where": " and ".join(sides)} if sides else {}
+
     def _connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
         from catalunya.io.sources.http import connect
 
@@ -173,6 +201,7 @@ class _Reading:
 
     source: Socrata
     client: Http
+    where: Mapping[str, str]
     page_rows: int
     total: int
     sink: PageSink
@@ -203,7 +232,7 @@ class _Reading:
             await self._read(offset)
 
     async def _read(self, offset: int) -> None:
-        params = {"$limit": str(self.page_rows), "$offset": str(offset), "$order": self.source.order}
+        params = {"$limit": str(self.page_rows), "$offset": str(offset), "$order": self.source.order, **self.where}
         checked = await self.client.get(f"/resource/{self.source.dataset_id}.json", _accept_page, params)
         headers, body = checked.reply.headers, checked.reply.body
         if stamp := headers.get("x-soda2-truth-last-modified") or headers.get("last-modified"):
@@ -213,7 +242,7 @@ class _Reading:
         if offset == self.total and not checked.rows:
             return  # the proof of the end, not a page
         name = f"page-{offset // self.page_rows:05}.json"
-        await self.sink(name, _chunks(body))
+        await self.sink(name, checked.reply.pieces())
         self.pages[offset] = Page(name, checked.reply.url, checked.rows, len(body), checked.sha256)
         if self.progress:
             self.progress(sum(page.rows for page in self.pages.values()), self.total)
@@ -307,9 +336,3 @@ def _explain(reply: Reply) -> str:
     said = refusal.message if code in refusal.message else f"{code}: {refusal.message}"
     todo = TODO.get(reply.status)
     return f"{textwrap.shorten(said, 300, placeholder=' …')}{f'. {todo}' if todo else ''}"
-
-
-async def _chunks(body: bytearray) -> AsyncIterator[bytes]:
-    view = memoryview(body)
-    for start in range(0, len(view), CHUNK):
-        yield bytes(view[start : start + CHUNK])

@@ -1,0 +1,281 @@
+"""JSON-stat 2.0 datasets (json-stat.org/full): cells laid out as one row each, without a loop over them.
+
+Here: the layout of a dataset, and reading it as text. Not here: where it comes from and whether it is what was asked for
+(`sources/idescat.py`), what its columns mean (the contracts). Importing this does not load polars.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from math import prod
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import msgspec
+
+from catalunya.io.errors import ContractError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+T = TypeVar("T")
+
+ROLES = ("time", "geo", "metric")
+UNTOLD = ".."  # confidential, unreliable or not available: no value, and never zero
+BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_Scalar = int | float | str | None
+_TABLE = re.compile(r"/taules/v2/((?:[^/?#]+/){3}[^/?#]+?)(?:/data)?/?(?:[?#]|$)")
+_PART = r'"(?:[^"\\]|\\.)*"|[^\s,:"]+'  # one scalar of an array or object that is known to be JSON
+_NUMBER = r"^-?\d+(\.\d+)?([eE][+-]?\d+)?$"
+
+
+class Category(msgspec.Struct):
+    """The categories of a dimension, in order; `index` may be left out where there is one only."""
+
+    index: list[str] | dict[str, int] | None = None
+    label: dict[str, str] = {}
+
+    def codes(self) -> list[str]:
+        """The codes in the order of the cells. Raises ContractError where they have no one order."""
+        if self.index is None:
+            found = list(self.label)
+            if len(found) != 1:
+                raise ContractError(f"expected an index, as there is not one category, found {len(found)} labels")
+            return found
+        if isinstance(self.index, dict):
+            found = sorted(self.index, key=self.index.__getitem__)
+            if [self.index[code] for code in found] != list(range(len(found))):
+                raise ContractError(
+                    f"expected an index from 0 to {len(found) - 1}, found {sorted(self.index.values())[:20]}"
+                )
+            return found
+        if len(set(self.index)) != len(self.index):
+            raise ContractError(f"expected each category once, found {len(self.index) - len(set(self.index))} again")
+        return self.index
+
+
+class Dimension(msgspec.Struct):
+    category: Category
+    extension: msgspec.Raw = msgspec.Raw()
+
+
+class Role(msgspec.Struct):
+    time: list[str] = []
+    geo: list[str] = []
+    metric: list[str] = []
+
+
+class Dataset(msgspec.Struct, rename={"class_": "class"}):
+    """A dataset as it is written. Metadata are the same without `value`."""
+
+    class_: Literal["dataset"]
+    id: list[str]
+    size: list[int]
+    dimension: dict[str, Dimension]
+    role: Role | None = None
+    href: str = ""
+    updated: str | None = None
+    value: msgspec.Raw = msgspec.Raw()
+    status: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def cells(self) -> int:
+        return prod(self.size)
+
+    @property
+    def table(self) -> str | None:
+        """statistic/node/table/geo out of its own address; None where that is no table's."""
+        found = _TABLE.search(self.href)
+        return found[1] if found else None
+
+    def codes(self) -> dict[str, list[str]]:
+        """Dimension -> its codes, both in the order of the cells. Raises ContractError where sizes do not match them."""
+        if (
+            len(self.id) != len(self.size)
+            or len(set(self.id)) != len(self.id)
+            or not set(self.id) <= set(self.dimension)
+        ):
+            raise ContractError(
+                f"expected a size and categories for each dimension of {self.id}, "
+                f"found sizes {self.size} and categories of {list(self.dimension)}"
+            )
+        found = {}
+        for name, size in zip(self.id, self.size, strict=True):
+            try:
+                found[name] = self.dimension[name].category.codes()
+            except ContractError as error:
+                raise ContractError(f"dimension {name}: {error}") from None
+            if len(found[name]) != size:
+                raise ContractError(f"dimension {name}: expected {size} categories, found {len(found[name])}")
+        return found
+
+    def columns(self) -> dict[str, str]:
+        """Dimension -> the column its codes are in: its role where it has one, else its id.
+
+        Raises ContractError where several dimensions share a role, or a column would be there twice.
+        """
+        named = {name: name for name in self.id}
+        for role in ROLES:
+            of: list[str] = getattr(self.role, role) if self.role else []
+            if len(of) > 1 or any(named.get(name) != name for name in of):
+                raise ContractError(f"expected one dimension of {self.id} as {role} and nothing else, found {of}")
+            named |= dict.fromkeys(of, role)
+        every = [*named.values(), *(f"{name}_label" for name in self.unruled()), "value", "status", "table", "updated"]
+        if twice := sorted({name for name in every if every.count(name) > 1}):
+            raise ContractError(f"expected each column once, found {', '.join(twice)} again, in dimensions {self.id}")
+        return named
+
+    def unruled(self) -> list[str]:
+        """The dimensions without a role: what the cells are divided by, and whose labels are worth a column."""
+        ruled = [name for role in ROLES for name in getattr(self.role, role)] if self.role else []
+        return [name for name in self.id if name not in ruled]
+
+
+class _Places(msgspec.Struct):
+    value: list[_Scalar] | dict[int, _Scalar]
+    status: str | list[str | None] | dict[int, str | None] | None = None
+
+
+class _Extension(msgspec.Struct):
+    status: dict[str, str] = {}
+
+
+def decode(body: bytes | bytearray, kind: type[T]) -> T:
+    """The body as `kind`. Raises ContractError where it is not JSON, or not laid out so."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except BROKEN_JSON as error:
+        raise ContractError(
+            f"expected JSON-stat, found {error}; {len(body)} bytes, beginning {bytes(body[:60])!r}"
+        ) from None
+
+
+def check_places(body: bytes | bytearray, cells: int) -> None:
+    """Raise ContractError where values and statuses are not of so many cells: cheap, as the cells are not laid out."""
+    places = decode(body, _Places)
+    for what, told in (("value", places.value), ("status", places.status)):
+        if isinstance(told, list) and len(told) != cells:
+            raise ContractError(f"expected {cells} in {what}, as the sizes multiply to, found {len(told)}")
+        if isinstance(told, dict) and told and not (min(told) >= 0 and max(told) < cells):
+            raise ContractError(f"expected positions from 0 to {cells - 1} in {what}, found {min(told)} to {max(told)}")
+
+
+def read_cells(body: bytes) -> pl.DataFrame:
+    """One row a cell, in the dataset's order; all columns are text.
+
+    The codes of each dimension (`time`, `geo`, `metric` where it has that role, else its id), `<ID>_label` for those without
+    a role, `value` (the number as it stands, whole ones without `.0`; null for `..`), `status` (the cell's, else the one its
+    category has as a whole; or null), `table` ("ep/9122/10002/mun") and `updated` (the day).
+    Raises ContractError, with a message of one line, where the body is no dataset or contradicts itself.
+    """
+    import polars as pl
+
+    dataset = decode(body, Dataset)
+    codes, named, cells = dataset.codes(), dataset.columns(), dataset.cells
+    if not dataset.table:
+        raise ContractError(f"expected an href that names the table (…/taules/v2/…), found {dataset.href!r}")
+    value = _values(dataset.value, cells)
+    status = _scalars(dataset.status, cells, "status")
+    position = pl.int_range(cells, dtype=pl.UInt32, eager=True)
+    columns, labels, stride = {}, {}, cells
+    for name, of in codes.items():
+        stride //= max(1, len(of))
+        place = position // max(1, stride) % max(1, len(of))
+        columns[named[name]] = pl.Series(of, dtype=pl.String).gather(place)
+        if named[name] == name:
+            label = dataset.dimension[name].category.label
+            texts = [label.get(code, code) for code in of]  # a category without a label is its code, says the format
+            labels[f"{name}_label"] = pl.Series(texts, dtype=pl.String).gather(place)
+        if whole := _whole(dataset.dimension[name]):
+            told = pl.Series([whole.get(code) for code in of], dtype=pl.String).gather(place)
+            status = told.zip_with(status.is_null(), status)
+    return pl.DataFrame(columns | labels | {"value": value, "status": status}).with_columns(
+        table=pl.lit(dataset.table, pl.String), updated=pl.lit(_day(dataset.updated), pl.String)
+    )
+
+
+def _values(raw: msgspec.Raw, cells: int) -> pl.Series:
+    import polars as pl
+
+    text = _scalars(raw, cells, "value")
+    if text.str.contains(r"\.0+$").any():
+        text = text.str.replace(r"\.0+$", "")
+    if text.str.contains("[eE]").any():  # 1.6E6, as some servers write large numbers
+        number = text.cast(pl.Float64, strict=False)
+        is_whole = (number == number.round()) & (number.abs() < 2**53) & text.str.contains("[eE]")
+        text = number.cast(pl.Int64, strict=False).cast(pl.String).zip_with(is_whole.fill_null(value=False), text)
+    return text.set(text == UNTOLD, None)
+
+
+def _scalars(raw: msgspec.Raw, cells: int, what: Literal["value", "status"]) -> pl.Series:
+    """An array, an object keyed by position or (status) one text for all, as text; null where nothing is told."""
+    import polars as pl
+
+    try:
+        text = bytes(raw).decode()
+    except UnicodeDecodeError as error:
+        raise ContractError(f"expected {what} in UTF-8, found {error.reason}") from None
+    if what == "status" and text in {"", "null"}:
+        return pl.Series([None], dtype=pl.String).new_from_index(0, cells)
+    if what == "status" and text.startswith('"'):
+        return _read(pl.Series([text]), what).new_from_index(0, cells)
+    if text[:1] not in {"[", "{"}:
+        raise ContractError(f"expected {what} as an array or an object, found {text[:60] or 'none'}")
+    tokens = pl.Series([text[1:-1]]).str.extract_all(_PART).explode().drop_nulls()
+    if text.startswith("["):
+        if len(tokens) != cells:
+            raise ContractError(f"expected {cells} in {what}, as the sizes multiply to, found {len(tokens)}")
+        return _read(tokens, what)
+    keys = tokens.gather_every(2).str.strip_chars('"')
+    places = keys.cast(pl.UInt32, strict=False)
+    wrong = keys.filter(places.is_null() | (places >= cells) | places.is_duplicated())
+    if len(wrong):
+        raise ContractError(f"expected positions from 0 to {cells - 1} in {what}, each once, found {wrong[0]!r}")
+    order = pl.int_range(cells, dtype=pl.UInt32, eager=True).to_frame("place")
+    return order.join(
+        pl.DataFrame({"place": places, "told": _read(tokens.gather_every(2, 1), what)}),
+        on="place", how="left", maintain_order="left",
+    )["told"]  # fmt: skip
+
+
+def _read(tokens: pl.Series, what: Literal["value", "status"]) -> pl.Series:
+    """Scalars of JSON as text."""
+    import polars as pl
+
+    is_text = tokens.str.starts_with('"')
+    is_known = is_text | (tokens == "null")
+    if what == "value":
+        is_known |= tokens.str.contains(_NUMBER)
+    if not is_known.all():
+        kind = "numbers" if what == "value" else "texts"
+        raise ContractError(f"expected {kind} in {what}, found {tokens.filter(~is_known)[0]!r}")
+    if is_text.any():
+        escaped = tokens.str.contains(r"\\")
+        plain = tokens.str.strip_chars('"')
+        tokens = (
+            tokens.set(~escaped, None).str.json_decode(pl.String).zip_with(escaped, plain) if escaped.any() else plain
+        )
+    return tokens.set(~is_text & (tokens == "null"), None)
+
+
+def _whole(dimension: Dimension) -> dict[str, str]:
+    """Category -> the status of all that is in it, which IDESCAT tells in an extension: `{"status": {"2021": "p"}}`."""
+    try:
+        return msgspec.json.decode(dimension.extension, type=_Extension).status if dimension.extension else {}
+    except BROKEN_JSON:  # the format leaves an extension's layout to whoever writes it
+        return {}
+
+
+def _day(updated: str | None) -> str | None:
+    if updated is None:
+        return None
+    return moment(updated).date().isoformat()
+
+
+def moment(updated: str) -> datetime:
+    """When a dataset was updated; a day is its midnight. Raises ContractError where it is no ISO 8601 date."""
+    try:
+        return datetime.fromisoformat(updated)
+    except ValueError:
+        raise ContractError(f"expected updated as a date (2024-12-19), found {updated!r}") from None
