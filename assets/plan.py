@@ -170,10 +170,12 @@ def plan_backfill(state: State, selection: Iterable[Asset], window: Window) -> l
     sources: set[str] = set()
     for asset in selection:
         found = {asset.key} if asset.layer is Layer.LANDING else {up for up in asset.upstream if _is_landing(state, up)}
-        if asset.layer is Layer.MARTS or not all(state.graph[key].has_periods for key in found):
+        if not found or not all(state.graph[key].has_periods for key in found):
+            above = sorted(key for key in state.graph.ancestors(asset.key) if state.graph[key].has_periods)
+            todo = f"backfill {' '.join(above)}" if above and not found else f"materialize {asset.key} --force"
             raise UsageError(
                 f"{asset.key}: a backfill is expected of a source that can be asked by period ({_with_periods(state.graph)}); "
-                f"this one cannot: `catalunya materialize {asset.key} --force` makes it whole"
+                f"found another table; `catalunya {todo}` makes it anew"
             )
         sources |= found
     steps = {key: Stale(key, Reason.BACKFILL, f"{window} was asked for") for key in sources}

@@ -25,7 +25,9 @@ class Window:
     last: date
 
     def __str__(self) -> str:
-        return f"{self.first}..{self.last}"
+        ends = [f"from {self.first}"] if self.first > date.min else []
+        ends += [f"to {self.last}"] if self.last < date.max else []
+        return " ".join(ends)
 
     def covers(self, other: Window) -> bool:
         """Whether the other lies in this one whole."""

@@ -76,7 +76,7 @@ def test_a_backfill_brings_its_periods_and_leaves_all_others_as_they_were(made: 
     assert made.table() == BEFORE | {"2014-H1": 920, "2014-H2": 921}
     after = made.partitions()
     assert {year for year in before if before[year] != after[year]} == {"2014"}
-    assert made.source.asked() == ["whole", "2014-01-01..2014-12-31"]
+    assert made.source.asked() == ["whole", "from 2014-01-01 to 2014-12-31"]
 
 
 def test_a_half_year_can_be_read_again_without_its_other_half(made: Years) -> None:
@@ -174,7 +174,7 @@ def test_a_backfill_killed_before_its_record_is_taken_up_by_the_next_of_the_same
     assert made.land(window("2015", "2015")).status == "materialized"
     made.stage()
     assert made.table() == BEFORE | {"2015-H1": 930}
-    assert made.source.asked() == ["whole", "2014-01-01..2014-12-31", "2015-01-01..2015-12-31"]
+    assert made.source.asked() == ["whole", "from 2014-01-01 to 2014-12-31", "from 2015-01-01 to 2015-12-31"]
 
 
 def test_a_backfill_that_fails_leaves_no_mark_on_the_table(made: Years) -> None:
@@ -202,7 +202,7 @@ def test_a_source_without_periods_cannot_be_backfilled(settings: Settings, tmp_p
     assert IN_2014
     with pytest.raises(UsageError, match=r"materialize landing\.shops --force"):
         materialize(project, "landing.shops", Request(window=IN_2014))
-    with pytest.raises(UsageError, match=r"this one cannot: `catalunya materialize staging\.shops --force`"):
+    with pytest.raises(UsageError, match=r"`catalunya materialize staging\.shops --force` makes it anew"):
         plan_backfill(project.state(), [project.graph["staging.shops"]], IN_2014)
 
 

@@ -1,0 +1,40 @@
+"""Jobs by month, comarca and section of activity: IDESCAT's affiliations to the Social Security. Weekly, some 60,000 rows."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from catalunya.assets.lookup import look_up
+from catalunya.assets.observed import last_day, period_id, status_of, year_of
+from catalunya.assets.spec import Landing, months, staging
+from catalunya.contracts.employment import Employment, RawEmployment
+from catalunya.io.sources.idescat import Idescat
+
+# One table a classification: a month is in one of them, and its letters mean what that one says.
+CCAE_2009, CCAE_2025 = "afic/22001/26101/com", "afic/22002/26102/com"
+TOTAL = "TOTAL"
+
+landing = Landing(
+    "employment",
+    source=Idescat(CCAE_2009, CCAE_2025),
+    contract=RawEmployment,
+    schedule="0 3 * * 1",
+)
+
+
+@staging(landing, contract=Employment, partition_by=["year_id"], keep=months(3))
+def employment(raw: pl.LazyFrame) -> pl.LazyFrame:
+    """The sections' rows of the comarques, each beside the comarca's total; Catalonia and all sections are left out."""
+    totals = (
+        raw.filter(pl.col("SECTION") == TOTAL)
+        .select("table", "time", "geo", comarca_jobs=pl.col("jobs").cast(pl.Int64, strict=False))
+        .unique(["table", "time", "geo"])
+    )
+    rows = look_up(raw, totals, on=["table", "time", "geo"])
+    return rows.filter((pl.col("geo") != TOTAL) & (pl.col("SECTION") != TOTAL)).with_columns(
+        month_id=period_id("time", "M"),
+        year_id=year_of("time"),
+        observed_date=last_day("time", "M"),
+        classification=pl.col("table").replace_strict({CCAE_2009: "CCAE-2009", CCAE_2025: "CCAE-2025"}, default=None),
+        observation_status=status_of("jobs", "status"),
+    )

@@ -1,0 +1,52 @@
+"""Inhabitants by half-year, municipality and sex: IDESCAT's estimates. Weekly, some 80,000 rows."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from catalunya.assets.lookup import look_up
+from catalunya.assets.municipalities import municipalities
+from catalunya.assets.observed import first_day, period_id, status_of, year_of
+from catalunya.assets.spec import Landing, months, staging
+from catalunya.contracts.check import REASON
+from catalunya.contracts.population import Population, RawPopulation
+from catalunya.io.sources.idescat import Idescat
+
+CATALONIA = "TOTAL"
+_SEXES = {"F": "female", "M": "male", "TOTAL": "total"}
+
+landing = Landing(
+    "population",
+    source=Idescat("ep/9122/10002/mun"),
+    contract=RawPopulation,
+    schedule="0 3 * * 1",
+)
+
+
+@staging(landing, contract=Population, reads=[municipalities], partition_by=["year_id"], keep=months(3))
+def population(raw: pl.LazyFrame, municipalities: pl.LazyFrame) -> pl.LazyFrame:
+    """The municipalities' rows, each beside the total of Catalonia.
+
+    A code that is no municipality's is left out where nothing was ever counted in it (171045, Medinyà, extinct), and set
+    aside where something was.
+    """
+    totals = (
+        raw.filter(pl.col("geo") == CATALONIA)
+        .select("time", "SEX", catalonia_population=pl.col("population").cast(pl.Int64, strict=False))
+        .unique(["time", "SEX"])
+    )
+    known = municipalities.select(geo="municipality_id", is_known=pl.lit(value=True))
+    rows = look_up(look_up(raw, known, on=["geo"]), totals, on=["time", "SEX"])
+    stranger = pl.col("is_known").is_null()
+    return rows.filter((pl.col("geo") != CATALONIA) & ~(stranger & pl.col("population").is_null())).with_columns(
+        half_year_id=period_id("time", "H"),
+        year_id=year_of("time"),
+        observed_date=first_day("time", "H"),
+        sex=pl.col("SEX").replace(_SEXES),
+        observation_status=status_of("population", "status"),
+        **{
+            REASON: pl.when(stranger)
+            .then(pl.format("municipality_id: '{}' is no municipality", pl.col("geo")))
+            .otherwise(REASON)
+        },
+    )
