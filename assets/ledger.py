@@ -1,15 +1,17 @@
 """The ledger: the record of every materialisation, one immutable object each, kept in the lake itself.
 
 An entry is the commit point of a table: it is created once, conditionally, under the next sequence number, after all the
-objects it speaks of are in place. Here: entries, reading and appending. Not here: what makes an asset stale (`plan.py`).
+objects it speaks of are in place. Old entries are merged into one object per asset, without the objects they speak of,
+which are gone by then. Here: entries, reading, appending and merging. Not here: what makes an asset stale (`plan.py`), which
+entries are old (`retention.py`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -17,8 +19,11 @@ import msgspec
 from catalunya.assets.spec import digest
 from catalunya.io.errors import LeaseLost, LedgerError
 from catalunya.io.lake import Lake
+from catalunya.io.periods import Window
 
 Status = Literal["materialized", "unchanged", "failed"]
+COMPACTED = "compacted.jsonl"
+REPAIRED = "REPAIRED"  # the reason of an entry that stands for one that was lost
 _ENTRY = re.compile(r".*/(\d{10})\.json")
 
 
@@ -38,7 +43,9 @@ class Entry:
 
     `versions` are the data versions it was made from (upstream keys, and `clock` where the asset has one).
     `quarantine` is the object that holds the quarantined rows, `batch` the landing batch, `source_version` what the
-    source said of itself. An `unchanged` landing entry says that the source moved and its content did not.
+    source said of itself. An `unchanged` landing entry says that the source moved and its content did not. A landing entry
+    with a `window` is of a backfill: it holds the periods within, and its `source_version` is that of the last whole one.
+    A `compacted` one was merged with the old ones and lost its `objects`.
     """
 
     asset: str
@@ -65,7 +72,19 @@ class Entry:
     source_updated_at: datetime | None = None
     batch: str | None = None
     requests: int = 0
+    window: Window | None = None
     error: str | None = None
+    compacted: bool = False
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it can say what the table is: it did not fail, and was not merged with the old ones."""
+        return self.status != "failed" and not self.compacted
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When it was recorded, as far as it knows itself: publishing came after its `seconds` were counted."""
+        return self.started_at + timedelta(seconds=self.seconds)
 
     def summary(self) -> dict[str, str | int | float | None]:
         """What an asset event carries: small, plain, enough to see what happened."""
@@ -97,16 +116,42 @@ class Ledger:
         self._entries: dict[str, Entry] = {}
 
     def history(self, key: str) -> list[Entry]:
-        """All entries of an asset, oldest first. Raises LedgerError on one that cannot be read."""
-        return [self._read(path) for _, path in self._numbered(key)]
+        """All entries of an asset, oldest first; merged ones have no `objects`. Raises LedgerError on one that cannot be read."""
+        numbered, is_compacted = self._numbered(key)
+        single = {number: entry for number, path in numbered if (entry := self._read(path))}
+        # Read after the single ones: what was merged meanwhile is here.
+        merged = self.compacted(key) if is_compacted or len(single) < len(numbered) else []
+        found = {entry.sequence: entry for entry in merged} | single
+        return [found[number] for number in sorted(found)]
 
     def latest(self, key: str) -> Entry | None:
-        """The entry that says what the table is now: the newest that did not fail."""
-        return next((entry for entry in self._newest_first(key) if entry.status != "failed"), None)
+        """The entry that says what the table is now: the newest that did not fail. Merged ones do not say that any more."""
+        return next((entry for entry in self._newest_first(key) if entry.is_made), None)
 
     def last_attempt(self, key: str) -> Entry | None:
         """The newest entry, failed or not."""
-        return next(self._newest_first(key), None)
+        return next(self._newest_first(key, compacted=True), None)
+
+    def compacted(self, key: str) -> list[Entry]:
+        """The entries that were merged, oldest first. Raises LedgerError when they cannot be read."""
+        path = self.compacted_path(key)
+        try:
+            return msgspec.json.Decoder(Entry).decode_lines(self.lake.find(path) or b"")
+        except msgspec.MsgspecError as error:
+            raise _unreadable(f"the compacted ledger {self.lake.url(path)}", error) from None
+
+    def compact(self, key: str, numbers: Collection[int]) -> None:
+        """Merge these entries into the object of the old ones, then delete them. Only for the holder of the lease.
+
+        Killed in between, an entry is in both places, where it counts once; merging again ends it.
+        """
+        merged = {entry.sequence: entry for entry in self.compacted(key)}
+        old = (entry for entry in self.history(key) if entry.sequence in numbers)
+        merged |= {entry.sequence: replace(entry, objects=(), compacted=True) for entry in old}
+        path = self.compacted_path(key)
+        self.lake.put(path, msgspec.json.Encoder().encode_lines([merged[number] for number in sorted(merged)]))
+        self.lake.sync([path])
+        self.lake.delete([self.path(key, number) for number in sorted(numbers)])
 
     def append(self, entry: Entry, *, after: int) -> Entry:
         """Record an entry as number `after + 1`, the number seen when the lease was taken; returns it numbered.
@@ -123,25 +168,51 @@ class Ledger:
         return entry
 
     @staticmethod
-    def path(key: str, sequence: int) -> str:
+    def folder(key: str) -> str:
+        """The folder of an asset's entries."""
+        return f"_ledger/{key.replace('.', '/')}"
+
+    @classmethod
+    def path(cls, key: str, sequence: int) -> str:
         """Where an entry lives in the lake."""
-        return f"_ledger/{key.replace('.', '/')}/{sequence:010d}.json"
+        return f"{cls.folder(key)}/{sequence:010d}.json"
 
-    def _newest_first(self, key: str) -> Iterator[Entry]:
-        return (self._read(path) for _, path in reversed(self._numbered(key)))
+    @classmethod
+    def compacted_path(cls, key: str) -> str:
+        """Where the merged entries of an asset live in the lake."""
+        return f"{cls.folder(key)}/{COMPACTED}"
 
-    def _numbered(self, key: str) -> list[tuple[int, str]]:
-        found = ((_ENTRY.fullmatch(o.path), o.path) for o in self.lake.objects(f"_ledger/{key.replace('.', '/')}"))
-        return sorted((int(match[1]), path) for match, path in found if match)
+    def _newest_first(self, key: str, *, compacted: bool = False) -> Iterator[Entry]:
+        numbered, is_compacted = self._numbered(key)
+        for _, path in reversed(numbered):
+            entry = self._read(path)
+            if entry:
+                yield entry
+        if compacted and is_compacted:
+            yield from reversed(self.compacted(key))
 
-    def _read(self, path: str) -> Entry:
+    def _numbered(self, key: str) -> tuple[list[tuple[int, str]], bool]:
+        """Numbers and paths of the single entries, oldest first, and whether there are merged ones."""
+        paths = [found.path for found in self.lake.objects(self.folder(key))]
+        matches = ((_ENTRY.fullmatch(path), path) for path in paths)
+        return sorted((int(match[1]), path) for match, path in matches if match), self.compacted_path(key) in paths
+
+    def _read(self, path: str) -> Entry | None:
+        """One entry; None when it was merged since it was listed."""
         # Entries never change once written, so what was read once need not be read again.
         if path not in self._entries:
+            content = self.lake.find(path)
+            if content is None:
+                return None
             try:
-                self._entries[path] = msgspec.json.decode(self.lake.get(path), type=Entry)
+                self._entries[path] = msgspec.json.decode(content, type=Entry)
             except msgspec.MsgspecError as error:
-                raise LedgerError(
-                    f"the ledger entry {self.lake.url(path)} cannot be read ({error}); "
-                    "`catalunya verify --repair` sets it aside, and the asset is made again from what is kept"
-                ) from None
+                raise _unreadable(f"the ledger entry {self.lake.url(path)}", error) from None
         return self._entries[path]
+
+
+def _unreadable(what: str, error: Exception) -> LedgerError:
+    return LedgerError(
+        f"{what} cannot be read ({error}); "
+        "`catalunya verify --repair` sets it aside, and the asset is made again from what is kept"
+    )

@@ -30,9 +30,14 @@ def manifest_path(batch: str) -> str:
     return f"{batch}/{MANIFEST}"
 
 
+def quarantine_folder(asset: Asset) -> str:
+    """The folder of an asset's quarantined rows."""
+    return f"quarantine/{asset.layer}/{asset.name}"
+
+
 def quarantine_path(asset: Asset, run: str) -> str:
     """Where the quarantined rows of a materialisation live; `run` names what it was made from, so a rerun replaces it."""
-    return f"quarantine/{asset.layer}/{asset.name}/{run}.parquet"
+    return f"{quarantine_folder(asset)}/{run}.parquet"
 
 
 def scan_table(lake: Lake, asset: Asset, entry: Entry) -> pl.LazyFrame:

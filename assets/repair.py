@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from catalunya.assets.lease import lease
-from catalunya.assets.ledger import Entry, Ledger
+from catalunya.assets.ledger import REPAIRED, Entry, Ledger
 from catalunya.assets.materialize import new_run_id
 from catalunya.assets.project import Project
 from catalunya.assets.verify_objects import Finding
@@ -70,7 +70,7 @@ def _in_its_place(finding: Finding, number: int, run_id: str) -> Entry:
         status="failed",
         run_id=run_id,
         correlation_id=run_id,
-        reason="REPAIRED",
+        reason=REPAIRED,
         started_at=datetime.now(UTC),
         seconds=0.0,
         code_version="",

@@ -14,11 +14,12 @@ from functools import partial
 import msgspec
 
 from catalunya.assets.lease import holder
-from catalunya.assets.ledger import Entry
+from catalunya.assets.ledger import Entry, Ledger
 from catalunya.assets.plan import CLOCK
 from catalunya.assets.project import Project
 from catalunya.assets.spec import Asset, Layer
 from catalunya.assets.verify_objects import Finding, Objects
+from catalunya.io.errors import LedgerError
 from catalunya.io.lake import Lake
 
 _NUMBERED = re.compile(r"(\d{10})\.json")
@@ -60,25 +61,41 @@ def verify(
 
 def read_entries(lake: Lake, key: str) -> tuple[list[Entry], list[Finding]]:
     """The entries of an asset that can be read, oldest first, and what is wrong with the others and with the numbers."""
-    folder = f"_ledger/{key.replace('.', '/')}"
+    folder = Ledger.folder(key)
     found = partial(Finding, asset=key)
     entries: list[Entry] = []
     findings: list[Finding] = []
     seen: set[int] = set()
+    is_compacted = False
     for path in (stored.path for stored in lake.objects(folder)):
+        if path == Ledger.compacted_path(key):
+            is_compacted = True
+            continue
         name = _NUMBERED.fullmatch(path.removeprefix(f"{folder}/"))
         if not name:
             what = "expected ledger entries, named by ten digits; found this"
             findings.append(found(kind="unknown_object", where=path, what=what, aside=(path,)))
             continue
+        content = lake.find(path)
+        if content is None:
+            is_compacted = True  # since it was listed
+            continue
         number = int(name[1])
         seen.add(number)
-        entry, wrong = _read(lake, path, key, number)
+        entry, wrong = _read(content, key, number)
         if entry:
             entries.append(entry)
         else:
             what = f"expected ledger entry {number}, but {wrong}"
             findings.append(found(kind="entry_unreadable", where=path, what=what, aside=(path,), numbers=(number,)))
+    # After the single ones: what was merged meanwhile is there.
+    merged, wrong = _read_compacted(lake, key) if is_compacted else ([], "")
+    if wrong:
+        path = Ledger.compacted_path(key)
+        what = f"expected the old ledger entries, but {wrong}"
+        findings.append(found(kind="entry_unreadable", where=path, what=what, aside=(path,)))
+    entries = sorted([*entries, *(old for old in merged if old.sequence not in seen)], key=lambda entry: entry.sequence)
+    seen |= {entry.sequence for entry in merged}
     missing = tuple(sorted(set(range(1, max(seen, default=0))) - seen))
     if missing:
         what = f"expected entries 1 to {max(seen)}, found none of number {', '.join(map(str, missing))}"
@@ -86,15 +103,25 @@ def read_entries(lake: Lake, key: str) -> tuple[list[Entry], list[Finding]]:
     return entries, findings
 
 
-def _read(lake: Lake, path: str, key: str, number: int) -> tuple[Entry | None, str]:
-    """The entry at a path, or None and what is wrong with it."""
+def _read(content: bytes, key: str, number: int) -> tuple[Entry | None, str]:
+    """The entry, or None and what is wrong with it."""
     try:
-        entry = msgspec.json.decode(lake.get(path), type=Entry)
+        entry = msgspec.json.decode(content, type=Entry)
     except msgspec.MsgspecError as error:
         return None, f"it cannot be read: {error}"
     if (entry.asset, entry.sequence) != (key, number):
         return None, f"it is entry {entry.sequence} of {entry.asset}"
     return entry, ""
+
+
+def _read_compacted(lake: Lake, key: str) -> tuple[list[Entry], str]:
+    """The entries that were merged, or none and what is wrong with them."""
+    try:
+        merged = Ledger(lake).compacted(key)
+    except LedgerError as error:
+        return [], str(error).partition(";")[0]
+    strange = next((entry for entry in merged if entry.asset != key), None)
+    return ([], f"entry {strange.sequence} of {strange.asset} is among them") if strange else (merged, "")
 
 
 def _judge(project: Project, asset: Asset, report: Report, *, quick: bool) -> None:
@@ -152,7 +179,7 @@ def _orphans(project: Project) -> Iterator[Finding]:
 
 def _version_of(lake: Lake, key: str, upstream: str) -> str | None:
     """The version of the upstream that the latest table of `key` was made from."""
-    made = (entry for entry in reversed(read_entries(lake, key)[0]) if entry.status != "failed")
+    made = (entry for entry in reversed(read_entries(lake, key)[0]) if entry.is_made)
     latest = next(made, None)
     return latest.versions.get(upstream) if latest else None
 

@@ -1,4 +1,4 @@
-"""What the objects of one asset must be like for its ledger to be right: tables, landing batches, quarantine.
+"""What the objects of one asset must be like for its ledger to be right: tables, landing batches, quarantine, superseded ones.
 
 Here: one look at the objects of one asset, and what is wrong with them. Not here: the ledger itself and which assets are
 looked at (`verify.py`).
@@ -19,6 +19,7 @@ from catalunya.assets.extract import read_batch
 from catalunya.assets.ledger import Entry, Stored, content_version
 from catalunya.assets.paths import manifest_path
 from catalunya.assets.spec import Asset, Layer
+from catalunya.assets.superseded import prefix_of, says
 from catalunya.contracts.base import LOGICAL_TYPES
 from catalunya.io.errors import LakeError
 from catalunya.io.lake import Lake, Object
@@ -60,7 +61,7 @@ class Objects:
     @property
     def latest(self) -> Entry | None:
         """The entry that says what the table is."""
-        return next((entry for entry in reversed(self.entries) if entry.status != "failed"), None)
+        return next((entry for entry in reversed(self.entries) if entry.is_made), None)
 
     def findings(self) -> Iterator[Finding]:
         """All that is wrong with them."""
@@ -70,6 +71,7 @@ class Objects:
         else:
             yield from self._table()
             yield from self._quarantine()
+            yield from self._superseded()
 
     def _table(self) -> Iterator[Finding]:
         """A staging or mart table: the objects of its latest entry, and nothing else."""
@@ -157,6 +159,20 @@ class Objects:
             what = f"expected {latest.quarantined:,} quarantined rows, found {'no readable object' if found is None else f'{found:,}'}"
             yield self._found("quarantine_missing", latest.quarantine, what, todo)
 
+    def _superseded(self) -> Iterator[Finding]:
+        """What was replaced has the content that its name says."""
+        if self.quick:
+            return
+        kept = self.lake.objects(prefix_of(self.asset))
+        with ThreadPoolExecutor(4) as pool:
+            digests = list(pool.map(lambda found: self._digest_of_kept(found.path), kept))
+        self.looked_at += len(kept)
+        self.bytes += sum(found.size for found in kept)
+        for found, digest in zip(kept, digests, strict=True):
+            if digest and not says(found.path, digest):
+                what = f"expected the content that its name says (SHA-256), found {digest[:16]}"
+                yield self._found("superseded_differs", found.path, what, aside=(found.path,))
+
     def _compare(self, recorded: Sequence[Stored], mend: str, entry: Entry | None = None) -> list[Finding]:
         """Each recorded object is there with its size and content and, where `entry` is given, its columns and rows."""
         with ThreadPoolExecutor(4) as pool:  # hashing and waiting for S3 both leave the others the time
@@ -179,12 +195,25 @@ class Objects:
             return f"expected {stored.bytes:,} bytes, found {there.size:,}"
         if self.quick:
             return None
-        digest = hashlib.sha256()
-        for chunk in self.lake.chunks(stored.path):
-            digest.update(chunk)
-        if digest.hexdigest() != stored.sha256:
-            return f"expected the content {stored.sha256[:12]}… (SHA-256), found {digest.hexdigest()[:12]}…"
+        digest = self._digest(stored.path)
+        if digest != stored.sha256:
+            return f"expected the content {stored.sha256[:12]}… (SHA-256), found {digest[:12]}…"
         return self._wrong_columns(stored, entry) if entry else None
+
+    def _digest_of_kept(self, path: str) -> str | None:
+        """The content of a superseded object; None when its time was over since it was listed."""
+        try:
+            return self._digest(path)
+        except LakeError:
+            if self.lake.exists(path):
+                raise
+            return None
+
+    def _digest(self, path: str) -> str:
+        digest = hashlib.sha256()
+        for chunk in self.lake.chunks(path):
+            digest.update(chunk)
+        return digest.hexdigest()
 
     def _wrong_columns(self, stored: Stored, entry: Entry) -> str | None:
         """The Parquet's own columns, types and number of rows; those it is partitioned by stand in its path."""

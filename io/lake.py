@@ -68,10 +68,34 @@ class Lake:
         with self._errors("write", path):
             await self._store.put_async(path, chunks)
 
+    def copy(self, path: str, to: str) -> bool:
+        """Copy one object whole, over what may be at `to`. Returns whether there was one at `path`.
+
+        Its bytes do not pass through here: S3 copies by itself (objects up to 5 GB), and a folder gets a second name for the
+        same file, which a later `put` at `path` leaves alone, because that brings a file of its own.
+        """
+        try:
+            with self._errors("copy", path):
+                self._store.copy(path, to)
+        except _Missing:
+            return False
+        except LakeError:
+            if not self.is_local:
+                raise
+            self.put(to, self.get(path))  # a disk of its own, or one without links
+        return True
+
     def get(self, path: str) -> bytes:
         """The bytes of one object. Raises LakeError when there is none."""
         with self._errors("read", path):
             return bytes(self._store.get(path).bytes())
+
+    def find(self, path: str) -> bytes | None:
+        """The bytes of one object, or None when there is none."""
+        try:
+            return self.get(path)
+        except _Missing:
+            return None
 
     def chunks(self, path: str) -> Iterator[bytes]:
         """The bytes of one object, 8 MiB at a time."""

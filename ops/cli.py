@@ -31,6 +31,7 @@ _COMMANDS = (
     ("backfill", "backfill", _MAKE, "Read some periods of a source again, and make what follows from them."),
     ("verify", "verify", _MAKE, "Prove that ledger and objects agree."),
     ("contracts", "contracts", _MAKE, "Tell which changes of contracts break readers."),
+    ("prune", "prune", _MAKE, "Delete what retention says has had its time."),
     ("mock", "services", _RUN, "Serve the mock APIs of the local environment."),
     ("run", "services", _RUN, "Run the whole pipeline once on Airflow, mock APIs included."),
     ("up", "services", _RUN, "The same, and stay up with Airflow's UI until Ctrl-C."),

@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 from catalunya.assets.materialize import Request, materialize
 from catalunya.assets.project import Project
+from catalunya.assets.retention import prune
 from catalunya.io.environment import Settings
 from catalunya.io.lake import Lake
 from small.shops import declare
@@ -46,6 +48,10 @@ class TrapdoorLake(Lake):
         self.step()
         await super().put_stream(path, chunks)
 
+    def copy(self, path: str, to: str) -> bool:
+        self.step()
+        return super().copy(path, to)
+
     def delete(self, paths: list[str]) -> None:
         for path in paths:
             self.step()
@@ -61,6 +67,23 @@ def make_all(settings: Settings, folder: Path, trapdoor: int | None = None, *, f
     for key in KEYS:
         materialize(project, key, Request(force=force))
     return lake.writes
+
+
+def prune_all(settings: Settings, folder: Path, now: datetime, trapdoor: int | None = None) -> int:
+    """Prune the three assets, in this process. Returns how many writes and deletions it took."""
+    project = Project(settings, declare(folder)[1])
+    lake = TrapdoorLake(settings.lake, trapdoor)
+    project.lake = lake
+    prune(project, "prune", now=now)
+    return lake.writes
+
+
+def prune_all_elsewhere(settings: Settings, folder: Path, now: datetime, trapdoor: int) -> int | None:
+    """The same in a process of its own. Returns its exit code: -9 if it was killed."""
+    child = FORKS.Process(target=prune_all, args=(settings, folder, now, trapdoor))
+    child.start()
+    child.join(60)
+    return child.exitcode
 
 
 def make_all_elsewhere(settings: Settings, folder: Path, trapdoor: int | None = None) -> int | None:

@@ -18,7 +18,7 @@ def picture(lake: str | Path) -> dict[str, Any]:
         name = path.relative_to(root).as_posix()
         if name.startswith("_leases/"):
             continue
-        if name.startswith("_ledger/"):
+        if name.startswith("_ledger/") and name.endswith(".json"):
             entry = {k: v for k, v in json.loads(path.read_bytes()).items() if k not in _OF_THE_RUN}
             for stored in entry["objects"]:
                 stored["path"] = "/".join(p for p in stored["path"].split("/") if not p.startswith("ingested_"))

@@ -1,0 +1,204 @@
+"""Superseded objects: what a publish replaces stays readable, under a name that says its content, whatever is killed when."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from catalunya.assets import superseded
+from catalunya.assets.ledger import Entry, Stored
+from catalunya.assets.materialize import Request, materialize
+from catalunya.assets.paths import scan_objects
+from catalunya.assets.project import Project
+from catalunya.assets.repair import repair
+from catalunya.assets.verify import verify
+from catalunya.io.environment import Settings
+from catalunya.io.lake import Lake
+from small.killing import make_all, make_all_elsewhere
+from small.shops import FolderSource, Rows, declare, some
+
+VIC = {"codi": "V1", "ciutat": "Vic", "places": "3"}
+OLOT = {"codi": "O1", "ciutat": "Olot", "places": "4"}
+KEYS = ("landing.shops", "staging.shops", "staging.cities")
+
+
+class Shop:
+    """Shops by city, whose source the test writes."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings, self.folder = settings, folder
+        self.source, self.declared = declare(folder)
+        self.project = Project(settings, self.declared)
+        self.root = Path(settings.lake)
+
+    def make(self, rows: Rows) -> None:
+        self.source.write(rows)
+        for key in KEYS:
+            materialize(self.project, key, Request(accept_shrink=True))
+
+    def kept(self) -> list[str]:
+        """The superseded objects of staging.shops: their folders, by city."""
+        return sorted(path.parent.name for path in (self.root / "_superseded/staging/shops").rglob("*.parquet"))
+
+    def table(self, at: int) -> pl.DataFrame:
+        """staging.shops as its entry number `at` left it."""
+        ledger = self.project.ledger
+        entry = ledger.history("staging.shops")[at - 1]
+        places = superseded.places(entry, ledger.latest("staging.shops"))
+        urls = [self.project.lake.url(place) for place in places]
+        return scan_objects(urls, self.project.graph["staging.shops"]).sort("shop_id").collect()
+
+    def kinds(self, *, quick: bool = False) -> list[str]:
+        return [finding.kind for finding in verify(self.project, quick=quick).findings]
+
+
+@pytest.fixture
+def shop(settings: Settings, tmp_path: Path) -> Shop:
+    shop = Shop(settings, tmp_path / "source")
+    shop.make([*some(3), VIC])
+    return shop
+
+
+def test_a_first_publish_keeps_nothing(shop: Shop) -> None:
+    assert shop.kept() == []
+
+
+def test_what_changes_or_vanishes_is_kept_and_what_stays_is_not(shop: Shop) -> None:
+    shop.make([*some(3), OLOT])
+    assert shop.kept() == ["city=Vic"], "Vic vanished, Reus stayed, Olot is new"
+    shop.make([*some(4), OLOT])
+    assert shop.kept() == ["city=Reus", "city=Vic"]
+    assert shop.kinds() == []
+
+
+def test_a_table_can_be_read_as_each_entry_left_it(shop: Shop) -> None:
+    shop.make([*some(5), OLOT])
+    shop.make([VIC])
+    assert shop.table(1)["shop_id"].to_list() == ["S0", "S1", "S2", "V1"]
+    assert shop.table(2)["shop_id"].to_list() == ["O1", "S0", "S1", "S2", "S3", "S4"]
+    assert shop.table(2)["city"].to_list() == ["Olot", *["Reus"] * 5]
+    assert shop.table(3)["shop_id"].to_list() == ["V1"]
+
+
+def test_content_that_comes_back_is_kept_once(shop: Shop) -> None:
+    for rows in ([*some(4), VIC], [*some(3), VIC], [*some(4), VIC], [*some(3), VIC]):
+        shop.make(rows)
+    assert shop.kept() == ["city=Reus", "city=Reus"]
+    assert shop.kinds() == []
+
+
+def test_landing_pages_are_never_kept_for_they_hold_personal_fields(shop: Shop) -> None:
+    shop.make(some(5))
+    assert not (shop.root / "_superseded" / "landing").exists()
+    assert not list((shop.root / "_superseded").rglob("*.json"))
+
+
+def test_the_name_is_by_layer_table_partition_and_content() -> None:
+    stored = Stored(path="marts/facts/fact_x/year=2025/file.parquet", bytes=1, rows=1, sha256="ab" * 32)
+    assert superseded.path_of(stored) == "_superseded/marts/facts/fact_x/year=2025/abababababababab.parquet"
+    assert superseded.says(superseded.path_of(stored), stored.sha256)
+    assert not superseded.says(superseded.path_of(stored), "cd" * 32)
+
+
+def test_an_object_that_is_gone_or_damaged_is_not_kept_and_stops_nothing(shop: Shop) -> None:
+    (shop.root / "staging/shops/city=Vic/file.parquet").unlink()
+    reus = shop.root / "staging/shops/city=Reus/file.parquet"
+    reus.write_bytes(reus.read_bytes()[:100])
+    shop.make([*some(5), {**VIC, "places": "9"}])
+    assert shop.kept() == []
+    assert shop.kinds() == []
+
+
+def test_a_later_put_leaves_what_was_kept_alone(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    lake.put("a/b", b"old")
+    assert lake.copy("a/b", "kept/b")
+    lake.put("a/b", b"new")
+    assert (lake.get("a/b"), lake.get("kept/b")) == (b"new", b"old")
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * 20_000_000)  # one that is put in several parts
+    assert lake.copy("a/b", "kept/c")
+    lake.put("a/b", large)
+    lake.delete(["a/b"])
+    assert lake.get("kept/c") == b"new"
+    assert not lake.copy("a/b", "kept/d"), "there is none to copy"
+
+
+def test_a_copy_needs_no_links(tmp_path: Path) -> None:
+    elsewhere = Path("/dev/shm")
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system to copy to")
+    lake, other = Lake(str(tmp_path / "lake")), elsewhere / f"catalunya-{tmp_path.parent.name}-{tmp_path.name}"
+    other.mkdir()
+    try:
+        (tmp_path / "lake").mkdir(exist_ok=True)
+        (tmp_path / "lake" / "kept").symlink_to(other)
+        lake.put("a", b"old")
+        assert lake.copy("a", "kept/a")
+        assert (other / "a").read_bytes() == b"old"
+    finally:
+        shutil.rmtree(other)
+
+
+def test_kept_content_that_is_not_what_its_name_says_is_found_and_set_aside(shop: Shop) -> None:
+    shop.make([*some(3)])
+    (kept,) = (shop.root / "_superseded/staging/shops").rglob("*.parquet")
+    kept.write_bytes(kept.read_bytes()[:-1] + b"?")
+    findings = verify(shop.project).findings
+    assert [finding.kind for finding in findings] == ["superseded_differs"]
+    assert shop.kinds(quick=True) == []
+    repair(shop.project, findings)
+    assert shop.kinds() == []
+    assert list(shop.root.glob("_aside/**/*.parquet"))
+
+
+BEFORE = [*some(5), VIC]
+AFTER = [*some(4), OLOT]
+OTHER = [*some(6), {**VIC, "places": "8"}]
+
+
+def test_a_killed_publish_keeps_the_old_content_whatever_the_source_says_afterwards(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder, seen = tmp_path / "source", set()
+    FolderSource(folder).write(BEFORE)
+    make_all(settings, folder)
+    shutil.copytree(settings.lake, tmp_path / "before")
+    for trapdoor in range(9, 16):  # the writes of staging.shops
+        shutil.rmtree(settings.lake)
+        shutil.copytree(tmp_path / "before", settings.lake)
+        FolderSource(folder).write(AFTER)
+        assert make_all_elsewhere(settings, folder, trapdoor) == -9
+        shop = Shop(settings, folder)
+        is_recorded = len(shop.project.ledger.history("staging.shops")) == 2
+        seen.add((len(shop.kept()), (shop.root / "staging/shops/city=Olot").exists(), is_recorded))
+        FolderSource(folder).write(OTHER)
+        make_all(settings, folder)
+        for path in (shop.root / "_superseded").rglob("*.parquet"):
+            assert superseded.says(path.as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()), trapdoor
+        assert shop.table(1)["shop_id"].to_list() == ["S0", "S1", "S2", "S3", "S4", "V1"], trapdoor
+        assert shop.table(3 if is_recorded else 2)["capacity_places"].to_list() == [0, 1, 2, 3, 4, 5, 8], trapdoor
+        assert shop.kinds() == [], trapdoor
+    assert seen == {(0, False, False), (1, False, False), (2, False, False), (2, True, False), (2, True, True)}
+
+
+def test_an_entry_without_a_latest_one_is_all_kept_beside() -> None:
+    stored = Stored(path="staging/x/file.parquet", bytes=1, rows=1, sha256="ab" * 32)
+    assert superseded.places(replace(_entry(), objects=(stored,)), None) == [superseded.path_of(stored)]
+
+
+def _entry() -> Entry:
+    return Entry(asset="staging.x", sequence=1, status="materialized", run_id="r", correlation_id="r", reason="MISSING",
+                 started_at=datetime(2026, 1, 1, tzinfo=UTC), seconds=1.0, code_version="c", versions={})  # fmt: skip
+
+
+def test_a_forced_run_of_the_same_content_keeps_nothing(shop: Shop) -> None:
+    for key in KEYS:
+        materialize(shop.project, key, Request(force=True))
+    assert shop.kept() == []
