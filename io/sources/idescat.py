@@ -155,7 +155,7 @@ class Idescat:
             spans = [span for table in tables for span in table.periods()]
             has = f"{min(spans)[1]} to {max(spans)[1]}" if spans else "none"
             raise UsageError(
-                f"{self.describe()}: no period of the table lies in {window}; it has {has}. Ask for one of those."
+                f"{self.describe()}: no period of the table lies in the span {window}; it has {has}. Ask for one of those."
             )
         parts = [part for question in wanted if question.cells for part in question.parts(limit)]
         return [replace(part, page=f"page-{number:05}") for number, part in enumerate(parts)]

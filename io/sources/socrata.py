@@ -161,14 +161,14 @@ class Socrata:
             return {}
         if self.period is None:
             raise UsageError(
-                f"{self.describe()}: a part of it was asked for ({window}), and it is not declared which field says "
-                "the year of a row. Read it whole."
+                f"{self.describe()}: it was asked for {window} only, and it is not declared which of its fields "
+                "says the year of a row. Read it whole."
             )
         first, last = window.first, window.last
         if (first.month, first.day) != (1, 1) or (last.month, last.day) != (12, 31):
             raise UsageError(
                 f"{self.describe()}: whole years are expected, as its field {self.period} has years; found {window}. "
-                f"Ask for {first.year} to {last.year}."
+                "Ask from one year to another, as in 2014 to 2016."
             )
         sides = [f"{self.period} >= '{first.year}'"] if first != date.min else []
         sides += [f"{self.period} <= '{last.year}'"] if last != date.max else []

@@ -171,6 +171,15 @@ class Portal:
             return "view"
         return "count" if "$select" in asked.params else "page"
 
+    def _where(self, asked: Asked) -> list[dict[str, Any]]:
+        """The rows within bounds such as `any >= '2014' and any <= '2016'`; a row without the field is within."""
+        rows = self.rows
+        for bound in filter(None, asked.params.get("$where", "").split(" and ")):
+            name, operator, value = bound.split(" ")
+            within = str.__ge__ if operator == ">=" else str.__le__
+            rows = [row for row in rows if within(row.get(name, value.strip("'")), value.strip("'"))]
+        return rows
+
     def _reply(self, asked: Asked) -> Answer:
         if self.dataset_id not in asked.path:
             return Answer(NOT_FOUND, 404)
@@ -178,10 +187,10 @@ class Portal:
         if kind == "view":
             return Answer(json.dumps(self.view(), indent=2).encode())
         if kind == "count":
-            total = len(self.rows) if self.counted is None else self.counted
+            total = len(self._where(asked)) if self.counted is None else self.counted
             return Answer(f'[{{"total":"{total}"}}]\n'.encode())
         start = int(asked.params["$offset"])
-        page = self.rows[start : start + int(asked.params["$limit"])]
+        page = self._where(asked)[start : start + int(asked.params["$limit"])]
         modified = {"Last-Modified": self.last_modified, "X-SODA2-Truth-Last-Modified": self.last_modified}
         return self.on_page(asked, Answer(self.write(page), headers={**modified, **self.headers}))
 
@@ -223,11 +232,11 @@ def probe(portal: Portal, known: str | None = None, source: Socrata = RESES) -> 
 
 
 def extract(
-    portal: Portal, sink: PageSink, source: Socrata = RESES, progress: Any = None, **changed: Any
+    portal: Portal, sink: PageSink, source: Socrata = RESES, progress: Any = None, window: Any = None, **changed: Any
 ) -> Extraction:
     state = probe(portal, source=source)
     assert state
-    return asyncio.run(source.extract(fast(portal, **changed), state, sink, progress=progress))
+    return asyncio.run(source.extract(fast(portal, **changed), state, sink, window=window, progress=progress))
 
 
 def on_page(portal: Portal, offset: int, times: int, change: Callable[[Answer], Answer]) -> None:

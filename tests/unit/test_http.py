@@ -192,6 +192,28 @@ def test_a_refusal_reads_as_the_source_explains_it(serve: Serve) -> None:
         get(fast(server.url), explain=lambda _: "no such table")
 
 
+def test_a_source_sees_a_refusal_first_and_may_raise_an_error_of_its_own(serve: Serve) -> None:
+    def refused(reply: Reply) -> None:
+        if reply.status in {416, 504}:
+            raise KeyError(reply.excerpt())
+
+    server = serve(in_turn(Answer(b"", 503), Answer(b"too much", 416)))
+    with pytest.raises(KeyError, match="too much"):
+        run(fast(server.url), lambda http: http.get("/table.json", body, refused=refused))
+    assert len(server.asked) == 2
+    server.reply = in_turn(Answer(b"no", 403))
+    with pytest.raises(SourceError, match="403 Forbidden: no"):
+        run(fast(server.url), lambda http: http.post("/table.json", body, {}, refused=refused))
+
+
+def test_a_source_may_have_a_refusal_asked_again(serve: Serve) -> None:
+    def refused(_: Reply) -> None:
+        raise BadBodyError("not its last word")
+
+    server = serve(in_turn(Answer(b"no", 400), OK))
+    assert run(fast(server.url), lambda http: http.get("/table.json", body, refused=refused)) == OK.body
+
+
 def test_a_redirection_is_refused_as_it_would_take_the_token_elsewhere(serve: Serve) -> None:
     server = serve(in_turn(Answer(b"", 301, {"Location": "https://elsewhere.example/table.json"})))
     with pytest.raises(SourceError, match=r"301 Moved Permanently\. It points to https://elsewhere\.example"):

@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -28,7 +28,8 @@ from tests.unit._socrata_server import (
     soda,
 )
 
-from catalunya.io.errors import LakeError, SourceChanged, SourceUnavailable
+from catalunya.io.errors import LakeError, SourceChanged, SourceUnavailable, UsageError
+from catalunya.io.periods import Window, window
 from catalunya.io.sources.socrata import Socrata
 
 
@@ -149,6 +150,63 @@ def test_at_most_as_many_pages_are_in_hand_as_requests_are_allowed(open_portal: 
     assert portal.server.most_at_once == 3
     assert landing.most_at_once <= 3
     assert len(landing.files) == 10
+
+
+# Some years only
+
+
+YEARS = Socrata("ivft-vegh", key=("registre",), period="any")
+
+
+@pytest.mark.parametrize(
+    ("span", "where"),
+    [
+        (window("2014", "2016"), "any >= '2014' and any <= '2016'"),
+        (window("2014-01", "2014-H2"), "any >= '2014' and any <= '2014'"),
+        (window("2014", None), "any >= '2014'"),
+        (window(None, "2016-12-31"), "any <= '2016'"),
+    ],
+)
+def test_a_window_of_years_goes_with_the_count_and_with_every_page(portal: Portal, span: Window, where: str) -> None:
+    extract(portal, Landing(), YEARS, window=span)
+    assert portal.asked("count")[0].params == {"$select": "count(*) as total", "$where": where}
+    pages = [asked.params for asked in portal.asked("page")]
+    assert [page.pop("$where") for page in pages] == [where] * 3
+    assert all(set(page) == {"$limit", "$offset", "$order"} for page in pages)
+
+
+def test_the_rows_of_the_window_are_counted_and_land(portal: Portal) -> None:
+    portal.rows = [{**row, "any": str(2010 + number)} for number, row in enumerate(portal.rows)]
+    landing = Landing()
+    done = extract(portal, landing, YEARS, window=window("2014", "2030"))
+    assert done.rows == done.state.rows == 17
+    assert landing.files["page-00001.json"] == soda(portal.rows[14:21])
+
+
+@pytest.mark.parametrize("span", [None, Window(date.min, date.max)])
+def test_without_an_end_of_the_window_nothing_is_asked_otherwise(portal: Portal, span: Window | None) -> None:
+    extract(portal, Landing(), YEARS, window=span)
+    assert {name for asked in portal.server.asked for name in asked.params} == {
+        "$select",
+        "$limit",
+        "$offset",
+        "$order",
+    }
+
+
+@pytest.mark.parametrize("span", [window("2014-H2", None), window("2014", "2015-11"), window("2014-01-02", "2014")])
+def test_a_window_of_parts_of_years_is_refused_before_anything_is_asked(portal: Portal, span: Window) -> None:
+    with pytest.raises(UsageError, match="whole years are expected, as its field any has years; found "):
+        extract(portal, Landing(), YEARS, window=span)
+    assert portal.asked("count") == []
+
+
+def test_a_table_without_a_period_cannot_be_asked_for_a_part(portal: Portal) -> None:
+    assert (RESES.has_periods, YEARS.has_periods) == (False, True)
+    with pytest.raises(
+        UsageError, match="was asked for from 2014-01-01 only, and it is not declared which of its fields"
+    ):
+        extract(portal, Landing(), RESES, window=window("2014", None))
 
 
 # What must not land

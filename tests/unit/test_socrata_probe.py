@@ -166,7 +166,18 @@ def test_a_declaration_is_pure_data() -> None:
     assert RESES.url("https://portal.example/") == "https://portal.example/d/ivft-vegh"
 
 
-@pytest.mark.parametrize("wrong", [{"dataset_id": "ivft"}, {"key": "registre"}, {"key": ("Registre; drop",)}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dataset_id": "ivft"},
+        {"key": "registre"},
+        {"key": ("Registre; drop",)},
+        {"period": "any'"},
+        {"period": "Any"},
+        {"period": ""},
+        {"period": ("any",)},
+    ],
+)
 def test_a_declaration_that_cannot_be_read_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(DeclarationError, match="expected"):
         Socrata(**{"dataset_id": "ivft-vegh", **wrong})

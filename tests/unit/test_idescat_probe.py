@@ -1,0 +1,368 @@
+"""Asking a small API on loopback whether tables changed; how it refuses, what is not believed, how a source is declared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.unit._idescat_server import (
+    HALF_YEARS,
+    POPULATION,
+    Api,
+    Table,
+    error,
+    extract,
+    fast,
+    filters_of,
+    opened,
+    probe,
+    times,
+)
+from tests.unit._socrata_server import Answer, Asked, Landing
+
+from catalunya.io.errors import DeclarationError, SourceError, SourceUnavailable
+from catalunya.io.jsonstat import read_cells
+from catalunya.io.sources.idescat import Idescat
+
+NOT_NOW = error("00", "Error intern.", 500)
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    """One table of twelve half-years, twelve cells each."""
+    with opened() as api:
+        yield api
+
+
+def always(answer: Answer) -> Callable[[Asked, Answer], Answer]:
+    return lambda _, __: answer
+
+
+def changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Answer], Answer]:
+    """An answer whose JSON was changed in place."""
+
+    def made(answer: Answer) -> Answer:
+        told = json.loads(answer.body)
+        change(told)
+        return Answer(json.dumps(told).encode())
+
+    return made
+
+
+# What a probe tells
+
+
+def test_a_probe_is_one_request_a_table_and_tells_nothing_of_unchanged_ones() -> None:
+    with opened(Table("pibt/21129/24938/cat"), Table("pibt/21130/24940/cat")) as api:
+        state = probe(api)
+        assert state
+        api.server.asked.clear()
+        assert probe(api, known=state.version) is None
+        assert [asked.target for asked in api.server.asked] == [
+            "/taules/v2/pibt/21129/24938/cat?lang=ca",
+            "/taules/v2/pibt/21130/24940/cat?lang=ca",
+        ]
+
+
+def test_a_probe_tells_version_day_fields_and_cells(api: Api) -> None:
+    state = probe(api)
+    assert state
+    assert state.version.startswith("2026-01-29-")
+    assert state.updated_at == datetime(2026, 1, 29, tzinfo=UTC)
+    assert state.rows == 144
+    assert state.fields == {
+        "time": "time", "geo": "geo", "SEX": "dimension", "metric": "metric", "SEX_label": "text",
+        "value": "number", "status": "text", "table": "text", "updated": "date",
+    }  # fmt: skip
+
+
+def test_the_fields_promised_are_the_columns_read(api: Api) -> None:
+    state = probe(api)
+    landing = Landing()
+    extract(api, landing)
+    assert state
+    assert set(state.fields) == set(read_cells(landing.files["page-00000.json"]).columns)
+
+
+def test_several_tables_are_as_new_as_the_newest_and_have_the_fields_of_all() -> None:
+    other = Table("ep/9123/20149/mun", "2026-02-03T07:30:00Z")
+    other.codes["AGE"] = ["TOTAL"]
+    with opened(Table(), other) as api:
+        state = probe(api)
+    assert state
+    assert state.updated_at == datetime(2026, 2, 3, 7, 30, tzinfo=UTC)
+    assert state.fields["AGE"] == "dimension"
+    assert state.fields["SEX_label"] == state.fields["AGE_label"] == "text"
+    assert state.rows == 2 * 144
+
+
+def other_day(table: Table) -> None:
+    table.updated = "2026-01-30"
+
+
+def other_period(table: Table) -> None:
+    table.codes["SEMESTER"].append("2020S1")
+
+
+def other_code(table: Table) -> None:
+    table.codes["MUN"][0] = "080194"
+
+
+def other_name(table: Table) -> None:
+    table.codes["SEXE"] = table.codes.pop("SEX")
+
+
+def other_role(table: Table) -> None:
+    table.role["geo"] = []
+
+
+def nothing(table: Table) -> None: ...
+
+
+@pytest.mark.parametrize("move", [other_day, other_period, other_code, other_name, other_role, nothing])
+def test_the_version_follows_the_day_and_the_shape_of_the_table(api: Api, move: Callable[[Table], None]) -> None:
+    before = probe(api)
+    move(api.table)
+    after = probe(api)
+    assert before
+    assert after
+    assert (before.version != after.version) is (move is not nothing)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda told: told.pop("updated"), "expected updated as a date .*, found ''"),
+        (lambda told: told.update(updated="ahir"), "expected updated as a date .*, found 'ahir'"),
+        (lambda told: told["role"].update(time=["SEMESTER", "SEX"]), "expected one dimension .* as time"),
+        (
+            lambda told: told.update(href="https://api.idescat.cat/taules/v2/pmh/446/477/mun"),
+            "found one whose address is",
+        ),
+    ],
+    ids=["no date", "no date that reads", "two dimensions of time", "another table"],
+)
+def test_metadata_that_cannot_hold_are_refused_by_one_request(
+    api: Api, change: Callable[[dict[str, Any]], Any], told: str
+) -> None:
+    api.on_metadata = lambda _, answer: changed(change)(answer)
+    with pytest.raises(SourceError, match=rf"IDESCAT ep/9122/10002/mun: .*{told}"):
+        probe(api)
+    assert len(api.server.asked) == 1
+
+
+# What must not land
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda answer: Answer(answer.body, cut=len(answer.body) // 2),
+        lambda answer: Answer(answer.body[:-1]),
+        lambda answer: Answer(b"<html>Down for maintenance</html>"),
+        lambda answer: Answer(b"[]"),
+        lambda answer: Answer(answer.body.replace(b'"dataset"', b'"collection"')),
+        changed(lambda told: told["value"].pop()),
+        changed(lambda told: told.update(value={"144": 1})),
+        changed(lambda told: told.update(value={"-1": 1})),
+        changed(lambda told: told.update(value=5)),
+        changed(lambda told: told.pop("value")),
+        changed(lambda told: told.update(status=["p"])),
+        changed(lambda told: told["size"].reverse()),
+        lambda answer: Answer(NOT_NOW),
+        lambda answer: Answer(NOT_NOW, 500),
+        lambda answer: Answer(NOT_NOW, 400),
+        lambda answer: Answer(b"", 503),
+        lambda answer: Answer(b"", 504),
+    ],
+    ids=[
+        "connection cut", "cut off", "HTML", "an array", "a collection", "a value too few", "a position beyond",
+        "a position before", "a number", "no values", "a status too few", "other sizes", "00 with 200", "00 with 500",
+        "00 with 400", "503", "504",
+    ],
+)  # fmt: skip
+def test_a_broken_answer_is_asked_for_again_and_never_lands(api: Api, spoil: Callable[[Answer], Answer]) -> None:
+    api.on_data = times(1, spoil)
+    landing = Landing()
+    with capture_logs() as logs:
+        done = extract(api, landing)
+    assert landing.files == {"page-00000.json": json.dumps(api.table.dataset({})).encode()}
+    assert len(api.asked("data")) == 2
+    assert done.requests == 4
+    assert len([line for line in logs if line["event"] == "http_retry"]) == 1
+
+
+def test_sparse_cells_land_as_they_are(api: Api) -> None:
+    api.on_data = lambda _, answer: changed(lambda told: told.update(value={"3": 7, "143": None}))(answer)
+    landing = Landing()
+    assert extract(api, landing).rows == 144
+    assert read_cells(landing.files["page-00000.json"])["value"].null_count() == 143
+
+
+def test_an_internal_error_that_stays_leaves_the_source_unavailable(api: Api) -> None:
+    api.on_data = always(Answer(NOT_NOW))
+    with pytest.raises(SourceUnavailable, match=r"at the last of 3 attempts: a broken answer \(error 00: Error intern"):
+        extract(api, Landing())
+
+
+def test_a_filter_that_the_api_ignores_is_noticed_and_named(api: Api) -> None:
+    everything = Answer(json.dumps(api.table.dataset({})).encode())
+    api.on_data = always(everything)
+    landing = Landing()
+    with pytest.raises(
+        SourceError,
+        match=r"asked for SEMESTER=2014S1,2014S2,2015S1,2015S2,2016S1, and answered with SEMESTER=2014S1,.*,2019S2 \(12\)",
+    ):
+        extract(api, landing, page_rows=60, concurrency=1)
+    assert (len(api.asked("data")), landing.files) == (1, {})
+
+
+def test_the_cells_of_another_table_are_refused(api: Api) -> None:
+    api.on_data = lambda _, answer: Answer(answer.body.replace(b"ep/9122", b"ep/9123"))
+    with pytest.raises(SourceError, match="expected to answer the table ep/9122/10002/mun, found one whose address is"):
+        extract(api, Landing())
+
+
+# Questions that are too large
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [Answer(error("05"), 416), Answer(error("05")), Answer(error("05"), 400), Answer(b"Range Not Satisfiable", 416)],
+    ids=["416", "with 200", "with 400", "416 without a word"],
+)
+def test_a_question_refused_as_too_large_is_asked_in_two(api: Api, refusal: Answer) -> None:
+    api.limit, api.too_large = 80, refusal
+    landing = Landing()
+    done = extract(api, landing)
+    assert [(page.name, page.rows) for page in done.pages] == [("page-00000a.json", 72), ("page-00000b.json", 72)]
+    assert api.filters() == [{"SEMESTER": HALF_YEARS[:6]}, {"SEMESTER": HALF_YEARS[6:]}, {}]
+    assert done.rows == 144
+
+
+def test_a_limit_once_found_is_kept_to(api: Api) -> None:
+    api.limit = 12
+    landing = Landing()
+    done = extract(api, landing, page_rows=48, concurrency=1)
+    assert [page.name for page in done.pages] == [
+        f"page-0000{number}{halves}.json" for number in range(3) for halves in ("aa", "ab", "ba", "bb")
+    ]
+    assert len(api.asked("data")) == 2 + 12
+    values = [value for page in done.pages for value in read_cells(landing.files[page.name])["value"]]
+    assert values == [str(number) for number in range(144)]
+
+
+def test_a_period_refused_as_too_large_is_cut_by_the_largest_other_dimension(api: Api) -> None:
+    api.limit = 6
+    extract(api, Landing(), page_rows=12, concurrency=1)
+    assert {len(filters_of(asked)["MUN"]) for asked in api.asked("data")[1:]} == {2}
+
+
+def test_workers_without_a_question_help_with_the_halves(api: Api) -> None:
+    def slow(_: Asked, answer: Answer) -> Answer:
+        answer.delay = 0.01
+        return answer
+
+    api.limit, api.on_data = 12, slow
+    extract(api, Landing(), concurrency=3)
+    assert api.server.most_at_once == 3
+
+
+def test_one_cell_that_is_refused_as_too_many_is_an_error(api: Api) -> None:
+    api.limit = 0
+    with pytest.raises(
+        SourceError, match="one cell of ep/9122/10002/mun was asked for, and refused as too many: 05: Nombre"
+    ):
+        extract(api, Landing(), concurrency=1)
+    assert len(api.asked("data")) < 20
+
+
+def test_a_gateway_that_times_out_twice_is_asked_for_half(api: Api) -> None:
+    api.on_data = times(2, lambda _: Answer(b"<html>Gateway Time-out</html>", 504))
+    with capture_logs() as logs:
+        done = extract(api, Landing())
+    assert [page.rows for page in done.pages] == [72, 72]
+    assert len(api.asked("data")) == 4
+    (split,) = [line for line in logs if line["event"] == "question_split"]
+    assert (split["cells"], split["reason"]) == (144, "2 times 504 Gateway Timeout")
+
+
+def test_where_each_question_has_one_attempt_the_first_time_out_halves_it(api: Api) -> None:
+    api.on_data = times(1, lambda _: Answer(b"", 504))
+    assert len(extract(api, Landing(), attempts=1).pages) == 2
+
+
+def test_a_gateway_that_always_times_out_is_not_asked_for_every_cell(api: Api) -> None:
+    api.on_data = always(Answer(b"", 504))
+    with pytest.raises(SourceUnavailable, match="at the last of 3 attempts: 504 Gateway Timeout"):
+        extract(api, Landing(), concurrency=1)
+    assert len(api.asked("data")) < 25
+
+
+# Refusals, declarations
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (Answer(error("01", "No hi és."), 400), "01: No hi és. The statistic is not there: {base} lists them"),
+        (Answer(error("02", "No hi és."), 400), "02: No hi és. The node is not there: {base}/ep lists them"),
+        (Answer(error("03", "No hi és."), 400), "03: No hi és. The table is not there: {base}/ep/9122 lists them"),
+        (Answer(error("03", "No hi és.")), "found error 03: No hi és. The table is not there: {base}/ep/9122 lists them"),
+        (
+            Answer(error("04", "No hi és."), 400),
+            "04: No hi és. The division by territory is not there: {base}/ep/9122/10002 lists them",
+        ),
+        (Answer(error("06", "_LAST_ no és vàlid."), 400), "400 Bad Request: 06: _LAST_ no és vàlid"),
+        (Answer(b"<html><b>Forbidden</b></html>", 403), "403 Forbidden: Forbidden"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["metadata", "data"])
+def test_a_refusal_tells_what_the_api_says_and_what_to_do(api: Api, kind: str, answer: Answer, told: str) -> None:
+    landing = Landing()
+    api.on_data = always(answer)
+    if kind == "metadata":
+        api.on_metadata = always(answer)
+    with pytest.raises(SourceError) as caught:
+        extract(api, landing)
+    assert told.format(base=f"{api.server.url}/taules/v2") in str(caught.value)
+    assert str(caught.value).startswith(f"IDESCAT {POPULATION}: ")
+    assert len(api.asked(kind)) == 1
+
+
+def test_a_table_that_is_not_there_is_refused_by_one_request(api: Api) -> None:
+    with pytest.raises(SourceError, match=r"400 Bad Request: 03: La taula no existeix\. The table is not there"):
+        asyncio.run(Idescat("ep/9122/99999/mun").probe(fast(api)))
+    assert len(api.server.asked) == 1
+
+
+def test_a_declaration_is_pure_data() -> None:
+    population = Idescat(POPULATION)
+    assert pickle.loads(pickle.dumps(population)) == population
+    assert len({population, Idescat(POPULATION), Idescat(POPULATION, "ep/9123/20149/mun")}) == 2
+    assert (population.kind, population.pages_are, population.has_periods) == ("idescat", "json-stat", True)
+    assert population.describe() == "IDESCAT ep/9122/10002/mun"
+    assert population.url("https://api.idescat.cat/") == "https://api.idescat.cat/taules/v2/ep/9122/10002/mun"
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [(), ("ep/9122/10002",), ("ep/9122/10002/mun/data",), ("../9122/10002/mun",), (POPULATION, POPULATION), (7,)],
+)
+def test_a_declaration_that_cannot_be_read_is_refused(tables: tuple[Any, ...]) -> None:
+    with pytest.raises(DeclarationError, match="Tables of IDESCAT are expected as 'ep/9122/10002/mun'"):
+        Idescat(*tables)
+
+
+def test_declaring_a_source_loads_neither_an_http_client_nor_polars() -> None:
+    code = "import sys, catalunya.io.sources.idescat; print([m for m in ('httpx', 'stamina', 'polars') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
