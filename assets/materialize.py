@@ -13,17 +13,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
+from catalunya.assets import superseded
 from catalunya.assets.lease import Lease, lease
 from catalunya.assets.ledger import Entry, content_version
 from catalunya.assets.plan import Reason, Stale
 from catalunya.assets.produce import Options, Produced, ask_source, produce
 from catalunya.assets.project import Project
+from catalunya.assets.retention import used_batch
 from catalunya.assets.spec import Asset, Layer
-from catalunya.io.errors import CatalunyaError, LeaseHeld, LeaseLost, TransientError, UsageError
+from catalunya.io.errors import BackfillBlocked, CatalunyaError, LeaseHeld, LeaseLost, TransientError, UsageError
+from catalunya.io.periods import Window
+
+if TYPE_CHECKING:
+    from catalunya.io.sources.base import SourceState
 
 log = structlog.get_logger(__name__)
 
@@ -59,13 +65,15 @@ class Request:
     """How one asset is to be made.
 
     `force` makes it though nothing changed; `accept_shrink` waives its shrink guard; `replay` takes the rows in
-    quarantine through the staging function again; `full_refresh` forgets an incremental mart's past.
+    quarantine through the staging function again; `full_refresh` forgets an incremental mart's past; `window` reads those
+    periods of a landing asset's source again, and no others (a backfill).
     """
 
     force: bool = False
     accept_shrink: bool = False
     replay: bool = False
     full_refresh: bool = False
+    window: Window | None = None
     correlation_id: str | None = None
     run_id: str | None = None
     now: datetime | None = None
@@ -117,6 +125,7 @@ class _Making:
     now: datetime = field(init=False)
     run_id: str = field(init=False)
     correlation_id: str = field(init=False)
+    source_state: SourceState | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.started = time.monotonic()
@@ -145,13 +154,16 @@ class _Making:
             except (LeaseHeld, LeaseLost):
                 raise
             except Exception as error:
-                self._record_failure(decision, after, error)
+                if not self.request.window:  # a backfill that failed says nothing of the table as it is
+                    self._record_failure(decision, after, error)
                 raise
 
     def _decide(self) -> Stale | Outcome:
         """Why the asset is to be made now, or why not."""
         asset, state, request = self.asset, self.state, self.request
         latest = state.latest(asset.key)
+        if request.window:
+            return self._decide_backfill(request.window)
         if request.replay:
             if asset.layer is not Layer.STAGING or latest is None:
                 raise UsageError(
@@ -162,12 +174,29 @@ class _Making:
             return Stale(asset.key, Reason.FORCED, "quarantined rows are replayed")
         stale = Stale(asset.key, Reason.FORCED, "asked for with force") if request.force else state.stale(asset.key)
         if stale is None and asset.layer is Layer.LANDING:
-            stale = ask_source(self.project, asset, state)
+            self.source_state = ask_source(self.project, asset, state)
+            if self.source_state:
+                stale = Stale(asset.key, Reason.DATA, f"the source is at {self.source_state.version}")
         if stale is None:
             self._clean_up()
             return Outcome(asset.key, "skipped", "up to date", latest)
         waits = state.lacks(asset.key) if request.force else state.waits_for(asset.key)
         return Outcome(asset.key, "deferred", waits, latest) if waits else stale
+
+    def _decide_backfill(self, window: Window) -> Stale:
+        key = self.asset.key
+        if not self.asset.has_periods:
+            raise UsageError(
+                f"{key}: expected a landing asset whose source can be asked by period, to read it again {window}; this one cannot. "
+                f"`catalunya materialize {key} --force` reads it whole"
+            )
+        first = self.state.blocks_backfill(key, window)
+        if first:
+            raise BackfillBlocked(
+                f"{key}: {first[0].key} has to be made first ({first[0].reason}: {first[0].why}), from a batch that a backfill "
+                f"would hide; `catalunya materialize +{first[0].key}`, then try again"
+            )
+        return Stale(key, Reason.BACKFILL, f"{window} was asked for")
 
     def _make(self, stale: Stale, held: Lease, after: int) -> Outcome:
         """Produce, check, publish, record, clean up."""
@@ -175,6 +204,8 @@ class _Making:
             accept_shrink=self.request.accept_shrink,
             replay=self.request.replay,
             full_refresh=self.request.full_refresh,
+            window=self.request.window,
+            source_state=self.source_state,
         )
         with tempfile.TemporaryDirectory(prefix="catalunya-", dir=self.project.settings.scratch) as scratch:
             self._tell("producing")
@@ -202,8 +233,10 @@ class _Making:
         return Outcome(self.asset.key, "materialized", stale.why, entry)
 
     def _publish(self, produced: Produced) -> None:
-        """Put every object in its place, and take away those of partitions that ceased to exist."""
+        """Put every object in its place, and take away those of partitions that ceased to exist; keep what is replaced."""
         lake = self.project.lake
+        if self.asset.layer is not Layer.LANDING:
+            superseded.keep(lake, self.asset, self.state.latest(self.asset.key), produced.objects)
         for number, file in enumerate(produced.files, start=1):
             lake.put(file.stored.path, file.local)
             self._tell("publishing", number, len(produced.files))
@@ -233,6 +266,7 @@ class _Making:
             source_updated_at=produced.source_updated_at,
             batch=produced.batch,
             requests=produced.requests,
+            window=produced.window,
         )
 
     def _blank_entry(self, stale: Stale) -> Entry:
@@ -288,16 +322,9 @@ class _Making:
         """
         if self.asset.layer is not Layer.STAGING:
             return
-        graph, state, lake = self.project.graph, self.state, self.project.lake
-        for up in graph.upstream(self.asset.key):
-            entry = state.latest(up.key)
-            if up.layer is not Layer.LANDING or entry is None or entry.batch is None:
-                continue
-            # One that is stale for another reason (its code, say) needs the batch once more.
-            if not any(state.own_staleness(consumer) for consumer in graph.downstream(up.key)):
-                left = [o.path for o in lake.objects(entry.batch)]
-                # The manifest first: a batch without one is nothing, whatever pages are left of it.
-                lake.delete(sorted(left, key=lambda path: not path.endswith("_manifest.json")))
+        for up in self.project.graph.upstream(self.asset.key):
+            if up.layer is Layer.LANDING:
+                self.project.lake.delete([found.path for found in used_batch(self.state, up)])
 
     def _last_number(self) -> int:
         """The number of the asset's last ledger entry, 0 when there is none."""

@@ -27,7 +27,7 @@ class Reason(StrEnum):
     DATA = "DATA"  # an upstream's data version, or the clock, is not the recorded one
     CODE = "CODE"  # what makes it has changed
     FORCED = "FORCED"  # somebody said so
-    CONSUMED = "CONSUMED"  # a landing batch that was deleted after use is needed again
+    CONSUMED = "CONSUMED"  # a landing batch that was deleted after use, or that holds too little, is needed again
     SOURCE = "SOURCE"  # a source is to be asked whether it changed
     UPSTREAM = "UPSTREAM"  # an upstream of this plan may change
     BACKFILL = "BACKFILL"  # some periods of a source are to be read again
@@ -97,11 +97,39 @@ class State:
                 return f"{up} has never been made" + (f"; its last attempt failed: {failed.error}" if failed else "")
             if self.graph[up].layer is Layer.LANDING and not self.has_batch(entry):
                 return f"the batch of {up} was used and deleted; make {up} again"
+            if self.graph[up].layer is Layer.LANDING and not self.serves(entry, key):
+                return f"the batch of {up} is only {entry.window}, and all rows are to be made anew; make {up} again"
         return None
 
     def has_batch(self, entry: Entry) -> bool:
         """Whether the sealed batch of a landing entry is still in the lake."""
         return bool(entry.batch and self.ledger.lake.exists(manifest_path(entry.batch)))
+
+    def serves(self, entry: Entry, key: str) -> bool:
+        """Whether the batch of a landing entry is what a table made from it needs now.
+
+        A batch of some periods is enough only where the rows of all others are as they should be: same code, same other inputs.
+        """
+        made = self.latest(key)
+        if not self.has_batch(entry) or not entry.window or made is None:
+            return self.has_batch(entry)
+        now = self.versions(self.graph[key])
+        others_moved = any(made.versions.get(name) != version for name, version in now.items() if name != entry.asset)
+        return made.code_version == self.graph[key].code_version and not others_moved
+
+    def blocks_backfill(self, key: str, window: Window) -> list[Stale]:
+        """What has to be made before a batch of some periods may be the newest of a landing asset: tables that would miss the
+        batch it hides, or whose other rows are not as they should be."""
+        latest = self.latest(key)
+        found = []
+        for down in self.waiting(key):
+            made = self.latest(down)
+            is_first = made is None and not (latest and self.has_batch(latest))
+            is_covered = latest and latest.window and window.covers(latest.window) and self.serves(latest, down)
+            stale = self.own_staleness(self.graph[down])
+            if stale and not is_first and not is_covered:
+                found.append(stale)
+        return found
 
     def waits_for(self, key: str) -> str | None:
         """Why the asset should not be made yet: an upstream that is missing, or that is itself about to be made anew."""
@@ -123,13 +151,11 @@ class State:
         if own or asset.layer is not Layer.LANDING:
             return own
         entry = self.latest(asset.key)
-        waiting = self.waiting(asset.key)
-        if waiting and entry and not self.has_batch(entry):
-            return Stale(
-                asset.key,
-                Reason.CONSUMED,
-                f"its batch was used and deleted, and {', '.join(waiting)} needs it again",
-            )
+        waiting = [down for down in self.waiting(asset.key) if entry and not self.serves(entry, down)]
+        if waiting and entry:
+            what = f"is only {entry.window}" if self.has_batch(entry) else "was used and deleted"
+            why = f"its batch {what}, and {', '.join(waiting)} needs it again"
+            return Stale(asset.key, Reason.CONSUMED, why)
         return None
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from catalunya.assets.ledger import Entry, Stored
 from catalunya.assets.paths import manifest_path, quarantine_path, relation, scan_table
-from catalunya.assets.plan import Reason, Stale, State
+from catalunya.assets.plan import State
 from catalunya.assets.project import Project
 from catalunya.assets.spec import Asset, LandingDeclaration, Layer, StagingDeclaration, digest
 from catalunya.io.errors import LakeError
@@ -22,18 +22,20 @@ from catalunya.io.periods import Window
 
 if TYPE_CHECKING:
     from catalunya.assets.candidate import Candidate, File
+    from catalunya.io.sources.base import SourceState
 
 Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a request asks of the making itself."""
+    """What a request asks of the making itself. `source_state`: what the source said when it was asked whether it moved."""
 
     accept_shrink: bool = False
     replay: bool = False
     full_refresh: bool = False
     window: Window | None = None
+    source_state: SourceState | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +58,12 @@ class Produced:
     window: Window | None = None
 
 
-def ask_source(project: Project, asset: Asset, state: State) -> Stale | None:
-    """Whether a landing asset's source has moved since its last entry: one request."""
+def ask_source(project: Project, asset: Asset, state: State) -> SourceState | None:
+    """The state of a landing asset's source by one request; None where it has not moved since the last whole entry."""
     from catalunya.assets.extract import probe
 
     previous = state.latest(asset.key)
-    assert previous is not None  # a landing asset without an entry is stale by that alone
-    found = probe(_landing(project, asset.key), project.settings, previous.source_version)
-    return Stale(asset.key, Reason.DATA, f"the source is at {found.version}") if found else None
+    return probe(_landing(project, asset.key), project.settings, previous.source_version if previous else None)
 
 
 def produce(
@@ -92,7 +92,7 @@ def _produce_landing(
     from catalunya.assets.extract import extract, probe
 
     declaration = _landing(project, asset.key)
-    found = probe(declaration, project.settings, None)
+    found = options.source_state or probe(declaration, project.settings, None)
     assert found is not None
     batch = extract(
         declaration,

@@ -10,7 +10,7 @@ from catalunya.io.sources.socrata import Socrata
 
 landing = Landing(
     "service_usage",
-    source=Socrata("yavr-pn8q", key=("any", "codi")),
+    source=Socrata("yavr-pn8q", key=("any", "codi"), period="any"),
     contract=RawServiceUsage,
     schedule="0 4 * * 1",
 )

@@ -28,7 +28,7 @@ class RawServiceUsage(LandingContract):
 class ServiceUsage(Contract, max_shrink=0.05):
     """Users of day centres and residences for the elderly by comarca and year. A number the source leaves out is unknown, not zero."""
 
-    year: int = column("Year of the count", source=RawServiceUsage.any, key=True, ge=2000, le=2100)
+    year: int = column("Year of the count", source=RawServiceUsage.any, key=True, period=True, ge=2000, le=2100)
     comarca_id: str = column(
         "Code of the comarca, two digits", source=RawServiceUsage.codi, key=True, str_matches=r"^\d{2}$"
     )

@@ -5,18 +5,18 @@ Nothing else belongs here. (Airflow's safe mode wants the word it is looking for
 
 from __future__ import annotations
 
-import os
-
 from airflow.sdk import get_parsing_context
 
 from catalunya.assets.catalog import load_graph
 from catalunya.dags.build import build_dags
 from catalunya.io.environment import load_settings
 
+settings = load_settings()
 globals().update(
     build_dags(
-        load_graph(load_settings()),
+        load_graph(settings),
         only=get_parsing_context().dag_id,
-        clocks=os.environ.get("CATALUNYA_CLOCKS") != "off",
+        clocks=settings.clocks,
+        sources_pool=settings.sources_pool,
     )
 )

@@ -1,4 +1,4 @@
-"""What the DAGs are: one per asset, DAG id = asset key, with one task each, and `ops.reconcile`.
+"""What the DAGs are: one per asset, DAG id = asset key, with one task each, and `ops.reconcile` and `ops.retention`.
 
 Here: schedules, inlets and outlets, retries, documentation, all from plain assets. Not here: what the tasks do (`tasks.py`).
 This is imported whenever Airflow parses, so nothing heavy is, and nothing is read.
@@ -6,7 +6,6 @@ This is imported whenever Airflow parses, so nothing heavy is, and nothing is re
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import Any
 
@@ -15,15 +14,14 @@ from airflow.sdk import Asset as AirflowAsset
 
 from catalunya.assets.graph import AssetGraph
 from catalunya.assets.spec import Asset, Layer
-from catalunya.dags.tasks import FindStale, Materialize, Wake
+from catalunya.dags.tasks import FindStale, Materialize, Prune, Wake
 from catalunya.io.errors import PermanentError, TransientError
 
 MATERIALIZE = "materialize"
 RECONCILE = "ops.reconcile"
 RECONCILE_EVERY = "*/10 * * * *"
-
-# Tasks of a pool that nobody created are never run (3.3.2 only warns), so what is there always is the default.
-SOURCES_POOL = os.environ.get("CATALUNYA_SOURCES_POOL", "default_pool")
+RETENTION = "ops.retention"
+RETENTION_AT = "30 2 * * *"  # UTC, before the day's first sources are asked
 
 # The first delay is Airflow's `[core] default_task_retry_delay`; it doubles from there.
 RETRIES: dict[str, Any] = {
@@ -40,15 +38,20 @@ RETRIES: dict[str, Any] = {
 }
 
 
-def build_dags(graph: AssetGraph, *, only: str | None = None, clocks: bool = True) -> dict[str, DAG]:
-    """The DAGs by id: one per asset, and `ops.reconcile`; or `only` the one a task is going to run in.
+def build_dags(
+    graph: AssetGraph, *, only: str | None = None, clocks: bool = True, sources_pool: str = "default_pool"
+) -> dict[str, DAG]:
+    """The DAGs by id: one per asset, `ops.reconcile` and `ops.retention`; or `only` the one a task is going to run in.
 
-    Without `clocks`, what would run at certain times has to be triggered: for a single wave.
+    Without `clocks`, what would run at certain times has to be triggered: for a single wave. `sources_pool` bounds the landing
+    tasks; tasks of a pool that nobody created are never run (3.3.2 only warns).
     """
     events = {asset.key: airflow_asset(asset) for asset in graph}
-    dags = {asset.key: _dag(asset, events, clocks=clocks) for asset in graph if only in (None, asset.key)}
+    dags = {asset.key: _dag(asset, events, clocks, sources_pool) for asset in graph if only in (None, asset.key)}
     if only in (None, RECONCILE):
         dags[RECONCILE] = _reconcile(clocks=clocks)
+    if only in (None, RETENTION):
+        dags[RETENTION] = _retention(clocks=clocks)
     return dags
 
 
@@ -57,7 +60,7 @@ def airflow_asset(asset: Asset) -> AirflowAsset:
     return AirflowAsset(name=asset.key, uri=asset.uri, group=asset.layer.value)
 
 
-def _dag(asset: Asset, events: dict[str, AirflowAsset], *, clocks: bool) -> DAG:
+def _dag(asset: Asset, events: dict[str, AirflowAsset], clocks: bool, sources_pool: str) -> DAG:
     upstream = [events[key] for key in asset.upstream]
     schedule = asset.schedule if clocks else None
     dag = DAG(
@@ -79,7 +82,7 @@ def _dag(asset: Asset, events: dict[str, AirflowAsset], *, clocks: bool) -> DAG:
         task_id=MATERIALIZE,
         inlets=upstream,
         outlets=[events[asset.key]],
-        pool=SOURCES_POOL if asset.layer is Layer.LANDING else None,
+        pool=sources_pool if asset.layer is Layer.LANDING else None,
         **RETRIES,
     )
     return dag
@@ -111,6 +114,23 @@ def _reconcile(*, clocks: bool) -> DAG:
     ) as dag:
         found = FindStale(task_id="find_stale", retries=1)
         Wake.partial(task_id="wake", map_index_template="{{ task.key }}").expand_kwargs(found.output)
+    return dag
+
+
+def _retention(*, clocks: bool) -> DAG:
+    dag = DAG(
+        RETENTION,
+        schedule=RETENTION_AT if clocks else None,
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=False,
+        description="Deletes what retention says has had its time.",
+        doc_md="Used landing batches go, and what tables and their quarantine were before, once its time is over; old ledger "
+        "entries are merged. What a table is now is never touched. `catalunya prune --dry-run` shows it beforehand.",
+        tags=["ops"],
+        params={"select": Param("*", type="string", description="Which assets, as in `catalunya prune`.")},
+    )
+    Prune(dag=dag, task_id="prune", **RETRIES)
     return dag
 
 

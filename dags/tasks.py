@@ -1,4 +1,4 @@
-"""What happens in the tasks: an asset is materialised, or what is stale is found.
+"""What happens in the tasks: an asset is materialised, what is stale is found, or what has had its time is deleted.
 
 Here: the seam between Airflow and `materialize`, and nothing else: what to do is worked out from the ledger, never from the
 events that triggered a run, because Airflow can lose some. Not here: the DAGs (`build.py`). Heavy imports only within
@@ -7,6 +7,7 @@ events that triggered a run, because Airflow can lose some. Not here: the DAGs (
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
 from catalunya.assets.lease import holder
-from catalunya.assets.plan import Stale
+from catalunya.assets.plan import Reason, Stale, plan
+from catalunya.io.errors import LedgerError
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -44,8 +46,10 @@ class Materialize(BaseOperator):
             run_id=context["dag_run"].run_id,
             correlation_id=correlation_of(context),
         )
-        for key in landed_again(project, self.asset.name) if request.force else ():
-            materialize(project, key, request)
+        # The landing batch of a staging table was deleted after use; where it is needed once more, it is landed again.
+        for step in plan(project.state(), [project.graph[self.asset.name]], force=request.force):
+            if step.key != self.asset.name:
+                materialize(project, step.key, replace(request, force=step.reason is Reason.FORCED))
         outcome = materialize(project, self.asset.name, request)
         if outcome.status != "materialized" or outcome.entry is None:
             raise AirflowSkipException(f"{outcome.status}: {outcome.why}")
@@ -101,6 +105,24 @@ class Wake(BaseOperator):
         )
 
 
+class Prune(BaseOperator):
+    """Deletes what has had its time, and logs one line for each asset that had any."""
+
+    ui_color = "#f8f0e8"
+
+    def execute(self, context: Context) -> None:
+        """Prune. Raises AirflowSkipException when nothing has had its time, LedgerError when a ledger cannot be read."""
+        from catalunya.assets.project import Project
+        from catalunya.assets.retention import prune
+
+        project = Project()
+        pruned = prune(project, context["dag_run"].run_id, project.graph.select(context["params"]["select"]))
+        if pruned.failed:
+            raise LedgerError("; ".join(pruned.failed.values()))
+        if not pruned.removals:
+            raise AirflowSkipException("nothing has had its time")
+
+
 def neglected(project: Project, select: str = "*") -> list[Stale]:
     """What is stale, waits for nothing, has not failed on the same inputs, and is held by no run, in dependency order."""
     state = project.state()
@@ -110,13 +132,6 @@ def neglected(project: Project, select: str = "*") -> list[Stale]:
         for found in stale
         if not state.waits_for(found.key) and not state.failed(found.key) and not holder(project.lake, found.key)
     ]
-
-
-def landed_again(project: Project, key: str) -> list[str]:
-    """What forcing a staging table takes besides: its landing batch, which was deleted after use."""
-    from catalunya.assets.plan import plan
-
-    return [step.key for step in plan(project.state(), [project.graph[key]], force=True) if step.key != key]
 
 
 def correlation_of(context: Context) -> str | None:

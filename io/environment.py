@@ -58,6 +58,11 @@ class Settings(BaseSettings):
     page_rows: int = Field(50_000, ge=1, le=50_000, description="rows asked for per page")
 
     lease_s: float = Field(900, gt=0, description="seconds after which the lease of a run that died may be taken over")
+    sources_pool: str = Field(
+        "default_pool",
+        description="Airflow's pool for landing tasks; create a pool before naming it here, or they never run",
+    )
+    clocks: bool = Field(True, description="whether DAGs run at their times; off, they run when triggered or woken")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="the least severe log line shown"
     )

@@ -47,8 +47,8 @@ class SourceChanged(TransientError):
     """The source moved under the extraction: what was received is not one state of the table."""
 
 
-class BatchWaiting(TransientError):
-    """A landing batch that no table was made of yet would be hidden by a newer one that holds less."""
+class BackfillBlocked(TransientError):
+    """A table has to be made of the whole source before some periods of it may be read again."""
 
 
 class SourceError(PermanentError):

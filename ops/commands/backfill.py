@@ -6,11 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from catalunya.assets.plan import Stale, plan, plan_backfill
+from catalunya.assets.plan import Reason, Stale, plan, plan_backfill
 from catalunya.assets.project import Project
-from catalunya.assets.spec import Layer
 from catalunya.io.errors import UsageError
-from catalunya.io.periods import window
+from catalunya.io.periods import Window, window
 from catalunya.ops.commands.listing import show_steps
 from catalunya.ops.commands.options import FLAG, AsJson, Select, Workers, selection
 
@@ -37,20 +36,20 @@ def backfill(
     project = Project()
     chosen = project.graph.select(selection(select))
     steps = plan_backfill(project.state(), chosen, asked)
-    waiting = _waiting(project, steps)
+    first_of_all = _first(project, steps, asked)
     if dry_run:
-        show_steps([*waiting, *steps], as_json=as_json)
+        show_steps([*first_of_all, *steps], as_json=as_json)
         return 0
     from catalunya.ops.commands.making import make
 
-    if waiting and (code := make(project, waiting, workers=workers, as_json=as_json)):
+    if first_of_all and (code := make(project, first_of_all, workers=workers, as_json=as_json)):
         return code
     return make(project, steps, workers=workers, as_json=as_json, window=asked)
 
 
-def _waiting(project: Project, steps: list[Stale]) -> list[Stale]:
-    """Tables that have a landed batch to use before a batch of some periods may come on top of it."""
+def _first(project: Project, steps: list[Stale], asked: Window) -> list[Stale]:
+    """What has to be made of whole batches before a batch of some periods may come on top of them."""
     state = project.state()
-    landing = [step.key for step in steps if project.graph[step.key].layer is Layer.LANDING]
-    unused = [key for key in landing if (entry := state.latest(key)) and state.has_batch(entry)]
-    return plan(state, [project.graph[down] for key in unused for down in state.waiting(key)])
+    landing = [step.key for step in steps if step.reason is Reason.BACKFILL]
+    tables = [project.graph[stale.key] for key in landing for stale in state.blocks_backfill(key, asked)]
+    return plan(state, tables)

@@ -71,6 +71,8 @@ def _row(one: AssetStatus) -> tuple[object, ...]:
 def _entry_row(entry: Entry) -> tuple[object, ...]:
     made = entry.status != "failed"
     note = entry.error or (f"drift: {entry.drift}" if entry.drift else "")
+    if entry.window:
+        note = f"{note}; only {entry.window}".removeprefix("; ")
     if entry.duplicates:
         note = f"{note}; {entry.duplicates:,} duplicates dropped".removeprefix("; ")
     return (

@@ -94,8 +94,15 @@ def read(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return dict(json.loads(answer.stdout.strip().splitlines()[-1]))
 
 
-def test_there_is_a_dag_for_each_asset_and_one_that_reconciles(read: dict[str, Any], graph: AssetGraph) -> None:
-    assert set(read["dags"]) == {asset.key for asset in graph} | {"ops.reconcile"}
+def test_there_is_a_dag_for_each_asset_and_two_that_keep_house(read: dict[str, Any], graph: AssetGraph) -> None:
+    assert set(read["dags"]) == {asset.key for asset in graph} | {"ops.reconcile", "ops.retention"}
+
+
+def test_retention_goes_by_the_day_and_never_twice_at_once(read: dict[str, Any]) -> None:
+    dag = read["dags"]["ops.retention"]
+    assert (dag["schedule"], dag["without_clocks"]) == ("30 2 * * *", [])
+    assert (dag["max_active_runs"], dag["catchup"], dag["paused"]) == (1, False, False)
+    assert list(dag["tasks"]) == ["prune"]
 
 
 def test_airflow_parses_one_file_of_the_folder_and_nothing_heavy_with_it(read: dict[str, Any]) -> None:

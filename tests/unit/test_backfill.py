@@ -14,7 +14,7 @@ from catalunya.assets.project import Project
 from catalunya.assets.spec import StagingDeclaration
 from catalunya.contracts.base import Contract, column
 from catalunya.io.environment import Settings
-from catalunya.io.errors import BatchWaiting, DeclarationError, UsageError
+from catalunya.io.errors import BackfillBlocked, DeclarationError, UsageError
 from catalunya.io.periods import Window, window
 from small import shops, years
 
@@ -48,6 +48,15 @@ class Years:
         assert entry
         frame = scan_table(project.lake, project.graph["staging.births"], entry).sort("half_year_id").collect()
         return dict(frame.select("half_year_id", "births").iter_rows())
+
+    def change_code(self) -> None:
+        landing, staged = self.declared
+        assert isinstance(staged, StagingDeclaration)
+
+        class Reworded(staged.contract):  # type: ignore[misc,name-defined]
+            """Births by half-year, told otherwise."""
+
+        self.declared = [landing, replace(staged, contract=Reworded)]
 
     def partitions(self) -> dict[str, str]:
         entry = self.project.state().latest("staging.births")
@@ -121,7 +130,9 @@ def test_a_first_run_may_be_a_backfill_and_the_next_brings_the_rest(births: Year
 def test_a_backfill_never_hides_a_batch_that_nobody_used_yet(made: Years) -> None:
     made.source.write(AFTER)
     made.land()
-    with pytest.raises(BatchWaiting, match=r"not used by staging\.births yet.*catalunya materialize staging\.births"):
+    with pytest.raises(
+        BackfillBlocked, match=r"staging\.births has to be made first \(DATA.*catalunya materialize \+staging\.births"
+    ):
         made.land(IN_2014)
     made.stage()
     assert made.table() == AFTER
@@ -130,7 +141,7 @@ def test_a_backfill_never_hides_a_batch_that_nobody_used_yet(made: Years) -> Non
 def test_two_backfills_in_a_row_do_not_hide_each_other(made: Years) -> None:
     made.source.write(AFTER)
     made.land(IN_2014)
-    with pytest.raises(BatchWaiting):
+    with pytest.raises(BackfillBlocked):
         made.land(window("2015", "2015"))
     made.stage()
     made.land(window("2015", "2015"))
@@ -146,17 +157,33 @@ def test_a_wider_backfill_may_replace_a_narrower_one_that_nobody_used_yet(made: 
     assert made.table() == AFTER | {"2015-H1": 30}
 
 
+def test_a_backfill_is_not_mixed_with_rows_that_other_code_made(made: Years) -> None:
+    made.source.write(AFTER)
+    made.land(IN_2014)  # and before the table is made of it, its code changes
+    made.change_code()
+    state = made.project.state()
+    assert (stale := state.stale("landing.births"))
+    assert (stale.reason, stale.why) == (
+        Reason.CONSUMED,
+        "its batch is only from 2014-01-01 to 2014-12-31, and staging.births needs it again",
+    )
+    assert made.stage().status == "deferred"
+    made.land()
+    made.stage()
+    assert made.table() == AFTER
+
+
+def test_a_table_whose_code_changed_is_made_whole_before_a_backfill(made: Years) -> None:
+    made.change_code()
+    with pytest.raises(BackfillBlocked, match=r"staging\.births has to be made first \(CODE"):
+        made.land(IN_2014)
+
+
 def test_a_table_whose_code_changed_after_a_backfill_is_made_of_the_whole_source(made: Years) -> None:
     made.source.write(AFTER)
     made.land(IN_2014)
     made.stage()
-    landing, staged = made.declared
-    assert isinstance(staged, StagingDeclaration)
-
-    class Renamed(staged.contract):  # type: ignore[misc,name-defined]
-        """Births by half-year, told otherwise."""
-
-    made.declared = [landing, replace(staged, contract=Renamed)]
+    made.change_code()
     assert made.land().status == "materialized"
     made.stage()
     assert made.table() == AFTER
