@@ -1,5 +1,6 @@
 """The mock APIs of the local environment: an ASGI app that answers as the real ones do, with faults on demand.
 
+Two on one port: the portal's datasets (Socrata, `/resource/…`, `/api/views/…`) and IDESCAT's tables (`/taules/v2/…`).
 `serve` and `run` are the way in. Importing this loads neither the server nor polars: that happens when one is called.
 """
 
@@ -33,10 +34,10 @@ def serve(
 ) -> AbstractContextManager[MockServer]:
     """Serve the mock in a thread while the context lasts, on a free port unless one is given.
 
-    `rows`: of the register of social services. `real`: a folder whose recorded tables are served instead of generated
-    ones. `faults`: see faults.py. `cache`: a folder for rendered pages, for benchmarks. `gzip`: compress for clients
-    that accept it, as the portal does. Raises ConfigurationError where the port is taken or a recorded file is missing,
-    UsageError where a fault or `rows` cannot be read.
+    `rows`: of the register of social services. `real`: a folder whose recorded tables are served, instead of the portal's
+    generated ones and beside IDESCAT's. `faults`: see faults.py. `cache`: a folder for rendered pages, for benchmarks.
+    `gzip`: compress for clients that accept it, as the portal does. Raises ConfigurationError where the port is taken or
+    a recorded file is missing, UsageError where a fault or `rows` cannot be read.
     """
     from catalunya.io.mock import app, server
 
