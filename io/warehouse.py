@@ -68,7 +68,8 @@ def build_model(
     """Build one model with dbt, run its tests, and write its table to a Parquet file in `scratch`, rows by `order_by`.
 
     `inputs` are all tables that the model and its tests read, `previous` is its own table as last published: an
-    incremental model goes on from there. Raises WarehouseError, one line, when dbt or a test of the model fails.
+    incremental model goes on from there. A test that only warns is logged. Raises WarehouseError, one line, when dbt or
+    a test of the model fails.
     """
     started = time.monotonic()
     project = load_project(settings)
@@ -86,6 +87,9 @@ def build_model(
     failed = [outcome for outcome in outcomes if outcome.failed]
     if failed:
         raise WarehouseError(_failure(declared, failed, database))
+    for outcome in outcomes:
+        if outcome.status == "warn":
+            log.warning("test_warned", model=model, test=outcome.name, found=_breaking_rows(outcome, database))
     built, rows = _export(database, model, order_by, scratch)
     seconds = round(time.monotonic() - started, 2)
     log.info("model_built", model=model, rows=rows, tests=len(outcomes) - 1, seconds=seconds)
@@ -201,13 +205,18 @@ def _failure(model: Model, failed: Sequence[Outcome], database: Path) -> str:
     first, others = failed[0], ", ".join(outcome.name for outcome in failed[1:])
     what = "the model" if first.kind == "model" else f"{first.kind.replace('_', ' ')} {first.name}"
     found = first.message
-    if first.failures and first.sql and first.kind == "test":
-        rows = f"{first.failures} rows break" if first.failures > 1 else "1 row breaks"
-        found = f"{rows} it, the first {_first_row(database, first.sql)}"
+    if first.failures and first.kind == "test":
+        found = _breaking_rows(first, database)
     return (
         f"marts.{model.name}: {what} failed{others and f' (so did {others})'}: {found}; nothing was published: "
         f"mend {model.path}, its tests beside it, or what it reads"
     )
+
+
+def _breaking_rows(outcome: Outcome, database: Path) -> str:
+    """How many rows break a data test, and the first of them."""
+    rows = f"{outcome.failures} rows break" if outcome.failures > 1 else "1 row breaks"
+    return f"{rows} it, the first {_first_row(database, outcome.sql)}" if outcome.sql else f"{rows} it"
 
 
 def _first_row(database: Path, query: str) -> str:

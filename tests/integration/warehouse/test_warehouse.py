@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+from dateutil.easter import easter
 
 from catalunya.assets import municipalities, service_usage
 from catalunya.assets.marts import contracts, declarations
@@ -18,6 +19,7 @@ from catalunya.io.environment import Settings
 from small.warehouse import BARCELONA, BUILD_ORDER, MOIA, SERVICES, STAGING, Warehouse, municipality, relation, service
 
 REAL = os.environ.get("CATALUNYA_REAL_DATA", "")
+FIXED_HOLIDAYS = ["01-05", "24-06", "15-08", "11-09", "12-10", "01-11", "06-12", "08-12", "25-12", "26-12"]
 
 
 def test_the_calendar_has_every_day_once_to_the_end_of_next_year(warehouse: Warehouse) -> None:
@@ -34,11 +36,33 @@ def test_a_mart_has_the_types_of_its_contract_and_the_same_bytes_again(dims: War
         assert dims.build_file(name, "2026-08-03").read_bytes() == once, name
 
 
+def test_easter_moves_its_holidays_as_the_church_reckons(warehouse: Warehouse) -> None:
+    days = warehouse.build("dim_time", "2099-06-30")
+    years = range(1990, 2101)
+    for name, days_after in (("Divendres Sant", -2), ("Dilluns de Pasqua Florida", 1)):
+        found = days.filter(pl.col("public_holiday_name_ca") == name)["date_id"].to_list()
+        assert found == [easter(year) + timedelta(days_after) for year in years]
+    fixed = days.filter(pl.col("year_number") == 2026, "is_public_holiday")["date_id"].dt.strftime("%d-%m").to_list()
+    assert fixed == ["01-01", "06-01", "03-04", "06-04", *FIXED_HOLIDAYS]
+
+
 def test_services_are_counted_with_their_places_and_users(dims: Warehouse) -> None:
     facts = dims.build("fact_service_usage_daily")
     assert facts.rows() == [
         (date(2026, 8, 3), "13", "Barcelonès", "elderly_residence", 1, 100, 90, 2023, 0.9),
         (date(2026, 8, 3), "42", "Moianès", "disability", 1, 12, None, None, None),
+    ]
+
+
+def test_a_service_that_disappears_from_the_register_is_still_counted_on_the_days_it_was_in_it(dims: Warehouse) -> None:
+    dims.build("fact_service_usage_daily", "2026-08-03")
+    dims.write("social_services", [service(1, "13", "elderly_residence", 100)])  # S2 of the 42 has closed
+    dims.build("fact_service_usage_daily", "2026-08-04")
+    history = dims.build("fact_service_usage_daily", "2026-08-05")
+    closed = history.filter(pl.col("comarca_id") == "42")
+    assert closed.select("date_id", "registered_services", "places").rows() == [(date(2026, 8, 3), 1, 12)]
+    assert history.filter(pl.col("comarca_id") == "13")["date_id"].to_list() == [
+        date(2026, 8, day) for day in (3, 4, 5)
     ]
 
 

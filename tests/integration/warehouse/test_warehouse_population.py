@@ -1,0 +1,98 @@
+"""Population by month and year, built by the real dbt: what is estimated, what it adds up to, whose comarca it counts in."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+import pytest
+from structlog.testing import capture_logs
+
+from small.warehouse import BARCELONA, MOIA, POPULATION, Warehouse, inhabitants, municipality
+
+
+def test_months_between_two_counts_are_estimated_and_nothing_is_said_after_the_last(dims: Warehouse) -> None:
+    facts = dims.build("fact_population_monthly").filter(pl.col("municipality_id") == "080193")
+    months = pl.date_range(date(2024, 1, 1), date(2025, 1, 1), "1mo", eager=True)
+    assert facts["date_id"].to_list() == months.to_list()
+    assert facts.filter(~pl.col("is_interpolated"))["month_id"].to_list() == ["2024-01", "2024-07", "2025-01"]
+    assert facts["population"].to_list()[:7] == [1680, 1682, 1684, 1686, 1688, 1690, 1692]
+
+
+def test_totals_are_no_municipality_and_codes_that_are_unknown_are_in_no_mart(dims: Warehouse) -> None:
+    dims.write("population", [*POPULATION, *inhabitants("2024-H1", "171045", 5, 5, 1744)])
+    facts = dims.build("fact_population_monthly")
+    trends = dims.build("agg_population_trends_yearly")
+    for mart in (facts, trends):
+        assert set(mart["municipality_id"]) == {"080193", "081385"}
+    sums = facts.group_by("date_id").agg(pl.col("population").sum(), pl.col("catalonia_population").max())
+    assert (sums["population"] - sums["catalonia_population"]).abs().max() <= 1  # type: ignore[operator]
+
+
+def test_what_the_source_corrects_is_replaced_and_years_it_tells_no_more_stay(dims: Warehouse) -> None:
+    before = dims.build("fact_population_monthly")
+    later = [
+        *inhabitants("2025-H1", "080193", 900, 800, 1767),
+        *inhabitants("2025-H1", "081385", 35, 32, 1767),
+        *inhabitants("2025-H2", "080193", 906, 806, 1779),
+    ]
+    dims.write("population", later)
+    after = dims.build("fact_population_monthly")
+    assert after.filter(pl.col("year_id") == "2024").equals(before.filter(pl.col("year_id") == "2024"))
+    assert after.filter(pl.col("month_id") == "2025-01")["population"].to_list() == [1700, 67]
+    assert after["month_id"].max() == "2025-07"
+
+
+def test_run_by_run_gives_the_rows_of_a_build_from_nothing(dims: Warehouse) -> None:
+    dims.write("population", [row for row in POPULATION if row["year_id"] == "2024"])
+    dims.build("fact_population_monthly")
+    dims.write("population", POPULATION)
+    bit_by_bit = dims.build("fact_population_monthly")
+    del dims.tables["fact_population_monthly"]
+    assert dims.build("fact_population_monthly").equals(bit_by_bit)
+
+
+def test_figures_go_to_the_comarca_that_the_municipality_was_in_on_their_day(dims: Warehouse) -> None:
+    dims.write("municipalities", [BARCELONA, municipality("081385", "Moià", "07", "Bages")])
+    del dims.tables["dim_municipalities"]
+    dims.build("dim_municipalities", "2024-01-15")
+    dims.write("municipalities", [BARCELONA, MOIA])
+    dims.build("dim_municipalities", "2024-03-01")
+    facts = dims.build("fact_population_monthly").filter(pl.col("municipality_id") == "081385")
+    assert facts["comarca_id"].to_list() == ["07"] * 2 + ["42"] * 11
+    trends = dims.build("agg_population_trends_yearly").filter(pl.col("municipality_id") == "081385")
+    assert trends.select("year_number", "comarca_name", "population_change").rows() == [
+        (2024, "Bages", None),
+        (2025, "Moianès", 3),
+    ]
+
+
+def warned(warehouse: Warehouse) -> list[str]:
+    """What the build of the fact warns of."""
+    with capture_logs() as logs:
+        warehouse.build("fact_population_monthly")
+    return [f"{log['test']}: {log['found']}" for log in logs if log["log_level"] == "warning"]
+
+
+def test_a_sum_that_is_not_the_sources_total_is_warned_of(dims: Warehouse) -> None:
+    wrong = [row | {"catalonia_population": 1760} if row["catalonia_population"] == 1757 else row for row in POPULATION]
+    dims.write("population", wrong)
+    [warning] = warned(dims)
+    assert warning.startswith("population_adds_up_to_the_total: ")
+    # The count of July, and the estimates on either side that are off by more than rounding.
+    assert '"municipalities_population": 17' in warning
+
+
+@pytest.mark.parametrize("gap", ["no total", "a municipality", "nobody at all"])
+def test_where_a_figure_is_missing_nothing_is_held_against_the_total(dims: Warehouse, gap: str) -> None:
+    first, last = POPULATION[:6], POPULATION[12:]
+    middle = {
+        "no total": [*inhabitants("2024-H2", "080193", 9, 9, None), *inhabitants("2024-H2", "081385", 9, 9, None)],
+        "a municipality": [
+            *inhabitants("2024-H2", "080193", None, None, 99),
+            *inhabitants("2024-H2", "081385", 34, 31, 99),
+        ],
+        "nobody at all": [],
+    }[gap]
+    dims.write("population", [*first, *middle, *last])
+    assert warned(dims) == []
