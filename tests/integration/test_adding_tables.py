@@ -121,7 +121,9 @@ def test_a_source_and_a_mart_are_added_without_editing_a_list(copy: Path, tmp_pa
     generated = run("-m", "catalunya.ops.generate")
     assert "dbt/models/staging/_sources.yml" in generated.replace("\n", "")
     with serve() as mock:
-        printed: dict[str, Any] = json.loads(run("-c", MAKE, CATALUNYA_SOCRATA_URL=mock.url).splitlines()[-1])
+        printed: dict[str, Any] = json.loads(
+            run("-c", MAKE, CATALUNYA_SOCRATA_URL=mock.url, CATALUNYA_IDESCAT_URL=mock.url).splitlines()[-1]
+        )
     assert printed["made"] == dict.fromkeys(
         ["landing.day_centres", "staging.day_centres", "marts.agg_day_centre_users_yearly"], "materialized"
     )

@@ -125,7 +125,9 @@ def test_a_failed_asset_is_told_with_its_reason_and_the_end_of_its_log_and_the_e
     before = written(folder)
     with serve(rows=300, faults=["missing-column:ivft-vegh:column=registre"]) as mock:
         mock.advance("ivft-vegh")
-        with started(folder, "run(load_settings())", CATALUNYA_SOCRATA_URL=mock.url) as process:
+        with started(
+            folder, "run(load_settings())", CATALUNYA_SOCRATA_URL=mock.url, CATALUNYA_IDESCAT_URL=mock.url
+        ) as process:
             said = process.communicate()[0]
 
     assert process.returncode == 1, said

@@ -59,6 +59,7 @@ def test_the_base_install_alone_takes_a_source_from_landing_to_staging(installed
             "CATALUNYA_LAKE": str(tmp_path / "lake"),
             "CATALUNYA_CACHE": str(tmp_path / "cache"),
             "CATALUNYA_SOCRATA_URL": mock.url,
+            "CATALUNYA_IDESCAT_URL": mock.url,
         }
         # -S: without site, so that nothing of this environment's packages is found.
         done = subprocess.run(

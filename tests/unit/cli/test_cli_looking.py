@@ -103,7 +103,7 @@ def test_plan_tells_what_would_be_made_and_touches_nothing(run: Run, place: Path
 def test_a_forced_staging_table_takes_its_consumed_landing_batch_into_the_plan(run: Run) -> None:
     lines = run("plan", "staging.municipalities", "--force").out.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [
-        ["landing.municipalities", "CONSUMED"],
+        ["landing.municipalities", "FORCED"],
         ["staging.municipalities", "FORCED"],
     ]
 
