@@ -144,9 +144,9 @@ class Http:
         """GET `path` below the base address and return what `accept` makes of the answer.
 
         `accept` runs in a worker thread, after status 200; it raises `BadBodyError` to have it asked again.
-        `refused` sees every answer of another status first: it raises what its caller wants to handle itself, or
-        `BadBodyError`, or nothing. Raises `SourceUnavailable` when every attempt failed, `SourceError` when the
-        source refuses.
+        `refused` sees every answer of another status first, and an empty 504 where none came in time: it raises what
+        its caller wants to handle itself, or `BadBodyError`, or nothing. Raises `SourceUnavailable` when every
+        attempt failed, `SourceError` when the source refuses.
         """
         return await self._request("GET", self.address(path, params), accept, refused, None)
 
@@ -201,7 +201,12 @@ class Http:
         refused: Callable[[Reply], None],
         form: Mapping[str, str] | None,
     ) -> T:
-        reply = await self._answer(method, url, form)
+        try:
+            reply = await self._answer(method, url, form)
+        except _PassingError as failure:
+            if isinstance(failure.__cause__, httpx.ReadTimeout):  # a gateway's patience may be longer than ours
+                refused(Reply(url, 504, httpx.Headers(), bytearray()))
+            raise
         try:
             if reply.status == 200:
                 return await asyncio.to_thread(accept, reply)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RESTARTS = 2
-TIMEOUTS = 2  # of the gateway (504), until a question counts as too large: asked again, a large one never succeeds
+TIMEOUTS = 2  # of the gateway (504) or ours, until a question counts as too large: a large one never succeeds
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -229,7 +229,7 @@ class _Reading:
         self._free += 1
 
     def _split(self, question: Question, reason: str) -> None:
-        """Ask for the two halves next, so that what is refused however small it is fails soon."""
+        """Ask for the two halves next; the table's other questions are cut to the same size without being asked."""
         table = question.table.name
         if question.cells == 1:
             raise SourceError(
@@ -255,7 +255,7 @@ class _Reading:
                 raise TooLargeError(explain(reply))
             timeouts += reply.status == 504
             if question.cells > 1 and timeouts >= min(TIMEOUTS, self.http.attempts):
-                raise TooLargeError(f"{timeouts} times 504 Gateway Timeout")
+                raise TooLargeError(f"{timeouts} times no answer in time")
             if error.code == INTERNAL and reply.status < 500:
                 raise BadBodyError(f"error {explain(reply)}")
 

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -268,7 +269,7 @@ def test_a_period_refused_as_too_large_is_cut_by_the_largest_other_dimension(api
 
 def test_workers_without_a_question_help_with_the_halves(api: Api) -> None:
     def slow(_: Asked, answer: Answer) -> Answer:
-        answer.delay = 0.01
+        answer.delay = 0.02
         return answer
 
     api.limit, api.on_data = 12, slow
@@ -292,7 +293,12 @@ def test_a_gateway_that_times_out_twice_is_asked_for_half(api: Api) -> None:
     assert [page.rows for page in done.pages] == [72, 72]
     assert len(api.asked("data")) == 4
     (split,) = [line for line in logs if line["event"] == "question_split"]
-    assert (split["cells"], split["reason"]) == (144, "2 times 504 Gateway Timeout")
+    assert (split["cells"], split["reason"]) == (144, "2 times no answer in time")
+
+
+def test_a_question_that_is_not_answered_in_time_is_asked_in_two(api: Api) -> None:
+    api.on_data = times(2, lambda answer: replace(answer, delay=0.2))
+    assert len(extract(api, Landing(), timeout_s=0.08).pages) == 2
 
 
 def test_where_each_question_has_one_attempt_the_first_time_out_halves_it(api: Api) -> None:

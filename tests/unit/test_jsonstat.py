@@ -207,6 +207,12 @@ def test_categories_without_one_order_are_refused(category: dict[str, Any], told
         read_cells(dataset(dimension=part))
 
 
+def test_a_position_that_is_there_twice_is_refused() -> None:
+    body = dataset("here").replace(b'"here"', b'{"1":5,"1":6}')
+    with pytest.raises(ContractError, match="each once, found '1'"):
+        read_cells(body)
+
+
 def test_a_dimension_called_like_a_column_of_the_cell_is_refused() -> None:
     body = dataset().replace(b'"SEX"', b'"status"')
     with pytest.raises(ContractError, match="expected each column once, found status again"):
