@@ -34,7 +34,6 @@ def shared_field(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> It
             cache=compiled,
             socrata_url=mock.url,
             idescat_url=mock.url,
-            idescat_url=mock.url,
             http_attempts=1,
             http_backoff_s=0.01,
             http_requests_per_second=1000,
