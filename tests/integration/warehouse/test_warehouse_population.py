@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import os
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from structlog.testing import capture_logs
 
+from catalunya.io.environment import Settings
 from small.warehouse import BARCELONA, MOIA, POPULATION, Warehouse, inhabitants, municipality
+
+REAL = os.environ.get("CATALUNYA_REAL_DATA", "")
 
 
 def test_months_between_two_counts_are_estimated_and_nothing_is_said_after_the_last(dims: Warehouse) -> None:
@@ -96,3 +104,47 @@ def test_where_a_figure_is_missing_nothing_is_held_against_the_total(dims: Wareh
     }[gap]
     dims.write("population", [*first, *middle, *last])
     assert warned(dims) == []
+
+
+@pytest.mark.skipif(not REAL, reason="CATALUNYA_REAL_DATA is not set: no real population to build from")
+def test_real_municipalities_add_up_to_the_real_totals(tmp_path: Path, settings: Settings) -> None:
+    warehouse = Warehouse(tmp_path, settings)
+    with (Path(REAL) / "codes" / "municipis_947.csv").open() as file:
+        known = {row["codi_idescat6"]: row for row in csv.DictReader(file)}
+    warehouse.write(
+        "municipalities",
+        [municipality(code, row["nom"], row["codi_comarca"], row["nom_comarca"]) for code, row in known.items()],
+    )
+    counts = json.loads((Path(REAL) / "idescat" / "pmh_446_477_mun.data.reconstructed.json").read_text())
+    warehouse.write("population", [row for row in _counted(counts) if row["municipality_id"] in known])
+    for name in ("dim_time", "dim_municipalities"):
+        warehouse.build(name)
+    assert warned(warehouse) == []
+    facts = pl.read_parquet(warehouse.tables["fact_population_monthly"].files[0])
+    assert facts.height == 947 * (4 * 12 + 1)
+    by_month = facts.group_by("month_id").agg(pl.col("population").sum(), pl.col("catalonia_population").max())
+    # The total of 2023 is not told, and so neither is that of any month after January 2022.
+    totals = by_month.filter(pl.col("month_id") == "2022-01").select("population", "catalonia_population").rows()
+    assert totals == [(7_792_611, 7_792_611)]
+    assert by_month.filter(pl.col("catalonia_population").is_null())["month_id"].min() == "2022-02"
+    trends = warehouse.build("agg_population_trends_yearly")
+    assert trends.group_by("year_number").len().sort("year_number")["len"].to_list() == [947] * 5
+
+
+def _counted(table: dict[str, Any]) -> list[dict[str, Any]]:
+    """A JSON-stat table of years and municipalities as rows of staging.population, both sexes together."""
+    years, codes = (table["dimension"][name]["category"]["index"] for name in ("YEAR", "MUN"))
+    figures = iter(table["value"])
+    rows = [(year, code, next(figures)) for year in years for code in codes]
+    totals = {year: figure for year, code, figure in rows if code == "TOTAL"}
+    return [
+        {
+            "municipality_id": code,
+            "sex": "total",
+            "observed_date": date(int(year), 1, 1),
+            "population": figure,
+            "observation_status": "missing" if figure is None else "final",
+            "catalonia_population": totals[year],
+        }
+        for year, code, figure in rows
+    ]
