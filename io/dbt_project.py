@@ -42,7 +42,7 @@ _ONE_AT_A_TIME = threading.RLock()
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model: `reads` are the (schema, table) it and its tests need, `tests` the names of its data and unit tests.
+    """One model: `reads` are the (schema, table) it and its data tests need, `tests` the names of those.
 
     `sql_version` is a hash of its SQL and of those macros of the project that it calls, directly or not.
     """
@@ -88,7 +88,9 @@ class DbtProject:
     manifest: Any
 
     def build(self, model: str, *, variables: Mapping[str, str], database: Path, folder: Path) -> list[Outcome]:
-        """Run a model with its tests against a DuckDB file. Waits for a run of another thread.
+        """Run a model with its data tests against a DuckDB file. Waits for a run of another thread.
+
+        Unit tests are not run: they say whether the SQL is right, which no data can change, and would take half of the time.
 
         dbt's target and logs go below `folder`, nothing to the console; when this returns, dbt holds no file any more.
         Raises WarehouseError when dbt cannot run at all; the outcomes tell whether the model and its tests went well.
@@ -100,17 +102,18 @@ class DbtProject:
             raise WarehouseError(
                 f"marts.{model}: dbt could not run: {one_line(result.exception)}; nothing was published"
             )
-        return [
-            Outcome(
-                name=ran.node.name,
-                kind=str(ran.node.resource_type),
-                status=str(ran.status),
-                message=one_line(ran.message),
-                failures=ran.failures or 0,
-                sql=getattr(ran.node, "compiled_code", None),
+        return _outcomes(result)
+
+    def unit_tests(self, *, variables: Mapping[str, str], database: Path, folder: Path) -> list[Outcome]:
+        """Run the unit tests of all models, which are built without a row for it. Waits for a run of another thread.
+
+        Raises WarehouseError when a model is not what its contract says, or dbt cannot run.
+        """
+        with _ONE_AT_A_TIME:
+            self._run_empty(variables, database, folder)
+            return _outcomes(
+                _invoke(["test", "--select", "test_type:unit"], variables, database, folder, self.manifest)
             )
-            for ran in result.result.results
-        ]
 
     def docs(self, *, variables: Mapping[str, str], database: Path, folder: Path) -> Path:
         """Build every model without a row, and dbt's documentation of them all. Waits for a run of another thread.
@@ -119,17 +122,14 @@ class DbtProject:
         is not what its contract says, or dbt cannot run.
         """
         with _ONE_AT_A_TIME:
-            for command in (["run", "--empty"], ["docs", "generate", "--static"]):
-                done = _invoke(command, variables, database, folder, self.manifest, write_json=True)
-                if not done.success:
-                    ran = done.result.results if done.result else ()
-                    found = next(
-                        (f"{one.node.name}: {one.message}" for one in ran if one.status == "error"), done.exception
-                    )
-                    raise WarehouseError(
-                        f"dbt {' '.join(command)}: expected every model to build, found {one_line(found)}; mend it or its contract"
-                    )
+            self._run_empty(variables, database, folder)
+            command = ["docs", "generate", "--static"]
+            _check(command, _invoke(command, variables, database, folder, self.manifest, write_json=True))
         return folder / "target" / "static_index.html"
+
+    def _run_empty(self, variables: Mapping[str, str], database: Path, folder: Path) -> None:
+        command = ["run", "--empty"]
+        _check(command, _invoke(command, variables, database, folder, self.manifest, write_json=True))
 
 
 def load_project(settings: Settings) -> DbtProject:
@@ -157,6 +157,31 @@ def one_line(text: object, limit: int = 400) -> str:
     """What dbt says over many lines, on one."""
     line = " ".join(str(text).split())
     return line if len(line) <= limit else f"{line[:limit]}…"
+
+
+def _outcomes(result: Any) -> list[Outcome]:
+    return [
+        Outcome(
+            name=ran.node.name,
+            kind=str(ran.node.resource_type),
+            status=str(ran.status),
+            message=one_line(ran.message),
+            failures=ran.failures or 0,
+            sql=getattr(ran.node, "compiled_code", None),
+        )
+        for ran in result.result.results
+    ]
+
+
+def _check(command: Sequence[str], done: Any) -> None:
+    """Raise WarehouseError, naming the model in the way, when a dbt command over all models failed."""
+    if done.success:
+        return
+    ran = getattr(done.result, "results", ())
+    found = next((f"{one.node.name}: {one.message}" for one in ran if one.status == "error"), done.exception)
+    raise WarehouseError(
+        f"dbt {' '.join(command)}: expected every model to build, found {one_line(found)}; mend it or its contract"
+    )
 
 
 @contextmanager
@@ -258,13 +283,12 @@ def _head(fingerprint: str, packed: bytes) -> bytes:
 def _model(manifest: Any, node: Any) -> Model:
     own = set(node.depends_on.nodes)
     tests = [test for test in manifest.nodes.values() if test.resource_type == "test" and _is_test_of(test, node, own)]
-    unit_tests = [test for test in manifest.unit_tests.values() if node.unique_id in test.depends_on.nodes]
     reads = own.union(*(test.depends_on.nodes for test in tests)) - {node.unique_id}
     return Model(
         name=node.name,
         path=f"dbt/{node.original_file_path}",
         reads=tuple(sorted(_table(manifest, unique_id) for unique_id in reads)),
-        tests=tuple(sorted(test.name for test in (*tests, *unit_tests))),
+        tests=tuple(sorted(test.name for test in tests)),
         sql_version=_sql_version(manifest, node),
         meta=dict(node.config.meta),
     )

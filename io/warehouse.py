@@ -96,15 +96,24 @@ def build_model(
     return built
 
 
-def build_docs(
-    sources: Sequence[Relation], *, variables: Mapping[str, str], settings: Settings, scratch: Path
-) -> Path:
+def build_docs(sources: Sequence[Relation], *, variables: Mapping[str, str], settings: Settings, scratch: Path) -> Path:
     """Build dbt's documentation of all models over `sources` in `scratch`: one HTML file, its JSON beside it.
 
     Raises WarehouseError when a model is not what its contract says.
     """
     _create(scratch / DATABASE, sources, None)
     return load_project(settings).docs(variables=variables, database=scratch / DATABASE, folder=scratch)
+
+
+def run_unit_tests(
+    sources: Sequence[Relation], *, variables: Mapping[str, str], settings: Settings, scratch: Path
+) -> list[Outcome]:
+    """Run the unit tests of all models, for which `sources` need not have a row. What failed is in the outcomes.
+
+    Raises WarehouseError when a model is not what its contract says.
+    """
+    _create(scratch / DATABASE, sources, None)
+    return load_project(settings).unit_tests(variables=variables, database=scratch / DATABASE, folder=scratch)
 
 
 def scan_sql(relation: Relation, source: str, available: Sequence[str] | None = None) -> str:

@@ -251,15 +251,6 @@ def test_a_mart_is_of_other_code_when_its_sql_or_a_macro_it_calls_is(copy: Path)
     }
 
 
-def test_a_failing_unit_test_is_told_with_what_differs(copy: Path) -> None:
-    sql = copy / "dbt/models/marts/dimensions/dim_time.sql"
-    sql.write_text(sql.read_text().replace("when 3 then 'març'", "when 3 then 'marzo'"))
-    said = build_in(copy, "dim_time")
-    assert "WarehouseError marts.dim_time: unit test months_have_names_in_three_languages failed" in said
-    assert "març" in said
-    assert "marzo" in said
-
-
 def test_a_contract_without_a_model_and_a_broken_model_are_told(copy: Path) -> None:
     sql = copy / "dbt/models/marts/aggregates/agg_population_trends_yearly.sql"
     sql.write_text("{% if %} select 1")
