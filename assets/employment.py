@@ -28,10 +28,10 @@ def employment(raw: pl.LazyFrame) -> pl.LazyFrame:
     totals = (
         raw.filter(pl.col("SECTION") == TOTAL)
         .select("table", "time", "geo", comarca_jobs=pl.col("jobs").cast(pl.Int64, strict=False))
-        .unique(["table", "time", "geo"])
+        .unique(["table", "time", "geo"], keep="last")
     )
     rows = look_up(raw, totals, on=["table", "time", "geo"])
-    return rows.filter((pl.col("geo") != TOTAL) & (pl.col("SECTION") != TOTAL)).with_columns(
+    return rows.filter(pl.col("geo").ne_missing(TOTAL) & pl.col("SECTION").ne_missing(TOTAL)).with_columns(
         month_id=period_id("time", "M"),
         year_id=year_of("time"),
         observed_date=last_day("time", "M"),

@@ -12,13 +12,15 @@ import polars as pl
 Part = Literal["H", "Q", "M"]
 
 _MONTHS: dict[Part, int] = {"H": 6, "Q": 3, "M": 1}
-_YEAR = r"((?:19|20)\d{2})"
+# `2014`, `2014S1`, `2026M03`, `201406`; `S1/2014`, `06/2014`. Anything more is another code, which nobody may guess at.
+_YEAR_FIRST = r"^((?:19|20)[0-9]{2})(?:[A-Z]?([0-9]{1,2}))?$"
+_YEAR_LAST = r"^(?:[A-Z]?([0-9]{1,2})/)?((?:19|20)[0-9]{2})$"
 _STATUS = {"p": "provisional", "a": "advance"}
 
 
 def year_of(time: str) -> pl.Expr:
     """The year in a time code such as `2014S1`, `S1/2014` or `201406`, as text."""
-    return pl.col(time).str.extract(_YEAR)
+    return pl.coalesce(pl.col(time).str.extract(_YEAR_FIRST, 1), pl.col(time).str.extract(_YEAR_LAST, 2))
 
 
 def period_id(time: str, part: Part) -> pl.Expr:
@@ -57,4 +59,5 @@ def status_of(value: str, status: str) -> pl.Expr:
 
 
 def _part_of_year(time: str) -> pl.Expr:
-    return pl.col(time).str.replace(_YEAR, "").str.extract(r"(\d{1,2})").cast(pl.Int32, strict=False)
+    part = pl.coalesce(pl.col(time).str.extract(_YEAR_FIRST, 2), pl.col(time).str.extract(_YEAR_LAST, 1))
+    return part.cast(pl.Int32, strict=False)

@@ -33,12 +33,12 @@ def population(raw: pl.LazyFrame, municipalities: pl.LazyFrame) -> pl.LazyFrame:
     totals = (
         raw.filter(pl.col("geo") == CATALONIA)
         .select("time", "SEX", catalonia_population=pl.col("population").cast(pl.Int64, strict=False))
-        .unique(["time", "SEX"])
+        .unique(["time", "SEX"], keep="last")
     )
     known = municipalities.select(geo="municipality_id", is_known=pl.lit(value=True))
     rows = look_up(look_up(raw, known, on=["geo"]), totals, on=["time", "SEX"])
     stranger = pl.col("is_known").is_null()
-    return rows.filter((pl.col("geo") != CATALONIA) & ~(stranger & pl.col("population").is_null())).with_columns(
+    return rows.filter(pl.col("geo").ne_missing(CATALONIA) & ~(stranger & pl.col("population").is_null())).with_columns(
         half_year_id=period_id("time", "H"),
         year_id=year_of("time"),
         observed_date=first_day("time", "H"),

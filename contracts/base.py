@@ -145,7 +145,12 @@ def column(
     period: bool = False,
     **checks: Any,
 ) -> Any:
-    """Declare a column; `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`)."""
+    """Declare a column; `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
+
+    The digits (`\\d`) of a pattern are ASCII's: to polars those of every script are digits, and they look like a code's.
+    """
+    if "str_matches" in checks:
+        checks["str_matches"] = checks["str_matches"].replace(r"\d", "[0-9]")
     metadata = {"source": source, "key": key, "unit": unit, "personal": personal, "references": references}
     metadata["period"] = period
     return pa.Field(description=description, nullable=nullable and not key, metadata=metadata, **checks)

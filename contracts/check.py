@@ -147,7 +147,8 @@ def _broken_rules(cases: pl.DataFrame, contract: type[Contract], rows: pl.Series
             "mend the function that makes it"
         )
     value = pl.col("failure_case").fill_null("null").str.slice(0, 80)
-    reasons = cases.select(
+    # polars 2.1 panics in `format` on columns whose chunks are not cut alike, as those of a page in pieces are here.
+    reasons = cases.rechunk().select(
         pl.col("index").cast(pl.UInt32), pl.format("{}: {} fails {}", "column", value, "check").alias(REASON)
     )
     by_row = reasons.group_by("index").agg(pl.col(REASON).sort().str.join("; "))

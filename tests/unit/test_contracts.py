@@ -94,6 +94,20 @@ def test_a_row_that_breaks_two_rules_has_both_reasons() -> None:
     assert bad[REASON].to_list() == ["whole: 'x' is no bigint; day: 'y' is no date"]
 
 
+def test_a_page_in_pieces_is_parted_like_one_in_one_piece() -> None:
+    row = {"any": "2101", "codi": "01", "comarca": "Alt Camp", "total": "10", "dones_total": "4", "homes_total": "7"}
+    good = [row | {"any": year, "homes_total": "6"} for year in ("2020", "2021")]
+    raws = [pl.DataFrame([one]) for one in (row, *good)]
+    whole, pieces = (
+        part(conform("staging.usage", renamed(raw, ServiceUsage), ServiceUsage).collect(), ServiceUsage)
+        for raw in (pl.concat(raws, rechunk=True), pl.concat(raws, rechunk=False))
+    )
+    assert pieces[0].equals(whole[0])
+    assert pieces[1].rows() == whole[1].rows()
+    assert "less_than_or_equal_to(2100)" in pieces[1][REASON][0]
+    assert "totals_are_women_and_men" in pieces[1][REASON][0]
+
+
 def test_a_missing_key_is_set_aside() -> None:
     _, bad = checked([{"t": None}, {"t": "a"}])
     assert bad.rows() == [(0, "text: null fails not_nullable")]

@@ -1,0 +1,56 @@
+"""What statistical observations say of their time: read where it is certain, and never guessed."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+import pytest
+
+from catalunya.assets.observed import Part, first_day, last_day, period_id, year_of
+
+
+def read(time: str | None, part: Part) -> tuple[str | None, str | None, date | None, date | None]:
+    frame = pl.DataFrame({"time": [time]}, schema={"time": pl.String})
+    said = frame.select(
+        a=year_of("time"), b=period_id("time", part), c=first_day("time", part), d=last_day("time", part)
+    )
+    return said.row(0)
+
+
+@pytest.mark.parametrize(
+    ("time", "part", "period", "first", "last"),
+    [
+        ("2014S1", "H", "2014-H1", date(2014, 1, 1), date(2014, 6, 30)),
+        ("S2/2014", "H", "2014-H2", date(2014, 7, 1), date(2014, 12, 31)),
+        ("2000T4", "Q", "2000-Q4", date(2000, 10, 1), date(2000, 12, 31)),
+        ("2024M02", "M", "2024-02", date(2024, 2, 1), date(2024, 2, 29)),
+        ("202312", "M", "2023-12", date(2023, 12, 1), date(2023, 12, 31)),
+        ("03/2026", "M", "2026-03", date(2026, 3, 1), date(2026, 3, 31)),
+    ],
+)
+def test_a_time_code_is_a_period_with_its_days(time: str, part: Part, period: str, first: date, last: date) -> None:
+    assert read(time, part) == (period[:4], period, first, last)
+
+
+@pytest.mark.parametrize(
+    ("time", "part"),
+    [
+        ("2014S3", "H"),
+        ("2014S0", "H"),
+        ("2000T5", "Q"),
+        ("2024M13", "M"),
+        ("2024M00", "M"),
+        ("2024", "H"),
+        ("2024M99", "M"),
+    ],
+)
+def test_a_part_that_no_year_has_is_no_period(time: str, part: Part) -> None:
+    assert read(time, part) == (time[:4], None, None, None)
+
+
+@pytest.mark.parametrize(
+    "time", [None, "", "1814S1", "2024S1-rev", "x2024S1", "12024S1", "2024S1\n", "20٢٤S1", "２０２４S1"]
+)
+def test_another_code_is_not_guessed_at(time: str | None) -> None:
+    assert read(time, "H") == (None, None, None, None)
