@@ -28,7 +28,7 @@ types: $(READY) ## mypy, strict, on our own code
 imports: $(READY) ## import-linter: dags, ops -> assets -> contracts, io
 	@$(BIN)/lint-imports
 
-contracts: $(READY) ## Breaking changes of contracts since BASE (make contracts BASE=main), or since the commit before the last
+contracts: $(READY) ## Contract changes that break readers, since the commit before the last (or BASE=...)
 	@$(BIN)/catalunya contracts diff $(if $(BASE),--base '$(BASE)')
 
 unit: $(READY) ## Tests without network and without Airflow
