@@ -143,9 +143,12 @@ def _advice(breaking: list[Change], was: dict[str, Any], now: dict[str, Any]) ->
 
 
 def _value(value: Any) -> str | None:
+    """A value as a cell of the table; a long one is cut, the whole of it is in the JSON."""
     match value:
         case None | str():
-            return value
+            text = value
         case list():
-            return ", ".join(map(str, value))
-    return json.dumps(value, ensure_ascii=False)
+            text = ", ".join(map(str, value))
+        case _:
+            text = json.dumps(value, ensure_ascii=False)
+    return text if text is None or len(text) <= console.CELL_WIDTH else f"{text[: console.CELL_WIDTH - 1]}…"
