@@ -81,7 +81,8 @@ def test_a_burst_of_thirty_landing_events_ends_with_every_mart_fresh(field: Fiel
     ids = {asset["name"]: asset["id"] for asset in field.client.get("/assets", limit=1000)["assets"]}
     sources = ("landing.service_usage", "landing.social_services")
     for _ in range(30 // len(sources)):
-        field.mock.advance()
+        for dataset in ("yavr-pn8q", "ivft-vegh"):
+            field.mock.advance(dataset)
         for key in sources:
             outcome = materialize(field.project, key)
             assert outcome.entry is not None
@@ -119,17 +120,36 @@ def test_the_reconciliation_finds_nothing_to_do_when_all_is_fresh(field: Field) 
     assert {task.task_id: task.state for task in field.settle()} == {"find_stale": "skipped", "wake": "skipped"}
 
 
-def test_a_used_batch_that_is_needed_again_is_landed_again_by_the_reconciliation(field: Field) -> None:
-    """The register's rows are placed in municipalities: when these change, its batch is needed, and was deleted after use."""
+def test_a_used_batch_that_is_needed_again_is_landed_again_by_the_table_that_needs_it(field: Field) -> None:
+    """Services and inhabitants are placed in municipalities: when these change, their batches are needed, and were deleted after use."""
     field.make_fresh()
+    before = {key: field.project.ledger.latest(key) for key in ("landing.social_services", "landing.population")}
     field.mock.advance("9aju-tpwc")
     field.trigger("landing.municipalities")
     field.settle()
-    assert field.stale()[0] == "landing.social_services"
 
-    field.trigger("ops.reconcile")
+    assert field.stale() == []
+    for key, entry in before.items():
+        landed = field.project.ledger.latest(key)
+        assert entry is not None
+        assert landed is not None
+        assert (landed.sequence, landed.reason) == (entry.sequence + 1, "CONSUMED")
+
+
+def test_a_backfill_is_a_run_with_parameters_and_disturbs_no_other_period(field: Field) -> None:
+    field.make_fresh()
+    before = field.project.ledger.latest("staging.population")
+    field.mock.advance("ep/9122/10002/mun")
+    field.trigger("landing.population", period_from="2025", period_to="2025")
     field.settle()
 
+    (event,) = field.events("landing.population")
+    assert event["extra"]["reason"] == "BACKFILL"
+    after = field.project.ledger.latest("staging.population")
+    assert before is not None
+    assert after is not None
+    changed = {stored.path for stored in set(after.objects) - set(before.objects)}
+    assert changed == {"staging/population/year_id=2025/file.parquet"}
     assert field.stale() == []
 
 
