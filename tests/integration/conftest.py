@@ -1,4 +1,4 @@
-"""What the integration tests share: one Airflow, started once, on a lake and mock APIs of its own."""
+"""What the integration tests share: one Airflow on a lake and mock APIs of its own, and one AWS (moto), each started once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from catalunya.assets.project import Project
 from catalunya.io.environment import load_settings
 from catalunya.io.mock import serve
 from catalunya.ops.airflow.server import airflow
+from small.aws import aws, bucket, shared_aws
 from small.field import Field
+
+__all__ = ["aws", "bucket", "shared_aws"]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,92 @@
+"""AWS as tests see it: one moto server for the whole session, on a free port of this machine.
+
+A test that takes `aws` finds its clients pointed at it (obstore, polars, boto3, dbt: all read the same variables), one that
+takes `bucket` has a bucket of its own besides. Nothing leaves the machine: the credentials are none.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+REGION = "eu-west-1"
+
+
+@dataclass(frozen=True)
+class Aws:
+    """A moto server that runs, and the variables that point any client at it."""
+
+    url: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process of its own needs in its environment to use it."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",  # else clients look for a machine in the cloud first
+        }
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of one service."""
+        import boto3
+
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+
+    def make_bucket(self, name: str) -> str:
+        """Make a bucket. Returns its address: `s3://name`."""
+        self.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        return f"s3://{name}"
+
+
+@contextmanager
+def moto_server() -> Iterator[Aws]:
+    """moto's server in threads of this process, for as long as the block runs."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield Aws(f"http://{host}:{port}")
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_aws() -> Iterator[Aws]:
+    """The one moto server of the session. Tests take `aws`; fixtures that live longer than a test take this one."""
+    with moto_server() as server:
+        yield server
+
+
+@pytest.fixture
+def aws(shared_aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    """The server, with this process's environment pointed at it while the test runs."""
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    for name, value in shared_aws.environment.items():
+        monkeypatch.setenv(name, value)
+    return shared_aws
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def bucket(aws: Aws) -> str:
+    """The address of an empty bucket that no other test has: `s3://…`."""
+    return aws.make_bucket(f"catalunya-test-{next(_numbers):04}")
