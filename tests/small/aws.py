@@ -39,7 +39,8 @@ class Aws:
         """A boto3 client of one service."""
         import boto3
 
-        return boto3.client(
+        client: Any = boto3.client  # whose stubs take names of services only when they are literal
+        return client(
             service,
             endpoint_url=self.url,
             region_name=REGION,
