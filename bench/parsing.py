@@ -19,7 +19,7 @@ from airflow.sdk import DAG, Asset, BaseOperator
 from catalunya.assets.catalog import keep_graph, load_graph
 from catalunya.assets.spec import Asset as Table
 from catalunya.contracts.columns import Column
-from catalunya.dags.build import build_dags
+from catalunya.dags.build import RECONCILE, RETENTION, build_dags
 from catalunya.io.environment import load_settings
 
 COLUMNS = tuple(Column(f"column_{n}", "string", f"The column number {n}", nullable=True) for n in range(12))
@@ -52,9 +52,9 @@ def ours(count: int, cache: Path) -> float:
     settings = load_settings(cache=cache)
     keep_graph(settings, tables(count))
     started = time.perf_counter()
-    dags = build_dags(load_graph(settings))
+    dags = build_dags(load_graph(settings), settings)
     seconds = time.perf_counter() - started
-    assert len(dags) == count + 1
+    assert len(dags) == count + len((RECONCILE, RETENTION))
     return seconds
 
 

@@ -12,11 +12,4 @@ from catalunya.dags.build import build_dags
 from catalunya.io.environment import load_settings
 
 settings = load_settings()
-globals().update(
-    build_dags(
-        load_graph(settings),
-        only=get_parsing_context().dag_id,
-        clocks=settings.clocks,
-        sources_pool=settings.sources_pool,
-    )
-)
+globals().update(build_dags(load_graph(settings), settings, only=get_parsing_context().dag_id))

@@ -15,11 +15,14 @@ from airflow.sdk import Asset as AirflowAsset
 from catalunya.assets.graph import AssetGraph
 from catalunya.assets.spec import Asset, Layer
 from catalunya.dags.tasks import FindStale, Materialize, Prune, Wake
+from catalunya.io.environment import Settings
 from catalunya.io.errors import PermanentError, TransientError
 
 MATERIALIZE = "materialize"
 RECONCILE = "ops.reconcile"
 RECONCILE_EVERY = "*/10 * * * *"
+MANIFESTS = "ops.manifests"
+MANIFESTS_EVERY_S = 5
 RETENTION = "ops.retention"
 RETENTION_AT = "30 2 * * *"  # UTC, before the day's first sources are asked
 
@@ -38,20 +41,17 @@ RETRIES: dict[str, Any] = {
 }
 
 
-def build_dags(
-    graph: AssetGraph, *, only: str | None = None, clocks: bool = True, sources_pool: str = "default_pool"
-) -> dict[str, DAG]:
+def build_dags(graph: AssetGraph, settings: Settings, *, only: str | None = None) -> dict[str, DAG]:
     """The DAGs by id: one per asset, `ops.reconcile` and `ops.retention`; or `only` the one a task is going to run in.
 
-    Without `clocks`, what would run at certain times has to be triggered: for a single wave. `sources_pool` bounds the landing
-    tasks; tasks of a pool that nobody created are never run (3.3.2 only warns).
+    Without `settings.clocks`, what would run at certain times has to be triggered: for a single wave.
     """
     events = {asset.key: airflow_asset(asset) for asset in graph}
-    dags = {asset.key: _dag(asset, events, clocks, sources_pool) for asset in graph if only in (None, asset.key)}
+    dags = {asset.key: _dag(asset, events, settings) for asset in graph if only in (None, asset.key)}
     if only in (None, RECONCILE):
-        dags[RECONCILE] = _reconcile(clocks=clocks)
+        dags[RECONCILE] = _reconcile(settings)
     if only in (None, RETENTION):
-        dags[RETENTION] = _retention(clocks=clocks)
+        dags[RETENTION] = _retention(clocks=settings.clocks)
     return dags
 
 
@@ -60,9 +60,9 @@ def airflow_asset(asset: Asset) -> AirflowAsset:
     return AirflowAsset(name=asset.key, uri=asset.uri, group=asset.layer.value)
 
 
-def _dag(asset: Asset, events: dict[str, AirflowAsset], clocks: bool, sources_pool: str) -> DAG:
+def _dag(asset: Asset, events: dict[str, AirflowAsset], settings: Settings) -> DAG:
     upstream = [events[key] for key in asset.upstream]
-    schedule = asset.schedule if clocks else None
+    schedule = asset.schedule if settings.clocks else None
     dag = DAG(
         asset.key,
         # What has neither (a calendar) is woken by ops.reconcile alone.
@@ -76,15 +76,22 @@ def _dag(asset: Asset, events: dict[str, AirflowAsset], clocks: bool, sources_po
         tags=[asset.layer.value, *(["source"] if asset.schedule else [])],
         params=_params(asset),
     )
-    Materialize(
-        asset=events[asset.key],
-        dag=dag,
-        task_id=MATERIALIZE,
-        inlets=upstream,
-        outlets=[events[asset.key]],
-        pool=sources_pool if asset.layer is Layer.LANDING else None,
+    task: dict[str, Any] = {
+        "asset": events[asset.key],
+        "dag": dag,
+        "task_id": MATERIALIZE,
+        "inlets": upstream,
+        "outlets": [events[asset.key]],
+        # Tasks of a pool that nobody created are never run (3.3.2 only warns).
+        "pool": settings.sources_pool if asset.layer is Layer.LANDING else None,
         **RETRIES,
-    )
+    }
+    if settings.functions and asset.layer is not Layer.MARTS:
+        from catalunya.dags.functions import Invoke  # only where there are functions: it costs each parse an import
+
+        Invoke(functions=settings.functions, **task)
+    else:
+        Materialize(**task)
     return dag
 
 
@@ -99,10 +106,10 @@ def _params(asset: Asset) -> dict[str, Param]:
     return params
 
 
-def _reconcile(*, clocks: bool) -> DAG:
+def _reconcile(settings: Settings) -> DAG:
     with DAG(
         RECONCILE,
-        schedule=RECONCILE_EVERY if clocks else None,
+        schedule=_reconcile_schedule(settings),
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,
@@ -132,6 +139,26 @@ def _retention(*, clocks: bool) -> DAG:
     )
     Prune(dag=dag, task_id="prune", **RETRIES)
     return dag
+
+
+def _reconcile_schedule(settings: Settings) -> Any:
+    """Every ten minutes; and whenever a queue tells that somebody else than Airflow sealed a landing batch."""
+    clock = RECONCILE_EVERY if settings.clocks else None
+    if not settings.manifests_queue:
+        return clock
+    from airflow.providers.amazon.aws.triggers.sqs import SqsSensorTrigger
+    from airflow.sdk import AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable
+
+    queue = SqsSensorTrigger(sqs_queue=settings.manifests_queue, waiter_delay=MANIFESTS_EVERY_S)
+    sealed = AirflowAsset(
+        name=MANIFESTS,
+        uri=f"catalunya://{MANIFESTS.replace('.', '/')}",
+        group="ops",
+        watchers=[AssetWatcher(name="manifests", trigger=queue)],
+    )
+    if clock is None:
+        return sealed
+    return AssetOrTimeSchedule(timetable=CronTriggerTimetable(clock, timezone="UTC"), assets=[sealed])
 
 
 def _documentation(asset: Asset) -> str:

@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
 from catalunya.assets.lease import holder
 from catalunya.assets.plan import Reason, Stale, plan
+from catalunya.assets.spec import Layer
 from catalunya.io.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from catalunya.assets.project import Project
 
 
-class Materialize(BaseOperator):
-    """Makes one asset; its event carries the summary of the ledger entry. Nothing to do, or deferred: skipped, no event."""
+class Making(BaseOperator):
+    """What a task that makes one asset has in common, wherever the work is done: what is asked for, and how it ends.
+
+    Its event carries the summary of the ledger entry. Nothing to do, or deferred: skipped, no event.
+    """
 
     ui_color = "#e8f4f8"
 
@@ -33,27 +37,40 @@ class Materialize(BaseOperator):
         super().__init__(**arguments)
         self.asset = asset
 
+    def steps(self, project: Project, *, force: bool) -> list[Stale]:
+        """What to make, the asset itself last: a landing batch that was deleted after use and is needed again comes first."""
+        key = self.asset.name
+        before = [step for step in plan(project.state(), [project.graph[key]], force=force) if step.key != key]
+        return [*before, Stale(key, Reason.FORCED if force else Reason.DATA, "its own turn")]
+
+    def end(self, context: Context, status: str, why: str, summary: dict[str, Any] | None) -> None:
+        """Let the event carry the summary. Raises AirflowSkipException, with one line why, when nothing was made."""
+        if status != "materialized" or summary is None:
+            raise AirflowSkipException(f"{status}: {why}")
+        context["outlet_events"][self.asset].extra.update(summary)
+
+
+class Materialize(Making):
+    """Makes one asset in the task's own process."""
+
     def execute(self, context: Context) -> None:
-        """Make the asset. Raises AirflowSkipException, with one line why, when nothing was made."""
+        """Make the asset."""
         from catalunya.assets.materialize import Request, materialize
         from catalunya.assets.project import Project
         from catalunya.io.periods import window
+        from catalunya.io.role import assumed
 
         params, project = context["params"], Project()
         request = Request(
-            force=bool(params["force"]),
             window=window(params.get("period_from"), params.get("period_to")),
             run_id=context["dag_run"].run_id,
             correlation_id=correlation_of(context),
         )
-        # The landing batch of a staging table was deleted after use; where it is needed once more, it is landed again.
-        for step in plan(project.state(), [project.graph[self.asset.name]], force=request.force):
-            if step.key != self.asset.name:
-                materialize(project, step.key, replace(request, force=step.reason is Reason.FORCED))
-        outcome = materialize(project, self.asset.name, request)
-        if outcome.status != "materialized" or outcome.entry is None:
-            raise AirflowSkipException(f"{outcome.status}: {outcome.why}")
-        context["outlet_events"][self.asset].extra.update(outcome.entry.summary())
+        is_mart = project.graph[self.asset.name].layer is Layer.MARTS
+        with assumed(project.settings.mart_role if is_mart else "", context["dag_run"].run_id):
+            for step in self.steps(project, force=bool(params["force"])):
+                outcome = materialize(project, step.key, replace(request, force=step.reason is Reason.FORCED))
+        self.end(context, outcome.status, outcome.why, outcome.entry.summary() if outcome.entry else None)
 
 
 class FindStale(BaseOperator):

@@ -85,7 +85,9 @@ def airflow(
     url = f"http://127.0.0.1:{ports[0]}"
     env = environment(settings, home, ports, stays=stays, retry_delay_s=retry_delay_s)
     started_at = datetime.now(UTC)
-    components = ("scheduler", "dag-processor", *(("triggerer",) if stays else ()))  # only the UI misses the triggerer
+    # Where nothing defers and nobody looks, nobody misses the triggerer.
+    needs_triggerer = stays or settings.functions or settings.manifests_queue
+    components = ("scheduler", "dag-processor", *(("triggerer",) if needs_triggerer else ()))
     command = [sys.executable, "-P", str(Path(__file__).with_name("launcher.py")), *components]
     with _locked(home), child(command, log=logs / "launcher.log", env=env) as process, Client(url) as client:
         server = Server(url, home, client, started_at, process)

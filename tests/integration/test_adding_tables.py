@@ -81,7 +81,7 @@ from catalunya.assets.project import Project
 from catalunya.dags.build import build_dags
 project = Project()
 made = {asset.key: materialize(project, asset.key).status for asset in project.graph.select("+agg_day_centre_users_yearly")}
-dags = build_dags(project.graph)
+dags = build_dags(project.graph, project.settings)
 print(json.dumps({"made": made, "dags": sorted(dags), "rows": project.ledger.latest("marts.agg_day_centre_users_yearly").rows}))
 """
 

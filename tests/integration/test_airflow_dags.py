@@ -34,7 +34,7 @@ from pathlib import Path
 
 dags = {name: dag for name, dag in found.items() if isinstance(dag, DAG)}
 graph = load_graph(load_settings())
-quiet = build_dags(graph, clocks=False)
+quiet = build_dags(graph, load_settings(clocks=False))
 
 def said(task, error):
     return task.retry_policy.evaluate(error, 1, 3).action.value
@@ -46,7 +46,7 @@ def schedule(dag):
 print(json.dumps({
     "heavy": heavy,
     "files": [Path(path).name for path in PythonDagImporter().list_dag_files(Path(sys.argv[1]).parent)],
-    "one": list(build_dags(graph, only="staging.social_services")),
+    "one": list(build_dags(graph, load_settings(), only="staging.social_services")),
     "dags": {
         name: {
             "schedule": schedule(dag),
