@@ -28,6 +28,13 @@ class Settings(BaseSettings):
         "",
         description="the lake's root: a folder or s3://bucket[/prefix]; by default ./data, or the environment's bucket",
     )
+    lake_encryption: Literal["AES256", "aws:kms"] = Field(
+        "AES256", description="how S3 encrypts the lake's objects: AES256 (its own keys) or aws:kms"
+    )
+    lake_kms_key_id: str | None = Field(
+        None, description="the KMS key for aws:kms, by id or ARN; by default the account's own for S3"
+    )
+    lake_attempts: int = Field(8, ge=1, description="tries of one request to S3 before the lake counts as unavailable")
     cache: Path = Field(
         Path(".catalunya"), description="a folder for what can be made again: the compiled graph, dbt's parse"
     )
@@ -57,10 +64,31 @@ class Settings(BaseSettings):
     )
     page_rows: int = Field(50_000, ge=1, le=50_000, description="rows asked for per page")
 
+    engine: Literal["duckdb", "athena"] = Field(
+        "duckdb",
+        description="what answers a person's queries: duckdb, from the lake's objects, or athena, over tables that Glue is told of; "
+        "by default athena in dev and prod, whose lakes are on S3",
+    )
+    athena_work_group: str = Field("", description="the work group queries run in; by default catalunya_{env}")
+    athena_results: str = Field(
+        "", description="where Athena puts results; by default _athena/ in the lake, unless the work group says where"
+    )
+
     lease_s: float = Field(900, gt=0, description="seconds after which the lease of a run that died may be taken over")
     sources_pool: str = Field(
         "default_pool",
         description="Airflow's pool for landing tasks; create a pool before naming it here, or they never run",
+    )
+    functions: str = Field(
+        "",
+        description="name pattern of the Lambda functions that landing and staging run in, {purpose} being extract or transform; "
+        "empty, they run in the task's own process",
+    )
+    manifests_queue: str = Field(
+        "", description="the queue that tells of landing batches sealed outside Airflow (its URL); empty, nothing does"
+    )
+    mart_role: str = Field(
+        "", description="the role that marts are made under (its ARN), assumed for each; empty, the process's own"
     )
     clocks: bool = Field(True, description="whether DAGs run at their times; off, they run when triggered or woken")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -73,13 +101,23 @@ class Settings(BaseSettings):
     def _defaults_of_the_environment(cls, values: dict[str, object]) -> dict[str, object]:
         env = values.get("env", "local")
         local = env == "local"
+        lake = values.get("lake") or ("./data" if local else f"s3://catalunya-data-{env}")
+        on_s3 = str(lake).startswith("s3://")
         defaults = {
             "http_requests_per_second": 1000 if local else 20,  # the mock is ours to lean on
-            "lake": "./data" if local else f"s3://catalunya-data-{env}",
+            "lake": lake,
+            "engine": "athena" if on_s3 and not local else "duckdb",
+            "athena_work_group": f"catalunya_{env}",
+            "athena_results": f"{str(lake).rstrip('/')}/_athena/" if on_s3 else "",
+            "functions": "" if local else f"catalunya-{{purpose}}-{env}",
             "socrata_url": LOCAL_MOCK if local else "https://analisi.transparenciacatalunya.cat",
             "idescat_url": LOCAL_MOCK if local else "https://api.idescat.cat",
         }
         return defaults | {k: v for k, v in values.items() if v != ""}
+
+    def glue_database(self, schema: str) -> str:
+        """The Glue database of a layer: `staging` -> `catalunya_staging_dev`."""
+        return f"catalunya_{schema}_{self.env}"
 
     def http(self, kind: str) -> HttpSettings:
         """How the API of one kind of source (`socrata`, `idescat`) is reached. Raises ConfigurationError for another kind."""
