@@ -165,6 +165,7 @@ class Ledger:
                 f"{entry.asset}: entry {entry.sequence} was recorded by another run; nothing was recorded here, run it again"
             )
         self.lake.sync([path])
+        self._entries[path] = entry
         return entry
 
     @staticmethod

@@ -31,7 +31,13 @@ class Project:
     @cached_property
     def lake(self) -> Lake:
         """The lake. Raises LakeError, one line, when it cannot be opened."""
-        return Lake(self.settings.lake)
+        settings = self.settings
+        return Lake(
+            settings.lake,
+            encryption=settings.lake_encryption,
+            kms_key_id=settings.lake_kms_key_id,
+            attempts=settings.lake_attempts,
+        )
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -43,6 +43,10 @@ class SourceUnavailable(TransientError):
     """The API does not answer, or answers that it cannot now (429, 5xx, time-out, cut-off body)."""
 
 
+class LakeUnavailable(TransientError):
+    """The lake does not answer, or answers that it cannot now: the network, a busy S3."""
+
+
 class SourceChanged(TransientError):
     """The source moved under the extraction: what was received is not one state of the table."""
 

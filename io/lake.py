@@ -1,24 +1,25 @@
 """The lake: one object store per environment, a local folder or an S3 bucket, through one interface (obstore).
 
-What belongs here: reading, writing, listing and deleting objects by path, and the errors of doing so. What does not:
-which path belongs to which asset (`assets/paths.py`), and what is in the objects.
+What belongs here: reading, writing, listing and deleting objects by path, and how the store is opened. What does not: what
+its errors are called (`lake_errors.py`), which path belongs to which asset (`assets/paths.py`), what is in the objects.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
 from catalunya.io.errors import LakeError
+from catalunya.io.lake_errors import ObjectExists, ObjectMissing, told
 
+Encryption = Literal["AES256", "aws:kms"]
 CHUNK = 8 * 1024 * 1024
 
 
@@ -33,7 +34,11 @@ class Object(NamedTuple):
 class Lake:
     """The object store of one environment. Paths are relative to its root, with `/`."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(
+        self, root: str, *, encryption: Encryption = "AES256", kms_key_id: str | None = None, attempts: int = 8
+    ) -> None:
+        """`encryption` is how S3 encrypts what is written, under `kms_key_id` where that is `aws:kms`; `attempts` are the tries
+        of one request to S3. A folder takes none of them."""
         self.root = root.rstrip("/")
         self.is_local = "://" not in root
         with self._errors("open", ""):
@@ -42,9 +47,7 @@ class Lake:
                 self.root = str(Path(root).absolute())
                 self._store = LocalStore(self.root, mkdir=True, automatic_cleanup=True)
             else:
-                endpoint = os.environ.get("AWS_ENDPOINT_URL")
-                plain = {"client_options": {"allow_http": True}} if endpoint and endpoint.startswith("http:") else {}
-                self._store = S3Store.from_url(self.root, **plain)  # type: ignore[arg-type]
+                self._store = _open_bucket(self.root, encryption, kms_key_id, attempts)
 
     def __repr__(self) -> str:
         return f"Lake({self.root!r})"
@@ -55,18 +58,31 @@ class Lake:
             self._store.put(path, body)
 
     def create(self, path: str, body: bytes) -> bool:
-        """Write the object only if there is none at `path`. Returns whether it was this call that wrote it."""
+        """Write the object only if there is none at `path`. Returns whether it was this call that wrote it.
+
+        S3 may write it, lose the answer, and be asked again: there, an object of these very bytes is this call's own, for what
+        is created (leases, ledger entries) says who wrote it and when.
+        """
         try:
             with self._errors("write", path):
                 self._store.put(path, body, mode="create")
-        except _Exists:
-            return False
+        except ObjectExists:
+            return not self.is_local and self.find(path) == body
         return True
 
     async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> None:
-        """Write one object whole from a stream of chunks."""
+        """Write one object whole from a stream of chunks: in one request up to 8 MiB, else in parts, as they come."""
+        first = bytearray()
+        async for chunk in chunks:
+            first += chunk
+            if len(first) > CHUNK:
+                break
+        else:
+            with self._errors("write", path):
+                await self._store.put_async(path, bytes(first))
+            return
         with self._errors("write", path):
-            await self._store.put_async(path, chunks)
+            await self._store.put_async(path, _onward(bytes(first), chunks), chunk_size=CHUNK, max_concurrency=4)
 
     def copy(self, path: str, to: str) -> bool:
         """Copy one object whole, over what may be at `to`. Returns whether there was one at `path`.
@@ -77,7 +93,7 @@ class Lake:
         try:
             with self._errors("copy", path):
                 self._store.copy(path, to)
-        except _Missing:
+        except ObjectMissing:
             return False
         except LakeError:
             if not self.is_local:
@@ -94,7 +110,7 @@ class Lake:
         """The bytes of one object, or None when there is none."""
         try:
             return self.get(path)
-        except _Missing:
+        except ObjectMissing:
             return None
 
     def chunks(self, path: str) -> Iterator[bytes]:
@@ -108,7 +124,7 @@ class Lake:
         try:
             with self._errors("read", path):
                 self._store.head(path)
-        except _Missing:
+        except ObjectMissing:
             return False
         return True
 
@@ -125,13 +141,24 @@ class Lake:
             return sorted(path.rsplit("/", 1)[-1] for path in found["common_prefixes"])
 
     def delete(self, paths: list[str]) -> None:
-        """Delete the objects; one that is not there any more is no error."""
-        for path in paths:
-            try:
-                with self._errors("delete", path):
-                    self._store.delete(path)
-            except _Missing:
-                continue
+        """Delete the objects; one that is not there any more is no error.
+
+        Of each folder, the first path given goes before its others do (so may a seal go before what it seals); S3 deletes
+        the rest in any order, a thousand a request.
+        """
+        if self.is_local:
+            for path in paths:
+                try:
+                    with self._errors("delete", path):
+                        self._store.delete(path)
+                except ObjectMissing:
+                    continue
+            return
+        first = {path.rpartition("/")[0]: path for path in reversed(paths)}.values()
+        for step in (sorted(first), sorted(set(paths).difference(first))):
+            if step:
+                with self._errors("delete", step[0]):
+                    self._store.delete(step)
 
     def sync(self, paths: list[str]) -> None:
         """Return when the objects would survive a power cut: an fsync of files and folders locally, nothing on S3."""
@@ -153,50 +180,46 @@ class Lake:
     @cached_property
     def scan_options(self) -> dict[str, str]:
         """polars' `storage_options` for addresses of this lake."""
-        endpoint = os.environ.get("AWS_ENDPOINT_URL")
-        if self.is_local or not endpoint:
+        if self.is_local:
             return {}
-        return {"aws_endpoint_url": endpoint, "aws_allow_http": str(endpoint.startswith("http:")).lower()}
+        endpoint, region = _endpoint(), _region()
+        options = {"aws_region": region} if region else {}
+        if endpoint:
+            options |= {"aws_endpoint_url": endpoint, "aws_allow_http": str(endpoint.startswith("http:")).lower()}
+        return options
 
-    @contextmanager
-    def _errors(self, verb: str, path: str) -> Iterator[None]:
-        """Turn what the store raises into one line that says where and what to do."""
-        where = f"{self.root}/{path}".rstrip("/")
-        try:
-            yield
-        except AlreadyExistsError as error:
-            raise _Exists(f"{where} exists already") from error
-        except (NotFoundError, FileNotFoundError) as error:
-            raise _Missing(f"{where} is not in the lake: run `catalunya verify` to see what else is missing") from error
-        except (BaseError, OSError) as error:
-            text = str(error)
-            reason, advice = next(
-                (found for sign, found in _REASONS.items() if sign in text),
-                (text.splitlines()[0][:300], "see the reason above; nothing was lost"),
-            )
-            raise LakeError(f"cannot {verb} {where}: {reason}; {advice}") from error
+    def _errors(self, verb: str, path: str) -> AbstractContextManager[None]:
+        return told(verb, f"{self.root}/{path}".rstrip("/"))
 
 
-class _Missing(LakeError):
-    """There is no such object."""
+def _open_bucket(root: str, encryption: Encryption, kms_key_id: str | None, attempts: int) -> S3Store:
+    """The store of `s3://bucket[/prefix]`. Credentials come from the environment or the machine's role."""
+    config: Any = {"aws_server_side_encryption": encryption}
+    if encryption == "aws:kms":
+        config["aws_sse_bucket_key_enabled"] = "true"  # one call of KMS for many objects
+        if kms_key_id:
+            config["aws_sse_kms_key_id"] = kms_key_id
+    endpoint, region = _endpoint(), _region()
+    if endpoint:
+        config["aws_endpoint_url"] = endpoint
+    if region:
+        config["aws_region"] = region
+    is_plain = bool(endpoint and endpoint.startswith("http:"))
+    return S3Store.from_url(
+        root, config=config, client_options={"allow_http": is_plain}, retry_config={"max_retries": attempts - 1}
+    )
 
 
-class _Exists(LakeError):
-    """There is such an object already."""
+def _endpoint() -> str | None:
+    """Where S3 is, if not at Amazon's own address. boto3 reads the same two variables."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
-_REASONS = {
-    "No space left": ("no space left on the device", "free some, or point CATALUNYA_LAKE at another disk"),
-    "os error 28": ("no space left on the device", "free some, or point CATALUNYA_LAKE at another disk"),
-    "Permission denied": ("permission denied", "make it writable, or point CATALUNYA_LAKE elsewhere"),
-    "os error 13": ("permission denied", "make it writable, or point CATALUNYA_LAKE elsewhere"),
-    "os error 20": ("a file stands where a folder is needed", "move it, or point CATALUNYA_LAKE elsewhere"),
-    "Not a directory": (
-        "a file stands where a folder is needed",
-        "move it, or point CATALUNYA_LAKE elsewhere",
-    ),
-    "os error 30": ("the file system is read-only", "point CATALUNYA_LAKE elsewhere"),
-    "Read-only": ("the file system is read-only", "point CATALUNYA_LAKE elsewhere"),
-    "AccessDenied": ("access denied", "check the role's permissions on this prefix"),
-    "NoSuchBucket": ("no such bucket", "deploy the infrastructure first, or set CATALUNYA_LAKE"),
-}
+def _region() -> str | None:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+
+async def _onward(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk

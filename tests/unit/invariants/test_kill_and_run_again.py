@@ -3,14 +3,13 @@ and ledger are those of a run that was never killed."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from catalunya.io.environment import Settings
 from small.killing import make_all, make_all_elsewhere
-from small.lakes import picture
+from small.lakes import contents, picture, restore
 from small.shops import FolderSource, some
 
 BEFORE = [*some(5), {"codi": "V1", "ciutat": "Vic"}, {"codi": "M1", "ciutat": "Manresa"}]
@@ -23,18 +22,17 @@ class Case:
     """A lake as it was before the source changed, and as it is after a run that nobody killed."""
 
     def __init__(self, settings: Settings, tmp_path: Path) -> None:
-        self.settings, self.folder, self.tmp_path = settings, tmp_path / "source", tmp_path
+        self.settings, self.folder = settings, tmp_path / "source"
         source = FolderSource(self.folder)
         source.write(BEFORE)
         make_all(settings, self.folder)
-        shutil.copytree(settings.lake, tmp_path / "before")
+        self.before = contents(settings.lake)
         source.write(AFTER)
         self.writes = make_all(settings, self.folder)
         self.unharmed = picture(settings.lake)
 
     def restore(self) -> None:
-        shutil.rmtree(self.settings.lake)
-        shutil.copytree(self.tmp_path / "before", self.settings.lake)
+        restore(self.settings.lake, self.before)
 
 
 def test_a_run_killed_at_any_write_and_run_again_leaves_the_same_lake_and_ledger(

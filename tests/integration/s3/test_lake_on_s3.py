@@ -1,0 +1,269 @@
+"""The lake on S3: what is written stays whole and encrypted, and what goes wrong is one clear line, transient or not."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from catalunya.assets.project import Project
+from catalunya.io.environment import load_settings
+from catalunya.io.errors import LakeError, LakeUnavailable, PermanentError, TransientError
+from catalunya.io.lake import Lake
+from small.aws import Aws
+
+MB = 1024 * 1024
+
+
+async def megabytes(count: int, then: Exception | None = None) -> AsyncIterator[bytes]:
+    """A body that comes in pieces of a megabyte, and may break off."""
+    for number in range(count):
+        yield bytes([number]) * MB
+    if then:
+        raise then
+
+
+def head(aws: Aws, lake: Lake, path: str) -> dict[str, str]:
+    return aws.client("s3").head_object(Bucket=lake.root.removeprefix("s3://"), Key=path)  # type: ignore[no-any-return]
+
+
+def parts(aws: Aws, lake: Lake, path: str) -> int:
+    """In how many parts an object was uploaded: S3 says so in its ETag."""
+    _, dash, count = head(aws, lake, path)["ETag"].strip('"').partition("-")
+    return int(count) if dash else 1
+
+
+def test_an_object_is_created_once(bucket: str) -> None:
+    lake = Lake(bucket)
+    assert lake.create("a/b", b"first")
+    assert not lake.create("a/b", b"second")
+    assert lake.get("a/b") == b"first"
+
+
+def test_only_one_of_many_writers_creates_it(bucket: str) -> None:
+    lake = Lake(bucket)
+    won: list[int] = []
+    threads = [
+        threading.Thread(target=lambda n=n: won.append(n) if lake.create("lease", str(n).encode()) else None)  # type: ignore[misc]
+        for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert lake.get("lease") == str(won[0]).encode()
+
+
+def test_a_small_stream_is_one_request_and_a_large_one_goes_in_parts(aws: Aws, bucket: str) -> None:
+    lake = Lake(bucket)
+    asyncio.run(lake.put_stream("small", megabytes(2)))
+    asyncio.run(lake.put_stream("large", megabytes(20)))
+    assert (parts(aws, lake, "small"), parts(aws, lake, "large")) == (1, 3)
+    assert lake.get("large") == b"".join(bytes([number]) * MB for number in range(20))
+    assert b"".join(lake.chunks("large")) == lake.get("large")
+
+
+def test_a_large_file_goes_in_parts(aws: Aws, bucket: str, tmp_path: Path) -> None:
+    lake, file = Lake(bucket), tmp_path / "large"
+    file.write_bytes(b"x" * 11 * MB)
+    lake.put("large", file)
+    assert parts(aws, lake, "large") > 1
+    assert lake.get("large") == file.read_bytes()
+
+
+@pytest.mark.parametrize("megabytes_before", [1, 20])
+def test_a_stream_that_breaks_leaves_nothing_behind(aws: Aws, bucket: str, megabytes_before: int) -> None:
+    lake = Lake(bucket)
+    broken = megabytes(megabytes_before, then=ConnectionResetError("the other side went away"))
+    with pytest.raises((ConnectionResetError, LakeError)):
+        asyncio.run(lake.put_stream("page.json", broken))
+    assert lake.objects("") == []
+    uploads = aws.client("s3").list_multipart_uploads(Bucket=bucket.removeprefix("s3://"))
+    assert not uploads.get("Uploads"), "parts that nobody completes are paid for"
+
+
+def test_what_is_written_is_encrypted_however_it_is_written(aws: Aws, bucket: str) -> None:
+    lake = Lake(bucket)
+    lake.put("put", b"x")
+    lake.create("created", b"x")
+    asyncio.run(lake.put_stream("small", megabytes(1)))
+    asyncio.run(lake.put_stream("large", megabytes(9)))
+    aws.client("s3").put_object(Bucket=bucket.removeprefix("s3://"), Key="bare", Body=b"x")
+    assert "ServerSideEncryption" not in head(aws, lake, "bare")
+    lake.copy("bare", "copied")
+    found = {o.path: head(aws, lake, o.path).get("ServerSideEncryption") for o in lake.objects("") if o.path != "bare"}
+    assert found == dict.fromkeys(("copied", "created", "large", "put", "small"), "AES256")
+
+
+def test_the_settings_name_the_key_it_is_encrypted_with(aws: Aws, bucket: str) -> None:
+    key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+    settings = load_settings(env="dev", lake=bucket, lake_encryption="aws:kms", lake_kms_key_id=key)
+    lake = Project(settings, []).lake
+    lake.put("put", b"x")
+    asyncio.run(lake.put_stream("large", megabytes(9)))
+    for path in ("put", "large"):
+        found = head(aws, lake, path)
+        assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == ("aws:kms", key), path
+    assert lake.get("large") == b"".join(bytes([number]) * MB for number in range(9))
+
+
+def test_more_than_a_thousand_objects_are_listed_and_deleted(aws: Aws, bucket: str) -> None:
+    lake = Lake(bucket)
+    paths = [f"staging/x/part={number:04}/file.parquet" for number in range(1005)]
+    aws.fill(bucket, dict.fromkeys(paths, b"x"))
+    assert [o.path for o in lake.objects("staging/x")] == paths
+    assert lake.folders("staging/x") == [path.split("/")[2] for path in paths]
+    lake.put("staging/xx/file.parquet", b"x")
+    lake.delete([*paths, "never/was"])
+    assert [o.path for o in lake.objects("")] == ["staging/xx/file.parquet"]
+
+
+def test_a_copy_is_of_the_moment_and_of_nothing_where_there_is_none(bucket: str) -> None:
+    lake = Lake(bucket)
+    lake.put("a", b"old")
+    assert lake.copy("a", "kept/a")
+    lake.put("a", b"new")
+    assert (lake.get("a"), lake.get("kept/a")) == (b"new", b"old")
+    assert not lake.copy("nothing", "kept/b")
+    assert not lake.exists("kept/b")
+    assert lake.find("kept/b") is None
+
+
+def test_a_lake_may_be_a_folder_of_a_bucket_and_sees_nothing_beside_it(bucket: str) -> None:
+    lake, beside = Lake(f"{bucket}/team one/lake"), Lake(f"{bucket}/team one/lake2")
+    beside.put("x", b"theirs")
+    lake.put("staging/a/file", b"ours")
+    assert [o.path for o in lake.objects("")] == ["staging/a/file"]
+    assert lake.folders("") == ["staging"]
+    lake.delete(["staging/a/file"])
+    assert beside.get("x") == b"theirs"
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "a//b", "a\nb"])
+def test_a_path_that_leads_elsewhere_is_refused_on_every_lake(bucket: str, tmp_path: Path, path: str) -> None:
+    for lake in (Lake(bucket), Lake(str(tmp_path / "lake"))):
+        with pytest.raises(LakeError, match="this is no path of a lake"):
+            lake.put(path, b"x")
+    assert [p.name for p in tmp_path.rglob("*")] == ["lake"]
+
+
+def test_an_absent_object_is_one_line(bucket: str) -> None:
+    with pytest.raises(LakeError, match=r"page\.json is not in the lake: run `catalunya verify`"):
+        Lake(bucket).get("page.json")
+
+
+def test_an_absent_bucket_is_one_line_and_not_an_absent_object(aws: Aws) -> None:
+    lake = Lake("s3://nobody-made-this")
+    for attempt in (
+        lambda: lake.find("x"),
+        lambda: lake.put("x", b""),
+        lambda: lake.objects("x"),
+        lambda: lake.delete(["x"]),
+    ):
+        with pytest.raises(
+            LakeError, match="no such bucket; deploy the infrastructure first, or set CATALUNYA_LAKE"
+        ) as raised:
+            attempt()
+        assert isinstance(raised.value, PermanentError)
+        assert "\n" not in str(raised.value)
+
+
+@contextmanager
+def answering(status: int, body: str, region: str = "eu-west-1") -> Iterator[str]:
+    """A server that says the same to whatever it is asked."""
+
+    class Always(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_GET = do_PUT = do_POST = answer  # noqa: N815  the names are http.server's
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Always)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def said(code: str) -> str:
+    return f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>m</Message></Error>'
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (403, "AccessDenied", "access denied; check the role's permissions"),
+        (403, "InvalidAccessKeyId", "the credentials are not accepted; renew"),
+        (400, "ExpiredToken", "the credentials are not accepted; renew"),
+        (301, "PermanentRedirect", "the bucket lies in another region; set AWS_REGION"),
+    ],
+)
+def test_a_refusal_is_one_line_and_permanent(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, status: int, code: str, expected: str
+) -> None:
+    with answering(status, said(code)) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        lake = Lake("s3://catalunya", attempts=1)
+        for attempt in (lambda: lake.put("x", b""), lambda: lake.objects("x")):
+            with pytest.raises(LakeError, match=expected) as raised:
+                attempt()
+            assert "\n" not in str(raised.value)
+
+
+def test_a_busy_store_is_transient(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(503, said("SlowDown")) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        lake = Lake("s3://catalunya", attempts=2)
+        for attempt in (lambda: lake.put("x", b""), lambda: lake.find("x"), lambda: lake.create("x", b"")):
+            with pytest.raises(LakeUnavailable, match=r"cannot now .* try again later"):
+                attempt()
+
+
+def test_a_store_that_is_down_is_transient(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(200, "") as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    lake = Lake("s3://catalunya", attempts=2)
+    for attempt in (lambda: lake.put("x", b""), lambda: lake.exists("x"), lambda: lake.objects("x")):
+        with pytest.raises(TransientError, match=r"cannot .* s3://catalunya/x: the store does not answer") as raised:
+            attempt()
+        assert "\n" not in str(raised.value)
+
+
+def test_polars_reads_what_the_lake_wrote(bucket: str, tmp_path: Path) -> None:
+    lake = Lake(f"{bucket}/with prefix")
+    frame = pl.DataFrame({"n": [1, 2]})
+    frame.write_parquet(tmp_path / "x.parquet")
+    lake.put("t/city=Vic/file.parquet", tmp_path / "x.parquet")
+    found = pl.scan_parquet(
+        lake.url("t/city=Vic/file.parquet"), hive_partitioning=True, storage_options=lake.scan_options
+    ).collect()
+    assert found.equals(frame.with_columns(city=pl.lit("Vic")))
+
+
+def test_nothing_is_sent_in_the_clear_but_to_an_endpoint_that_says_so(
+    aws: Aws, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Lake(bucket).scan_options["aws_allow_http"] == "true"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws.url.replace("http:", "https:"))
+    lake = Lake(bucket, attempts=1)
+    assert lake.scan_options["aws_allow_http"] == "false"
+    with pytest.raises(LakeUnavailable):
+        lake.put("x", b"")
