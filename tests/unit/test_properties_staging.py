@@ -209,7 +209,7 @@ def test_every_row_ends_in_the_table_or_in_quarantine_once(
 
     # Shrinking takes minutes; a row that fails alone says as much at once.
     @settings(
-        max_examples=40,
+        max_examples=25,
         phases=[Phase.generate],
         deadline=None,
         derandomize=True,

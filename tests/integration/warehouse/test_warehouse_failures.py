@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -183,6 +185,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     assert made.build("dim_time").height == 13879
 
 
+# Builds what it is asked for, a model a line: dbt is imported once for all that is tried in the copy.
 BUILD = """
 import sys, tempfile
 from pathlib import Path
@@ -190,56 +193,74 @@ from catalunya.assets.marts import declarations
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import CatalunyaError
 from catalunya.io.warehouse import build_model
-settings, model = load_settings(env="local", cache=Path(sys.argv[1])), sys.argv[2]
-try:
-    declared = declarations(settings)
-    print(*(d.asset.key for d in declared))
-    print(*(f"{d.asset.key}={d.asset.code_version}" for d in declared))
-    scratch = Path(tempfile.mkdtemp(dir=sys.argv[1]))
-    build_model(model, inputs=[], previous=None, variables={"as_of": "2026-08-03"}, order_by=[], settings=settings, scratch=scratch)
-    print("built", model)
-except CatalunyaError as error:
-    print(type(error).__name__, error)
+settings = load_settings(env="local", cache=Path(sys.argv[1]))
+for model in map(str.strip, sys.stdin):
+    try:
+        declared = declarations(settings)
+        print(*(d.asset.key for d in declared))
+        print(*(f"{d.asset.key}={d.asset.code_version}" for d in declared))
+        scratch = Path(tempfile.mkdtemp(dir=sys.argv[1]))
+        build_model(model, inputs=[], previous=None, variables={"as_of": "2026-08-03"}, order_by=[], settings=settings, scratch=scratch)
+        print("built", model)
+    except CatalunyaError as error:
+        print(type(error).__name__, error)
+    print("that was", model, flush=True)
 """
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """A copy of the project, to be changed."""
+@dataclass
+class Workshop:
+    """A copy of the project, to be changed, and a process that builds in it."""
+
+    dbt: Path
+    process: subprocess.Popen[str]
+
+    def build(self, model: str) -> str:
+        """What building the model says."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(f"{model}\n")
+        self.process.stdin.flush()
+        return "".join(iter(self.process.stdout.readline, f"that was {model}\n"))
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    copy = tmp_path_factory.mktemp("workshop")
     for folder in ("src", "assets", "contracts", "io", "dbt"):
-        shutil.copytree(REPOSITORY / folder, tmp_path / "copy" / folder, symlinks=True)
-    return tmp_path / "copy"
+        shutil.copytree(REPOSITORY / folder, copy / folder, symlinks=True)
+    (copy / "cache").mkdir()
+    command = [sys.executable, "-c", BUILD, str(copy / "cache")]
+    environment = {**os.environ, "PYTHONPATH": str(copy / "src")}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, cwd=copy, text=True, **pipes) as process:
+        yield Workshop(copy / "dbt", process)
+        process.communicate()
 
 
-def build_in(copy: Path, model: str) -> str:
-    (copy / "cache").mkdir(exist_ok=True)
-    ran = subprocess.run(
-        [sys.executable, "-c", BUILD, str(copy / "cache"), model],
-        env={**os.environ, "PYTHONPATH": str(copy / "src")},
-        cwd=copy,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+@pytest.fixture
+def copy(opened: Workshop) -> Workshop:
+    """The copy, with dbt's project as it is here."""
+    shutil.rmtree(opened.dbt)
+    shutil.copytree(REPOSITORY / "dbt", opened.dbt)
+    return opened
 
 
-def test_a_model_without_a_contract_is_told_which_class_it_lacks(copy: Path) -> None:
-    (copy / "dbt/models/marts/dimensions/dim_halves.sql").write_text(
+def test_a_model_without_a_contract_is_told_which_class_it_lacks(copy: Workshop) -> None:
+    (copy.dbt / "models/marts/dimensions/dim_halves.sql").write_text(
         "select half_year_id, count(*) as days from {{ ref('dim_time') }} group by half_year_id"
     )
     expected = "DeclarationError marts.dim_halves: expected a contract class DimHalves in contracts/marts.py"
-    assert expected in build_in(copy, "dim_time")
+    assert expected in copy.build("dim_time")
 
 
-def test_a_mart_is_of_other_code_when_its_sql_or_a_macro_it_calls_is(copy: Path) -> None:
+def test_a_mart_is_of_other_code_when_its_sql_or_a_macro_it_calls_is(copy: Workshop) -> None:
     def versions() -> dict[str, str]:
-        said = build_in(copy, "dim_star")
+        said = copy.build("dim_star")
         return dict(pair.split("=") for pair in said.splitlines()[1].split())
 
     before = versions()
-    macros = copy / "dbt/macros/days.sql"
+    macros = copy.dbt / "macros/days.sql"
     macros.write_text(macros.read_text().replace("isodow", "dayofweek"))
     after = versions()
     assert {name for name in before if before[name] != after[name]} == {"marts.dim_time"}
@@ -251,14 +272,14 @@ def test_a_mart_is_of_other_code_when_its_sql_or_a_macro_it_calls_is(copy: Path)
     }
 
 
-def test_a_contract_without_a_model_and_a_broken_model_are_told(copy: Path) -> None:
-    sql = copy / "dbt/models/marts/aggregates/agg_population_trends_yearly.sql"
+def test_a_contract_without_a_model_and_a_broken_model_are_told(copy: Workshop) -> None:
+    sql = copy.dbt / "models/marts/aggregates/agg_population_trends_yearly.sql"
     sql.write_text("{% if %} select 1")
-    said = build_in(copy, "dim_time")
+    said = copy.build("dim_time")
     assert "WarehouseError dbt cannot parse the project" in said
     assert sql.name in said
     sql.unlink()
     sql.with_name(f"{sql.stem}_unit_tests.yml").unlink()
-    said = build_in(copy, "dim_time")
+    said = copy.build("dim_time")
     expected = "contract AggPopulationTrendsYearly in contracts/marts.py has no model: expected agg_population_trends_yearly.sql"
     assert f"DeclarationError {expected}" in said
