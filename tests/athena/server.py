@@ -1,0 +1,169 @@
+"""Athena's API in front of moto: it answers what runs queries itself, and passes all else on. Nothing of moto is changed.
+
+moto keeps its state in the process, so that a server here and another of the same process are one account.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
+
+from athena.engine import Engine, Result
+from athena.refusals import RefusedError
+from athena.storage import Storage
+from small.aws import Aws
+
+PAGE = 1000
+
+
+@dataclass
+class Execution:
+    """One query that was run: `reason` is why it failed, if it did."""
+
+    id: str
+    sql: str
+    database: str
+    work_group: str
+    output: str
+    at: float
+    result: Result
+    reason: str = ""
+
+    def described(self) -> dict[str, Any]:
+        """As GetQueryExecution tells it."""
+        status: dict[str, Any] = {
+            "State": "FAILED" if self.reason else "SUCCEEDED",
+            "SubmissionDateTime": self.at,
+            "CompletionDateTime": self.at,
+        }
+        if self.reason:
+            status["StateChangeReason"] = self.reason
+            status["AthenaError"] = {
+                "ErrorCategory": 2,
+                "ErrorType": 1006,
+                "Retryable": False,
+                "ErrorMessage": self.reason,
+            }
+        return {
+            "QueryExecutionId": self.id,
+            "Query": self.sql,
+            "StatementType": self.result.kind,
+            "WorkGroup": self.work_group,
+            "ResultConfiguration": {"OutputLocation": self.output},
+            "QueryExecutionContext": {"Database": self.database, "Catalog": "awsdatacatalog"},
+            "Status": status,
+            "Statistics": {
+                "DataScannedInBytes": self.result.scanned,
+                "EngineExecutionTimeInMillis": 1,
+                "TotalExecutionTimeInMillis": 1,
+            },
+        }
+
+
+class _Quiet(MotoRequestHandler):
+    def log_request(self, *_: object) -> None:
+        """Say nothing of each request."""
+
+
+class AthenaApi:
+    """A WSGI app: Athena's queries here, everything else to `inner`."""
+
+    def __init__(self, inner: Callable[..., Iterable[bytes]], engine: Engine) -> None:
+        self._inner, self._engine = inner, engine
+        self.executions: dict[str, Execution] = {}
+        self._answers = {
+            "StartQueryExecution": self._start,
+            "GetQueryExecution": lambda asked: {"QueryExecution": self._find(asked).described()},
+            "GetQueryResults": self._results,
+            "StopQueryExecution": lambda asked: {},
+        }
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        service, _, action = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")
+        if service != "AmazonAthena" or action not in self._answers:
+            return self._inner(environ, start_response)
+        asked = json.loads(Request(environ).get_data())
+        try:
+            body, status = self._answers[action](asked), 200
+        except (KeyError, RefusedError) as error:
+            body, status = {"__type": "InvalidRequestException", "message": str(error).strip("'")}, 400
+        return Response(json.dumps(body), status, content_type="application/x-amz-json-1.1")(environ, start_response)
+
+    def _start(self, asked: dict[str, Any]) -> dict[str, Any]:
+        database = asked.get("QueryExecutionContext", {}).get("Database", "default")
+        made = Execution(
+            id=str(uuid.uuid4()),
+            sql=asked["QueryString"],
+            database=database,
+            work_group=asked.get("WorkGroup", "primary"),
+            output=asked.get("ResultConfiguration", {}).get("OutputLocation", ""),
+            at=datetime.now(UTC).timestamp(),
+            result=Result(),
+        )
+        try:
+            made.result = self._engine.run(made.sql, database)
+        except RefusedError as error:
+            made.reason = str(error)
+        self.executions[made.id] = made
+        return {"QueryExecutionId": made.id}
+
+    def _find(self, asked: dict[str, Any]) -> Execution:
+        found = self.executions.get(asked["QueryExecutionId"])
+        if found is None:
+            raise RefusedError(f"QueryExecution {asked['QueryExecutionId']} was not found")
+        return found
+
+    def _results(self, asked: dict[str, Any]) -> dict[str, Any]:
+        made = self._find(asked)
+        if made.reason:
+            raise RefusedError("Query did not finish successfully. Final query state: FAILED")
+        result, start = made.result, int(asked.get("NextToken", "0"))
+        rows: list[list[str | None]] = result.rows
+        if result.kind == "DML":
+            rows = [[name for name, _ in result.columns], *rows]
+        end = start + int(asked.get("MaxResults", PAGE))
+        page: dict[str, Any] = {
+            "ResultSet": {
+                "Rows": [
+                    {"Data": [{} if value is None else {"VarCharValue": value} for value in row]} for row in rows[start:end]
+                ],
+                "ResultSetMetadata": {
+                    "ColumnInfo": [{"Name": name, "Label": name, "Type": kind} for name, kind in result.columns]
+                },
+            }
+        }
+        if result.updated is not None:
+            page["UpdateCount"] = result.updated
+        return page | ({"NextToken": str(end)} if end < len(rows) else {})
+
+
+@contextmanager
+def athena_server() -> Iterator[tuple[Aws, AthenaApi]]:
+    """An account of AWS whose Athena runs, for as long as the block does; and its API, to see what was asked of it."""
+    folder = Path(tempfile.mkdtemp(prefix="athena-objects-"))
+    inner = DomainDispatcherApplication(create_backend_app)
+    server = make_server("127.0.0.1", 0, inner, True, request_handler=_Quiet)
+    aws = Aws(f"http://127.0.0.1:{server.server_address[1]}")
+    api = AthenaApi(inner, Engine(Storage(aws.client("glue"), aws.client("s3"), folder)))
+    server.app = api
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield aws, api
+    finally:
+        server.shutdown()
+        thread.join()
+        shutil.rmtree(folder)
