@@ -76,7 +76,7 @@ def lease(lake: Lake, key: str, run_id: str, seconds: float) -> Iterator[Lease]:
     """Hold the lease of an asset for the duration of the block. Raises LeaseHeld when another live run has it."""
     generations = _generations(lake, key)
     newest = generations[-1] if generations else 0
-    held = holder(lake, key)
+    held = _holder(lake, key, generations)
     if held:
         raise LeaseHeld(
             f"{key} is being made by run {held.run_id} on {held.host} (process {held.pid}); "
@@ -91,7 +91,10 @@ def lease(lake: Lake, key: str, run_id: str, seconds: float) -> Iterator[Lease]:
 
 def holder(lake: Lake, key: str) -> Held | None:
     """Who is making the asset right now, if anybody."""
-    generations = _generations(lake, key)
+    return _holder(lake, key, _generations(lake, key))
+
+
+def _holder(lake: Lake, key: str, generations: list[int]) -> Held | None:
     if not generations:
         return None
     path = _path(key, generations[-1])
@@ -116,12 +119,17 @@ def _path(key: str, generation: int) -> str:
 
 def _held(run_id: str, seconds: float, *, released: bool = False) -> bytes:
     expires = datetime.now(UTC) + timedelta(seconds=seconds)
-    return msgspec.json.encode(Held(run_id, socket.gethostname(), os.getpid(), expires, released))
+    return msgspec.json.encode(Held(run_id, _host(), os.getpid(), expires, released))
+
+
+def _host() -> str:
+    """What tells this machine from others. All of Lambda's have the same few names, but each a log stream of its own."""
+    return os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME") or socket.gethostname()
 
 
 def _is_dead(held: Held) -> bool:
     """Whether the holder was a process of this machine that is gone: no need to wait for its lease to end."""
-    if held.host != socket.gethostname():
+    if held.host != _host():
         return False
     try:
         os.kill(held.pid, 0)

@@ -49,6 +49,7 @@ class State:
         self.graph, self.ledger, self.now = graph, ledger, now
         self._latest: dict[str, Entry | None] = {}
         self._stale: dict[str, Stale | None] = {}
+        self._has_batch: dict[str, bool] = {}
 
     def latest(self, key: str) -> Entry | None:
         """The entry that says what the table is now."""
@@ -103,7 +104,9 @@ class State:
 
     def has_batch(self, entry: Entry) -> bool:
         """Whether the sealed batch of a landing entry is still in the lake."""
-        return bool(entry.batch and self.ledger.lake.exists(manifest_path(entry.batch)))
+        if entry.batch and entry.batch not in self._has_batch:
+            self._has_batch[entry.batch] = self.ledger.lake.exists(manifest_path(entry.batch))
+        return bool(entry.batch and self._has_batch[entry.batch])
 
     def serves(self, entry: Entry, key: str) -> bool:
         """Whether the batch of a landing entry is what a table made from it needs now.

@@ -58,16 +58,16 @@ class Lake:
             self._store.put(path, body)
 
     def create(self, path: str, body: bytes) -> bool:
-        """Write the object only if there is none at `path`. Returns whether it was this call that wrote it.
+        """Write the object only if there is none at `path`. Returns whether what is there now is this call's.
 
-        S3 may write it, lose the answer, and be asked again: there, an object of these very bytes is this call's own, for what
-        is created (leases, ledger entries) says who wrote it and when.
+        S3 may write it, and be asked again because its answer was lost: an object of these very bytes is this call's own, for
+        what is created (leases, ledger entries) says who wrote it and when.
         """
         try:
             with self._errors("write", path):
                 self._store.put(path, body, mode="create")
         except ObjectExists:
-            return not self.is_local and self.find(path) == body
+            return self.find(path) == body
         return True
 
     async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> None:

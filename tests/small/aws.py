@@ -67,8 +67,11 @@ class Aws:
 @contextmanager
 def moto_server() -> Iterator[Aws]:
     """moto's server in threads of this process, for as long as the block runs."""
+    from moto import backends
     from moto.server import ThreadedMotoServer
 
+    services = list(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: services  # it looks through its own folders for each request, a third of its time
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for each request buries what a test that fails says
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

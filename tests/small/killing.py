@@ -5,14 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from catalunya.assets.materialize import Request, materialize
+from catalunya.assets.lease import lease
+from catalunya.assets.materialize import Progress, Request, materialize
 from catalunya.assets.project import Project
 from catalunya.assets.retention import prune
 from catalunya.io.environment import Settings
+from catalunya.io.errors import LeaseLost
 from catalunya.io.lake import Lake
 from small.shops import declare
 
@@ -80,15 +83,50 @@ def prune_all(settings: Settings, folder: Path, now: datetime, trapdoor: int | N
 
 def prune_all_elsewhere(settings: Settings, folder: Path, now: datetime, trapdoor: int) -> int | None:
     """The same in a process of its own. Returns its exit code: -9 if it was killed."""
-    child = FORKS.Process(target=prune_all, args=(settings, folder, now, trapdoor))
-    child.start()
-    child.join(60)
-    return child.exitcode
+    return _code(elsewhere(prune_all, settings, folder, now, trapdoor))
 
 
 def make_all_elsewhere(settings: Settings, folder: Path, trapdoor: int | None = None) -> int | None:
     """The same in a process of its own. Returns its exit code: -9 if it was killed."""
-    child = FORKS.Process(target=make_all, args=(settings, folder, trapdoor))
+    return _code(elsewhere(make_all, settings, folder, trapdoor))
+
+
+def make_and_stop_before_publishing(settings: Settings, folder: Path, said: Path) -> None:
+    """Make the landing asset, and stop (SIGSTOP, as a machine that sleeps would) once it is produced."""
+    project = Project(settings, declare(folder)[1])
+
+    def stop(progress: Progress) -> None:
+        if progress.step == "produced":
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    try:
+        materialize(project, KEYS[0], observer=stop)
+    except LeaseLost:
+        said.write_text("lost")
+    else:
+        said.write_text("made")
+
+
+def hold_and_die(root: str) -> None:
+    """Take the lease of the landing asset, and be killed with it."""
+    with lease(Lake(root), KEYS[0], "the-dead", 600):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def elsewhere(function: Callable[..., object], *arguments: object) -> BaseProcess:
+    """Call a function of a module in a process of its own, which is running when this returns."""
+    # The server may be older than what the test has set in its environment to reach its AWS.
+    reaching = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    child = FORKS.Process(target=_call, args=(reaching, function, arguments))
     child.start()
+    return child
+
+
+def _call(environment: dict[str, str], function: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    os.environ.update(environment)
+    function(*arguments)
+
+
+def _code(child: BaseProcess) -> int | None:
     child.join(60)
     return child.exitcode

@@ -204,7 +204,7 @@ def test_5_the_record_is_the_commit_point_and_is_created_once(shop: Shop) -> Non
     entry = shop.project.ledger.latest("staging.shops")
     assert entry
     with pytest.raises(Exception, match="was recorded by another run"):
-        shop.project.ledger.append(entry, after=0)
+        shop.project.ledger.append(replace(entry, run_id="another"), after=0)
     assert entry.sequence == 1
     assert entry.rows == 5
     assert entry.versions == {"landing.shops": shop.project.ledger.latest("landing.shops").data_version}  # type: ignore[union-attr]

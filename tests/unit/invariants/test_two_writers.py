@@ -12,32 +12,16 @@ import msgspec
 import pytest
 
 from catalunya.assets.lease import Held, holder, lease
-from catalunya.assets.materialize import Progress, materialize
+from catalunya.assets.materialize import materialize
 from catalunya.assets.project import Project
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.errors import LeaseHeld, LeaseLost
+from catalunya.io.errors import LeaseHeld
 from catalunya.io.lake import Lake
-from small.killing import FORKS
+from small.killing import elsewhere, hold_and_die, make_and_stop_before_publishing
 from small.lakes import picture
 from small.shops import declare, some
 
 KEY = "landing.shops"
-
-
-def make_and_stop_before_publishing(settings: Settings, folder: Path, said: Path) -> None:
-    """Make the landing asset, and stop (SIGSTOP, as a machine that sleeps would) once it is produced."""
-    project = Project(settings, declare(folder)[1])
-
-    def stop(progress: Progress) -> None:
-        if progress.step == "produced":
-            os.kill(os.getpid(), signal.SIGSTOP)
-
-    try:
-        materialize(project, KEY, observer=stop)
-    except LeaseLost:
-        said.write_text("lost")
-    else:
-        said.write_text("made")
 
 
 def wait_for(path: Path) -> str:
@@ -62,8 +46,7 @@ def test_9_a_writer_that_slept_through_its_lease_records_nothing(settings: Setti
     source.write(some(3))
     short = load_settings(**{**settings.model_dump(), "lease_s": 0.5})
     said = tmp_path / "said.txt"
-    sleeper = FORKS.Process(target=make_and_stop_before_publishing, args=(short, tmp_path / "source", said))
-    sleeper.start()
+    sleeper = elsewhere(make_and_stop_before_publishing, short, tmp_path / "source", said)
     assert sleeper.pid
     wait_until_stopped(sleeper.pid)
     project = Project(short, declared)
@@ -93,18 +76,12 @@ def test_9_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(
     settings: Settings, tmp_path: Path
 ) -> None:
     lake = Lake(settings.lake)
-    held = FORKS.Process(target=hold_and_die, args=(settings.lake,))
-    held.start()
+    held = elsewhere(hold_and_die, settings.lake)
     held.join(20)
     assert held.exitcode == -signal.SIGKILL
     assert holder(lake, KEY) is None
     with lease(lake, KEY, "the-next", 60) as mine:
         assert mine.generation == 2
-
-
-def hold_and_die(root: str) -> None:
-    with lease(Lake(root), KEY, "the-dead", 600):
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_9_the_lease_of_another_machine_is_honoured_until_it_expires(settings: Settings) -> None:

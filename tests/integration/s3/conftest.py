@@ -1,0 +1,34 @@
+"""The tests of the materialisation path once more, on S3: only the lake they are given is another.
+
+The modules here take over the test functions of tests/unit as they are. moto serves in this process, killed ones are others.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from catalunya.io.environment import Settings, load_settings
+
+pytest.register_assert_rewrite("unit.invariants")  # so that a failure says what was compared there, too
+
+
+@pytest.fixture
+def settings(tmp_path: Path, bucket: str) -> Settings:
+    """Settings of dev whose lake is an empty bucket, with quick retries. What else dev brings along (Glue) is left out."""
+    (tmp_path / "scratch").mkdir()
+    return load_settings(
+        env="local",
+        lake=bucket,
+        cache=tmp_path / "cache",
+        scratch=tmp_path / "scratch",
+        http_backoff_s=0.01,
+        http_requests_per_second=1000,
+    )
+
+
+@pytest.fixture
+def stride() -> int:
+    """How many writes lie between the ones that a process is killed at."""
+    return 2
