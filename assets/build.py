@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from catalunya.assets.candidate import ROWS_PER_GROUP, Candidate, Gathering
+from catalunya.assets.candidate import ROWS_PER_GROUP, Candidate, Gathering, placed
 from catalunya.assets.ledger import Entry
 from catalunya.assets.paths import relation
 from catalunya.assets.spec import Asset
@@ -53,7 +53,7 @@ def build(
             pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
         )
         frame = conform(asset.key, numbered.lazy(), contract).collect()
-        good, bad = part(frame, contract)
+        good, bad = part(placed(frame, asset), contract)
         rejected = bad.join(numbered.drop(REASON), on=ROW, how="left").drop(ROW) if bad.height else bad
         gathering.pages.append(gathering.store(number, good, rejected))
     return gathering.finish(previous, accept_shrink=accept_shrink)

@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 HASH = "_key_hash"
 ROWS_PER_GROUP = 25_000
 FILE = "file.parquet"
+# What every reader finds again as a folder: others are globs (`*`), escapes (`%2F`), too long, or mean null to Hive.
+_FOLDER = r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class Gathering:
     def _check_share(self) -> None:
         total = self.rows + self.quarantined
         if self.quarantined > self.contract.terms().tolerate * total:
-            reasons = self._scan_aside().select(REASON).collect()[REASON]
+            reasons = self._scan_aside().select(pl.col(REASON).str.replace_all(r"\s+", " ")).collect()[REASON]
             rules = reasons.str.replace_all(r"'[^']*'", "…").str.replace_all(r": .* fails ", ": fails ")
             kinds = rules.value_counts(sort=True).head(3)
             worst = "; ".join(f"{count} rows: {reason}" for reason, count in kinds.iter_rows())
@@ -154,7 +156,7 @@ class Gathering:
         if self.strict and duplicates.height:
             raise ContractError(
                 f"{self.asset.key}: {', '.join(key)} identify a row, found {duplicates.height} duplicates, the first "
-                f"{dict(duplicates.select(key).row(0, named=True))}; mend the model"
+                f"{str(duplicates.select(key).row(0, named=True))[:300]}; mend the model"
             )
         if duplicates.height:
             log.warning("duplicates_dropped", asset=self.asset.key, rows=duplicates.height, key=key)
@@ -187,6 +189,24 @@ class Gathering:
             sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
         rows = int(pl.scan_parquet(local, hive_partitioning=False).select(pl.len()).collect().item())
         return File(local, Stored(path=path, bytes=local.stat().st_size, rows=rows, sha256=sha256))
+
+
+def placed(frame: pl.DataFrame, asset: Asset) -> pl.DataFrame:
+    """The conformed rows of an asset, with a reason to set aside those whose partition value cannot name a folder.
+
+    Values come from outside and become part of a path: what is not a plain code never does, whatever its contract allows.
+    """
+    for name in asset.partition_by:
+        value = pl.col(name).cast(pl.String)
+        said = pl.format(
+            name + ": '{}' cannot name a partition (1 to 64 of A-Z a-z 0-9 _ . -, a letter or digit first)",
+            value.str.slice(0, 80),
+        )
+        reason = pl.concat_str(
+            REASON, pl.when(~value.str.contains(_FOLDER)).then(said), separator="; ", ignore_nulls=True
+        )
+        frame = frame.with_columns(pl.when(~value.str.contains(_FOLDER)).then(reason).otherwise(REASON).alias(REASON))
+    return frame
 
 
 def check_shrink(key: str, contract: type[Contract], rows: int, previous: Entry | None, *, accept: bool) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from catalunya.assets.candidate import Candidate, CheckedPage, Gathering
+from catalunya.assets.candidate import Candidate, CheckedPage, Gathering, placed
 from catalunya.assets.extract import Batch
 from catalunya.assets.ledger import Entry
 from catalunya.assets.paths import scan_table
@@ -105,7 +105,7 @@ def check_page(
         raise DeclarationError(
             f"{key}: the staging function doubled rows (a join on a key that is not unique?), expected at most one a raw row"
         )
-    good, bad = part(frame, contract)
+    good, bad = part(placed(frame, declaration.asset), contract)
     aside = bad.join(raw.with_row_index(ROW), on=ROW, how="left").drop(ROW) if bad.height else bad
     return good, aside, raw.height - frame.height
 

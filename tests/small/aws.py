@@ -56,7 +56,7 @@ class Aws:
 
     def fill(self, bucket: str, objects: Mapping[str, bytes]) -> None:
         """Put many objects behind the server's back: hundreds of requests would take seconds."""
-        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.core.models import DEFAULT_ACCOUNT_ID
         from moto.s3.models import s3_backends
 
         name, _, prefix = bucket.removeprefix("s3://").partition("/")
@@ -71,8 +71,10 @@ def moto_server() -> Iterator[Aws]:
     from moto.server import ThreadedMotoServer
 
     services = list(backends.list_of_moto_modules())
-    backends.list_of_moto_modules = lambda: services  # it looks through its own folders for each request, a third of its time
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for each request buries what a test that fails says
+    # It looks through its own folders at each request, which is a third of the request's time.
+    backends.list_of_moto_modules = lambda: services
+    # A line for each request buries what a failing test says.
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -1,4 +1,5 @@
-"""The ten invariants of the materialisation path, on S3: the very tests of tests/unit/invariants."""
+"""The ten invariants of the materialisation path and hostile names, on S3: the very tests of tests/unit/invariants."""
 
+from unit.invariants.test_hostile_names import *  # noqa: F403
 from unit.invariants.test_invariants import *  # noqa: F403
 from unit.invariants.test_two_writers import *  # noqa: F403

@@ -1,0 +1,103 @@
+"""What comes from a source never becomes a path, whatever it says: it is set aside, or comes back as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from catalunya.assets.materialize import Outcome, materialize
+from catalunya.assets.paths import scan_table
+from catalunya.assets.project import Project
+from catalunya.assets.spec import Landing, staging
+from catalunya.assets.verify import verify
+from catalunya.contracts.base import Contract, column
+from catalunya.io.environment import Settings
+from catalunya.io.errors import ContractError
+from small.shops import FolderSource, RawShops
+
+LONG = "x" * 10_000_000
+HOSTILE = ["../x", "../../../etc/passwd", "/etc/passwd", "a/b", "a\\b", "n\nl", "'quoted'", '"; drop table shops; --', "%2F", "a%2Fb",
+           "a=b", "*", "?", "[a]", "{a,b}", "$(touch x)", "`touch x`", "\x00", "a\x01b", "s3://other/x", "file:///etc/passwd", ".hidden",
+           "~", "-rf", "__HIVE_DEFAULT_PARTITION__", "é" * 100, "x" * 65, LONG]  # fmt: skip
+GOOD = ["08", "2025-S1", "a.b_c", "x" * 64]
+
+
+class Trusting(Contract, tolerate=1.0, max_shrink=1.0):
+    """Shops by city, of a contract that believes all it is told."""
+
+    shop_id: str = column("Code", source=RawShops.codi, key=True)
+    city: str = column("City", source=RawShops.ciutat, nullable=True)
+
+
+class Strict(Trusting, tolerate=0.0, max_shrink=1.0):
+    """The same, which tolerates nothing."""
+
+
+class Shop:
+    """Shops, partitioned by what their source says."""
+
+    def __init__(self, settings: Settings, folder: Path, contract: type[Contract], by: list[str]) -> None:
+        source = FolderSource(folder)
+        landing = Landing("shops", source=source, contract=RawShops, schedule="0 5 * * *")
+
+        @staging(landing, contract=contract, partition_by=by)
+        def shops(raw: pl.LazyFrame) -> pl.LazyFrame:
+            return raw
+
+        self.source = source
+        self.project = Project(settings, [landing, shops])
+
+    def make(self, rows: list[dict[str, Any]]) -> Outcome:
+        self.source.write(rows)
+        materialize(self.project, "landing.shops")
+        return materialize(self.project, "staging.shops")
+
+    def table(self) -> pl.DataFrame:
+        entry = self.project.ledger.latest("staging.shops")
+        assert entry
+        return scan_table(self.project.lake, self.project.graph["staging.shops"], entry).collect()
+
+
+def in_order(settings: Settings, project: Project, tmp_path: Path) -> bool:
+    """Whether the lake holds what its ledger says, and nothing was written beside what was given to be written to."""
+    known = {"cache", "lake", "scratch", "source"}
+    return verify(project).findings == [] and {path.name for path in tmp_path.iterdir()} <= known
+
+
+def test_a_partition_value_that_cannot_name_a_folder_is_set_aside(settings: Settings, tmp_path: Path) -> None:
+    shop = Shop(settings, tmp_path / "source", Trusting, ["city"])
+    rows = [{"codi": f"S{number:02}", "ciutat": city} for number, city in enumerate([*GOOD, *HOSTILE])]
+    entry = shop.make([*rows, {"codi": "T", "ciutat": None}, {"codi": "U", "ciutat": ".."}]).entry
+    assert entry
+    assert entry.quarantine
+    assert {o.path for o in entry.objects} == {
+        f"staging/shops/city={city}/file.parquet" for city in [*GOOD, "__HIVE_DEFAULT_PARTITION__"]
+    }
+    assert sorted(shop.table()["city"].to_list(), key=str) == sorted([*GOOD, None, None], key=str), "two say nothing"
+    aside = pl.read_parquet(shop.project.lake.get(entry.quarantine)).sort("codi")
+    assert aside["ciutat"].to_list() == HOSTILE, "the rows are kept as received"
+    assert aside["_reason"].str.contains("cannot name a partition").all()
+    assert aside["_reason"].str.len_chars().max() < 300  # type: ignore[operator]
+    assert in_order(settings, shop.project, tmp_path)
+
+
+def test_what_is_not_tolerated_is_told_in_one_short_line(settings: Settings, tmp_path: Path) -> None:
+    shop = Shop(settings, tmp_path / "source", Strict, ["city"])
+    with pytest.raises(ContractError, match=r"1 of 2 rows break Strict.*cannot name a partition") as raised:
+        shop.make([{"codi": "A", "ciutat": "08"}, {"codi": "B", "ciutat": f"n\nl{LONG}"}])
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 1000
+
+
+def test_other_columns_and_keys_come_back_as_they_were(settings: Settings, tmp_path: Path) -> None:
+    shop = Shop(settings, tmp_path / "source", Trusting, [])
+    entry = shop.make([{"codi": text, "ciutat": text} for text in HOSTILE]).entry
+    assert entry
+    assert [o.path for o in entry.objects] == ["staging/shops/file.parquet"]
+    found = shop.table()
+    assert found["shop_id"].to_list() == found["city"].to_list()
+    assert set(found["city"]) == set(HOSTILE)
+    assert in_order(settings, shop.project, tmp_path)
