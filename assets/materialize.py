@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from catalunya.assets import superseded
+from catalunya.assets import catalogued, superseded
 from catalunya.assets.lease import Lease, lease
 from catalunya.assets.ledger import Entry, content_version
 from catalunya.assets.plan import Reason, Stale
@@ -25,7 +25,15 @@ from catalunya.assets.produce import Options, Produced, ask_source, produce
 from catalunya.assets.project import Project
 from catalunya.assets.retention import used_batch
 from catalunya.assets.spec import Asset, Layer
-from catalunya.io.errors import BackfillBlocked, CatalunyaError, LeaseHeld, LeaseLost, TransientError, UsageError
+from catalunya.io.errors import (
+    BackfillBlocked,
+    CatalogueError,
+    CatalunyaError,
+    LeaseHeld,
+    LeaseLost,
+    TransientError,
+    UsageError,
+)
 from catalunya.io.periods import Window
 
 if TYPE_CHECKING:
@@ -151,7 +159,7 @@ class _Making:
                 return decision
             try:
                 return self._make(decision, held, after)
-            except (LeaseHeld, LeaseLost):
+            except (LeaseHeld, LeaseLost, CatalogueError):  # the last one: what was made is recorded by then
                 raise
             except Exception as error:
                 if not self.request.window:  # a backfill that failed says nothing of the table as it is
@@ -316,15 +324,15 @@ class _Making:
             log.warning("failure_not_recorded", error=str(second))
 
     def _clean_up(self) -> None:
-        """Delete the landing batches that this staging table's entry shows as consumed, and only those.
+        """Delete the landing batches that this staging table's entry shows as consumed, only those, and tell the catalogue.
 
         Runs after every record, and again whenever there is nothing else to do, so that a kill in between heals.
         """
-        if self.asset.layer is not Layer.STAGING:
-            return
-        for up in self.project.graph.upstream(self.asset.key):
-            if up.layer is Layer.LANDING:
-                self.project.lake.delete([found.path for found in used_batch(self.state, up)])
+        if self.asset.layer is Layer.STAGING:
+            for up in self.project.graph.upstream(self.asset.key):
+                if up.layer is Layer.LANDING:
+                    self.project.lake.delete([found.path for found in used_batch(self.state, up)])
+        catalogued.publish(self.project, self.asset, self.state)
 
     def _last_number(self) -> int:
         """The number of the asset's last ledger entry, 0 when there is none."""

@@ -15,6 +15,7 @@ from catalunya.assets.ledger import Ledger
 from catalunya.assets.plan import State
 from catalunya.assets.spec import Declaration
 from catalunya.io.environment import Settings, load_settings
+from catalunya.io.glue import Catalogue, catalogue
 from catalunya.io.lake import Lake
 
 
@@ -43,6 +44,11 @@ class Project:
     def ledger(self) -> Ledger:
         """The ledger of the lake."""
         return Ledger(self.lake)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Where readers find the tables."""
+        return catalogue(self.settings)
 
     @cached_property
     def graph(self) -> AssetGraph:

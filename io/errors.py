@@ -79,5 +79,9 @@ class LeaseLost(TransientError):
     """Another run took this asset over while it was being made here; nothing was recorded."""
 
 
+class CatalogueError(TransientError):
+    """The catalogue does not say what was recorded; the record stands, and the next run brings the catalogue up to date."""
+
+
 class WarehouseError(PermanentError):
     """dbt or a query failed."""

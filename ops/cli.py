@@ -30,6 +30,7 @@ _COMMANDS = (
     ("materialize", "materialize", _MAKE, "Make assets here, without Airflow: everything, or a selection."),
     ("backfill", "backfill", _MAKE, "Read some periods of a source again, and make what follows from them."),
     ("verify", "verify", _MAKE, "Prove that ledger and objects agree."),
+    ("catalog", "catalogue", _MAKE, "Compare Glue and Athena's named queries with what was recorded, or mend them."),
     ("contracts", "contracts", _MAKE, "Tell which changes of contracts break readers."),
     ("prune", "prune", _MAKE, "Delete what retention says has had its time."),
     ("mock", "services", _RUN, "Serve the mock APIs of the local environment."),

@@ -1,10 +1,13 @@
-"""`query`: SQL over the published tables, by DuckDB, which can read them and nothing else."""
+"""`query`: SQL over the published tables, which it can read and nothing else, by the engine of the environment.
+
+Here: what a person gives and sees. Not here: DuckDB (`duckdb_query.py`), Athena (`io/athena.py`), the queries with names
+(`ops/named_queries.py`).
+"""
 
 from __future__ import annotations
 
-import re
 import sys
-from difflib import get_close_matches
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,24 +16,24 @@ from cyclopts.validators import Number
 
 from catalunya.assets.project import Project
 from catalunya.assets.spec import Layer
-from catalunya.io.errors import UsageError, WarehouseError
+from catalunya.io.errors import UsageError
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from catalunya.io.warehouse import Relation
-
 _FORMATS = (".parquet", ".csv", ".json")
-_READING = ("SELECT", "EXPLAIN", "PRAGMA", "CALL", "MULTI")  # MULTI: a pivot
 
 
 def query(
     sql: Annotated[
-        str, Parameter(help='SQL, as in "select count(*) from staging.municipalities"; "-" reads it from stdin.')
-    ],
+        str | None,
+        Parameter(help='SQL, as in "select count(*) from staging.municipalities"; "-" reads it from stdin.'),
+    ] = None,
     *,
+    named: Annotated[str | None, Parameter(help="Ask one of the usual questions by its name.")] = None,
+    list_: Annotated[bool, FLAG, Parameter(name="--list", help="List the usual questions.")] = False,
     as_json: AsJson = False,
     csv: Annotated[bool, FLAG, Parameter(help="Print CSV, all rows.")] = False,
     output: Annotated[
@@ -38,10 +41,16 @@ def query(
     ] = None,
     limit: Annotated[int, Parameter(validator=Number(gte=1), help="Rows shown in a terminal table.")] = 50,
 ) -> None:
-    """Ask the tables in SQL: staging.x, marts.y."""
+    """Ask the tables in SQL: staging.x, marts.y.
+
+    DuckDB answers in local, Athena in dev and prod: there, the bytes scanned and about what they cost go to stderr.
+    """
     if output and output.suffix not in _FORMATS:
         raise UsageError(f"--output {output}: expected a name that ends in {', '.join(_FORMATS)}; give it one of these")
-    text = sys.stdin.read() if sql == "-" else sql
+    if list_:
+        _list(as_json=as_json)
+        return
+    text = _text(sql, named)
     whole = as_json or csv or output is not None
     frame = _ask(Project(), text, None if whole else limit + 1)
     if output:
@@ -61,74 +70,53 @@ def query(
             console.say(f"{frame.height:,} {'row' if frame.height == 1 else 'rows'}", style="dim")
 
 
-def relations(project: Project) -> list[Relation]:
-    """Every table that was made, as the warehouse sees it."""
-    from catalunya.assets.paths import relation
+def _list(*, as_json: bool) -> None:
+    from catalunya.ops.named_queries import questions
 
-    state = project.state()
-    made = ((asset, state.latest(asset.key)) for asset in project.graph if asset.layer is not Layer.LANDING)
-    return [relation(project.lake, asset, entry) for asset, entry in made if entry]
+    found = questions()
+    if as_json:
+        console.emit_json(found)
+        return
+    console.table(["name", "answers"], [(each.name, each.title) for each in found])
+    console.say("catalunya query --named NAME asks one", style="dim")
+
+
+def _text(sql: str | None, named: str | None) -> str:
+    from catalunya.ops.named_queries import question
+
+    if (sql is None) == (named is None):
+        raise UsageError("expected SQL or --named, one of the two; `catalunya query --list` shows what has a name")
+    if named is not None:
+        return question(named).sql
+    return sys.stdin.read() if sql == "-" else str(sql)
 
 
 def _ask(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
     """The rows of a query, the first `limit` where it is given. Raises UsageError or WarehouseError, one line."""
-    try:
-        import duckdb
+    if project.settings.engine == "athena":
+        return _ask_athena(project, sql, limit)
+    from catalunya.ops.commands.duckdb_query import ask
 
-        from catalunya.io.query import connect
-    except ImportError as error:
-        raise UsageError(
-            f"query needs DuckDB and pyarrow, which are not installed here ({error}); install catalunya[dbt]"
-        ) from error
-    tables = relations(project)
-    connection = connect(tables)
-    try:
-        found = [statement.type.name for statement in connection.extract_statements(sql)]
-        if len(found) != 1 or found[0] not in _READING:
-            raise UsageError(
-                f"expected one query that returns rows (select, from, describe, summarize), found {' and '.join(found) or 'nothing'}; "
-                "the tables can only be read"
+    return ask(project, sql, limit)
+
+
+def _ask_athena(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
+    from catalunya.io.athena import LEAST_BYTES, Athena
+    from catalunya.ops.signals import like_ctrl_c
+
+    athena = Athena(project.settings, [asset.key for asset in project.graph if asset.layer is not Layer.LANDING])
+    with ExitStack() as stack:
+        stack.enter_context(like_ctrl_c())  # a query that nobody waits for any more is cancelled
+        tell = None
+        if sys.stderr.isatty():
+            live = stack.enter_context(console.console(stderr=True).status("asking Athena"))
+            tell = lambda state, seconds, scanned: live.update(  # noqa: E731
+                f"{state} on Athena, {seconds:.0f} s, {console.size(scanned)} scanned"
             )
-        answer = connection.sql(sql)
-        frame: pl.DataFrame = (answer if limit is None else answer.limit(limit)).pl()
-    except duckdb.CatalogException as error:
-        raise UsageError(f"{_first_line(error)}{_nearest(project, tables, str(error))}") from error
-    except (
-        duckdb.ParserException,
-        duckdb.BinderException,
-        duckdb.PermissionException,
-        duckdb.InvalidInputException,
-    ) as error:
-        raise UsageError(_first_line(error)) from error
-    except duckdb.Error as error:
-        raise WarehouseError(f"the query failed: {_first_line(error)}") from error
-    finally:
-        connection.close()
-    return frame
-
-
-def _nearest(project: Project, tables: list[Relation], message: str) -> str:
-    """The tables nearest to an unknown name, or all; one that is declared but was never made is said so."""
-    named = re.search(r'Table with name "?([^ "]+)"? does not exist', message)
-    if not named:
-        return ""
-    wanted = named[1].rpartition(".")[2]
-    known = {table.name: str(table) for table in tables}
-    declared = {asset.name: asset.key for asset in project.graph if asset.layer is not Layer.LANDING}
-    if wanted in declared and wanted not in known:
-        return f"; {declared[wanted]} has never been made: `catalunya materialize +{declared[wanted]}`"
-    near = [
-        known[name] for name in ([wanted] if wanted in known else get_close_matches(wanted, known, n=3, cutoff=0.4))
-    ]
-    if near:
-        return f"; did you mean {' or '.join(near)}?"
-    return f"; there is {', '.join(known.values()) or 'no table yet: `catalunya materialize` makes them'}"
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    hints = [line for line in lines[1:] if line.startswith("Candidate bindings")]
-    return "; ".join([lines[0].rstrip("!."), *hints])
+        answer = athena.ask(sql, limit=limit, tell=tell)
+    least = " (the least that is charged)" if answer.usd and answer.scanned < LEAST_BYTES else ""
+    console.warn(f"{console.size(answer.scanned)} scanned, about {answer.usd:.6f} USD{least}")
+    return answer.frame
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:

@@ -1,0 +1,62 @@
+"""What the catalogue is told of an asset: the table that its latest ledger entry speaks of.
+
+Here: from asset and entry to a table of the catalogue, and bringing it there. Not here: the catalogue itself (`io/glue.py`);
+finding the declarations of assets (`catalog.py`).
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from catalunya.assets.ledger import Entry
+from catalunya.assets.plan import State
+from catalunya.assets.project import Project
+from catalunya.assets.spec import Asset, Layer
+from catalunya.io.glue_table import Field, Table
+from catalunya.io.lake import Lake
+
+
+def publish(project: Project, asset: Asset, state: State) -> None:
+    """Have the catalogue say what was recorded last. Raises CatalogueError, after which the record still stands."""
+    entry = state.latest(asset.key)
+    if entry and asset.layer is not Layer.LANDING:
+        project.catalogue.publish(table(project.lake, asset, entry))
+
+
+def table(lake: Lake, asset: Asset, entry: Entry) -> Table:
+    """The table that an entry speaks of: its columns and partitions are the recorded ones, described by the contract.
+
+    A contract may have changed since; what is published has not, until the asset is made again.
+    """
+    declared = {column.name: column for column in asset.columns}
+    recorded = entry.columns or {column.name: column.type for column in asset.columns}
+    columns = tuple(
+        Field(name, kind, known.description, known.unit) if (known := declared.get(name)) else Field(name, kind)
+        for name, kind in recorded.items()
+    )
+    folders = [stored.path.removeprefix(f"{asset.prefix}/").split("/")[:-1] for stored in entry.objects]
+    parts = [[folder.partition("=") for folder in each] for each in folders]
+    return Table(
+        schema=str(asset.layer),
+        name=asset.name,
+        description=asset.description,
+        columns=columns,
+        location=lake.url(asset.prefix),
+        partition_by=tuple(name for name, _, _ in parts[0]) if parts else asset.partition_by,
+        partitions={
+            tuple(unquote(value) for _, _, value in each): lake.url("/".join([asset.prefix, *folder]))
+            for each, folder in zip(parts, folders, strict=True)
+            if each
+        },
+        # Glue is only read by those who write staging; dbt-athena looks up in it which partitions of a mart it replaces.
+        may_project=asset.layer is Layer.STAGING,
+        code_version=entry.code_version,
+        data_version=entry.data_version,
+    )
+
+
+def tables(project: Project) -> list[Table]:
+    """Every table that was made, in the order of the graph."""
+    state = project.state()
+    made = ((asset, state.latest(asset.key)) for asset in project.graph if asset.layer is not Layer.LANDING)
+    return [table(project.lake, asset, entry) for asset, entry in made if entry]

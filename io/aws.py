@@ -1,0 +1,53 @@
+"""Clients of AWS for those parts of `io` that speak to its APIs: boto3, imported when first needed.
+
+boto3 is no dependency of the base install: Airflow's extra brings it, and Lambda's runtime has it. Here: how a client is made
+and what its errors are called. Not here: what is asked of a service (`glue.py`, `athena.py`); objects (`lake.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from catalunya.io.errors import ConfigurationError
+
+# Throttling and network errors are tried again by botocore itself, with back-off and jitter; its own variable for the number
+# of attempts holds, its default of 3 is too few for the minutes in which Glue says ThrottlingException.
+ATTEMPTS, CONNECT_S, READ_S = 6, 5, 30
+
+
+def client(service: str) -> Any:
+    """A client of one service, where `AWS_ENDPOINT_URL` and the usual variables point. Raises ConfigurationError without boto3."""
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import NoRegionError
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{service} is spoken to with boto3, which is not installed here ({error}); install catalunya[airflow]"
+        ) from error
+    # A session of its own: the default one is not for threads, and keeps the credentials that it first saw (`role.py`).
+    make: Any = boto3.Session().client  # whose stubs know a service only by a literal name
+    # obstore takes AWS_REGION and boto3 takes AWS_DEFAULT_REGION: here one of them does.
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    attempts = int(os.environ.get("AWS_MAX_ATTEMPTS") or ATTEMPTS)
+    config = Config(
+        retries={"max_attempts": attempts, "mode": "standard"}, connect_timeout=CONNECT_S, read_timeout=READ_S
+    )
+    try:
+        return make(service, region_name=region, config=config)
+    except NoRegionError as error:
+        raise ConfigurationError(f"{service}: no AWS region is set; set AWS_REGION, as in eu-west-1") from error
+
+
+def code_of(error: Exception) -> str:
+    """The code AWS gives an error (`EntityNotFoundException`), or the class of one that never reached AWS."""
+    answer: Any = getattr(error, "response", None) or {}
+    return str(answer.get("Error", {}).get("Code") or type(error).__name__)
+
+
+def text_of(error: Exception) -> str:
+    """What an error says, on one line: AWS's own message where there is one."""
+    answer: Any = getattr(error, "response", None) or {}
+    said = answer.get("Error", {}).get("Message") or str(error)
+    return f"{code_of(error)}: {' '.join(str(said).split())}"

@@ -1,0 +1,91 @@
+"""A person's query on DuckDB, over the objects of the lake: what it may be, and what is said when it cannot be.
+
+Here: one statement from its text to a frame. Not here: the connection (`io/query.py`), showing the rows (`query.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from catalunya.assets.project import Project
+from catalunya.assets.spec import Layer
+from catalunya.io.errors import UsageError, WarehouseError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from catalunya.io.warehouse import Relation
+
+_READING = ("SELECT", "EXPLAIN", "PRAGMA", "CALL", "MULTI")  # MULTI: a pivot
+
+
+def relations(project: Project) -> list[Relation]:
+    """Every table that was made, as the warehouse sees it."""
+    from catalunya.assets.paths import relation
+
+    state = project.state()
+    made = ((asset, state.latest(asset.key)) for asset in project.graph if asset.layer is not Layer.LANDING)
+    return [relation(project.lake, asset, entry) for asset, entry in made if entry]
+
+
+def ask(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
+    """The rows of a query, the first `limit` where it is given. Raises UsageError or WarehouseError, one line."""
+    try:
+        import duckdb
+
+        from catalunya.io.query import connect
+    except ImportError as error:
+        raise UsageError(
+            f"query needs DuckDB and pyarrow, which are not installed here ({error}); install catalunya[dbt]"
+        ) from error
+    tables = relations(project)
+    connection = connect(tables)
+    try:
+        found = [statement.type.name for statement in connection.extract_statements(sql)]
+        if len(found) != 1 or found[0] not in _READING:
+            raise UsageError(
+                f"expected one query that returns rows (select, from, describe, summarize), found {' and '.join(found) or 'nothing'}; "
+                "the tables can only be read"
+            )
+        answer = connection.sql(sql)
+        frame: pl.DataFrame = (answer if limit is None else answer.limit(limit)).pl()
+    except duckdb.CatalogException as error:
+        raise UsageError(f"{_first_line(error)}{_nearest(project, tables, str(error))}") from error
+    except (
+        duckdb.ParserException,
+        duckdb.BinderException,
+        duckdb.PermissionException,
+        duckdb.InvalidInputException,
+    ) as error:
+        raise UsageError(_first_line(error)) from error
+    except duckdb.Error as error:
+        raise WarehouseError(f"the query failed: {_first_line(error)}") from error
+    finally:
+        connection.close()
+    return frame
+
+
+def _nearest(project: Project, tables: list[Relation], message: str) -> str:
+    """The tables nearest to an unknown name, or all; one that is declared but was never made is said so."""
+    named = re.search(r'Table with name "?([^ "]+)"? does not exist', message)
+    if not named:
+        return ""
+    wanted = named[1].rpartition(".")[2]
+    known = {table.name: str(table) for table in tables}
+    declared = {asset.name: asset.key for asset in project.graph if asset.layer is not Layer.LANDING}
+    if wanted in declared and wanted not in known:
+        return f"; {declared[wanted]} has never been made: `catalunya materialize +{declared[wanted]}`"
+    near = [
+        known[name] for name in ([wanted] if wanted in known else get_close_matches(wanted, known, n=3, cutoff=0.4))
+    ]
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; there is {', '.join(known.values()) or 'no table yet: `catalunya materialize` makes them'}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    hints = [line for line in lines[1:] if line.startswith("Candidate bindings")]
+    return "; ".join([lines[0].rstrip("!."), *hints])

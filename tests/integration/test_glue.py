@@ -1,0 +1,341 @@
+"""Glue says of every table what was recorded last: as it is made, after a kill or a hand in between, and when asked to."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from catalunya.assets.ledger import Entry, Stored
+from catalunya.assets.materialize import materialize
+from catalunya.assets.project import Project
+from catalunya.io.environment import Settings, load_settings
+from catalunya.io.errors import CatalogueError, TransientError
+from catalunya.io.glue import Glue
+from catalunya.io.glue_table import COMMENT_BYTES, Field, Table, table_input
+from catalunya.ops.cli import main
+from small.aws import Aws
+from small.shops import FolderSource, declare, some
+
+STAGING, MARTS = "catalunya_staging_prod", "catalunya_marts_prod"
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def settings(aws: Aws, bucket: str, tmp_path: Path) -> Iterator[Settings]:
+    """prod (other tests share dev's databases), with a lake and a catalogue that are empty."""
+    yield load_settings(env="prod", lake=bucket, cache=tmp_path)
+    glue = aws.client("glue")
+    for each in glue.get_databases()["DatabaseList"]:
+        if each["Name"] in (STAGING, MARTS):
+            glue.delete_database(Name=each["Name"])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> FolderSource:
+    source, _ = declare(tmp_path / "source")
+    source.write(some(3))
+    return source
+
+
+@pytest.fixture
+def project(settings: Settings, tmp_path: Path) -> Project:
+    return _project(settings, tmp_path)
+
+
+def _project(settings: Settings, folder: Path) -> Project:
+    return Project(settings, declare(folder / "source")[1])
+
+
+def _make(project: Project) -> None:
+    for key in ("landing.shops", "staging.shops"):
+        materialize(project, key)
+
+
+def _in_two_cities() -> list[dict[str, Any]]:
+    return [*some(3), {"codi": "V1", "ciutat": "Valls", "places": "1", "telefon": "900"}]
+
+
+def _found(aws: Aws, name: str = "shops", database: str = STAGING) -> dict[str, Any]:
+    found: dict[str, Any] = aws.client("glue").get_table(DatabaseName=database, Name=name)["Table"]
+    return found
+
+
+def test_a_staging_table_stands_in_glue_as_its_contract_says(aws: Aws, source: FolderSource, project: Project) -> None:
+    source.write(_in_two_cities())
+    _make(project)
+    found = _found(aws)
+    assert found["Description"] == "Shops by city."
+    assert found["TableType"] == "EXTERNAL_TABLE"
+    assert found["StorageDescriptor"]["Columns"] == [
+        {"Name": "shop_id", "Type": "string", "Comment": "Code of the shop"},
+        {"Name": "capacity_places", "Type": "bigint", "Comment": "Places"},
+    ]
+    assert found["PartitionKeys"] == [{"Name": "city", "Type": "string", "Comment": "City"}]
+    folder = f"{project.settings.lake}/staging/shops/"
+    assert found["StorageDescriptor"]["Location"] == folder
+    entry = project.ledger.latest("staging.shops")
+    assert entry
+    said = found["Parameters"]
+    assert (said["catalunya.data_version"], said["catalunya.code_version"]) == (entry.data_version, entry.code_version)
+    assert said["classification"] == "parquet"
+    assert said["projection.city.values"] == "Reus,Valls"
+    assert said["storage.location.template"] == folder + "city=${city}/"
+
+
+def test_a_run_with_nothing_to_do_writes_nothing(aws: Aws, source: FolderSource, project: Project) -> None:
+    _make(project)
+    before = _found(aws)["VersionId"]
+    assert materialize(project, "staging.shops").status == "skipped"
+    assert _found(aws)["VersionId"] == before
+
+
+def test_a_new_partition_is_seen_and_one_that_is_gone_is_not(
+    aws: Aws, source: FolderSource, settings: Settings, project: Project, tmp_path: Path
+) -> None:
+    _make(project)
+    assert _found(aws)["Parameters"]["projection.city.values"] == "Reus"
+    source.write([row | {"ciutat": "Valls"} for row in some(3)])
+    _make(_project(settings, tmp_path))
+    assert _found(aws)["Parameters"]["projection.city.values"] == "Valls"
+
+
+@pytest.mark.parametrize("by_hand", ["deleted", "another type", "projection off", "an older version"])
+def test_what_was_changed_by_hand_is_put_right_by_the_next_run(
+    aws: Aws, source: FolderSource, project: Project, by_hand: str
+) -> None:
+    _make(project)
+    glue, wanted = aws.client("glue"), _found(aws)
+    changed = {
+        name: wanted[name] for name in ("Name", "Description", "TableType", "PartitionKeys", "StorageDescriptor")
+    }
+    changed["Parameters"] = dict(wanted["Parameters"]) | {"owner": "a person"}
+    if by_hand == "deleted":
+        glue.delete_table(DatabaseName=STAGING, Name="shops")
+    elif by_hand == "another type":
+        changed["StorageDescriptor"]["Columns"][1]["Type"] = "int"
+    elif by_hand == "projection off":
+        changed["Parameters"] |= {"projection.enabled": "false", "projection.year.type": "integer"}
+    else:
+        changed["Parameters"]["catalunya.data_version"] = "older"
+    if by_hand != "deleted":
+        glue.update_table(DatabaseName=STAGING, TableInput=changed)
+    assert materialize(project, "staging.shops").status == "skipped"
+    now = _found(aws)
+    assert now["StorageDescriptor"]["Columns"][1]["Type"] == "bigint"
+    assert {name: value for name, value in now["Parameters"].items() if name != "owner"} == wanted["Parameters"]
+    assert (now["Parameters"].get("owner") == "a person") is (by_hand != "deleted")
+
+
+def test_a_catalogue_that_does_not_answer_loses_no_record_and_is_told_by_the_next_run(
+    aws: Aws, source: FolderSource, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_GLUE", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        project = _project(settings, tmp_path)
+        materialize(project, "landing.shops")
+        with pytest.raises(
+            CatalogueError, match=r"cannot write staging.shops in Glue: .*the table itself is recorded"
+        ) as e:
+            materialize(project, "staging.shops")
+        assert isinstance(e.value, TransientError)
+    history = project.ledger.history("staging.shops")
+    assert [entry.status for entry in history] == ["materialized"]
+    monkeypatch.delenv("AWS_ENDPOINT_URL_GLUE")
+    again = _project(settings, tmp_path)
+    assert materialize(again, "staging.shops").status == "skipped"
+    assert _found(aws)["Parameters"]["catalunya.data_version"] == history[0].data_version
+
+
+def _mart(years: range, *, data_version: str = "v1", folder: str = "s3://lake/marts/facts/fact_x") -> Table:
+    return Table(
+        schema="marts",
+        name="fact_x",
+        description="A fact by year.",
+        columns=(Field("x", "double", "A figure", "EUR millions"), Field("year_id", "string", "Its year")),
+        location=folder,
+        code_version="code",
+        data_version=data_version,
+        partition_by=("year_id",),
+        partitions={(str(year),): f"{folder}/year_id={year}" for year in years},
+        may_project=False,
+    )
+
+
+def _partitions(aws: Aws) -> dict[str, str]:
+    pages = aws.client("glue").get_paginator("get_partitions").paginate(DatabaseName=MARTS, TableName="fact_x")
+    return {each["Values"][0]: each["StorageDescriptor"]["Location"] for page in pages for each in page["Partitions"]}
+
+
+def test_a_mart_has_its_partitions_registered_however_many(aws: Aws, settings: Settings) -> None:
+    glue = Glue(settings)
+    assert glue.publish(_mart(range(1900, 2030)))
+    assert len(_partitions(aws)) == 130
+    assert _partitions(aws)["1999"] == "s3://lake/marts/facts/fact_x/year_id=1999/"
+    said = _found(aws, "fact_x", MARTS)
+    assert not [name for name in said["Parameters"] if name.startswith("projection")]
+    assert said["StorageDescriptor"]["Columns"][0]["Comment"] == "A figure [EUR millions]"
+    assert not glue.publish(_mart(range(1900, 2030)))
+    assert glue.compare(_mart(range(1900, 2030))) == []
+    assert glue.publish(_mart(range(1950, 2031), data_version="v2"))
+    assert sorted(_partitions(aws)) == [str(year) for year in range(1950, 2031)]
+
+
+def test_registered_partitions_that_were_touched_are_told_and_mended(aws: Aws, settings: Settings) -> None:
+    glue, mart = Glue(settings), _mart(range(2020, 2024))
+    glue.publish(mart)
+    client = aws.client("glue")
+    client.delete_partition(DatabaseName=MARTS, TableName="fact_x", PartitionValues=["2021"])
+    client.create_partition(DatabaseName=MARTS, TableName="fact_x", PartitionInput={"Values": ["1066"]})
+    elsewhere = {"Values": ["2022"], "StorageDescriptor": {"Location": "s3://other/"}}
+    client.update_partition(
+        DatabaseName=MARTS, TableName="fact_x", PartitionValueList=["2022"], PartitionInput=elsewhere
+    )
+    assert sorted(each.what for each in glue.compare(mart)) == [
+        "partition year_id=1066",
+        "partition year_id=2021",
+        "partition year_id=2022",
+    ]
+    assert glue.mend(mart)
+    assert glue.compare(mart) == []
+    assert not glue.mend(mart)
+    assert _partitions(aws)["2022"].endswith("/year_id=2022/")
+
+
+def test_a_table_that_is_partitioned_otherwise_than_before_is_made_anew(aws: Aws, settings: Settings) -> None:
+    glue, mart = Glue(settings), _mart(range(2020, 2022))
+    glue.publish(mart)
+    assert glue.publish(replace(mart, partition_by=(), partitions={}, data_version="v2"))
+    assert _found(aws, "fact_x", MARTS)["PartitionKeys"] == []
+
+
+def test_partitions_with_odd_names_are_registered_where_a_list_could_not_hold_them(
+    aws: Aws, settings: Settings
+) -> None:
+    values = {
+        ("a,b",): "s3://l/x/city=a%2Cb",
+        ("__HIVE_DEFAULT_PARTITION__",): "s3://l/x/city=__HIVE_DEFAULT_PARTITION__",
+    }
+    odd = replace(_mart(range(0)), schema="staging", partition_by=("city",), partitions=values, may_project=True)
+    Glue(settings).publish(odd)
+    found = aws.client("glue").get_partitions(DatabaseName=STAGING, TableName="fact_x")["Partitions"]
+    assert sorted(each["Values"][0] for each in found) == ["__HIVE_DEFAULT_PARTITION__", "a,b"]
+    assert "projection.enabled" not in _found(aws, "fact_x")["Parameters"]
+
+
+def test_comments_are_cut_to_what_glue_takes() -> None:
+    long = replace(_mart(range(0)), columns=(Field("x", "double", "à " * 200, "m"),), partition_by=())
+    comment = table_input(long)["StorageDescriptor"]["Columns"][0]["Comment"]
+    assert len(comment.encode()) <= COMMENT_BYTES
+    assert comment.endswith("… [m]")
+
+
+@pytest.fixture
+def command(
+    settings: Settings, aws: Aws, compiled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Command]:
+    """Run a command in prod and read the JSON it prints: (exit code, document)."""
+    monkeypatch.setenv("CATALUNYA_ENV", "prod")
+    monkeypatch.setenv("CATALUNYA_LAKE", settings.lake)
+    monkeypatch.setenv("CATALUNYA_CACHE", str(compiled))
+    # moto keeps work groups for the session, and a named query belongs to one: each test has its own.
+    group = settings.lake.removeprefix("s3://")
+    monkeypatch.setenv("CATALUNYA_ATHENA_WORK_GROUP", group)
+    aws.client("athena").create_work_group(Name=group)
+
+    def run(*arguments: str) -> tuple[int, Any]:
+        capsys.readouterr()
+        code = main([*arguments, "--json"])
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        return code, json.loads(printed.out)
+
+    yield run
+    structlog.reset_defaults()
+
+
+def _record(project: Project, key: str, *folders: str) -> None:
+    """A materialisation of an asset, as the ledger has it."""
+    asset = project.graph[key]
+    project.ledger.append(
+        Entry(
+            asset=key,
+            sequence=0,
+            status="materialized",
+            run_id="run",
+            correlation_id="run",
+            reason="MISSING",
+            started_at=datetime(2026, 8, 3, tzinfo=UTC),
+            seconds=1,
+            code_version=asset.code_version,
+            versions={},
+            data_version="v1",
+            objects=tuple(
+                Stored(path="/".join([asset.prefix, *folder.split(), "file.parquet"]), bytes=1, rows=1, sha256="0")
+                for folder in folders
+            ),
+            columns={column.name: column.type for column in asset.columns},
+        ),
+        after=0,
+    )
+
+
+def test_check_tells_the_drift_and_sync_mends_it(
+    aws: Aws, settings: Settings, compiled: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(load_settings(env="prod", lake=settings.lake, cache=compiled))
+    _record(project, "staging.social_services", "district_id=00", "district_id=01")
+    _record(project, "marts.dim_time", "")
+    code, found = command("catalog", "check")
+    assert code == 1
+    missing = {each["where"] for each in found["drift"]}
+    assert {"staging.social_services", "marts.dim_time", "query occupancy_by_comarca"} <= missing
+
+    code, done = command("catalog", "sync")
+    assert (code, done["written"]) == (0, ["marts.dim_time", "staging.social_services"])
+    assert command("catalog", "check") == (0, {"tables": 2, "drift": []})
+    assert command("catalog", "sync")[1] == {"written": [], "removed": [], "queries": [], "failed": {}}
+    assert _found(aws, "social_services")["Parameters"]["projection.district_id.values"] == "00,01"
+
+    glue = aws.client("glue")
+    ours = {"Name": "fact_gone", "Parameters": {"catalunya.code_version": "x"}}
+    glue.create_table(DatabaseName=MARTS, TableInput=ours)
+    glue.create_table(DatabaseName=MARTS, TableInput={"Name": "of_a_person"})
+    glue.delete_table(DatabaseName=MARTS, Name="dim_time")
+    code, found = command("catalog", "check")
+    assert (code, [(each["where"], each["what"]) for each in found["drift"]]) == (
+        1,
+        [("marts.dim_time", "table"), ("marts.fact_gone", "table")],
+    )
+    assert command("catalog", "sync")[1]["removed"] == ["marts.fact_gone"]
+    names = {each["Name"] for each in glue.get_tables(DatabaseName=MARTS)["TableList"]}
+    assert names == {"dim_time", "of_a_person"}
+
+
+def test_without_a_work_group_the_tables_are_mended_and_the_queries_are_said_to_be_missing(
+    settings: Settings,
+    compiled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CATALUNYA_ENV", "local")
+    monkeypatch.setenv("CATALUNYA_LAKE", str(tmp_path / "lake"))
+    monkeypatch.setenv("CATALUNYA_CACHE", str(compiled))
+    assert main(["catalog", "check"]) == 0
+    assert "has no catalogue: duckdb reads its objects" in capsys.readouterr().out
+    monkeypatch.setenv("CATALUNYA_ENV", "prod")
+    monkeypatch.setenv("CATALUNYA_LAKE", settings.lake)
+    monkeypatch.setenv("CATALUNYA_ATHENA_WORK_GROUP", "nobody_made_it")
+    assert main(["catalog", "sync"]) == 1
+    assert "work group nobody_made_it: " in capsys.readouterr().err
+    structlog.reset_defaults()

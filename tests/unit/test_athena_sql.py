@@ -1,0 +1,116 @@
+"""A person's SQL on its way to Athena: names of Glue databases come in, and nothing that writes goes through."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from catalunya.io.athena import LEAST_BYTES, TERABYTE, cost, to_frame
+from catalunya.io.athena_sql import for_athena, in_words
+from catalunya.io.errors import UsageError
+from catalunya.ops.named_queries import question, questions
+
+DATABASES = {"staging": "catalunya_staging_dev", "marts": "catalunya_marts_dev"}
+TABLES = ["staging.gdp", "marts.dim_time"]
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("select * from marts.dim_time", "select * from catalunya_marts_dev.dim_time"),
+        ("SELECT 1 FROM Staging . GDP;", "SELECT 1 FROM catalunya_staging_dev . GDP"),
+        ('select 1 from "marts"."dim_time"', 'select 1 from "catalunya_marts_dev"."dim_time"'),
+        (
+            "select marts.dim_time.date_id from marts.dim_time",
+            "select catalunya_marts_dev.dim_time.date_id from catalunya_marts_dev.dim_time",
+        ),
+        ("select 'marts.dim_time' -- marts.dim_time\n", "select 'marts.dim_time' -- marts.dim_time"),
+        ("select 'it''s', 1 from marts.typo", "select 'it''s', 1 from catalunya_marts_dev.typo"),
+        ("with marts as (select 1 as x) select marts.x from marts", None),
+        (
+            "with marts as (select 1 as x) select marts.x from marts, marts.dim_time",
+            "with marts as (select 1 as x) select marts.x from marts, catalunya_marts_dev.dim_time",
+        ),
+        ("select x.marts.y from x", None),
+        ("show tables in marts", "show tables in catalunya_marts_dev"),
+        ("describe staging.gdp", "describe catalunya_staging_dev.gdp"),
+        ("((select 1)) union select 2", None),
+        ("values (1)", None),
+        ("explain (type distributed) select 1", None),
+        ("explain analyze select 1 from staging.gdp", "explain analyze select 1 from catalunya_staging_dev.gdp"),
+    ],
+)
+def test_only_the_names_of_layers_are_changed(written: str, sent: str | None) -> None:
+    assert for_athena(written, DATABASES, TABLES) == (sent or written)
+
+
+@pytest.mark.parametrize(
+    ("sql", "advice"),
+    [
+        ("drop table marts.dim_time", "expected one query .* found DROP"),
+        ("insert into marts.dim_time select 1", "found INSERT"),
+        ("create table x as select 1", "found CREATE"),
+        ("unload (select 1) to 's3://x'", "found UNLOAD"),
+        ("explain analyze insert into marts.dim_time select 1", "found EXPLAIN"),
+        ("/* select */ delete from marts.dim_time", "found DELETE"),
+        ("select 1; drop table marts.dim_time", "found several"),
+        ("from staging.gdp", "no query that begins with from"),
+        ("  -- nothing", "found nothing"),
+        ("", "found nothing"),
+        ("select 'open", "a ' in line 1 .* does not end"),
+        ("select 1\n/* open", "a comment in line 2 .* does not end"),
+    ],
+)
+def test_what_is_no_single_query_is_refused_in_one_line(sql: str, advice: str) -> None:
+    with pytest.raises(UsageError, match=advice):
+        for_athena(sql, DATABASES, TABLES)
+
+
+def test_what_athena_says_is_told_with_the_names_that_were_written() -> None:
+    said = "TABLE_NOT_FOUND: Table 'awsdatacatalog.catalunya_marts_dev.nothing' does not exist"
+    assert in_words(said, DATABASES) == "TABLE_NOT_FOUND: Table 'marts.nothing' does not exist"
+
+
+def test_the_cost_is_of_whole_megabytes_and_of_ten_at_least() -> None:
+    assert cost(0) == cost(LEAST_BYTES) == pytest.approx(10 / 2**20 * 5)
+    assert cost(LEAST_BYTES + 1) == pytest.approx(11 / 2**20 * 5)
+    assert cost(TERABYTE) == 5.0
+    assert cost(TERABYTE, is_ddl=True) == 0.0
+
+
+def test_results_come_in_their_types() -> None:
+    kinds = ["varchar", "bigint", "integer", "double", "boolean", "date", "timestamp", "decimal(5,2)", "array(integer)"]
+    row = ["à", "-1", "2", "1.5E-3", "true", "2026-08-03", "2026-08-03 10:20:30.123", "3.14", "[1, 2]"]
+    columns = [{"Name": f"c{at}", "Type": kind, "Precision": 5, "Scale": 2} for at, kind in enumerate(kinds)]
+    frame = to_frame(columns, [row, [None] * len(row)])
+    assert [str(kind) for kind in frame.dtypes[:6]] == ["String", "Int64", "Int32", "Float64", "Boolean", "Date"]
+    assert str(frame["c6"][0]) == "2026-08-03 10:20:30.123000"
+    assert (str(frame["c7"][0]), frame["c3"][0], frame["c8"][0]) == ("3.14", 0.0015, "[1, 2]")
+    assert all(value is None for value in frame.row(1))
+
+
+def test_special_doubles_and_columns_of_one_name_come_through() -> None:
+    columns = [{"Name": "x", "Type": "double"}, {"Name": "x", "Type": "varchar"}]
+    frame = to_frame(columns, [["NaN", "a"], ["Infinity", "b"], ["-Infinity", None]])
+    assert frame.columns == ["x", "x_1"]
+    assert frame["x"].is_nan()[0]
+    assert frame["x"][1:].is_infinite().all()
+
+
+def test_a_description_that_comes_as_one_text_a_row_is_split() -> None:
+    columns = [{"Name": name, "Type": "string"} for name in ("col_name", "data_type", "comment")]
+    frame = to_frame(columns, [["date_id             \tdate                \tThe day"]])
+    assert frame.row(0) == ("date_id", "date", "The day")
+    assert to_frame([], []).equals(pl.DataFrame())
+
+
+def test_every_named_query_has_a_title_and_goes_to_athena() -> None:
+    known = questions()
+    assert len(known) >= 4
+    for each in known:
+        assert each.title
+        assert "catalunya_marts_dev." in for_athena(each.sql, DATABASES, TABLES)
+    with pytest.raises(
+        UsageError, match=r"there is no query named 'ocupancy_by_comarca'; there is occupancy_by_comarca"
+    ):
+        question("ocupancy_by_comarca")
