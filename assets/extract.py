@@ -7,28 +7,34 @@ Here: probe, contract of the fields, pages, manifest. Not here: talking to an AP
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
 import structlog
 
 from catalunya.assets.candidate import check_shrink
+from catalunya.assets.landed import LandedPages
 from catalunya.assets.ledger import Entry, Stored, content_version
 from catalunya.assets.paths import batch_prefix, manifest_path
 from catalunya.assets.spec import Asset, LandingDeclaration
 from catalunya.contracts.check import check_fields
 from catalunya.io.environment import Settings
+from catalunya.io.errors import DeadlineReached, SourceUnavailable
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
-from catalunya.io.sources.base import Page, SourceState
+from catalunya.io.sources.base import HttpSettings, Page, SourceState
 
 log = structlog.get_logger(__name__)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What `_manifest.json` says: only the pages it lists belong to the batch. `window`: it holds the periods within only."""
+    """What `_manifest.json` says: only the pages it lists belong to the batch. `window`: it holds the periods within only.
+
+    `requests`, `started_at` and `finished_at` are of the attempt that completed it.
+    """
 
     asset: str
     source: str
@@ -66,9 +72,11 @@ class Batch:
         return content_version(self.objects)
 
 
-def probe(declaration: LandingDeclaration, settings: Settings, known: str | None) -> SourceState | None:
+def probe(
+    declaration: LandingDeclaration, settings: Settings, known: str | None, *, ends_at: float | None = None
+) -> SourceState | None:
     """Ask the source for its state by one request; None when it is still at the version `known`."""
-    return asyncio.run(declaration.source.probe(settings.http(declaration.source.kind), known))
+    return asyncio.run(declaration.source.probe(_http(declaration, settings, ends_at), known))
 
 
 def extract(
@@ -82,27 +90,46 @@ def extract(
     *,
     window: Window | None = None,
     accept_shrink: bool = False,
+    ends_at: float | None = None,
 ) -> Batch:
-    """Land the table, or its periods within a window, and seal it. A batch of the very same that a killed run left sealed is
-    taken over; what others left is deleted. `history` are the asset's entries; only for the holder of the lease.
+    """Land the table, or its periods within a window, and seal it. A batch of the very same that another run left is taken
+    over, as it is or to go on with; what others left is deleted. `history` are the asset's entries; only for the holder of the
+    lease. `ends_at`: when to stop, by time.monotonic().
 
-    Raises ContractError when the fields break the landing contract or the table shrank beyond its guard.
+    Raises ContractError when the fields break the landing contract or the table shrank beyond its guard, DeadlineReached when
+    pages were landed and not all: trying again goes on from there.
     """
     asset = declaration.asset
     drift = check_fields(asset.key, declaration.contract, state.fields)
     if drift:
         log.warning("source_drift", asset=asset.key, drift=str(drift), policy=declaration.contract.terms().drift)
     left = _taken_over(lake, asset, history, state.version, window)
-    if left:
+    if isinstance(left, Batch):
         return left
-    prefix = batch_prefix(asset, now)
+    prefix = left or batch_prefix(asset, now)
+    landed = LandedPages(lake, prefix, window)
 
     async def sink(name: str, chunks: AsyncIterator[bytes]) -> None:
         await lake.put_stream(f"{prefix}/{name}", chunks)
         await asyncio.to_thread(lake.sync, [f"{prefix}/{name}"])  # while the next pages are on their way
 
-    http = settings.http(declaration.source.kind)
-    extraction = asyncio.run(declaration.source.extract(http, state, sink, window=window, progress=progress))
+    http, told = _http(declaration, settings, ends_at), (0, 0)
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        told = (done, total)
+        progress(done, total)
+
+    reading = declaration.source.extract(http, state, sink, window=window, progress=tell, landed=landed)
+    try:
+        extraction = asyncio.run(reading)
+    except DeadlineReached as error:
+        if not landed.added:  # it came no further: that is the source's failure, not the time's
+            raise SourceUnavailable(str(error)) from error
+        raise DeadlineReached(
+            f"{asset.key}: {told[0]} of {told[1]} rows are landed ({landed.taken + landed.added} pages), and the time for one attempt "
+            "is over; run it again, it goes on from there"
+        ) from error
     if extraction.state.version != state.version:  # the source moved and the extraction began anew
         drift = check_fields(asset.key, declaration.contract, extraction.state.fields)
     if window is None:
@@ -134,13 +161,21 @@ def read_batch(lake: Lake, prefix: str) -> Batch:
     return Batch(prefix, msgspec.json.decode(lake.get(manifest_path(prefix)), type=Manifest))
 
 
+def _http(declaration: LandingDeclaration, settings: Settings, ends_at: float | None) -> HttpSettings:
+    """How the source is reached, within the time that is left."""
+    http = settings.http(declaration.source.kind)
+    if ends_at is None:
+        return http
+    return replace(http, deadline_s=max(min(http.deadline_s, ends_at - time.monotonic()), 0.001))
+
+
 def _taken_over(
     lake: Lake, asset: Asset, history: Sequence[Entry], version: str, window: Window | None
-) -> Batch | None:
-    """The sealed batch of just this that no entry speaks of: its run died before it could record. What other runs left, not
-    sealed or never recorded, is deleted."""
+) -> Batch | str | None:
+    """The sealed batch of just this that no entry speaks of: its run died before it could record. Or the folder of one that
+    is not sealed and has pages of this. What other runs left, not sealed or never recorded, is deleted."""
     recorded = {entry.batch for entry in history}
-    taken = None
+    taken: Batch | str | None = None
     for prefix in (f"{asset.prefix}/{folder}" for folder in reversed(lake.folders(asset.prefix))):
         found = read_batch(lake, prefix) if lake.exists(manifest_path(prefix)) else None
         if found and prefix in recorded:
@@ -148,6 +183,8 @@ def _taken_over(
         if found and taken is None and (found.manifest.source_version, found.manifest.window) == (version, window):
             log.info("batch_taken_over", asset=asset.key, batch=prefix, rows=found.manifest.rows)
             taken = found
+        elif found is None and taken is None and LandedPages(lake, prefix, window).has(version):
+            taken = prefix
         else:
             lake.delete([o.path for o in lake.objects(prefix)])
     return taken

@@ -29,6 +29,7 @@ from catalunya.io.errors import (
     BackfillBlocked,
     CatalogueError,
     CatalunyaError,
+    DeadlineReached,
     LeaseHeld,
     LeaseLost,
     TransientError,
@@ -74,7 +75,8 @@ class Request:
 
     `force` makes it though nothing changed; `accept_shrink` waives its shrink guard; `replay` takes the rows in
     quarantine through the staging function again; `full_refresh` forgets an incremental mart's past; `window` reads those
-    periods of a landing asset's source again, and no others (a backfill).
+    periods of a landing asset's source again, and no others (a backfill); `ends_at`, by time.monotonic(), is when an extraction
+    has to have stopped: what it landed by then, the next one goes on from.
     """
 
     force: bool = False
@@ -85,6 +87,7 @@ class Request:
     correlation_id: str | None = None
     run_id: str | None = None
     now: datetime | None = None
+    ends_at: float | None = None
 
 
 def materialize(
@@ -159,7 +162,8 @@ class _Making:
                 return decision
             try:
                 return self._make(decision, held, after)
-            except (LeaseHeld, LeaseLost, CatalogueError):  # the last one: what was made is recorded by then
+            # Nothing failed that says anything of the table; with the last one, what was made is recorded by then.
+            except (LeaseHeld, LeaseLost, DeadlineReached, CatalogueError):
                 raise
             except Exception as error:
                 if not self.request.window:  # a backfill that failed says nothing of the table as it is
@@ -182,7 +186,7 @@ class _Making:
             return Stale(asset.key, Reason.FORCED, "quarantined rows are replayed")
         stale = Stale(asset.key, Reason.FORCED, "asked for with force") if request.force else state.stale(asset.key)
         if stale is None and asset.layer is Layer.LANDING:
-            self.source_state = ask_source(self.project, asset, state)
+            self.source_state = ask_source(self.project, asset, state, ends_at=request.ends_at)
             if self.source_state:
                 stale = Stale(asset.key, Reason.DATA, f"the source is at {self.source_state.version}")
         if stale is None:
@@ -214,6 +218,7 @@ class _Making:
             full_refresh=self.request.full_refresh,
             window=self.request.window,
             source_state=self.source_state,
+            ends_at=self.request.ends_at,
         )
         with tempfile.TemporaryDirectory(prefix="catalunya-", dir=self.project.settings.scratch) as scratch:
             self._tell("producing")

@@ -29,13 +29,15 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a request asks of the making itself. `source_state`: what the source said when it was asked whether it moved."""
+    """What a request asks of the making itself. `source_state`: what the source said when it was asked whether it moved;
+    `ends_at`: when an extraction has to have stopped, by time.monotonic()."""
 
     accept_shrink: bool = False
     replay: bool = False
     full_refresh: bool = False
     window: Window | None = None
     source_state: SourceState | None = None
+    ends_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +60,13 @@ class Produced:
     window: Window | None = None
 
 
-def ask_source(project: Project, asset: Asset, state: State) -> SourceState | None:
+def ask_source(project: Project, asset: Asset, state: State, *, ends_at: float | None = None) -> SourceState | None:
     """The state of a landing asset's source by one request; None where it has not moved since the last whole entry."""
     from catalunya.assets.extract import probe
 
     previous = state.latest(asset.key)
-    return probe(_landing(project, asset.key), project.settings, previous.source_version if previous else None)
+    known = previous.source_version if previous else None
+    return probe(_landing(project, asset.key), project.settings, known, ends_at=ends_at)
 
 
 def produce(
@@ -92,7 +95,7 @@ def _produce_landing(
     from catalunya.assets.extract import extract, probe
 
     declaration = _landing(project, asset.key)
-    found = options.source_state or probe(declaration, project.settings, None)
+    found = options.source_state or probe(declaration, project.settings, None, ends_at=options.ends_at)
     assert found is not None
     batch = extract(
         declaration,
@@ -104,6 +107,7 @@ def _produce_landing(
         report,
         window=options.window,
         accept_shrink=options.accept_shrink,
+        ends_at=options.ends_at,
     )
     manifest, previous = batch.manifest, state.latest(asset.key)
     known = previous.source_version if previous else None

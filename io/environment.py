@@ -74,6 +74,11 @@ class Settings(BaseSettings):
         "", description="where Athena puts results; by default _athena/ in the lake, unless the work group says where"
     )
 
+    stop_before_s: float = Field(
+        20,
+        ge=0,
+        description="seconds before a Lambda function's time limit at which an extraction stops, to go on next time",
+    )
     lease_s: float = Field(900, gt=0, description="seconds after which the lease of a run that died may be taken over")
     sources_pool: str = Field(
         "default_pool",

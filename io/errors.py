@@ -6,6 +6,7 @@ policy and Lambda tell transient from permanent by the class.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -47,6 +48,10 @@ class LakeUnavailable(TransientError):
     """The lake does not answer, or answers that it cannot now: the network, a busy S3."""
 
 
+class DeadlineReached(SourceUnavailable):
+    """The time allowed is over. The pages that are landed stay, and the next attempt goes on from there."""
+
+
 class SourceChanged(TransientError):
     """The source moved under the extraction: what was received is not one state of the table."""
 
@@ -85,3 +90,43 @@ class CatalogueError(TransientError):
 
 class WarehouseError(PermanentError):
     """dbt or a query failed."""
+
+
+# What Lambda itself says of a function that was cut off, or could not be started: another attempt may fare better.
+_PASSING = (
+    "Sandbox.",  # Sandbox.Timedout
+    "Runtime.ExitError",  # killed: out of memory, as a rule
+    "Runtime.OutOfMemory",
+    "TooManyRequestsException",
+    "Throttling",
+    "ServiceException",
+    "ServiceUnavailable",
+    "EC2",
+    "ENILimitReached",
+    "ConnectionError",
+    "MemoryError",
+    "TimeoutError",
+)
+
+
+def from_function(payload: object) -> CatalunyaError:
+    """The error that a Lambda function ended with, from what Lambda reports: {"errorType": ..., "errorMessage": ...}.
+
+    One of this hierarchy comes back as what it was. Of others, those that may pass (a time-out, no memory left, throttling)
+    are a TransientError, the rest a PermanentError.
+    """
+    told = payload if isinstance(payload, Mapping) else {"errorMessage": str(payload)}
+    kind, message = str(told.get("errorType") or ""), str(told.get("errorMessage") or "it does not say why")
+    known = globals().get(kind)
+    if isinstance(known, type) and issubclass(known, CatalunyaError):
+        return known(message)
+    passing = kind.startswith(_PASSING) or "Task timed out" in message
+    todo = "try again" if passing else "see the function's log, and mend it"
+    said = f"the function was expected to answer, found {f'{kind}: ' if kind else ''}{message[:1000]}; {todo}"
+    return TransientError(said) if passing else PermanentError(said)
+
+
+def reportable(error: CatalunyaError) -> CatalunyaError:
+    """The error as one of this module's classes, the nearest: its class name is all that Lambda reports of what it was."""
+    public = next(kind for kind in type(error).__mro__ if globals().get(kind.__name__) is kind)
+    return error if public is type(error) else public(str(error))

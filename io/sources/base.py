@@ -92,6 +92,10 @@ class Page:
     rows: int
     bytes: int
     sha256: str
+    stamp: str = ""
+    """The state that the answer said it is of, where answers say so."""
+    behind: bool = False
+    """Whether the source said that what it served lags behind its metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +127,43 @@ class PageSink(Protocol):
     async def __call__(self, name: str, chunks: AsyncIterator[bytes]) -> None: ...
 
 
+class Landed(Protocol):
+    """What is landed of an extraction that is not complete, kept so that another attempt can go on with it."""
+
+    def of(self, version: str) -> Mapping[str, Page]:
+        """Pages by name that an earlier attempt landed of this state of the source, whole. From here on `add` is of it.
+
+        Only one whose `url` is that of the same question asked now may be taken instead of asking.
+        """
+        ...
+
+    async def add(self, page: Page) -> None:
+        """Note that the page is written whole."""
+        ...
+
+    def forget(self) -> None:
+        """The pages so far are not of one state: none is to be taken again."""
+        ...
+
+
+class NothingLanded:
+    """For an extraction that keeps nothing for another."""
+
+    def of(self, _version: str) -> Mapping[str, Page]:
+        return {}
+
+    async def add(self, page: Page) -> None:
+        """Nobody asks for it."""
+
+    def forget(self) -> None:
+        """There is nothing."""
+
+
 class Source(Protocol):
     """A table of an API, as an asset declares it: pure data (hashable, picklable), and how it is read.
 
     Both methods are coroutines that open and close their own client: call `asyncio.run(source.probe(...))`.
-    They raise `SourceUnavailable`, `SourceChanged` or `SourceError`; what the sink raises passes through.
+    They raise `SourceUnavailable` (`DeadlineReached` when the time is over), `SourceChanged` or `SourceError`; what the sink raises passes through.
     """
 
     kind: ClassVar[str]
@@ -158,8 +194,10 @@ class Source(Protocol):
         *,
         window: Window | None = None,
         progress: Progress | None = None,
+        landed: Landed | None = None,
     ) -> Extraction:
-        """Read the whole table as raw pages into `sink`, all of one state, and complete.
+        """Read the whole table as raw pages into `sink`, all of one state, and complete. Pages that `landed` has of it are
+        not asked for again.
 
         With a `window`, only the rows whose period lies in it whole; only for a source that `has_periods`.
         """

@@ -26,7 +26,7 @@ import structlog
 from aiolimiter import AsyncLimiter
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from catalunya.io.errors import SourceError, SourceUnavailable
+from catalunya.io.errors import DeadlineReached, SourceError, SourceUnavailable
 from catalunya.io.sources.base import BadBodyError, HttpSettings
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ async def connect(
     headers: Mapping[str, str] | None = None,
     explain: Callable[[Reply], str] = Reply.excerpt,
 ) -> AsyncIterator[Http]:
-    """One client for one piece of work, which ends by `settings.deadline_s` or raises `SourceUnavailable`.
+    """One client for one piece of work, which ends by `settings.deadline_s` or raises `DeadlineReached`.
 
     `what` names the source in every message; `headers` go with every request and are shown nowhere; `explain`
     reads out of a refusal what the source says, and adds what to do about it.
@@ -109,7 +109,7 @@ async def connect(
         if not deadline.expired():
             raise  # somebody else's: a sink may know time-outs too
         trouble = f"; the last trouble was: {http.last_trouble}" if http.last_trouble else ""
-        raise SourceUnavailable(
+        raise DeadlineReached(
             f"{what}: not finished within the deadline of {settings.deadline_s:g} s after {http.requests} "
             f"request(s) to {settings.base_url}{trouble}. Try again later, or allow more time."
         ) from error

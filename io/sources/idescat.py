@@ -20,7 +20,7 @@ import structlog
 
 from catalunya.io.errors import DeclarationError, SourceChanged, SourceError, UsageError
 from catalunya.io.jsonstat import moment
-from catalunya.io.sources.base import BadBodyError, Extraction, Page, SourceState
+from catalunya.io.sources.base import BadBodyError, Extraction, NothingLanded, Page, SourceState
 from catalunya.io.sources.taules import (
     API,
     INTERNAL,
@@ -38,11 +38,11 @@ from catalunya.io.sources.taules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from catalunya.io.periods import Window
-    from catalunya.io.sources.base import HttpSettings, PageFormat, PageSink, Progress
+    from catalunya.io.sources.base import HttpSettings, Landed, PageFormat, PageSink, Progress
     from catalunya.io.sources.http import Http, Reply
 
 log = structlog.get_logger(__name__)
@@ -93,6 +93,7 @@ class Idescat:
         *,
         window: Window | None = None,
         progress: Progress | None = None,
+        landed: Landed | None = None,
     ) -> Extraction:
         """Read every cell as raw pages `page-00000.json`, ... into `sink`, as few as the API's limit allows.
 
@@ -101,20 +102,23 @@ class Idescat:
         then `SourceChanged`. With a `window`, only the periods that lie in it whole; `UsageError` where there are none.
         """
         started_at = datetime.now(UTC)
+        landed = landed or NothingLanded()
         async with self._connect(http) as client:
             tables = await self._tables(client)
             for again in range(RESTARTS + 1):
                 if again:  # a publisher at work needs a moment
                     await asyncio.sleep(min(http.backoff_max_s, http.backoff_initial_s * 4**again))
                 questions = self._questions(tables, min(MAX_CELLS, http.page_rows), window)
-                reading = _Reading(self, client, http, questions, sink, progress)
+                version = _state(tables).version
+                reading = _Reading(self, client, http, questions, sink, progress, landed, landed.of(version))
                 await reading.run()
-                after, flaw, version = await self._tables(client), reading.flaw, _state(tables).version
+                after, flaw = await self._tables(client), reading.flaw
                 if not flaw and _state(after).version != version:
                     flaw = f"expected one version throughout, found {version}, then {_state(after).version}"
                 if not flaw:
                     break
                 log.warning("extraction_inconsistent", source=self.describe(), found=flaw, attempt=again + 1)
+                landed.forget()
                 tables = after
             else:
                 raise SourceChanged(
@@ -184,6 +188,8 @@ class _Reading:
     questions: Sequence[Question]
     sink: PageSink
     progress: Progress | None
+    landed: Landed
+    have: Mapping[str, Page]  # what an earlier attempt landed of the same state
     pages: dict[str, Page] = field(default_factory=dict)
     flaw: str = ""  # why these pages are not one whole state of the tables
     _left: deque[Question] = field(default_factory=deque)
@@ -216,6 +222,12 @@ class _Reading:
         # With a flaw this pass is lost; writes under way end before those of the next pass begin.
         while self._left and not self.flaw:
             question = self._left.popleft()
+            if self._has(question):
+                continue
+            if self._was_split(question):
+                self._split(question, "it was before, by the attempt that this one goes on from")
+                self._staff(group)
+                continue
             if question.cells > self._limits.get(question.table.name, MAX_CELLS):
                 self._split(question, "as large as one that was not answered")
                 continue
@@ -227,6 +239,24 @@ class _Reading:
             except MovedError as error:
                 self.flaw = str(error)
         self._free += 1
+
+    def _has(self, question: Question) -> bool:
+        """Take the page of an earlier attempt, where it is the answer to this very question."""
+        page = self.have.get(f"{question.page}.json")
+        asked = self.client.address(question.path, question.params)
+        if page is None or page.url != asked or page.rows != question.cells:
+            return False
+        self._count(page)
+        return True
+
+    def _was_split(self, question: Question) -> bool:
+        parts = (f"{question.page}a", f"{question.page}b")
+        return question.cells > 1 and any(name.startswith(parts) for name in self.have)
+
+    def _count(self, page: Page) -> None:
+        self.pages[page.name] = page
+        if self.progress:
+            self.progress(sum(page.rows for page in self.pages.values()), self.total)
 
     def _split(self, question: Question, reason: str) -> None:
         """Ask for the two halves next; the table's other questions are cut to the same size without being asked."""
@@ -261,8 +291,7 @@ class _Reading:
 
         ask = self.client.get if len(address) <= MAX_ADDRESS else self.client.post
         reply, sha256 = await ask(question.path, accept, question.params, refused=refused)
-        name = f"{question.page}.json"
-        await self.sink(name, reply.pieces())
-        self.pages[name] = Page(name, address, question.cells, len(reply.body), sha256)
-        if self.progress:
-            self.progress(sum(page.rows for page in self.pages.values()), self.total)
+        page = Page(f"{question.page}.json", address, question.cells, len(reply.body), sha256)
+        await self.sink(page.name, reply.pieces())
+        await self.landed.add(page)
+        self._count(page)

@@ -19,14 +19,14 @@ import msgspec
 import structlog
 
 from catalunya.io.errors import DeclarationError, SourceChanged, SourceError, UsageError
-from catalunya.io.sources.base import BadBodyError, Extraction, Page, SourceState
+from catalunya.io.sources.base import BadBodyError, Extraction, NothingLanded, Page, SourceState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from catalunya.io.periods import Window
-    from catalunya.io.sources.base import HttpSettings, PageFormat, PageSink, Progress
+    from catalunya.io.sources.base import HttpSettings, Landed, PageFormat, PageSink, Progress
     from catalunya.io.sources.http import Http, Reply
 
 log = structlog.get_logger(__name__)
@@ -103,22 +103,25 @@ class Socrata:
         *,
         window: Window | None = None,
         progress: Progress | None = None,
+        landed: Landed | None = None,
     ) -> Extraction:
         """Read every row as raw pages `page-00000.json`, ... into `sink`; a table without rows gives none.
 
         `count(*)` tells how many rows to expect. Where others come, or pages and metadata are not of one
-        version throughout, all is read anew under the same names, at most twice; then `SourceChanged`. With a
-        `window`, which must be of whole years, only the rows whose `period` lies in it.
+        version throughout, all is read anew under the same names, at most twice; then `SourceChanged`. What is
+        `landed` already is held against the same count, metadata and stamps as what is read now. With a `window`,
+        which must be of whole years, only the rows whose `period` lies in it.
         """
         started_at = datetime.now(UTC)
         where = self._where(window)
+        landed = landed or NothingLanded()
         async with self._connect(http) as client:
             for again in range(RESTARTS + 1):
                 if again:  # a publisher at work needs a moment
                     await asyncio.sleep(min(http.backoff_max_s, http.backoff_initial_s * 4**again))
-                total = await client.get(self._rows_path, _accept_count, {"$select": "count(*) as total", **where})
-                reading = _Reading(self, client, where, http.page_rows, total, sink, progress)
-                await reading.run(http.concurrency)
+                total = await client.get(self.rows_path, _accept_count, {"$select": "count(*) as total", **where})
+                reading = _Reading(self, client, where, http.page_rows, total, sink, progress, landed)
+                await reading.run(http.concurrency, landed.of(state.version))
                 after = await self._state(client)
                 flaw = reading.flaw()
                 if not flaw and after.version != state.version:
@@ -126,6 +129,7 @@ class Socrata:
                 if not flaw:
                     break
                 log.warning("extraction_inconsistent", source=self.describe(), found=flaw, attempt=again + 1)
+                landed.forget()
                 state = after
             else:
                 raise SourceChanged(
@@ -152,7 +156,8 @@ class Socrata:
         return done
 
     @property
-    def _rows_path(self) -> str:
+    def rows_path(self) -> str:
+        """Where its rows are asked for."""
         return f"/resource/{self.dataset_id}.json"
 
     def _where(self, window: Window | None) -> dict[str, str]:
@@ -206,14 +211,15 @@ class _Reading:
     total: int
     sink: PageSink
     progress: Progress | None
+    landed: Landed
     pages: dict[int, Page] = field(default_factory=dict)  # by offset
     received: int = 0
     stamps: set[str] = field(default_factory=set)
     behind: bool = False
 
-    async def run(self, concurrency: int) -> None:
+    async def run(self, concurrency: int, have: Mapping[str, Page]) -> None:
         # The last page is shorter than the others, or empty: no row beyond the count hides behind a full one.
-        offsets = iter(range(0, self.total + 1, self.page_rows))
+        offsets = iter([at for at in range(0, self.total + 1, self.page_rows) if not self._has(at, have)])
         failures: tuple[Exception, ...] = ()
         try:
             async with asyncio.TaskGroup() as group:
@@ -231,19 +237,47 @@ class _Reading:
                 return  # this pass is lost; writes under way end before those of the next pass begin
             await self._read(offset)
 
+    def _has(self, offset: int, have: Mapping[str, Page]) -> bool:
+        """Take the page of an earlier attempt, where it is the answer to this very question."""
+        page = have.get(self._name(offset))
+        asked = self.client.address(self.source.rows_path, self._params(offset))
+        if page is None or page.url != asked or page.rows != min(self.page_rows, self.total - offset):
+            return False
+        self._count(offset, page)
+        return True
+
     async def _read(self, offset: int) -> None:
-        params = {"$limit": str(self.page_rows), "$offset": str(offset), "$order": self.source.order, **self.where}
-        checked = await self.client.get(f"/resource/{self.source.dataset_id}.json", _accept_page, params)
+        checked = await self.client.get(self.source.rows_path, _accept_page, self._params(offset))
         headers, body = checked.reply.headers, checked.reply.body
-        if stamp := headers.get("x-soda2-truth-last-modified") or headers.get("last-modified"):
-            self.stamps.add(stamp)
-        self.behind |= headers.get("x-soda2-data-out-of-date", "").lower() == "true"
-        self.received += checked.rows
-        if offset == self.total and not checked.rows:
-            return  # the proof of the end, not a page
-        name = f"page-{offset // self.page_rows:05}.json"
-        await self.sink(name, checked.reply.pieces())
-        self.pages[offset] = Page(name, checked.reply.url, checked.rows, len(body), checked.sha256)
+        page = Page(
+            self._name(offset),
+            checked.reply.url,
+            checked.rows,
+            len(body),
+            checked.sha256,
+            stamp=headers.get("x-soda2-truth-last-modified") or headers.get("last-modified") or "",
+            behind=headers.get("x-soda2-data-out-of-date", "").lower() == "true",
+        )
+        is_proof = offset == self.total and not checked.rows  # of the end, not a page
+        if not is_proof:
+            await self.sink(page.name, checked.reply.pieces())
+            await self.landed.add(page)
+        self._count(offset, page, is_proof=is_proof)
+
+    def _name(self, offset: int) -> str:
+        return f"page-{offset // self.page_rows:05}.json"
+
+    def _params(self, offset: int) -> dict[str, str]:
+        return {"$limit": str(self.page_rows), "$offset": str(offset), "$order": self.source.order, **self.where}
+
+    def _count(self, offset: int, page: Page, *, is_proof: bool = False) -> None:
+        if page.stamp:
+            self.stamps.add(page.stamp)
+        self.behind |= page.behind
+        self.received += page.rows
+        if is_proof:
+            return
+        self.pages[offset] = page
         if self.progress:
             self.progress(sum(page.rows for page in self.pages.values()), self.total)
 

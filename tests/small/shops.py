@@ -18,7 +18,16 @@ import polars as pl
 from catalunya.assets.spec import Declaration, Landing, staging
 from catalunya.contracts.base import Contract, LandingContract, column, raw
 from catalunya.io.periods import Window
-from catalunya.io.sources.base import Extraction, HttpSettings, Page, PageFormat, PageSink, SourceState
+from catalunya.io.sources.base import (
+    Extraction,
+    HttpSettings,
+    Landed,
+    NothingLanded,
+    Page,
+    PageFormat,
+    PageSink,
+    SourceState,
+)
 
 Rows = Sequence[dict[str, Any]]
 
@@ -88,16 +97,22 @@ class FolderSource:
         *,
         window: Window | None = None,
         progress: Callable[[int, int], None] | None = None,
+        landed: Landed | None = None,
     ) -> Extraction:
         started = datetime.now(UTC)
+        landed = landed or NothingLanded()
+        have = landed.of(state.version)
         rows = json.loads((self.folder / "rows.json").read_text())
         pages = []
         for number, at in enumerate(range(0, len(rows), 2)):
             part = rows[at : at + 2]
             body = ("[" + "\n,".join(json.dumps(row) for row in part) + "]\n").encode()
             name = f"page-{number:05}.json"
-            await sink(name, _chunks(body))
-            pages.append(Page(name, f"folder:{at}", len(part), len(body), hashlib.sha256(body).hexdigest()))
+            page = Page(name, f"folder:{at}", len(part), len(body), hashlib.sha256(body).hexdigest())
+            if name not in have:
+                await sink(name, _chunks(body))
+                await landed.add(page)
+            pages.append(have.get(name, page))
             if progress:
                 progress(at + len(part), len(rows))
         return Extraction(state, tuple(pages), len(pages), started, datetime.now(UTC))

@@ -18,7 +18,7 @@ import polars as pl
 from catalunya.assets.spec import Declaration, Landing, staging
 from catalunya.contracts.base import Contract, LandingContract, column, raw
 from catalunya.io.periods import Window, period
-from catalunya.io.sources.base import Extraction, HttpSettings, Page, PageFormat, PageSink, SourceState
+from catalunya.io.sources.base import Extraction, HttpSettings, Landed, Page, PageFormat, PageSink, SourceState
 
 Births = dict[str, int]
 
@@ -77,6 +77,7 @@ class YearsSource:
         *,
         window: Window | None = None,
         progress: Callable[[int, int], None] | None = None,
+        landed: Landed | None = None,
     ) -> Extraction:
         with (self.folder / "asked.txt").open("a") as log:
             log.write(f"{window or 'whole'}\n")
