@@ -157,12 +157,25 @@ def column(
 
 
 def source_hash(declared: object) -> str:
-    """SHA-256 (16 hex digits) of the syntax tree of a class, function or module, docstrings left out."""
+    """SHA-256 (16 hex digits) of the syntax tree of a class, function or module, docstrings left out.
+
+    The same under every Python: what makes a table and what looks whether it is up to date need not run on the same one.
+    """
     tree = ast.parse(textwrap.dedent(inspect.getsource(declared)))  # type: ignore[arg-type]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    return hashlib.sha256(_syntax(tree).encode()).hexdigest()[:16]
+
+
+def _syntax(node: object) -> str:
+    """A syntax tree as text. Not `ast.dump`: what that says of empty fields, and which there are, changes with Python."""
+    if isinstance(node, list):
+        return f"[{','.join(map(_syntax, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    said = ((name, value) for name, value in ast.iter_fields(node) if value or not isinstance(value, list | None))
+    return f"{type(node).__name__}({','.join(f'{name}={_syntax(value)}' for name, value in said)})"
 
 
 def _column(contract: type[Contract], name: str, declared: Any) -> Column:
