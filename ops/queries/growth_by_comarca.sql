@@ -2,8 +2,8 @@
 select
     comarca_name,
     year_number,
-    sum(population) as population,
-    sum(population_change) as population_change,
+    cast(sum(population) as bigint) as population,
+    cast(sum(population_change) as bigint) as population_change,
     round(100 * sum(cast(population_change as double)) / sum(cast(previous_population as double)), 2) as growth_pct
 from marts.agg_population_trends_yearly
 where year_number = (select max(year_number) from marts.agg_population_trends_yearly)
