@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -61,13 +61,20 @@ class TrapdoorLake(Lake):
             super().delete([path])
 
 
-def make_all(settings: Settings, folder: Path, trapdoor: int | None = None, *, force: bool = False) -> int:
+def make_all(
+    settings: Settings,
+    folder: Path,
+    trapdoor: int | None = None,
+    *,
+    keys: Sequence[str] = KEYS,
+    force: bool = False,
+) -> int:
     """Make the three assets in order, in this process. Returns how many writes and deletions it took."""
     _, declared = declare(folder)
     project = Project(settings, declared)
     lake = TrapdoorLake(settings.lake, trapdoor)
     project.lake = lake
-    for key in KEYS:
+    for key in keys:
         materialize(project, key, Request(force=force))
     return lake.writes
 

@@ -63,8 +63,7 @@ class Shop:
         return pruned.removals
 
     def files(self, folder: str) -> list[str]:
-        found = sorted(path for path in (self.root / folder).rglob("*") if path.is_file())
-        return [path.relative_to(self.root).as_posix() for path in found]
+        return [found.path for found in self.project.lake.objects(folder)]
 
     def kinds(self) -> list[str]:
         return [finding.kind for finding in verify(self.project).findings]
@@ -96,7 +95,7 @@ def shop(settings: Settings, tmp_path: Path) -> Shop:
 def test_nothing_goes_from_an_empty_lake(settings: Settings, tmp_path: Path) -> None:
     shop = Shop(settings, tmp_path / "source")
     assert shop.prune(1000) == []
-    assert shop.files(".") == []
+    assert shop.files("") == []
 
 
 def test_a_plan_touches_nothing_and_a_prune_without_removals_neither(shop: Shop) -> None:
@@ -252,7 +251,7 @@ def test_entries_merged_at_different_times_are_one_history_and_no_number_comes_t
     for day in range(20, 400, 95):
         shop.make(day, some(4 + day % 3))
         shop.prune(day)
-    lines = (shop.root / Ledger.compacted_path("staging.shops")).read_text().splitlines()
+    lines = shop.project.lake.get(Ledger.compacted_path("staging.shops")).splitlines()
     assert [json.loads(line)["sequence"] for line in lines] == [1, 2, 3, 4]
     assert shop.sequences("staging.shops") == [1, 2, 3, 4, 5, 6]
     shop.prune(10_000)
@@ -337,10 +336,11 @@ def test_after_a_prune_the_lake_is_in_order_and_everything_is_as_stale_as_before
     shop.make(200, [*some(7), BAD])
     shop.make(300, some(9), "landing.shops", "staging.shops")
     state = plan(shop.project.state(at(1000)), shop.project.graph)
-    tables = {path: (shop.root / path).read_bytes() for path in shop.files("staging")}
+    read = shop.project.lake.get
+    tables = {path: read(path) for path in shop.files("staging")}
     kinds = {removal.kind for removal in shop.prune(1000)}
     assert kinds == {Kind.SUPERSEDED, Kind.QUARANTINE, Kind.LEDGER}
-    assert {path: (shop.root / path).read_bytes() for path in shop.files("staging")} == tables
+    assert {path: read(path) for path in shop.files("staging")} == tables
     assert plan(shop.project.state(at(1000)), shop.project.graph) == state
     assert shop.kinds() == []
     assert shop.prune(1000) == [], "once is enough"
