@@ -56,12 +56,34 @@ class Aws:
 
     def fill(self, bucket: str, objects: Mapping[str, bytes]) -> None:
         """Put many objects behind the server's back: hundreds of requests would take seconds."""
-        from moto.core.models import DEFAULT_ACCOUNT_ID
-        from moto.s3.models import s3_backends
-
-        name, _, prefix = bucket.removeprefix("s3://").partition("/")
+        s3, name, prefix = _behind(bucket)
         for path, body in objects.items():
-            s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(name, f"{prefix}/{path}" if prefix else path, body)
+            s3.put_object(name, prefix + path, body)
+
+
+def contents(lake: str) -> dict[str, bytes]:
+    """Path -> bytes of every object of a lake, in order, read behind the server's back."""
+    s3, name, prefix = _behind(lake)
+    keys = s3.get_bucket(name).keys
+    return {key.removeprefix(prefix): keys[key].value for key in sorted(keys) if key.startswith(prefix)}
+
+
+def restore(lake: str, before: Mapping[str, bytes]) -> None:
+    """Make a lake what it was when its `contents` were taken, behind the server's back."""
+    s3, name, prefix = _behind(lake)
+    for path in contents(lake):
+        s3.delete_object(name, prefix + path)
+    for path, body in before.items():
+        s3.put_object(name, prefix + path, body)
+
+
+def _behind(lake: str) -> tuple[Any, str, str]:
+    """moto's S3 itself, which lives in this process, and the bucket and prefix of a lake."""
+    from moto.core.models import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+
+    name, _, prefix = lake.removeprefix("s3://").partition("/")
+    return s3_backends[DEFAULT_ACCOUNT_ID]["aws"], name, f"{prefix}/" if prefix else ""
 
 
 @contextmanager
