@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test lint types imports contracts unit integration generate docs bench lock setup clean
+.PHONY: help run up test lint types imports contracts unit integration generate docs lambda bench lock setup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 22
@@ -42,6 +42,9 @@ generate: $(READY) ## Write what follows from the declarations: dbt's YAML, the 
 
 docs: $(READY) ## Build dbt's documentation of the marts: one page, .catalunya/dbt-docs/index.html
 	@$(BIN)/python -m catalunya.ops.docs
+
+lambda: $(READY) ## Package the Lambda functions: dist/lambda.zip, for arm64 and Python 3.13
+	@$(BIN)/python -m catalunya.ops.package
 
 bench: $(READY) ## Measure speed and memory beside a floor, on this machine, now (some minutes)
 	@$(BIN)/python bench/run.py

@@ -1,0 +1,135 @@
+"""The zip of the Lambda functions: built, unpacked, and run with nothing but its own path, from landing to staging.
+
+Built for the machine and Python that the test runs on, by the code that builds it for Lambda's; of Lambda's own the size is
+held, where its wheels are at hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from catalunya.io.errors import ConfigurationError
+from catalunya.io.mock import serve
+from catalunya.ops.package import LIMIT_MB, UNWANTED, Package, Target, _locked, _zip, build, check, stage
+
+HERE = Target(f"{platform.machine()}-manylinux_2_28", f"{sys.version_info.major}.{sys.version_info.minor}")
+RUN = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+began = time.perf_counter()
+from catalunya.ops.lambdas import extract, transform
+seconds = time.perf_counter() - began
+
+class Context:
+    aws_request_id = "8a4b"
+    def get_remaining_time_in_millis(self):
+        return 900_000
+
+answers = [extract({"asset": "landing.service_usage", "run_id": "r1"}, Context()),
+           transform({"asset": "staging.service_usage", "run_id": "r1"}, Context())]
+stray = [path for path in {getattr(module, "__file__", None) or "" for module in sys.modules.values()} if "site-packages" in path]
+print(json.dumps({"answers": answers, "modules": sorted({name.partition(".")[0] for name in sys.modules}), "stray": stray,
+                  "seconds": round(seconds, 2)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Package]]:
+    """The unpacked zip, and what was said of it. Little compression, which is what takes the time."""
+    folder = tmp_path_factory.mktemp("lambda")
+    package = build(folder / "lambda.zip", HERE, level=1)
+    with zipfile.ZipFile(folder / "lambda.zip") as zipped:
+        zipped.extractall(folder / "task")
+    (folder / "lambda.zip").unlink()
+    yield folder / "task", package
+    shutil.rmtree(folder)  # 200 MB, which pytest would keep
+
+
+def test_the_package_is_small_enough_and_has_nothing_that_has_no_business_there(built: tuple[Path, Package]) -> None:
+    task, package = built
+    files = [file for file in task.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) == package.unzipped <= LIMIT_MB * 10**6
+    assert not {folder.name for folder in task.iterdir()} & UNWANTED
+    ours = {path.relative_to(task).as_posix() for path in (task / "catalunya").rglob("*.py")}
+    assert "catalunya/ops/lambdas.py" in ours
+    assert not [name for name in ours if name.startswith(("catalunya/io/mock", "catalunya/dags", "catalunya/ops/cli"))]
+    assert not [file for file in files if file.is_symlink() or "__pycache__" in file.parts or file.suffix == ".pyi"]
+
+
+def test_the_package_alone_takes_a_source_from_landing_to_staging(built: tuple[Path, Package], tmp_path: Path) -> None:
+    with serve(rows=100) as mock:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "CATALUNYA_LAKE": str(tmp_path / "lake"),
+            "CATALUNYA_SOCRATA_URL": mock.url,
+            "CATALUNYA_IDESCAT_URL": mock.url,
+        }
+        # -I -S: neither this environment's packages nor the folder it runs in; where it runs, nothing can be written.
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-B", "-c", RUN, str(built[0])],
+            env=environment,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr[-2000:]
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert [answer["status"] for answer in printed["answers"]] == ["materialized", "materialized"]
+    assert printed["stray"] == []
+    assert not set(printed["modules"]) & UNWANTED
+    assert list((tmp_path / "lake/staging/service_usage").rglob("file.parquet"))
+
+
+def test_the_package_for_lambda_fits_it(tmp_path: Path) -> None:
+    try:
+        parts = stage(tmp_path, Target(), offline=True)
+    except ConfigurationError as error:
+        pytest.skip(
+            f"the wheels for {Target().platform} are not in uv's cache; `make lambda` gets them ({error})"[:300]
+        )
+    assert check(parts) <= LIMIT_MB * 10**6
+    libraries = [file for file in tmp_path.rglob("*.so") if "polars" in file.name]
+    assert libraries
+    assert libraries[0].read_bytes()[18:20] == b"\xb7\x00", "an ELF file for aarch64"
+    shutil.rmtree(tmp_path)
+
+
+def test_what_does_not_fit_is_refused_and_the_largest_parts_are_named() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"230 MB at most, unzipped; found 261 MB.*polars 200 MB, obstore 61 MB"
+    ):
+        check({"polars": 200_000_000, "obstore": 61_000_000})
+    with pytest.raises(ConfigurationError, match=r"found pandas, pyarrow\. See which"):
+        check({"pyarrow": 1, "pandas": 1})
+
+
+def test_the_same_files_give_the_same_zip_whenever_they_were_written(tmp_path: Path) -> None:
+    zips = []
+    for name, modified in (("a", 1_000_000_000), ("b", 1_700_000_000)):
+        for file in ("z.py", "deep/a.so"):
+            path = tmp_path / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(file)
+            os.utime(path, (modified, modified))
+        _zip(tmp_path / name, tmp_path / f"{name}.zip", 9)
+        zips.append((tmp_path / f"{name}.zip").read_bytes())
+    assert zips[0] == zips[1]
+
+
+def test_what_goes_in_keeps_the_hashes_of_the_lock() -> None:
+    lock = "one==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\ntwo==2.0 ; python_full_version >= '3.12' \\\n    --hash=sha256:cc\n"
+    assert _locked("two==2.0\n", lock) == "two==2.0 \\\n    --hash=sha256:cc\n"
+    assert _locked("one==1.0\n", lock).count("--hash") == 2
+    with pytest.raises(ConfigurationError, match=r"three==3.0; run `make lock`"):
+        _locked("three==3.0\n", lock)

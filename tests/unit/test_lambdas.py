@@ -1,0 +1,311 @@
+"""The Lambda functions' handlers, called as Lambda calls them: event and answer, errors there and back, time limit, leases."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from catalunya.assets.lease import holder, lease
+from catalunya.assets.project import Project
+from catalunya.contracts.base import source_hash
+from catalunya.io import errors, mock
+from catalunya.io.environment import load_settings
+from catalunya.io.errors import (
+    CatalunyaError,
+    DeadlineReached,
+    LeaseHeld,
+    PermanentError,
+    SourceUnavailable,
+    TransientError,
+    UsageError,
+    from_function,
+    reportable,
+)
+from catalunya.io.mock.server import MockServer
+from catalunya.ops.lambdas import LEASE_S, extract, transform
+
+LANDING, STAGING = "landing.service_usage", "staging.service_usage"
+
+
+@dataclass
+class Invocation:
+    """What Lambda tells of an invocation that may take `limit_s`."""
+
+    limit_s: float = 900
+    aws_request_id: str = "8a4b"
+    began: float = field(default_factory=time.monotonic)
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self.limit_s - (time.monotonic() - self.began)) * 1000)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MockServer]:
+    with mock.serve(rows=100) as server:
+        yield server
+
+
+@pytest.fixture
+def apis(server: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockServer]:
+    """The mock APIs, and the environment of a function that reads them and has a lake of its own."""
+    server.reset()
+    values = {"LAKE": str(tmp_path / "lake"), "SOCRATA_URL": server.url, "IDESCAT_URL": server.url}
+    for name in [name for name in os.environ if name.startswith("CATALUNYA_")]:
+        monkeypatch.delenv(name)
+    for name, value in {**values, "HTTP_ATTEMPTS": "1", "HTTP_CONCURRENCY": "1", "HTTP_BACKOFF_S": "0"}.items():
+        monkeypatch.setenv(f"CATALUNYA_{name}", value)
+    before = list(logging.root.handlers), logging.root.level
+    yield server
+    logging.root.handlers[:], logging.root.level = before
+    structlog.reset_defaults()
+
+
+def event(asset: str = LANDING, run_id: str = "r1", **more: Any) -> dict[str, Any]:
+    return {"asset": asset, "run_id": run_id, **more}
+
+
+def project() -> Project:
+    return Project(load_settings())
+
+
+def reported(error: BaseException) -> dict[str, str]:
+    """An error as Lambda reports it."""
+    return {"errorType": type(error).__name__, "errorMessage": str(error), "requestId": "8a4b"}
+
+
+def test_an_asset_is_made_and_the_answer_is_its_ledger_entry(apis: MockServer) -> None:
+    answer = extract(event(correlation_id="wave"), Invocation())
+    assert json.loads(json.dumps(answer)) == answer
+    entry = project().ledger.latest(LANDING)
+    assert entry
+    assert answer == {"status": "materialized", "why": "it has never been made", "entry": entry.summary()}
+    assert (answer["entry"]["run_id"], answer["entry"]["correlation_id"]) == ("r1", "wave")
+    assert transform(event(STAGING), Invocation())["status"] == "materialized"
+
+
+def test_nothing_new_is_skipped_and_an_upstream_that_is_missing_deferred_to(apis: MockServer) -> None:
+    answer = transform(event(STAGING), Invocation())
+    assert (answer["status"], answer["entry"]) == ("deferred", None)
+    extract(event(), Invocation())
+    assert extract(event(run_id="r2"), Invocation())["status"] == "skipped"
+
+
+# The same event twice
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_an_event_that_comes_twice_is_answered_as_before_and_nothing_is_made_twice(
+    apis: MockServer, force: bool
+) -> None:
+    first = extract(event(force=force), Invocation())
+    pages = [asked for asked in apis.requests if "offset" in str(asked)]
+    again = extract(event(force=force), Invocation())
+    assert (again["status"], again["entry"]) == ("materialized", first["entry"])
+    assert [asked for asked in apis.requests if "offset" in str(asked)] == pages
+    assert len(project().ledger.history(LANDING)) == 1
+
+
+def test_a_backfill_that_comes_twice_is_done_once(apis: MockServer) -> None:
+    extract(event(), Invocation())
+    transform(event(STAGING), Invocation())
+    backfill = event(run_id="b1", period_from="2014", period_to="2015")
+    first = extract(backfill, Invocation())
+    asked = len(apis.requests)
+    assert extract(backfill, Invocation())["entry"] == first["entry"]
+    assert len(apis.requests) == asked
+
+
+def test_what_is_new_since_the_first_time_is_made(apis: MockServer) -> None:
+    first = extract(event(), Invocation())
+    apis.advance()
+    assert extract(event(), Invocation())["entry"]["data_version"] != first["entry"]["data_version"]
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"run_id": "r1"}, "asset"),
+        ({"asset": LANDING}, "run_id"),
+        (event(force="yes"), "force"),
+        (event(retries=3), "retries"),
+        (event(period_from=2014), "period_from"),
+        (event("x" * 10_000_000), "asset"),
+        (event(run_id=""), "run_id"),
+        ([], "object"),
+    ],
+    ids=["no asset", "no run", "type", "unknown", "period", "10 MB", "empty", "a list"],
+)
+def test_an_event_that_is_none_is_refused_for_good_and_the_field_is_named(
+    apis: MockServer, wrong: Any, named: str
+) -> None:
+    with pytest.raises(PermanentError, match=named) as raised:
+        extract(wrong, Invocation())
+    assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "asset", [STAGING, "marts.dim_time", "landing.nothing", "../../etc/passwd", "landing.a'; --\n"]
+)
+def test_a_function_makes_the_assets_of_its_own_layer_only(apis: MockServer, asset: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        extract(event(asset), Invocation())
+    assert not list((tmp_path / "lake").rglob("*.json"))
+
+
+def test_every_error_of_the_hierarchy_comes_back_as_what_it_was() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CatalunyaError)]
+    assert len(kinds) > 15
+    for kind in kinds:
+        back = from_function(reported(kind("landing.gdp: it was so")))
+        assert type(back) is kind
+        assert str(back) == "landing.gdp: it was so"
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind"),
+    [
+        ({"errorMessage": "2026-11-23T05:00:00Z 8a4b Task timed out after 900.00 seconds"}, TransientError),
+        ({"errorType": "Sandbox.Timedout", "errorMessage": "RequestId: 8a4b Error: Task timed out"}, TransientError),
+        ({"errorType": "Runtime.ExitError", "errorMessage": "Runtime exited: signal: killed"}, TransientError),
+        ({"errorType": "TooManyRequestsException", "errorMessage": "Rate Exceeded."}, TransientError),
+        ({"errorType": "MemoryError", "errorMessage": ""}, TransientError),
+        ({"errorType": "Runtime.ImportModuleError", "errorMessage": "No module named polars"}, PermanentError),
+        ({"errorType": "KeyError", "errorMessage": "'x'"}, PermanentError),
+        ({"errorType": "Mapping", "errorMessage": "a name that errors.py has"}, PermanentError),
+        ({"errorType": None}, PermanentError),
+        ("not an object", PermanentError),
+        (None, PermanentError),
+    ],
+)
+def test_what_lambda_itself_says_is_told_by_whether_it_may_pass(payload: object, kind: type[CatalunyaError]) -> None:
+    error = from_function(payload)
+    assert type(error) is kind
+    assert "\n" not in str(error)
+
+
+def test_an_error_of_a_class_that_only_its_module_knows_is_raised_as_the_public_one_above_it() -> None:
+    class _Missing(errors.LakeError):
+        """There is no such object."""
+
+    told = reportable(_Missing("it is gone"))
+    assert (type(told), str(told)) == (errors.LakeError, "it is gone")
+    same = errors.LeaseLost("lost")
+    assert reportable(same) is same
+
+
+def test_a_source_that_does_not_answer_is_transient_there_and_back(apis: MockServer) -> None:
+    apis.faults("error-503")
+    with pytest.raises(SourceUnavailable) as raised:
+        extract(event(), Invocation())
+    assert isinstance(from_function(reported(raised.value)), SourceUnavailable)
+
+
+# The time limit
+
+
+def test_an_extraction_stops_before_the_limit_and_the_next_invocation_goes_on(
+    apis: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CATALUNYA_PAGE_ROWS", "100")
+    monkeypatch.setenv("CATALUNYA_STOP_BEFORE_S", "0.5")
+    apis.faults("slow:seconds=3:on=rows:after=2")
+    invocation = Invocation(limit_s=1.5)
+    with pytest.raises(DeadlineReached, match=r"200 of \d+ rows are landed") as raised:
+        extract(event(), invocation)
+    assert invocation.get_remaining_time_in_millis() > 0
+    assert type(from_function(reported(raised.value))) is DeadlineReached
+    assert project().ledger.history(LANDING) == []
+    apis.faults()
+    apis.clear_requests()
+    answer = extract(event(), Invocation())
+    assert answer["status"] == "materialized"
+    offsets = [int(str(asked).split("offset=")[1].split("&")[0]) for asked in apis.requests if "offset=" in str(asked)]
+    assert min(offsets) == 200
+
+
+# Leases
+
+
+def test_a_function_that_finds_another_at_work_is_told_to_come_again(apis: MockServer) -> None:
+    extract(event(), Invocation())
+    with lease(project().lake, LANDING, "other", 60), pytest.raises(LeaseHeld, match="run other"):
+        extract(event(run_id="r2", force=True), Invocation())
+
+
+def test_the_lease_of_a_function_that_was_cut_off_ends_before_lambda_tries_again(
+    apis: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CATALUNYA_HTTP_ATTEMPTS", "1")
+    seen = []
+    apis.faults("slow:seconds=0.3:on=rows")
+
+    def look() -> None:
+        time.sleep(0.1)
+        until = time.monotonic() + 5
+        while not seen and time.monotonic() < until:
+            if held := holder(project().lake, LANDING):
+                seen.append(held.expires_at.timestamp() - time.time())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    extract(event(), Invocation())
+    watcher.join()
+    assert seen
+    assert seen[0] <= LEASE_S <= 60 < load_settings().lease_s
+
+
+def test_one_function_does_not_take_another_of_the_same_host_name_for_dead(
+    apis: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of Lambda's machines have the same few names, and processes of the same few numbers."""
+    monkeypatch.setattr(os, "getpid", lambda: 2**22 + 1)  # a process that is not on this machine
+    monkeypatch.setenv("AWS_LAMBDA_LOG_STREAM_NAME", "2026/11/23/[$LATEST]one")
+    lake = project().lake
+    with lease(lake, LANDING, "one", 60):
+        assert holder(lake, LANDING) is None, "on the very same machine it is known to be gone"
+        monkeypatch.setenv("AWS_LAMBDA_LOG_STREAM_NAME", "2026/11/23/[$LATEST]other")
+        held = holder(lake, LANDING)
+        assert held
+        assert held.host != socket.gethostname()
+
+
+# Logs
+
+
+def test_logs_are_json_lines_that_name_request_run_and_asset(
+    apis: MockServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extract(event(), Invocation(aws_request_id="q1"))
+    with pytest.raises(UsageError):
+        extract(event("landing.nothing"), Invocation(aws_request_id="q2"))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    made = next(line for line in lines if line["event"] == "materialized")
+    assert (made["request_id"], made["run_id"], made["asset"]) == ("q1", "r1", LANDING)
+    failed = next(line for line in lines if line["event"] == "function_failed")
+    assert (failed["request_id"], failed["error_type"], failed["level"]) == ("q2", "UsageError", "error")
+
+
+# Who makes a table and who looks whether it is up to date
+
+
+def doubled(rows: list[int], *, by: int = 2) -> list[int]:
+    """Words that do not count."""
+    return [row * by for row in rows if row is not None]
+
+
+def test_the_hash_of_code_is_the_same_under_every_python() -> None:
+    assert source_hash(doubled) == "a4fab563965819d6"
