@@ -111,7 +111,12 @@ class Objects:
                 what = (
                     f"expected a sealed batch, found {len(paths)} objects without a manifest: an extraction died here"
                 )
-                yield self._found("batch_unsealed", batch, what, f"nothing: the next extraction of {key} clears it")
+                yield self._found(
+                    "batch_unsealed",
+                    batch,
+                    what,
+                    f"nothing: the next extraction of {key} goes on from it, or clears it",
+                )
                 continue
             try:
                 pages = read_batch(self.lake, batch).objects
