@@ -66,11 +66,16 @@ def cost(scanned: int, *, is_ddl: bool = False) -> float:
 
 
 class Athena:
-    """The work group of one environment. `tables` are the names known there: `staging.municipalities`."""
+    """A work group of one environment. `tables` are the names known there: `staging.municipalities`.
 
-    def __init__(self, settings: Settings, tables: Collection[str]) -> None:
-        self.settings = settings
+    `for_readers`: the group of people's queries, which has limits and says itself where results go; else the pipeline's own.
+    """
+
+    def __init__(self, settings: Settings, tables: Collection[str], *, for_readers: bool = False) -> None:
         self.tables = tables
+        self.group = settings.athena_readers if for_readers else settings.athena_work_group
+        self._variable = "CATALUNYA_ATHENA_READERS" if for_readers else "CATALUNYA_ATHENA_WORK_GROUP"
+        self._results = "" if for_readers else settings.athena_results
         self.databases = {schema: settings.glue_database(schema) for schema in SCHEMAS}
 
     @cached_property
@@ -101,7 +106,7 @@ class Athena:
     def named_queries(self) -> dict[str, tuple[str, NamedQuery]]:
         """The work group's named queries by name, each with its id. Raises WarehouseError."""
         with self._errors():
-            pages = self.client.get_paginator("list_named_queries").paginate(WorkGroup=self.settings.athena_work_group)
+            pages = self.client.get_paginator("list_named_queries").paginate(WorkGroup=self.group)
             ids = [each for page in pages for each in page.get("NamedQueryIds") or []]
             found = [self.client.get_named_query(NamedQueryId=each)["NamedQuery"] for each in ids]
         return {
@@ -123,7 +128,7 @@ class Athena:
                     continue
                 text = {"Name": query.name, "Description": query.title, "QueryString": query.sql}
                 if known is None:
-                    place = {"Database": self.databases["marts"], "WorkGroup": self.settings.athena_work_group}
+                    place = {"Database": self.databases["marts"], "WorkGroup": self.group}
                     self.client.create_named_query(**text, **place)
                 else:
                     self.client.update_named_query(NamedQueryId=number, **text)
@@ -132,12 +137,12 @@ class Athena:
 
     def _start(self, statement: str) -> str:
         place: dict[str, Any] = {}
-        if self.settings.athena_results:  # a work group that enforces its own location has the last word
-            place["ResultConfiguration"] = {"OutputLocation": self.settings.athena_results}
+        if self._results:
+            place["ResultConfiguration"] = {"OutputLocation": self._results}
         started = self.client.start_query_execution(
             QueryString=statement,
             QueryExecutionContext={"Catalog": CATALOG, "Database": self.databases["marts"]},
-            WorkGroup=self.settings.athena_work_group,
+            WorkGroup=self.group,
             **place,
         )
         return str(started["QueryExecutionId"])
@@ -175,14 +180,13 @@ class Athena:
         detail = status.get("AthenaError") or {}
         reason = status.get("StateChangeReason") or detail.get("ErrorMessage") or "no reason is given"
         reason = in_words(" ".join(str(reason).split()), self.databases)
-        group = self.settings.athena_work_group
         if "limit was exceeded" in reason.lower():
             return WarehouseError(
-                f"the query was stopped: {reason}; work group {group} limits the bytes a query may scan: ask for fewer "
+                f"the query was stopped: {reason}; work group {self.group} limits the bytes a query may scan: ask for fewer "
                 "columns, or name partitions (docs/athena.md)"
             )
         if status["State"] == "CANCELLED":
-            return WarehouseError(f"the query was cancelled in work group {group}: {reason}; run it again")
+            return WarehouseError(f"the query was cancelled in work group {self.group}: {reason}; run it again")
         if detail.get("ErrorCategory") == _OF_THE_USER:
             return UsageError(f"Athena cannot run the query: {reason}")
         return WarehouseError(f"the query failed on Athena: {reason}; execution {execution['QueryExecutionId']}")
@@ -212,19 +216,18 @@ class Athena:
         """Turn what boto3 raises into one line that says what to do."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        group = self.settings.athena_work_group
         try:
             yield
         except (ClientError, BotoCoreError) as error:
             said = in_words(text_of(error), self.databases)
             if "workgroup" in said.lower():
                 raise WarehouseError(
-                    f"work group {group}: {said}; deploy the infrastructure, or name another by CATALUNYA_ATHENA_WORK_GROUP"
+                    f"work group {self.group}: {said}; deploy the infrastructure, or name another by {self._variable}"
                 ) from error
             if code_of(error) == "InvalidRequestException":
                 raise UsageError(f"Athena does not take the query: {said}") from error
             advice = self._ADVICE.get(code_of(error), "try again, or see the reason above")
-            raise WarehouseError(f"cannot ask Athena in work group {group}: {said}; {advice}") from error
+            raise WarehouseError(f"cannot ask Athena in work group {self.group}: {said}; {advice}") from error
 
     _ADVICE: ClassVar[dict[str, str]] = {
         "AccessDeniedException": "docs/athena.md says what a reader's role has to be allowed",

@@ -69,9 +69,14 @@ class Settings(BaseSettings):
         description="what answers a person's queries: duckdb, from the lake's objects, or athena, over tables that Glue is told of; "
         "by default athena in dev and prod, whose lakes are on S3",
     )
-    athena_work_group: str = Field("", description="the work group queries run in; by default catalunya_{env}")
+    athena_work_group: str = Field("", description="the work group that marts are made in; by default catalunya_{env}")
     athena_results: str = Field(
-        "", description="where Athena puts results; by default _athena/ in the lake, unless the work group says where"
+        "", description="where Athena puts what the making of marts needs; by default _athena/ in the lake"
+    )
+    athena_readers: str = Field(
+        "",
+        description="the work group of people's queries, which limits the bytes one may scan and says where results go; "
+        "by default catalunya_{env}_readers",
     )
 
     stop_before_s: float = Field(
@@ -113,6 +118,7 @@ class Settings(BaseSettings):
             "lake": lake,
             "engine": "athena" if on_s3 and not local else "duckdb",
             "athena_work_group": f"catalunya_{env}",
+            "athena_readers": f"catalunya_{env}_readers",
             "athena_results": f"{str(lake).rstrip('/')}/_athena/" if on_s3 else "",
             "functions": "" if local else f"catalunya-{{purpose}}-{env}",
             "socrata_url": LOCAL_MOCK if local else "https://analisi.transparenciacatalunya.cat",

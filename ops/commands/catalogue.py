@@ -129,7 +129,8 @@ def _nothing(project: Project, *, as_json: bool) -> int:
 def _athena(project: Project) -> Athena:
     from catalunya.io.athena import Athena
 
-    return Athena(project.settings, [asset.key for asset in project.graph if asset.layer is not Layer.LANDING])
+    tables = [asset.key for asset in project.graph if asset.layer is not Layer.LANDING]
+    return Athena(project.settings, tables, for_readers=True)
 
 
 def _declared(athena: Athena) -> list[NamedQuery]:
@@ -141,16 +142,15 @@ def _declared(athena: Athena) -> list[NamedQuery]:
 
 
 def _drift_of_queries(athena: Athena) -> list[Drift]:
-    group = athena.settings.athena_work_group
     try:
         kept = athena.named_queries()
     except CatalunyaError as error:
-        return [Drift("named queries", f"work group {group}", "to be read", str(error), "see the reason")]
+        return [Drift("named queries", f"work group {athena.group}", "to be read", str(error), "see the reason")]
     found = []
     for query in _declared(athena):
         _, known = kept.get(query.name, ("", None))
         if known is None:
-            found.append(Drift(f"query {query.name}", "named query", f"in work group {group}", "none"))
+            found.append(Drift(f"query {query.name}", "named query", f"in work group {athena.group}", "none"))
         elif known != query:
             found.append(Drift(f"query {query.name}", "named query", query.sql, known.sql))
     return found

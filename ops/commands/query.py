@@ -104,7 +104,8 @@ def _ask_athena(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
     from catalunya.io.athena import LEAST_BYTES, Athena
     from catalunya.ops.signals import like_ctrl_c
 
-    athena = Athena(project.settings, [asset.key for asset in project.graph if asset.layer is not Layer.LANDING])
+    tables = [asset.key for asset in project.graph if asset.layer is not Layer.LANDING]
+    athena = Athena(project.settings, tables, for_readers=True)
     with ExitStack() as stack:
         stack.enter_context(like_ctrl_c())  # a query that nobody waits for any more is cancelled
         tell = None

@@ -126,7 +126,7 @@ def account(
             "CATALUNYA_ENV": "prod",
             "CATALUNYA_LAKE": aws.make_bucket("catalunya-query"),
             "CATALUNYA_CACHE": str(compiled),
-            "CATALUNYA_ATHENA_WORK_GROUP": GROUP,
+            "CATALUNYA_ATHENA_READERS": GROUP,
         }
         for name, value in variables.items():
             patch.setenv(name, value)
@@ -282,7 +282,7 @@ def slow(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Settings, 
         ids = client.list_query_executions(WorkGroup=group)["QueryExecutionIds"]
         return [client.get_query_execution(QueryExecutionId=i)["QueryExecution"]["Status"]["State"] for i in ids]
 
-    yield load_settings(env="prod", athena_work_group=group, lake="s3://anywhere"), states
+    yield load_settings(env="prod", athena_readers=group, lake="s3://anywhere"), states
     state_manager.unset_transition("athena::execution")
     client.delete_work_group(WorkGroup=group, RecursiveDeleteOption=True)
 
@@ -296,7 +296,7 @@ def test_ctrl_c_cancels_the_query(slow: tuple[Settings, Callable[[], list[str]]]
             timer.start()
 
     with pytest.raises(KeyboardInterrupt):
-        Athena(settings, []).ask("select 1", tell=started)
+        Athena(settings, [], for_readers=True).ask("select 1", tell=started)
     assert states() == ["CANCELLED"]
 
 
@@ -307,14 +307,14 @@ def test_a_query_that_somebody_else_cancels_is_said_to_be(
     athena = aws.client("athena")
 
     def cancel(*_: object) -> None:
-        for each in athena.list_query_executions(WorkGroup=settings.athena_work_group)["QueryExecutionIds"]:
+        for each in athena.list_query_executions(WorkGroup=settings.athena_readers)["QueryExecutionIds"]:
             athena.stop_query_execution(QueryExecutionId=each)
 
     with pytest.raises(WarehouseError, match="the query was cancelled in work group catalunya_slow"):
-        Athena(settings, []).ask("select 1", tell=cancel)
+        Athena(settings, [], for_readers=True).ask("select 1", tell=cancel)
 
 
 def test_a_work_group_that_is_not_there_is_named(aws: Aws) -> None:
-    settings = load_settings(env="prod", athena_work_group="nobody_made_it", lake="s3://anywhere")
+    settings = load_settings(env="prod", athena_readers="nobody_made_it", lake="s3://anywhere")
     with pytest.raises(WarehouseError, match=r"work group nobody_made_it: .*deploy the infrastructure"):
-        Athena(settings, []).ask("select 1")
+        Athena(settings, [], for_readers=True).ask("select 1")

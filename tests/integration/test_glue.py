@@ -249,7 +249,7 @@ def command(
     monkeypatch.setenv("CATALUNYA_CACHE", str(compiled))
     # moto keeps work groups for the session, and a named query belongs to one: each test has its own.
     group = settings.lake.removeprefix("s3://")
-    monkeypatch.setenv("CATALUNYA_ATHENA_WORK_GROUP", group)
+    monkeypatch.setenv("CATALUNYA_ATHENA_READERS", group)
     aws.client("athena").create_work_group(Name=group)
 
     def run(*arguments: str) -> tuple[int, Any]:
@@ -321,6 +321,29 @@ def test_check_tells_the_drift_and_sync_mends_it(
     assert names == {"dim_time", "of_a_person"}
 
 
+def test_a_named_query_that_somebody_changed_is_told_and_saved_anew(
+    aws: Aws, settings: Settings, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moto.athena.responses import AthenaResponse
+
+    def update_named_query(self: Any) -> str:
+        """What moto does not know yet."""
+        kept = self.athena_backend.get_named_query(self._get_param("NamedQueryId"))
+        kept.description, kept.query_string = self._get_param("Description"), self._get_param("QueryString")
+        return "{}"
+
+    monkeypatch.setattr(AthenaResponse, "update_named_query", update_named_query, raising=False)
+    assert len(command("catalog", "sync")[1]["queries"]) >= 4
+    athena, group = aws.client("athena"), settings.lake.removeprefix("s3://")
+    ids = athena.list_named_queries(WorkGroup=group)["NamedQueryIds"]
+    changed = athena.get_named_query(NamedQueryId=ids[0])["NamedQuery"]["Name"]
+    athena.update_named_query(NamedQueryId=ids[0], Name=changed, Description="mine", QueryString="select 1")
+    assert [each["where"] for each in command("catalog", "check")[1]["drift"]] == [f"query {changed}"]
+    assert command("catalog", "sync")[1]["queries"] == [changed]
+    assert command("catalog", "check")[0] == 0
+    assert len(athena.list_named_queries(WorkGroup=group)["NamedQueryIds"]) == len(ids)
+
+
 def test_without_a_work_group_the_tables_are_mended_and_the_queries_are_said_to_be_missing(
     settings: Settings,
     compiled: Path,
@@ -335,7 +358,7 @@ def test_without_a_work_group_the_tables_are_mended_and_the_queries_are_said_to_
     assert "has no catalogue: duckdb reads its objects" in capsys.readouterr().out
     monkeypatch.setenv("CATALUNYA_ENV", "prod")
     monkeypatch.setenv("CATALUNYA_LAKE", settings.lake)
-    monkeypatch.setenv("CATALUNYA_ATHENA_WORK_GROUP", "nobody_made_it")
+    monkeypatch.setenv("CATALUNYA_ATHENA_READERS", "nobody_made_it")
     assert main(["catalog", "sync"]) == 1
     assert "work group nobody_made_it: " in capsys.readouterr().err
     structlog.reset_defaults()

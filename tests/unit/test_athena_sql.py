@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
+from catalunya.assets.catalog import declarations
 from catalunya.io.athena import LEAST_BYTES, TERABYTE, cost, to_frame
 from catalunya.io.athena_sql import for_athena, in_words
 from catalunya.io.errors import UsageError
@@ -114,3 +117,13 @@ def test_every_named_query_has_a_title_and_goes_to_athena() -> None:
         UsageError, match=r"there is no query named 'ocupancy_by_comarca'; there is occupancy_by_comarca"
     ):
         question("ocupancy_by_comarca")
+
+
+def test_the_page_on_athena_tells_the_questions_and_the_partitions_there_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "athena.md").read_text()
+    for each in questions():
+        assert f"| `{each.name}` | {each.title} |" in page
+    for declaration in declarations().values():
+        asset = declaration.asset
+        if asset.partition_by:
+            assert f"| `{asset.key}` | `{', '.join(asset.partition_by)}` |" in page
