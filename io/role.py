@@ -10,7 +10,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from catalunya.io.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
 
 _NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
@@ -41,6 +45,7 @@ def assumed(role: str, run_id: str) -> Iterator[None]:
             "correct the role's trust policy or the setting"
         ) from error
     given = answer["Credentials"]
+    log.info("role_assumed", role=role, session=answer["AssumedRoleUser"]["Arn"])
     before = {name: os.environ.get(name) for name in _NAMES}
     os.environ.update(zip(_NAMES, (given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]), strict=True))
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from catalunya.assets.catalog import load_graph
+from catalunya.assets.materialize import materialize
 from catalunya.assets.project import Project
 from catalunya.io.environment import load_settings
 from catalunya.io.mock import serve
@@ -24,6 +25,18 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = tmp_path_factory.mktemp("cache")
     load_graph(load_settings(cache=cache))
     return cache
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
+    """A lake in which everything was made, in this process, of the tables that the mock has for 300 rows. To be copied."""
+    lake = tmp_path_factory.mktemp("made") / "lake"
+    with serve(rows=300) as mock:
+        apis = {"socrata_url": mock.url, "idescat_url": mock.url}
+        project = Project(load_settings(env="local", lake=str(lake), cache=compiled, **apis))
+        for asset in project.graph:
+            materialize(project, asset.key)
+    return lake
 
 
 @pytest.fixture(scope="session")

@@ -121,35 +121,34 @@ def test_the_reconciliation_finds_nothing_to_do_when_all_is_fresh(field: Field) 
 
 
 def test_a_used_batch_that_is_needed_again_is_landed_again_by_the_table_that_needs_it(field: Field) -> None:
-    """Services and inhabitants are placed in municipalities: when these change, their batches are needed, and were deleted after use."""
     field.make_fresh()
-    before = {key: field.project.ledger.latest(key) for key in ("landing.social_services", "landing.population")}
-    field.mock.advance("9aju-tpwc")
-    field.trigger("landing.municipalities")
+    before = field.project.ledger.latest("landing.social_services")
+    field.trigger("staging.social_services", force=True)
     field.settle()
 
+    landed = field.project.ledger.latest("landing.social_services")
+    assert before is not None
+    assert landed is not None
+    assert (landed.sequence, landed.reason) == (before.sequence + 1, "FORCED")
+    (event,) = field.events("staging.social_services")
+    assert event["extra"]["reason"] == "FORCED"
     assert field.stale() == []
-    for key, entry in before.items():
-        landed = field.project.ledger.latest(key)
-        assert entry is not None
-        assert landed is not None
-        assert (landed.sequence, landed.reason) == (entry.sequence + 1, "CONSUMED")
 
 
 def test_a_backfill_is_a_run_with_parameters_and_disturbs_no_other_period(field: Field) -> None:
     field.make_fresh()
-    before = field.project.ledger.latest("staging.population")
-    field.mock.advance("ep/9122/10002/mun")
-    field.trigger("landing.population", period_from="2025", period_to="2025")
+    before = field.project.ledger.latest("staging.employment")
+    field.mock.advance("afic/22002/26102/com")
+    field.trigger("landing.employment", period_from="2026", period_to="2026")
     field.settle()
 
-    (event,) = field.events("landing.population")
+    (event,) = field.events("landing.employment")
     assert event["extra"]["reason"] == "BACKFILL"
-    after = field.project.ledger.latest("staging.population")
+    after = field.project.ledger.latest("staging.employment")
     assert before is not None
     assert after is not None
     changed = {stored.path for stored in set(after.objects) - set(before.objects)}
-    assert changed == {"staging/population/year_id=2025/file.parquet"}
+    assert changed == {"staging/employment/year_id=2026/file.parquet"}
     assert field.stale() == []
 
 

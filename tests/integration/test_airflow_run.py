@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,8 +22,6 @@ import httpx
 import psutil
 import pytest
 
-from catalunya.assets.materialize import materialize
-from catalunya.assets.project import Project
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import UsageError
 from catalunya.io.mock import serve
@@ -39,16 +38,13 @@ LEFT = (
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
-    """A folder to work in, with a lake in which all was made but what is LEFT, from the tables that the mock has for 300 rows."""
+def folder(tmp_path_factory: pytest.TempPathFactory, compiled: Path, made: Path) -> Path:
+    """A folder to work in, with a lake in which all was made but what is LEFT."""
     folder = tmp_path_factory.mktemp("run")
     (folder / ".catalunya").symlink_to(compiled)
-    with serve(rows=300) as mock:
-        apis = {"socrata_url": mock.url, "idescat_url": mock.url}
-        project = Project(load_settings(lake=str(folder / "data"), cache=compiled, **apis))
-        for asset in project.graph:
-            if asset.key not in LEFT:
-                materialize(project, asset.key)
+    shutil.copytree(made, folder / "data")
+    for key in LEFT:
+        shutil.rmtree(folder / "data" / "_ledger" / key.replace(".", "/"))
     return folder
 
 

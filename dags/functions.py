@@ -1,0 +1,96 @@
+"""Landing and staging made by Lambda functions: the task asks for it and gives its worker back until the answer is there.
+
+Here: the operator, and the trigger that waits in Airflow's triggerer. Not here: what a function does (`ops/lambdas.py`), what a
+task has in common with those that work themselves (`tasks.py`). Imported whenever Airflow parses, so nothing heavy is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from catalunya.assets.plan import Reason
+from catalunya.assets.spec import Layer
+from catalunya.dags.tasks import Making, correlation_of
+from catalunya.io.errors import SourceUnavailable, from_function
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+LIMIT = timedelta(minutes=15)  # Lambda's own
+CONNECTION = "aws_default"
+PURPOSES = {Layer.LANDING: "extract", Layer.STAGING: "transform"}
+
+
+class Invoke(Making):
+    """Makes one landing or staging asset by a Lambda function; `functions` is their names' pattern."""
+
+    def __init__(self, *, functions: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.functions = functions
+
+    def execute(self, context: Context) -> None:
+        """Ask for the first step, and wait without a worker."""
+        from catalunya.assets.project import Project
+
+        params, project = context["params"], Project()
+        asked = {
+            "run_id": context["dag_run"].run_id,
+            "correlation_id": correlation_of(context),
+            "period_from": params.get("period_from"),
+            "period_to": params.get("period_to"),
+        }
+        steps = self.steps(project, force=bool(params["force"]))
+        self._ask([{**asked, "asset": step.key, "force": step.reason is Reason.FORCED} for step in steps])
+
+    def resume(self, context: Context, event: dict[str, Any], steps: list[dict[str, Any]]) -> None:
+        """Take the answer of the first step: ask for the next one, or end. Raises what the function raised."""
+        if event["error"]:
+            raise from_function(event["answer"])
+        if len(steps) > 1:
+            self._ask(steps[1:])
+        answer = event["answer"]
+        self.end(context, answer["status"], answer["why"], answer["entry"])
+
+    def _ask(self, steps: list[dict[str, Any]]) -> None:
+        layer = Layer(steps[0]["asset"].partition(".")[0])
+        function = self.functions.format(purpose=PURPOSES[layer])
+        trigger = InvokeTrigger(function, json.dumps(steps[0]))
+        self.defer(trigger=trigger, method_name="resume", kwargs={"steps": steps}, timeout=LIMIT + timedelta(minutes=1))
+
+
+class InvokeTrigger(BaseTrigger):
+    """Invokes a function and waits for its answer. Asked again (a triggerer that died), the function finds its own entry."""
+
+    def __init__(self, function: str, payload: str) -> None:
+        super().__init__()
+        self.function, self.payload = function, payload
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """How Airflow keeps it."""
+        return f"{__name__}.InvokeTrigger", {"function": self.function, "payload": self.payload}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event: the answer, or the error in the shape that Lambda reports errors in."""
+        from airflow.providers.amazon.aws.hooks.lambda_function import LambdaHook
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        patient = Config(read_timeout=LIMIT.total_seconds() + 30, retries={"total_max_attempts": 1}, tcp_keepalive=True)
+        try:
+            async with await LambdaHook(aws_conn_id=CONNECTION, config=patient).get_async_conn() as client:
+                answer = await client.invoke(FunctionName=self.function, Payload=self.payload)
+                told = json.loads(await answer["Payload"].read())
+            yield TriggerEvent({"error": bool(answer.get("FunctionError")), "answer": told})
+        except (BotoCoreError, ClientError) as error:
+            # Throttled, cut off or not deployed: which of them, the message says; asking again is what may help.
+            told = {
+                "errorType": SourceUnavailable.__name__,
+                "errorMessage": f"the function {self.function} could not be asked: {error}; see that it is deployed and that this "
+                f"role may invoke it",
+            }
+            yield TriggerEvent({"error": True, "answer": told})
