@@ -67,7 +67,7 @@ class InvokeTrigger(BaseTrigger):
     """Invokes a function and waits for its answer. Asked again (a triggerer that died), the function finds its own entry."""
 
     def __init__(self, function: str, payload: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.function, self.payload = function, payload
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -82,15 +82,14 @@ class InvokeTrigger(BaseTrigger):
 
         patient = Config(read_timeout=LIMIT.total_seconds() + 30, retries={"total_max_attempts": 1}, tcp_keepalive=True)
         try:
-            async with await LambdaHook(aws_conn_id=CONNECTION, config=patient).get_async_conn() as client:
+            hook: Any = LambdaHook(aws_conn_id=CONNECTION, config=patient)
+            async with await hook.get_async_conn() as client:
                 answer = await client.invoke(FunctionName=self.function, Payload=self.payload)
                 told = json.loads(await answer["Payload"].read())
-            yield TriggerEvent({"error": bool(answer.get("FunctionError")), "answer": told})
+            failed = bool(answer.get("FunctionError"))
         except (BotoCoreError, ClientError) as error:
             # Throttled, cut off or not deployed: which of them, the message says; asking again is what may help.
-            told = {
-                "errorType": SourceUnavailable.__name__,
-                "errorMessage": f"the function {self.function} could not be asked: {error}; see that it is deployed and that this "
-                f"role may invoke it",
-            }
-            yield TriggerEvent({"error": True, "answer": told})
+            failed, todo = True, "see that it is deployed and that this role may invoke it"
+            message = f"the function {self.function} could not be asked: {error}; {todo}"
+            told = {"errorType": SourceUnavailable.__name__, "errorMessage": message}
+        yield TriggerEvent({"error": failed, "answer": told})  # type: ignore[no-untyped-call]
