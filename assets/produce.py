@@ -84,7 +84,8 @@ def produce(
         case Layer.LANDING:
             return _produce_landing(project, state, asset, options, now, report)
         case Layer.STAGING:
-            return _produce_staging(project, state, asset, options, scratch, report)
+            with project.lake.reading(asset.prefix):
+                return _produce_staging(project, state, asset, options, scratch, report)
         case Layer.MARTS:
             return _produce_mart(project, state, asset, options, now, scratch)
 

@@ -188,6 +188,10 @@ class Lake:
             options |= {"aws_endpoint_url": endpoint, "aws_allow_http": str(endpoint.startswith("http:")).lower()}
         return options
 
+    def reading(self, path: str) -> AbstractContextManager[None]:
+        """While polars scans addresses below `path`: what it raises becomes the lake's own errors."""
+        return self._errors("read", path)
+
     def _errors(self, verb: str, path: str) -> AbstractContextManager[None]:
         return told(verb, f"{self.root}/{path}".rstrip("/"))
 

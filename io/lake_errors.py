@@ -24,7 +24,7 @@ class ObjectExists(LakeError):
 
 @contextmanager
 def told(verb: str, where: str) -> Iterator[None]:
-    """Turn what the store raises into one line that says where and what to do.
+    """Turn what the store raises, or polars that reads from it, into one line that says where and what to do.
 
     Raises ObjectExists, ObjectMissing, LakeUnavailable for what may pass, LakeError for what does not.
     """
@@ -34,6 +34,8 @@ def told(verb: str, where: str) -> Iterator[None]:
         raise ObjectExists(f"{where} exists already") from error
     except (BaseError, OSError, ValueError) as error:
         text = str(error).partition("Debug source:")[0]
+        if isinstance(error, ValueError) and _NO_PATH not in text:
+            raise
         reason, advice = next((known for sign, known in _REASONS.items() if sign in text), (None, ""))
         if reason is None and isinstance(error, (NotFoundError, FileNotFoundError)):
             raise ObjectMissing(
@@ -55,7 +57,8 @@ def told(verb: str, where: str) -> Iterator[None]:
 _MAY_PASS = re.compile(
     r"HTTP error: (?!builder error)|status code: (5\d\d|408|409|429)|SlowDown|RequestTimeout|InternalError|timed out"
 )
-_FULL = ("no space left on the device", "free some, or point CATALUNYA_LAKE at another disk")
+_NO_PATH = "Could not parse path"
+_FULL = ("no space left on the device", "free some, or point CATALUNYA_LAKE or CATALUNYA_SCRATCH at another disk")
 _NOT_OURS = ("permission denied", "make it writable, or point CATALUNYA_LAKE elsewhere")
 _IN_THE_WAY = ("a file stands where a folder is needed", "move it, or point CATALUNYA_LAKE elsewhere")
 _READ_ONLY = ("the file system is read-only", "point CATALUNYA_LAKE elsewhere")
@@ -84,5 +87,5 @@ _REASONS = {
     "AccessDenied": _REFUSED,
     "403 Forbidden": _REFUSED,
     "169.254.": ("there are no credentials", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run under a role"),
-    "Could not parse path": ("this is no path of a lake", "see what named it; nothing was touched"),
+    _NO_PATH: ("this is no path of a lake", "see what named it; nothing was touched"),
 }

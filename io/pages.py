@@ -20,14 +20,15 @@ _LAYOUTS: dict[PageFormat, str] = {"rows": "a JSON array of rows", "json-stat": 
 def read_page(lake: Lake, path: str, fields: Sequence[str], pages_are: PageFormat, asset: str) -> pl.DataFrame:
     """One raw page with the given fields as text columns; null where the page has no such field or a row omits it.
 
-    Raises ContractError when it is no page of that format.
+    Raises ContractError when it is no page of that format, LakeError or LakeUnavailable when it cannot be read at all.
     """
     try:
         if pages_are == "json-stat":
             from catalunya.io.jsonstat import read_cells
 
             return _with_all(read_cells(lake.get(path)), fields)
-        return _read_rows(lake, path, fields)
+        with lake.reading(path):
+            return _read_rows(lake, path, fields)
     except (pl.exceptions.PolarsError, ContractError) as error:
         raise ContractError(
             f"{asset}: expected {_LAYOUTS[pages_are]} in {path}, found {str(error)[:200]}; make the landing asset again"

@@ -31,4 +31,4 @@ def settings(tmp_path: Path, bucket: str) -> Settings:
 @pytest.fixture
 def stride() -> int:
     """How many writes lie between the ones that a process is killed at."""
-    return 3
+    return 4
