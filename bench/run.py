@@ -120,6 +120,9 @@ def small_things(repeat: int) -> Iterator[Figure]:
         ours, floor = min(f["ours"] for f in found), min(f["floor"] for f in found)
         target = ("<= 1.5 s", ours <= 1.5) if assets == 1000 else ("", None)
         yield Figure(f"parse {assets:,} assets to DAGs", ours, "s", floor, *target)
+    cells = run("cells.py")[0]
+    name = f"read a page of {cells['cells']:,} JSON-stat cells"
+    yield Figure(name, cells["ours"] * 1000, "ms", cells["floor"] * 1000)
     trivial = run("trivial.py")[0]
     milliseconds = trivial["ours"] * 1000
     yield Figure(
