@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import polars as pl
 import pytest
 
@@ -176,7 +177,20 @@ def test_an_absent_bucket_is_one_line_and_not_an_absent_object(aws: Aws) -> None
 
 
 @contextmanager
-def answering(status: int, body: str, region: str = "eu-west-1") -> Iterator[str]:
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def answering(status: int, body: str) -> Iterator[str]:
     """A server that says the same to whatever it is asked."""
 
     class Always(BaseHTTPRequestHandler):
@@ -192,15 +206,48 @@ def answering(status: int, body: str, region: str = "eu-west-1") -> Iterator[str
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Always)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Always) as url:
+        yield url
+
+
+@contextmanager
+def losing_its_first_answer(url: str) -> Iterator[str]:
+    """A way to the store on which the answer to the first PUT gets lost, after the store has done what was asked."""
+    lost: list[str] = []
+
+    class Between(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            found = httpx.request(self.command, url + self.path, content=body, headers=dict(self.headers))
+            is_lost = self.command == "PUT" and not lost
+            lost.append(self.path)
+            self.send_response(500 if is_lost else found.status_code)
+            for name in ("etag", "last-modified", "content-length"):
+                if name in found.headers:
+                    self.send_header(name, found.headers[name])
+            self.end_headers()
+            self.wfile.write(found.content)
+
+        do_GET = do_PUT = answer  # noqa: N815  the names are http.server's
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with serving(Between) as address:
+        yield address
+
+
+def test_an_object_whose_answer_was_lost_is_known_for_ones_own(
+    aws: Aws, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, created in (("mine", True), ("theirs", False)):
+        if name == "theirs":
+            Lake(bucket).put(name, b"another run's")
+        with losing_its_first_answer(aws.url) as url, monkeypatch.context() as patched:
+            patched.setenv("AWS_ENDPOINT_URL", url)
+            assert Lake(bucket).create(name, b"this run's") is created
+    assert Lake(bucket).get("mine") == b"this run's"
+    assert Lake(bucket).get("theirs") == b"another run's"
 
 
 def said(code: str) -> str:

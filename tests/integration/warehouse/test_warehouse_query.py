@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
-import obstore
 import polars as pl
 import pytest
-from moto.server import ThreadedMotoServer
-from obstore.store import S3Store
 
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import WarehouseError
+from catalunya.io.lake import Lake
 from catalunya.io.query import connect
 from catalunya.io.warehouse import Relation
 from small.warehouse import Warehouse
@@ -66,36 +62,14 @@ def test_a_table_whose_file_is_gone_is_named(shops: Relation) -> None:
         connect([shops])
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    url = f"http://127.0.0.1:{port}"
-    for name, value in {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_REGION": "eu-west-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }.items():
-        monkeypatch.setenv(name, value)
-    import boto3
-
-    boto3.client("s3", endpoint_url=url, region_name="eu-west-1").create_bucket(
-        Bucket="lake", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
-    )
-    yield S3Store.from_url("s3://lake", client_options={"allow_http": True})
-    server.stop()
-
-
-def test_tables_on_s3_are_queried_and_built_from(bucket: S3Store, tmp_path: Path) -> None:
+def test_tables_on_s3_are_queried_and_built_from(bucket: str, tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path, load_settings(env="local", cache=tmp_path / "cache"))
     warehouse.write_all()
     local = warehouse.tables["municipalities"]
-    obstore.put(bucket, "staging/municipalities/file.parquet", Path(local.files[0]))
-    remote = Relation("staging", "municipalities", local.columns, ("s3://lake/staging/municipalities/file.parquet",))
+    lake = Lake(bucket)
+    lake.put("staging/municipalities/file.parquet", Path(local.files[0]))
+    url = lake.url("staging/municipalities/file.parquet")
+    remote = Relation("staging", "municipalities", local.columns, (url,))
     with connect([remote]) as connection:
         assert connection.execute("select count(*) from staging.municipalities").fetchall() == [(2,)]
     warehouse.tables["municipalities"] = remote
