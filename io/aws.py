@@ -1,12 +1,13 @@
-"""Clients of AWS for those parts of `io` that speak to its APIs: boto3, imported when first needed.
+"""Clients of AWS for those parts of `io` that speak to its APIs: botocore, imported when first needed.
 
-boto3 is no dependency of the base install: Airflow's extra brings it, and Lambda's runtime has it. Here: how a client is made
+It is no dependency of the base install: Airflow's extra brings it, and Lambda's runtime has it (with boto3). Here: how a client is made
 and what its errors are called. Not here: what is asked of a service (`glue.py`, `athena.py`); objects (`lake.py`).
 """
 
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
 
 from catalunya.io.errors import ConfigurationError
@@ -19,15 +20,16 @@ ATTEMPTS, CONNECT_S, READ_S = 6, 5, 30
 def client(service: str) -> Any:
     """A client of one service, where `AWS_ENDPOINT_URL` and the usual variables point. Raises ConfigurationError without boto3."""
     try:
-        import boto3
         from botocore.config import Config
         from botocore.exceptions import NoRegionError
+        from botocore.session import Session
     except ImportError as error:
         raise ConfigurationError(
             f"{service} is spoken to with boto3, which is not installed here ({error}); install catalunya[airflow]"
         ) from error
-    # A session of its own: the default one is not for threads, and keeps the credentials that it first saw (`role.py`).
-    make: Any = boto3.Session().client  # whose stubs know a service only by a literal name
+    # A session of its own: boto3's default one is not for threads, and keeps the credentials that it first saw (`role.py`).
+    session: Any = Session()
+    session.register_component("data_loader", _models())
     # obstore takes AWS_REGION and boto3 takes AWS_DEFAULT_REGION: here one of them does.
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     attempts = int(os.environ.get("AWS_MAX_ATTEMPTS") or ATTEMPTS)
@@ -35,9 +37,17 @@ def client(service: str) -> Any:
         retries={"max_attempts": attempts, "mode": "standard"}, connect_timeout=CONNECT_S, read_timeout=READ_S
     )
     try:
-        return make(service, region_name=region, config=config)
+        return session.create_client(service, region_name=region, config=config)
     except NoRegionError as error:
         raise ConfigurationError(f"{service}: no AWS region is set; set AWS_REGION, as in eu-west-1") from error
+
+
+@cache
+def _models() -> Any:
+    """What botocore reads of the APIs from megabytes of JSON: once a process, and not for each client."""
+    from botocore.loaders import create_loader
+
+    return create_loader()
 
 
 def code_of(error: Exception) -> str:
