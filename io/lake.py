@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -188,9 +188,16 @@ class Lake:
             options |= {"aws_endpoint_url": endpoint, "aws_allow_http": str(endpoint.startswith("http:")).lower()}
         return options
 
-    def reading(self, path: str) -> AbstractContextManager[None]:
-        """While polars scans addresses below `path`: what it raises becomes the lake's own errors."""
-        return self._errors("read", path)
+    @contextmanager
+    def reading(self, path: str) -> Iterator[None]:
+        """While polars scans addresses below `path`: what it raises of S3 becomes the lake's own errors."""
+        try:
+            yield
+        except OSError as error:
+            if not str(error).startswith("object-store error"):
+                raise  # of this machine's own disk, or a bug
+            with self._errors("read", path):
+                raise
 
     def _errors(self, verb: str, path: str) -> AbstractContextManager[None]:
         return told(verb, f"{self.root}/{path}".rstrip("/"))

@@ -58,7 +58,7 @@ _MAY_PASS = re.compile(
     r"HTTP error: (?!builder error)|status code: (5\d\d|408|409|429)|SlowDown|RequestTimeout|InternalError|timed out"
 )
 _NO_PATH = "Could not parse path"
-_FULL = ("no space left on the device", "free some, or point CATALUNYA_LAKE or CATALUNYA_SCRATCH at another disk")
+_FULL = ("no space left on the device", "free some, or point CATALUNYA_LAKE at another disk")
 _NOT_OURS = ("permission denied", "make it writable, or point CATALUNYA_LAKE elsewhere")
 _IN_THE_WAY = ("a file stands where a folder is needed", "move it, or point CATALUNYA_LAKE elsewhere")
 _READ_ONLY = ("the file system is read-only", "point CATALUNYA_LAKE elsewhere")
