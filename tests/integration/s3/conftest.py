@@ -16,7 +16,7 @@ pytest.register_assert_rewrite("unit.invariants")  # so that a failure says what
 
 @pytest.fixture
 def settings(tmp_path: Path, bucket: str) -> Settings:
-    """Settings of dev whose lake is an empty bucket, with quick retries. What else dev brings along (Glue) is left out."""
+    """Settings whose lake is an empty bucket, with quick retries. What else dev has besides (Glue, Lambda) is left out."""
     (tmp_path / "scratch").mkdir()
     return load_settings(
         env="local",
@@ -30,5 +30,5 @@ def settings(tmp_path: Path, bucket: str) -> Settings:
 
 @pytest.fixture
 def stride() -> int:
-    """How many writes lie between the ones that a process is killed at."""
+    """A process is killed before every fourth write, from the first on: here each write and each child costs requests."""
     return 4
