@@ -26,13 +26,13 @@ import structlog
 
 import catalunya
 from catalunya.io.environment import Settings
-from catalunya.io.errors import WarehouseError
+from catalunya.io.errors import ConfigurationError, WarehouseError
 
 log = structlog.get_logger(__name__)
 
 ROOT = Path(catalunya.__file__).parent / "dbt"
 PROJECT = "catalunya"
-TARGET = "local"
+LOCAL = "local"  # the target on DuckDB
 DATABASE = "warehouse.duckdb"  # its stem is the database's name, which the parsed project knows: always the same one
 _PARSED_FROM = ("*.yml", "macros/**/*.sql", "tests/**/*.sql", "models/**/*.sql", "models/**/*.yml")
 
@@ -86,9 +86,12 @@ class DbtProject:
 
     models: Mapping[str, Model]
     manifest: Any
+    target: str = "local"
 
-    def build(self, model: str, *, variables: Mapping[str, str], database: Path, folder: Path) -> list[Outcome]:
-        """Run a model with its data tests against a DuckDB file. Waits for a run of another thread.
+    def build(self, model: str, *, variables: Mapping[str, str], folder: Path) -> list[Outcome]:
+        """Run a model with its data tests. Waits for a run of another thread.
+
+        `variables` are those of the models, and those that the target's profile asks for (`profiles.yml`).
 
         Unit tests are not run: they say whether the SQL is right, which no data can change, and would take half of the time.
 
@@ -97,43 +100,46 @@ class DbtProject:
         """
         arguments = ["build", "--indirect-selection", "empty", "--select", model, *self.models[model].tests]
         with _ONE_AT_A_TIME:
-            result = _invoke(arguments, variables, database, folder, self.manifest)
+            result = self._invoke(arguments, variables, folder)
         if result.result is None:
             raise WarehouseError(
                 f"marts.{model}: dbt could not run: {one_line(result.exception)}; nothing was published"
             )
         return _outcomes(result)
 
-    def unit_tests(self, *, variables: Mapping[str, str], database: Path, folder: Path) -> list[Outcome]:
+    def unit_tests(self, *, variables: Mapping[str, str], folder: Path) -> list[Outcome]:
         """Run the unit tests of all models, which are built without a row for it. Waits for a run of another thread.
 
         Raises WarehouseError when a model is not what its contract says, or dbt cannot run.
         """
         with _ONE_AT_A_TIME:
-            self._run_empty(variables, database, folder)
-            return _outcomes(
-                _invoke(["test", "--select", "test_type:unit"], variables, database, folder, self.manifest)
-            )
+            self._run_empty(variables, folder)
+            return _outcomes(self._invoke(["test", "--select", "test_type:unit"], variables, folder))
 
-    def docs(self, *, variables: Mapping[str, str], database: Path, folder: Path) -> Path:
+    def docs(self, *, variables: Mapping[str, str], folder: Path) -> Path:
         """Build every model without a row, and dbt's documentation of them all. Waits for a run of another thread.
 
         Returns the site, one HTML file; `manifest.json` and `catalog.json` are beside it. Raises WarehouseError when a model
         is not what its contract says, or dbt cannot run.
         """
         with _ONE_AT_A_TIME:
-            self._run_empty(variables, database, folder)
+            self._run_empty(variables, folder)
             command = ["docs", "generate", "--static"]
-            _check(command, _invoke(command, variables, database, folder, self.manifest, write_json=True))
+            _check(command, self._invoke(command, variables, folder, write_json=True))
         return folder / "target" / "static_index.html"
 
-    def _run_empty(self, variables: Mapping[str, str], database: Path, folder: Path) -> None:
+    def _run_empty(self, variables: Mapping[str, str], folder: Path) -> None:
         command = ["run", "--empty"]
-        _check(command, _invoke(command, variables, database, folder, self.manifest, write_json=True))
+        _check(command, self._invoke(command, variables, folder, write_json=True))
+
+    def _invoke(
+        self, arguments: Sequence[str], variables: Mapping[str, str], folder: Path, *, write_json: bool = False
+    ) -> Any:
+        return _invoke(arguments, variables, folder, self.target, self.manifest, write_json=write_json)
 
 
 def load_project(settings: Settings) -> DbtProject:
-    """The project: parsed before, when the cache is of these very files and this dbt, else parsed now and kept.
+    """The project for the settings' engine: parsed before, when the cache is of these very files and this dbt, else now.
 
     Raises WarehouseError when dbt cannot parse it.
     """
@@ -141,16 +147,17 @@ def load_project(settings: Settings) -> DbtProject:
         from dbt.contracts.graph.manifest import Manifest
         from dbt.parser.manifest import extended_mashumuro_decoder
 
+        target = _target(settings)
         fingerprint = _fingerprint()
-        cache = settings.cache / "dbt-manifest.msgpack"
+        cache = settings.cache / ("dbt-manifest.msgpack" if target == LOCAL else f"dbt-manifest-{target}.msgpack")
         packed = _read_cache(cache, fingerprint)
         if packed is None:
-            packed = _parse()
+            packed = _parse(target)
             _write_cache(cache, fingerprint, packed)
         manifest: Any = Manifest.from_msgpack(packed, decoder=extended_mashumuro_decoder)
         manifest._lock = threading.Lock()  # noqa: SLF001  dbt's is a semaphore between processes: it would leak, see below
     models = [_model(manifest, node) for node in manifest.nodes.values() if node.resource_type == "model"]
-    return DbtProject({model.name: model for model in models}, manifest)
+    return DbtProject({model.name: model for model in models}, manifest, target)
 
 
 def one_line(text: object, limit: int = 400) -> str:
@@ -196,7 +203,8 @@ def _left_clean() -> Iterator[None]:
 
         for adapter in FACTORY.adapters.values():
             adapter.connections.cleanup_all()
-            type(adapter.connections).close_all_connections()
+            if hasattr(adapter.connections, "close_all_connections"):  # DuckDB's holds its file; Athena's holds nothing
+                type(adapter.connections).close_all_connections()
         FACTORY.reset_adapters()  # type: ignore[no-untyped-call]
         gc.collect()  # adapters refer to themselves, and a semaphore goes when its adapter does
         cleanup_event_logger()
@@ -207,8 +215,8 @@ def _left_clean() -> Iterator[None]:
 def _invoke(
     arguments: Sequence[str],
     variables: Mapping[str, str],
-    database: Path,
     folder: Path,
+    target: str,
     manifest: Any = None,
     *,
     write_json: bool = False,
@@ -220,9 +228,9 @@ def _invoke(
         result = dbtRunner(manifest=manifest).invoke(
             [
                 *arguments,
-                *("--project-dir", str(ROOT), "--profiles-dir", str(ROOT), "--target", TARGET),
+                *("--project-dir", str(ROOT), "--profiles-dir", str(ROOT), "--target", target),
                 *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
-                *("--vars", json.dumps({**variables, "warehouse": str(database)})),
+                *("--vars", json.dumps(dict(variables))),
                 *("--log-level", "none", "--log-level-file", "info"),
                 *("--no-print", "--no-use-colors", "--no-send-anonymous-usage-stats"),
                 "--write-json" if write_json else "--no-write-json",
@@ -233,11 +241,22 @@ def _invoke(
     return result
 
 
-def _parse() -> bytes:
+def _target(settings: Settings) -> str:
+    """The target of dbt's profile. Raises ConfigurationError when Athena is asked for where there is no such target."""
+    if settings.engine == "duckdb":
+        return LOCAL
+    if settings.env == LOCAL:
+        raise ConfigurationError(
+            "CATALUNYA_ENGINE=athena: expected CATALUNYA_ENV=dev or prod, whose tables Athena has, found local; set either"
+        )
+    return settings.env
+
+
+def _parse(target: str) -> bytes:
     from dbt.parser.manifest import extended_mashumaro_encoder
 
     with tempfile.TemporaryDirectory(prefix="catalunya-dbt-") as folder:
-        result = _invoke(["parse", "--no-partial-parse"], {}, Path(DATABASE), Path(folder))
+        result = _invoke(["parse", "--no-partial-parse"], {}, Path(folder), target)
     if not result.success:
         raise WarehouseError(
             f"dbt cannot parse the project in {ROOT}: {one_line(result.exception)}. Mend the file it names"
@@ -248,7 +267,9 @@ def _parse() -> bytes:
 
 def _fingerprint() -> str:
     """A hash of all that a parse follows from: the project's files and the versions of dbt."""
-    digest = hashlib.sha256(" ".join(version(name) for name in ("dbt-core", "dbt-adapters", "dbt-duckdb")).encode())
+    digest = hashlib.sha256(
+        " ".join(version(name) for name in ("dbt-core", "dbt-adapters", "dbt-duckdb", "dbt-athena")).encode()
+    )
     for pattern in _PARSED_FROM:
         for path in sorted(ROOT.glob(pattern)):
             digest.update(f"\0{path.relative_to(ROOT).as_posix()}\0".encode())

@@ -1,9 +1,7 @@
-"""The warehouse of a laptop: DuckDB over the lake's Parquet, made anew for each model that dbt builds in it.
+"""The warehouse, whatever engine it is: what a published table is to it, and `build_model`, the one way a mart is built.
 
-The lake is the truth and the database file is scratch: one writer per DuckDB file would make all marts queue for one
-file, a killed run would leave it half-way, and a model's table could not be checked before others see it. Here: what a
-model is given, the failure of one on one line, and its result as Parquet. Not here: running dbt (`dbt_project.py`), a
-person's queries (`query.py`), assets.
+Here: relations and the SQL that reads them, what a build is, and its failure on one line. Not here: the engines
+(`duckdb_warehouse.py`, `athena_warehouse.py`), running dbt (`dbt_project.py`), a person's queries (`query.py`), assets.
 """
 
 from __future__ import annotations
@@ -11,18 +9,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import structlog
 
-from catalunya.io.dbt_project import DATABASE, Model, Outcome, load_project, one_line
+from catalunya.io.dbt_project import DATABASE, DbtProject, Model, Outcome, load_project, one_line
 from catalunya.io.environment import Settings
 from catalunya.io.errors import WarehouseError
-
-if TYPE_CHECKING:
-    import duckdb
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +51,20 @@ class Relation:
         return f"{self.schema}.{self.name}"
 
 
+class Workplace(Protocol):
+    """Where one model is built: seen by nobody, and gone afterwards. `variables` are what dbt's profile asks for."""
+
+    variables: Mapping[str, str]
+
+    def first_row(self, query: str) -> dict[str, Any] | None:
+        """The first row of a query of dbt's, by column."""
+        ...
+
+    def export(self, order_by: Sequence[str]) -> tuple[Path, int]:
+        """The built table as one local Parquet file, and its number of rows."""
+        ...
+
+
 def build_model(
     model: str,
     *,
@@ -69,7 +79,7 @@ def build_model(
 
     `inputs` are all tables that the model and its tests read, `previous` is its own table as last published: an
     incremental model goes on from there. A test that only warns is logged. Raises WarehouseError, one line, when dbt or
-    a test of the model fails.
+    a test of the model fails. The engine is the settings'; what is published is not touched by either.
     """
     started = time.monotonic()
     project = load_project(settings)
@@ -81,39 +91,67 @@ def build_model(
         raise WarehouseError(
             f"marts.{model} reads {', '.join(missing)}, which it was not given; materialise that first"
         )
-    database = scratch / DATABASE
-    _create(database, inputs, previous)
-    outcomes = project.build(model, variables=variables, database=database, folder=scratch)
-    failed = [outcome for outcome in outcomes if outcome.failed]
-    if failed:
-        raise WarehouseError(_failure(declared, failed, database))
-    for outcome in outcomes:
-        if outcome.status == "warn":
-            log.warning("test_warned", model=model, test=outcome.name, found=_breaking_rows(outcome, database))
-    built, rows = _export(database, model, order_by, scratch)
+    with _workplace(project, declared, inputs, previous, settings, scratch) as place:
+        outcomes = project.build(model, variables={**variables, **place.variables}, folder=scratch)
+        failed = [outcome for outcome in outcomes if outcome.failed]
+        if failed:
+            raise WarehouseError(_failure(declared, failed, place))
+        for outcome in outcomes:
+            if outcome.status == "warn":
+                log.warning("test_warned", model=model, test=outcome.name, found=_breaking_rows(outcome, place))
+        built, rows = place.export(order_by)
     seconds = round(time.monotonic() - started, 2)
     log.info("model_built", model=model, rows=rows, tests=len(outcomes) - 1, seconds=seconds)
     return built
 
 
 def build_docs(sources: Sequence[Relation], *, variables: Mapping[str, str], settings: Settings, scratch: Path) -> Path:
-    """Build dbt's documentation of all models over `sources` in `scratch`: one HTML file, its JSON beside it.
+    """Build dbt's documentation of all models over `sources` in `scratch`, on DuckDB: one HTML file, its JSON beside it.
 
     Raises WarehouseError when a model is not what its contract says.
     """
-    _create(scratch / DATABASE, sources, None)
-    return load_project(settings).docs(variables=variables, database=scratch / DATABASE, folder=scratch)
+    return load_project(_on_duckdb(settings)).docs(variables=_scratch(sources, variables, scratch), folder=scratch)
 
 
 def run_unit_tests(
     sources: Sequence[Relation], *, variables: Mapping[str, str], settings: Settings, scratch: Path
 ) -> list[Outcome]:
-    """Run the unit tests of all models, for which `sources` need not have a row. What failed is in the outcomes.
+    """Run the unit tests of all models on DuckDB, for which `sources` need not have a row. What failed is in the outcomes.
 
     Raises WarehouseError when a model is not what its contract says.
     """
-    _create(scratch / DATABASE, sources, None)
-    return load_project(settings).unit_tests(variables=variables, database=scratch / DATABASE, folder=scratch)
+    return load_project(_on_duckdb(settings)).unit_tests(
+        variables=_scratch(sources, variables, scratch), folder=scratch
+    )
+
+
+def _workplace(
+    project: DbtProject,
+    model: Model,
+    inputs: Sequence[Relation],
+    previous: Relation | None,
+    settings: Settings,
+    scratch: Path,
+) -> AbstractContextManager[Workplace]:
+    if settings.engine == "athena":
+        from catalunya.io.athena_warehouse import open_athena
+
+        return open_athena(project, model, inputs, previous, settings, scratch)
+    from catalunya.io.duckdb_warehouse import open_duckdb
+
+    return open_duckdb(project, model, inputs, previous, settings, scratch)
+
+
+def _on_duckdb(settings: Settings) -> Settings:
+    return settings.model_copy(update={"engine": "duckdb"})
+
+
+def _scratch(sources: Sequence[Relation], variables: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    """A scratch database over the sources, and the variables with which dbt works in it."""
+    from catalunya.io.duckdb_warehouse import create_database
+
+    create_database(scratch / DATABASE, sources, None)
+    return {**variables, "warehouse": str(scratch / DATABASE)}
 
 
 def scan_sql(relation: Relation, source: str, available: Sequence[str] | None = None) -> str:
@@ -122,7 +160,7 @@ def scan_sql(relation: Relation, source: str, available: Sequence[str] | None = 
     Columns that are not among the `available` ones are null there.
     """
     columns = ", ".join(
-        f"cast({_quoted(name) if available is None or name in available else 'null'} as {SQL_TYPES[kind]}) as {_quoted(name)}"
+        f"cast({quoted(name) if available is None or name in available else 'null'} as {SQL_TYPES[kind]}) as {quoted(name)}"
         for name, kind in relation.columns.items()
     )
     return f"select {columns} from {source}"  # noqa: S608  names of contracts, quoted
@@ -151,101 +189,34 @@ def arrow_dataset(relation: Relation) -> Any:
         ) from error
 
 
-def _create(database: Path, inputs: Sequence[Relation], previous: Relation | None) -> None:
-    """The scratch database: the inputs as views, the previously published table as a table."""
-    import duckdb
-
-    with duckdb.connect(str(database)) as connection:
-        for schema in ("staging", "marts"):
-            connection.execute(f"create schema {schema}")
-        for relation in inputs:
-            _add(connection, relation)
-        if previous:
-            _add(connection, previous, as_it_was=True)
-
-
-def _add(connection: duckdb.DuckDBPyConnection, relation: Relation, *, as_it_was: bool = False) -> None:
-    """Add a relation. `as_it_was`: as a table, whose files may lack columns that were declared since."""
-    import duckdb
-
-    kind, source = "table" if as_it_was else "view", ""
-    if relation.files and "://" in relation.files[0]:
-        kind, source = "table", "_files"  # DuckDB reads S3 only with an extension that it would have to fetch
-        connection.register(source, arrow_dataset(relation))
-    elif relation.files:
-        source = _read_parquet(relation)
-    try:
-        available: list[str] | None = None
-        if as_it_was and source:
-            available = [row[0] for row in connection.execute(f"describe from {source}").fetchall()]
-        query = scan_sql(relation, source, available) if source else empty_sql(relation)
-        connection.execute(f"create {kind} {relation.schema}.{_quoted(relation.name)} as {query}")
-    except duckdb.Error as error:
-        raise WarehouseError(
-            f"{relation}: expected Parquet with the columns {', '.join(relation.columns)}, found {one_line(error)}; "
-            f"`catalunya verify` tells what is wrong, `catalunya materialize {relation} --force` makes it anew"
-        ) from error
-    if source == "_files":
-        connection.unregister(source)
-
-
-def _read_parquet(relation: Relation) -> str:
-    files = ", ".join(_literal(file) for file in relation.files)
-    if not relation.partition_by:
-        return f"read_parquet([{files}], hive_partitioning = false)"
-    types = ", ".join(f"{_quoted(name)}: varchar" for name in relation.partition_by)
-    return f"read_parquet([{files}], hive_partitioning = true, hive_types = {{{types}}})"
-
-
-def _export(database: Path, model: str, order_by: Sequence[str], scratch: Path) -> tuple[Path, int]:
-    """The built table as one Parquet file, and its number of rows. The same rows give the same bytes."""
-    import duckdb
-
-    built = scratch / "built.parquet"
-    order = ", ".join(map(_quoted, order_by)) or "all"
-    with duckdb.connect(str(database), read_only=True) as connection:
-        query = f"select * from marts.{_quoted(model)} order by {order}"  # noqa: S608  names of contracts, quoted
-        copied = connection.execute(f"copy ({query}) to {_literal(str(built))} (format parquet, compression zstd)")
-        return built, copied.fetchall()[0][0]
-
-
-def _failure(model: Model, failed: Sequence[Outcome], database: Path) -> str:
+def _failure(model: Model, failed: Sequence[Outcome], place: Workplace) -> str:
     """Why a build failed, on one line: what failed, what was found, what to do."""
     first, others = failed[0], ", ".join(outcome.name for outcome in failed[1:])
     what = "the model" if first.kind == "model" else f"{first.kind.replace('_', ' ')} {first.name}"
     found = first.message
     if first.failures and first.kind == "test":
-        found = _breaking_rows(first, database)
+        found = _breaking_rows(first, place)
     return (
         f"marts.{model.name}: {what} failed{others and f' (so did {others})'}: {found}; nothing was published: "
         f"mend {model.path}, its tests beside it, or what it reads"
     )
 
 
-def _breaking_rows(outcome: Outcome, database: Path) -> str:
+def _breaking_rows(outcome: Outcome, place: Workplace) -> str:
     """How many rows break a data test, and the first of them."""
     rows = f"{outcome.failures} rows break" if outcome.failures > 1 else "1 row breaks"
-    return f"{rows} it, the first {_first_row(database, outcome.sql)}" if outcome.sql else f"{rows} it"
+    if not outcome.sql:
+        return f"{rows} it"
+    first = place.first_row(outcome.sql)
+    shown = one_line(json.dumps(first, default=str, ensure_ascii=False)) if first else "(gone)"
+    return f"{rows} it, the first {shown}"
 
 
-def _first_row(database: Path, query: str) -> str:
-    """The first row a failed test finds, for the message."""
-    import duckdb
-
-    with duckdb.connect(str(database), read_only=True) as connection:
-        found = connection.execute(f"select * from ({query}) as failures limit 1")  # noqa: S608  dbt's own
-        names = [column[0] for column in found.description or []]
-        rows = found.fetchall()
-    return (
-        one_line(json.dumps(dict(zip(names, rows[0], strict=True)), default=str, ensure_ascii=False))
-        if rows
-        else "(gone)"
-    )
-
-
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name as it stands in SQL, whatever is in it."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """A text as it stands in SQL, whatever is in it."""
     return "'" + text.replace("'", "''") + "'"

@@ -13,7 +13,7 @@ import threading
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote
 
 import duckdb
@@ -22,7 +22,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from athena.refusals import RefusedError
-from athena.storage import Storage, Table
+from athena.storage import Storage, Table, glue_type
 from athena.strict import check_types, check_words, typed
 from athena.translate import to_duckdb
 
@@ -53,7 +53,11 @@ class Engine:
         """Run a statement. Raises RefusedError with Athena's reason."""
         text = re.sub(r"\A(\s*--[^\n]*\n|\s*/\*.*?\*/)+", "", sql, flags=re.DOTALL).strip().rstrip(";").strip()
         with self._one_at_a_time:
-            if re.match(r"(select|with|insert|values|\(|create\s+table\s+\S+\s+(with\s*\(.*\)\s*)?as\b)", text, re.I | re.S):
+            if re.match(
+                r"(select|with|insert|values|\(|create\s+table\s+\S+\s+(with\s*\(.*\)\s*)?as\b)",
+                text,
+                re.IGNORECASE | re.DOTALL,
+            ):
                 return self._run_query(text, database)
             return self._run_ddl(text, database)
 
@@ -81,7 +85,9 @@ class Engine:
         given = _properties(tree)
         unknown = given.keys() - _PROPERTIES
         if unknown:
-            raise RefusedError(f"INVALID_TABLE_PROPERTY: Catalog 'awsdatacatalog' table property '{min(unknown)}' does not exist")
+            raise RefusedError(
+                f"INVALID_TABLE_PROPERTY: Catalog 'awsdatacatalog' table property '{min(unknown)}' does not exist"
+            )
         if (given.get("format", "parquet").lower(), given.get("table_type", "hive").lower()) != ("parquet", "hive"):
             raise RefusedError("NOT_SUPPORTED: this executor writes Parquet tables of type hive only")
         database, name = session.resolve(tree.find(exp.Table))
@@ -91,14 +97,20 @@ class Engine:
         if not self._storage.has_database(database):
             raise RefusedError(f"SCHEMA_NOT_FOUND: Schema '{database}' does not exist")
         if self._storage.table(database, name):
-            raise RefusedError(f"TABLE_ALREADY_EXISTS: line 1:1: Destination table '{CATALOG}.{database}.{name}' already exists")
+            raise RefusedError(
+                f"TABLE_ALREADY_EXISTS: line 1:1: Destination table '{CATALOG}.{database}.{name}' already exists"
+            )
         if self._storage.exists(location):
-            raise RefusedError(f"HIVE_PATH_ALREADY_EXISTS: Target directory for table '{database}.{name}' already exists: {location}/")
+            raise RefusedError(
+                f"HIVE_PATH_ALREADY_EXISTS: Target directory for table '{database}.{name}' already exists: {location}/"
+            )
         keys = [key.lower() for key in re.findall(r"'([^']*)'", given.get("partitioned_by", ""))]
         described = session.evaluate(tree.expression)
         columns = dict(described)
         if len(columns) != len(described) or any(name.startswith("_col") for name in columns):
             raise RefusedError("MISSING_COLUMN_NAME: Column name not specified, or specified twice, in CREATE TABLE AS")
+        for column, kind in columns.items():
+            glue_type(column, kind)
         if keys and list(columns)[-len(keys) :] != keys:
             raise RefusedError(
                 f"HIVE_COLUMN_ORDER_MISMATCH: Partition keys must be the last columns in the table and in the same order as the table properties: {keys}"
@@ -111,8 +123,7 @@ class Engine:
             {key: columns[key] for key in keys},
         )
         result = session.store(table, list(columns))
-        properties = {"table_type": "HIVE", "parquet.compression": "GZIP"} if "table_type" in given else {}
-        self._storage.create_table(table, {key: value for key, value in properties.items() if key != "table_type"})
+        self._storage.create_table(table, {"parquet.compression": "GZIP"})
         self._storage.register(table, result.partitions)
         return Result("DDL", updated=result.rows, scanned=session.scanned)
 
@@ -142,20 +153,26 @@ class Engine:
 
     def _run_ddl(self, text: str, database: str) -> Result:
         if re.search(r'"', re.sub(r"'[^']*'", "", text)):
-            raise RefusedError(f"FAILED: ParseException line 1:0 cannot recognize input near '\"' in {text[:60]}: DDL quotes with backticks")
+            raise RefusedError(
+                f"FAILED: ParseException line 1:0 cannot recognize input near '\"' in {text[:60]}: DDL quotes with backticks"
+            )
         name = r"`?([a-z0-9_]+)`?"
-        if found := re.fullmatch(rf"create\s+(?:schema|database)\s+(if\s+not\s+exists\s+)?{name}", text, re.I):
+        if found := re.fullmatch(rf"create\s+(?:schema|database)\s+(if\s+not\s+exists\s+)?{name}", text, re.IGNORECASE):
             self._storage.create_database(found[2].lower(), if_not_exists=bool(found[1]))
-        elif found := re.fullmatch(rf"drop\s+table\s+(if\s+exists\s+)?(?:{name}\.)?{name}", text, re.I):
+        elif found := re.fullmatch(rf"drop\s+table\s+(if\s+exists\s+)?(?:{name}\.)?{name}", text, re.IGNORECASE):
             if not self._storage.drop_table((found[2] or database).lower(), found[3].lower()) and not found[1]:
                 raise RefusedError(f"FAILED: SemanticException [Error 10001]: Table not found {found[3]}")
-        elif found := re.fullmatch(rf"alter\s+table\s+(?:{name}\.)?{name}\s+set\s+tblproperties\s*\((.*)\)", text, re.I | re.S):
+        elif found := re.fullmatch(
+            rf"alter\s+table\s+(?:{name}\.)?{name}\s+set\s+tblproperties\s*\((.*)\)", text, re.IGNORECASE | re.DOTALL
+        ):
             where = ((found[1] or database).lower(), found[2].lower())
             if self._storage.table(*where) is None:
                 raise RefusedError(f"FAILED: SemanticException [Error 10001]: Table not found {'.'.join(where)}")
             self._storage.set_properties(*where, dict(re.findall(r"'([^']*)'\s*=\s*'([^']*)'", found[3])))
         else:
-            raise RefusedError(f"NOT_SUPPORTED: this executor does not run {text[:80]!r}; add it to tests/athena/engine.py")
+            raise RefusedError(
+                f"NOT_SUPPORTED: this executor does not run {text[:80]!r}; add it to tests/athena/engine.py"
+            )
         return Result("DDL")
 
 
@@ -183,7 +200,7 @@ class _Session:
                 raise RefusedError(f"TABLE_NOT_FOUND: {line}: Table '{CATALOG}.{'.'.join(where)}' does not exist")
             self._reads[where] = table
 
-    def __enter__(self) -> _Session:
+    def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="athena-"))
         self._connection = duckdb.connect()
         self._connection.execute(f"attach ':memory:' as {CATALOG}")
@@ -218,9 +235,9 @@ class _Session:
         check_types(query)
         names = [column.alias_or_name for column in query.selects]
         try:
-            described = self._connection.execute(f"describe {to_duckdb(query)}").fetchall()
             numbered = ", ".join(f"c{number}" for number in range(len(names)))
             self._connection.execute(f"create table result as select * from ({to_duckdb(query)}) as q({numbered})")
+            described = self._connection.execute("describe result").fetchall()
         except duckdb.Error as error:
             reason = " ".join(str(error).split())
             raise RefusedError(f"GENERIC_USER_ERROR: line 1:1: {reason[:400]}") from error
@@ -249,7 +266,9 @@ class _Session:
             )
         if not rows:
             return _Stored(0, {})
-        self._connection.execute(f"copy (select {chosen} from result) to '{out}' (format parquet, partition_by ({keys}))")
+        self._connection.execute(
+            f"copy (select {chosen} from result) to '{out}' (format parquet, partition_by ({keys}))"
+        )
         files = sorted(out.rglob("*.parquet"))
         places = {file: file.parent.relative_to(out).as_posix() for file in files}
         self._storage.write(
@@ -273,7 +292,9 @@ class _Session:
                 types = ", ".join(f'"{key}": {kind}' for key, kind in table.keys.items())
                 hive = f"hive_partitioning = true, hive_types = {{{types}}}"
             source = f"read_parquet([{listed}], union_by_name = true, {hive})"
-            available = {row[0]: _trino(row[1]) for row in self._connection.execute(f"describe from {source}").fetchall()}
+            available = {
+                row[0]: _trino(row[1]) for row in self._connection.execute(f"describe from {source}").fetchall()
+            }
         for name, kind in table.columns.items():
             if available.get(name, kind) != kind:
                 raise RefusedError(
@@ -285,7 +306,9 @@ class _Session:
             for name, kind in table.all_columns.items()
         )
         where = "" if files else " where false"
-        self._connection.execute(f'create view {CATALOG}."{table.database}"."{table.name}" as select {chosen} from {source}{where}')
+        self._connection.execute(
+            f'create view {CATALOG}."{table.database}"."{table.name}" as select {chosen} from {source}{where}'
+        )
 
 
 def _properties(tree: exp.Create) -> dict[str, str]:
@@ -316,7 +339,9 @@ def _kept(column: str, kind: str) -> str:
 def _trino(kind: str) -> str:
     """Trino's name of a type of DuckDB."""
     if kind in ("HUGEINT", "UBIGINT", "UHUGEINT"):
-        raise RefusedError(f"NOT_SUPPORTED: DuckDB gave a {kind}, which Athena would not: mend tests/athena/translate.py")
+        raise RefusedError(
+            f"NOT_SUPPORTED: DuckDB gave a {kind}, which Athena would not: mend tests/athena/translate.py"
+        )
     names = {'"NULL"': "unknown", "TIMESTAMP_MS": "timestamp", "TIMESTAMP_NS": "timestamp", "FLOAT": "real"}
     return names.get(kind, kind.lower())
 

@@ -81,8 +81,8 @@ class _Quiet(MotoRequestHandler):
 class AthenaApi:
     """A WSGI app: Athena's queries here, everything else to `inner`."""
 
-    def __init__(self, inner: Callable[..., Iterable[bytes]], engine: Engine) -> None:
-        self._inner, self._engine = inner, engine
+    def __init__(self, inner: Callable[..., Iterable[bytes]], engine: Engine, athena: Any) -> None:
+        self._inner, self._engine, self._athena = inner, engine, athena
         self.executions: dict[str, Execution] = {}
         self._answers = {
             "StartQueryExecution": self._start,
@@ -114,11 +114,26 @@ class AthenaApi:
             result=Result(),
         )
         try:
+            self._check_place(made)
             made.result = self._engine.run(made.sql, database)
         except RefusedError as error:
             made.reason = str(error)
+        except Exception as error:  # noqa: BLE001  a query that the executor cannot run has failed, and says why
+            made.reason = f"GENERIC_INTERNAL_ERROR: {type(error).__name__}: {' '.join(str(error).split())[:400]}"
         self.executions[made.id] = made
         return {"QueryExecutionId": made.id}
+
+    def _check_place(self, made: Execution) -> None:
+        """A work group that enforces its settings leaves no say in where a table goes. moto makes them so, as AWS does."""
+        if "external_location" not in made.sql:
+            return
+        group = self._athena.get_work_group(WorkGroup=made.work_group)["WorkGroup"].get("Configuration", {})
+        if group.get("EnforceWorkGroupConfiguration") and group.get("ResultConfiguration", {}).get("OutputLocation"):
+            raise RefusedError(
+                "The Create Table As Select query failed because it was submitted with an 'external_location' property to an "
+                "Athena Workgroup that enforces a centralized output location for all queries. Please remove the "
+                "'external_location' property and resubmit the query."
+            )
 
     def _find(self, asked: dict[str, Any]) -> Execution:
         found = self.executions.get(asked["QueryExecutionId"])
@@ -138,7 +153,8 @@ class AthenaApi:
         page: dict[str, Any] = {
             "ResultSet": {
                 "Rows": [
-                    {"Data": [{} if value is None else {"VarCharValue": value} for value in row]} for row in rows[start:end]
+                    {"Data": [{} if value is None else {"VarCharValue": value} for value in row]}
+                    for row in rows[start:end]
                 ],
                 "ResultSetMetadata": {
                     "ColumnInfo": [{"Name": name, "Label": name, "Type": kind} for name, kind in result.columns]
@@ -157,7 +173,7 @@ def athena_server() -> Iterator[tuple[Aws, AthenaApi]]:
     inner = DomainDispatcherApplication(create_backend_app)
     server = make_server("127.0.0.1", 0, inner, True, request_handler=_Quiet)
     aws = Aws(f"http://127.0.0.1:{server.server_address[1]}")
-    api = AthenaApi(inner, Engine(Storage(aws.client("glue"), aws.client("s3"), folder)))
+    api = AthenaApi(inner, Engine(Storage(aws.client("glue"), aws.client("s3"), folder)), aws.client("athena"))
     server.app = api
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

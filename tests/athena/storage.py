@@ -183,7 +183,9 @@ class Storage:
     def _hive(table: Table, values: list[str], location: str) -> str:
         parts = [unquote(part) for part in location.split("/")[-len(values) :]]
         if parts != [f"{key}={value}" for key, value in zip(table.keys, values, strict=True)]:
-            raise RefusedError(f"NOT_SUPPORTED: the partition {values} of {table.name} is not in hive's layout: {location}")
+            raise RefusedError(
+                f"NOT_SUPPORTED: the partition {values} of {table.name} is not in hive's layout: {location}"
+            )
         return location
 
 
@@ -199,5 +201,7 @@ def glue_type(column: str, kind: str) -> str:
     if kind.startswith("decimal"):
         return kind
     if kind == "unknown":
-        raise RefusedError(f"NOT_SUPPORTED: Column '{column}' has unknown type, which a table cannot have: cast the null")
+        raise RefusedError(
+            f"NOT_SUPPORTED: Column '{column}' has unknown type, which a table cannot have: cast the null"
+        )
     raise RefusedError(f"NOT_SUPPORTED: Unsupported Hive type: {kind} of column '{column}'")

@@ -51,9 +51,7 @@ def check_words(sql: str) -> None:
         if token.token_type == TokenType.QUALIFY:
             raise RefusedError(f"{at(token)}mismatched input 'QUALIFY'. Expecting: <EOF>")
     if "`" in _outside_literals(sql):
-        raise RefusedError(
-            "line 1:1: backquoted identifiers are not supported; use double quotes to quote identifiers"
-        )
+        raise RefusedError("line 1:1: backquoted identifiers are not supported; use double quotes to quote identifiers")
     try:
         tokens = sqlglot.tokenize(sql, read="trino")
     except SqlglotError as error:
@@ -171,7 +169,11 @@ def _among(node: exp.Expression) -> None:
 
 def _computed(node: exp.Binary) -> None:
     sides, sign = (node.left, node.right), _ARITHMETIC[type(node)]
-    if isinstance(node, exp.Div) and any(map(is_decimal, sides)) and all(kind(s) not in FLOATING or is_decimal(s) for s in sides):
+    if (
+        isinstance(node, exp.Div)
+        and any(map(is_decimal, sides))
+        and all(kind(s) not in FLOATING or is_decimal(s) for s in sides)
+    ):
         raise RefusedError(
             f"NOT_SUPPORTED: {at(node)}division of decimals rounds to their scale on Athena: cast to double first"
         )
@@ -243,7 +245,9 @@ def _takes(wanted: str) -> Callable[[Any], None]:
 
 def _average(node: exp.Avg) -> None:
     if is_decimal(node.this):
-        raise RefusedError(f"NOT_SUPPORTED: {at(node)}avg of decimals rounds to their scale on Athena: cast to double first")
+        raise RefusedError(
+            f"NOT_SUPPORTED: {at(node)}avg of decimals rounds to their scale on Athena: cast to double first"
+        )
 
 
 def _shifted(node: exp.Expression) -> None:
@@ -259,7 +263,11 @@ def _shifted(node: exp.Expression) -> None:
 
 def _shown(node: exp.Cast) -> None:
     shown = kind(node.this)
-    if node.to.this in TEXT and (shown in FLOATING or shown in (T.TIMESTAMP, T.TIMESTAMPNTZ)) and not is_decimal(node.this):
+    if (
+        node.to.this in TEXT
+        and (shown in FLOATING or shown in (T.TIMESTAMP, T.TIMESTAMPNTZ))
+        and not is_decimal(node.this)
+    ):
         raise RefusedError(
             f"NOT_SUPPORTED: {at(node)}cast({_name(node.this)} as varchar) reads otherwise on Athena (1.0E0) than on DuckDB (1.0): "
             "no mart may show it as text"

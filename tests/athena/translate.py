@@ -11,8 +11,8 @@ from athena.strict import FLOATING, WHOLE, T, kind
 
 
 def to_duckdb(tree: exp.Expression) -> str:
-    """DuckDB's SQL of a typed query."""
-    root = exp.Paren(this=tree.copy())
+    """DuckDB's SQL of a typed query, which is changed on the way."""
+    root = exp.Paren(this=tree)
     for node in reversed(list(root.this.walk())):  # the innermost first: a correction takes corrected parts
         corrected = _correct(node)
         if corrected is not node:
@@ -21,7 +21,7 @@ def to_duckdb(tree: exp.Expression) -> str:
     return str(root.this.sql(dialect="duckdb"))
 
 
-def _correct(node: exp.Expression) -> exp.Expression:
+def _correct(node: exp.Expression) -> exp.Expression:  # noqa: PLR0911  one case a correction
     match node:
         case exp.Window() if isinstance(node.this, exp.Sum) and kind(node.this.this) in WHOLE:
             return exp.cast(node.copy(), T.BIGINT)  # DuckDB sums to HUGEINT
@@ -33,7 +33,9 @@ def _correct(node: exp.Expression) -> exp.Expression:
             # Trino counts whole units, DuckDB's date_diff counts boundaries; its date_sub counts whole units.
             unit = exp.Literal.string(node.text("unit").lower() or "day")
             return exp.Anonymous(this="date_sub", expressions=[unit, node.expression.copy(), node.this.copy()])
-        case exp.Cast() if kind(node.this) in FLOATING and node.to.this in WHOLE and not isinstance(node.this, exp.Round):
+        case exp.Cast() if (
+            kind(node.this) in FLOATING and node.to.this in WHOLE and not isinstance(node.this, exp.Round)
+        ):
             # Trino rounds halves away from zero, DuckDB's cast to the even one.
             return type(node)(this=exp.Round(this=node.this.copy()), to=node.to.copy())
         case exp.Div() | exp.Mod() if kind(node.left) in WHOLE and kind(node.right) in WHOLE:

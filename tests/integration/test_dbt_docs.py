@@ -106,7 +106,7 @@ def test_a_model_that_makes_another_type_than_its_contract_says_is_not_built(
     columns = project.manifest.nodes["model.catalunya.dim_time"].columns
     columns["month_number"].data_type = "varchar"
     outcomes = project.build(
-        "dim_time", variables={"as_of": "2026-08-03"}, database=tmp_path / "warehouse.duckdb", folder=tmp_path
+        "dim_time", variables={"as_of": "2026-08-03", "warehouse": str(tmp_path / "warehouse.duckdb")}, folder=tmp_path
     )
     model = next(outcome for outcome in outcomes if outcome.kind == "model")
     assert model.failed
@@ -120,7 +120,7 @@ def test_docs_that_cannot_be_built_say_which_model_is_in_the_way(settings: Setti
         match=r"dbt run --empty: expected every model to build, found \w+: .*staging.* does not exist.*; mend it",
     ):
         load_project(settings).docs(
-            variables={"as_of": "2026-08-03"}, database=tmp_path / "warehouse.duckdb", folder=tmp_path
+            variables={"as_of": "2026-08-03", "warehouse": str(tmp_path / "warehouse.duckdb")}, folder=tmp_path
         )
 
 

@@ -1,0 +1,63 @@
+"""An account as the environment dev finds it: a bucket for the lake, a work group, tables published in both lake and Glue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from catalunya.io.environment import Settings, load_settings
+from catalunya.io.warehouse import Relation
+from small.aws import Aws
+
+LAKE = "catalunya-data-dev"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where tests of dev work. `api` is the Athena that answers."""
+
+    aws: Aws
+    api: Any
+    settings: Settings
+
+    @classmethod
+    def prepare(cls, aws: Aws, api: Any, folder: Path) -> Account:
+        """Make the lake's bucket and the work group of dev, which lets tables be where dbt says."""
+        lake = aws.make_bucket(f"{LAKE}-{aws.url.rpartition(':')[2]}")
+        settings = load_settings(env="dev", lake=lake, cache=folder / "cache")
+        aws.client("athena").create_work_group(
+            Name=settings.athena_work_group,
+            Configuration={
+                "EnforceWorkGroupConfiguration": False,
+                "ResultConfiguration": {"OutputLocation": settings.athena_results},
+            },
+        )
+        return cls(aws, api, settings)
+
+    def publish(self, relation: Relation) -> Relation:
+        """Put a table of one local file into the lake, in the place of what was there."""
+        bucket = self.settings.lake.removeprefix("s3://")
+        key = f"{relation.schema}/{relation.name}/file.parquet"
+        self.aws.client("s3").put_object(Bucket=bucket, Key=key, Body=Path(relation.files[0]).read_bytes())
+        return replace(relation, files=(f"{self.settings.lake}/{key}",))
+
+    def publish_all(self, relations: Mapping[str, Relation]) -> dict[str, Relation]:
+        """The same for tables by name."""
+        return {name: self.publish(relation) for name, relation in relations.items()}
+
+    def objects(self, prefix: str) -> list[str]:
+        """The keys of the lake's objects below a prefix."""
+        bucket = self.settings.lake.removeprefix("s3://")
+        pages = self.aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def tables(self, schema: str) -> set[str]:
+        """The names of a schema's tables in Glue."""
+        glue = self.aws.client("glue")
+        try:
+            found = glue.get_tables(DatabaseName=self.settings.glue_database(schema))["TableList"]
+        except glue.exceptions.EntityNotFoundException:
+            return set()
+        return {table["Name"] for table in found}

@@ -1,0 +1,222 @@
+"""The marts on Athena: the real dbt-athena builds them, twice, and every row is the one that DuckDB gives.
+
+What runs the statements is this repository's executor (`tests/athena`), which refuses what Athena refuses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from athena.account import Account
+from catalunya.assets.marts import contract_of
+from catalunya.contracts.marts import DimMunicipalities
+from catalunya.io.athena import Athena
+from catalunya.io.athena_warehouse import AthenaWorkplace, as_table
+from catalunya.io.dbt_project import DATABASE, load_project
+from catalunya.io.duckdb_warehouse import create_database
+from catalunya.io.environment import load_settings
+from catalunya.io.errors import ConfigurationError, WarehouseError
+from catalunya.io.glue import Glue
+from catalunya.io.warehouse import Relation
+from small.warehouse import (
+    BARCELONA,
+    BUILD_ORDER,
+    GDP,
+    POPULATION,
+    SERVICES,
+    Warehouse,
+    accounts,
+    inhabitants,
+    municipality,
+    relation,
+    service,
+)
+
+DAYS = ("2026-08-03", "2026-08-04")
+INCREMENTAL = ["dim_municipalities", "fact_population_monthly", "fact_gdp_quarterly", "fact_service_usage_daily"]
+
+
+@dataclass
+class Builds:
+    """The marts after each day, by day and name: DuckDB's and Athena's; dbt's catalogue of Athena's after the last."""
+
+    duckdb: dict[str, dict[str, pl.DataFrame]]
+    athena: dict[str, dict[str, pl.DataFrame]]
+    catalogue: dict[str, dict[str, dict[str, dict[str, str]]]]
+
+
+def move_on(warehouse: Warehouse) -> None:
+    """What the sources say the next day: a municipality changed comarca, figures were revised, a service came."""
+    warehouse.write("municipalities", [BARCELONA, municipality("081385", "Moià", "07", "Bages")])
+    warehouse.write("social_services", [*SERVICES, service(3, "13", "elderly_residence", None)])
+    later = [*inhabitants("2025-H2", "080193", 901, 815, 1784), *inhabitants("2025-H2", "081385", 35, 33, 1784)]
+    warehouse.write("population", [*POPULATION[6:], *later])
+    revised = date(2026, 8, 4)
+    new = [row for sector in ("gdp", "agriculture") for row in accounts("2025-Q1", sector, 80_000, 107.5, revised)]
+    told = [
+        row
+        for row in GDP
+        if (row["quarter_id"], row["sector_id"]) not in {(n["quarter_id"], n["sector_id"]) for n in new}
+    ]
+    warehouse.write("gdp", [*told, *new])
+
+
+@pytest.fixture(scope="module")
+def days(athena: Account, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, Relation]]:
+    """The staging tables of each day, as local files."""
+    warehouse = Warehouse(tmp_path_factory.mktemp("staging"), athena.settings)
+    warehouse.write_all()
+    first = dict(warehouse.tables)
+    move_on(warehouse)
+    return dict(zip(DAYS, (first, warehouse.tables), strict=True))
+
+
+@pytest.fixture(scope="module")
+def builds(
+    athena: Account, days: Mapping[str, Mapping[str, Relation]], tmp_path_factory: pytest.TempPathFactory
+) -> Builds:
+    """All marts on two days: one invocation of dbt a day, on either engine."""
+    folder, glue = tmp_path_factory.mktemp("dbt"), Glue(athena.settings)
+    asked = Athena(athena.settings, [f"marts.{name}" for name in BUILD_ORDER])
+    local = load_settings(env="local", cache=athena.settings.cache)
+    places = {
+        "duckdb": (local, {"warehouse": str(folder / DATABASE)}),
+        "athena": (
+            athena.settings,
+            {
+                "athena_database": athena.settings.glue_database("marts"),
+                "athena_data": f"{athena.settings.lake}/built-by-dbt/",
+                "athena_results": athena.settings.athena_results,
+                "athena_work_group": athena.settings.athena_work_group,
+            },
+        ),
+    }
+    made = Builds({}, {}, {})
+    create_database(folder / DATABASE, list(days[DAYS[0]].values()), None)
+    for day, staging in days.items():
+        for table in athena.publish_all(staging).values():
+            glue.publish(as_table(table, athena.settings))
+        with duckdb.connect(str(folder / DATABASE)) as connection:
+            for name, table in staging.items():
+                connection.execute(f"create or replace view staging.{name} as from '{table.files[0]}'")
+        for settings, variables in places.values():
+            project = load_project(settings)
+            for node in project.manifest.nodes.values():
+                node.schema = variables.get("athena_database", node.schema)
+            ran = project._invoke(["run"], {"as_of": day, **variables}, folder)
+            assert ran.success, [(one.node.name, one.message) for one in ran.result.results if one.status == "error"]
+        with duckdb.connect(str(folder / DATABASE)) as connection:
+            made.duckdb[day] = {
+                name: pl.from_arrow(connection.execute(f"from marts.{name}").to_arrow_table()) for name in BUILD_ORDER
+            }
+        made.athena[day] = {name: asked.ask(f"select * from marts.{name}").frame for name in BUILD_ORDER}
+    project._invoke(["docs", "generate"], {"as_of": day, **variables}, folder, write_json=True)
+    made.catalogue = json.loads((folder / "target" / "catalog.json").read_text())["nodes"]
+    return made
+
+
+@pytest.mark.parametrize("model", BUILD_ORDER)
+def test_every_row_is_the_one_duckdb_gives_on_the_first_day_and_going_on_from_it(builds: Builds, model: str) -> None:
+    for day in DAYS:
+        expected, found = builds.duckdb[day][model], builds.athena[day][model]
+        key = contract_of(model).key()
+        assert found.height == expected.height > 0
+        assert dict(found.schema) == dict(expected.schema)
+        assert found.select(expected.columns).sort(key).equals(expected.sort(key)), day
+
+
+def test_the_second_day_was_another_one_for_every_model_that_goes_on(builds: Builds) -> None:
+    first, second = (builds.duckdb[day] for day in DAYS)
+    assert not [name for name in INCREMENTAL if first[name].equals(second[name])]
+
+
+def test_docs_know_every_mart_and_its_types_from_glue(builds: Builds) -> None:
+    marts = {name.rpartition(".")[2]: table["columns"] for name, table in builds.catalogue.items()}
+    assert set(marts) == set(BUILD_ORDER)
+    assert marts["dim_time"]["date_id"]["type"] == "date"
+    assert marts["fact_gdp_quarterly"]["gdp_eur_millions"]["type"] == "double"
+
+
+def test_a_mart_that_goes_on_is_partitioned_and_its_partitions_are_registered(builds: Builds, athena: Account) -> None:
+    glue = athena.aws.client("glue")
+    found = glue.get_partitions(
+        DatabaseName=athena.settings.glue_database("marts"), TableName="fact_service_usage_daily"
+    )
+    assert sorted(partition["Values"] for partition in found["Partitions"]) == [[day] for day in DAYS]
+
+
+@pytest.fixture
+def published(athena: Account, days: Mapping[str, Mapping[str, Relation]]) -> dict[str, Relation]:
+    """The staging tables of the first day, in the lake and nowhere else."""
+    return athena.publish_all(days[DAYS[0]])
+
+
+def test_a_mart_is_built_as_a_candidate_that_nobody_sees_and_goes_on_from_the_published_one(
+    athena: Account, builds: Builds, days: Mapping[str, Mapping[str, Relation]], tmp_path: Path
+) -> None:
+    name = "dim_municipalities"
+    earlier, expected = (builds.duckdb[day][name] for day in DAYS)
+    earlier.write_parquet(tmp_path / "earlier.parquet")
+    first = athena.publish(relation("marts", name, DimMunicipalities, tmp_path / "earlier.parquet"))
+    tables = {**athena.publish_all(days[DAYS[1]]), name: first}
+    seen, known = athena.objects("marts/"), athena.tables("marts")
+    went_on = pl.read_parquet(Warehouse(tmp_path, athena.settings, tables).build_file(name, DAYS[1]))
+    assert went_on.equals(expected.sort(contract_of(name).key()))
+    assert went_on["valid_to"].drop_nulls().to_list() == [date(2026, 8, 4)]
+    assert athena.objects("marts/") == seen
+    assert athena.tables("marts") == known
+    assert athena.tables("candidates") == set()
+    assert athena.objects("_candidates/") == []
+
+
+def test_a_failed_test_says_what_was_found_and_leaves_nothing_not_even_what_a_killed_run_left(
+    athena: Account, published: dict[str, Relation], tmp_path: Path
+) -> None:
+    project = load_project(athena.settings)
+    killed = AthenaWorkplace(project, project.models["dim_municipalities"], athena.settings, tmp_path)
+    nowhere = Relation("marts", "dim_municipalities", {"municipality_id": "string", "province_id": "string"}, ())
+    killed.seed(nowhere)
+    athena.aws.client("s3").put_object(
+        Bucket=athena.settings.lake.removeprefix("s3://"), Key="_candidates/dim_municipalities/left", Body=b"half"
+    )
+    warehouse = Warehouse(tmp_path, athena.settings, dict(published))
+    twice = Warehouse(tmp_path, athena.settings)
+    twice.write("municipalities", [BARCELONA, BARCELONA])
+    warehouse.tables["municipalities"] = athena.publish(twice.tables["municipalities"])
+    with pytest.raises(WarehouseError) as raised:
+        warehouse.build_file("dim_municipalities", DAYS[0])
+    said = str(raised.value)
+    assert "\n" not in said
+    assert said.startswith("marts.dim_municipalities: test unique_together_dim_municipalities_")
+    assert '"municipality_id": "080193"' in said
+    assert athena.tables("candidates") == set()
+    assert athena.objects("_candidates/") == []
+
+
+def test_what_athena_refuses_is_told_in_its_words(
+    athena: Account, published: dict[str, Relation], tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.parquet"
+    pl.DataFrame({name: ["x"] for name in published["municipalities"].columns}).write_parquet(wrong)
+    bad = athena.publish(replace(published["municipalities"], files=(str(wrong),)))
+    with pytest.raises(
+        WarehouseError, match=r"marts.dim_municipalities: the model failed: .*HIVE_BAD_DATA: Field longitude_deg"
+    ):
+        Warehouse(tmp_path, athena.settings, {"municipalities": bad}).build_file("dim_municipalities", DAYS[0])
+
+
+def test_athena_is_refused_where_there_is_no_such_target_or_lake(athena: Account, tmp_path: Path) -> None:
+    for settings in (
+        load_settings(env="local", engine="athena", cache=tmp_path),
+        load_settings(env="dev", engine="athena", lake=str(tmp_path), cache=athena.settings.cache),
+    ):
+        with pytest.raises(ConfigurationError, match="CATALUNYA_ENGINE=athena: expected"):
+            Warehouse(tmp_path, settings).build("dim_time")
