@@ -335,11 +335,14 @@ def _sql_version(manifest: Any, node: Any) -> str:
     own = {unique_id: macro for unique_id, macro in manifest.macros.items() if macro.package_name == PROJECT}
     # dbt finds the macros of a model by rendering it, and so not those of a first run's other branch.
     called = [unique_id for unique_id, macro in own.items() if re.search(rf"\b{macro.name}\(", node.raw_code)]
+    # What an engine dispatches to counts with what the others do: the same code is of one version wherever it is parsed.
     waiting, parts = [*node.depends_on.macros, *called], {}
     while waiting:
         unique_id = waiting.pop()
         if unique_id in own and unique_id not in parts:
             parts[unique_id] = own[unique_id].macro_sql
-            waiting += own[unique_id].depends_on.macros
+            name = own[unique_id].name.rpartition("__")[2]
+            alike = [other for other, macro in own.items() if macro.name.rpartition("__")[2] == name]
+            waiting += [*own[unique_id].depends_on.macros, *alike]
     text = "\0".join([node.raw_code, node.config.materialized, *(parts[unique_id] for unique_id in sorted(parts))])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -220,3 +220,9 @@ def test_athena_is_refused_where_there_is_no_such_target_or_lake(athena: Account
     ):
         with pytest.raises(ConfigurationError, match="CATALUNYA_ENGINE=athena: expected"):
             Warehouse(tmp_path, settings).build("dim_time")
+
+
+def test_a_mart_is_of_one_code_version_whichever_engine_it_is_for(athena: Account) -> None:
+    local = load_project(load_settings(env="local", cache=athena.settings.cache)).models
+    versions = {name: model.sql_version for name, model in load_project(athena.settings).models.items()}
+    assert versions == {name: model.sql_version for name, model in local.items()}
