@@ -157,13 +157,3 @@ def test_what_a_function_raises_is_raised_by_the_task_as_what_it_was(dev: Field)
 
     assert (task.state, task.try_number) == ("failed", 1)
     assert any("the source's fields are not those of RawServiceUsage" in line for line in dev.client.log_lines(task))
-
-
-def test_a_source_that_is_down_for_a_moment_is_asked_again_by_the_task(dev: Field) -> None:
-    dev.begin()
-    dev.mock.faults("error-503:yavr-pn8q:times=1")
-    dev.trigger(CHAIN[0])
-    dev.settle()
-
-    (task,) = dev.tasks(CHAIN[0])
-    assert (task.state, task.try_number) == ("success", 2)
