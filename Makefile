@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test lint types imports contracts unit integration generate docs lambda bench lock setup clean
+.PHONY: help run up test e2e lint types imports contracts unit integration generate docs lambda bench lock setup clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 22
 
 run: $(READY) ## Run the whole pipeline once on real Airflow: mock APIs, landing -> staging -> marts
 	@$(BIN)/catalunya run
@@ -36,6 +36,9 @@ unit: $(READY) ## Tests without network and without Airflow
 
 integration: $(READY) ## Tests on the real things: Airflow's scheduler, dbt, DuckDB
 	@$(BIN)/python -m pytest tests/integration -n 2 --dist loadfile --durations 5
+
+e2e: $(READY) ## dev on a real scheduler: functions, queue and role on a local AWS (a minute and a half; not part of make test)
+	@$(BIN)/python -m pytest tests/e2e --durations 5
 
 generate: $(READY) ## Write what follows from the declarations: dbt's YAML, the data dictionary, the graph
 	@$(BIN)/python -m catalunya.ops.generate

@@ -1,0 +1,9 @@
+"""What the end-to-end tests share with the integration tests: moto, the compiled graph, a lake in which all was made."""
+
+from __future__ import annotations
+
+from tests.integration.conftest import compiled, made
+
+from small.aws import aws, bucket, shared_aws
+
+__all__ = ["aws", "bucket", "compiled", "made", "shared_aws"]
