@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 .PHONY: help run up test e2e lint types imports contracts unit integration generate docs lambda bench lock setup clean
 
 help: ## List the targets
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /  make \1\t/' | expand -t 22
 
 run: $(READY) ## Run the whole pipeline once on real Airflow: mock APIs, landing -> staging -> marts
 	@$(BIN)/catalunya run
