@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 import structlog
 
-from catalunya.io.errors import DeclarationError, SourceChanged, SourceError, UsageError
+from catalunya.io.errors import DeclarationError, SourceError, UsageError
 from catalunya.io.jsonstat import moment
-from catalunya.io.sources.base import BadBodyError, Extraction, NothingLanded, Page, SourceState
+from catalunya.io.sources.base import BadBodyError, NothingLanded, Page, SourceState
+from catalunya.io.sources.passes import extracted, until_of_one_state
 from catalunya.io.sources.taules import (
     API,
     INTERNAL,
@@ -42,12 +43,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from catalunya.io.periods import Window
-    from catalunya.io.sources.base import HttpSettings, Landed, PageFormat, PageSink, Progress
+    from catalunya.io.sources.base import Extraction, HttpSettings, Landed, PageFormat, PageSink, Progress
     from catalunya.io.sources.http import Http, Reply
 
 log = structlog.get_logger(__name__)
 
-RESTARTS = 2
 TIMEOUTS = 2  # of the gateway (504) or ours, until a question counts as too large: a large one never succeeds
 
 
@@ -105,9 +105,10 @@ class Idescat:
         landed = landed or NothingLanded()
         async with self._connect(http) as client:
             tables = await self._tables(client)
-            for again in range(RESTARTS + 1):
-                if again:  # a publisher at work needs a moment
-                    await asyncio.sleep(min(http.backoff_max_s, http.backoff_initial_s * 4**again))
+            reading: _Reading
+
+            async def read() -> str | None:
+                nonlocal tables, reading
                 questions = self._questions(tables, min(MAX_CELLS, http.page_rows), window)
                 version = _state(tables).version
                 reading = _Reading(self, client, http, questions, sink, progress, landed, landed.of(version))
@@ -115,30 +116,14 @@ class Idescat:
                 after, flaw = await self._tables(client), reading.flaw
                 if not flaw and _state(after).version != version:
                     flaw = f"expected one version throughout, found {version}, then {_state(after).version}"
-                if not flaw:
-                    break
-                log.warning("extraction_inconsistent", source=self.describe(), found=flaw, attempt=again + 1)
-                landed.forget()
-                tables = after
-            else:
-                raise SourceChanged(
-                    f"{self.describe()} at {self.url(http.base_url)}: {flaw}; read {RESTARTS + 1} times. "
-                    "Nothing of it is to be published; try again when the source is at rest."
-                )
+                if flaw:
+                    tables = after
+                return flaw
+
+            await until_of_one_state(self, http, landed, read)
             requests = client.requests
-        pages = tuple(reading.pages[name] for name in sorted(reading.pages))
-        now = replace(_state(tables), rows=reading.total)
-        done = Extraction(now, pages, requests, started_at, datetime.now(UTC))
-        log.info(
-            "source_extracted",
-            source=self.describe(),
-            rows=done.rows,
-            pages=len(pages),
-            bytes=done.bytes,
-            requests=requests,
-            version=now.version,
-        )
-        return done
+        pages = [reading.pages[name] for name in sorted(reading.pages)]
+        return extracted(self, replace(_state(tables), rows=reading.total), pages, requests, started_at)
 
     def _connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
         from catalunya.io.sources.http import connect

@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 import msgspec
 import structlog
 
-from catalunya.io.errors import DeclarationError, SourceChanged, SourceError, UsageError
-from catalunya.io.sources.base import BadBodyError, Extraction, NothingLanded, Page, SourceState
+from catalunya.io.errors import DeclarationError, SourceError, UsageError
+from catalunya.io.sources.base import BadBodyError, NothingLanded, Page, SourceState
+from catalunya.io.sources.passes import extracted, until_of_one_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from catalunya.io.periods import Window
-    from catalunya.io.sources.base import HttpSettings, Landed, PageFormat, PageSink, Progress
+    from catalunya.io.sources.base import Extraction, HttpSettings, Landed, PageFormat, PageSink, Progress
     from catalunya.io.sources.http import Http, Reply
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-RESTARTS = 2
 TOKEN_VARIABLE = "CATALUNYA_SOCRATA_APP_TOKEN"  # noqa: S105 - its name, not its value
 TODO = {
     400: "Check the key and the period against the dataset's fields",
@@ -116,9 +116,11 @@ class Socrata:
         where = self._where(window)
         landed = landed or NothingLanded()
         async with self._connect(http) as client:
-            for again in range(RESTARTS + 1):
-                if again:  # a publisher at work needs a moment
-                    await asyncio.sleep(min(http.backoff_max_s, http.backoff_initial_s * 4**again))
+            total: int
+            reading: _Reading
+
+            async def read() -> str | None:
+                nonlocal state, total, reading
                 total = await client.get(self.rows_path, _accept_count, {"$select": "count(*) as total", **where})
                 reading = _Reading(self, client, where, http.page_rows, total, sink, progress, landed)
                 await reading.run(http.concurrency, landed.of(state.version))
@@ -126,34 +128,19 @@ class Socrata:
                 flaw = reading.flaw()
                 if not flaw and after.version != state.version:
                     flaw = f"expected one version throughout, found {state.version}, then {after.version}"
-                if not flaw:
-                    break
-                log.warning("extraction_inconsistent", source=self.describe(), found=flaw, attempt=again + 1)
-                landed.forget()
-                state = after
-            else:
-                raise SourceChanged(
-                    f"{self.describe()} at {self.url(http.base_url)}: {flaw}; read {RESTARTS + 1} times. "
-                    "Nothing of it is to be published; try again when the source is at rest."
-                )
+                if flaw:
+                    state = after
+                return flaw
+
+            await until_of_one_state(self, http, landed, read)
             requests = client.requests
         if reading.behind:
             # The portal says that the rows it served lag behind its metadata. Under a version of their own
             # the next probe does not take them for the newest.
             log.warning("source_behind", source=self.describe(), version=state.version)
             state = replace(state, version=f"{state.version}-behind")
-        pages = tuple(reading.pages[offset] for offset in sorted(reading.pages))
-        done = Extraction(replace(state, rows=total), pages, requests, started_at, datetime.now(UTC))
-        log.info(
-            "source_extracted",
-            source=self.describe(),
-            rows=done.rows,
-            pages=len(pages),
-            bytes=done.bytes,
-            requests=requests,
-            version=state.version,
-        )
-        return done
+        pages = [reading.pages[offset] for offset in sorted(reading.pages)]
+        return extracted(self, replace(state, rows=total), pages, requests, started_at)
 
     @property
     def rows_path(self) -> str:
