@@ -8,9 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from catalunya.io.mock.exchange import JSON, Answer, Desk, Wire, http_date
 from catalunya.io.mock.faults import PORTAL_FAULTS, Fault, Target
 from catalunya.io.mock.noise import number
 from catalunya.io.mock.pages import CHUNK, View
+from catalunya.io.mock.published import Published
 from catalunya.io.mock.shape import shape
 from catalunya.io.mock.soql import Query, RefusedQueryError, parse_query
 from catalunya.io.mock.tables import Table
@@ -37,15 +37,11 @@ WIDEST_HEADER = 4096  # longer ones the portal leaves out
 
 
 @dataclass
-class _Served:
+class _Served(Published):
     """A dataset as it stands: its version, and how often anything of it has changed."""
 
     table: Table
     base: dict[str, Any]
-    version: int = 0
-    changes: int = 0
-    token: str = ""
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def updated_at(self) -> int:
@@ -91,16 +87,12 @@ class SocrataApi:
 
     def advance(self, dataset: str, steps: int) -> None:
         """Publish a new version, `steps` times."""
-        served = self._served[dataset]
-        with served.lock:
-            served.version += steps
-            served.changes += steps
+        self._served[dataset].advance(steps)
 
     def reset(self) -> None:
         """Back to version 0."""
         for served in self._served.values():
-            with served.lock:
-                served.version, served.changes, served.token = 0, 0, ""
+            served.reset()
 
     async def _rows(self, request: Request) -> Wire:
         dataset = request.path_params["dataset"]

@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import pytest
 import structlog
 from obstore.store import S3Store
 
-from catalunya.assets.ledger import Entry, Stored
+from catalunya.assets.ledger import Stored
 from catalunya.assets.marts import contract_of
 from catalunya.assets.project import Project
 from catalunya.io.athena import Athena
@@ -32,6 +32,7 @@ from catalunya.ops.cli import main
 from catalunya.ops.named_queries import questions
 from small.aws import Aws
 from small.commands import Ran
+from small.records import record
 from small.warehouse import Warehouse, frame, relation
 
 pytest.importorskip(
@@ -155,24 +156,7 @@ def _publish(project: Project, store: S3Store, key: str, file: Path) -> None:
         rows.drop(asset.partition_by).write_parquet(local)
         obstore.put(store, path, local)
         stored.append(Stored(path=path, bytes=local.stat().st_size, rows=rows.height, sha256="0"))
-    project.ledger.append(
-        Entry(
-            asset=key,
-            sequence=0,
-            status="materialized",
-            run_id="run",
-            correlation_id="run",
-            reason="MISSING",
-            started_at=datetime(2026, 8, 3, tzinfo=UTC),
-            seconds=1,
-            code_version=asset.code_version,
-            versions={},
-            data_version="v1",
-            objects=tuple(stored),
-            columns={column.name: column.type for column in asset.columns},
-        ),
-        after=0,
-    )
+    record(project, key, stored)
 
 
 @dataclass

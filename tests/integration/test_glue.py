@@ -6,14 +6,13 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
-from catalunya.assets.ledger import Entry, Stored
+from catalunya.assets.ledger import Stored
 from catalunya.assets.materialize import materialize
 from catalunya.assets.project import Project
 from catalunya.io.environment import Settings, load_settings
@@ -22,6 +21,7 @@ from catalunya.io.glue import Glue
 from catalunya.io.glue_table import COMMENT_BYTES, Field, Table, table_input
 from catalunya.ops.cli import main
 from small.aws import Aws
+from small.records import record
 from small.shops import FolderSource, declare, some
 
 STAGING, MARTS = "catalunya_staging_prod", "catalunya_marts_prod"
@@ -266,27 +266,8 @@ def command(
 def _record(project: Project, key: str, *folders: str) -> None:
     """A materialisation of an asset, as the ledger has it."""
     asset = project.graph[key]
-    project.ledger.append(
-        Entry(
-            asset=key,
-            sequence=0,
-            status="materialized",
-            run_id="run",
-            correlation_id="run",
-            reason="MISSING",
-            started_at=datetime(2026, 8, 3, tzinfo=UTC),
-            seconds=1,
-            code_version=asset.code_version,
-            versions={},
-            data_version="v1",
-            objects=tuple(
-                Stored(path="/".join([asset.prefix, *folder.split(), "file.parquet"]), bytes=1, rows=1, sha256="0")
-                for folder in folders
-            ),
-            columns={column.name: column.type for column in asset.columns},
-        ),
-        after=0,
-    )
+    places = ["/".join([asset.prefix, *folder.split(), "file.parquet"]) for folder in folders]
+    record(project, key, [Stored(path=path, bytes=1, rows=1, sha256="0") for path in places])
 
 
 def test_check_tells_the_drift_and_sync_mends_it(

@@ -7,9 +7,8 @@ not known, and a client that does without them is right either way.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -22,6 +21,7 @@ from catalunya.io.mock.idescat import document
 from catalunya.io.mock.idescat.cube import Cells, Head, StatTable
 from catalunya.io.mock.idescat.query import ERRORS, MOST_CELLS, Asked, RefusedRequestError, read
 from catalunya.io.mock.idescat.view import View, view
+from catalunya.io.mock.published import Published
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -34,15 +34,11 @@ _LEVELS = ("01", "02", "03", "04")  # the error of each level of an address
 
 
 @dataclass
-class _Served:
+class _Served(Published):
     """A table as it stands: its version, how often anything of it has changed, and the cells made last."""
 
     table: StatTable
-    version: int = 0
-    changes: int = 0
-    token: str = ""
     made: tuple[int, Cells] | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def updated(self) -> date:
@@ -85,16 +81,12 @@ class IdescatApi:
 
     def advance(self, dataset: str, steps: int) -> None:
         """Publish a new version, `steps` times."""
-        served = self._served[dataset]
-        with served.lock:
-            served.version += steps
-            served.changes += steps
+        self._served[dataset].advance(steps)
 
     def reset(self) -> None:
         """Back to version 0."""
         for served in self._served.values():
-            with served.lock:
-                served.version, served.changes, served.token = 0, 0, ""
+            served.reset()
 
     async def _serve(self, request: Request) -> Wire:
         path = request.path_params.get("path", "").strip("/")
