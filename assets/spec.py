@@ -41,6 +41,10 @@ class Layer(StrEnum):
     MARTS = "marts"
 
 
+FUNCTIONS = {Layer.LANDING: "extract", Layer.STAGING: "transform"}
+"""The layers that Lambda functions make, each with the handler in `ops/lambdas.py` that does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Freshness:
     """How old the source's own last update may be before its tables count as overdue."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from catalunya.assets.plan import Reason
-from catalunya.assets.spec import Layer
+from catalunya.assets.spec import FUNCTIONS, Layer
 from catalunya.dags.tasks import Making, correlation_of
 from catalunya.io.errors import SourceUnavailable, from_function
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 LIMIT = timedelta(minutes=15)  # Lambda's own
 CONNECTION = "aws_default"
-PURPOSES = {Layer.LANDING: "extract", Layer.STAGING: "transform"}
 
 
 class Invoke(Making):
@@ -58,7 +57,7 @@ class Invoke(Making):
 
     def _ask(self, steps: list[dict[str, Any]]) -> None:
         layer = Layer(steps[0]["asset"].partition(".")[0])
-        function = self.functions.format(purpose=PURPOSES[layer])
+        function = self.functions.format(purpose=FUNCTIONS[layer])
         trigger = InvokeTrigger(function, json.dumps(steps[0]))
         self.defer(trigger=trigger, method_name="resume", kwargs={"steps": steps}, timeout=LIMIT + timedelta(minutes=1))
 
