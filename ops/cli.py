@@ -32,6 +32,7 @@ _COMMANDS = (
     ("verify", "verify", _MAKE, "Prove that ledger and objects agree."),
     ("catalog", "catalogue", _MAKE, "Compare Glue and Athena's named queries with what was recorded, or mend them."),
     ("contracts", "contracts", _MAKE, "Tell which changes of contracts break readers."),
+    ("changes", "changes", _MAKE, "Tell which assets differ from an earlier commit's, and what follows from them."),
     ("prune", "prune", _MAKE, "Delete what retention says has had its time."),
     ("mock", "services", _RUN, "Serve the mock APIs of the local environment."),
     ("run", "services", _RUN, "Run the whole pipeline once on Airflow, mock APIs included."),

@@ -1,12 +1,11 @@
 """`contracts diff`: which changes since an earlier commit break those who read the tables.
 
-Here: finding the earlier graph in git, and showing the differences. Not here: what breaks (`contracts/compatibility.py`).
+Here: the earlier graph, and showing the differences. Not here: what breaks (`contracts/compatibility.py`).
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +14,7 @@ from cyclopts import App, Group, Parameter
 from catalunya.assets.snapshot import SNAPSHOT
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import UsageError
-from catalunya.ops import console
+from catalunya.ops import console, git
 from catalunya.ops.commands.options import AsJson
 
 if TYPE_CHECKING:
@@ -68,41 +67,16 @@ def diff(
 
 def _graph_at(revision: str) -> dict[str, Any]:
     """The snapshot that a commit holds. Raises UsageError, one line, when there is none to be had."""
-    if revision.startswith("-"):
-        raise UsageError(f"{revision!r} is no revision, expected a commit, a branch or a tag; give one as git knows it")
-    checkout = _git("rev-parse", "--git-dir")
-    if checkout.returncode:
-        raise UsageError(
-            f"there is no git checkout to compare with here: {' '.join(checkout.stderr.split())}; run this in the project's own"
-        )
-    commit = _git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
-    if commit.returncode:
-        raise UsageError(
-            f"git knows no commit {revision!r} here; choose one that `git log` lists (a shallow clone has few: fetch more)"
-        )
-    stored = _git("cat-file", "blob", f"{commit.stdout.strip()}:{SNAPSHOT}")
-    if stored.returncode:
-        raise UsageError(f"{SNAPSHOT} is not in {revision!r}: was that before the file existed? Choose a later base")
+    stored = git.file_at(revision, SNAPSHOT)
     try:
-        found = json.loads(stored.stdout)
-    except json.JSONDecodeError:
+        found = json.loads(stored)
+    except ValueError:
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("assets"), dict):
         raise UsageError(
             f"{SNAPSHOT} in {revision!r} is no snapshot of the graph, expected JSON with `assets`; choose another base"
         )
     return found
-
-
-def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Ask git. Raises UsageError where there is none."""
-    try:
-        command = ["git", "--no-pager", *arguments]
-        return subprocess.run(command, capture_output=True, encoding="utf-8", check=False)  # noqa: S603  no shell
-    except OSError as error:
-        raise UsageError(
-            f"contracts are compared with an earlier commit, and git cannot be run: {error}; install it"
-        ) from None
 
 
 def _nothing_to_compare(why: str, *, as_json: bool) -> int:

@@ -83,6 +83,7 @@ def _described(asset: Asset) -> dict[str, object]:
         "upstream": asset.upstream,
         "partition_by": asset.partition_by,
         "columns": len(asset.columns),
+        "code_version": asset.code_version,
         "declared_in": asset.module,
     }
 

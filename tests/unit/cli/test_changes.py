@@ -1,0 +1,95 @@
+"""`catalunya changes`: today's assets against those that an earlier commit declares."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalunya.assets.catalog import load_graph
+from catalunya.io.environment import load_settings
+from catalunya.ops.commands.changes import compare
+from small.commands import Run
+
+ROOT = Path(__file__).parents[3]
+Listed = dict[str, dict[str, Any]]
+
+
+@pytest.fixture
+def listed() -> Listed:
+    """The assets as they are, as `ls --json` tells them."""
+    return {
+        asset.key: {"code_version": asset.code_version, "upstream": list(asset.upstream)}
+        for asset in load_graph(load_settings())
+    }
+
+
+def test_nothing_differs_from_itself(listed: Listed) -> None:
+    assert compare(listed, load_graph(load_settings())) == []
+
+
+def test_a_change_of_code_is_told_with_all_that_follows_in_order(listed: Listed) -> None:
+    listed["staging.gdp"]["code_version"] = "another"
+    found = compare(listed, load_graph(load_settings()))
+    assert [(each.asset, each.change) for each in found] == [
+        ("staging.gdp", "changed"),
+        ("marts.dim_economic_sectors", "follows"),
+        ("marts.fact_gdp_quarterly", "follows"),
+        ("marts.agg_economic_indicators_quarterly", "follows"),
+    ]
+    assert found[0].why == "its code or contract"
+
+
+def test_what_came_what_went_and_what_reads_another_is_told(listed: Listed) -> None:
+    del listed["landing.gdp"]
+    listed["staging.gone"] = {"code_version": "1", "upstream": []}
+    listed["staging.employment"]["upstream"] = ["landing.gone"]
+    found = {each.asset: each for each in compare(listed, load_graph(load_settings()))}
+    assert found["landing.gdp"].change == "added"
+    assert found["staging.gdp"] == ("staging.gdp", "follows", "it reads landing.gdp")
+    assert found["staging.gone"].change == "removed"
+    assert found["staging.employment"].why == "reads landing.employment now, reads landing.gone no longer"
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with this project's code in it, in which the command is run."""
+    for name in ("assets", "contracts", "dbt", "io", "ops"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "target", "logs"))
+    shutil.copytree(ROOT / "src", tmp_path / "src", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def commit() -> None:
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "before"]):
+        subprocess.run(["git", "-c", "user.name=A", "-c", "user.email=a@example.org", *command], check=True)
+
+
+def test_a_commit_is_compared_by_its_own_code(run: Run, repository: Path) -> None:
+    declared = repository / "assets" / "gdp.py"
+    declared.write_text(declared.read_text() + "\n\ndef gone() -> None: ...\n")
+    commit()
+    ran = run("changes", "--base", "HEAD", "--format", "markdown")
+    assert ran.code == 0, ran.err
+    assert "| `staging.gdp` | changed | its code or contract |" in ran.out
+    assert "| `marts.fact_gdp_quarterly` | follows | it reads marts.dim_economic_sectors, staging.gdp |" in ran.out
+    assert "population" not in ran.out
+
+
+def test_a_commit_that_cannot_tell_its_assets_is_said_in_one_line(run: Run, repository: Path) -> None:
+    (repository / "ops" / "cli.py").write_text("raise RuntimeError('of another time')")
+    commit()
+    ran = run("changes", "--base", "HEAD")
+    assert ran.code == 2
+    assert "found: RuntimeError: of another time; choose a later base" in ran.err
+
+
+def test_a_commit_that_is_not_there_is_said_in_one_line(run: Run, repository: Path) -> None:
+    commit()
+    ran = run("changes", "--base", "no-such")
+    assert ran.code == 2
+    assert "git knows no commit 'no-such' here" in ran.err
