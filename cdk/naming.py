@@ -71,6 +71,11 @@ class Names:
         return f"{PROJECT}-athena-results-{self.env}"
 
     @property
+    def backup_bucket(self) -> str:
+        """What is restored from after a disaster: the pipeline's own backups."""
+        return f"{PROJECT}-backup-{self.env}"
+
+    @property
     def log_bucket(self) -> str:
         """Access logs of the other buckets."""
         return f"{PROJECT}-logs-{self.env}"
@@ -98,6 +103,24 @@ class Names:
     def function_log_group(self, layer: Layer) -> str:
         """Where Lambda keeps what the function says."""
         return f"/aws/lambda/{self.function(layer)}"
+
+    @property
+    def tables_function(self) -> str:
+        """What makes staging tables in Glue at a deployment, until they are first published."""
+        return f"{PROJECT}-first-tables-{self.env}"
+
+    @property
+    def tables_log_group(self) -> str:
+        return f"/aws/lambda/{self.tables_function}"
+
+    @property
+    def tables_role(self) -> str:
+        return f"{PROJECT}-first-tables-role-{self.env}"
+
+    @property
+    def replication_role(self) -> str:
+        """What S3 copies to the other region with."""
+        return f"{PROJECT}-replication-role-{self.env}"
 
     @property
     def airflow_log_group(self) -> str:
@@ -150,6 +173,11 @@ class Names:
     def database_arn(self, schema: str) -> str:
         return self._arn("glue", f"database/{self.database(schema)}")
 
+    @property
+    def default_database_arn(self) -> str:
+        """The database `default`, which Athena asks for whatever is asked of it."""
+        return self._arn("glue", "database/default")
+
     def tables_arn(self, schema: str) -> str:
         """ARN of all tables of a database."""
         return self._arn("glue", f"table/{self.database(schema)}/*")
@@ -191,6 +219,16 @@ class Names:
     def orchestrator_role(self) -> str:
         """The role of Airflow itself, wherever it runs."""
         return f"{PROJECT}-orchestrator-role-{self.env}"
+
+    @property
+    def reader_role(self) -> str:
+        """Who asks the tables by Athena, and nothing else."""
+        return f"{PROJECT}-reader-role-{self.env}"
+
+    @property
+    def replication_role(self) -> str:
+        """Under which S3 copies to the other region."""
+        return f"{PROJECT}-replication-role-{self.env}"
 
     @property
     def engineer_role(self) -> str:
