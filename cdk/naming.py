@@ -226,11 +226,6 @@ class Names:
         return f"{PROJECT}-reader-role-{self.env}"
 
     @property
-    def replication_role(self) -> str:
-        """Under which S3 copies to the other region."""
-        return f"{PROJECT}-replication-role-{self.env}"
-
-    @property
     def engineer_role(self) -> str:
         """One for the account: a person, not an environment."""
         return ENGINEER
