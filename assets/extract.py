@@ -24,6 +24,7 @@ from catalunya.contracts.check import check_fields
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeadlineReached, SourceUnavailable
 from catalunya.io.lake import Lake
+from catalunya.io.legible import NAME, legible
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import HttpSettings, Page, SourceState
 
@@ -140,7 +141,7 @@ def extract(
         source=declaration.source.describe(),
         source_version=extraction.state.version,
         source_updated_at=extraction.state.updated_at,
-        fields=dict(extraction.state.fields),
+        fields={legible(name, NAME): legible(kind, NAME) for name, kind in extraction.state.fields.items()},
         drift=str(drift),
         rows=extraction.rows,
         bytes=extraction.bytes,

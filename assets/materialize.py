@@ -36,6 +36,7 @@ from catalunya.io.errors import (
     UsageError,
 )
 from catalunya.io.periods import Window
+from catalunya.io.redaction import told
 
 if TYPE_CHECKING:
     from catalunya.io.sources.base import SourceState
@@ -322,7 +323,7 @@ class _Making:
 
     def _record_failure(self, stale: Stale, after: int, error: Exception) -> None:
         """Record that the attempt failed; if even that cannot be written, say so and let the first error stand."""
-        failed = replace(self._blank_entry(stale), status="failed", error=f"{type(error).__name__}: {error}"[:2000])
+        failed = replace(self._blank_entry(stale), status="failed", error=f"{type(error).__name__}: {told(error)}")
         try:
             self.project.ledger.append(failed, after=after)
         except CatalunyaError as second:

@@ -6,7 +6,7 @@ materialisation's business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandera.polars as pa
@@ -15,10 +15,13 @@ import polars as pl
 from catalunya.contracts.base import Contract, LandingContract
 from catalunya.contracts.columns import Column
 from catalunya.io.errors import ContractError, DeclarationError
+from catalunya.io.legible import NAME, legible
 
 ROW = "_row"
 REASON = "_reason"
 _TEXT = "_text."
+SHOWN = 20
+"""Names of one kind that a report of drift lists."""
 
 # What is written for "nothing": Socrata omits nulls, but forms that fill its tables do not; IDESCAT prints two dots.
 _NOTHING = ("", "null", "NULL", "N/A", "..")
@@ -36,9 +39,10 @@ class FieldDrift:
         return bool(self.new or self.missing or self.retyped)
 
     def __str__(self) -> str:
-        parts = [f"new {', '.join(sorted(self.new))}"] if self.new else []
-        parts += [f"missing {', '.join(self.missing)}"] if self.missing else []
-        parts += [f"{name} was {was}, is {now}" for name, (was, now) in self.retyped.items()]
+        """What goes into messages, the ledger and asset events: names are the source's, and shown as such, not all of them."""
+        parts = [f"new {_few(sorted(self.new))}"] if self.new else []
+        parts += [f"missing {_few(self.missing)}"] if self.missing else []
+        parts += [f"{name} was {was}, is {legible(now, NAME)}" for name, (was, now) in self.retyped.items()]
         return "; ".join(parts)
 
 
@@ -62,9 +66,14 @@ def check_fields(asset: str, contract: type[LandingContract], found: Mapping[str
         raise ContractError(
             f"{asset}: the source's fields are not those of {contract.__name__}: {drift}. "
             f"Nothing was published; if the source means it, change the contract"
-            + (f" (is {required[0]} now called {next(iter(drift.new))}?)" if required and drift.new else "")
+            + (f" (is {required[0]} now called {_few(list(drift.new)[:1])}?)" if required and drift.new else "")
         )
     return FieldDrift() if contract.terms().drift == "discard" else drift
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(legible(name, NAME) for name in names[:SHOWN]) + more
 
 
 def renamed(raw: pl.DataFrame, contract: type[Contract]) -> pl.LazyFrame:

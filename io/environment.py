@@ -7,12 +7,13 @@ else in the code asks which one it is.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.redaction import know
 from catalunya.io.sources.base import HttpSettings
 
 LOCAL_MOCK = "http://127.0.0.1:8765"
@@ -21,7 +22,8 @@ LOCAL_MOCK = "http://127.0.0.1:8765"
 class Settings(BaseSettings):
     """Where this process reads and writes, and how hard it may lean on the sources."""
 
-    model_config = SettingsConfigDict(env_prefix="CATALUNYA_", frozen=True, extra="ignore")
+    # A ValidationError may be shown by whoever catches it first: without the values, which may be secrets.
+    model_config = SettingsConfigDict(env_prefix="CATALUNYA_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     env: Literal["local", "dev", "prod"] = Field("local", description="the environment: local, dev or prod")
     lake: str = Field(
@@ -126,6 +128,16 @@ class Settings(BaseSettings):
         }
         return defaults | {k: v for k, v in values.items() if v != ""}
 
+    def model_post_init(self, _: object) -> None:
+        """Have its secrets hidden wherever this process speaks."""
+        for secret in self.secrets():
+            know(secret)
+
+    def secrets(self) -> list[str]:
+        """The values that must never be shown."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+
     def glue_database(self, schema: str) -> str:
         """The Glue database of a layer: `staging` -> `catalunya_staging_dev`."""
         return f"catalunya_{schema}_{self.env}"
@@ -157,7 +169,10 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        variable = "CATALUNYA_" + "_".join(str(part) for part in first["loc"]).upper()
+        name = "_".join(str(part) for part in first["loc"])
+        field = Settings.model_fields.get(name)
+        is_open = field is not None and SecretStr not in (field.annotation, *get_args(field.annotation))
+        found = f"={first.get('input')!r}" if is_open else " (not shown)"
         raise ConfigurationError(
-            f"{variable}={first.get('input')!r}: {first['msg'].lower()}. Set it right or unset it to take the default"
+            f"CATALUNYA_{name.upper()}{found}: {first['msg'].lower()}. Set it right or unset it to take the default"
         ) from None

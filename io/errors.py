@@ -9,11 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from catalunya.io.redaction import told
+
+MESSAGE = 4000
+"""Characters of a message: it goes into the ledger, into Airflow's log, over Lambda's wire."""
+
 
 class CatalunyaError(Exception):
-    """Something a person can act upon; its text is one clear line."""
+    """Something a person can act upon; its text is one clear line.
+
+    Whatever is put into it (what a source said, the address that was asked, what AWS answered), the line is without secrets,
+    safe to show and of bounded length. What it says to do stands at the end, which is kept.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(told(message, MESSAGE))
 
 
 class TransientError(CatalunyaError):
@@ -116,8 +128,8 @@ def from_function(payload: object) -> CatalunyaError:
     One of this hierarchy comes back as what it was. Of others, those that may pass (a time-out, no memory left, throttling)
     are a TransientError, the rest a PermanentError.
     """
-    told = payload if isinstance(payload, Mapping) else {"errorMessage": str(payload)}
-    kind, message = str(told.get("errorType") or ""), str(told.get("errorMessage") or "it does not say why")
+    given = payload if isinstance(payload, Mapping) else {"errorMessage": str(payload)}
+    kind, message = str(given.get("errorType") or ""), str(given.get("errorMessage") or "it does not say why")
     known = globals().get(kind)
     if isinstance(known, type) and issubclass(known, CatalunyaError):
         return known(message)
@@ -127,7 +139,12 @@ def from_function(payload: object) -> CatalunyaError:
     return TransientError(said) if passing else PermanentError(said)
 
 
-def reportable(error: CatalunyaError) -> CatalunyaError:
-    """The error as one of this module's classes, the nearest: its class name is all that Lambda reports of what it was."""
-    public = next(kind for kind in type(error).__mro__ if globals().get(kind.__name__) is kind)
+def reportable(error: Exception) -> CatalunyaError:
+    """The error as one of this module's classes, the nearest: its class name is all that Lambda reports of what it was.
+
+    One that nobody foresaw is as Airflow would read it off Lambda's report: its text is bounded and without secrets too.
+    """
+    if not isinstance(error, CatalunyaError):
+        return from_function({"errorType": type(error).__name__, "errorMessage": str(error)})
+    public: type[CatalunyaError] = next(kind for kind in type(error).__mro__ if globals().get(kind.__name__) is kind)
     return error if public is type(error) else public(str(error))

@@ -7,6 +7,7 @@ Here: the layout of a dataset, and reading it as text. Not here: where it comes 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from math import prod
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -24,6 +25,12 @@ ROLES = ("time", "geo", "metric")
 UNTOLD = ".."  # confidential, unreliable or not available: no value, and never zero
 BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
+LONGEST = 1000
+"""Characters of a code, a label or a status, which stand in a column once for each of up to 20,000 cells."""
+
+MOST_CELLS = 100_000_000
+"""Cells of a table: of more, the questions alone that ask for them would fill the memory."""
+
 _Scalar = int | float | str | None
 _TABLE = re.compile(r"/taules/v2/((?:[^/?#]+/){3}[^/?#]+?)(?:/data)?/?(?:[?#]|$)")
 _PART = r'"(?:[^"\\]|\\.)*"|[^\s,:"]+'  # one scalar of an array or object that is known to be JSON
@@ -37,7 +44,9 @@ class Category(msgspec.Struct):
     label: dict[str, str] = {}
 
     def codes(self) -> list[str]:
-        """The codes in the order of the cells. Raises ContractError where they have no one order."""
+        """The codes in the order of the cells. Raises ContractError where they have no one order, or are no codes."""
+        check_lengths("a category's code", self.index or self.label)
+        check_lengths("a category's label", self.label.values())
         if self.index is None:
             found = list(self.label)
             if len(found) != 1:
@@ -100,6 +109,7 @@ class Dataset(msgspec.Struct, rename={"class_": "class"}):
                 f"expected a size and categories for each dimension of {self.id}, "
                 f"found sizes {self.size} and categories of {list(self.dimension)}"
             )
+        check_lengths("a dimension's id", self.id)
         found = {}
         for name, size in zip(self.id, self.size, strict=True):
             try:
@@ -108,6 +118,8 @@ class Dataset(msgspec.Struct, rename={"class_": "class"}):
                 raise ContractError(f"dimension {name}: {error}") from None
             if len(found[name]) != size:
                 raise ContractError(f"dimension {name}: expected {size} categories, found {len(found[name])}")
+        if self.cells > MOST_CELLS:
+            raise ContractError(f"expected at most {MOST_CELLS:,} cells, found sizes {self.size}")
         return found
 
     def columns(self) -> dict[str, str]:
@@ -149,6 +161,13 @@ def decode(body: bytes | bytearray, kind: type[T]) -> T:
         raise ContractError(
             f"expected JSON-stat, found {error}; {len(body)} bytes, beginning {bytes(body[:60])!r}"
         ) from None
+
+
+def check_lengths(what: str, texts: Iterable[str | None]) -> None:
+    """Raise ContractError where one of the texts is longer than what stands once a cell may be."""
+    longest = max((len(text) for text in texts if text), default=0)
+    if longest > LONGEST:
+        raise ContractError(f"expected {what} of at most {LONGEST:,} characters, found one of {longest:,}")
 
 
 def check_places(body: bytes | bytearray, cells: int) -> None:
@@ -219,6 +238,7 @@ def _scalars(raw: msgspec.Raw, cells: int, what: Literal["value", "status"]) -> 
     if what == "status" and text in {"", "null"}:
         return pl.Series([None], dtype=pl.String).new_from_index(0, cells)
     if what == "status" and text.startswith('"'):
+        check_lengths("a status", [text])
         return _read(pl.Series([text]), what).new_from_index(0, cells)
     if text[:1] not in {"[", "{"}:
         raise ContractError(f"expected {what} as an array or an object, found {text[:60] or 'none'}")
@@ -262,9 +282,11 @@ def _read(tokens: pl.Series, what: Literal["value", "status"]) -> pl.Series:
 def _whole(dimension: Dimension) -> dict[str, str]:
     """Category -> the status of all that is in it, which IDESCAT tells in an extension: `{"status": {"2021": "p"}}`."""
     try:
-        return msgspec.json.decode(dimension.extension, type=_Extension).status if dimension.extension else {}
+        found = msgspec.json.decode(dimension.extension, type=_Extension).status if dimension.extension else {}
     except BROKEN_JSON:  # the format leaves an extension's layout to whoever writes it
         return {}
+    check_lengths("a status", found.values())
+    return found
 
 
 def _day(updated: str | None) -> str | None:

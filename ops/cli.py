@@ -13,7 +13,8 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
-from catalunya.io.errors import CatalunyaError
+from catalunya.io.errors import MESSAGE, CatalunyaError
+from catalunya.io.redaction import told, told_lines
 from catalunya.ops.signals import Terminated
 
 _LOOK, _MAKE, _RUN, _HELP = (Group(name, sort_key=at) for at, name in enumerate(("Look", "Make", "Run", "Help")))
@@ -37,6 +38,8 @@ _COMMANDS = (
     ("mock", "services", _RUN, "Serve the mock APIs of the local environment."),
     ("run", "services", _RUN, "Run the whole pipeline once on Airflow, mock APIs included."),
     ("up", "services", _RUN, "The same, and stay up with Airflow's UI until Ctrl-C."),
+    ("serve", "serving", _RUN, "Run one process of a deployed Airflow: what compose and Dokku call."),
+    ("healthy", "serving", _RUN, "Ask whether a process of a deployed Airflow is well."),
 )
 
 app = App(
@@ -107,8 +110,8 @@ def _complain(text: str, error: Exception | None = None) -> None:
     if error and os.environ.get("CATALUNYA_LOG_LEVEL") == "DEBUG":
         import traceback
 
-        traceback.print_exception(error)
-    sys.stderr.write(f"error: {' '.join(text.split())}\n")
+        sys.stderr.write(told_lines("".join(traceback.format_exception(error))))
+    sys.stderr.write(f"error: {told(text, 2 * MESSAGE)}\n")
 
 
 def _usage(error: CycloptsError) -> str:
@@ -132,12 +135,13 @@ def _keep_traceback(tokens: list[str]) -> str:
     from datetime import UTC, datetime
     from pathlib import Path
 
-    text = f"catalunya {' '.join(tokens)}\npython {sys.version}\n\n{traceback.format_exc()}"
+    said = told_lines(traceback.format_exc(), 100_000)  # it is there to be sent to somebody
+    text = f"catalunya {told(' '.join(tokens))}\npython {sys.version}\n\n{said}"
     name = f"error-{datetime.now(UTC):%Y%m%dT%H%M%S}.txt"
     for folder in (Path(os.environ.get("CATALUNYA_CACHE", ".catalunya"), "logs"), Path(tempfile.gettempdir())):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text)
+            (folder / name).write_text(text, encoding="utf-8")
         except OSError:
             continue
         return str(folder / name)

@@ -1,6 +1,7 @@
 """What a person sees: tables cut to the terminal, JSON documents, and numbers, sizes and times in words.
 
-Here: how things look. Not here: what is shown (`commands/`). rich is imported only when something is drawn.
+Texts are of sources, and all of them pass through `legible` here: none moves the cursor or fakes a line. Here: how things
+look. Not here: what is shown (`commands/`). rich is imported only when something is drawn.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from catalunya.io.legible import LINE, NAME, escaped_json, legible, legible_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,19 +53,19 @@ def console(*, stderr: bool = False) -> Console:
 
 def say(text: str = "", *, style: str | None = None) -> None:
     """One line for a person on stdout. Square brackets are text."""
-    console().print(text, style=style, markup=False, soft_wrap=True)
+    console().print(legible_lines(text), style=style, markup=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """One line for a person on stderr."""
-    console(stderr=True).print(text, markup=False, soft_wrap=True)
+    console(stderr=True).print(legible_lines(text), markup=False, soft_wrap=True)
 
 
 def emit_json(data: Any) -> None:
     """One JSON document on stdout."""
     import json
 
-    sys.stdout.write(json.dumps(data, default=_plain, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(escaped_json(json.dumps(data, default=_plain, indent=2, ensure_ascii=False)) + "\n")
 
 
 def table(columns: Mapping[str, str] | Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -75,7 +78,7 @@ def table(columns: Mapping[str, str] | Sequence[str], rows: Iterable[Sequence[An
     from rich.text import Text
 
     sides = dict(columns) if isinstance(columns, Mapping) else dict.fromkeys(columns, "left")
-    cells = [["" if cell is None else " ".join(str(cell).split()) for cell in row] for row in rows]
+    cells = [["" if cell is None else legible(cell, LINE) for cell in row] for row in rows]
     used = [at for at in range(len(sides)) if at == 0 or any(row[at] for row in cells)]
     names, right = list(sides), [side == "right" for side in sides.values()]
     *fixed, last = used if len(used) > 1 else [*used, len(sides)]
@@ -116,6 +119,7 @@ def grid(names: Sequence[str], rows: Sequence[Sequence[Any]], *, numeric: Iterab
     from rich.table import Table
     from rich.text import Text
 
+    names, numeric = [legible(name, NAME) for name in names], [legible(name, NAME) for name in numeric]
     target = console()
     cut = CELL_WIDTH if sys.stdout.isatty() else PIPE_WIDTH
     cells = [[_cell(value, cut) for value in row] for row in rows]
@@ -175,8 +179,7 @@ def ago(then: datetime | None, now: datetime | None = None) -> str:
 def _cell(value: Any, cut: int) -> str:
     if value is None:
         return ""
-    text = f"{value:,.6g}" if isinstance(value, float) else str(value)
-    text = " ".join(text.split())
+    text = legible(f"{value:,.6g}" if isinstance(value, float) else str(value), 2 * PIPE_WIDTH)
     return text if len(text) <= cut else text[: cut - 1] + "…"
 
 

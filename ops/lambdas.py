@@ -89,9 +89,10 @@ def _handle(layer: Layer, event: Mapping[str, Any], context: Context) -> dict[st
             told = reportable(error)
             log.error("function_failed", error_type=type(told).__name__, error=str(told))  # noqa: TRY400  one line says it all
             raise told from error.__cause__
-        except Exception:
+        except Exception as error:
             log.exception("function_failed")
-            raise
+            # Lambda hands its text and its frames to whoever asked; the log has the whole of it.
+            raise reportable(error) from None
     return {
         "status": outcome.status,
         "why": outcome.why,

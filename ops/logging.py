@@ -12,23 +12,42 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from catalunya.io.legible import legible
+from catalunya.io.redaction import HIDDEN, told, told_lines
+
 if TYPE_CHECKING:
     from catalunya.io.environment import Settings
 
-HIDDEN = "***"
-_SECRET_NAMES = frozenset(
-    {"token", "secret", "password", "passwd", "authorization", "apikey", "credential", "credentials"}
+# Keys whose values are secrets: one of these words, or all of it, as in `AWS_SECRET_ACCESS_KEY` and `SecretAccessKey`.
+_SECRET_WORDS = frozenset(
+    {
+        "token",
+        "secret",
+        "password",
+        "passwd",
+        "authorization",
+        "cookie",
+        "apikey",
+        "credential",
+        "credentials",
+        "signature",
+    }
 )
-_SECRET_TEXT = re.compile(
-    r"(?i)((?:\b|[_$-])(?:token|secret|password|passwd|api_?key)[\"']?\s*[=:]\s*[\"']?|authorization[\"']?\s*[=:]\s*[\"']?(?:\w+ )?)"
-    r"[^\s&,;\"'}]+"
+_SECRET_NAMES = re.compile(
+    r"(aws|x-?amz|temporary|temp)?(secret)?(access|private|fernet|secret|api)key(id)?|\w*(session|security|access|refresh)token"
 )
+KEY, VALUE, TRACEBACK = 80, 2000, 20_000
+"""Characters of a key, a value and a traceback that are shown; a longer one is cut in its middle."""
+MOST, DEEPEST = 100, 6
+"""Values of one list or mapping, and levels of one in another, that are shown."""
+_LINES = ("exception", "stack")
 # Libraries that tell of each request; what matters of it, this project's own clients say.
 _CHATTY = ("httpx", "httpcore", "asyncio", "botocore", "boto3", "urllib3", "uvicorn.access")
 
@@ -96,21 +115,37 @@ def configure(
     return True
 
 
-def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Hide the values of keys that name a secret, at any depth, and `token=…` within text."""
-    return {key: _redacted(key, value) for key, value in event.items()}
+def tidy(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Hide secrets, by the name of their key at any depth and by their value and shape in any text; make all the rest safe
+    to show, whoever said it: no control characters, no line of more than it should have."""
+    return {
+        legible(key, KEY): told_lines(value, TRACEBACK) if key in _LINES else _tidied(str(key), value)
+        for key, value in event.items()
+    }
 
 
-def _redacted(key: str, value: Any) -> Any:
+def _tidied(key: str, value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    if not _SECRET_NAMES.isdisjoint(re.split(r"[^a-z]+", key.lower())):
+    if _is_secret(key):
         return HIDDEN
-    if isinstance(value, dict):
-        return {name: _redacted(str(name), inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redacted("", inner) for inner in value]
-    return _SECRET_TEXT.sub(rf"\1{HIDDEN}", value) if isinstance(value, str) else value
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, dict) and depth < DEEPEST:
+        first = {
+            legible(name, KEY): _tidied(str(name), inner, depth + 1) for name, inner in islice(value.items(), MOST)
+        }
+        return {**first, "…": f"{len(value) - MOST:,} more"} if len(value) > MOST else first
+    if isinstance(value, list | tuple | set | frozenset) and depth < DEEPEST:
+        shown = [_tidied("", inner, depth + 1) for inner in islice(value, MOST)]
+        return [*shown, f"… {len(value) - MOST:,} more"] if len(value) > MOST else shown
+    return told(value, VALUE)  # of anything else, what would be written of it
+
+
+def _is_secret(key: str) -> bool:
+    name = key[:VALUE].lower()
+    words = re.split(r"[^a-z]+", name)
+    return not _SECRET_WORDS.isdisjoint(words) or bool(_SECRET_NAMES.fullmatch("".join(words)))
 
 
 def _shared() -> list[Processor]:
@@ -135,7 +170,7 @@ def _formatter(*, as_json: bool, colours: bool) -> logging.Formatter:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            redact,  # after tracebacks became text
+            tidy,  # after tracebacks became text
             *last,
         ],
     )

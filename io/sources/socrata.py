@@ -41,6 +41,8 @@ TODO = {
     404: "Check the dataset's id and the portal's address",
     429: f"Without {TOKEN_VARIABLE} all users of one address share a small allowance",
 }
+MOST_ROWS = 1_000_000_000
+"""A larger count is no count: it would be two million pages even to ask for."""
 BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -184,7 +186,14 @@ class Socrata:
         columns = {c.field_name: c.data_type_name for c in view.columns if not c.field_name.startswith(":")}
         listed = "".join(f"{name}\t{kind}\n" for name, kind in sorted(columns.items()))
         digest = hashlib.sha256(listed.encode()).hexdigest()[:8]
-        return SourceState(f"{updated}-{digest}", datetime.fromtimestamp(updated, UTC), columns)
+        try:
+            updated_at = datetime.fromtimestamp(updated, UTC)
+        except (ValueError, OverflowError, OSError):
+            raise SourceError(
+                f"{self.describe()}: its metadata were expected to tell rowsUpdatedAt in seconds since 1970, found "
+                f"{updated}, which is no date. See what became of the dataset."
+            ) from None
+        return SourceState(f"{updated}-{digest}", updated_at, columns)
 
 
 @dataclass(slots=True)
@@ -331,9 +340,10 @@ def _accept_page(reply: Reply) -> _Checked:
 
 def _accept_count(reply: Reply) -> int:
     counts = _decode(reply.body, list[_Count])
-    if len(counts) != 1 or not str(counts[0].total).isdecimal():
-        raise BadBodyError(f"expected one count, found {bytes(reply.body[:100])!r}")
-    return int(counts[0].total)
+    told = str(counts[0].total) if len(counts) == 1 else ""
+    if not re.fullmatch(r"[0-9]{1,20}", told) or int(told) > MOST_ROWS:
+        raise BadBodyError(f"expected one count, of at most {MOST_ROWS:,}, found {bytes(reply.body[:100])!r}")
+    return int(told)
 
 
 def _accept_view(reply: Reply) -> _View:

@@ -79,7 +79,9 @@ def _kind(reason: str | None) -> str:
     """A reason without the values in it, so that rows of one kind are counted together."""
     parts = (reason or "no reason given").split("; ")
     return "; ".join(
-        re.sub(r"^(\w+): .* fails ", r"\1: … fails ", part) if " fails " in part else re.sub(r"'[^']*'", "'…'", part)
+        re.sub(r"(?s)^(\w+): .* fails ", r"\1: … fails ", part)
+        if " fails " in part
+        else re.sub(r"'[^']*'", "'…'", part)
         for part in parts
     )
 

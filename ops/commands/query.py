@@ -17,6 +17,7 @@ from cyclopts.validators import Number
 from catalunya.assets.project import Project
 from catalunya.assets.spec import Layer
 from catalunya.io.errors import UsageError
+from catalunya.io.legible import escaped
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson
 
@@ -59,7 +60,8 @@ def query(
     elif as_json:
         console.emit_json(frame.to_dicts())
     elif csv:
-        sys.stdout.write(frame.write_csv())
+        text = frame.write_csv()  # data, as it is; but a terminal would obey what is in it
+        sys.stdout.write(escaped(text, lines=True) if sys.stdout.isatty() else text)
     else:
         shown = frame.head(limit)
         numeric = [name for name, kind in frame.schema.items() if kind.is_numeric()]
