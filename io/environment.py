@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catalunya.io.errors import ConfigurationError
@@ -37,6 +37,26 @@ class Settings(BaseSettings):
         None, description="the KMS key for aws:kms, by id or ARN; by default the account's own for S3"
     )
     lake_attempts: int = Field(8, ge=1, description="tries of one request to S3 before the lake counts as unavailable")
+    backup: str = Field(
+        "",
+        description="where backups of the lake go: a folder or s3://bucket[/prefix], never in the lake's own; by default ./backups, "
+        "or s3://catalunya-backup-{env}",
+    )
+    backup_days: int = Field(14, ge=1, description="days whose last backup is kept; of the last two, all are")
+    backup_weeks: int = Field(8, ge=0, description="weeks whose last backup is kept")
+    rpo_hours: int = Field(
+        0,
+        description="hours of work that a disaster may cost at most, and so the hours between backups: 1, 2, 3, 4, 6, 8, 12 or 24; "
+        "0, as in local, makes none by itself; by default 24 in dev, 4 in prod",
+    )
+    rto_minutes: int = Field(
+        30, ge=1, description="minutes in which all is to run again after a disaster; by default 30, dev 120, prod 240"
+    )
+    airflow_url: str = Field(
+        "", description="Airflow's own address, whose pools, variables and paused DAGs backups are to hold; empty, they do not"
+    )
+    airflow_user: str = Field("", description="who logs in there; empty, as on this machine, nobody has to")
+    airflow_password: SecretStr | None = Field(None, description="the password of that user")
     cache: Path = Field(
         Path(".catalunya"), description="a folder for what can be made again: the compiled graph, dbt's parse"
     )
@@ -118,6 +138,9 @@ class Settings(BaseSettings):
         defaults = {
             "http_requests_per_second": 1000 if local else 20,  # the mock is ours to lean on
             "lake": lake,
+            "backup": "./backups" if local else f"s3://catalunya-backup-{env}",
+            "rpo_hours": {"dev": 24, "prod": 4}.get(str(env), 0),
+            "rto_minutes": {"dev": 120, "prod": 240}.get(str(env), 30),
             "engine": "athena" if on_s3 and not local else "duckdb",
             "athena_work_group": f"catalunya_{env}",
             "athena_readers": f"catalunya_{env}_readers",
@@ -137,6 +160,13 @@ class Settings(BaseSettings):
         """The values that must never be shown."""
         values = (getattr(self, name) for name in type(self).model_fields)
         return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+
+    @field_validator("rpo_hours")
+    @classmethod
+    def _divides_a_day(cls, hours: int) -> int:
+        if hours and (hours < 0 or 24 % hours):
+            raise ValueError("should be 0, or hours that divide a day")
+        return hours
 
     def glue_database(self, schema: str) -> str:
         """The Glue database of a layer: `staging` -> `catalunya_staging_dev`."""

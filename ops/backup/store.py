@@ -1,0 +1,234 @@
+"""Where backups lie: each content once, named by its hash, and one manifest per backup, which is written last.
+
+    objects/ab/abcdef…          content: of the lake's objects, of inventories, of what Airflow exported
+    backups/{name}.json         the manifest that makes a backup: until it is there, there is none
+
+Here: reading and writing these. Not here: what goes into a backup (`snapshot.py`, `make.py`), which ones are kept (`keep.py`).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import msgspec  # noqa: TID253  whoever imports this module does it inside a function
+
+from catalunya.io.environment import Settings
+from catalunya.io.errors import CatalunyaError, ConfigurationError, LakeError, PermanentError, UsageError
+from catalunya.io.lake import Lake
+
+BACKUPS = "backups"
+OBJECTS = "objects"
+LEASE = "ops.backup"
+
+
+class BackupError(PermanentError):
+    """A backup is not what it says, or does not hold what it should."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One object of the lake as a backup holds it. `modified` is when the lake said it was last written."""
+
+    asset: str
+    path: str
+    bytes: int
+    sha256: str
+    modified: datetime | None = None
+
+    @property
+    def is_ledger(self) -> bool:
+        """Whether it is an entry, or the merged ones, and no data."""
+        return self.path.startswith("_ledger/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """The table of one asset as a backup holds it: the ledger entry that says what it is."""
+
+    sequence: int
+    data_version: str
+    recorded_at: datetime
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """The manifest of a backup. `inventory` and `airflow` are contents of the store; `missing` is what the ledger speaks of and
+    could not be saved, and why; `airflow_problem` why nothing of Airflow was."""
+
+    name: str
+    env: str
+    lake: str
+    began_at: datetime
+    seconds: float
+    inventory: str
+    airflow: str | None
+    airflow_problem: str = ""
+    assets: dict[str, Saved] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    objects: int = 0
+    bytes: int = 0
+    new_objects: int = 0
+    new_bytes: int = 0
+    format: int = 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything that should be in it is."""
+        return not self.missing and not self.airflow_problem
+
+
+class Store:
+    """The backups of a lake."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+
+    @classmethod
+    def of(cls, settings: Settings) -> Store:
+        """The store of an environment. Raises ConfigurationError when it would be lost together with the lake."""
+        store = Lake(
+            settings.backup,
+            encryption=settings.lake_encryption,
+            kms_key_id=settings.lake_kms_key_id,
+            attempts=settings.lake_attempts,
+        )
+        lake = settings.lake.rstrip("/") if "://" in settings.lake else str(Path(settings.lake).absolute())
+        if _shares_fate(lake, store.root):
+            raise ConfigurationError(
+                f"CATALUNYA_BACKUP={settings.backup!r}: expected a place that is not lost with the lake ({lake}), found one that is; "
+                "name another folder, or another bucket"
+            )
+        return cls(store)
+
+    def contents(self) -> dict[str, int]:
+        """Every content that is there, and its size in bytes."""
+        return {found.path.rpartition("/")[2]: found.size for found in self.lake.objects(OBJECTS)}
+
+    def put(self, sha256: str, body: bytes | Path) -> None:
+        """Keep a content under its hash, which the caller has taken of these very bytes."""
+        self.lake.put(content_path(sha256), body)
+
+    def get(self, sha256: str) -> bytes:
+        """A small content. Raises BackupError when it is not what its name says."""
+        with self._told(sha256):
+            body = self.lake.get(content_path(sha256))
+        if hashlib.sha256(body).hexdigest() != sha256:
+            raise _rotten(self.lake, sha256)
+        return body
+
+    def fetch(self, sha256: str, to: Path) -> None:
+        """A content, into a file of this machine, 8 MiB at a time. Raises BackupError when it is not what its name says."""
+        with self._told(sha256):
+            found = copied(self.lake, content_path(sha256), to)
+        if found != sha256:
+            raise _rotten(self.lake, sha256)
+
+    def digest(self, sha256: str) -> str:
+        """The hash that the content has now."""
+        with self._told(sha256):
+            return digest(self.lake, content_path(sha256))
+
+    def backups(self) -> list[Backup]:
+        """The backups, oldest first. Raises BackupError for a manifest that cannot be read."""
+        return [self._read(found.path) for found in self.lake.objects(BACKUPS)]
+
+    def find(self, env: str, wanted: str | None = None) -> Backup:
+        """The newest backup whose name begins with `wanted`; without, the newest of this environment. Raises UsageError."""
+        known = self.backups()
+        found = [each for each in known if (each.name.startswith(wanted) if wanted else each.env == env)]
+        if not found:
+            what = f"a backup named {wanted}…" if wanted else f"a backup of {env}"
+            raise UsageError(
+                f"{self.lake.root}: expected {what}, found {f'{len(known)} others' if known else 'none'}; `catalunya backup list` shows "
+                "what is there, CATALUNYA_BACKUP where it is looked for"
+            )
+        return found[-1]
+
+    def inventory(self, backup: Backup) -> list[Item]:
+        """Every object that a backup holds. Raises BackupError."""
+        try:
+            return msgspec.json.Decoder(Item).decode_lines(gzip.decompress(self.get(backup.inventory)))
+        except (msgspec.MsgspecError, OSError, EOFError) as error:
+            raise BackupError(f"the inventory of backup {backup.name} cannot be read ({error}); take another") from None
+
+    def seal(self, backup: Backup) -> None:
+        """Make a backup of what was put: the last step. Raises BackupError when there is one of that name."""
+        path = manifest_path(backup.name)
+        if not self.lake.create(path, msgspec.json.format(msgspec.json.encode(backup), indent=1)):
+            raise BackupError(f"{self.lake.url(path)} exists already; nothing was sealed, run it again")
+        self.lake.sync([path])
+
+    def _read(self, path: str) -> Backup:
+        try:
+            return msgspec.json.decode(self.lake.get(path), type=Backup)
+        except msgspec.MsgspecError as error:
+            raise BackupError(
+                f"the manifest {self.lake.url(path)} cannot be read ({error}); move it away, and the others can be used"
+            ) from None
+
+    @contextmanager
+    def _told(self, sha256: str) -> Iterator[None]:
+        try:
+            yield
+        except LakeError as error:
+            if self.lake.exists(content_path(sha256)):
+                raise
+            raise BackupError(
+                f"{self.lake.url(content_path(sha256))} is not there, and a backup speaks of it; take an older backup"
+            ) from error
+
+
+def content_path(sha256: str) -> str:
+    """Where a content lies."""
+    return f"{OBJECTS}/{sha256[:2]}/{sha256}"
+
+
+def manifest_path(name: str) -> str:
+    """Where the manifest of a backup lies."""
+    return f"{BACKUPS}/{name}.json"
+
+
+def lines(items: Iterable[Item]) -> bytes:
+    """An inventory as it is kept: the same bytes for the same items."""
+    ordered = sorted(items, key=lambda item: item.path)
+    return gzip.compress(msgspec.json.Encoder().encode_lines(ordered), mtime=0)
+
+
+def copied(lake: Lake, path: str, to: Path) -> str:
+    """Read an object into a file, 8 MiB at a time; returns the hash of what was read."""
+    found = hashlib.sha256()
+    with to.open("wb") as out:
+        for chunk in lake.chunks(path):
+            found.update(chunk)
+            out.write(chunk)
+    return found.hexdigest()
+
+
+def digest(lake: Lake, path: str) -> str:
+    """The hash of an object, read 8 MiB at a time."""
+    found = hashlib.sha256()
+    for chunk in lake.chunks(path):
+        found.update(chunk)
+    return found.hexdigest()
+
+
+def _shares_fate(lake: str, store: str) -> bool:
+    """Whether one lies in the other, or both in one bucket: what takes the one would take the other."""
+    if lake.startswith("s3://") and store.startswith("s3://"):
+        return lake.split("/")[2] == store.split("/")[2]
+    return f"{store}/".startswith(f"{lake}/") or f"{lake}/".startswith(f"{store}/")
+
+
+def _rotten(lake: Lake, sha256: str) -> CatalunyaError:
+    return BackupError(
+        f"{lake.url(content_path(sha256))}: expected the content that its name says (SHA-256), found another; take an older backup, and "
+        "delete this object: the next backup writes it anew if the lake still has it"
+    )
