@@ -1,7 +1,7 @@
-"""`make generate`: write the files that follow from the declarations (dbt's YAML, the data dictionary, the graph).
+"""`make generate`: write the files that follow from the declarations (dbt's YAML, the data dictionary, the settings, the graph).
 
 Here: which contracts there are, the order, and the writing. Not here: what the files say (`contracts/derive.py`,
-`assets/snapshot.py`).
+`settings_page.py`, `assets/snapshot.py`).
 """
 
 from __future__ import annotations
@@ -50,8 +50,10 @@ def write(root: Path) -> list[Path]:
     """Write what is stale below `root`. Returns the files that changed."""
     from catalunya.assets.snapshot import SNAPSHOT, text
     from catalunya.io.environment import load_settings
+    from catalunya.ops.settings_page import PAGE, settings_page
 
-    changed = [path for name, content in rendered().items() if (path := _written(root / name, content))]
+    pages = rendered() | {PAGE: settings_page()}
+    changed = [path for name, content in pages.items() if (path := _written(root / name, content))]
     # dbt reads the YAML just written, and the graph follows from what dbt says.
     graph = _written(root / SNAPSHOT, text(graph_now(load_settings())))
     return [*changed, *([graph] if graph else [])]

@@ -21,7 +21,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from athena.refusals import RefusedError
+from athena.refusals import RefusedError, StoppedError
 from athena.storage import Storage, Table, glue_type
 from athena.strict import check_types, check_words, typed
 from athena.translate import to_duckdb
@@ -49,8 +49,8 @@ class Engine:
         self._storage = storage
         self._one_at_a_time = threading.Lock()
 
-    def run(self, sql: str, database: str) -> Result:
-        """Run a statement. Raises RefusedError with Athena's reason."""
+    def run(self, sql: str, database: str, most: int | None = None) -> Result:
+        """Run a statement, which may scan so many bytes. Raises RefusedError with Athena's reason, StoppedError for more."""
         text = re.sub(r"\A(\s*--[^\n]*\n|\s*/\*.*?\*/)+", "", sql, flags=re.DOTALL).strip().rstrip(";").strip()
         with self._one_at_a_time:
             if re.match(
@@ -58,10 +58,10 @@ class Engine:
                 text,
                 re.IGNORECASE | re.DOTALL,
             ):
-                return self._run_query(text, database)
+                return self._run_query(text, database, most)
             return self._run_ddl(text, database)
 
-    def _run_query(self, text: str, database: str) -> Result:
+    def _run_query(self, text: str, database: str, most: int | None) -> Result:
         check_words(text)
         try:
             trees = [tree for tree in sqlglot.parse(text, read="athena") if tree is not None]
@@ -72,6 +72,8 @@ class Engine:
             raise RefusedError("Only one sql statement is allowed. Got: " + text[:200])
         [tree] = trees
         with _Session(self._storage, tree, database) as session:
+            if most is not None and session.scanned > most:
+                raise StoppedError("Bytes scanned limit was exceeded")
             match tree:
                 case exp.Create():
                     return self._create_as(tree, session)

@@ -9,6 +9,10 @@ class RefusedError(Exception):
     """A query that Athena would not run. The text is what Athena gives as the reason."""
 
 
+class StoppedError(RefusedError):
+    """A query that was stopped because it scanned more than its work group lets it: cancelled, and not failed."""
+
+
 def at(node: Any) -> str:
     """`line 1:8: ` for a token or a node that knows its place, else nothing."""
     meta = getattr(node, "meta", None) or {}

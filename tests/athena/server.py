@@ -17,21 +17,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from moto.athena.models import athena_backends
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 from athena.engine import Engine, Result
-from athena.refusals import RefusedError
+from athena.refusals import RefusedError, StoppedError
 from athena.storage import Storage
-from small.aws import Aws
+from small.aws import REGION, Aws
 
 PAGE = 1000
 
 
 @dataclass
 class Execution:
-    """One query that was run: `reason` is why it failed, if it did."""
+    """One query that was run: `reason` is why it failed, if it did, or was stopped."""
 
     id: str
     sql: str
@@ -41,16 +43,23 @@ class Execution:
     at: float
     result: Result
     reason: str = ""
+    is_stopped: bool = False
+
+    @property
+    def state(self) -> str:
+        """How it ended."""
+        return "CANCELLED" if self.is_stopped else "FAILED" if self.reason else "SUCCEEDED"
 
     def described(self) -> dict[str, Any]:
         """As GetQueryExecution tells it."""
         status: dict[str, Any] = {
-            "State": "FAILED" if self.reason else "SUCCEEDED",
+            "State": self.state,
             "SubmissionDateTime": self.at,
             "CompletionDateTime": self.at,
         }
         if self.reason:
             status["StateChangeReason"] = self.reason
+        if self.state == "FAILED":
             status["AthenaError"] = {
                 "ErrorCategory": 2,
                 "ErrorType": 1006,
@@ -81,8 +90,8 @@ class _Quiet(MotoRequestHandler):
 class AthenaApi:
     """A WSGI app: Athena's queries here, everything else to `inner`."""
 
-    def __init__(self, inner: Callable[..., Iterable[bytes]], engine: Engine, athena: Any) -> None:
-        self._inner, self._engine, self._athena = inner, engine, athena
+    def __init__(self, inner: Callable[..., Iterable[bytes]], engine: Engine) -> None:
+        self._inner, self._engine = inner, engine
         self.executions: dict[str, Execution] = {}
         self._answers = {
             "StartQueryExecution": self._start,
@@ -113,9 +122,13 @@ class AthenaApi:
             at=datetime.now(UTC).timestamp(),
             result=Result(),
         )
+        group = self._configuration(made.work_group)
+        most = group.get("BytesScannedCutoffPerQuery")
         try:
-            self._check_place(made)
-            made.result = self._engine.run(made.sql, database)
+            _check_place(made.sql, group)
+            made.result = self._engine.run(made.sql, database, most)
+        except StoppedError as error:
+            made.reason, made.is_stopped, made.result.scanned = str(error), True, most
         except RefusedError as error:
             made.reason = str(error)
         except Exception as error:  # noqa: BLE001  a query that the executor cannot run has failed, and says why
@@ -123,17 +136,10 @@ class AthenaApi:
         self.executions[made.id] = made
         return {"QueryExecutionId": made.id}
 
-    def _check_place(self, made: Execution) -> None:
-        """A work group that enforces its settings leaves no say in where a table goes. moto makes them so, as AWS does."""
-        if "external_location" not in made.sql:
-            return
-        group = self._athena.get_work_group(WorkGroup=made.work_group)["WorkGroup"].get("Configuration", {})
-        if group.get("EnforceWorkGroupConfiguration") and group.get("ResultConfiguration", {}).get("OutputLocation"):
-            raise RefusedError(
-                "The Create Table As Select query failed because it was submitted with an 'external_location' property to an "
-                "Athena Workgroup that enforces a centralized output location for all queries. Please remove the "
-                "'external_location' property and resubmit the query."
-            )
+    def _configuration(self, name: str) -> dict[str, Any]:
+        """What a work group is set to, read behind moto's back: each query asks."""
+        group = athena_backends[DEFAULT_ACCOUNT_ID][REGION].work_groups.get(name)
+        return group.configuration if group else {}
 
     def _find(self, asked: dict[str, Any]) -> Execution:
         found = self.executions.get(asked["QueryExecutionId"])
@@ -144,7 +150,7 @@ class AthenaApi:
     def _results(self, asked: dict[str, Any]) -> dict[str, Any]:
         made = self._find(asked)
         if made.reason:
-            raise RefusedError("Query did not finish successfully. Final query state: FAILED")
+            raise RefusedError(f"Query did not finish successfully. Final query state: {made.state}")
         result, start = made.result, int(asked.get("NextToken", "0"))
         rows: list[list[str | None]] = result.rows
         if result.kind == "DML":
@@ -166,6 +172,18 @@ class AthenaApi:
         return page | ({"NextToken": str(end)} if end < len(rows) else {})
 
 
+def _check_place(sql: str, group: dict[str, Any]) -> None:
+    """A work group that enforces its settings leaves no say in where a table goes. moto makes them so, as AWS does."""
+    if "external_location" not in sql:
+        return
+    if group.get("EnforceWorkGroupConfiguration") and group.get("ResultConfiguration", {}).get("OutputLocation"):
+        raise RefusedError(
+            "The Create Table As Select query failed because it was submitted with an 'external_location' property to an "
+            "Athena Workgroup that enforces a centralized output location for all queries. Please remove the "
+            "'external_location' property and resubmit the query."
+        )
+
+
 @contextmanager
 def athena_server() -> Iterator[tuple[Aws, AthenaApi]]:
     """An account of AWS whose Athena runs, for as long as the block does; and its API, to see what was asked of it."""
@@ -173,7 +191,7 @@ def athena_server() -> Iterator[tuple[Aws, AthenaApi]]:
     inner = DomainDispatcherApplication(create_backend_app)
     server = make_server("127.0.0.1", 0, inner, True, request_handler=_Quiet)
     aws = Aws(f"http://127.0.0.1:{server.server_address[1]}")
-    api = AthenaApi(inner, Engine(Storage(aws.client("glue"), aws.client("s3"), folder)), aws.client("athena"))
+    api = AthenaApi(inner, Engine(Storage(aws.client("glue"), aws.client("s3"), folder)))
     server.app = api
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

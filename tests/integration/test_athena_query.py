@@ -5,6 +5,7 @@ Queries run on an Athena that executes (`tests/athena`); what that cannot do, be
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -42,6 +43,7 @@ pytest.importorskip(
 from athena.server import athena_server
 
 GROUP = "catalunya_query"
+LEAST_LIMIT = 10_000_000  # Amazon Athena API Reference: WorkGroupConfiguration.BytesScannedCutoffPerQuery
 DAYS = [date(2020, 1, 1) + timedelta(days=number) for number in range(2500)]
 PLACES = [("13", "Barcelonès", 100, 90), ("42", "Moianès", 40, 44)]
 MARTS: dict[str, list[dict[str, Any]]] = {
@@ -243,6 +245,36 @@ def test_a_query_that_cannot_be_is_told_so_in_one_line(ask: Asking, sql: str, co
     assert ran.err.startswith("error: ")
     assert said in ran.err
     assert "catalunya_marts_prod" not in ran.err
+
+
+@pytest.fixture
+def heavy(account: tuple[Warehouse, dict[str, str], Settings]) -> Iterator[str]:
+    """A table whose objects are more than the least limit that a work group can have, and a group that has it."""
+    _, variables, settings = account
+    store = S3Store.from_url(settings.lake, client_options={"allow_http": True})
+    file, group = io.BytesIO(), "catalunya_limited"
+    pl.DataFrame({"ballast": [os.urandom(LEAST_LIMIT)]}).write_parquet(file, compression="uncompressed")
+    obstore.put(store, "marts/dimensions/dim_time/ballast.parquet", file.getvalue())
+    Aws(variables["AWS_ENDPOINT_URL"]).client("athena").create_work_group(
+        Name=group, Configuration={"BytesScannedCutoffPerQuery": LEAST_LIMIT}
+    )
+    yield group
+    obstore.delete(store, "marts/dimensions/dim_time/ballast.parquet")
+
+
+def test_a_query_that_would_scan_more_than_the_work_group_allows_is_stopped_and_said_to_be(
+    ask: Asking, heavy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sql = "select count(*) as days from marts.dim_time"
+    assert ask(sql, "--json").code == 0
+    monkeypatch.setenv("CATALUNYA_ATHENA_READERS", heavy)
+    ran = ask(sql, "--json")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        f"error: the query was stopped: Bytes scanned limit was exceeded; work group {heavy} limits the bytes a query may scan: "
+        "ask for fewer columns, or name partitions (docs/athena.md)\n"
+    )
+    assert ask("select count(*) as sectors from marts.dim_economic_sectors", "--json").code == 0
 
 
 def test_sql_or_a_name_is_wanted_and_the_names_are_listed(ask: Asking) -> None:

@@ -1,0 +1,54 @@
+"""docs/settings.md: every setting of the pipeline, by its variable, with its defaults in each environment.
+
+Here: the page, from the Settings class alone. Not here: writing it (`generate.py`), what the settings mean (`io/environment.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic import SecretStr
+
+from catalunya.io.environment import Settings
+
+PAGE = "docs/settings.md"
+_NO_VARIABLES = "_NOT_READ_"  # the page is the same wherever it is made
+
+
+def settings_page() -> str:
+    """The page, in Markdown."""
+    local, dev, prod = (_defaults(env) for env in ("local", "dev", "prod"))
+    lines = [
+        "<!-- Generated from io/environment.py by `make generate`. Do not edit: change the setting. -->",
+        "# Settings",
+        "",
+        "Every setting is an environment variable, and has a default; `CATALUNYA_ENV` chooses which. What is the same in dev and prod",
+        "but for the environment's name is shown with `{env}`. AWS itself is found by its usual variables (`AWS_REGION`, credentials,",
+        "`AWS_ENDPOINT_URL` for a stand-in). Secrets are set in the environment only, and never shown.",
+        "",
+        "| variable | what it says | local | dev | prod |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, field in Settings.model_fields.items():
+        values = [_shown(name, local), _shown(name, dev), _shown(name, prod)]
+        if name != "env" and values[1].replace("dev", "{env}") == values[2].replace("prod", "{env}"):
+            values[1:] = [values[1].replace("dev", "{env}")] * 2
+        about = str(field.description).replace("|", r"\|")
+        lines.append(f"| `CATALUNYA_{name.upper()}` | {about} | {' | '.join(values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _defaults(env: str) -> Settings:
+    return Settings(env=env, _env_prefix=_NO_VARIABLES)  # type: ignore[arg-type, call-arg]
+
+
+def _shown(name: str, settings: Settings) -> str:
+    annotation: Any = Settings.model_fields[name].annotation
+    value = getattr(settings, name)
+    if SecretStr in (annotation, *get_args(annotation)):
+        return "(secret)"
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "`on`" if value else "`off`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
