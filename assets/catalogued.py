@@ -55,6 +55,22 @@ def table(lake: Lake, asset: Asset, entry: Entry) -> Table:
     )
 
 
+def unmade(root: str, asset: Asset) -> Table:
+    """The table of an asset that was never made, in the lake of that root: as declared, and empty."""
+    return Table(
+        schema=str(asset.layer),
+        name=asset.name,
+        description=asset.description,
+        columns=tuple(Field(column.name, column.type, column.description, column.unit) for column in asset.columns),
+        location=f"{root.rstrip('/')}/{asset.prefix}",
+        partition_by=asset.partition_by,
+        partitions={},
+        may_project=asset.layer is Layer.STAGING,
+        code_version="",
+        data_version="",
+    )
+
+
 def tables(project: Project) -> list[Table]:
     """Every table that was made, in the order of the graph."""
     state = project.state()

@@ -85,6 +85,11 @@ class Names:
         """Copies of what cannot be made again, in another region."""
         return f"{self.data_bucket}-replica"
 
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """Those of the environment's own region."""
+        return (self.data_bucket, self.results_bucket, self.backup_bucket, self.log_bucket)
+
     def bucket_arn(self, bucket: str) -> str:
         """ARN of a bucket; `bucket_arn(names.data_bucket) + "/landing/*"` is of objects."""
         return f"arn:{self.partition}:s3:::{bucket}"
@@ -167,6 +172,18 @@ class Names:
         return {schema: self.database(schema) for schema in SCHEMAS}
 
     @property
+    def metrics(self) -> str:
+        """The namespace of the pipeline's own metrics."""
+        return f"Catalunya/{self.env}"
+
+    def dashboard(self, subject: str) -> str:
+        """A dashboard: operations, business or cost."""
+        return f"{PROJECT}-{self.env}-{subject}"
+
+    def alarm(self, subject: str) -> str:
+        return f"{PROJECT}-{self.env}-{subject}"
+
+    @property
     def catalog_arn(self) -> str:
         return self._arn("glue", "catalog")
 
@@ -177,6 +194,9 @@ class Names:
     def default_database_arn(self) -> str:
         """The database `default`, which Athena asks for whatever is asked of it."""
         return self._arn("glue", "database/default")
+
+    def table_arn(self, schema: str, table: str) -> str:
+        return self._arn("glue", f"table/{self.database(schema)}/{table}")
 
     def tables_arn(self, schema: str) -> str:
         """ARN of all tables of a database."""

@@ -41,6 +41,11 @@ class NoCatalogue:
         return False
 
 
+def about_database(schema: str) -> str:
+    """What Glue is told of a database."""
+    return f"Open data of Catalonia: {schema}"
+
+
 def catalogue(settings: Settings) -> Catalogue:
     """The catalogue of an environment."""
     return Glue(settings) if settings.engine == "athena" else NoCatalogue()
@@ -153,7 +158,7 @@ class Glue:
     def _create_database(self, database: str, schema: str) -> None:
         try:
             self.client.create_database(
-                DatabaseInput={"Name": database, "Description": f"Open data of Catalonia: {schema}"}
+                DatabaseInput={"Name": database, "Description": about_database(schema)}
             )
         except self.client.exceptions.AlreadyExistsException:
             return

@@ -1,0 +1,254 @@
+"""What people look at: three dashboards of an environment, for who runs it, who uses its tables, and who pays.
+
+Here: what is drawn, table by table of the graph. Not here: where metrics come from (`signals.py`), when somebody is told
+(`alarms.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from catalunya.assets.graph import AssetGraph
+from catalunya.assets.spec import Asset, Layer
+from catalunya.cdk.deployment import FUNCTION_SIZES
+from catalunya.cdk.naming import Names
+from catalunya.cdk.signals import (
+    DRIFT,
+    FAILURES,
+    FUNCTION_FAILURES,
+    OVERDUE,
+    QUARANTINED,
+    RETRIES,
+    ROWS,
+    RUNS,
+    SECONDS,
+    Signal,
+    Signals,
+)
+from catalunya.io.athena import TERABYTE, USD_PER_TB
+
+BILLING_REGION = "us-east-1"  # AWS keeps what an account was charged there, wherever it was
+DAY = cdk.Duration.days(1)
+HALF, WHOLE, TALL = 12, 24, 8
+
+
+class Dashboards(Construct):
+    """The three dashboards: `operations`, `business`, `cost`."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002
+        names: Names,
+        graph: AssetGraph,
+        signals: Signals,
+        *,
+        functions: Mapping[Layer, lambda_.IFunction],
+        queues: Iterable[sqs.IQueue],
+        groups: Sequence[logs.ILogGroup],
+        alarms: Sequence[cloudwatch.IAlarm],
+        budget_usd: float,
+    ) -> None:
+        super().__init__(scope, id)
+        self._names, self._graph, self._signals = names, graph, signals
+        self._functions, self._groups = functions, [group.log_group_name for group in groups]
+        self._draw("operations", self._operations(list(queues), alarms))
+        self._draw("business", self._business())
+        self._draw("cost", self._cost(budget_usd))
+
+    def _operations(
+        self, queues: Sequence[sqs.IQueue], alarms: Sequence[cloudwatch.IAlarm]
+    ) -> list[list[cloudwatch.IWidget]]:
+        functions = list(self._functions.values())
+        totals = [RUNS, FAILURES, FUNCTION_FAILURES, RETRIES]
+        return [
+            [cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=WHOLE)],
+            [
+                _graph("Runs, failures, retries of sources", [self._signals.metric(signal) for signal in totals]),
+                _graph("Seconds a table took, at most", self._by_asset(SECONDS, self._graph, "Maximum")),
+            ],
+            [
+                _graph("Functions: invocations", [each.metric_invocations() for each in functions]),
+                _graph("Functions: errors and refusals", [*_errors(functions)]),
+            ],
+            [
+                _graph(
+                    "Functions: duration, at most", [each.metric_duration(statistic="Maximum") for each in functions]
+                ),
+                _graph(
+                    "Queues: messages waiting",
+                    [each.metric_approximate_number_of_messages_visible() for each in queues],
+                ),
+            ],
+            [
+                self._lines(
+                    "The last errors",
+                    'filter level in ["error", "critical"]',
+                    "sort @timestamp desc",
+                    "limit 25",
+                    fields="@timestamp, asset, event, error",
+                )
+            ],
+        ]
+
+    def _business(self) -> list[list[cloudwatch.IWidget]]:
+        tables = [asset for asset in self._graph if asset.layer is not Layer.LANDING]
+        dated = [asset for asset in self._graph if asset.freshness]
+        available = cloudwatch.MathExpression(
+            expression="100 * (runs + 0.0) / (runs + FILL(failures, 0))",
+            using_metrics={
+                "runs": self._signals.metric(RUNS, hours=24),
+                "failures": self._signals.metric(FAILURES, hours=24),
+            },
+            period=DAY,
+            label="runs without failure, %",
+        )
+        return [
+            [
+                self._lines(
+                    "Freshness: when each table was last known to be right",
+                    'filter event in ["materialized", "skipped"]',
+                    "stats max(@timestamp) as last by asset",
+                    "sort last desc",
+                    "limit 100",
+                    width=HALF,
+                ),
+                _graph("Freshness: hours that sources are overdue", self._by_asset(OVERDUE, dated, "Maximum")),
+            ],
+            [
+                _graph(f"Rows of {layer}", self._by_asset(ROWS, [a for a in tables if a.layer is layer], "Maximum"))
+                for layer in (Layer.STAGING, Layer.MARTS)
+            ],
+            [
+                _graph("Rows set aside", self._by_asset(QUARANTINED, tables, "Maximum")),
+                _graph("Drift of sources", self._by_asset(DRIFT, self._graph.select("layer:landing"))),
+            ],
+            [
+                _graph("Availability", [available]),
+                _graph(
+                    "Readers' queries",
+                    [self._athena("TotalExecutionTime", self._names.readers_work_group, "SampleCount", "queries")],
+                ),
+            ],
+        ]
+
+    def _cost(self, budget_usd: float) -> list[list[cloudwatch.IWidget]]:
+        names = self._names
+        groups = (names.work_group, names.readers_work_group)
+        scanned = [self._athena("ProcessedBytes", group, "Sum", group) for group in groups]
+        athena = cloudwatch.MathExpression(
+            expression=f"(FILL(marts, 0) + FILL(readers, 0)) / {TERABYTE} * {USD_PER_TB}",
+            using_metrics=dict(zip(("marts", "readers"), scanned, strict=True)),
+            period=DAY,
+            label="Athena, USD a day, about",
+        )
+        told = (
+            f"Budget of {names.env}: **{budget_usd:g} USD a month**; the alarms' topic is told at 80 and 100 %. By service and day: "
+            f"Cost Explorer, filtered by the tag `environment = {names.env}`. What drives each part: docs/infrastructure.md."
+        )
+        charged = cloudwatch.Metric(
+            namespace="AWS/Billing",
+            metric_name="EstimatedCharges",
+            dimensions_map={"Currency": "USD"},
+            statistic="Maximum",
+            period=cdk.Duration.hours(6),
+            region=BILLING_REGION,
+            label="the account this month, USD",
+        )
+        return [
+            [cloudwatch.TextWidget(markdown=told, width=WHOLE, height=2)],
+            [
+                cloudwatch.GraphWidget(title="Charged", left=[charged], region=BILLING_REGION, width=HALF, height=TALL),
+                _graph("Athena: about what queries cost", [athena]),
+            ],
+            [
+                _graph("Athena: bytes scanned a day", scanned),
+                _graph("Functions: GB-seconds a day", [*self._gigabyte_seconds()]),
+            ],
+            [
+                _graph("Buckets: bytes", [_stored(bucket) for bucket in names.buckets]),
+                _graph("Logs: bytes taken in a day", [_taken_in(group) for group in self._groups]),
+            ],
+        ]
+
+    def _by_asset(self, signal: Signal, assets: Iterable[Asset], statistic: str = "Sum") -> list[cloudwatch.IMetric]:
+        return [self._signals.metric(signal, asset=asset.key, hours=24, statistic=statistic) for asset in assets]
+
+    def _gigabyte_seconds(self) -> Iterable[cloudwatch.IMetric]:
+        for layer, function in self._functions.items():
+            yield cloudwatch.MathExpression(
+                expression=f"{layer} / 1000 * {FUNCTION_SIZES[layer].memory_mb} / 1024",
+                using_metrics={str(layer): function.metric_duration(period=DAY, statistic="Sum")},
+                period=DAY,
+                label=self._names.function(layer),
+            )
+
+    def _athena(self, metric: str, group: str, statistic: str, label: str) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace="AWS/Athena",
+            metric_name=metric,
+            dimensions_map={"WorkGroup": group},
+            statistic=statistic,
+            period=DAY,
+            label=label,
+        )
+
+    def _lines(self, title: str, *lines: str, fields: str | None = None, width: int = WHOLE) -> cloudwatch.IWidget:
+        """A table of what a query over the logs finds."""
+        first = [f"fields {fields}"] if fields else []
+        return cloudwatch.LogQueryWidget(
+            title=title,
+            log_group_names=self._groups,
+            query_lines=[*first, *lines],
+            view=cloudwatch.LogQueryVisualizationType.TABLE,
+            width=width,
+            height=TALL,
+        )
+
+    def _draw(self, subject: str, rows: list[list[cloudwatch.IWidget]]) -> None:
+        cloudwatch.Dashboard(
+            self,
+            subject.title(),
+            dashboard_name=self._names.dashboard(subject),
+            widgets=rows,
+            default_interval=cdk.Duration.days(14),
+        )
+
+
+def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
+    return cloudwatch.GraphWidget(title=title, left=list(metrics), width=HALF, height=TALL)
+
+
+def _errors(functions: Iterable[lambda_.IFunction]) -> Iterable[cloudwatch.IMetric]:
+    for function in functions:
+        yield function.metric_errors()
+        yield function.metric_throttles()
+
+
+def _stored(bucket: str) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace="AWS/S3",
+        metric_name="BucketSizeBytes",
+        dimensions_map={"BucketName": bucket, "StorageType": "StandardStorage"},
+        statistic="Average",
+        period=DAY,
+        label=bucket,
+    )
+
+
+def _taken_in(group: str) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace="AWS/Logs",
+        metric_name="IncomingBytes",
+        dimensions_map={"LogGroupName": group},
+        statistic="Sum",
+        period=DAY,
+        label=group,
+    )

@@ -1,0 +1,143 @@
+"""What is decided at deployment and not by the graph: account, regions, addresses, and what dev and prod are given.
+
+Here: reading it from the CDK's context or the environment, with its errors, and the sizes of things as data. Not here: names
+(`naming.py`), what is made of it (`*_stack.py`). No account and no region stands in code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from catalunya.assets.spec import Layer
+from catalunya.cdk.trust import Trusted
+from catalunya.io.errors import ConfigurationError
+
+Context = Callable[[str], Any]
+"""What the CDK was given under a name (`-c name=value`), or None."""
+
+CRITICAL = ("staging/", "marts/", "_ledger/")
+"""What is copied to another region where that is done. Landing is not: it is asked of the source again, and holds personal data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """What one invocation of a function gets."""
+
+    memory_mb: int
+    timeout_s: int
+    disk_mb: int
+
+
+FUNCTION_SIZES: Mapping[Layer, Size] = MappingProxyType(
+    {
+        # An extraction waits for the source: it needs time more than memory.
+        Layer.LANDING: Size(memory_mb=1024, timeout_s=900, disk_mb=1024),
+        # Memory buys processors: 1769 MB are one.
+        Layer.STAGING: Size(memory_mb=3008, timeout_s=900, disk_mb=2048),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What an environment is given. Money is USD a month; `scan_limit_gb` is what one query of a reader may scan."""
+
+    budget_usd: float
+    log_days: int
+    is_replicated: bool
+    is_protected: bool
+    scan_limit_gb: int = 1
+    scans_a_day_gb: int = 50
+
+
+TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers")
+"""What `trust.py` reads of the context."""
+
+PROFILES: Mapping[str, Profile] = MappingProxyType(
+    {
+        "dev": Profile(budget_usd=25, log_days=30, is_replicated=False, is_protected=False),
+        "prod": Profile(budget_usd=100, log_days=365, is_replicated=True, is_protected=True),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """Where to, and on whose word: `-c name=value` of the CDK's command."""
+
+    account: str
+    region: str
+    replica_region: str
+    environments: tuple[str, ...]
+    package: Path
+    alarm_email: str | None
+    owner: str
+    cost_center: str
+    is_accelerated: bool
+    token_secret: str | None
+    budgets: Mapping[str, float]
+    trusted: Trusted
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Where anything of the project is."""
+        return tuple(filter(None, (self.region, self.replica_region)))
+
+    @classmethod
+    def read(cls, context: Context, make_package: Callable[[], Path]) -> Deployment:
+        """From the context, else from the environment; without `-c package` the functions' zip is made.
+
+        Raises ConfigurationError that names what is missing and how to say it.
+        """
+        environments = tuple(str(context("environments") or ",".join(PROFILES)).split(","))
+        unknown = set(environments) - PROFILES.keys()
+        if unknown:
+            raise ConfigurationError(
+                f"-c environments={','.join(environments)}: expected some of {', '.join(PROFILES)}, found {', '.join(sorted(unknown))}"
+            )
+        region = _needed(context, "region", "CDK_DEFAULT_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
+        replica = str(context("replica_region") or "")
+        if any(PROFILES[env].is_replicated for env in environments) and replica in ("", region):
+            raise ConfigurationError(
+                f"expected a region for the copies of {', '.join(e for e in environments if PROFILES[e].is_replicated)}, another than "
+                f"{region}; found {replica or 'none'}: add -c replica_region=REGION"
+            )
+        return cls(
+            account=_needed(context, "account", "CDK_DEFAULT_ACCOUNT"),
+            region=region,
+            replica_region=replica,
+            environments=environments,
+            alarm_email=context("alarm_email") or None,
+            owner=str(context("owner") or "data"),
+            cost_center=str(context("cost_center") or "open-data"),
+            is_accelerated=str(context("acceleration") or "").lower() in ("true", "1", "yes"),
+            token_secret=context("socrata_token_secret") or None,
+            trusted=Trusted.read({name: context(name) for name in TRUSTED}),
+            budgets={env: _money(context, f"budget_{env}", PROFILES[env].budget_usd) for env in environments},
+            package=Path(context("package")) if context("package") else make_package(),
+        )
+
+
+def _needed(context: Context, name: str, *variables: str) -> str:
+    for found in (context(name), *(os.environ.get(variable) for variable in variables)):
+        if found:
+            return str(found)
+    raise ConfigurationError(
+        f"expected to be told the {name} to deploy to, found nothing: add -c {name}=… or set {' or '.join(variables)}"
+    )
+
+
+def _money(context: Context, name: str, default: float) -> float:
+    given = context(name)
+    try:
+        amount = float(given) if given else default
+    except ValueError:
+        amount = 0.0
+    if amount <= 0:
+        raise ConfigurationError(f"-c {name}={given}: expected an amount in USD a month above 0; correct it")
+    return amount

@@ -1,0 +1,52 @@
+"""Lambda function of CloudFormation's: puts a staging table into Glue until the pipeline first publishes it.
+
+From then on the table follows the ledger (`io/glue.py`), and a deployment leaves it alone: CloudFormation's own kind of table
+would write over what the pipeline put there, the list of its partitions above all, and readers would find it empty until the
+next run. This file goes into the template as it is, so it imports nothing that Lambda does not have, and is kept small.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import Any
+
+import boto3  # noqa: TID253
+
+MARK = "catalunya.code_version"  # who published it wrote this: io/glue_table.py
+
+
+def handler(event: dict[str, Any], context: object) -> None:  # noqa: ARG001
+    """Answer CloudFormation: the table is as wanted, or somebody else's by now; or why not."""
+    given = event["ResourceProperties"]
+    name = f"{given['Database']}/{given['TableInput']['Name']}"
+    answer = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}
+    answer |= {"Status": "SUCCESS", "PhysicalResourceId": name}
+    try:
+        done = apply(boto3.client("glue"), event["RequestType"], given["Database"], given["TableInput"])
+    except Exception as error:  # noqa: BLE001  CloudFormation waits for one that does not answer
+        done = str(error)
+        answer |= {"Status": "FAILED", "Reason": done[:500]}
+    print(json.dumps({"event": "first_table", "table": name, "status": answer["Status"], "done": done}))  # noqa: T201
+    url, body = event["ResponseURL"], json.dumps(answer).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": ""}, method="PUT")  # noqa: S310
+    urllib.request.urlopen(request, timeout=30).close()  # noqa: S310  CloudFormation's own address
+
+
+def apply(glue: Any, request: str, database: str, wanted: dict[str, Any]) -> str:
+    """Make, change or remove the table, unless it was published. Returns what was done."""
+    place = {"DatabaseName": database, "Name": wanted["Name"]}
+    try:
+        found = glue.get_table(**place)["Table"]
+    except glue.exceptions.EntityNotFoundException:
+        if request == "Delete":
+            return "nothing: it is gone"
+        glue.create_table(DatabaseName=database, TableInput=wanted)
+        return "created"
+    if MARK in (found.get("Parameters") or {}):
+        return "nothing: it was published"
+    if request == "Delete":
+        glue.delete_table(**place)
+        return "deleted"
+    glue.update_table(DatabaseName=database, TableInput=wanted, SkipArchive=True)
+    return "updated"

@@ -1,0 +1,104 @@
+"""Metrics out of log lines: which events the pipeline logs are counted, and in which metric, as data.
+
+The pipeline logs JSON lines (`ops/logging.py`); CloudWatch's metric filters count them where they are kept, so that nothing in
+the pipeline speaks to CloudWatch. A metric of `by_asset` has the asset for its dimension; alarms need the others, for an alarm
+adds nothing up. Not here: what is drawn (`dashboards.py`), when somebody is told (`alarms.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from catalunya.cdk.naming import Names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """A metric that counts lines of these events, or adds up a field of theirs."""
+
+    metric: str
+    events: tuple[str, ...]
+    field: str | None = None
+    unit: str = "Count"
+    by_asset: bool = False
+
+    @property
+    def pattern(self) -> str:
+        """The lines, as a metric filter asks for them."""
+        terms = [f'($.event = "{event}")' for event in self.events]
+        return "{ " + " || ".join(terms) + " }"
+
+
+MADE = Signal(metric="Made", events=("materialized",), by_asset=True)
+UNCHANGED = Signal(metric="Unchanged", events=("skipped",), by_asset=True)
+FAILED = Signal(metric="Failed", events=("materialization_failed",), by_asset=True)
+ROWS = Signal(metric="Rows", events=("materialized",), field="rows", by_asset=True)
+BYTES = Signal(metric="Bytes", events=("materialized",), field="bytes", unit="Bytes", by_asset=True)
+SECONDS = Signal(metric="Seconds", events=("materialized",), field="seconds", unit="Seconds", by_asset=True)
+QUARANTINED = Signal(metric="Quarantined", events=("materialized",), field="quarantined", by_asset=True)
+DRIFT = Signal(metric="SourceDrift", events=("source_drift",), by_asset=True)
+OVERDUE = Signal(metric="OverdueHours", events=("source_overdue",), field="hours", unit="None", by_asset=True)
+RUNS = Signal(metric="Runs", events=("materialized", "skipped"))
+FAILURES = Signal(metric="Failures", events=("materialization_failed",))
+FUNCTION_FAILURES = Signal(metric="FunctionFailures", events=("function_failed",))
+RETRIES = Signal(metric="SourceRetries", events=("http_retry",))
+SOURCES_OVERDUE = Signal(metric="SourcesOverdue", events=("source_overdue",))
+
+SIGNALS = (
+    MADE, UNCHANGED, FAILED, ROWS, BYTES, SECONDS, QUARANTINED, DRIFT, OVERDUE,
+    RUNS, FAILURES, FUNCTION_FAILURES, RETRIES, SOURCES_OVERDUE,
+)  # fmt: skip
+
+
+class Signals(Construct):
+    """The metric filters of all signals, on every log group that the pipeline writes to."""
+
+    def __init__(self, scope: Construct, id: str, names: Names, groups: Iterable[logs.ILogGroup]) -> None:  # noqa: A002
+        super().__init__(scope, id)
+        self._namespace = names.metrics
+        for group in groups:
+            for signal in SIGNALS:
+                logs.MetricFilter(
+                    self,
+                    f"{group.node.id}{signal.metric}",
+                    log_group=group,
+                    filter_pattern=logs.FilterPattern.literal(signal.pattern),
+                    metric_namespace=self._namespace,
+                    metric_name=signal.metric,
+                    metric_value=f"$.{signal.field}" if signal.field else "1",
+                    unit=_UNITS[signal.unit],
+                    dimensions={"asset": "$.asset"} if signal.by_asset else None,
+                )
+
+    def metric(
+        self,
+        signal: Signal,
+        *,
+        asset: str | None = None,
+        hours: float = 1,
+        statistic: str = "Sum",
+        label: str | None = None,
+    ) -> cloudwatch.Metric:
+        """The metric of a signal, of one asset where it is by asset."""
+        return cloudwatch.Metric(
+            namespace=self._namespace,
+            metric_name=signal.metric,
+            dimensions_map={"asset": asset} if asset else None,
+            period=cdk.Duration.hours(hours),
+            statistic=statistic,
+            label=label or asset or signal.metric,
+        )
+
+
+_UNITS = {
+    "Count": cloudwatch.Unit.COUNT,
+    "Bytes": cloudwatch.Unit.BYTES,
+    "Seconds": cloudwatch.Unit.SECONDS,
+    "None": cloudwatch.Unit.NONE,
+}
