@@ -1,7 +1,8 @@
-"""dev on the real scheduler: the lake on S3 (moto), landing and staging made by functions, tasks that wait hold no worker.
+"""dev on the real scheduler: landing and staging by functions, the mart by the real dbt-athena, the lake on S3, tables in Glue.
 
-The functions are our handlers behind an endpoint of this machine that speaks Lambda's protocol. One chain is followed from its
-source on; what the whole graph does on Airflow is in test_airflow.py.
+The account is moto with an Athena that executes (`tests/athena`); the functions are our handlers behind an endpoint of this
+machine that speaks Lambda's protocol. One chain is followed from its source on; what the whole graph does on Airflow is in
+test_airflow.py, what every mart is on Athena in test_marts_on_athena.py.
 """
 
 from __future__ import annotations
@@ -11,38 +12,60 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
+from athena.account import Account
+from athena.server import athena_server
 from catalunya.assets.materialize import materialize
+from catalunya.assets.paths import scan_table
 from catalunya.assets.project import Project
 from catalunya.io.environment import load_settings
 from catalunya.io.mock import serve
+from catalunya.ops.airflow.client import TaskInstance
 from catalunya.ops.airflow.processes import child, free_ports
 from catalunya.ops.airflow.server import airflow
+from catalunya.ops.cli import main
 from small.aws import Aws
 from small.field import Field
+from small.lakes import contents
 
 ROOT = Path(__file__).parents[2]
-CHAIN = ("landing.service_usage", "staging.service_usage")
+LANDING, STAGING, MART = CHAIN = (
+    "landing.social_services",
+    "staging.social_services",
+    "marts.fact_service_usage_daily",
+)
+CANDIDATES = "catalunya_candidates_dev"
 ROLE = "arn:aws:iam::123456789012:role/catalunya-mart-role-dev"
 
 
 @pytest.fixture(scope="module")
-def dev(shared_aws: Aws, compiled: Path, made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """An account whose Athena runs, this process pointed at it. Its Glue is empty."""
+    with athena_server() as (aws, api), pytest.MonkeyPatch.context() as patch:
+        patch.delenv("AWS_PROFILE", raising=False)
+        for name, value in aws.environment.items():
+            patch.setenv(name, value)
+        account = Account.prepare(aws, api, tmp_path_factory.mktemp("account"))
+        aws.client("athena").create_work_group(Name=account.settings.athena_readers)
+        yield account
+
+
+@pytest.fixture(scope="module")
+def dev(account: Account, compiled: Path, made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
     """Airflow in dev: its lake a bucket in which everything was made, its functions an endpoint, its sources the mock APIs."""
     folder = tmp_path_factory.mktemp("dev")
     (port,) = free_ports(1)
-    lake = shared_aws.make_bucket("catalunya-data-dev")
-    for path in made.rglob("*"):
-        if path.is_file() and "_leases" not in path.parts:
-            shared_aws.client("s3").upload_file(str(path), "catalunya-data-dev", path.relative_to(made).as_posix())
-    queue = tell_of_manifests(shared_aws, "catalunya-data-dev")
+    aws, lake = account.aws, account.settings.lake
+    aws.fill(lake, {name: body for name, body in contents(made).items() if not name.startswith("_leases/")})
+    queue = tell_of_manifests(aws, lake.removeprefix("s3://"))
     with serve(rows=300) as mock, pytest.MonkeyPatch.context() as patch:
-        for name, value in shared_aws.environment.items():
-            patch.setenv(name, value)
         settings = load_settings(
             env="dev",
             lake=lake,
@@ -53,8 +76,8 @@ def dev(shared_aws: Aws, compiled: Path, made: Path, tmp_path_factory: pytest.Te
             http_requests_per_second=1000,
             manifests_queue=queue,
             mart_role=ROLE,
-            engine="duckdb",
         )
+        assert settings.engine == "athena"
         patch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{port}")
         variables = settings_of_functions(lake, compiled, mock.url)
         with (
@@ -109,22 +132,84 @@ def is_there(url: str) -> bool:
         return False
 
 
-def test_a_chain_goes_from_landing_to_staging_by_functions_and_its_lake_is_a_bucket(dev: Field) -> None:
-    dev.begin()
-    dev.mock.advance("yavr-pn8q")
-    dev.trigger(CHAIN[0])
-    tasks = dev.settle()
+@dataclass(frozen=True)
+class Wave:
+    """What came of one source's moving on, until all was quiet: the tasks, and each asset's events."""
 
-    assert {task.state for task in tasks} <= {"success", "skipped"}
-    for key in (*CHAIN, "marts.fact_service_usage_daily"):
+    tasks: list[TaskInstance]
+    events: dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def wave(dev: Field) -> Wave:
+    """The register of services moved on, and its landing was triggered."""
+    dev.begin()
+    dev.mock.advance("ivft-vegh")
+    dev.trigger(LANDING)
+    tasks = dev.settle()
+    return Wave(tasks, {key: dev.events(key) for key in CHAIN})
+
+
+def test_a_chain_goes_from_landing_to_its_mart_and_its_lake_is_a_bucket(dev: Field, wave: Wave) -> None:
+    assert {task.state for task in wave.tasks} <= {"success", "skipped"}
+    for key in CHAIN:
         entry = dev.project.ledger.latest(key)
-        (event,) = dev.events(key)
+        (event,) = wave.events[key]
         assert entry is not None
         assert event["extra"] == entry.summary()
-    assert any("staging/service_usage" in stored.path for stored in dev.project.lake.objects("staging"))
+    for key in (STAGING, MART):
+        prefix = dev.project.graph[key].prefix
+        assert {stored.path for stored in dev.project.lake.objects(prefix)} == {
+            stored.path for stored in dev.project.ledger.latest(key).objects
+        }
 
 
-def test_a_batch_that_did_not_come_through_airflow_wakes_its_table_by_the_queue(dev: Field) -> None:
+@pytest.mark.parametrize("key", [STAGING, MART])
+def test_its_tables_are_in_glue_as_the_ledger_says_and_are_read_through_athena(
+    dev: Field, wave: Wave, account: Account, key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entry, (schema, _, name) = dev.project.ledger.latest(key), key.partition(".")
+    assert entry is not None
+    table = account.aws.client("glue").get_table(DatabaseName=f"catalunya_{schema}_dev", Name=name)["Table"]
+    assert table["Parameters"]["catalunya.data_version"] == entry.data_version
+
+    settings = dev.project.settings
+    for variable, value in {"ENV": "dev", "LAKE": settings.lake, "CACHE": str(settings.cache)}.items():
+        monkeypatch.setenv(f"CATALUNYA_{variable}", value)
+    sql = f"select comarca_id, count(*) as n from {key} group by 1 order by 1"
+    assert main(["query", sql, "--output", str(tmp_path / "answer.parquet")]) == 0
+    rows = scan_table(dev.project.lake, dev.project.graph[key], entry)
+    counts = rows.group_by("comarca_id").len("n").cast({"n": pl.Int64}).sort("comarca_id", nulls_last=True).collect()
+    assert pl.read_parquet(tmp_path / "answer.parquet").equals(counts)
+
+
+def test_the_mart_was_built_on_athena_as_a_candidate_of_which_nothing_is_left(wave: Wave, account: Account) -> None:
+    ran = [execution for execution in account.api.executions.values() if execution.work_group == "catalunya_dev"]
+    assert not [execution.reason for execution in ran if execution.reason]
+    assert any(f'"{CANDIDATES}"."fact_service_usage_daily' in execution.sql for execution in ran)
+    assert account.tables("candidates") == set()
+    assert account.objects("_candidates/") == []
+
+
+def test_a_mart_is_made_under_its_role(dev: Field, wave: Wave) -> None:
+    (task,) = [task for task in wave.tasks if task.dag_id == MART]
+    assert task.state == "success"
+    assert any("role_assumed" in line and ROLE in line for line in dev.client.log_lines(task))
+
+
+def test_what_a_function_raises_is_raised_by_the_task_as_what_it_was(dev: Field, wave: Wave) -> None:
+    dev.begin()
+    dev.mock.advance("yavr-pn8q")
+    dev.mock.faults("missing-column:yavr-pn8q:column=codi")
+    dev.trigger("landing.service_usage")
+    (task,) = dev.settle()
+    dev.mock.faults()
+
+    assert (task.state, task.try_number) == ("failed", 1)
+    assert any("the source's fields are not those of RawServiceUsage" in line for line in dev.client.log_lines(task))
+
+
+def test_a_batch_that_did_not_come_through_airflow_wakes_its_table_by_the_queue(dev: Field, wave: Wave) -> None:
     dev.begin()
     dev.mock.advance("yavr-pn8q")
     landed = materialize(dev.project, "landing.service_usage").entry
@@ -135,25 +220,5 @@ def test_a_batch_that_did_not_come_through_airflow_wakes_its_table_by_the_queue(
     while dev.project.state().stale("staging.service_usage"):
         assert time.monotonic() < until, [(task.dag_id, task.state) for task in dev.tasks()]
         time.sleep(0.5)
-    assert "ops.reconcile" in {task.dag_id for task in dev.settle()}
-
-
-def test_a_mart_is_made_under_its_role(dev: Field, shared_aws: Aws) -> None:
-    dev.begin()
-    dev.trigger("marts.dim_time", force=True)
-    dev.settle()
-
-    (task,) = dev.tasks("marts.dim_time")
-    assert task.state == "success"
-    assert any("role_assumed" in line and ROLE in line for line in dev.client.log_lines(task))
-
-
-def test_what_a_function_raises_is_raised_by_the_task_as_what_it_was(dev: Field) -> None:
-    dev.begin()
-    dev.mock.advance("yavr-pn8q")
-    dev.mock.faults("missing-column:yavr-pn8q:column=codi")
-    dev.trigger(CHAIN[0])
-    (task,) = dev.settle()
-
-    assert (task.state, task.try_number) == ("failed", 1)
-    assert any("the source's fields are not those of RawServiceUsage" in line for line in dev.client.log_lines(task))
+    # The mart that this wakes in turn is made no further: the chain was followed above.
+    assert "ops.reconcile" in {task.dag_id for task in dev.tasks()}

@@ -49,7 +49,7 @@ def call(function: str, event: dict[str, Any]) -> tuple[bool, Any]:
         return True, {"errorType": type(error).__name__, "errorMessage": str(error)}
 
 
-POOL = ProcessPoolExecutor(2, mp_context=SPAWN)
+POOL = ProcessPoolExecutor(1, mp_context=SPAWN)
 
 
 async def invoke(request: Request) -> JSONResponse:
