@@ -35,6 +35,8 @@ _COMMANDS = (
     ("contracts", "contracts", _MAKE, "Tell which changes of contracts break readers."),
     ("changes", "changes", _MAKE, "Tell which assets differ from an earlier commit's, and what follows from them."),
     ("prune", "prune", _MAKE, "Delete what retention says has had its time."),
+    ("backup", "backup", _MAKE, "Back up what cannot be made again; list, check and prune backups."),
+    ("restore", "restore", _MAKE, "Give the lake and Airflow back what a backup holds."),
     ("mock", "services", _RUN, "Serve the mock APIs of the local environment."),
     ("run", "services", _RUN, "Run the whole pipeline once on Airflow, mock APIs included."),
     ("up", "services", _RUN, "The same, and stay up with Airflow's UI until Ctrl-C."),

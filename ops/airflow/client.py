@@ -46,10 +46,10 @@ class TaskInstance:
 
 
 class Client:
-    """The REST API of one server without a login, as those are that are started here."""
+    """The REST API of one server: without a login, as those are that are started here, or with one."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, user: str = "", password: str = "") -> None:
+        self.url, self._login = url, {"username": user, "password": password}
         self._http = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False)
         self._token: str | None = None
 
@@ -66,6 +66,10 @@ class Client:
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """One POST below `/api/v2`; the answer's JSON. Raises AirflowError."""
         return self._request("POST", f"/api/v2{path}", json=body)
+
+    def patch(self, path: str, body: Mapping[str, Any], **query: Any) -> Any:
+        """One PATCH below `/api/v2`; the answer's JSON. Raises AirflowError."""
+        return self._request("PATCH", f"/api/v2{path}", json=body, params=query)
 
     def trigger(self, dag_id: str, **conf: Any) -> str:
         """Trigger a DAG with these params; returns the run's id."""
@@ -159,7 +163,7 @@ class Client:
         with self._transport_errors():
             for attempt in range(1, ATTEMPTS + 1):
                 if self._token is None:
-                    self._token = self._http.get("/auth/token").json()["access_token"]
+                    self._token = self._log_in()
                 answer = self._http.request(
                     method, path, headers={"Authorization": f"Bearer {self._token}"}, **arguments
                 )
@@ -173,6 +177,17 @@ class Client:
                 f"{' '.join(answer.text.split())[:300]}; its logs tell more"
             )
         return answer.json() if answer.content else None
+
+    def _log_in(self) -> str:
+        """A bearer token. Raises AirflowError when the server wants another login, or any."""
+        has_user = bool(self._login["username"])
+        answer = self._http.post("/auth/token", json=self._login) if has_user else self._http.get("/auth/token")
+        if answer.is_error:
+            raise AirflowError(
+                f"Airflow at {self.url}: expected it to let {self._login['username'] or 'anybody'} in, found {answer.status_code}; "
+                "set CATALUNYA_AIRFLOW_USER and CATALUNYA_AIRFLOW_PASSWORD right"
+            )
+        return str(answer.json()["access_token"])
 
     @contextmanager
     def _transport_errors(self) -> Iterator[None]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec  # noqa: TID253  whoever imports this module does it inside a function
 
 from catalunya.io.environment import Settings
-from catalunya.io.errors import CatalunyaError, ConfigurationError, LakeError, PermanentError, UsageError
+from catalunya.io.errors import ConfigurationError, LakeError, PermanentError, UsageError
 from catalunya.io.lake import Lake
 
 BACKUPS = "backups"
@@ -121,7 +121,7 @@ class Store:
         with self._told(sha256):
             body = self.lake.get(content_path(sha256))
         if hashlib.sha256(body).hexdigest() != sha256:
-            raise _rotten(self.lake, sha256)
+            raise self.rotten(sha256)
         return body
 
     def fetch(self, sha256: str, to: Path) -> None:
@@ -129,7 +129,7 @@ class Store:
         with self._told(sha256):
             found = copied(self.lake, content_path(sha256), to)
         if found != sha256:
-            raise _rotten(self.lake, sha256)
+            raise self.rotten(sha256)
 
     def digest(self, sha256: str) -> str:
         """The hash that the content has now."""
@@ -173,6 +173,13 @@ class Store:
             raise BackupError(
                 f"the manifest {self.lake.url(path)} cannot be read ({error}); move it away, and the others can be used"
             ) from None
+
+    def rotten(self, sha256: str) -> BackupError:
+        """What is told of a content that is not what its name says."""
+        return BackupError(
+            f"{self.lake.url(content_path(sha256))}: expected the content that its name says (SHA-256), found another; take an older "
+            "backup, and delete this object: the next backup writes it anew if the lake still has it"
+        )
 
     @contextmanager
     def _told(self, sha256: str) -> Iterator[None]:
@@ -225,10 +232,3 @@ def _shares_fate(lake: str, store: str) -> bool:
     if lake.startswith("s3://") and store.startswith("s3://"):
         return lake.split("/")[2] == store.split("/")[2]
     return f"{store}/".startswith(f"{lake}/") or f"{lake}/".startswith(f"{store}/")
-
-
-def _rotten(lake: Lake, sha256: str) -> CatalunyaError:
-    return BackupError(
-        f"{lake.url(content_path(sha256))}: expected the content that its name says (SHA-256), found another; take an older backup, and "
-        "delete this object: the next backup writes it anew if the lake still has it"
-    )
