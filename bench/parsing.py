@@ -19,6 +19,7 @@ from airflow.sdk import DAG, Asset, BaseOperator
 from catalunya.assets.catalog import keep_graph, load_graph
 from catalunya.assets.spec import Asset as Table
 from catalunya.contracts.columns import Column
+from catalunya.dags.backup import BACKUP
 from catalunya.dags.build import RECONCILE, RETENTION, build_dags
 from catalunya.io.environment import load_settings
 
@@ -54,7 +55,7 @@ def ours(count: int, cache: Path) -> float:
     started = time.perf_counter()
     dags = build_dags(load_graph(settings), settings)
     seconds = time.perf_counter() - started
-    assert len(dags) == count + len((RECONCILE, RETENTION))
+    assert len(dags) == count + len((RECONCILE, RETENTION, BACKUP))
     return seconds
 
 

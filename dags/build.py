@@ -1,4 +1,5 @@
-"""What the DAGs are: one per asset, DAG id = asset key, with one task each, and `ops.reconcile` and `ops.retention`.
+"""What the DAGs are: one per asset, DAG id = asset key, with one task each, and `ops.reconcile`, `ops.retention` and
+`ops.backup`.
 
 Here: schedules, inlets and outlets, retries, documentation, all from plain assets. Not here: what the tasks do (`tasks.py`).
 This is imported whenever Airflow parses, so nothing heavy is, and nothing is read.
@@ -14,6 +15,7 @@ from airflow.sdk import Asset as AirflowAsset
 
 from catalunya.assets.graph import AssetGraph
 from catalunya.assets.spec import Asset, Layer
+from catalunya.dags.backup import BACKUP, backup_dag
 from catalunya.dags.tasks import FindStale, Materialize, Prune, Wake
 from catalunya.io.environment import Settings
 from catalunya.io.errors import PermanentError, TransientError
@@ -42,7 +44,7 @@ RETRIES: dict[str, Any] = {
 
 
 def build_dags(graph: AssetGraph, settings: Settings, *, only: str | None = None) -> dict[str, DAG]:
-    """The DAGs by id: one per asset, `ops.reconcile` and `ops.retention`; or `only` the one a task is going to run in.
+    """The DAGs by id: one per asset, `ops.reconcile`, `ops.retention` and `ops.backup`; or `only` the one a task is going to run in.
 
     Without `settings.clocks`, what would run at certain times has to be triggered: for a single wave.
     """
@@ -52,6 +54,8 @@ def build_dags(graph: AssetGraph, settings: Settings, *, only: str | None = None
         dags[RECONCILE] = _reconcile(settings)
     if only in (None, RETENTION):
         dags[RETENTION] = _retention(clocks=settings.clocks)
+    if only in (None, BACKUP):
+        dags[BACKUP] = backup_dag(settings, RETRIES)
     return dags
 
 

@@ -35,6 +35,7 @@ from pathlib import Path
 dags = {name: dag for name, dag in found.items() if isinstance(dag, DAG)}
 graph = load_graph(load_settings())
 quiet = build_dags(graph, load_settings(clocks=False))
+backups = {hours: build_dags(graph, load_settings(rpo_hours=hours), only="ops.backup")["ops.backup"] for hours in (4, 24)}
 
 def said(task, error):
     return task.retry_policy.evaluate(error, 1, 3).action.value
@@ -46,6 +47,7 @@ def schedule(dag):
 print(json.dumps({
     "heavy": heavy,
     "files": [Path(path).name for path in PythonDagImporter().list_dag_files(Path(sys.argv[1]).parent)],
+    "backups": {hours: schedule(dag) for hours, dag in backups.items()},
     "one": list(build_dags(graph, load_settings(), only="staging.social_services")),
     "dags": {
         name: {
@@ -94,8 +96,8 @@ def read(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return dict(json.loads(answer.stdout.strip().splitlines()[-1]))
 
 
-def test_there_is_a_dag_for_each_asset_and_two_that_keep_house(read: dict[str, Any], graph: AssetGraph) -> None:
-    assert set(read["dags"]) == {asset.key for asset in graph} | {"ops.reconcile", "ops.retention"}
+def test_there_is_a_dag_for_each_asset_and_three_that_keep_house(read: dict[str, Any], graph: AssetGraph) -> None:
+    assert set(read["dags"]) == {asset.key for asset in graph} | {"ops.reconcile", "ops.retention", "ops.backup"}
 
 
 def test_retention_goes_by_the_day_and_never_twice_at_once(read: dict[str, Any]) -> None:
@@ -103,6 +105,16 @@ def test_retention_goes_by_the_day_and_never_twice_at_once(read: dict[str, Any])
     assert (dag["schedule"], dag["without_clocks"]) == ("30 2 * * *", [])
     assert (dag["max_active_runs"], dag["catchup"], dag["paused"]) == (1, False, False)
     assert list(dag["tasks"]) == ["prune"]
+
+
+def test_backups_are_made_as_often_as_the_recovery_point_asks_for_and_in_local_when_triggered(
+    read: dict[str, Any],
+) -> None:
+    dag = read["dags"]["ops.backup"]
+    assert read["backups"] == {"4": "45 1,5,9,13,17,21 * * *", "24": "45 1 * * *"}
+    assert (dag["schedule"], dag["without_clocks"]) == ([], [])
+    assert (dag["max_active_runs"], dag["catchup"], dag["paused"]) == (1, False, False)
+    assert list(dag["tasks"]) == ["backup"]
 
 
 def test_airflow_parses_one_file_of_the_folder_and_nothing_heavy_with_it(read: dict[str, Any]) -> None:
