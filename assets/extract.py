@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -77,7 +77,7 @@ def probe(
     declaration: LandingDeclaration, settings: Settings, known: str | None, *, ends_at: float | None = None
 ) -> SourceState | None:
     """Ask the source for its state by one request; None when it is still at the version `known`."""
-    return asyncio.run(declaration.source.probe(_http(declaration, settings, ends_at), known))
+    return asyncio.run(declaration.source.probe(http_within(declaration, settings, ends_at), known))
 
 
 def extract(
@@ -109,19 +109,14 @@ def extract(
         return left
     prefix = left or batch_prefix(asset, now)
     landed = LandedPages(lake, prefix, window)
-
-    async def sink(name: str, chunks: AsyncIterator[bytes]) -> None:
-        await lake.put_stream(f"{prefix}/{name}", chunks)
-        await asyncio.to_thread(lake.sync, [f"{prefix}/{name}"])  # while the next pages are on their way
-
-    http, told = _http(declaration, settings, ends_at), (0, 0)
+    http, told = http_within(declaration, settings, ends_at), (0, 0)
 
     def tell(done: int, total: int) -> None:
         nonlocal told
         told = (done, total)
         progress(done, total)
 
-    reading = declaration.source.extract(http, state, sink, window=window, progress=tell, landed=landed)
+    reading = declaration.source.extract(http, state, landed.write, window=window, progress=tell, landed=landed)
     try:
         extraction = asyncio.run(reading)
     except DeadlineReached as error:
@@ -162,7 +157,7 @@ def read_batch(lake: Lake, prefix: str) -> Batch:
     return Batch(prefix, msgspec.json.decode(lake.get(manifest_path(prefix)), type=Manifest))
 
 
-def _http(declaration: LandingDeclaration, settings: Settings, ends_at: float | None) -> HttpSettings:
+def http_within(declaration: LandingDeclaration, settings: Settings, ends_at: float | None) -> HttpSettings:
     """How the source is reached, within the time that is left."""
     http = settings.http(declaration.source.kind)
     if ends_at is None:
@@ -174,7 +169,8 @@ def _taken_over(
     lake: Lake, asset: Asset, history: Sequence[Entry], version: str, window: Window | None
 ) -> Batch | str | None:
     """The sealed batch of just this that no entry speaks of: its run died before it could record. Or the folder of one that
-    is not sealed and has pages of this. What other runs left, not sealed or never recorded, is deleted."""
+    is not sealed and has pages of this, of a run that died or of parts. What other runs left, not sealed or never recorded, is
+    deleted; so is what a part wrote too late, into a batch that was used and deleted."""
     recorded = {entry.batch for entry in history}
     taken: Batch | str | None = None
     for prefix in (f"{asset.prefix}/{folder}" for folder in reversed(lake.folders(asset.prefix))):
@@ -184,7 +180,7 @@ def _taken_over(
         if found and taken is None and (found.manifest.source_version, found.manifest.window) == (version, window):
             log.info("batch_taken_over", asset=asset.key, batch=prefix, rows=found.manifest.rows)
             taken = found
-        elif found is None and taken is None and LandedPages(lake, prefix, window).has(version):
+        elif not (found or taken or prefix in recorded) and LandedPages(lake, prefix, window).has(version):
             taken = prefix
         else:
             lake.delete([o.path for o in lake.objects(prefix)])

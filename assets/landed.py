@@ -2,15 +2,18 @@
 
 A batch without a manifest is nothing to its readers; its pages are worth something to who extracts the same state of the
 source again, after a deadline or a kill. A page is taken again only if it is whole, by the size and hash that its note says,
-and only for the same version and window. Here: the notes. Not here: which pages answer a question that is asked now
-(`io/sources`), the sealing (`extract.py`).
+and only for the same version and window. Where several functions read a large source (`parts.py`), their pages lie in one
+batch, each under a name of its own. Here: the notes. Not here: which pages answer a question that is asked now (`io/sources`),
+the sealing (`extract.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
 
 import msgspec
 import structlog
@@ -24,6 +27,10 @@ log = structlog.get_logger(__name__)
 NOTES = "_landed"
 
 
+class BatchClosedError(Exception):
+    """A page comes too late: its batch was sealed, with another answer to the same question."""
+
+
 class Note(msgspec.Struct, frozen=True):
     """One page that is written whole, and what it is of."""
 
@@ -33,7 +40,7 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class LandedPages:
-    """The notes of one batch that is not sealed. Only for the holder of the asset's lease."""
+    """The notes of one batch that is not sealed. Only for the holder of the asset's lease, but for `PartPages`."""
 
     def __init__(self, lake: Lake, batch: str, window: Window | None) -> None:
         self.batch = batch
@@ -45,19 +52,27 @@ class LandedPages:
         self._version = ""
 
     def of(self, version: str) -> Mapping[str, Page]:
-        """The pages that are landed of this version, each of them read through and found whole. `add` is of it from now on."""
+        """The pages by address that are landed of this version, each of them read through and found whole. `add` is of it
+        from now on."""
         self._version = version
         sizes = {found.path: found.size for found in self._lake.objects(self.batch)}
-        whole = {
-            page.name: page
-            for note in self._notes(sizes)
-            if (note.version, note.window) == (version, self._window) and self._is_whole(page := note.page, sizes)
-        }
+        whole: dict[str, Page] = {}
+        for note in self._notes(sizes):
+            page, is_of_it = note.page, (note.version, note.window) == (version, self._window)
+            # Two may have answered one question, when a part was asked for twice: either will do.
+            if is_of_it and page.url not in whole and self._is_whole(page, sizes):
+                whole[page.url] = page
         self.taken = len(whole)
         if whole:
             rows = sum(page.rows for page in whole.values())
             log.info("extraction_resumed", batch=self.batch, version=version, pages=len(whole), rows=rows)
         return whole
+
+    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+        """The sink of the batch's pages: one page whole, and durable."""
+        path = f"{self.batch}/{name}"
+        await self._lake.put_stream(path, chunks)
+        await asyncio.to_thread(self._lake.sync, [path])  # while the next pages are on their way
 
     async def add(self, page: Page) -> None:
         """Note a page, after it is written."""
@@ -97,3 +112,37 @@ class LandedPages:
 
     def _path(self, name: str) -> str:
         return f"{self.batch}/{NOTES}/{name}"
+
+
+class PartPages(LandedPages):
+    """The notes of a batch for one who holds no lease, and lands pages early that the holder may take or leave.
+
+    Each invocation has names of its own, which sort where the plain ones would: nobody's page is ever replaced, not even by
+    one that was given up for dead. `is_open` is asked before each page: whether the batch still waits for some.
+    """
+
+    def __init__(self, lake: Lake, batch: str, window: Window | None, is_open: Callable[[], bool]) -> None:
+        super().__init__(lake, batch, window)
+        self._is_open = is_open
+        self._tail = secrets.token_hex(4)
+
+    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+        """The sink of its pages. Raises BatchClosedError where nobody waits for them any more."""
+        if not await asyncio.to_thread(self._is_open):
+            raise BatchClosedError(f"{self.batch} was sealed meanwhile")
+        await super().write(self._own(name), chunks)
+
+    async def add(self, page: Page) -> None:
+        """Note a page under the name that it was written by."""
+        await super().add(replace(page, name=self._own(page.name)))
+
+    def forget(self) -> None:
+        """Nothing: it is for the holder of the lease to judge."""
+
+    def _own(self, name: str) -> str:
+        stem, _, ending = name.partition(".")
+        return f"{stem}.{self._tail}.{ending}"
+
+    def _is_whole(self, page: Page, sizes: Mapping[str, int]) -> bool:
+        """By size only: the holder of the lease reads them all, and n parts need not do so n times."""
+        return sizes.get(f"{self.batch}/{page.name}") == page.bytes

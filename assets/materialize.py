@@ -1,7 +1,8 @@
 """The ONE path by which any table is made: plan, produce, check, publish, record, clean up (DESIGN section 3).
 
 A plain function: the CLI, an Airflow task and a Lambda handler all call `materialize`. Here: the order of the steps and
-what holds between them. Not here: how each layer's candidate is made (`extract.py`, `transform.py`, `build.py`).
+what holds between them. Not here: whether there is anything to make (`decide.py`), how each layer's candidate is made
+(`extract.py`, `transform.py`, `build.py`).
 """
 
 from __future__ import annotations
@@ -18,31 +19,31 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from catalunya.assets import catalogued, superseded
+from catalunya.assets.deadline import check_time
+from catalunya.assets.decide import Outcome, Request, decide
 from catalunya.assets.lease import Lease, lease
 from catalunya.assets.ledger import Entry, content_version
-from catalunya.assets.plan import Reason, Stale
-from catalunya.assets.produce import Options, Produced, ask_source, produce
+from catalunya.assets.plan import Stale
+from catalunya.assets.produce import Options, Produced, produce
 from catalunya.assets.project import Project
 from catalunya.assets.retention import used_batch
 from catalunya.assets.spec import Asset, Layer
 from catalunya.io.errors import (
-    BackfillBlocked,
     CatalogueError,
     CatalunyaError,
     DeadlineReached,
     LeaseHeld,
     LeaseLost,
     TransientError,
-    UsageError,
 )
-from catalunya.io.periods import Window
 from catalunya.io.redaction import told
 
 if TYPE_CHECKING:
     from catalunya.io.sources.base import SourceState
 
-log = structlog.get_logger(__name__)
+__all__ = ["Observer", "Outcome", "Progress", "Request", "Step", "materialize", "new_run_id"]
 
+log = structlog.get_logger(__name__)
 
 Step = Literal["leased", "producing", "produced", "publishing", "published", "recorded", "cleaned"]
 
@@ -58,37 +59,6 @@ class Progress:
 
 
 Observer = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of it: `skipped` (nothing new) and `deferred` (an upstream comes first) wrote nothing."""
-
-    asset: str
-    status: Literal["materialized", "skipped", "deferred"]
-    why: str
-    entry: Entry | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """How one asset is to be made.
-
-    `force` makes it though nothing changed; `accept_shrink` waives its shrink guard; `replay` takes the rows in
-    quarantine through the staging function again; `full_refresh` forgets an incremental mart's past; `window` reads those
-    periods of a landing asset's source again, and no others (a backfill); `ends_at`, by time.monotonic(), is when an extraction
-    has to have stopped: what it landed by then, the next one goes on from.
-    """
-
-    force: bool = False
-    accept_shrink: bool = False
-    replay: bool = False
-    full_refresh: bool = False
-    window: Window | None = None
-    correlation_id: str | None = None
-    run_id: str | None = None
-    now: datetime | None = None
-    ends_at: float | None = None
 
 
 def materialize(
@@ -164,52 +134,23 @@ class _Making:
             try:
                 return self._make(decision, held, after)
             # Nothing failed that says anything of the table; with the last one, what was made is recorded by then.
-            except (LeaseHeld, LeaseLost, DeadlineReached, CatalogueError):
+            except (LeaseHeld, LeaseLost, CatalogueError):
                 raise
             except Exception as error:
-                if not self.request.window:  # a backfill that failed says nothing of the table as it is
+                # An extraction goes on from where its time ended. A table that is not made in its time is one that failed, or
+                # whoever looks for what is stale would have it begun anew for ever. A backfill says nothing of the table as it is.
+                is_on_its_way = isinstance(error, DeadlineReached) and self.asset.layer is Layer.LANDING
+                if not is_on_its_way and not self.request.window:
                     self._record_failure(decision, after, error)
                 raise
 
     def _decide(self) -> Stale | Outcome:
-        """Why the asset is to be made now, or why not."""
-        asset, state, request = self.asset, self.state, self.request
-        latest = state.latest(asset.key)
-        if request.window:
-            return self._decide_backfill(request.window)
-        if request.replay:
-            if asset.layer is not Layer.STAGING or latest is None:
-                raise UsageError(
-                    f"{asset.key}: expected a staging table that was made, for its quarantine to be replayed; `catalunya status` shows which were"
-                )
-            if not latest.quarantine:
-                return Outcome(asset.key, "skipped", "no rows are in quarantine", latest)
-            return Stale(asset.key, Reason.FORCED, "quarantined rows are replayed")
-        stale = Stale(asset.key, Reason.FORCED, "asked for with force") if request.force else state.stale(asset.key)
-        if stale is None and asset.layer is Layer.LANDING:
-            self.source_state = ask_source(self.project, asset, state, ends_at=request.ends_at)
-            if self.source_state:
-                stale = Stale(asset.key, Reason.DATA, f"the source is at {self.source_state.version}")
-        if stale is None:
+        """Why the asset is to be made now, or why not; then what another run left to be cleaned up is."""
+        decision = decide(self.project, self.asset, self.state, self.request)
+        self.source_state = decision.source_state
+        if isinstance(decision.what, Outcome) and decision.what.status == "skipped":
             self._clean_up()
-            return Outcome(asset.key, "skipped", "up to date", latest)
-        waits = state.lacks(asset.key) if request.force else state.waits_for(asset.key)
-        return Outcome(asset.key, "deferred", waits, latest) if waits else stale
-
-    def _decide_backfill(self, window: Window) -> Stale:
-        key = self.asset.key
-        if not self.asset.has_periods:
-            raise UsageError(
-                f"{key}: expected a landing asset whose source can be asked by period, to read it again {window}; this one cannot. "
-                f"`catalunya materialize {key} --force` reads it whole"
-            )
-        first = self.state.blocks_backfill(key, window)
-        if first:
-            raise BackfillBlocked(
-                f"{key}: {first[0].key} has to be made first ({first[0].reason}: {first[0].why}), from a batch that a backfill "
-                f"would hide; `catalunya materialize +{first[0].key}`, then try again"
-            )
-        return Stale(key, Reason.BACKFILL, f"{window} was asked for")
+        return decision.what
 
     def _make(self, stale: Stale, held: Lease, after: int) -> Outcome:
         """Produce, check, publish, record, clean up."""
@@ -236,6 +177,8 @@ class _Making:
             entry = self._entry(stale, produced)
             if self.asset.layer is Layer.LANDING and self._is_known(entry):
                 return self._record_unchanged(entry, after)
+            if self.asset.layer is Layer.STAGING:  # a landing batch is in its place; a mart has no such limit
+                check_time(self.asset.key, self.request.ends_at, f"{produced.rows:,} rows are ready to be published")
             held.check()
             self._publish(produced)
             held.check()

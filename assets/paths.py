@@ -5,12 +5,14 @@ Here: paths and the reading of published tables. Not here: writing them (`materi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from catalunya.assets.ledger import Entry
 from catalunya.assets.spec import Asset
+from catalunya.io.errors import UsageError
 from catalunya.io.lake import Lake
 from catalunya.io.warehouse import Relation
 
@@ -18,11 +20,27 @@ if TYPE_CHECKING:
     import polars as pl
 
 MANIFEST = "_manifest.json"
+_BATCH = re.compile(r"ingested_process_at=[0-9]{8}T[0-9]{9}")
 
 
 def batch_prefix(asset: Asset, at: datetime) -> str:
     """The folder of one landing extraction, named by its time (UTC)."""
-    return f"{asset.prefix}/ingested_process_at={at:%Y%m%dT%H%M%S%f}"[:-3]
+    return f"{asset.prefix}/{batch_name(at)}"
+
+
+def batch_name(at: datetime) -> str:
+    """The last part of that: two extractions of one asset do not begin in the same millisecond."""
+    return f"ingested_process_at={at:%Y%m%dT%H%M%S%f}"[:-3]
+
+
+def batch_folder(asset: Asset, name: str) -> str:
+    """The folder of a batch whose name came from outside. Raises UsageError where it is none."""
+    if not _BATCH.fullmatch(name):
+        raise UsageError(
+            f"{asset.key}: expected the name of a batch (ingested_process_at=20260803T140512000), found {name[:80]!r}; "
+            "mend what invokes the function"
+        )
+    return f"{asset.prefix}/{name}"
 
 
 def manifest_path(batch: str) -> str:

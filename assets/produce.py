@@ -30,7 +30,7 @@ Report = Callable[[int, int], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What a request asks of the making itself. `source_state`: what the source said when it was asked whether it moved;
-    `ends_at`: when an extraction has to have stopped, by time.monotonic()."""
+    `ends_at`: when an extraction or a staging table has to have stopped, by time.monotonic()."""
 
     accept_shrink: bool = False
     replay: bool = False
@@ -150,6 +150,7 @@ def _produce_staging(
         scratch,
         report,
         accept_shrink=options.accept_shrink,
+        ends_at=options.ends_at,
     )
     return _produced(asset, state, candidate)
 

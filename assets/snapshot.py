@@ -19,7 +19,7 @@ from catalunya.io.errors import DeclarationError
 
 SNAPSHOT = "docs/graph.json"
 
-_NOT_OF_ASSET = frozenset({"key", "description", "code_version", "module", "columns"})
+_NOT_OF_ASSET = frozenset({"key", "description", "code_version", "module", "columns", "readers"})
 _NOT_OF_COLUMN = frozenset({"name", "description"})
 
 

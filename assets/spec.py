@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     StagingFunction = Callable[..., pl.LazyFrame]
 
 Clock = Literal["day", "year"]
+MAX_READERS = 16
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _FOLDERS = {"dim": "dimensions", "fact": "facts", "agg": "aggregates"}
 
@@ -63,7 +64,8 @@ class Asset:
 
     `upstream` are the keys it reads. `code_version` changes when what makes it does. `clock` is the part of the date its
     rows depend on (a calendar that ends with next year: `year`). `keep_days` is how long superseded data is kept.
-    `has_periods`: a landing asset whose source can be asked for some periods only, which is what a backfill does.
+    `has_periods`: a landing asset whose source can be asked for some periods only, which is what a backfill does. `readers`: how
+    many functions read its pages, where functions do.
     """
 
     key: str
@@ -78,6 +80,7 @@ class Asset:
     partition_by: tuple[str, ...] = ()
     keep_days: int = 90
     has_periods: bool = False
+    readers: int = 1
     module: str = ""
 
     def __post_init__(self) -> None:
@@ -147,6 +150,7 @@ class LandingDeclaration(Declaration):
     source: Source
     schedule: str
     freshness: Freshness | None
+    readers: int = 1
 
     @cached_property
     def asset(self) -> Asset:
@@ -163,6 +167,7 @@ class LandingDeclaration(Declaration):
             schedule=self.schedule,
             freshness=self.freshness,
             has_periods=self.source.has_periods,
+            readers=self.readers,
             module=self.module,
         )
 
@@ -236,14 +241,31 @@ def Landing(  # noqa: N802  it stands where a class would, in an asset file
     contract: type[LandingContract],
     schedule: str,
     freshness: Freshness | None = None,
+    readers: int = 1,
 ) -> LandingDeclaration:
-    """Declare the landing asset of a source: where it comes from, its raw fields, and when it is asked (cron, UTC)."""
+    """Declare the landing asset of a source: where it comes from, its raw fields, and when it is asked (cron, UTC).
+
+    `readers`: how many functions read its pages, in dev and prod; one machine reads by itself, whatever this says. For a table
+    that one function, with four pages under way, does not read in its 15 minutes: one of a hundred pages and more (50,000 rows
+    each). All readers together ask no more often in a second than one would, but each has as many answers under way: an API that
+    minds that is to be given fewer (CATALUNYA_HTTP_CONCURRENCY).
+    """
     if len(schedule.split()) != 5 and not schedule.startswith("@"):
         raise DeclarationError(
             f"landing.{name}: schedule {schedule!r} is no cron expression; give five fields, as in '0 5 * * *'"
         )
+    if not 1 <= readers <= MAX_READERS:
+        raise DeclarationError(
+            f"landing.{name}: expected 1 to {MAX_READERS} readers, found {readers}; more would wait for each other's turn to ask"
+        )
     return LandingDeclaration(
-        name=name, source=source, contract=contract, schedule=schedule, freshness=freshness, module=_caller()
+        name=name,
+        source=source,
+        contract=contract,
+        schedule=schedule,
+        freshness=freshness,
+        readers=readers,
+        module=_caller(),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from catalunya.assets.candidate import Candidate, CheckedPage, Gathering, placed
+from catalunya.assets.deadline import check_time
 from catalunya.assets.extract import Batch
 from catalunya.assets.ledger import Entry
 from catalunya.assets.paths import scan_table
@@ -46,22 +47,28 @@ def transform(
     progress: Progress,
     *,
     accept_shrink: bool = False,
+    ends_at: float | None = None,
 ) -> Candidate:
     """Make the candidate of a staging table from a landing batch. Memory holds a few pages, never the table.
 
-    A batch of some periods replaces those, and the published rows of all others stay as they are.
+    A batch of some periods replaces those, and the published rows of all others stay as they are. It stops at `ends_at`, by
+    time.monotonic(), before the next page, and cannot go on from there: its checked pages lie on this machine's disk, which a
+    function does not find again. To keep them in the lake would cost more than to make them anew: a million rows take a few
+    seconds, and a function has 15 minutes.
 
-    Raises ContractError when the table may not be published, DeclarationError when the staging function breaks its rules.
+    Raises ContractError when the table may not be published, DeclarationError when the staging function breaks its rules,
+    DeadlineReached.
     """
     gathering = Gathering(declaration.asset, declaration.contract, scratch)
     fields = raw_fields(declaration)
+    done = 0
 
     def check(number: int, page: Page) -> CheckedPage:
+        check_time(declaration.asset.key, ends_at, f"{done:,} of {batch.manifest.rows:,} rows were checked")
         pages_are = declaration.landing.source.pages_are
         raw = read_page(lake, f"{batch.prefix}/{page.name}", fields, pages_are, declaration.asset.key)
         return gathering.store(number, *check_page(declaration, raw, reads))
 
-    done = 0
     for page, checked in zip(batch.manifest.pages, _at_once(check, batch.manifest.pages), strict=True):
         gathering.pages.append(checked)
         done += page.rows
@@ -71,6 +78,7 @@ def transform(
         gathering.pages[:0] = _stored(
             gathering, _other_periods(declaration, lake, previous, batch.manifest.window), len(batch.manifest.pages)
         )
+    check_time(declaration.asset.key, ends_at, f"{done:,} rows were checked page by page, and not yet as a whole")
     return gathering.finish(previous, accept_shrink=accept_shrink)
 
 

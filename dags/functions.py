@@ -1,16 +1,19 @@
 """Landing and staging made by Lambda functions: the task asks for it and gives its worker back until the answer is there.
 
-Here: the operator, and the trigger that waits in Airflow's triggerer. Not here: what a function does (`ops/lambdas.py`), what a
-task has in common with those that work themselves (`tasks.py`). Imported whenever Airflow parses, so nothing heavy is.
+Here: the operators (of an asset, and of a part of a large source's pages), and the trigger that waits in Airflow's triggerer. Not
+here: what a function does (`ops/lambdas.py`), what a task has in common with those that work themselves (`tasks.py`). Imported
+whenever Airflow parses, so nothing heavy is.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from catalunya.assets.plan import Reason
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 LIMIT = timedelta(minutes=15)  # Lambda's own
+PATIENCE = LIMIT + timedelta(minutes=1)
 CONNECTION = "aws_default"
 
 
@@ -36,14 +40,8 @@ class Invoke(Making):
         """Ask for the first step, and wait without a worker."""
         from catalunya.assets.project import Project
 
-        params, project = context["params"], Project()
-        asked = {
-            "run_id": context["dag_run"].run_id,
-            "correlation_id": correlation_of(context),
-            "period_from": params.get("period_from"),
-            "period_to": params.get("period_to"),
-        }
-        steps = self.steps(project, force=bool(params["force"]))
+        asked, project = _asked(context), Project()
+        steps = self.steps(project, force=bool(context["params"]["force"]))
         self._ask([{**asked, "asset": step.key, "force": step.reason is Reason.FORCED} for step in steps])
 
     def resume(self, context: Context, event: dict[str, Any], steps: list[dict[str, Any]]) -> None:
@@ -59,7 +57,50 @@ class Invoke(Making):
         layer = Layer(steps[0]["asset"].partition(".")[0])
         function = self.functions.format(purpose=FUNCTIONS[layer])
         trigger = InvokeTrigger(function, json.dumps(steps[0]))
-        self.defer(trigger=trigger, method_name="resume", kwargs={"steps": steps}, timeout=LIMIT + timedelta(minutes=1))
+        self.defer(trigger=trigger, method_name="resume", kwargs={"steps": steps}, timeout=PATIENCE)
+
+
+class ReadPages(BaseOperator):
+    """Lands one part of a large source's pages by a Lambda function, ahead of the task that makes the asset of them all.
+
+    Mapped over `index`. Nothing depends on it: that task follows however it ends, and reads what it did not.
+    """
+
+    ui_color = "#e8f4f8"
+
+    def __init__(self, *, key: str, functions: str, of: int, index: int, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.key, self.functions, self.of, self.index = key, functions, of, index
+
+    def execute(self, context: Context) -> None:
+        """Ask for the part, and wait without a worker. All parts of a run name one batch: by when the run began."""
+        from catalunya.assets.paths import batch_name
+
+        run = context["dag_run"]
+        began = run.start_date or run.run_after
+        part = {"of": self.of, "index": self.index, "batch": batch_name(began.astimezone(UTC))}
+        asked = {**_asked(context), "asset": self.key, "force": bool(context["params"]["force"]), "part": part}
+        trigger = InvokeTrigger(self.functions.format(purpose=FUNCTIONS[Layer.LANDING]), json.dumps(asked))
+        self.defer(trigger=trigger, method_name="resume", timeout=PATIENCE)
+
+    def resume(self, context: Context, event: dict[str, Any]) -> None:  # noqa: ARG002  the signature is Airflow's
+        """Take the answer. Raises what the function raised, AirflowSkipException when there was nothing to land."""
+        if event["error"]:
+            raise from_function(event["answer"])
+        if event["answer"]["status"] != "landed":
+            raise AirflowSkipException(f"{event['answer']['status']}: {event['answer']['why']}")
+        self.log.info("%s, part %s of %s: %s", self.key, self.index, self.of, event["answer"]["why"])
+
+
+def _asked(context: Context) -> dict[str, Any]:
+    """What every event of a run says alike."""
+    params = context["params"]
+    return {
+        "run_id": context["dag_run"].run_id,
+        "correlation_id": correlation_of(context),
+        "period_from": params.get("period_from"),
+        "period_to": params.get("period_to"),
+    }
 
 
 class InvokeTrigger(BaseTrigger):

@@ -1,10 +1,12 @@
 """The Lambda functions: `extract` makes one landing asset, `transform` one staging asset, by the same path as everybody.
 
 The event is {"asset", "run_id", "correlation_id", "force", "period_from", "period_to"}, the answer {"status", "why", "entry"}: the
-summary of the ledger entry, or null. Errors are those of `io/errors.py`; `from_function` there makes them again of what Lambda
-reports. An event that comes again is answered from the ledger, and an extraction stops before the function is cut off; the
-next one goes on with its pages. Here: event, answer, time limit, logs. Not here: how a table is made (`assets/`), how the zip
-is (`package.py`). The module imports what the handlers need when it is loaded: that is Lambda's init, before any event.
+summary of the ledger entry, or null. With "part": {"of", "index", "batch"}, `extract` lands that part of the pages only
+(`assets/parts.py`), and the entry is null. Errors are those of `io/errors.py`; `from_function` there makes them again of what
+Lambda reports. An event that comes again is answered from the ledger. Both functions stop before they are cut off: the next
+extraction goes on with its pages, the next transformation begins anew. Here: event, answer, time limit, logs. Not here: how a
+table is made (`assets/`), how the zip is (`package.py`). The module imports what the handlers need when it is loaded: that is
+Lambda's init, before any event.
 """
 
 from __future__ import annotations
@@ -25,11 +27,13 @@ import catalunya.io.sources.http  # noqa: F401  the first event is not to wait f
 from catalunya.assets.catalog import declarations
 from catalunya.assets.ledger import Entry
 from catalunya.assets.materialize import Outcome, Request, materialize
+from catalunya.assets.parts import PartRead, read_part
 from catalunya.assets.project import Project
-from catalunya.assets.spec import Layer
+from catalunya.assets.spec import MAX_READERS, Layer
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import CatalunyaError, UsageError, reportable
 from catalunya.io.periods import window
+from catalunya.io.sources.base import Part
 from catalunya.ops.logging import configure
 
 log = structlog.get_logger(__name__)
@@ -54,6 +58,14 @@ class Context(Protocol):
         ...
 
 
+class AskedPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Which part of the pages, and the folder of the batch that all parts of one run land in."""
+
+    of: Annotated[int, msgspec.Meta(ge=1, le=MAX_READERS)]
+    index: Annotated[int, msgspec.Meta(ge=0)]
+    batch: Text
+
+
 class Asked(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The event. `run_id` names one intent: the same again is the same event that came twice."""
 
@@ -63,15 +75,17 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     force: bool = False
     period_from: Period | None = None
     period_to: Period | None = None
+    part: AskedPart | None = None
 
 
 def extract(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Make one landing asset. Raises a CatalunyaError; DeadlineReached when it is to be asked again, to go on."""
+    """Make one landing asset, or land a part of its pages. Raises a CatalunyaError; DeadlineReached when it is to be asked
+    again, to go on."""
     return _handle(Layer.LANDING, event, context)
 
 
 def transform(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Make one staging asset. Raises a CatalunyaError."""
+    """Make one staging asset. Raises a CatalunyaError; DeadlineReached when the time did not suffice, and nothing is published."""
     return _handle(Layer.STAGING, event, context)
 
 
@@ -93,14 +107,11 @@ def _handle(layer: Layer, event: Mapping[str, Any], context: Context) -> dict[st
             log.exception("function_failed")
             # Lambda hands its text and its frames to whoever asked; the log has the whole of it.
             raise reportable(error) from None
-    return {
-        "status": outcome.status,
-        "why": outcome.why,
-        "entry": outcome.entry.summary() if outcome.entry else None,
-    }
+    entry = outcome.entry if isinstance(outcome, Outcome) else None
+    return {"status": outcome.status, "why": outcome.why, "entry": entry.summary() if entry else None}
 
 
-def _make(layer: Layer, asked: Asked, settings: Settings, ends_at: float) -> Outcome:
+def _make(layer: Layer, asked: Asked, settings: Settings, ends_at: float) -> Outcome | PartRead:
     project = Project(settings, _DECLARED)
     if project.graph[asked.asset].layer is not layer:
         other = {Layer.LANDING: "transform", Layer.STAGING: "extract"}[layer]
@@ -113,6 +124,11 @@ def _make(layer: Layer, asked: Asked, settings: Settings, ends_at: float) -> Out
         ends_at=ends_at,
     )
     made = _made_by(project, asked)
+    if asked.part:
+        part = Part(asked.part.of, asked.part.index)
+        if made:  # the one that seals was quicker than an event that came again
+            return PartRead(asked.asset, "skipped", f"this run made it before ({made.reason})")
+        return read_part(project, asked.asset, part, asked.part.batch, request)
     if made is None:
         return materialize(project, asked.asset, request)
     if request.window:

@@ -7,11 +7,11 @@ to import, and so are the declarations of sources: asset files, and through them
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 from urllib.parse import urlsplit
 
-from catalunya.io.errors import ConfigurationError
+from catalunya.io.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -99,6 +99,28 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One reader's share of a table's pages: every `of`-th, from the one at `index` on."""
+
+    of: int
+    index: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.of:
+            raise UsageError(
+                f"part {self.index} of {self.of}: expected one of 0 to {self.of - 1}; mend what asks for the part"
+            )
+
+    def has(self, number: int) -> bool:
+        """Whether the page of this number, from 0, is in it."""
+        return number % self.of == self.index
+
+    def share(self, http: HttpSettings) -> HttpSettings:
+        """The settings of one of `of` readers: all together ask no more often in a second than one alone would."""
+        return replace(http, requests_per_second=http.requests_per_second / self.of)
+
+
+@dataclass(frozen=True, slots=True)
 class Extraction:
     """A whole table as the source had it at one moment.
 
@@ -131,9 +153,9 @@ class Landed(Protocol):
     """What is landed of an extraction that is not complete, kept so that another attempt can go on with it."""
 
     def of(self, version: str) -> Mapping[str, Page]:
-        """Pages by name that an earlier attempt landed of this state of the source, whole. From here on `add` is of it.
+        """Pages by `url` that others landed of this state of the source, whole. From here on `add` is of it.
 
-        Only one whose `url` is that of the same question asked now may be taken instead of asking.
+        One may be taken instead of asking the same question now: its name is its own, whatever the answer's would be.
         """
         ...
 
@@ -162,7 +184,7 @@ class NothingLanded:
 class Source(Protocol):
     """A table of an API, as an asset declares it: pure data (hashable, picklable), and how it is read.
 
-    Both methods are coroutines that open and close their own client: call `asyncio.run(source.probe(...))`.
+    All three that ask it are coroutines that open and close their own client: call `asyncio.run(source.probe(...))`.
     They raise `SourceUnavailable` (`DeadlineReached` when the time is over), `SourceChanged` or `SourceError`; what the sink raises passes through.
     """
 
@@ -200,5 +222,22 @@ class Source(Protocol):
         not asked for again.
 
         With a `window`, only the rows whose period lies in it whole; only for a source that `has_periods`.
+        """
+        ...
+
+    async def read_part(
+        self,
+        http: HttpSettings,
+        state: SourceState,
+        sink: PageSink,
+        part: Part,
+        *,
+        window: Window | None = None,
+        landed: Landed,
+    ) -> None:
+        """Read one part of the pages that `extract` would read of this state, into `sink`, each noted in `landed`.
+
+        Nothing is judged: where the source moves meanwhile, what is left is not read, and `extract` finds out what is lacking.
+        `http` is used as it is: `part.share(http)` is the caller's affair.
         """
         ...

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from catalunya.io.periods import Window
-    from catalunya.io.sources.base import Extraction, HttpSettings, Landed, PageFormat, PageSink, Progress
+    from catalunya.io.sources.base import Extraction, HttpSettings, Landed, PageFormat, PageSink, Part, Progress
     from catalunya.io.sources.http import Http, Reply
 
 log = structlog.get_logger(__name__)
@@ -125,6 +125,25 @@ class Idescat:
         pages = [reading.pages[name] for name in sorted(reading.pages)]
         return extracted(self, replace(_state(tables), rows=reading.total), pages, requests, started_at)
 
+    async def read_part(
+        self,
+        http: HttpSettings,
+        state: SourceState,
+        sink: PageSink,
+        part: Part,
+        *,
+        window: Window | None = None,
+        landed: Landed,
+    ) -> None:
+        """Ask every n-th question, with the halves that it may have to be asked as. None where the tables moved since `state`."""
+        async with self._connect(http) as client:
+            tables = await self._tables(client)
+            if _state(tables).version != state.version:
+                return
+            questions = self._questions(tables, min(MAX_CELLS, http.page_rows), window)
+            mine = [question for number, question in enumerate(questions) if part.has(number)]
+            await _Reading(self, client, http, mine, sink, None, landed, landed.of(state.version)).run()
+
     def _connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
         from catalunya.io.sources.http import connect
 
@@ -174,7 +193,7 @@ class _Reading:
     sink: PageSink
     progress: Progress | None
     landed: Landed
-    have: Mapping[str, Page]  # what an earlier attempt landed of the same state
+    have: Mapping[str, Page]  # by address: what is landed of the same state
     pages: dict[str, Page] = field(default_factory=dict)
     flaw: str = ""  # why these pages are not one whole state of the tables
     _left: deque[Question] = field(default_factory=deque)
@@ -227,16 +246,15 @@ class _Reading:
 
     def _has(self, question: Question) -> bool:
         """Take the page of an earlier attempt, where it is the answer to this very question."""
-        page = self.have.get(f"{question.page}.json")
-        asked = self.client.address(question.path, question.params)
-        if page is None or page.url != asked or page.rows != question.cells:
+        page = self.have.get(self.client.address(question.path, question.params))
+        if page is None or page.rows != question.cells:
             return False
         self._count(page)
         return True
 
     def _was_split(self, question: Question) -> bool:
         parts = (f"{question.page}a", f"{question.page}b")
-        return question.cells > 1 and any(name.startswith(parts) for name in self.have)
+        return question.cells > 1 and any(page.name.startswith(parts) for page in self.have.values())
 
     def _count(self, page: Page) -> None:
         self.pages[page.name] = page

@@ -109,10 +109,10 @@ class FolderSource:
             body = ("[" + "\n,".join(json.dumps(row) for row in part) + "]\n").encode()
             name = f"page-{number:05}.json"
             page = Page(name, f"folder:{at}", len(part), len(body), hashlib.sha256(body).hexdigest())
-            if name not in have:
+            if page.url not in have:
                 await sink(name, _chunks(body))
                 await landed.add(page)
-            pages.append(have.get(name, page))
+            pages.append(have.get(page.url, page))
             if progress:
                 progress(at + len(part), len(rows))
         return Extraction(state, tuple(pages), len(pages), started, datetime.now(UTC))
