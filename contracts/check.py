@@ -20,6 +20,8 @@ from catalunya.io.legible import NAME, legible
 ROW = "_row"
 REASON = "_reason"
 _TEXT = "_text."
+LONGEST_REASON = 300
+"""Characters of the reason that a staging function gives for setting a row aside."""
 SHOWN = 20
 """Names of one kind that a report of drift lists."""
 
@@ -123,7 +125,9 @@ def conform(asset: str, frame: pl.LazyFrame, contract: type[Contract]) -> pl.Laz
             raise DeclarationError(
                 f"{asset}: column {name} is {found[name]}, {contract.__name__} says {dtype}; mend the function that makes it"
             )
-    return frame.select(*columns, pl.col(ROW).cast(pl.UInt32), REASON, *texts)
+    # A staging function quotes in its reasons what the source said, at whatever length that is.
+    reason = pl.col(REASON).cast(pl.String).str.slice(0, LONGEST_REASON)
+    return frame.select(*columns, pl.col(ROW).cast(pl.UInt32), reason, *texts)
 
 
 def part(frame: pl.DataFrame, contract: type[Contract]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -7,6 +7,7 @@ shown. Not here: what must not be shown at all (`redaction.py`). Data that is wr
 
 from __future__ import annotations
 
+import json
 import re
 
 LINE = 2000
@@ -18,13 +19,13 @@ REACH = 8
 
 # Control characters (C0, DEL, C1: among them ESC and the one-character CSI), what has no width or turns the direction of
 # reading, separators of lines, halves of surrogate pairs (which no encoder takes), tags.
+_LOW = "\x00-\x08\x0b-\x1f"
 _UNSAFE = (
-    "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
-    "\U000e0000-\U000e007f"
+    "\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
 )
-_IN_LINE = re.compile(f"[\t\n{_UNSAFE}]")
-_IN_LINES = re.compile(f"[{_UNSAFE}]")
-_IN_JSON = re.compile("[\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
+_IN_LINE = re.compile(f"[\t\n{_LOW}{_UNSAFE}]")
+_IN_LINES = re.compile(f"[{_LOW}{_UNSAFE}]")
+_IN_JSON = re.compile(f"[{_UNSAFE}]")  # the low ones it escapes by itself
 
 
 def legible(text: object, limit: int = LINE, *, size: int | None = None) -> str:
@@ -48,7 +49,7 @@ def escaped(text: str, *, lines: bool = False) -> str:
 
 def escaped_json(document: str) -> str:
     """The JSON document, equal to whoever parses it, with escapes in its strings for what JSON allows and a terminal obeys."""
-    return _IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+    return _IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], document)
 
 
 def shortened(text: str, limit: int, *, size: int | None = None) -> str:

@@ -1,0 +1,350 @@
+"""What a source says may be anything. It goes through every layer and every command as data, or is refused in one line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import resource
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from tests.unit._idescat_server import Api, Table
+from tests.unit._idescat_server import opened as idescat
+from tests.unit._socrata_server import Portal
+
+from catalunya.assets.materialize import materialize
+from catalunya.assets.project import Project
+from catalunya.contracts.check import check_fields
+from catalunya.contracts.municipalities import RawMunicipalities
+from catalunya.io.environment import load_settings
+from catalunya.io.errors import CatalunyaError, ContractError, SourceError, SourceUnavailable
+from catalunya.io.glue_table import Field, table_input
+from catalunya.io.glue_table import Table as GlueTable
+from catalunya.io.mock.datasets import MUNICIPALITIES, REGISTER
+from catalunya.io.mock.generate_municipalities import generate
+from catalunya.io.sources.idescat import Idescat
+from catalunya.ops import console
+from small.commands import Ran
+
+HOSTILE = [
+    "../../etc/passwd", "'quoted' \"twice\" `thrice`", "'; drop table x; --", "line\nend\r\nand\ttab", "nul\x00and\x01", "${jndi:ldap://x/a}",
+    "{{ 1 + 1 }} {% raw %}", "$(touch x) `touch x` ; touch x", "\x1b[2J\x1b]0;title\x07\x1b[31mred", "\x9b31mred", "\u202etxt.exe\u2066", "[red]mark[/red]",
+    "=cmd|' /C calc'!A0", "zero\u200bwidth\ufeff", "\U000e0041tag", "%s %d {0} %(x)s", "null\\u0000", "é" * 300,
+]  # fmt: skip
+LONG = "x" * 10_000_000
+SAFE_CONTROLS = {"\n"}
+
+
+def unsafe(text: str) -> set[str]:
+    """What of a text a terminal would obey, or an eye could not see."""
+    kinds = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    return {char for char in set(text) - SAFE_CONTROLS if unicodedata.category(char) in kinds}
+
+
+@contextmanager
+def limited(megabytes: int) -> Iterator[None]:
+    """Nothing in the block takes so much more memory than was ever taken before."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown < megabytes
+
+
+@pytest.fixture
+def command(
+    compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ran]:
+    """A command in this process, whose portal is given before it; its working folder is empty."""
+    from catalunya.ops.cli import main
+
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cwd").mkdir()
+    (tmp_path / "cache" / "graph.json").write_bytes((compiled / "graph.json").read_bytes())
+    values = {"LAKE": tmp_path / "lake", "CACHE": tmp_path / "cache", "HTTP_BACKOFF_S": "0", "HTTP_ATTEMPTS": "1"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"CATALUNYA_{name}", str(value))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.chdir(tmp_path / "cwd")
+
+    def run(*arguments: str, portal: Portal | None = None) -> Ran:
+        if portal:
+            monkeypatch.setenv("CATALUNYA_SOCRATA_URL", portal.server.url)
+        capsys.readouterr()
+        code = main(arguments)
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run
+
+
+@contextmanager
+def portal_of(dataset: Any, rows: list[dict[str, Any]], **columns: str) -> Iterator[Portal]:
+    portal = Portal(0, dataset.id)
+    portal.rows = rows
+    portal.columns = {column.field: column.type for column in dataset.columns} | columns
+    with portal.server.running():
+        yield portal
+
+
+def municipalities() -> list[dict[str, Any]]:
+    """The made-up municipalities, each of the first with a hostile name, and one whose name is ten megabytes."""
+    rows = [{name: value for name, value in row.items() if not name.startswith(":")} for row in generate(1)]
+    for row, name in zip(rows, [*HOSTILE, LONG], strict=False):
+        row["nom"] = name
+    return rows
+
+
+def services(towns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Services in the one town that is well called, and as many as are tolerated of whom everything is hostile."""
+    town = towns[100]
+    good = [
+        {"registre": f"S{n:05}", "nom": HOSTILE[n % len(HOSTILE)], "tipologia": "altres", "municipi": town["nom"], "comarca": town["nom_comarca"]}
+        for n in range(51 * (len(HOSTILE) + 1))
+    ]  # fmt: skip
+    named = ("registre", "nom", "tipologia", "municipi", "comarca", "capacitat", "districte")
+    long = {"registre": "S-long", "nom": LONG, "municipi": f"y{LONG}", "tipologia": "altres"}
+    return [*good, *(dict.fromkeys(named, text) for text in HOSTILE), long]
+
+
+def test_hostile_values_go_through_landing_staging_and_every_command(
+    command: Callable[..., Ran], tmp_path: Path
+) -> None:
+    towns = municipalities()
+    drift = {"\x1b[2J'; drop table x; --": "text", "../" * 1000: "text", LONG: LONG}
+    with limited(1500):
+        with portal_of(MUNICIPALITIES, towns, **drift) as portal:
+            made = [command("materialize", "landing.municipalities", "staging.municipalities", portal=portal)]
+        with portal_of(REGISTER, services(towns)) as portal:
+            made.append(command("materialize", "landing.social_services", "--json", portal=portal))
+        made.append(command("materialize", "staging.social_services"))
+        shown = [
+            command("status"),
+            command("status", "--json"),
+            command("history", "landing.municipalities"),
+            command("history", "landing.municipalities", "--json"),
+            command("show", "staging.municipalities", "--rows", "30"),
+            command("quarantine", "staging.social_services", "--limit", "50"),
+            command("query", "select municipality_name as \"\x1b[31m\" from staging.municipalities limit 40"),
+            command("query", "select * from staging.municipalities limit 15", "--json"),
+            command("verify", "--quick"),
+        ]  # fmt: skip
+        quarantined = command("quarantine", "staging.social_services", "--json")
+    assert [ran.code for ran in (*made, *shown, quarantined)] == [0] * 13, [ran.err[-500:] for ran in (*made, *shown)]
+    for ran in (*made, *shown, quarantined):
+        assert unsafe(ran.out) == set(), ran.out[:200]
+        assert unsafe(ran.err) == set(), ran.err[:200]
+    for ran in (*made, *shown):
+        assert len(ran.out) + len(ran.err) < 200_000
+    assert "source_drift" in made[0].err
+    assert "10,000,000 characters" in made[0].err
+    # As data, everything is as it was said.
+    lake = Project(load_settings(lake=str(tmp_path / "lake"))).lake
+    names = pl.read_parquet(tmp_path / "lake" / "staging" / "municipalities" / "file.parquet")["municipality_name"]
+    assert {" ".join(text.split()) for text in HOSTILE} <= {" ".join(name.split()) for name in names}
+    assert LONG in names
+    rows = json.loads(quarantined.out)["rows"]
+    assert {row["registre"] for row in rows} == {*HOSTILE, "S-long"}
+    assert f"y{LONG}" in {row["municipi"] for row in rows}
+    assert max(len(row["_reason"]) for row in rows) < 1000
+    assert [found.path for found in lake.objects("quarantine")] == [json.loads(quarantined.out)["object"]]
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "cwd", "lake"}
+    assert list((tmp_path / "cwd").iterdir()) == []
+    assert {path.name for path in (tmp_path / "lake" / "staging" / "social_services").iterdir()} == {"district_id=00"}
+    assert max(found.size for found in lake.objects("_ledger")) < 20_000, "what is recorded of a run stays small"
+
+
+def test_a_hostile_key_that_is_not_tolerated_is_one_short_line(command: Callable[..., Ran]) -> None:
+    towns = municipalities()
+    towns[0]["codi"], towns[1]["codi"] = f"\x1b[2J\n{LONG}", "'; drop table x; --"
+    with portal_of(MUNICIPALITIES, towns) as portal:
+        ran = command("materialize", "landing.municipalities", "staging.municipalities", portal=portal)
+    assert ran.code == 1
+    assert "rows break Municipalities" in ran.out
+    assert unsafe(ran.out + ran.err) == set()
+    assert len(ran.out + ran.err) < 20_000
+    history = command("history", "staging.municipalities")
+    assert unsafe(history.out) == set()
+    assert len(history.out) < 10_000
+
+
+def test_csv_is_data_in_a_pipe_and_nothing_a_terminal_obeys_on_one(
+    command: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with portal_of(MUNICIPALITIES, [row | {"nom": HOSTILE[8]} for row in municipalities()]) as portal:
+        command("materialize", "landing.municipalities", "staging.municipalities", portal=portal)
+    asked = ("query", "select municipality_name as name from staging.municipalities limit 1", "--csv")
+    assert [row["name"] for row in csv.DictReader(io.StringIO(command(*asked).out))] == [HOSTILE[8]]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert unsafe(command(*asked).out) == set()
+
+
+# Metadata
+
+
+def test_a_report_of_drift_lists_some_names_shortened_and_escaped() -> None:
+    fields = dict.fromkeys(RawMunicipalities.to_schema().columns, "text")
+    retyped = check_fields("landing.x", RawMunicipalities, fields | {"georefer_ncia": f"\x1b{LONG}"})
+    drift = check_fields("landing.x", RawMunicipalities, fields | {f"\x1b[2J{n}{LONG}": LONG for n in range(2)})
+    many = check_fields("landing.x", RawMunicipalities, fields | {f"field_{n}": "text" for n in range(10_000)})
+    for report in (retyped, drift, many):
+        assert unsafe(str(report)) == set()
+        assert len(str(report)) < 1000
+    assert "and 9,980 more" in str(many)
+    with pytest.raises(ContractError, match="is codi now called") as raised:
+        check_fields("landing.x", RawMunicipalities, {f"\x1b[2J{LONG}": "text"})
+    assert unsafe(str(raised.value)) == set()
+    assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"rows_updated_at": 10**17}, "no date"),
+        ({"rows_updated_at": -(10**15)}, "no date"),
+        ({"counted": 10**18}, "expected one count"),
+        ({"counted": "9" * 5000}, "expected one count"),
+        ({"counted": "٣"}, "expected one count"),
+        ({"counted": "../x"}, "expected one count"),
+    ],
+)
+def test_numbers_that_are_none_are_refused_in_one_line(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    with portal_of(MUNICIPALITIES, municipalities()[-3:]) as portal:
+        for name, value in change.items():
+            setattr(portal, name, value)
+        settings = load_settings(lake=str(tmp_path), socrata_url=portal.server.url, http_attempts=1, http_backoff_s=0)
+        with pytest.raises((SourceError, SourceUnavailable), match=says) as raised:
+            materialize(Project(settings), "landing.municipalities")
+    assert unsafe(str(raised.value)) == set()
+    assert len(str(raised.value)) < 1000
+
+
+def test_a_refusal_that_tells_megabytes_is_one_short_line(tmp_path: Path) -> None:
+    with portal_of(MUNICIPALITIES, []) as portal:
+        portal.dataset_id = "none-such"
+        settings = load_settings(lake=str(tmp_path), socrata_url=portal.server.url, http_attempts=1)
+        with pytest.raises(CatalunyaError) as raised:
+            materialize(Project(settings), "landing.municipalities")
+    assert len(str(raised.value)) < 1000
+
+
+def cells(table: Table, lake: Path, change: Callable[[dict[str, Any]], Any]) -> pl.DataFrame:
+    """The table's cells as landed and read, its document changed before."""
+    from catalunya.io.jsonstat import read_cells
+    from catalunya.io.sources.base import HttpSettings
+
+    def changed(told: Any) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(told.body)
+        change(document)
+        told.body = json.dumps(document).encode()
+        return told
+
+    import asyncio
+
+    bodies: dict[str, bytes] = {}
+
+    async def sink(name: str, chunks: Any) -> None:
+        bodies[name] = b"".join([chunk async for chunk in chunks])
+
+    with idescat(table) as api:
+        assert isinstance(api, Api)
+        api.on_metadata = api.on_data = lambda _, answer: changed(answer)
+        http = HttpSettings(api.server.url, attempts=1, requests_per_second=1000.0)
+        source = Idescat(table.name)
+        state = asyncio.run(source.probe(http))
+        assert state
+        asyncio.run(source.extract(http, state, sink))
+    return pl.concat([read_cells(bodies[name]) for name in sorted(bodies)])
+
+
+def test_hostile_codes_and_labels_of_json_stat_come_back_as_cells(tmp_path: Path) -> None:
+    codes = [text for text in HOSTILE if "," not in text]
+    table = Table(
+        codes={"SEMESTER": ["2014S1"], "MUN": codes, "../SEX\x1b[2J": ["'; drop table x; --"], "CONCEPT": ["POP"]}
+    )
+
+    def relabel(document: dict[str, Any]) -> None:
+        for dimension in document["dimension"].values():
+            dimension["category"]["label"] = {code: f"{code}\x00\u202e" for code in dimension["category"]["index"]}
+
+    frame = cells(table, tmp_path, relabel)
+    assert frame["geo"].to_list() == codes
+    assert frame["../SEX\x1b[2J"].unique().to_list() == ["'; drop table x; --"]
+    assert frame["../SEX\x1b[2J_label"].unique().to_list() == ["'; drop table x; --\x00\u202e"]
+
+
+def label_of(document: dict[str, Any]) -> None:
+    document["dimension"]["SEX"]["category"]["label"]["F"] = LONG
+
+
+def code_of(document: dict[str, Any]) -> None:
+    document["dimension"]["SEX"]["category"]["index"][1] = LONG
+
+
+def id_of(document: dict[str, Any]) -> None:
+    document["dimension"][LONG] = document["dimension"].pop("SEX")
+    document["id"] = [LONG if name == "SEX" else name for name in document["id"]]
+
+
+def sizes_of(document: dict[str, Any]) -> None:
+    many = [str(number) for number in range(10_000)]
+    for name in ("A", "B", "C"):
+        document["dimension"][name] = {"category": {"index": many}}
+        document["id"].append(name)
+        document["size"].append(len(many))
+
+
+@pytest.mark.parametrize("change", [label_of, code_of, id_of, sizes_of])
+def test_what_of_json_stat_would_fill_the_memory_is_refused_in_one_line(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    with limited(400), pytest.raises((SourceError, SourceUnavailable), match=r"expected .*at most") as raised:
+        cells(Table(), tmp_path, change)
+    assert unsafe(str(raised.value)) == set()
+    assert len(str(raised.value)) < 2000
+
+
+# Catalogue and screens
+
+
+def test_glue_is_told_hostile_partitions_as_values_and_never_as_a_rule() -> None:
+    values = {(text,): f"s3://lake/staging/x/city=p{n}" for n, text in enumerate(HOSTILE)}
+    table = GlueTable(
+        schema="staging",
+        name="x",
+        description=f"\x1b{LONG}",
+        columns=(Field("city", "string", LONG),),
+        location="s3://lake/staging/x",
+        code_version="c",
+        data_version="d",
+        partition_by=("city",),
+        partitions=values,
+        may_project=True,
+    )
+    told = table_input(table)
+    assert not [name for name in told["Parameters"] if name.startswith(("projection", "storage"))]
+    assert table.registered == values
+    assert len(json.dumps(told)) < 10_000
+
+
+def test_a_screen_shows_what_is_there_and_obeys_none_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = [*HOSTILE, "\ud800half", LONG]
+    console.table(["asset", "why"], [(text, text) for text in hostile])
+    console.grid(hostile, [hostile])
+    for text in hostile:
+        console.say(text)
+        console.warn(text)
+    document = {text: [text] for text in hostile}
+    said = capsys.readouterr()
+    assert unsafe(said.out + said.err) == set()
+    assert r"\x1b[2J" in said.out
+    assert "[red]mark[/red]" in said.out
+    console.emit_json(document)
+    written = capsys.readouterr().out
+    assert unsafe(written) == set()
+    assert json.loads(written) == document, "whoever reads the JSON has it as it was"
