@@ -21,6 +21,7 @@ from catalunya.io.environment import Settings
 from catalunya.io.errors import PermanentError, TransientError
 
 MATERIALIZE = "materialize"
+READ_PAGES = "read_pages"
 RECONCILE = "ops.reconcile"
 RECONCILE_EVERY = "*/10 * * * *"
 MANIFESTS = "ops.manifests"
@@ -91,9 +92,18 @@ def _dag(asset: Asset, events: dict[str, AirflowAsset], settings: Settings) -> D
         **RETRIES,
     }
     if settings.functions and asset.layer is not Layer.MARTS:
-        from catalunya.dags.functions import Invoke  # only where there are functions: it costs each parse an import
+        from catalunya.dags.functions import Invoke, ReadPages  # only where there are: it costs each parse an import
 
-        Invoke(functions=settings.functions, **task)
+        made = Invoke(functions=settings.functions, trigger_rule="all_done", **task)  # it reads what parts did not
+        if asset.readers > 1:
+            shared: dict[str, Any] = {
+                "dag": dag,
+                "pool": task["pool"],
+                "map_index_template": "{{ task.index }}",
+                **RETRIES,
+            }
+            told = {"key": asset.key, "functions": settings.functions, "of": asset.readers}
+            ReadPages.partial(task_id=READ_PAGES, **told, **shared).expand(index=list(range(asset.readers))) >> made
     else:
         Materialize(**task)
     return dag

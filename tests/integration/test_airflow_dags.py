@@ -37,6 +37,48 @@ graph = load_graph(load_settings())
 quiet = build_dags(graph, load_settings(clocks=False))
 backups = {hours: build_dags(graph, load_settings(rpo_hours=hours), only="ops.backup")["ops.backup"] for hours in (4, 24)}
 
+from catalunya.assets.graph import AssetGraph
+from catalunya.assets.spec import Asset
+from airflow.serialization.serialized_objects import DagSerialization
+
+large = AssetGraph(
+    Asset(key=f"landing.{name}", description="", columns=(), code_version="1", schedule="0 5 * * *", readers=readers)
+    for name, readers in (("large", 3), ("small", 1))
+)
+
+def wired(functions):
+    dags_of_large = build_dags(large, load_settings(functions=functions))
+    for dag in dags_of_large.values():
+        DagSerialization.from_dict(DagSerialization.to_dict(dag))  # as the scheduler keeps it
+    return {
+        name: {
+            task.task_id: {
+                "of": task.expand_input.value if task.is_mapped else None,
+                "before": sorted(task.downstream_task_ids),
+                "rule": str(task.trigger_rule.value),
+                "pool": task.pool,
+                "on": [said(task, errors.SourceUnavailable("…")), said(task, errors.SourceError("…"))],
+            }
+            for task in dag.tasks
+        }
+        for name, dag in dags_of_large.items() if name.startswith("landing.")
+    }
+
+def asked(index):
+    from datetime import UTC, datetime
+    from types import SimpleNamespace
+    from airflow.sdk.exceptions import TaskDeferred
+
+    run = SimpleNamespace(run_id="r1", start_date=datetime(2026, 8, 3, 14, 5, 12, 7000, UTC))
+    params = {"force": False, "period_from": "2014", "period_to": None}
+    dag = build_dags(large, load_settings(functions="f-{purpose}-dev"))["landing.large"]
+    try:
+        dag.task_dict["read_pages"].unmap({"index": index}).execute(
+            {"dag_run": run, "params": params, "triggering_asset_events": {}}
+        )
+    except TaskDeferred as deferred:
+        return [deferred.trigger.function, json.loads(deferred.trigger.payload)]
+
 def said(task, error):
     return task.retry_policy.evaluate(error, 1, 3).action.value
 
@@ -48,6 +90,9 @@ print(json.dumps({
     "heavy": heavy,
     "files": [Path(path).name for path in PythonDagImporter().list_dag_files(Path(sys.argv[1]).parent)],
     "backups": {hours: schedule(dag) for hours, dag in backups.items()},
+    "functions": wired("catalunya-{purpose}-dev"),
+    "processes": wired(""),
+    "asked": [asked(index) for index in range(3)],
     "one": list(build_dags(graph, load_settings(), only="staging.social_services")),
     "dags": {
         name: {
@@ -154,3 +199,29 @@ def test_what_may_pass_is_tried_again_and_what_will_not_fails_at_once(read: dict
 
 def test_a_task_builds_only_its_own_dag(read: dict[str, Any]) -> None:
     assert read["one"] == ["staging.social_services"]
+
+
+def test_functions_read_the_parts_of_a_large_source_before_the_task_that_makes_it_of_them_whatever_became_of_each(
+    read: dict[str, Any],
+) -> None:
+    parts, made = (read["functions"]["landing.large"][name] for name in ("read_pages", "materialize"))
+    assert (parts["of"], parts["before"]) == ({"index": [0, 1, 2]}, ["materialize"])
+    assert made["rule"] == "all_done"
+    assert parts["pool"] == made["pool"] == "sources"
+    assert parts["on"] == made["on"] == ["retry", "fail"]
+
+
+def test_a_source_that_is_not_large_is_read_by_one_task_and_so_is_every_one_where_there_are_no_functions(
+    read: dict[str, Any],
+) -> None:
+    assert list(read["functions"]["landing.small"]) == ["materialize"]
+    assert [list(tasks) for tasks in read["processes"].values()] == [["materialize"], ["materialize"]]
+
+
+def test_the_parts_of_one_run_ask_for_pages_of_one_batch(read: dict[str, Any]) -> None:
+    batch = "ingested_process_at=20260803T140512007"
+    told = {"asset": "landing.large", "run_id": "r1", "correlation_id": None, "force": False}
+    told |= {"period_from": "2014", "period_to": None}
+    assert read["asked"] == [
+        ["f-extract-dev", {**told, "part": {"of": 3, "index": index, "batch": batch}}] for index in range(3)
+    ]
