@@ -237,6 +237,50 @@ def test_an_extraction_stops_before_the_limit_and_the_next_invocation_goes_on(
     assert min(offsets) == 200
 
 
+def test_a_transformation_whose_time_is_over_publishes_nothing_and_may_be_asked_for_again(apis: MockServer) -> None:
+    extract(event(), Invocation())
+    with pytest.raises(DeadlineReached, match=r"0 of \d+ rows were checked") as raised:
+        transform(event(STAGING), Invocation(limit_s=0))
+    assert isinstance(from_function(reported(raised.value)), TransientError)
+    assert not project().lake.objects("staging")
+    assert transform(event(STAGING), Invocation())["status"] == "materialized"
+
+
+# Parts of a large source
+
+
+def part(index: int, **more: Any) -> dict[str, Any]:
+    batch = "ingested_process_at=20260803T050000000"
+    return event(part={"of": 2, "index": index, "batch": batch}, **more)
+
+
+def test_parts_land_the_pages_that_the_whole_is_then_made_of(apis: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALUNYA_PAGE_ROWS", "100")
+    answers = [extract(part(index), Invocation()) for index in range(2)]
+    assert [(answer["status"], answer["entry"]) for answer in answers] == [("landed", None)] * 2
+    assert json.loads(json.dumps(answers)) == answers
+    assert project().ledger.history(LANDING) == []
+    apis.clear_requests()
+    assert extract(event(), Invocation())["status"] == "materialized"
+    assert not [asked for asked in apis.requests if "offset=" in str(asked)]
+    apis.clear_requests()
+    again = extract(part(0, force=True), Invocation())
+    assert (again["status"], again["why"]) == ("skipped", "this run made it before (MISSING)")
+    assert apis.requests == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"of": 17}, {"of": 0}, {"index": 2}, {"index": -1}, {"batch": "../x"}, {"more": 1}, {"batch": None}],
+    ids=str,
+)
+def test_a_part_that_is_none_is_refused_for_good(apis: MockServer, wrong: dict[str, Any]) -> None:
+    asked = part(0)
+    with pytest.raises(UsageError):
+        extract({**asked, "part": {**asked["part"], **wrong}}, Invocation())
+    assert apis.requests == []
+
+
 # Leases
 
 
