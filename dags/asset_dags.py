@@ -1,15 +1,20 @@
 """The DAG file: what Airflow parses to find the DAGs of all assets, and once more in each task for that task's own DAG.
 
-Nothing else belongs here. (Airflow's safe mode wants the word it is looking for in this file.)
+Nothing else belongs here, but that Airflow is told which values its logs must not show: those of a task are written by Airflow,
+not by `ops/logging.py`. (Airflow's safe mode wants the word it is looking for in this file.)
 """
 
 from __future__ import annotations
 
 from airflow.sdk import get_parsing_context
+from airflow.sdk.log import mask_secret
 
 from catalunya.assets.catalog import load_graph
 from catalunya.dags.build import build_dags
 from catalunya.io.environment import load_settings
+from catalunya.io.redaction import known
 
 settings = load_settings()
+for secret in known():
+    mask_secret(secret)
 globals().update(build_dags(load_graph(settings), settings, only=get_parsing_context().dag_id))

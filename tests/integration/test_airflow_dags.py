@@ -17,9 +17,10 @@ from catalunya.assets.graph import AssetGraph
 from catalunya.io.environment import load_settings
 
 DAGS = Path(catalunya.__file__).parent / "dags"
+SECRETS = ("an-app-token-of-a-test", "a-key-of-a-test-for-AWS")
 
 ASK = """
-import json, runpy, sys
+import json, os, runpy, sys
 
 found = runpy.run_path(sys.argv[1])
 heavy = sorted({"polars", "pandera", "duckdb", "dbt", "pandas", "pyarrow"} & set(sys.modules))
@@ -86,7 +87,11 @@ def schedule(dag):
     condition = getattr(dag.timetable, "asset_condition", None)
     return dag.schedule if isinstance(dag.schedule, str) else sorted(asset.name for asset in getattr(condition, "objects", ()))
 
+from airflow.sdk.log import redact
+
 print(json.dumps({
+    "masked": redact({"event": os.environ["CATALUNYA_SOCRATA_APP_TOKEN"], "why": [os.environ["AWS_SECRET_ACCESS_KEY"]]}),
+    "pages": [[dag.doc_md, repr(dag.params), *(repr(vars(task)) for task in dag.tasks)] for dag in dags.values()],
     "heavy": heavy,
     "files": [Path(path).name for path in PythonDagImporter().list_dag_files(Path(sys.argv[1]).parent)],
     "backups": {hours: schedule(dag) for hours, dag in backups.items()},
@@ -134,11 +139,20 @@ def read(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         "AIRFLOW_HOME": str(tmp_path_factory.mktemp("home")),
         "CATALUNYA_CACHE": str(compiled),
         "CATALUNYA_SOURCES_POOL": "sources",
+        "CATALUNYA_SOCRATA_APP_TOKEN": SECRETS[0],
+        "AWS_SECRET_ACCESS_KEY": SECRETS[1],
     }
     command = [sys.executable, "-W", "ignore", "-c", ASK, str(DAGS / "asset_dags.py")]
     answer = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     return dict(json.loads(answer.stdout.strip().splitlines()[-1]))
+
+
+def test_secrets_are_masked_in_the_logs_of_tasks_and_on_no_page_of_a_dag(read: dict[str, Any]) -> None:
+    assert read["masked"] == {"event": "***", "why": ["***"]}
+    pages = json.dumps(read["pages"])
+    assert "staging.population" in pages
+    assert not [secret for secret in SECRETS if secret in pages]
 
 
 def test_there_is_a_dag_for_each_asset_and_three_that_keep_house(read: dict[str, Any], graph: AssetGraph) -> None:
