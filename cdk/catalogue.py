@@ -22,10 +22,10 @@ from catalunya.assets.graph import AssetGraph
 from catalunya.assets.spec import Layer
 from catalunya.cdk.functions import accept_runtime, log_group, runtime
 from catalunya.cdk.naming import Names
-from catalunya.io.athena import Athena, NamedQuery
+from catalunya.io.athena import Athena
 from catalunya.io.glue import about_database
 from catalunya.io.glue_table import DATA_VERSION, MARK, table_input
-from catalunya.ops.named_queries import questions
+from catalunya.ops.named_queries import as_kept
 
 GIGABYTE = 2**30
 HANDLER = Path(__file__).with_name("first_table.py")
@@ -111,7 +111,8 @@ class WorkGroups(Construct):
             is_enforced=True,
             limit=scan_limit_gb * GIGABYTE,
         )
-        for query in named_queries(names, graph):
+        tables = [asset.key for asset in graph if asset.layer is not Layer.LANDING]
+        for query in as_kept(Athena(settings, tables, for_readers=True)):
             kept = athena.CfnNamedQuery(
                 self,
                 f"Query{''.join(part.title() for part in query.name.split('_'))}",
@@ -134,13 +135,6 @@ def first_tables(names: Names, graph: AssetGraph) -> Iterator[tuple[str, dict[st
         unknown = (MARK, DATA_VERSION)
         wanted["Parameters"] = {name: value for name, value in wanted["Parameters"].items() if name not in unknown}
         yield asset.name, wanted
-
-
-def named_queries(names: Names, graph: AssetGraph) -> list[NamedQuery]:
-    """The usual questions as `catalunya catalog sync` keeps them."""
-    tables = [asset.key for asset in graph if asset.layer is not Layer.LANDING]
-    group = Athena(names.settings, tables, for_readers=True)
-    return [NamedQuery(each.name, each.title, group.translate(each.sql)) for each in questions()]
 
 
 def _work_group(

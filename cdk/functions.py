@@ -65,8 +65,8 @@ class Functions(Construct):
                 memory_size=size.memory_mb,
                 timeout=cdk.Duration.seconds(size.timeout_s),
                 ephemeral_storage_size=cdk.Size.mebibytes(size.disk_mb),
-                # One lease an asset: more at once would only wait for each other.
-                reserved_concurrent_executions=len(assets),
+                # As many as read an asset's pages, and one where nobody does: more would only wait for each other.
+                reserved_concurrent_executions=sum(max(asset.readers, 1) for asset in assets),
                 dead_letter_queue=self.dead,
                 retry_attempts=2,
                 max_event_age=cdk.Duration.hours(1),

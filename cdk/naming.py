@@ -73,7 +73,7 @@ class Names:
     @property
     def backup_bucket(self) -> str:
         """What is restored from after a disaster: the pipeline's own backups."""
-        return f"{PROJECT}-backup-{self.env}"
+        return self.settings.backup.removeprefix("s3://").partition("/")[0]
 
     @property
     def log_bucket(self) -> str:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
@@ -24,10 +23,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
     from catalunya.assets.project import Project
-    from catalunya.ops.status import AssetStatus
-
-
-log = structlog.get_logger(__name__)
 
 
 class Making(BaseOperator):
@@ -86,11 +81,11 @@ class FindStale(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, str]]:
         """The runs to trigger. Raises AirflowSkipException when there are none."""
         from catalunya.assets.project import Project
+        from catalunya.ops.status import tell_overdue
 
         now, project = datetime.now(UTC), Project()
         ti = context["ti"]
-        for late in overdue(project):
-            log.warning("source_overdue", asset=late.asset, hours=late.overdue_hours, updated_at=late.source_updated_at)
+        tell_overdue(project.state(now), project.graph)
         found = [
             {"key": stale.key, "run_id": f"reconcile__{now:%Y-%m-%dT%H:%M:%S.%f}", "why": stale.why}
             for stale in neglected(project, context["params"]["select"])
@@ -156,14 +151,6 @@ def neglected(project: Project, select: str = "*") -> list[Stale]:
         for found in stale
         if not state.waits_for(found.key) and not state.failed(found.key) and not holder(project.lake, found.key)
     ]
-
-
-def overdue(project: Project) -> list[AssetStatus]:
-    """Landing tables whose source was last updated longer ago than their freshness allows."""
-    from catalunya.ops.status import statuses
-
-    dated = [asset for asset in project.graph if asset.layer is Layer.LANDING and asset.freshness]
-    return [found for found in statuses(project.state(), dated) if found.overdue_hours is not None]
 
 
 def correlation_of(context: Context) -> str | None:

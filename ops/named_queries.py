@@ -1,7 +1,7 @@
 """The queries that are asked again and again, one file each in `queries/`: a title in its first line, then SQL for both engines.
 
-Here: finding them. The name is the file's. Not here: running one (`commands/query.py`), keeping them in Athena's work group
-(`commands/catalogue.py`).
+Here: finding them. The name is the file's. Not here: running one (`commands/query.py`), putting them into Athena's work group
+(`cdk/catalogue.py` at a deployment, `commands/catalogue.py` where they differ since).
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from catalunya.io.errors import DeclarationError, UsageError
+
+if TYPE_CHECKING:
+    from catalunya.io.athena import Athena, NamedQuery
 
 FOLDER = Path(__file__).parent / "queries"
 
@@ -27,6 +31,13 @@ class Question:
 def questions() -> list[Question]:
     """All of them, by name. Raises DeclarationError on a file without a title."""
     return [_read(file) for file in sorted(FOLDER.glob("*.sql"))]
+
+
+def as_kept(athena: Athena) -> list[NamedQuery]:
+    """All of them as a work group is to keep them."""
+    from catalunya.io.athena import NamedQuery
+
+    return [NamedQuery(each.name, each.title, athena.translate(each.sql)) for each in questions()]
 
 
 def question(name: str) -> Question:

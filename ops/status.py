@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
+import structlog
+
 from catalunya.assets.lease import holder
 from catalunya.assets.plan import Reason
 from catalunya.assets.spec import Asset, Layer
 
 if TYPE_CHECKING:
     from catalunya.assets.plan import State
+
+log = structlog.get_logger(__name__)
 
 Condition = Literal["fresh", "stale", "missing", "failed", "running"]
 
@@ -52,6 +56,18 @@ def statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
         holders = list(pool.map(lambda asset: holder(state.ledger.lake, asset.key), chosen))
     running = [held.run_id if held else None for held in holders]
     return [_status(state, asset, run_id) for asset, run_id in zip(chosen, running, strict=True)]
+
+
+def tell_overdue(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
+    """Log landing tables whose source was last updated longer ago than their freshness allows; returns them.
+
+    CloudWatch counts these lines: nobody else hears of a source that falls silent.
+    """
+    dated = [asset for asset in assets if asset.layer is Layer.LANDING and asset.freshness]
+    late = [found for found in statuses(state, dated) if found.overdue_hours is not None]
+    for found in late:
+        log.warning("source_overdue", asset=found.asset, hours=found.overdue_hours, updated_at=found.source_updated_at)
+    return late
 
 
 def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:

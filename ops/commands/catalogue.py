@@ -19,9 +19,10 @@ from catalunya.io.errors import CatalunyaError
 from catalunya.io.glue import Glue
 from catalunya.ops import console
 from catalunya.ops.commands.options import AsJson
+from catalunya.ops.named_queries import as_kept
 
 if TYPE_CHECKING:
-    from catalunya.io.athena import Athena, NamedQuery
+    from catalunya.io.athena import Athena
 
 catalog = App(name="catalog", group_commands=Group("Commands", sort_key=0))
 _MEND = "catalunya catalog sync"
@@ -89,7 +90,7 @@ def sync(*, as_json: AsJson = False) -> int:
     queries: list[str] = []
     try:
         athena = _athena(project)
-        queries = athena.save(_declared(athena))
+        queries = athena.save(as_kept(athena))
     except CatalunyaError as error:
         failed["named queries"] = str(error)
     removed = [f"{schema}.{name}" for schema, name in gone]
@@ -133,21 +134,13 @@ def _athena(project: Project) -> Athena:
     return Athena(project.settings, tables, for_readers=True)
 
 
-def _declared(athena: Athena) -> list[NamedQuery]:
-    """The usual questions, as the work group is to keep them."""
-    from catalunya.io.athena import NamedQuery
-    from catalunya.ops.named_queries import questions
-
-    return [NamedQuery(each.name, each.title, athena.translate(each.sql)) for each in questions()]
-
-
 def _drift_of_queries(athena: Athena) -> list[Drift]:
     try:
         kept = athena.named_queries()
     except CatalunyaError as error:
         return [Drift("named queries", f"work group {athena.group}", "to be read", str(error), "see the reason")]
     found = []
-    for query in _declared(athena):
+    for query in as_kept(athena):
         _, known = kept.get(query.name, ("", None))
         if known is None:
             found.append(Drift(f"query {query.name}", "named query", f"in work group {athena.group}", "none"))

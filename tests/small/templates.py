@@ -14,6 +14,8 @@ CONTEXT = {
     "replica_region": REPLICA_REGION,
     "github_subject": "repo:example/catalunya",
     "alarm_email": "data@example.org",
+    "socrata_token_secret": "catalunya/socrata",
+    "acceleration": "true",
 }
 _PSEUDO = {
     "AWS::Partition": "aws",

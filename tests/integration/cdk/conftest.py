@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from catalunya.assets.catalog import load_graph
 from catalunya.assets.graph import AssetGraph
+from catalunya.cdk.naming import Names
 from catalunya.io.environment import load_settings
 from small.once import once
-from small.templates import CONTEXT, Template
+from small.templates import ACCOUNT, CONTEXT, REGION, Template
 
 
 @pytest.fixture(scope="session")
@@ -23,20 +26,26 @@ def graph(compiled: Path) -> AssetGraph:
 
 
 @pytest.fixture(scope="session")
-def assembly(tmp_path_factory: pytest.TempPathFactory, graph: AssetGraph) -> Path:
-    """The folder that a synthesis writes, with all stacks and a report of what cdk-nag and CloudFormation's rules found."""
+def written(tmp_path_factory: pytest.TempPathFactory, graph: AssetGraph, compiled: Path) -> Path:
+    """A folder with what the command that writes the templates wrote (`cdk.out`) and said (`said.txt`)."""
 
     def make(folder: Path) -> None:
-        from catalunya.cdk.app import build
-
         package = folder / "package.zip"  # what is in it makes no difference to a template
         with zipfile.ZipFile(package, "w") as zipped:
             zipped.writestr("catalunya/__init__.py", "")
-        app = build(graph, lambda: package, CONTEXT, outdir=folder / "cdk.out")
-        with suppress(RuntimeError):  # it found something: a test says what, with the templates there for the others
-            app.synth()
+        context = [f"--context={name}={value}" for name, value in (CONTEXT | {"package": str(package)}).items()]
+        here = {"CATALUNYA_CACHE": str(compiled), "CDK_OUTDIR": str(folder / "cdk.out")}
+        command = [sys.executable, "-m", "catalunya.cdk", *context]
+        done = subprocess.run(command, env=os.environ | here, capture_output=True, text=True, check=False)
+        (folder / "said.txt").write_text(done.stdout + done.stderr)
 
-    return once(tmp_path_factory, "infrastructure", make) / "cdk.out"
+    return once(tmp_path_factory, "infrastructure", make)
+
+
+@pytest.fixture(scope="session")
+def assembly(written: Path) -> Path:
+    """The folder of templates, and of a report of what cdk-nag and CloudFormation's rules found."""
+    return written / "cdk.out"
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +58,12 @@ def templates(assembly: Path) -> dict[str, Template]:
 @pytest.fixture(params=["dev", "prod"])
 def env(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+def names(env: str) -> Names:
+    """What everything is called in the environment, in the account and region of the templates."""
+    return Names.of(env, partition="aws", account=ACCOUNT, region=REGION)
 
 
 @pytest.fixture

@@ -2,11 +2,219 @@
 
 from __future__ import annotations
 
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
 from catalunya.assets.graph import AssetGraph
-from small.templates import Template
+from catalunya.assets.paths import batch_prefix, manifest_path
+from catalunya.assets.spec import FUNCTIONS, Layer
+from catalunya.cdk.deployment import PROFILES
+from catalunya.cdk.naming import Names
+from catalunya.io.environment import load_settings
+from catalunya.ops import lambdas
+from small.flaws import flaws
+from small.templates import REPLICA_REGION, Template, statements
+
+LIFECYCLE = "LifecycleConfiguration"
+KEPT_FOR_GOOD = ("staging/", "marts/", "_superseded/", "quarantine/", "_ledger/", "_leases/")
+
+
+def test_the_command_writes_all_stacks_and_says_nothing(written: Path, templates: dict[str, Template]) -> None:
+    assert (written / "said.txt").read_text() == ""
+    assert sorted(templates) == [
+        "CatalunyaAccount",
+        "CatalunyaData-dev",
+        "CatalunyaData-prod",
+        "CatalunyaData-prod-Replica",
+    ]
+
+
+def test_cdk_nag_and_cloudformation_s_own_rules_find_nothing(assembly: Path) -> None:
+    reports = json.loads((assembly / "validation-report.json").read_text())["pluginReports"]
+
+    assert {report["pluginName"]: report["conclusion"] for report in reports}["AwsSolutions"] == "success"
+    assert [found["ruleName"] for report in reports for found in report["violations"]] == []
+
+
+def test_nothing_is_open_endless_unlimited_or_unwatched(templates: dict[str, Template]) -> None:
+    assert [flaw for template in templates.values() for flaw in flaws(template)] == []
 
 
 def test_each_staging_asset_has_its_table_and_nothing_else_has(graph: AssetGraph, template: Template) -> None:
     tables = template.of("Custom::StagingTable").values()
 
     assert {table["TableInput"]["Name"] for table in tables} == {asset.name for asset in graph.select("layer:staging")}
+
+
+def test_what_s3_deletes_follows_from_each_asset_s_retention(
+    graph: AssetGraph, template: Template, names: Names
+) -> None:
+    rules = template.named("AWS::S3::Bucket", names.data_bucket)[LIFECYCLE]["Rules"]
+    former = {
+        rule["Prefix"]: rule["NoncurrentVersionExpiration"]["NoncurrentDays"] for rule in rules if "Prefix" in rule
+    }
+    current = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
+
+    for asset in graph:
+        if asset.layer is Layer.LANDING:
+            assert (former[f"{asset.prefix}/"], current[f"{asset.prefix}/"]) == (1, asset.keep_days)
+        else:
+            assert former[f"{asset.prefix}/"] == asset.keep_days
+    # Whatever a ledger speaks of is the pipeline's alone to delete.
+    assert [prefix for prefix in current if prefix.startswith(KEPT_FOR_GOOD)] == []
+    owned = {f"{asset.prefix}/" for asset in graph}
+    assert {prefix for prefix in former if prefix.startswith(("landing/", "staging/", "marts/"))} == owned
+
+
+def test_each_layer_that_functions_make_has_one_that_is_there_and_is_limited_by_its_assets(
+    graph: AssetGraph, template: Template, names: Names
+) -> None:
+    made = {name: template.named("AWS::Lambda::Function", name) for _, name in names.functions()}
+
+    assert set(made) == {
+        load_settings(env=names.env).functions.format(purpose=purpose) for purpose in FUNCTIONS.values()
+    }
+    for layer, name in names.functions():
+        module, _, handler = made[name]["Handler"].rpartition(".")
+        assert module == lambdas.__name__
+        assert callable(getattr(lambdas, handler))
+        wanted = sum(max(asset.readers, 1) for asset in graph.select(f"layer:{layer}"))
+        assert made[name]["ReservedConcurrentExecutions"] == wanted
+
+
+def test_a_function_is_in_the_environment_that_its_names_are_of(
+    template: Template, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = template.named("AWS::Lambda::Function", names.function(Layer.STAGING))
+    for name, value in function["Environment"]["Variables"].items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+
+    assert (settings.env, settings.lake) == (names.env, f"s3://{names.data_bucket}")
+    assert settings.glue_database("staging") == names.database("staging")
+
+
+def test_a_token_of_the_portal_is_a_reference_to_a_secret_and_stands_nowhere(template: Template, names: Names) -> None:
+    variables = template.named("AWS::Lambda::Function", names.function(Layer.LANDING))["Environment"]["Variables"]
+
+    assert variables["CATALUNYA_SOCRATA_APP_TOKEN"].startswith("{{resolve:secretsmanager:catalunya/socrata:")
+
+
+def test_the_queue_hears_of_each_sealed_batch_and_of_nothing_else(
+    graph: AssetGraph, template: Template, names: Names
+) -> None:
+    bucket = template.named("AWS::S3::Bucket", names.data_bucket)
+    (told,) = bucket["NotificationConfiguration"]["QueueConfigurations"]
+    rules = {rule["Name"]: rule["Value"] for rule in told["Filter"]["S3Key"]["Rules"]}
+
+    def is_told(path: str) -> bool:
+        return path.startswith(rules["prefix"]) and path.endswith(rules["suffix"])
+
+    for asset in graph.select("layer:landing"):
+        batch = batch_prefix(asset, datetime(2026, 11, 23, tzinfo=UTC))
+        assert is_told(manifest_path(batch))
+        assert not is_told(f"{batch}/page-00001.json")
+    assert not any(is_told(f"{asset.prefix}/_manifest.json") for asset in graph.select("layer:staging"))
+
+
+def test_the_lake_and_nobody_else_may_put_into_the_queue(template: Template, names: Names) -> None:
+    (queue,) = [
+        logical
+        for logical, queue in template.of("AWS::SQS::Queue").items()
+        if queue["QueueName"] == names.manifests_queue
+    ]
+    (policy,) = [each for each in template.of("AWS::SQS::QueuePolicy").values() if f"<{queue}>" in each["Queues"]]
+    allowed = [each for each in statements(policy["PolicyDocument"]) if each["Effect"] == "Allow"]
+
+    assert [each["Principal"] for each in allowed] == [{"Service": "s3.amazonaws.com"}]
+    assert allowed[0]["Condition"]["ArnEquals"] == {"aws:SourceArn": names.bucket_arn(names.data_bucket)}
+
+
+def test_airflow_is_told_the_queue_s_address_and_the_mart_role(template: Template, names: Names) -> None:
+    outputs = {name: template.resolved(output["Value"]) for name, output in template.content["Outputs"].items()}
+
+    assert outputs == {
+        "ManifestsQueue": f"https://sqs.{names.region}.amazonaws.com/{names.account}/{names.manifests_queue}",
+        "MartRole": names.role_arn(names.mart_role),
+    }
+
+
+def test_copies_go_to_another_region_in_prod_only(templates: dict[str, Template], graph: AssetGraph) -> None:
+    prod, dev = (Names.of(env) for env in ("prod", "dev"))
+    copied = templates[prod.stack].named("AWS::S3::Bucket", prod.data_bucket)["ReplicationConfiguration"]
+    replica = templates[prod.replica_stack].named("AWS::S3::Bucket", prod.replica_bucket)
+    prefixes = [rule["Filter"]["Prefix"] for rule in copied["Rules"] if rule["Status"] == "Enabled"]
+
+    assert "ReplicationConfiguration" not in templates[dev.stack].named("AWS::S3::Bucket", dev.data_bucket)
+    assert {rule["Destination"]["Bucket"] for rule in copied["Rules"]} == {f"arn:aws:s3:::{prod.replica_bucket}"}
+    assert replica["VersioningConfiguration"] == {"Status": "Enabled"}
+    # All that cannot be asked of a source again, and nothing with personal fields.
+    assert all(asset.prefix.startswith(tuple(prefixes)) for asset in graph if asset.layer is not Layer.LANDING)
+    assert not any(asset.prefix.startswith(tuple(prefixes)) for asset in graph if asset.layer is Layer.LANDING)
+    assert "_ledger/" in prefixes
+
+
+def test_the_replica_is_in_the_other_region_and_comes_first(assembly: Path) -> None:
+    stacks = json.loads((assembly / "manifest.json").read_text())["artifacts"]
+
+    assert stacks["CatalunyaData-prod-Replica"]["environment"].endswith(f"/{REPLICA_REGION}")
+    assert {"CatalunyaAccount", "CatalunyaData-prod-Replica"} <= set(stacks["CatalunyaData-prod"]["dependencies"])
+    assert "CatalunyaAccount" in stacks["CatalunyaData-dev"]["dependencies"]
+
+
+def test_uploads_may_be_accelerated(template: Template, names: Names) -> None:
+    bucket = template.named("AWS::S3::Bucket", names.data_bucket)
+
+    assert bucket["AccelerateConfiguration"] == {"AccelerationStatus": "Enabled"}
+
+
+def test_what_holds_data_outlives_its_stack(template: Template) -> None:
+    holders = ("AWS::S3::Bucket", "AWS::Glue::Database", "AWS::Logs::LogGroup")
+    kept = [found for found in template.content["Resources"].values() if found["Type"] in holders]
+
+    assert {found["DeletionPolicy"] for found in kept} == {"RetainExceptOnCreate"}
+    assert {found["UpdateReplacePolicy"] for found in kept} == {"Retain"}
+
+
+def test_what_costs_carries_the_tags_that_costs_are_told_by(template: Template, names: Names) -> None:
+    for kind in (
+        "AWS::S3::Bucket",
+        "AWS::Lambda::Function",
+        "AWS::SQS::Queue",
+        "AWS::Athena::WorkGroup",
+        "AWS::SNS::Topic",
+    ):
+        for properties in template.of(kind).values():
+            tags = {tag["Key"]: tag["Value"] for tag in properties["Tags"]}
+            assert tags == {
+                "project": "catalunya",
+                "environment": names.env,
+                "owner": "data",
+                "cost-center": "open-data",
+            }
+
+
+def test_the_budget_is_the_environment_s_own_and_tells_at_80_and_100_percent(template: Template, names: Names) -> None:
+    (found,) = template.of("AWS::Budgets::Budget").values()
+    topic = next(iter(template.of("AWS::SNS::Topic")))
+
+    assert found["Budget"]["BudgetLimit"] == {"Amount": PROFILES[names.env].budget_usd, "Unit": "USD"}
+    assert found["Budget"]["CostFilters"] == {"TagKeyValue": [f"user:environment${names.env}"]}
+    told = {each["Notification"]["Threshold"]: each["Subscribers"] for each in found["NotificationsWithSubscribers"]}
+    assert told == {limit: [{"Address": f"<{topic}>", "SubscriptionType": "SNS"}] for limit in (80, 100)}
+
+
+def test_no_account_and_no_region_stands_in_code() -> None:
+    folder = Path(__file__).parents[3] / "cdk"
+    found = {
+        (path.name, match[0])
+        for path in folder.glob("*.py")
+        if path.name != "plan.py"  # which compares two commits, with values that are nobody's
+        for match in re.finditer(r"\b\d{12}\b|\b(?:eu|us|ap|sa|ca)-(?:[a-z]+)-\d\b", path.read_text())
+    }
+
+    assert found <= {("dashboards.py", "us-east-1")}  # where AWS keeps what any account was charged
