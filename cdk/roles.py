@@ -1,0 +1,119 @@
+"""The roles as constructs: each with its trust, its policy and the boundary, exactly as the tables say.
+
+A role is handed out so that nothing can be added to it: what CDK's own constructs would grant, the table grants, or nobody does.
+Not here: what is in the documents (`access.py`, `trust.py`, `limits.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from catalunya.cdk.accepted import accept_wildcard
+from catalunya.cdk.access import ROLES, grants, policy
+from catalunya.cdk.limits import boundary
+from catalunya.cdk.naming import BOUNDARY, Names
+from catalunya.cdk.policy import Document
+from catalunya.cdk.trust import AUDIENCE, GITHUB, Trusted, trust
+from catalunya.cdk.vocabulary import PLACES
+
+
+class Roles(Construct):
+    """The roles of one environment. A role that the environment has no use for is None."""
+
+    def __init__(self, scope: Construct, id: str, names: Names, trusted: Trusted, *, is_replicated: bool) -> None:  # noqa: A002
+        super().__init__(scope, id)
+        self._names, self._trusted = names, trusted
+        self.extractor = self._role("extractor", names.extractor_role)
+        self.transformer = self._role("transformer", names.transformer_role)
+        self.orchestrator = self._role("orchestrator", names.orchestrator_role)
+        self.mart = self._role("mart", names.mart_role)
+        # IAM takes only principals that exist.
+        self.mart.node.add_dependency(self.orchestrator)
+        self.monitoring = self._role("monitoring", names.monitoring_role)
+        self.deployment = self._role("deployment", names.deployment_role)
+        self.reader = self._role("reader", names.reader_role)
+        self.tables = self._role("tables", names.tables_role)
+        self.replication = self._role("replication", names.replication_role) if is_replicated else None
+
+    def _role(self, role: str, name: str) -> iam.IRole:
+        documents = {"access": policy(role, self._names)}
+        return make_role(self, role, name, trust(role, self._names, self._trusted), documents, [self._names])
+
+
+class AccountRoles(Construct):
+    """What an account has once: the boundary of all roles, GitHub's provider unless there is one, and the engineer's role."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002
+        environments: Sequence[Names],
+        trusted: Trusted,
+        *,
+        regions: Iterable[str],
+    ) -> None:
+        super().__init__(scope, id)
+        names = environments[0]
+        self.boundary = iam.CfnManagedPolicy(
+            self,
+            "Boundary",
+            managed_policy_name=BOUNDARY,
+            description="What no role of the open data pipeline can ever do more than",
+            policy_document=boundary(environments, regions),
+        )
+        self.provider = None
+        if trusted.provider is None:
+            self.provider = iam.CfnOIDCProvider(self, "GitHub", url=f"https://{GITHUB}", client_id_list=[AUDIENCE])
+        self.engineer = make_role(
+            self, "engineer", names.engineer_role, trust("engineer", names, trusted), {}, environments, is_large=True
+        )
+        self.engineer.node.add_dependency(self.boundary)
+
+
+def make_role(
+    scope: Construct,
+    role: str,
+    name: str,
+    trusted: Document,
+    documents: dict[str, Document],
+    environments: Sequence[Names],
+    *,
+    is_large: bool = False,
+) -> iam.IRole:
+    """One role with these policies. A large one (IAM: 10,240 characters in a role) has one of its own for each environment."""
+    boundary_arn = environments[0].boundary_arn
+    made = iam.Role(
+        scope,
+        role.title(),
+        role_name=name,
+        description=f"Open data pipeline: {ROLES[role]}",
+        assumed_by=iam.AccountRootPrincipal(),  # replaced below
+        permissions_boundary=iam.ManagedPolicy.from_managed_policy_arn(scope, f"{role.title()}Boundary", boundary_arn),
+    )
+    resource = made.node.default_child
+    assert isinstance(resource, iam.CfnRole)
+    resource.assume_role_policy_document = trusted
+    resource.policies = [
+        iam.CfnRole.PolicyProperty(policy_name=title, policy_document=found) for title, found in documents.items()
+    ]
+    holders: list[Any] = [made]
+    if is_large:
+        for names in environments:
+            managed = iam.CfnManagedPolicy(
+                scope,
+                f"{role.title()}{names.env.title()}",
+                managed_policy_name=f"{name}-{names.env}",
+                policy_document=policy(role, names),
+                roles=[resource.ref],
+            )
+            holders.append(managed)
+    for names in environments:
+        for grant in grants(role):
+            for arn in dict.fromkeys(arn for place in grant.places for arn in PLACES[place](names) if "*" in arn):
+                for holder in holders:
+                    accept_wildcard(holder, arn, grant.why)
+    return made.without_policy_updates()

@@ -1,0 +1,159 @@
+"""IAM's rules, as far as our policies use them: whether a request is allowed by policies, a boundary and a bucket's policy.
+
+An operator or a key that is not known here raises: an evaluator that denies what it does not understand would find every
+deny right. What no rule is written for is not guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+KEYS = frozenset(
+    {
+        "aws:MultiFactorAuthAge",
+        "aws:MultiFactorAuthPresent",
+        "aws:PrincipalTag/x509Subject/CN",
+        "aws:RequestTag/run",
+        "aws:RequestedRegion",
+        "aws:SecureTransport",
+        "aws:SourceAccount",
+        "aws:SourceArn",
+        "aws:TagKeys",
+        "cloudwatch:namespace",
+        "kms:ViaService",
+        "s3:TlsVersion",
+        "s3:if-none-match",
+        "s3:prefix",
+        "s3:x-amz-server-side-encryption",
+        "s3:x-amz-server-side-encryption-customer-algorithm",
+        "token.actions.githubusercontent.com:aud",
+        "token.actions.githubusercontent.com:sub",
+    }
+)
+Context = Mapping[str, str | list[str]]
+ORDINARY: Context = {"aws:SecureTransport": "true", "s3:TlsVersion": "1.3", "aws:RequestedRegion": "eu-west-1"}
+
+
+class UnknownError(Exception):
+    """A policy says something that no rule is written for here."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One action on one resource, by somebody (an ARN, a service, a provider), with what IAM knows of it."""
+
+    action: str
+    resource: str = "*"
+    context: Context = field(default_factory=dict)
+    principal: str = "arn:aws:iam::123456789012:role/somebody"
+
+    @property
+    def known(self) -> Context:
+        return {**ORDINARY, **self.context}
+
+
+def allowed(
+    request: Request,
+    policies: Iterable[Mapping[str, Any]],
+    *,
+    boundary: Mapping[str, Any] | None = None,
+    resource_policy: Mapping[str, Any] | None = None,
+) -> bool:
+    """Whether a role of our account with these policies may: a deny anywhere wins, else one of its own has to allow it, and
+    the boundary too. (Within one account; of a bucket's policy only the denies count here, as it allows our roles nothing.)"""
+    own = [each for policy in policies for each in matching(policy, request)]
+    limits = matching(boundary, request) if boundary else []
+    theirs = matching(resource_policy, request) if resource_policy else []
+    if any(each["Effect"] == "Deny" for each in (*own, *limits, *theirs)):
+        return False
+    return any(each["Effect"] == "Allow" for each in own) and (
+        boundary is None or any(each["Effect"] == "Allow" for each in limits)
+    )
+
+
+def trusts(policy: Mapping[str, Any], request: Request) -> bool:
+    """Whether a trust policy lets the principal have the role. AssumeRole with tags needs TagSession besides: ask for both."""
+    found = [each["Effect"] for each in matching(policy, request)]
+    return "Allow" in found and "Deny" not in found
+
+
+def matching(policy: Mapping[str, Any], request: Request) -> list[Mapping[str, Any]]:
+    """The statements that speak of the request."""
+    return [each for each in policy["Statement"] if _speaks_of(each, request)]
+
+
+def _speaks_of(statement: Mapping[str, Any], request: Request) -> bool:
+    unknown = set(statement) - {"Sid", "Effect", "Action", "NotAction", "Resource", "Principal", "Condition"}
+    if unknown:
+        raise UnknownError(f"elements {unknown} of {statement.get('Sid')}")
+    # Every condition is looked at, also of statements that do not match: what is unknown is to be seen in any test.
+    conditions = [
+        _holds(operator, key, wanted, request.known.get(key))
+        for operator, terms in statement.get("Condition", {}).items()
+        for key, wanted in terms.items()
+    ]
+    if "Action" in statement:
+        acts = any(_like(each.lower(), request.action.lower()) for each in _list(statement["Action"]))
+    else:
+        acts = not any(_like(each.lower(), request.action.lower()) for each in _list(statement["NotAction"]))
+    where = "Resource" not in statement or any(_like(each, request.resource) for each in _list(statement["Resource"]))
+    return acts and where and _is_principal(statement.get("Principal"), request.principal) and all(conditions)
+
+
+def _is_principal(wanted: Any, found: str) -> bool:
+    if wanted is None or wanted == "*":
+        return True
+    for kind, values in wanted.items():
+        if kind not in ("AWS", "Service", "Federated"):
+            raise UnknownError(f"principal {kind}")
+        for value in _list(values):
+            account = re.fullmatch(r"arn:aws:iam::(\d+):root", value)
+            if value == found or (account and found.startswith(f"arn:aws:iam::{account[1]}:")):
+                return True
+    return False
+
+
+def _holds(operator: str, key: str, wanted: Any, found: str | list[str] | None) -> bool:
+    """One condition. An absent key: a positive operator does not hold, a negated one and `…IfExists` do."""
+    if key not in KEYS:
+        raise UnknownError(f"condition key {key}")
+    values = [str(each) for each in _list(wanted)]
+    if operator == "Null":
+        return (found is None) == (values == ["true"])
+    if operator == "ForAllValues:StringEquals":
+        return all(each in values for each in _list(found if found is not None else []))
+    if isinstance(found, list):
+        raise UnknownError(f"{operator} on many values of {key}")
+    rules: Mapping[str, Callable[[str, str], bool]] = {
+        "StringEquals": lambda want, is_: want == is_,
+        "StringLike": _like,
+        "Bool": lambda want, is_: want.lower() == is_.lower(),
+        "NumericLessThan": lambda want, is_: float(is_) < float(want),
+        "ArnEquals": _like,
+        "ArnLike": _like,
+    }
+    if operator == "StringNotEquals":
+        return found is None or found not in values
+    plain = operator.removesuffix("IfExists")
+    if plain not in rules:
+        raise UnknownError(f"operator {operator}")
+    if found is None:
+        return operator.endswith("IfExists")
+    return any(rules[plain](want, found) for want in values)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@cache
+def _pattern(pattern: str) -> re.Pattern[str]:
+    return re.compile("".join({"*": ".*", "?": "."}.get(each, re.escape(each)) for each in pattern), re.DOTALL)
+
+
+def _like(pattern: str, value: str) -> bool:
+    return _pattern(pattern).fullmatch(value) is not None

@@ -1,0 +1,155 @@
+"""Who may do what, held against a matrix that was written by hand; every deny beside something like it that is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from catalunya.cdk.access import TABLE, policy
+from catalunya.cdk.policy import Grant
+from integration.cdk.account import BOUNDARY, DEV, NAMES, POLICIES, client_of, sessions
+from integration.cdk.iam import Request, allowed
+from small.aws import Aws
+
+LAKE, RESULTS, BACKUP = "catalunya-data-dev", "catalunya-athena-results-dev", "catalunya-backup-dev"
+BATCH = "landing/gdp/ingested_process_at=20260803T140512000"
+OBJECTS = {
+    "landing page": f"{LAKE}/{BATCH}/page-00000.json",
+    "landing manifest": f"{LAKE}/{BATCH}/_manifest.json",
+    "staging": f"{LAKE}/staging/population/year_id=2024/file.parquet",
+    "marts": f"{LAKE}/marts/dimensions/dim_time/file.parquet",
+    "ledger of landing": f"{LAKE}/_ledger/landing/gdp/0000000001.json",
+    "ledger of staging": f"{LAKE}/_ledger/staging/gdp/0000000001.json",
+    "ledger of marts": f"{LAKE}/_ledger/marts/dim_time/0000000001.json",
+    "merged ledger": f"{LAKE}/_ledger/staging/gdp/compacted.jsonl",
+    "leases of landing": f"{LAKE}/_leases/landing/gdp/0000000001.json",
+    "leases of staging": f"{LAKE}/_leases/staging/gdp/0000000001.json",
+    "leases of marts": f"{LAKE}/_leases/marts/dim_time/0000000001.json",
+    "superseded staging": f"{LAKE}/_superseded/staging/gdp/0123456789abcdef.parquet",
+    "superseded marts": f"{LAKE}/_superseded/marts/dimensions/dim_time/0123456789abcdef.parquet",
+    "quarantine of staging": f"{LAKE}/quarantine/staging/gdp/0123456789abcdef.parquet",
+    "quarantine of marts": f"{LAKE}/quarantine/marts/dim_time/0123456789abcdef.parquet",
+    "candidates": f"{LAKE}/_candidates/dim_time/dim_time/file.parquet",
+    "dbt results": f"{LAKE}/_athena/0123.csv",
+    "dbt docs": f"{LAKE}/_dbt/manifest.json",
+    "set aside": f"{LAKE}/_aside/run/staging/gdp/file.parquet",
+    "elsewhere": f"{LAKE}/elsewhere",
+    "results": f"{RESULTS}/0123.csv",
+    "backups": f"{BACKUP}/backups/0123.json",
+    "lake of prod": "catalunya-data-prod/staging/gdp/file.parquet",
+    "somebody's": "somebodys-bucket/staging/gdp/file.parquet",
+}
+# r reads, w writes (over what is there, too), n writes only what is not there yet, d deletes.
+# `engineer!` is a data engineer within an hour of a second factor. Others (deployment's roles, replication) have none of it.
+GOLDEN = """
+                       extractor transformer mart orchestrator monitoring deployment reader engineer engineer!
+landing page           rwd       rd          -    d            -          -          -      r        rd
+landing manifest       rwd       rd          r    rd           r          -          -      r        rd
+staging                -         rwd         r    r            -          -          r      r        rwd
+marts                  -         -           rwd  r            -          -          r      r        rd
+ledger of landing      rn        r           r    rd           r          -          -      r        rwd
+ledger of staging      r         rn          r    rd           r          -          -      r        rwd
+ledger of marts        -         -           rn   rd           r          -          -      r        rwd
+merged ledger          r         r           r    rwd          r          -          -      r        rwd
+leases of landing      rwd       -           -    rwd          r          -          -      r        rwd
+leases of staging      -         rwd         -    rwd          r          -          -      r        rwd
+leases of marts        -         -           rwd  rwd          r          -          -      r        rwd
+superseded staging     -         w           -    rd           -          -          -      r        rwd
+superseded marts       -         -           w    rd           -          -          -      r        rd
+quarantine of staging  -         w           -    rd           -          -          -      r        rwd
+quarantine of marts    -         -           w    rd           -          -          -      r        rd
+candidates             -         -           rwd  -            -          -          -      r        r
+dbt results            -         -           rw   -            -          -          -      r        r
+dbt docs               -         -           -    -            -          w          -      r        r
+set aside              -         -           -    -            -          -          -      r        rw
+elsewhere              -         -           -    -            -          -          -      r        r
+results                -         -           -    -            -          -          rw     rw       rw
+backups                -         -           -    rwd          -          -          -      -        -
+lake of prod           -         -           -    -            -          -          -      -        -
+somebody's             -         -           -    -            -          -          -      -        -
+"""
+_LINES = [line for line in GOLDEN.splitlines() if line.strip()]
+WHO = _LINES[0].split()
+CELLS = {
+    (who, place): set(cell) - {"-"}
+    for line in _LINES[1:]
+    for place in [line[:23].strip()]
+    for who, cell in zip(WHO, line[23:].split(), strict=True)
+}
+MFA = {"aws:MultiFactorAuthPresent": "true", "aws:MultiFactorAuthAge": "3599"}
+NEW = {"s3:if-none-match": "*"}
+
+
+def may(who: str, place: str, *, table: tuple[Grant, ...] = TABLE) -> set[str]:
+    """What the generated policy lets a role do with an object, within the boundary, as the matrix writes it."""
+    document = policy(who.removesuffix("!"), DEV, table)
+    context = MFA if who.endswith("!") else {}
+
+    def can(action: str, **more: str) -> bool:
+        request = Request(action, f"arn:aws:s3:::{OBJECTS[place]}", {**context, **more})
+        return allowed(request, [document], boundary=BOUNDARY)
+
+    found = {letter for letter, action in {"r": "GetObject", "d": "DeleteObject"}.items() if can(f"s3:{action}")}
+    if can("s3:PutObject"):
+        return found | {"w"}
+    return found | ({"n"} if can("s3:PutObject", **NEW) else set())
+
+
+def differences(table: tuple[Grant, ...] = TABLE) -> list[tuple[str, str]]:
+    return [(who, place) for who, place in CELLS if may(who, place, table=table) != CELLS[who, place]]
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_what_a_role_may_do_with_objects_is_what_the_matrix_says(who: str) -> None:
+    assert {place: may(who, place) for place in OBJECTS} == {place: CELLS[who, place] for place in OBJECTS}
+
+
+def test_every_cell_that_is_denied_has_a_twin_that_is_allowed() -> None:
+    """The same with another object, for the same role, or the same object for another one: that nothing is denied for nothing."""
+    assert set(OBJECTS) == {place for _, place in CELLS}
+    for who in WHO:
+        assert any(CELLS[who, place] for place in OBJECTS), who
+    nobodys = {place for place in OBJECTS if not any(CELLS[who, place] for who in WHO)}
+    assert nobodys == {"lake of prod", "somebody's"}
+    request = Request("s3:GetObject", f"arn:aws:s3:::{OBJECTS['lake of prod']}")
+    assert allowed(request, [policy("mart", NAMES["prod"])], boundary=BOUNDARY)
+
+
+# In moto, which decides by itself; it knows no conditions, so what holds on one counts as allowed.
+
+
+@pytest.fixture(scope="module")
+def account(shared_aws: Aws) -> Iterator[dict[str, dict[str, str]]]:
+    from moto.core.authorization import enable_iam_authentication
+
+    for bucket in (LAKE, RESULTS, BACKUP, "catalunya-data-prod", "somebodys-bucket"):
+        shared_aws.make_bucket(bucket)
+    roles = {who: POLICIES[who] for who in WHO if not who.endswith("!")}
+    with sessions(shared_aws, roles) as found, enable_iam_authentication():
+        yield found
+
+
+@pytest.mark.parametrize("who", [who for who in WHO if not who.endswith("!")])
+def test_moto_enforces_the_same(shared_aws: Aws, account: dict[str, dict[str, str]], who: str) -> None:
+    from botocore.exceptions import ClientError
+
+    s3 = client_of(shared_aws, "s3", account[who])
+    unconditional = (
+        CELLS if who != "engineer" else {("engineer", place): CELLS["engineer!", place] for place in OBJECTS}
+    )
+    found = {}
+    for place, path in OBJECTS.items():
+        bucket, _, key = path.partition("/")
+        found[place] = set()
+        for letter, call in (("w", s3.put_object), ("r", s3.get_object), ("d", s3.delete_object)):
+            try:
+                call(Bucket=bucket, Key=key)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == "AccessDenied":
+                    continue
+                if code != "NoSuchKey":  # allowed, but another role has deleted it
+                    raise
+            found[place].add(letter)
+    assert found == {place: {letter.replace("n", "w") for letter in unconditional[who, place]} for place in OBJECTS}
