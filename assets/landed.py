@@ -14,10 +14,13 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import msgspec
 import structlog
 
+from catalunya.assets.paths import begun_at
+from catalunya.assets.spec import Asset
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import Page
@@ -25,6 +28,13 @@ from catalunya.io.sources.base import Page
 log = structlog.get_logger(__name__)
 
 NOTES = "_landed"
+PARTS_TAKE = timedelta(hours=3)
+"""A run's parts are over by then, with all that they are tried again: four times a function's 15 minutes, and the waits between."""
+
+
+def may_be_read_into(asset: Asset, batch: str, now: datetime) -> bool:
+    """Whether parts may just be landing pages in a batch that is not sealed. They hold no lease that would tell."""
+    return asset.readers > 1 and abs(now - begun_at(batch)) < PARTS_TAKE
 
 
 class BatchClosedError(Exception):

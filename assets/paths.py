@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from catalunya.assets.ledger import Entry
@@ -31,6 +31,14 @@ def batch_prefix(asset: Asset, at: datetime) -> str:
 def batch_name(at: datetime) -> str:
     """The last part of that: two extractions of one asset do not begin in the same millisecond."""
     return f"ingested_process_at={at:%Y%m%dT%H%M%S%f}"[:-3]
+
+
+def begun_at(batch: str) -> datetime:
+    """When the extraction began that a batch is named by; the year 1 for a name that does not say it."""
+    name = batch.rpartition("/")[2]
+    if not _BATCH.fullmatch(name):
+        return datetime.min.replace(tzinfo=UTC)
+    return datetime.strptime(f"{name}000", "ingested_process_at=%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
 
 
 def batch_folder(asset: Asset, name: str) -> str:

@@ -19,6 +19,7 @@ from pathlib import PurePosixPath
 
 import structlog
 
+from catalunya.assets.landed import may_be_read_into
 from catalunya.assets.lease import holder, lease
 from catalunya.assets.ledger import REPAIRED, Entry, Ledger
 from catalunya.assets.paths import manifest_path, quarantine_folder
@@ -148,6 +149,8 @@ def _batches(state: State, asset: Asset, history: list[Entry]) -> Iterator[Remov
                 continue
             why = "every table that is made from it has used it"
         elif manifest_path(batch) not in {o.path for o in objects}:
+            if may_be_read_into(asset, batch, state.now):
+                continue
             why = "its run died before it was complete"
         elif batch not in recorded:
             why = "its run died before it was recorded"

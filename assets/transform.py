@@ -53,8 +53,8 @@ def transform(
 
     A batch of some periods replaces those, and the published rows of all others stay as they are. It stops at `ends_at`, by
     time.monotonic(), before the next page, and cannot go on from there: its checked pages lie on this machine's disk, which a
-    function does not find again. To keep them in the lake would cost more than to make them anew: a million rows take a few
-    seconds, and a function has 15 minutes.
+    function does not find again. To keep them in the lake would cost about what it costs to make them anew: a million rows take
+    some ten seconds of a processor, and a function has 15 minutes.
 
     Raises ContractError when the table may not be published, DeclarationError when the staging function breaks its rules,
     DeadlineReached.

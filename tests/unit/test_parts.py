@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from tests.unit import _idescat_server as idescat
 from tests.unit._socrata_server import RESES, Answer, Asked, Portal, opened, soda
 
 from catalunya.assets.decide import Outcome, Request
+from catalunya.assets.landed import PARTS_TAKE
 from catalunya.assets.materialize import materialize
 from catalunya.assets.parts import PartRead, read_part
+from catalunya.assets.paths import batch_name
 from catalunya.assets.project import Project
-from catalunya.assets.retention import prune
+from catalunya.assets.retention import plan_retention, prune
 from catalunya.assets.spec import Declaration, Landing, staging
 from catalunya.assets.verify import verify
 from catalunya.contracts.base import Contract, LandingContract, column, raw
@@ -276,15 +279,26 @@ def test_what_a_straggler_wrote_between_the_look_and_the_seal_goes_with_its_batc
     pages = {stored.path: lake.get(stored.path) for stored in outcome.entry.objects if not used}
     for path in late:
         lake.put(path, b"[]")
-    (finding,) = verify(field.project).findings
-    assert (finding.kind, finding.aside) == ("batch_unsealed" if used else "unknown_object", ())
-    assert "nothing: " in finding.todo
+    told = [(finding.kind, finding.todo, finding.aside) for finding in verify(field.project).findings]
+    assert told == ([] if used else [("unknown_object", "nothing: it goes with its batch", ())])
     assert {path: lake.get(path) for path in pages} == pages
     if not used:
         field.make(TABLE)
     prune(field.project, "prune")
     assert not [path for path in late if lake.exists(path)]
     assert not verify(field.project).findings
+
+
+def test_a_batch_that_parts_are_landing_pages_in_is_left_alone_until_they_must_be_over(field: Field) -> None:
+    began = datetime.now(UTC)
+    for batch, is_over in ((batch_name(began), False), (batch_name(began - PARTS_TAKE), True)):
+        part = field.part(0, batch=batch)
+        assert part.pages == 3
+        removed = {removal.why for removal in plan_retention(field.project, began)}
+        assert removed == ({"its run died before it was complete"} if is_over else set())
+        assert {finding.kind for finding in verify(field.project).findings} == (
+            {"batch_unsealed"} if is_over else set()
+        )
 
 
 def test_an_extraction_does_not_go_on_with_a_batch_that_was_recorded_and_deleted(field: Field) -> None:
