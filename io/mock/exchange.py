@@ -68,7 +68,7 @@ class Desk:
         `kinds`: of the faults that the API knows; others pass it by. `form`: the parameters in a request's body, logged
         as those in an address are.
         """
-        serial = self.log.next_number(dataset, target)
+        serial, book = self.log.next_number(dataset, target)
         faults = self.faults.admit(dataset, target, kinds)
         fault = next((each for each in faults if each.kind in ANSWER_KINDS and each.kind != "slow"), None)
         for each in faults:
@@ -94,7 +94,8 @@ class Desk:
                 app_token="x-app-token" in headers or "$$app_token" in request.query_params,
                 conditional="if-none-match" in headers or "if-modified-since" in headers,
                 at=time.time(),
-            )
+            ),
+            book,
         )
         compress = self.gzip and "gzip" in headers.get("accept-encoding", "")
         return Wire(made, fault if made.status == 200 else None, compress=compress)

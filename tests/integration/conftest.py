@@ -15,6 +15,7 @@ from catalunya.io.mock import serve
 from catalunya.ops.airflow.server import airflow
 from small.aws import aws, bucket, shared_aws
 from small.field import Field
+from small.once import once
 
 __all__ = ["aws", "bucket", "shared_aws"]
 
@@ -22,26 +23,26 @@ __all__ = ["aws", "bucket", "shared_aws"]
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder with the compiled graph and dbt's parsed project in it: making these takes seconds."""
-    cache = tmp_path_factory.mktemp("cache")
-    load_graph(load_settings(cache=cache))
-    return cache
+    return once(tmp_path_factory, "compiled", lambda cache: load_graph(load_settings(cache=cache)))
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
     """A lake in which everything was made, in this process, of the tables that the mock has for 300 rows. To be copied."""
-    lake = tmp_path_factory.mktemp("made") / "lake"
-    with serve(rows=300) as mock:
-        apis = {"socrata_url": mock.url, "idescat_url": mock.url}
-        project = Project(load_settings(env="local", lake=str(lake), cache=compiled, **apis))
-        for asset in project.graph:
-            materialize(project, asset.key)
-    return lake
+
+    def make(lake: Path) -> None:
+        with serve(rows=300) as mock:
+            apis = {"socrata_url": mock.url, "idescat_url": mock.url}
+            project = Project(load_settings(env="local", lake=str(lake), cache=compiled, **apis))
+            for asset in project.graph:
+                materialize(project, asset.key)
+
+    return once(tmp_path_factory, "made", make)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_field(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterator[Field]:
-    """The one Airflow of the session. Tests take `field`."""
+    """One Airflow for all tests of a module. Tests take `field`."""
     folder = tmp_path_factory.mktemp("airflow")
     with serve(rows=300) as mock:
         settings = load_settings(

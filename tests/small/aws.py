@@ -6,11 +6,12 @@ takes `bucket` has a bucket of its own besides. Nothing leaves the machine: the 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ class Aws:
     """A moto server that runs, and the variables that point any client at it."""
 
     url: str
+    _clients: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -37,17 +39,19 @@ class Aws:
         }
 
     def client(self, service: str) -> Any:
-        """A boto3 client of one service."""
+        """The boto3 client of one service."""
         import boto3
 
-        client: Any = boto3.client  # whose stubs take names of services only when they are literal
-        return client(
-            service,
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
+        if service not in self._clients:
+            client: Any = boto3.client  # whose stubs take names of services only when they are literal
+            self._clients[service] = client(
+                service,
+                endpoint_url=self.url,
+                region_name=REGION,
+                aws_access_key_id="testing",
+                aws_secret_access_key="testing",
+            )
+        return self._clients[service]
 
     def make_bucket(self, name: str) -> str:
         """Make a bucket. Returns its address: `s3://name`."""
@@ -86,15 +90,37 @@ def _behind(lake: str) -> tuple[Any, str, str]:
     return s3_backends[DEFAULT_ACCOUNT_ID]["aws"], name, f"{prefix}/" if prefix else ""
 
 
+def look_up_once() -> None:
+    """Have boto3 and moto remember what each of them looks up again and again and what never changes while a process lives.
+
+    A session of boto3 parses megabytes of descriptions for itself, and dbt-athena has a session for each connection: that was
+    a fifth of what its tests take. moto looks through its own folders at each request, which is a third of the request.
+    """
+    from botocore import session
+    from moto import backends
+
+    for module, name in ((session, "create_loader"), (backends, "list_of_moto_modules")):
+        function = getattr(module, name)
+        if not hasattr(function, "cache_info"):
+            setattr(module, name, functools.cache(_kept(function)))
+
+
+def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, a list where it gives an iterator: that could be gone through only once."""
+
+    def answer(*arguments: Any) -> Any:
+        found = function(*arguments)
+        return list(found) if isinstance(found, Iterator) else found
+
+    return answer
+
+
 @contextmanager
 def moto_server() -> Iterator[Aws]:
     """moto's server in threads of this process, for as long as the block runs."""
-    from moto import backends
     from moto.server import ThreadedMotoServer
 
-    services = list(backends.list_of_moto_modules())
-    # It looks through its own folders at each request, which is a third of the request's time.
-    backends.list_of_moto_modules = lambda: services
+    look_up_once()
     # A line for each request buries what a failing test says.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -11,6 +11,7 @@ import pytest
 from catalunya.assets.catalog import load_graph
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.mock.server import MockServer
+from small.once import once
 
 
 @pytest.fixture
@@ -28,10 +29,10 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def compiled(request: pytest.FixtureRequest) -> Path:
+def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cache folder that holds the compiled graph. It stays from one test run to the next: compiling runs dbt."""
     folder = Path(request.config.cache.mkdir("catalunya"))  # type: ignore[union-attr]
-    load_graph(load_settings(cache=folder))
+    once(tmp_path_factory, "compiled-and-kept", lambda _: load_graph(load_settings(cache=folder)))
     return folder
 
 

@@ -337,6 +337,20 @@ def test_requests_are_logged(api: httpx.Client, server: MockServer) -> None:
     assert server.requests == []
 
 
+def test_a_request_that_was_asked_before_the_log_was_cleared_is_not_in_it(
+    api: httpx.Client, server: MockServer
+) -> None:
+    server.faults("slow:9aju-tpwc:seconds=0.2")
+    with pytest.raises(httpx.ReadTimeout):
+        api.get("/resource/9aju-tpwc.json", timeout=0.05)  # the mock goes on answering
+    while not api.get("/_mock/faults").json()["faults"][0]["seen"]:
+        time.sleep(0.01)
+    server.reset()
+    time.sleep(0.2)
+    page(api)
+    assert [each.dataset for each in server.requests] == ["ivft-vegh"]
+
+
 def test_health_is_told(api: httpx.Client) -> None:
     told = api.get("/_mock/health").json()
     assert told["status"] == "ok"

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from catalunya.io.dbt_project import load_project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.warehouse import Relation
+from small.once import once
 from small.warehouse import Warehouse
+
+TABLES = "tables.pickle"
 
 
 @pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings whose cache all tests share."""
-    return load_settings(env="local", cache=tmp_path_factory.mktemp("cache"))
+def settings(compiled: Path) -> Settings:
+    """Settings whose cache all tests share, with dbt's project in it and dbt imported."""
+    shared = load_settings(env="local", cache=compiled)
+    load_project(shared)
+    gc.freeze()  # as for each module (tests/conftest.py), for dbt's own half a million objects
+    return shared
 
 
 @pytest.fixture
@@ -29,11 +38,16 @@ def warehouse(tmp_path: Path, settings: Settings) -> Warehouse:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Mapping[str, Relation]:
     """The staging tables and the dimensions, built on 2026-08-03."""
-    made = Warehouse(tmp_path_factory.mktemp("dims"), settings)
-    made.write_all()
-    for name in ("dim_time", "dim_municipalities", "dim_economic_sectors"):
-        made.build(name)
-    return made.tables
+
+    def make(folder: Path) -> None:
+        made = Warehouse(folder, settings)
+        made.write_all()
+        for name in ("dim_time", "dim_municipalities", "dim_economic_sectors"):
+            made.build(name)
+        (folder / TABLES).write_bytes(pickle.dumps(made.tables))
+
+    tables: dict[str, Relation] = pickle.loads((once(tmp_path_factory, "dims", make) / TABLES).read_bytes())
+    return tables
 
 
 @pytest.fixture
