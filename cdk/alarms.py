@@ -92,19 +92,19 @@ class Alarms(Construct):
             todo=f"{name} took more than {limit:.0f} s of {FUNCTION_SIZES[layer].timeout_s} s: give it memory in cdk/deployment.py, or backfill in parts",
         )
 
-    def of_queue(self, queue: sqs.IQueue, name: str) -> None:
+    def of_queue(self, queue: sqs.IQueue, subject: str, name: str) -> None:
         """An alarm on a queue that nobody reads."""
         self._add(
-            f"{name}-unread",
+            f"{subject}-unread",
             queue.metric_approximate_age_of_oldest_message(period=cdk.Duration.minutes(5)),
             above=UNREAD_MINUTES * 60,
             todo=f"nobody has read {name} for {UNREAD_MINUTES} minutes: Airflow's triggerer is down, or may not",
         )
 
-    def of_dead(self, queue: sqs.IQueue, name: str) -> None:
+    def of_dead(self, queue: sqs.IQueue, subject: str, name: str) -> None:
         """An alarm on a queue in which nothing should ever be."""
         self._add(
-            f"{name}-filled",
+            f"{subject}-dead",
             queue.metric_approximate_number_of_messages_visible(period=cdk.Duration.minutes(5), statistic="Maximum"),
             above=0,
             todo=f"a message ended in {name}: read it, mend the reason, then redrive or purge (docs/infrastructure.md)",

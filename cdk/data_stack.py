@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import aws_cdk as cdk
+from aws_cdk import aws_rolesanywhere as rolesanywhere
 from constructs import Construct
 
 from catalunya.assets.graph import AssetGraph
@@ -23,6 +24,7 @@ from catalunya.cdk.naming import Names
 from catalunya.cdk.queues import Queues
 from catalunya.cdk.roles import Roles
 from catalunya.cdk.signals import Signals
+from catalunya.cdk.trust import certificate_name
 
 
 class DataStack(cdk.Stack):
@@ -65,9 +67,9 @@ class DataStack(cdk.Stack):
         alarms = Alarms(self, "Alarms", names, graph, signals, topic)
         for layer, function in functions.by_layer.items():
             alarms.of_function(layer, function)
-        alarms.of_queue(queues.manifests, names.manifests_queue)
-        alarms.of_dead(queues.dead, names.manifests_dead_queue)
-        alarms.of_dead(functions.dead, names.functions_dead_queue)
+        alarms.of_queue(queues.manifests, "manifests", names.manifests_queue)
+        alarms.of_dead(queues.dead, "manifests", names.manifests_dead_queue)
+        alarms.of_dead(functions.dead, "functions", names.functions_dead_queue)
         alarms.of_readers(work_groups.readers)
         usd = deployment.budgets[names.env]
         budget(self, names, topic, usd)
@@ -83,15 +85,24 @@ class DataStack(cdk.Stack):
             alarms=alarms.all,
             budget_usd=usd,
         )
-        for name, value in self._settings(names).items():
-            cdk.CfnOutput(
-                self, "".join(part.title() for part in name.split("_")), key=name.title().replace("_", ""), value=value
-            )
-
-    def _settings(self, names: Names) -> dict[str, str]:
-        """What Airflow is told: its `CATALUNYA_` variables, which only a deployment knows."""
+        profile_of_airflow = rolesanywhere.CfnProfile(
+            self,
+            "Airflow",
+            name=certificate_name(names),
+            role_arns=[roles.orchestrator.role_arn],
+            enabled=True,
+            duration_seconds=3600,
+        )
+        # What Airflow is told of its environment, and only a deployment knows.
         url = f"https://sqs.{names.region}.{cdk.Aws.URL_SUFFIX}/{names.account}/{names.manifests_queue}"
-        return {"manifests_queue": url, "mart_role": names.role_arn(names.mart_role)}
+        cdk.CfnOutput(self, "ManifestsQueue", value=url, description="CATALUNYA_MANIFESTS_QUEUE")
+        cdk.CfnOutput(self, "MartRole", value=names.role_arn(names.mart_role), description="CATALUNYA_MART_ROLE")
+        cdk.CfnOutput(
+            self,
+            "AirflowProfile",
+            value=profile_of_airflow.attr_profile_arn,
+            description="the profile that Airflow's certificate is used with (IAM Roles Anywhere)",
+        )
 
 
 class ReplicaStack(cdk.Stack):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,11 +16,12 @@ from catalunya.assets.paths import batch_prefix, manifest_path
 from catalunya.assets.spec import FUNCTIONS, Layer
 from catalunya.cdk.deployment import PROFILES
 from catalunya.cdk.naming import Names
-from catalunya.io.environment import load_settings
+from catalunya.io.environment import Settings, load_settings
 from catalunya.ops import lambdas
 from small.flaws import flaws
-from small.templates import REPLICA_REGION, Template, statements
+from small.templates import ACCOUNT, REGION, REPLICA_REGION, Template, statements
 
+CDK_SAYS_DEPENDENCIES_TWICE = "W3005"
 LIFECYCLE = "LifecycleConfiguration"
 KEPT_FOR_GOOD = ("staging/", "marts/", "_superseded/", "quarantine/", "_ledger/", "_leases/")
 
@@ -38,6 +41,26 @@ def test_cdk_nag_and_cloudformation_s_own_rules_find_nothing(assembly: Path) -> 
 
     assert {report["pluginName"]: report["conclusion"] for report in reports}["AwsSolutions"] == "success"
     assert [found["ruleName"] for report in reports for found in report["violations"]] == []
+
+
+def test_cfn_lint_finds_nothing(assembly: Path) -> None:
+    names = ("CatalunyaAccount", "CatalunyaData-prod", "CatalunyaData-prod-Replica")  # dev is prod without its copies
+    lint = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks", CDK_SAYS_DEPENDENCIES_TWICE, "--"]
+    done = subprocess.run(
+        [*lint, *(str(assembly / f"{name}.template.json") for name in names)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_dev_is_prod_without_its_copies(templates: dict[str, Template]) -> None:
+    dev, prod = (templates[f"CatalunyaData-{env}"].content["Resources"] for env in ("dev", "prod"))
+
+    assert {prod[logical]["Type"] for logical in prod.keys() - dev.keys()} == {"AWS::IAM::Role"}
+    assert dev.keys() <= prod.keys()
 
 
 def test_nothing_is_open_endless_unlimited_or_unwatched(templates: dict[str, Template]) -> None:
@@ -135,12 +158,17 @@ def test_the_lake_and_nobody_else_may_put_into_the_queue(template: Template, nam
 
 
 def test_airflow_is_told_the_queue_s_address_and_the_mart_role(template: Template, names: Names) -> None:
-    outputs = {name: template.resolved(output["Value"]) for name, output in template.content["Outputs"].items()}
+    outputs = {
+        output["Description"]: template.resolved(output["Value"])
+        for output in template.content["Outputs"].values()
+        if output["Description"].startswith("CATALUNYA_")
+    }
 
     assert outputs == {
-        "ManifestsQueue": f"https://sqs.{names.region}.amazonaws.com/{names.account}/{names.manifests_queue}",
-        "MartRole": names.role_arn(names.mart_role),
+        "CATALUNYA_MANIFESTS_QUEUE": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{names.manifests_queue}",
+        "CATALUNYA_MART_ROLE": names.role_arn(names.mart_role),
     }
+    assert {name.removeprefix("CATALUNYA_").lower() for name in outputs} <= set(Settings.model_fields)
 
 
 def test_copies_go_to_another_region_in_prod_only(templates: dict[str, Template], graph: AssetGraph) -> None:

@@ -1,0 +1,104 @@
+"""What a deployment has to be told, and how it hears what is missing. No template is written here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from catalunya.cdk.deployment import PROFILES, Deployment
+from catalunya.cdk.naming import Names
+from catalunya.io.errors import ConfigurationError
+
+NEEDED = {
+    "account": "123456789012",
+    "region": "eu-west-1",
+    "replica_region": "eu-central-1",
+    "github_subject": "repo:example/catalunya",
+}
+
+
+@pytest.fixture(autouse=True)
+def _told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CDK_DEFAULT_ACCOUNT", "CDK_DEFAULT_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def read(**context: str) -> Deployment:
+    return Deployment.read(context.get, made)
+
+
+def made() -> Path:
+    return Path("made.zip")
+
+
+def test_what_is_not_said_is_left_out_or_the_environment_s_own() -> None:
+    found = read(**NEEDED)
+
+    assert (found.is_accelerated, found.alarm_email, found.token_secret) == (False, None, None)
+    assert found.budgets == {env: profile.budget_usd for env, profile in PROFILES.items()}
+    assert (found.environments, found.package) == (("dev", "prod"), made())
+
+
+def test_a_package_that_is_given_is_not_made() -> None:
+    def never() -> Path:
+        raise AssertionError("it was made")
+
+    context = NEEDED | {"package": "given.zip"}
+    assert Deployment.read(context.get, never).package == Path("given.zip")
+
+
+def test_the_cdk_s_command_tells_account_and_region_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDK_DEFAULT_ACCOUNT", "210987654321")
+    monkeypatch.setenv("AWS_REGION", "eu-south-2")
+    rest = {name: value for name, value in NEEDED.items() if name not in ("account", "region")}
+    found = read(**rest)
+
+    assert (found.account, found.region) == ("210987654321", "eu-south-2")
+
+
+def test_dev_alone_needs_no_other_region() -> None:
+    context = {name: value for name, value in NEEDED.items() if name != "replica_region"}
+
+    assert read(**context, environments="dev").regions == ("eu-west-1",)
+
+
+WRONG: dict[str, tuple[dict[str, str], str]] = {
+    "no account": ({"account": ""}, "-c account="),
+    "no region": ({"region": ""}, "-c region="),
+    "no region for prod's copies": ({"replica_region": ""}, "-c replica_region="),
+    "copies in the same region": ({"replica_region": "eu-west-1"}, "another than eu-west-1"),
+    "an environment that is none": ({"environments": "dev,test"}, "found test"),
+    "a budget that is no amount": ({"budget_prod": "much"}, "-c budget_prod=much"),
+    "a budget of nothing": ({"budget_dev": "0"}, "above 0"),
+    "no repository": ({"github_subject": ""}, "-c github_subject="),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_missing_or_wrong_is_said_with_how_to_say_it_right(case: str) -> None:
+    changes, said = WRONG[case]
+    with pytest.raises(ConfigurationError) as raised:
+        read(**NEEDED | changes)
+
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"CATALUNYA_LAKE": "./data"}, {"CATALUNYA_LAKE": "s3://bucket/folder"}],
+    ids=["a folder", "a part of a bucket"],
+)
+def test_a_lake_that_is_no_whole_bucket_cannot_be_made(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match="unset CATALUNYA_LAKE"):
+        Names.of("dev")
+
+
+def test_there_is_no_infrastructure_of_the_local_environment() -> None:
+    with pytest.raises(ConfigurationError, match="expected dev or prod"):
+        Names.of("local")
