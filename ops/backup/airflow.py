@@ -57,20 +57,20 @@ def export(settings: Settings) -> dict[str, Any]:
                 {name: pool[name] for name in ("name", "slots", "description", "include_deferred")}
                 for pool in every(airflow, "/pools", "pools")
             ],
-            "variables": [_variable(each) for each in every(airflow, "/variables", "variables")],
-            "connections": [_connection(each) for each in every(airflow, "/connections", "connections")],
+            "variables": [variable(each) for each in every(airflow, "/variables", "variables")],
+            "connections": [connection(each) for each in every(airflow, "/connections", "connections")],
             **_history(airflow, since),
         }
 
 
-def _variable(found: Mapping[str, Any]) -> dict[str, Any]:
+def variable(found: Mapping[str, Any]) -> dict[str, Any]:
     """A variable; its value is None where it is, or may be, a secret."""
     value = str(found["value"])
     is_secret = MASKED in value or bool(_SECRET_NAME.search(found["key"]) or _SECRET_VALUE.search(value))
     return {"key": found["key"], "value": None if is_secret else value, "description": found["description"]}
 
 
-def _connection(found: Mapping[str, Any]) -> dict[str, Any]:
+def connection(found: Mapping[str, Any]) -> dict[str, Any]:
     """A connection without anything that opens it: its type and where it leads, and the names of what it needs besides."""
     extra = json.loads(found["extra"] or "{}")
     host = found["host"]

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import structlog
@@ -39,15 +40,17 @@ def back_up(
     project: Project,
     run_id: str,
     *,
+    store: Store | None = None,
     airflow: Export | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Backup:
-    """Make a backup of the lake and of what `airflow` exports; `run_id` becomes its name, `tell` hears each asset's key.
+    """Make a backup of the lake and of what `airflow` exports, in the `store` (by default the settings'); `run_id` becomes its name,
+    `tell` hears each asset's key.
 
     What cannot be saved is named in the backup (`missing`, `airflow_problem`), which holds everything else: see `is_whole`. Raises
     LeaseHeld while another backup is made, LakeError when lake or store cannot be read or written.
     """
-    store = Store.of(project.settings)
+    store = store or Store.of(project.settings)
     with (
         lease(store.lake, LEASE, run_id, project.settings.lease_s) as held,
         tempfile.TemporaryDirectory(prefix="catalunya-", dir=project.settings.scratch) as scratch,
@@ -82,6 +85,7 @@ class _Making:
 
     def __post_init__(self) -> None:
         self.started = time.monotonic()
+        self.lock = Lock()
         self.there = self.store.contents()
         mine = [each for each in self.store.backups() if each.lake == self.project.lake.root]
         self.before = {item.path: item for item in self.store.inventory(mine[-1])} if mine else {}
@@ -193,9 +197,11 @@ class _Making:
         return sha256
 
     def _keep_as(self, sha256: str, body: bytes | Path, size: int) -> None:
-        if self.there.get(sha256) != size:
-            self.store.put(sha256, body)
+        with self.lock:  # equal contents may come at once
+            if self.there.get(sha256) == size:
+                return
             self.there[sha256] = self.new[sha256] = size
+        self.store.put(sha256, body)
 
 
 def _why(wanted: Wanted) -> str:
