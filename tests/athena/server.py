@@ -1,4 +1,4 @@
-"""Athena's API in front of moto: it answers what runs queries itself, and passes all else on. Nothing of moto is changed.
+"""Athena's API in front of moto: it answers what runs queries itself, and passes all else on. What moto answers is not changed.
 
 moto keeps its state in the process, so that a server here and another of the same process are one account.
 """
@@ -26,9 +26,10 @@ from werkzeug.wrappers import Request, Response
 from athena.engine import Engine, Result
 from athena.refusals import RefusedError, StoppedError
 from athena.storage import Storage
-from small.aws import REGION, Aws
+from small.aws import REGION, Aws, look_up_once
 
 PAGE = 1000
+App = Callable[..., Iterable[bytes]]
 
 
 @dataclass
@@ -90,7 +91,7 @@ class _Quiet(MotoRequestHandler):
 class AthenaApi:
     """A WSGI app: Athena's queries here, everything else to `inner`."""
 
-    def __init__(self, inner: Callable[..., Iterable[bytes]], engine: Engine) -> None:
+    def __init__(self, inner: App, engine: Engine) -> None:
         self._inner, self._engine = inner, engine
         self.executions: dict[str, Execution] = {}
         self._answers = {
@@ -185,14 +186,18 @@ def _check_place(sql: str, group: dict[str, Any]) -> None:
 
 
 @contextmanager
-def athena_server() -> Iterator[tuple[Aws, AthenaApi]]:
-    """An account of AWS whose Athena runs, for as long as the block does; and its API, to see what was asked of it."""
+def athena_server(around: Callable[[App], App] = lambda app: app) -> Iterator[tuple[Aws, AthenaApi]]:
+    """An account of AWS whose Athena runs, for as long as the block does; and its API, to see what was asked of it.
+
+    `around`: what is put in front of all of it.
+    """
+    look_up_once()
     folder = Path(tempfile.mkdtemp(prefix="athena-objects-"))
     inner = DomainDispatcherApplication(create_backend_app)
     server = make_server("127.0.0.1", 0, inner, True, request_handler=_Quiet)
     aws = Aws(f"http://127.0.0.1:{server.server_address[1]}")
     api = AthenaApi(inner, Engine(Storage(aws.client("glue"), aws.client("s3"), folder)))
-    server.app = api
+    server.app = around(api)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -1,0 +1,291 @@
+"""What a day in dev or prod costs on AWS: counted here, of real requests, and written to docs/aws.md.
+
+`python bench/aws_costs.py` runs three days on this machine (three minutes of one processor): all is made for the first time, then every source moves on, then
+none does. The account is a local one that counts what it is asked for (moto, and an Athena that executes); the functions' own
+handlers run in processes of their own, marts are built by dbt-athena, sources are the mock APIs at the size of the real ones.
+Airflow is not started: what its tasks do is called as they call it, each table once for each of its upstreams, as at worst.
+
+Writes `bench/aws_costs.json` (the counts) and the table in docs/aws.md; `--table` writes only the table, from the counts there
+are. Not here: arithmetic (`aws_table.py`), prices and assumptions (`aws_prices.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+COUNTS, PAGE = HERE / "aws_costs.json", ROOT / "docs" / "aws.md"
+sys.path.insert(0, str(ROOT / "tests"))
+
+# The register's true number of rows is not known to us; all other tables of the mock have as many as the real ones.
+REGISTER_ROWS = 20_000
+WORKER, FUNCTION = "worker", "function"
+
+
+def invoke(purpose: str, event: str, answer: Path) -> None:
+    """Be one cold invocation of a function: import, handle, and leave what it took in `answer`."""
+    from catalunya.ops import lambdas
+
+    init_s = time.process_time()
+    ends_at = time.monotonic() + 900
+
+    class Context:
+        aws_request_id = "counted"
+
+        def get_remaining_time_in_millis(self) -> int:
+            return int((ends_at - time.monotonic()) * 1000)
+
+    told = getattr(lambdas, purpose)(json.loads(event), Context())
+    used = {"status": told["status"], "init_s": init_s, "run_s": time.process_time() - init_s}
+    # Not ru_maxrss, which begins with what the process that forked this one had.
+    status = Path("/proc/self/status")
+    if status.exists():
+        used["peak_mb"] = int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1024
+    answer.write_text(json.dumps(used))
+
+
+@dataclass
+class Day:
+    """What was counted in one day."""
+
+    s3: Counter[str] = field(default_factory=Counter)
+    glue: int = 0
+    sts: int = 0
+    pages: int = 0
+    written_bytes: int = 0
+    worker_bytes: int = 0
+    log_bytes: int = 0
+    athena_scanned: list[int] = field(default_factory=list)
+    invocations: list[dict[str, Any]] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+
+
+class Run:
+    """An account, the mock APIs and a project of dev, through some days."""
+
+    def __init__(self, counting: Any, api: Any, mock: Any, settings: Any, folder: Path) -> None:
+        self.counting, self.api, self.mock, self.settings, self.folder = counting, api, mock, settings, folder
+
+    def project(self) -> Any:
+        """As a task opens it: nothing is remembered from the task before."""
+        from catalunya.assets.project import Project
+
+        return Project(self.settings)
+
+    def day(self, now: datetime) -> Day:
+        """One day: every source is asked, and whatever is stale then is made, in order."""
+        day = Day()
+        graph = self.project().graph
+        for asset in graph:
+            if asset.layer == "landing" or self._is_stale(asset.key, now):
+                for _ in range(max(1, len(asset.upstream))):
+                    self._task(asset, now, day)
+        return day
+
+    def ticks(self) -> dict[str, Any]:
+        """What happens each day whatever changes: reconciliation, retention, looking into the queue."""
+        from catalunya.assets.retention import prune
+        from catalunya.dags.build import MANIFESTS_EVERY_S, RECONCILE_EVERY
+        from catalunya.dags.tasks import neglected
+
+        assert RECONCILE_EVERY == "*/10 * * * *"
+        looks, day = 24 * 6, Day()
+        with self._counted(day):
+            neglected(self.project())
+        s3 = Counter({name: count * looks for name, count in day.s3.items()})
+        out, glue, day = day.worker_bytes * looks, day.glue * looks, Day()
+        with self._counted(day):
+            prune(self.project(), "counted", list(self.project().graph))
+        return {
+            "s3": dict(s3 + day.s3),
+            "glue": glue + day.glue,
+            "sqs": 24 * 3600 // MANIFESTS_EVERY_S,
+            "worker_bytes": out + day.worker_bytes,
+        }
+
+    def rows(self) -> dict[str, int]:
+        """Rows of the staging tables."""
+        project = self.project()
+        found = {asset.name: project.ledger.latest(asset.key) for asset in project.graph if asset.layer == "staging"}
+        return {name: entry.rows for name, entry in found.items() if entry}
+
+    def stored(self) -> int:
+        """Bytes of all objects."""
+        from small.aws import contents
+
+        return sum(map(len, contents(self.settings.lake).values()))
+
+    def _is_stale(self, key: str, now: datetime) -> bool:
+        return self.project().state(now).stale(key) is not None
+
+    def _task(self, asset: Any, now: datetime, day: Day) -> None:
+        """What Airflow's task of the asset does, and the function that it asks, if it does."""
+        from catalunya.assets.materialize import Request, materialize
+        from catalunya.assets.plan import plan
+        from catalunya.io.role import assumed
+
+        run_id = f"{asset.key}-{now:%Y%m%d%H%M}-{time.monotonic_ns()}"
+        if asset.layer == "marts":
+            with self._counted(day), assumed(self.settings.mart_role, run_id):
+                project = self.project()
+                plan(project.state(), [project.graph[asset.key]])
+                outcome = materialize(project, asset.key, Request(now=now, run_id=run_id))
+            if outcome.status == "materialized":
+                day.made.append(asset.key)
+            return
+        with self._counted(day):
+            project = self.project()
+            plan(project.state(), [project.graph[asset.key]])
+        with self._counted(day):
+            day.invocations.append(self._function(asset, run_id, day))
+
+    def _function(self, asset: Any, run_id: str, day: Day) -> dict[str, Any]:
+        from catalunya.cdk.deployment import FUNCTION_SIZES
+
+        answer, before = self.folder / "answer.json", len(self.mock.requests)
+        purpose = {"landing": "extract", "staging": "transform"}[asset.layer]
+        event = json.dumps({"asset": asset.key, "run_id": run_id})
+        command = [sys.executable, __file__, "--invoke", purpose, event, str(answer)]
+        environment = os.environ | {"AWS_ACCESS_KEY_ID": FUNCTION}
+        asked = sum(count for (who, *_), count in self.counting.requests.items() if who == FUNCTION)
+        ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+        day.log_bytes += len(ran.stdout)
+        used: dict[str, Any] = json.loads(answer.read_text())
+        if used["status"] == "materialized":
+            day.made.append(asset.key)
+        return used | {
+            "asset": asset.key,
+            "memory_mb": FUNCTION_SIZES[asset.layer].memory_mb,
+            "pages": len(self.mock.requests) - before,
+            "aws_requests": sum(count for (who, *_), count in self.counting.requests.items() if who == FUNCTION)
+            - asked,
+        }
+
+    @contextmanager
+    def _counted(self, day: Day) -> Iterator[None]:
+        """Add to the day what is asked of the account and the sources in the block."""
+        self.counting.clear()
+        pages, queries = len(self.mock.requests), set(self.api.executions)
+        yield
+        for (_, service, operation), count in self.counting.requests.items():
+            if service == "s3":
+                day.s3[operation] += count
+            elif service == "glue":
+                day.glue += count
+            elif service == "sts":
+                day.sts += count
+        day.written_bytes += sum(size for (_, service), size in self.counting.sent.items() if service == "s3")
+        # The executor signs as `testing`: what it reads stays within AWS, as what functions read does.
+        outside = [(key, size) for key, size in self.counting.received.items() if key[0] not in (FUNCTION, "testing")]
+        day.worker_bytes += sum(size for _, size in outside)
+        day.pages += len(self.mock.requests) - pages
+        ran = [self.api.executions[each] for each in self.api.executions if each not in queries]
+        day.athena_scanned += [each.result.scanned for each in ran if each.result.kind == "DML" or each.result.scanned]
+
+
+def count() -> dict[str, Any]:
+    """Run the three days. Returns what was counted."""
+    from athena.account import Account
+    from athena.server import athena_server
+    from catalunya.io.environment import load_settings
+    from catalunya.io.mock import serve
+    from small.counting import Counting
+
+    counting: list[Counting] = []
+
+    def around(app: Any) -> Counting:
+        counting.append(Counting(app))
+        return counting[0]
+
+    with (
+        tempfile.TemporaryDirectory() as name,
+        athena_server(around) as (aws, api),
+        serve(rows=REGISTER_ROWS) as mock,
+    ):
+        folder = Path(name)
+        os.environ |= aws.environment | {"AWS_ACCESS_KEY_ID": WORKER, "CATALUNYA_LOG_FORMAT": "json"}
+        account = Account.prepare(aws, api, folder)
+        os.environ |= {
+            "CATALUNYA_ENV": "dev",
+            "CATALUNYA_LAKE": account.settings.lake,
+            "CATALUNYA_CACHE": str(folder / "cache"),
+            "CATALUNYA_SOCRATA_URL": mock.url,
+            "CATALUNYA_IDESCAT_URL": mock.url,
+            "CATALUNYA_HTTP_REQUESTS_PER_SECOND": "1000",
+            "CATALUNYA_MART_ROLE": "arn:aws:iam::123456789012:role/catalunya-mart-role-dev",
+        }
+        settings = load_settings()
+        run, now = Run(counting[0], api, mock, settings, folder), datetime.now(UTC)
+        run.day(now)
+        before = run.stored()
+        mock.advance()
+        changed = run.day(now + timedelta(days=1))
+        stored = run.stored()
+        quiet = run.day(now + timedelta(days=2))
+        return {
+            "measured": {
+                "date": f"{now:%Y-%m-%d}",
+                "machine": platform.machine(),
+                "python": platform.python_version(),
+            },
+            "rows": run.rows(),
+            "days": {"changed": _plain(changed), "quiet": _plain(quiet)},
+            "ticks": run.ticks(),
+            "stored_bytes": stored,
+            "added_bytes": max(0, stored - before),
+        }
+
+
+def _plain(day: Day) -> dict[str, Any]:
+    rounded = [
+        {name: round(value, 3) if isinstance(value, float) else value for name, value in each.items()}
+        for each in day.invocations
+    ]
+    return vars(day) | {"s3": dict(sorted(day.s3.items())), "invocations": rounded}
+
+
+def write_table() -> None:
+    """Put the table of what was counted into docs/aws.md."""
+    import aws_table as table
+
+    text = PAGE.read_text()
+    before, _, rest = text.partition(table.BEGIN)
+    _, _, after = rest.partition(table.END)
+    PAGE.write_text(before + table.render(json.loads(COUNTS.read_text())) + after)
+
+
+def main() -> int:
+    """Count unless told not to, and write."""
+    parser = argparse.ArgumentParser(description="What a day costs on AWS, counted.")
+    parser.add_argument("--table", action="store_true", help="write only the table, from the counts there are")
+    parser.add_argument("--invoke", nargs=3, metavar=("PURPOSE", "EVENT", "ANSWER"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.invoke:
+        purpose, event, answer = given.invoke
+        invoke(purpose, event, Path(answer))
+        return 0
+    if not given.table:
+        COUNTS.write_text(json.dumps(count(), indent=1) + "\n")
+    write_table()
+    print(f"written: {COUNTS.relative_to(ROOT)}, {PAGE.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
