@@ -20,6 +20,7 @@ from catalunya.io.errors import ConfigurationError
 Context = Callable[[str], Any]
 """What the CDK was given under a name (`-c name=value`), or None."""
 
+VARIABLES = "CATALUNYA_CDK_"
 CRITICAL = ("staging/", "marts/", "_ledger/")
 """What is copied to another region where that is done. Landing is not: it is asked of the source again, and holds personal data."""
 
@@ -68,7 +69,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """Where to, and on whose word: `-c name=value` of the CDK's command."""
+    """Where to, and on whose word: `-c name=value` of the CDK's command, or CATALUNYA_CDK_NAME in the environment."""
 
     account: str
     region: str
@@ -94,6 +95,7 @@ class Deployment:
 
         Raises ConfigurationError that names what is missing and how to say it.
         """
+        context = _with_variables(context)
         environments = tuple(str(context("environments") or ",".join(PROFILES)).split(","))
         unknown = set(environments) - PROFILES.keys()
         if unknown:
@@ -123,12 +125,17 @@ class Deployment:
         )
 
 
+def _with_variables(context: Context) -> Context:
+    """What the context does not say, a variable may: `-c alarm_email=…` or CATALUNYA_CDK_ALARM_EMAIL."""
+    return lambda name: context(name) or os.environ.get(f"{VARIABLES}{name.upper()}")
+
+
 def _needed(context: Context, name: str, *variables: str) -> str:
     for found in (context(name), *(os.environ.get(variable) for variable in variables)):
         if found:
             return str(found)
     raise ConfigurationError(
-        f"expected to be told the {name} to deploy to, found nothing: add -c {name}=… or set {' or '.join(variables)}"
+        f"expected to be told the {name} to deploy to, found nothing: add -c {name}=… or set {VARIABLES}{name.upper()} or {variables[0]}"
     )
 
 

@@ -57,6 +57,15 @@ def test_the_cdk_s_command_tells_account_and_region_too(monkeypatch: pytest.Monk
     assert (found.account, found.region) == ("210987654321", "eu-south-2")
 
 
+def test_a_variable_says_what_the_context_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALUNYA_CDK_ALARM_EMAIL", "data@example.org")
+    monkeypatch.setenv("CATALUNYA_CDK_BUDGET_DEV", "7.5")
+    monkeypatch.setenv("CATALUNYA_CDK_OWNER", "nobody")
+    found = read(**NEEDED, owner="open data")
+
+    assert (found.alarm_email, found.budgets["dev"], found.owner) == ("data@example.org", 7.5, "open data")
+
+
 def test_dev_alone_needs_no_other_region() -> None:
     context = {name: value for name, value in NEEDED.items() if name != "replica_region"}
 

@@ -22,6 +22,7 @@ from small.flaws import flaws
 from small.templates import ACCOUNT, REGION, REPLICA_REGION, Template, statements
 
 CDK_SAYS_DEPENDENCIES_TWICE = "W3005"
+MANAGED_POLICY, ROLE_POLICIES, TRUST_POLICY = 6144, 10_240, 2048  # IAM and AWS STS quotas, characters
 LIFECYCLE = "LifecycleConfiguration"
 KEPT_FOR_GOOD = ("staging/", "marts/", "_superseded/", "quarantine/", "_ledger/", "_leases/")
 
@@ -54,6 +55,20 @@ def test_cfn_lint_finds_nothing(assembly: Path) -> None:
     )
 
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_policies_fit_into_what_iam_takes(templates: dict[str, Template]) -> None:
+    for template in templates.values():
+        for name, found in template.of("AWS::IAM::ManagedPolicy").items():
+            assert size(found["PolicyDocument"]) <= MANAGED_POLICY, name
+        for name, found in template.of("AWS::IAM::Role").items():
+            assert sum(size(each["PolicyDocument"]) for each in found.get("Policies", [])) <= ROLE_POLICIES, name
+            assert size(found["AssumeRolePolicyDocument"]) <= TRUST_POLICY, name
+
+
+def size(document: object) -> int:
+    """Characters as IAM counts them: spaces are none."""
+    return len(json.dumps(document, separators=(",", ":")))
 
 
 def test_dev_is_prod_without_its_copies(templates: dict[str, Template]) -> None:
