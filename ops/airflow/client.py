@@ -15,6 +15,7 @@ from typing import Any, Self
 import httpx
 
 from catalunya.io.errors import CatalunyaError
+from catalunya.ops.serving.settings import POOL_ABOUT
 
 PAGE = 1000
 # The first request after the start can find the server busy making its routes.
@@ -79,7 +80,7 @@ class Client:
     def ensure_pool(self, name: str, slots: int) -> None:
         """Create the pool, unless there is one of that name."""
         if name not in {pool["name"] for pool in self.get("/pools", limit=PAGE)["pools"]}:
-            self.post("/pools", {"name": name, "slots": slots, "description": "landing tasks: the sources' rate"})
+            self.post("/pools", {"name": name, "slots": slots, "description": POOL_ABOUT})
 
     def task_instances(self, since: datetime) -> list[TaskInstance]:
         """The tasks of all runs that something happened to since then, oldest first."""

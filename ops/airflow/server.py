@@ -22,18 +22,14 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-import catalunya
 from catalunya.assets.catalog import load_graph
 from catalunya.io.environment import Settings
 from catalunya.io.errors import UsageError
 from catalunya.ops.airflow.client import AirflowError, Client
 from catalunya.ops.airflow.processes import check_free, child, free_ports
+from catalunya.ops.serving.settings import PARALLELISM, POOL, POOL_SLOTS, everywhere, variables
 
 HOME = Path(".airflow")
-POOL = "sources"
-POOL_SLOTS = 4
-# 38 task starts at once brought SQLite to its knees; with 4 it never was.
-PARALLELISM = 4
 START_S = 180.0
 POLL_S = 0.15
 
@@ -105,11 +101,9 @@ def environment(
 ) -> dict[str, str]:
     """The environment Airflow runs in: this process's without its Airflow settings, the project's, and Airflow's own."""
     port, worker_port, trigger_port = ports
-    airflow_settings = {
-        "CORE__DAGS_FOLDER": str(Path(catalunya.__file__).parent / "dags"),
+    airflow_settings: dict[str, object] = {
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": PARALLELISM,
-        "CORE__LOAD_EXAMPLES": False,
         "CORE__DEFAULT_TASK_RETRY_DELAY": retry_delay_s,
         "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         # Nobody but this machine's user reaches 127.0.0.1; a password would only be in the way.
@@ -118,15 +112,12 @@ def environment(
         "API__HOST": "127.0.0.1",
         "API__PORT": port,
         "API__WORKERS": 1,
-        "API__MAXIMUM_PAGE_LIMIT": 1000,
-        "API__INSTANCE_NAME": "Catalunya Open Data",
         "API__SECRET_KEY": secrets.token_hex(32),
         "API_AUTH__JWT_SECRET": secrets.token_hex(64),
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dag_processor"),
         "LOGGING__WORKER_LOG_SERVER_PORT": worker_port,
         "LOGGING__TRIGGER_LOG_SERVER_PORT": trigger_port,
-        "LOGGING__COLORED_CONSOLE_LOG": False,
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 1 if stays else 0.2,
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
         # A task that ends is noticed after this many seconds, when its pipes are closed before the process is gone.
@@ -139,9 +130,11 @@ def environment(
         **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
         **{f"CATALUNYA_{name.upper()}": value for name, value in _written(settings).items()},
         "CATALUNYA_SOURCES_POOL": POOL,
+        "CATALUNYA_AIRFLOW_URL": f"http://127.0.0.1:{port}",
         "CATALUNYA_CLOCKS": "on" if stays else "off",
         "AIRFLOW_HOME": str(home),
-        **{f"AIRFLOW__{name}": str(value) for name, value in airflow_settings.items()},
+        **everywhere(),
+        **variables(airflow_settings),
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -155,7 +148,7 @@ def _written(settings: Settings) -> dict[str, str]:
             value = value.get_secret_value()
         elif isinstance(value, Path):
             value = value.absolute()
-        elif name == "lake" and "://" not in value:
+        elif name in ("lake", "backup") and "://" not in value:
             value = Path(value).absolute()
         if value is not None:
             found[name] = str(value)

@@ -28,8 +28,11 @@ _FAULTS = Parameter(
 def mock(
     *,
     port: Annotated[
-        int, Parameter(validator=Number(gte=0, lte=65535), help="The port on 127.0.0.1; 0 takes a free one.")
+        int, Parameter(validator=Number(gte=0, lte=65535), help="The port to listen on; 0 takes a free one.")
     ] = 8765,
+    host: Annotated[
+        str, Parameter(help="The address to listen on; within a container 0.0.0.0, which others reach.")
+    ] = "127.0.0.1",
     rows: Annotated[int, Parameter(validator=Number(gte=1), help="Rows of the register of social services.")] = 2000,
     seed: Annotated[int, Parameter(help="The same seed gives the same tables.")] = 1,
     real: Annotated[
@@ -51,7 +54,7 @@ def mock(
 
     configure(load_settings())
     with suppress(KeyboardInterrupt):  # the way it ends
-        apis.run(port=port, rows=rows, seed=seed, real=real, faults=faults, gzip=gzip)
+        apis.run(port=port, host=host, rows=rows, seed=seed, real=real, faults=faults, gzip=gzip)
 
 
 def run(
