@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from catalunya.assets.catalog import load_graph
+from catalunya.assets.graph import AssetGraph
 from catalunya.io.environment import load_settings
 from catalunya.ops.commands.changes import compare
 from small.commands import Run
@@ -19,21 +20,24 @@ Listed = dict[str, dict[str, Any]]
 
 
 @pytest.fixture
-def listed() -> Listed:
-    """The assets as they are, as `ls --json` tells them."""
-    return {
-        asset.key: {"code_version": asset.code_version, "upstream": list(asset.upstream)}
-        for asset in load_graph(load_settings())
-    }
+def graph(compiled: Path) -> AssetGraph:
+    """The assets as they are."""
+    return load_graph(load_settings(cache=compiled))
 
 
-def test_nothing_differs_from_itself(listed: Listed) -> None:
-    assert compare(listed, load_graph(load_settings())) == []
+@pytest.fixture
+def listed(graph: AssetGraph) -> Listed:
+    """The same as `ls --json` tells them."""
+    return {asset.key: {"code_version": asset.code_version, "upstream": list(asset.upstream)} for asset in graph}
 
 
-def test_a_change_of_code_is_told_with_all_that_follows_in_order(listed: Listed) -> None:
+def test_nothing_differs_from_itself(listed: Listed, graph: AssetGraph) -> None:
+    assert compare(listed, graph) == []
+
+
+def test_a_change_of_code_is_told_with_all_that_follows_in_order(listed: Listed, graph: AssetGraph) -> None:
     listed["staging.gdp"]["code_version"] = "another"
-    found = compare(listed, load_graph(load_settings()))
+    found = compare(listed, graph)
     assert [(each.asset, each.change) for each in found] == [
         ("staging.gdp", "changed"),
         ("marts.dim_economic_sectors", "follows"),
@@ -43,11 +47,11 @@ def test_a_change_of_code_is_told_with_all_that_follows_in_order(listed: Listed)
     assert found[0].why == "its code or contract"
 
 
-def test_what_came_what_went_and_what_reads_another_is_told(listed: Listed) -> None:
+def test_what_came_what_went_and_what_reads_another_is_told(listed: Listed, graph: AssetGraph) -> None:
     del listed["landing.gdp"]
     listed["staging.gone"] = {"code_version": "1", "upstream": []}
     listed["staging.employment"]["upstream"] = ["landing.gone"]
-    found = {each.asset: each for each in compare(listed, load_graph(load_settings()))}
+    found = {each.asset: each for each in compare(listed, graph)}
     assert found["landing.gdp"].change == "added"
     assert found["staging.gdp"] == ("staging.gdp", "follows", "it reads landing.gdp")
     assert found["staging.gone"].change == "removed"
