@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Nobody is to lose a column because the output goes into a pipe.
 PIPE_WIDTH = 500
 CELL_WIDTH = 40
+SAID = 100_000  # characters of one text, which may be a report of many lines
 GAP = 2
 ROOM = 24
 STYLES = {
@@ -53,12 +54,12 @@ def console(*, stderr: bool = False) -> Console:
 
 def say(text: str = "", *, style: str | None = None) -> None:
     """One line for a person on stdout. Square brackets are text."""
-    console().print(legible_lines(text), style=style, markup=False, soft_wrap=True)
+    console().print(legible_lines(text, SAID), style=style, markup=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """One line for a person on stderr."""
-    console(stderr=True).print(legible_lines(text), markup=False, soft_wrap=True)
+    console(stderr=True).print(legible_lines(text, SAID), markup=False, soft_wrap=True)
 
 
 def emit_json(data: Any) -> None:

@@ -222,6 +222,8 @@ def test_no_log_line_says_a_secret_nor_what_a_terminal_would_obey(logs: Any, log
         lines = [json.loads(line) for line in text.splitlines()]
         faked = next(line for line in lines if "faked" in line["event"])
         assert faked["event"] == r"\x1b[2Jfaked line"
+        crashed = next(line for line in lines if line["event"] == "crashed")
+        assert len(crashed["exception"].splitlines()) > 3, "a traceback keeps its lines"
 
 
 def test_a_line_stays_short_whatever_it_is_told(logs: Any) -> None:
