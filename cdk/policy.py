@@ -6,6 +6,7 @@ who may do what (`access.py`), who may become whom (`trust.py`), limits over all
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,5 +79,5 @@ def deny(sid: str, actions: Iterable[str], resources: Iterable[str], condition: 
 
 def _sid(grant: Grant) -> str:
     """Letters and digits, as IAM wants them: `ReadLandingStaging`."""
-    words = f"{grant.verb.name} {' '.join(grant.places)}".replace("_", " ").replace(".", " ").replace("-", " ").split()
+    words = re.findall(r"[A-Za-z0-9]+", f"{grant.verb.name} {' '.join(grant.places)}")
     return "".join(word.capitalize() for word in words)

@@ -12,7 +12,7 @@ from typing import Any
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from catalunya.cdk.accepted import accept_wildcard
+from catalunya.cdk.accepted import accept, accept_wildcard
 from catalunya.cdk.access import ROLES, grants, policy
 from catalunya.cdk.limits import boundary
 from catalunya.cdk.naming import BOUNDARY, Names
@@ -58,13 +58,15 @@ class AccountRoles(Construct):
     ) -> None:
         super().__init__(scope, id)
         names = environments[0]
+        bounds = boundary(environments, regions)
         self.boundary = iam.CfnManagedPolicy(
             self,
             "Boundary",
             managed_policy_name=BOUNDARY,
             description="What no role of the open data pipeline can ever do more than",
-            policy_document=boundary(environments, regions),
+            policy_document=bounds,
         )
+        _accept_bounds(self.boundary, bounds)
         self.provider = None
         if trusted.provider is None:
             self.provider = iam.CfnOIDCProvider(self, "GitHub", url=f"https://{GITHUB}", client_id_list=[AUDIENCE])
@@ -117,3 +119,14 @@ def make_role(
                 for holder in holders:
                     accept_wildcard(holder, arn, grant.why)
     return made.without_policy_updates()
+
+
+def _accept_bounds(policy: iam.CfnManagedPolicy, bounds: Document) -> None:
+    why = "A boundary grants nothing: a role may do what its own policy says as well, and that one names things"
+    for statement in bounds["Statement"]:
+        for action in statement.get("Action", ()):
+            if "*" in action and statement["Effect"] == "Allow":
+                accept(policy, f"AwsSolutions-IAM5[Action::{action}]", why)
+        for resource in statement["Resource"]:
+            if "*" in resource and statement["Effect"] == "Allow":
+                accept_wildcard(policy, resource, why)
