@@ -7,14 +7,12 @@ not by `ops/logging.py`. (Airflow's safe mode wants the word it is looking for i
 from __future__ import annotations
 
 from airflow.sdk import get_parsing_context
-from airflow.sdk.log import mask_secret
 
 from catalunya.assets.catalog import load_graph
 from catalunya.dags.build import build_dags
+from catalunya.dags.tasks import mask_secrets
 from catalunya.io.environment import load_settings
-from catalunya.io.redaction import known
 
 settings = load_settings()
-for secret in known():
-    mask_secret(secret)
+mask_secrets()
 globals().update(build_dags(load_graph(settings), settings, only=get_parsing_context().dag_id))

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
+from airflow.sdk.log import mask_secret
 
 from catalunya.assets.lease import holder
 from catalunya.assets.plan import Reason, Stale, plan
 from catalunya.assets.spec import Layer
 from catalunya.io.errors import LedgerError
+from catalunya.io.redaction import known
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -68,6 +70,7 @@ class Materialize(Making):
         )
         is_mart = project.graph[self.asset.name].layer is Layer.MARTS
         with assumed(project.settings.mart_role if is_mart else "", context["dag_run"].run_id):
+            mask_secrets()  # the role's own by now
             for step in self.steps(project, force=bool(params["force"])):
                 outcome = materialize(project, step.key, replace(request, force=step.reason is Reason.FORCED))
         self.end(context, outcome.status, outcome.why, outcome.entry.summary() if outcome.entry else None)
@@ -140,6 +143,12 @@ class Prune(BaseOperator):
             raise LedgerError("; ".join(pruned.failed.values()))
         if not pruned.removals:
             raise AirflowSkipException("nothing has had its time")
+
+
+def mask_secrets() -> None:
+    """Tell Airflow which values its logs must not show: those of a task are written by Airflow, not by `ops/logging.py`."""
+    for secret in known():
+        mask_secret(secret)
 
 
 def neglected(project: Project, select: str = "*") -> list[Stale]:
