@@ -3,9 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Whole files go to two workers, the longest first (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --durations 5
+# The tests start hundreds of processes; without it each of them would compile our code anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test e2e lint types imports contracts unit integration generate docs lambda bench lock setup clean
+.PHONY: help run up test e2e lint types imports contracts tests unit integration generate docs lambda bench lock setup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /  make \1\t/' | expand -t 22
@@ -16,7 +20,7 @@ run: $(READY) ## Run the whole pipeline once on real Airflow: mock APIs, landing
 up: $(READY) ## The same, and stay up: Airflow's UI on http://localhost:8080 until Ctrl-C
 	@$(BIN)/catalunya up
 
-test: $(READY) lint types imports contracts unit integration ## Lint, types, import rules, contracts, unit and integration tests
+test: $(READY) lint types imports contracts tests ## Lint, types, import rules, contracts, unit and integration tests
 
 lint: $(READY) ## ruff: style, bugs, no heavy imports where files must load fast
 	@$(BIN)/ruff check .
@@ -31,11 +35,14 @@ imports: $(READY) ## import-linter: dags, ops -> assets -> contracts, io
 contracts: $(READY) ## Contract changes that break readers, since the commit before the last (or BASE=...)
 	@$(BIN)/catalunya contracts diff $(if $(BASE),--base '$(BASE)')
 
+tests: $(READY) ## Unit and integration tests, in one run that fills each other's gaps
+	@$(PYTEST) tests/unit tests/integration
+
 unit: $(READY) ## Tests without network and without Airflow
-	@$(BIN)/python -m pytest tests/unit -n 2
+	@$(PYTEST) tests/unit
 
 integration: $(READY) ## Tests on the real things: Airflow's scheduler, dbt, DuckDB
-	@$(BIN)/python -m pytest tests/integration -n 2 --dist loadfile --durations 5
+	@$(PYTEST) tests/integration
 
 e2e: $(READY) ## dev on a real scheduler: functions, queue and role on a local AWS (a minute and a half; not part of make test)
 	@$(BIN)/python -m pytest tests/e2e --durations 5

@@ -1,18 +1,22 @@
-"""How a run of the tests goes: what is spread over the workers in which order, and what the collector is spared."""
+"""How a run of the tests goes: the order of files and what goes to which worker, and what no module leaves to the next."""
 
 from __future__ import annotations
 
 import gc
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
 TESTS = Path(__file__).parent
-# The longest first, so that no worker is left alone with one of them at the end; then whatever is not here, as collected.
+# The longest first, so that no worker is left alone with one of them at the end; then what else there is of integration tests,
+# and the other unit tests last, which are short.
 # Those that start Airflow are one piece: Airflow is several processes, and two of them at once are slower than in turn.
 ON_AIRFLOW = ("integration/test_airflow.py", "integration/test_airflow_run.py")
 LONGEST = (
@@ -34,7 +38,7 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first; the tests of a file stay in their order."""
     order = {TESTS / name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path, len(order)))
+    items.sort(key=lambda item: order.get(item.path, len(order) + item.path.is_relative_to(TESTS / "unit")))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -61,6 +65,17 @@ def lasting() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """A module's tests may configure logging, as each of our commands does; the next module finds it as it was."""
+    level, handlers = logging.root.level, list(logging.root.handlers)
+    yield
+    for handler in [each for each in logging.root.handlers if each not in handlers]:
+        logging.root.removeHandler(handler)
+    logging.root.setLevel(level)
+    structlog.reset_defaults()
 
 
 def pytest_unconfigure() -> None:

@@ -16,6 +16,7 @@ from catalunya.ops.airflow.server import airflow
 from small.aws import aws, bucket, shared_aws
 from small.field import Field
 from small.once import once
+from small.warehouse import import_dbt
 
 __all__ = ["aws", "bucket", "shared_aws"]
 
@@ -31,6 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
     """A lake in which everything was made, in this process, of the tables that the mock has for 300 rows. To be copied."""
 
     def make(lake: Path) -> None:
+        import_dbt()
         with serve(rows=300) as mock:
             apis = {"socrata_url": mock.url, "idescat_url": mock.url}
             project = Project(load_settings(env="local", lake=str(lake), cache=compiled, **apis))

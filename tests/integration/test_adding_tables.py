@@ -76,6 +76,8 @@ class AggDayCentreUsersYearly(Contract):
 
 MAKE = """
 import json
+from catalunya.ops.generate import main
+assert main() == 0
 from catalunya.assets.materialize import materialize
 from catalunya.assets.project import Project
 from catalunya.dags.build import build_dags
@@ -110,20 +112,20 @@ def test_a_source_and_a_mart_are_added_without_editing_a_list(copy: Path, tmp_pa
         "CATALUNYA_CACHE": str(tmp_path / "cache"),
     }
 
-    def run(*arguments: str, **more: str) -> str:
-        command = [sys.executable, *arguments]
+    with serve(rows=100) as mock:
         done = subprocess.run(
-            command, cwd=copy, env=environment | more, capture_output=True, text=True, check=False, timeout=120
+            [sys.executable, "-c", MAKE],
+            cwd=copy,
+            env=environment | {"CATALUNYA_SOCRATA_URL": mock.url, "CATALUNYA_IDESCAT_URL": mock.url},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
         )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
-
-    generated = run("-m", "catalunya.ops.generate")
-    assert "dbt/models/staging/_sources.yml" in generated.replace("\n", "")
-    with serve() as mock:
-        printed: dict[str, Any] = json.loads(
-            run("-c", MAKE, CATALUNYA_SOCRATA_URL=mock.url, CATALUNYA_IDESCAT_URL=mock.url).splitlines()[-1]
-        )
+    assert done.returncode == 0, done.stderr[-3000:]
+    *generated, last = done.stdout.splitlines()
+    assert "dbt/models/staging/_sources.yml" in "".join(generated)
+    printed: dict[str, Any] = json.loads(last)
     assert printed["made"] == dict.fromkeys(
         ["landing.day_centres", "staging.day_centres", "marts.agg_day_centre_users_yearly"], "materialized"
     )

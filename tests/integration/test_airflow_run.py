@@ -1,11 +1,11 @@
 """`run` and `up` as a person starts them: what they print, how they end, and that nothing is left running.
 
-They share one folder, in this order: one that stays up, a run that is killed, one after it, and a failing one.
+They share one folder, in this order: one that stays up, a run that is killed, and one after it, in which an asset fails. One that
+goes well is in tests/e2e: an Airflow more takes half a minute.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -22,6 +22,7 @@ import httpx
 import psutil
 import pytest
 
+from catalunya.assets.catalog import load_graph
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import UsageError
 from catalunya.io.mock import serve
@@ -35,6 +36,7 @@ LEFT = (
     "marts.fact_service_usage_daily",
     "marts.agg_population_trends_yearly",
 )
+FAILED = "landing.social_services"
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +86,8 @@ def sessions(process: subprocess.Popen[str]) -> set[int]:
     return {psutil.Process(process.pid).pid, *(child.pid for child in psutil.Process(process.pid).children())}
 
 
-def left_of(started_sessions: set[int], within_s: float = 15) -> list[str]:
-    """What is still running of these sessions after a while."""
+def left_of(started_sessions: set[int], within_s: float = 90) -> list[str]:
+    """What is still running of these sessions after a while: on a busy machine Airflow imports for a minute before it looks up."""
     until = time.monotonic() + within_s
     while (left := list(_in(started_sessions))) and time.monotonic() < until:
         time.sleep(0.1)
@@ -138,19 +140,9 @@ def test_nothing_outlives_a_run_that_is_killed(folder: Path) -> None:
         assert left_of(mine) == []
 
 
-def test_a_run_after_that_finds_everything_up_to_date_and_writes_nothing(folder: Path) -> None:
-    before = written(folder)
-    with started(folder, "run(load_settings(), rows=300, as_json=True)") as process:
-        said = process.communicate()[0]
-
-    assert process.returncode == 0, said
-    document = json.loads(said[said.index("{\n") :])
-    assert {asset["state"] for asset in document["assets"]} == {"up to date"}
-    assert document["status"] == "ok"
-    assert written(folder) == before
-
-
-def test_a_failed_asset_is_told_with_its_reason_and_the_end_of_its_log_and_the_exit_code_is_1(folder: Path) -> None:
+def test_a_run_after_that_tells_what_failed_and_why_exits_with_1_and_writes_nothing_of_what_is_up_to_date(
+    folder: Path,
+) -> None:
     before = written(folder)
     with serve(rows=300, faults=["missing-column:ivft-vegh:column=registre"]) as mock:
         mock.advance("ivft-vegh")
@@ -163,7 +155,12 @@ def test_a_failed_asset_is_told_with_its_reason_and_the_end_of_its_log_and_the_e
     assert "the end of the log of landing.social_services" in said
     assert "landing.social_services failed: landing.social_services: " in said
     assert "starting the mock" not in said
-    assert {path: at for path, at in written(folder).items() if path in before} == before
+    others = {asset.key for asset in load_graph(load_settings(cache=folder / ".catalunya"))} - {FAILED}
+    assert [key for key in others if not re.search(rf"{re.escape(key)} +up to date", said)] == []
+    after = written(folder)
+    assert {path: at for path, at in after.items() if path in before} == before
+    of_the_failed = tuple(str(folder / "data" / top / FAILED.replace(".", "/")) for top in ("", "_ledger"))
+    assert [path for path in after.keys() - before.keys() if not path.startswith(of_the_failed)] == []
 
 
 def test_a_taken_port_is_named_at_once() -> None:

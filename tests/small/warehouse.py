@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,15 @@ BUILD_ORDER = [
     "agg_economic_indicators_quarterly",
 ]
 _numbers = count()
+
+
+@cache
+def import_dbt() -> None:
+    """Import dbt, and have the collector leave alone its half a million objects, as tests/conftest.py has for the rest."""
+    for name in ("dbt.cli.main", "dbt.parser.manifest", "dbt.task.build", "dbt.adapters.duckdb"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
 
 
 def municipality(code: str, name: str, comarca: str, comarca_name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One account for all tests of Athena, with a lake, a work group, and the small staging tables published in it."""
+"""One account for all tests of a module, with a lake, a work group, and the small staging tables published in it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from athena.account import Account
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def athena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """An account whose Athena runs, and this process's environment pointed at it."""
+    """An account whose Athena runs, and this process's environment pointed at it until the module's tests are over."""
     from athena.server import athena_server
 
     with pytest.MonkeyPatch.context() as patch, athena_server() as (aws, api):

@@ -34,6 +34,7 @@ from small.warehouse import (
     SERVICES,
     Warehouse,
     accounts,
+    import_dbt,
     inhabitants,
     municipality,
     relation,
@@ -84,6 +85,7 @@ def builds(
     athena: Account, days: Mapping[str, Mapping[str, Relation]], tmp_path_factory: pytest.TempPathFactory
 ) -> Builds:
     """All marts on two days: one invocation of dbt a day, on either engine."""
+    import_dbt()
     folder, glue = tmp_path_factory.mktemp("dbt"), Glue(athena.settings)
     asked = Athena(athena.settings, [f"marts.{name}" for name in BUILD_ORDER])
     local = load_settings(env="local", cache=athena.settings.cache)

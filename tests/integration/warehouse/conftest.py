@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import gc
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from catalunya.io.dbt_project import load_project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.warehouse import Relation
 from small.once import once
-from small.warehouse import Warehouse
+from small.warehouse import Warehouse, import_dbt
 
 TABLES = "tables.pickle"
 
 
 @pytest.fixture(scope="session")
 def settings(compiled: Path) -> Settings:
-    """Settings whose cache all tests share, with dbt's project in it and dbt imported."""
-    shared = load_settings(env="local", cache=compiled)
-    load_project(shared)
-    gc.freeze()  # as for each module (tests/conftest.py), for dbt's own half a million objects
-    return shared
+    """Settings whose cache all tests share, with dbt's parsed project in it."""
+    import_dbt()
+    return load_settings(env="local", cache=compiled)
 
 
 @pytest.fixture
