@@ -49,9 +49,10 @@ def assembly(written: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def templates(assembly: Path) -> dict[str, Template]:
+def templates(written: Path, assembly: Path) -> dict[str, Template]:
     """The templates by the name of their stack."""
     found = {path.name.partition(".")[0]: json.loads(path.read_text()) for path in assembly.glob("*.template.json")}
+    assert found, (written / "said.txt").read_text()
     return {name: Template(name, content) for name, content in sorted(found.items())}
 
 

@@ -47,9 +47,15 @@ def answers() -> Any:
 
 
 @pytest.fixture
-def handler(template: Template, names: Names, tmp_path: Path) -> Handler:
+def dev(templates: dict[str, Template]) -> Template:
+    """dev's stack, for tests that do what it says: prod's says the same with other names."""
+    return templates["CatalunyaData-dev"]
+
+
+@pytest.fixture
+def handler(dev: Template, tmp_path: Path) -> Handler:
     """The function that the template carries, as it stands there."""
-    code = template.named("AWS::Lambda::Function", names.tables_function)["Code"]["ZipFile"]
+    code = dev.named("AWS::Lambda::Function", Names.of("dev").tables_function)["Code"]["ZipFile"]
     path = tmp_path / "index.py"
     path.write_text(code)
     spec = importlib.util.spec_from_file_location("index", path)
@@ -111,39 +117,39 @@ def test_the_databases_are_those_that_the_pipeline_would_make(template: Template
 
 
 def test_a_deployment_leaves_no_drift_before_and_after_a_table_is_published(
-    aws: Aws, graph: AssetGraph, template: Template, names: Names, handler: Handler, answers: Any
+    aws: Aws, graph: AssetGraph, dev: Template, handler: Handler, answers: Any
 ) -> None:
-    make_databases(aws, template)
+    names = Names.of("dev")
+    make_databases(aws, dev)
     glue, table = Glue(names.settings), published(names, graph)
     count = len(graph.select("layer:staging"))
 
-    assert deploy(template, handler, answers) == ["SUCCESS"] * count
+    assert deploy(dev, handler, answers) == ["SUCCESS"] * count
     assert glue.unknown([]) == []  # `catalog sync` would remove what is unknown
     assert glue.publish(table)
-    assert deploy(template, handler, answers, "Update") == ["SUCCESS"] * count
+    assert deploy(dev, handler, answers, "Update") == ["SUCCESS"] * count
     assert glue.compare(table) == []
     # Nor does one whose tables were there before it.
-    assert deploy(template, handler, answers, "Create") == ["SUCCESS"] * count
+    assert deploy(dev, handler, answers, "Create") == ["SUCCESS"] * count
     assert glue.compare(table) == []
 
 
 def test_a_stack_that_goes_takes_only_tables_that_were_never_published(
-    aws: Aws, graph: AssetGraph, template: Template, names: Names, handler: Handler, answers: Any
+    aws: Aws, graph: AssetGraph, dev: Template, handler: Handler, answers: Any
 ) -> None:
-    make_databases(aws, template)
-    deploy(template, handler, answers)
+    names = Names.of("dev")
+    make_databases(aws, dev)
+    deploy(dev, handler, answers)
     Glue(names.settings).publish(published(names, graph))
-    statuses = deploy(template, handler, answers, "Delete")
+    statuses = deploy(dev, handler, answers, "Delete")
     left = aws.client("glue").get_tables(DatabaseName=names.database("staging"))["TableList"]
 
     assert set(statuses) == {"SUCCESS"}
     assert [table["Name"] for table in left] == ["population"]
-    assert set(deploy(template, handler, answers, "Delete")) == {"SUCCESS"}
+    assert set(deploy(dev, handler, answers, "Delete")) == {"SUCCESS"}
 
 
-def test_cloudformation_is_told_why_a_table_could_not_be_made(
-    aws: Aws, template: Template, handler: Handler, answers: Any
-) -> None:
+def test_cloudformation_is_told_why_a_table_could_not_be_made(aws: Aws, handler: Handler, answers: Any) -> None:
     url, heard = answers
     nowhere = {"Database": "nowhere", "TableInput": {"Name": "x"}}
     ids = {"StackId": "stack", "RequestId": "request", "LogicalResourceId": "x"}
