@@ -104,10 +104,18 @@ def render(counted: Mapping[str, Any]) -> str:
             + ", ".join(f"{env} {usd:.2f} USD" for env, usd in price.BUDGET.items())
             + ".",
             "",
-            f"Rows of the tables in that run: {tables}.",
+            f"Rows of the tables in that run: {tables}. The most memory that a function took of what it has: {_fullest(counted)}.",
             END,
         ]
     )
+
+
+def _fullest(counted: Mapping[str, Any]) -> str:
+    used = [each for day in counted["days"].values() for each in day["invocations"] if "peak_mb" in each]
+    if not used:
+        return "not known where there is no /proc"
+    most = max(used, key=lambda each: each["peak_mb"] / each["memory_mb"])
+    return f"{most['peak_mb']:.0f} of {most['memory_mb']} MB ({most['asset']})"
 
 
 def _amount(value: float) -> str:
