@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -143,7 +142,7 @@ def replace_all(settings: Settings, folder: Path, trapdoor: int | None = None) -
 
 def destroy(lake: str | Path) -> None:
     """The disaster."""
-    shutil.rmtree(lake)
+    lakes.restore(lake, {})
 
 
 def older(store: Store, backup: Backup, **changes: object) -> None:

@@ -1,0 +1,27 @@
+"""Backups go from one bucket to another, and back: some of the very tests of tests/unit/test_backup.py and test_restore.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from catalunya.io.environment import Settings
+from small.aws import Aws
+from unit.test_backup import test_a_second_backup_writes_only_what_is_new
+from unit.test_restore import (
+    shop,
+    test_a_lake_that_was_destroyed_comes_back_as_it_was_and_goes_on,
+    test_a_table_that_was_published_wrong_is_published_again_as_it_was,
+)
+
+__all__ = [
+    "shop",
+    "test_a_lake_that_was_destroyed_comes_back_as_it_was_and_goes_on",
+    "test_a_second_backup_writes_only_what_is_new",
+    "test_a_table_that_was_published_wrong_is_published_again_as_it_was",
+]
+
+
+@pytest.fixture
+def settings(settings: Settings, aws: Aws) -> Settings:
+    name = settings.lake.removeprefix("s3://")
+    return settings.model_copy(update={"backup": aws.make_bucket(f"{name}-backup")})
