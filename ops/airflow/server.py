@@ -131,7 +131,6 @@ def environment(
         **{f"CATALUNYA_{name.upper()}": value for name, value in _written(settings).items()},
         "CATALUNYA_SOURCES_POOL": POOL,
         "CATALUNYA_AIRFLOW_URL": f"http://127.0.0.1:{port}",
-        "CATALUNYA_AIRFLOW_URL": f"http://127.0.0.1:{port}",
         "CATALUNYA_CLOCKS": "on" if stays else "off",
         "AIRFLOW_HOME": str(home),
         **everywhere(),
