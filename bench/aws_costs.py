@@ -220,7 +220,7 @@ def count() -> dict[str, Any]:
     ):
         folder = Path(name)
         os.environ |= aws.environment | {"AWS_ACCESS_KEY_ID": WORKER, "CATALUNYA_LOG_FORMAT": "json"}
-        account = Account.prepare(aws, api, folder)
+        account = Account.prepare(aws, api, folder / "cache")
         os.environ |= {
             "CATALUNYA_ENV": "dev",
             "CATALUNYA_LAKE": account.settings.lake,

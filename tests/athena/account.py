@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from catalunya.io.athena_warehouse import CANDIDATES
 from catalunya.io.environment import Settings, load_settings
+from catalunya.io.glue import SCHEMAS
 from catalunya.io.warehouse import Relation
 from small.aws import Aws
 
@@ -23,18 +25,30 @@ class Account:
     settings: Settings
 
     @classmethod
-    def prepare(cls, aws: Aws, api: Any, folder: Path) -> Account:
-        """Make the lake's bucket and the work group of dev, which lets tables be where dbt says."""
+    def prepare(cls, aws: Aws, api: Any, cache: Path) -> Account:
+        """Make the lake's bucket and the work groups of dev; that of marts lets tables be where dbt says. `cache`: of the settings.
+
+        moto has one state for all of a process: what the account before this one had of dev's is gone.
+        """
         lake = aws.make_bucket(f"{LAKE}-{aws.url.rpartition(':')[2]}")
-        settings = load_settings(env="dev", lake=lake, cache=folder / "cache")
+        settings = load_settings(env="dev", lake=lake, cache=cache)
+        account = cls(aws, api, settings)
+        account._forget()
+        place = {"ResultConfiguration": {"OutputLocation": settings.athena_results}}
         aws.client("athena").create_work_group(
-            Name=settings.athena_work_group,
-            Configuration={
-                "EnforceWorkGroupConfiguration": False,
-                "ResultConfiguration": {"OutputLocation": settings.athena_results},
-            },
+            Name=settings.athena_work_group, Configuration={"EnforceWorkGroupConfiguration": False, **place}
         )
-        return cls(aws, api, settings)
+        aws.client("athena").create_work_group(Name=settings.athena_readers, Configuration=place)
+        return account
+
+    def _forget(self) -> None:
+        athena, glue = self.aws.client("athena"), self.aws.client("glue")
+        groups = {group["Name"] for group in athena.list_work_groups()["WorkGroups"]}
+        for group in groups & {self.settings.athena_work_group, self.settings.athena_readers}:
+            athena.delete_work_group(WorkGroup=group, RecursiveDeleteOption=True)
+        databases = {found["Name"] for found in glue.get_databases()["DatabaseList"]}
+        for database in databases & {self.settings.glue_database(schema) for schema in (*SCHEMAS, CANDIDATES)}:
+            glue.delete_database(Name=database)
 
     def publish(self, relation: Relation) -> Relation:
         """Put a table of one local file into the lake, in the place of what was there."""

@@ -46,15 +46,13 @@ ROLE = "arn:aws:iam::123456789012:role/catalunya-mart-role-dev"
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+def account(compiled: Path) -> Iterator[Account]:
     """An account whose Athena runs, this process pointed at it. Its Glue is empty."""
     with athena_server() as (aws, api), pytest.MonkeyPatch.context() as patch:
         patch.delenv("AWS_PROFILE", raising=False)
         for name, value in aws.environment.items():
             patch.setenv(name, value)
-        account = Account.prepare(aws, api, tmp_path_factory.mktemp("account"))
-        aws.client("athena").create_work_group(Name=account.settings.athena_readers)
-        yield account
+        yield Account.prepare(aws, api, compiled)
 
 
 @pytest.fixture(scope="module")

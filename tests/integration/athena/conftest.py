@@ -11,15 +11,15 @@ from athena.account import Account
 
 
 @pytest.fixture(scope="module")
-def athena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """An account whose Athena runs, and this process's environment pointed at it until the module's tests are over."""
+def athena(compiled: Path) -> Iterator[Account]:
+    """An account whose Athena runs, and this process's environment pointed at it."""
     from athena.server import athena_server
 
     with pytest.MonkeyPatch.context() as patch, athena_server() as (aws, api):
         patch.delenv("AWS_PROFILE", raising=False)
         for name, value in aws.environment.items():
             patch.setenv(name, value)
-        yield Account.prepare(aws, api, tmp_path_factory.mktemp("athena"))
+        yield Account.prepare(aws, api, compiled)
 
 
 @pytest.fixture
