@@ -61,7 +61,7 @@ class LakeUnavailable(TransientError):
 
 
 class DeadlineReached(SourceUnavailable):
-    """The time allowed is over. The pages that are landed stay, and the next attempt goes on from there."""
+    """The time allowed is over. Pages that are landed stay, and the next extraction goes on from there; a table is made anew."""
 
 
 class SourceChanged(TransientError):
