@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from catalunya.cdk.deployment import PROFILES, Deployment
 from catalunya.cdk.naming import Names
 from catalunya.io.errors import ConfigurationError
 
+ROOT = Path(__file__).parents[3]
 NEEDED = {
     "account": "123456789012",
     "region": "eu-west-1",
@@ -111,3 +113,17 @@ def test_a_lake_that_is_no_whole_bucket_cannot_be_made(
 def test_there_is_no_infrastructure_of_the_local_environment() -> None:
     with pytest.raises(ConfigurationError, match="expected dev or prod"):
         Names.of("local")
+
+
+def test_the_how_to_names_all_that_a_deployment_may_be_told() -> None:
+    asked: set[str] = set()
+
+    def context(name: str) -> str | None:
+        asked.add(name)
+        return NEEDED.get(name)
+
+    Deployment.read(context, made)
+    told = (ROOT / "docs" / "infrastructure.md").read_text().partition("## What a deployment is told")[2]
+    rows = [line for line in told.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])} == asked
