@@ -45,10 +45,10 @@ def tables(project: Project) -> dict[str, object]:
 
 
 def stopped(project: Project, ends_at: float, wait_at: str = "") -> DeadlineReached:
-    """The error of an attempt that ends by `ends_at`, and that waits until then at a step of it."""
+    """The error of an attempt that ends by `ends_at`, and that waits until then at a step of it, once that has come somewhere."""
 
     def wait(progress: Progress) -> None:
-        if progress.step == wait_at:
+        if progress.step == wait_at and (progress.done or wait_at == "produced"):
             time.sleep(max(0.0, ends_at - time.monotonic()))
 
     before = tables(project)
@@ -71,7 +71,7 @@ def stopped(project: Project, ends_at: float, wait_at: str = "") -> DeadlineReac
             "",
             r"^staging.shops: 0 of 9 rows were checked, and the time for one attempt is over; nothing was published",
         ),
-        (2.0, "producing", r"rows were checked"),
+        (2.0, "producing", r"^staging.shops: 2 of 9 rows were checked, and the time"),
         (3.0, "produced", r"^staging.shops: 9 rows are ready to be published, and the time"),
     ],
     ids=["before the first page", "between pages", "before it is published"],
