@@ -50,6 +50,7 @@ def shared_field(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> It
         settings = load_settings(
             env="local",
             lake=str(folder / "lake"),
+            backup=str(folder / "backup"),
             cache=compiled,
             socrata_url=mock.url,
             idescat_url=mock.url,
