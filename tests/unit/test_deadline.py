@@ -71,7 +71,7 @@ def stopped(project: Project, ends_at: float, wait_at: str = "") -> DeadlineReac
             "",
             r"^staging.shops: 0 of 9 rows were checked, and the time for one attempt is over; nothing was published",
         ),
-        (2.0, "producing", r"^staging.shops: 2 of 9 rows were checked, and the time"),
+        (2.0, "producing", r"^staging.shops: [24] of 9 rows were checked, and the time"),
         (3.0, "produced", r"^staging.shops: 9 rows are ready to be published, and the time"),
     ],
     ids=["before the first page", "between pages", "before it is published"],
