@@ -330,9 +330,9 @@ def test_all_parts_together_ask_no_more_often_than_one_reader(field: Field) -> N
 
 
 def test_a_part_stops_before_its_limit_and_goes_on_when_it_is_asked_again(field: Field) -> None:
-    field.portal.on_page = lambda asked, page: time.sleep(1.2 if at(asked) == 30 else 0) or page  # type: ignore[func-returns-value]
+    field.portal.on_page = lambda asked, page: time.sleep(2.5 if at(asked) == 30 else 0) or page  # type: ignore[func-returns-value]
     with pytest.raises(DeadlineReached, match=r"part 0 of 3 landed 1 pages.*it goes on from there"):
-        field.part(0, ends_at=time.monotonic() + 0.8)
+        field.part(0, ends_at=time.monotonic() + 1.5)
     field.portal.on_page = lambda _, page: page
     assert field.part(0).pages == 2
 
