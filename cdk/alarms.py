@@ -21,11 +21,12 @@ from catalunya.assets.graph import AssetGraph
 from catalunya.assets.spec import Layer
 from catalunya.cdk.deployment import FUNCTION_SIZES, PROFILES
 from catalunya.cdk.naming import Names
-from catalunya.cdk.signals import FAILURES, MADE, RUNS, SOURCES_OVERDUE, UNCHANGED, Signals
+from catalunya.cdk.signals import BACKUP_GAPS, BACKUPS, FAILURES, MADE, RUNS, SOURCES_OVERDUE, UNCHANGED, Signals
 
 NEAR_THE_LIMIT = 0.9
 UNREAD_MINUTES = 30
 LONGEST_HOURS = 168  # Amazon CloudWatch API Reference: PutMetricAlarm, periods of an hour together
+BACKUP_TAKES_HOURS = 1
 ALERTS_PERCENT = (80, 100)
 ENVIRONMENT_TAG = "environment"
 
@@ -147,6 +148,21 @@ class Alarms(Construct):
             periods=LONGEST_HOURS,
             todo=f"no table at all was made or found unchanged for {LONGEST_HOURS} hours: see whether Airflow runs",
         )
+        self._add(
+            "backup-gaps",
+            signals.metric(BACKUP_GAPS),
+            above=0,
+            todo="a backup does not hold all that it should: its log says what; `catalunya verify`, then `catalunya backup`",
+        )
+        hours = self._names.settings.rpo_hours
+        if hours:
+            self._add(
+                "backup-missed",
+                signals.metric(BACKUPS),
+                below=1,
+                periods=hours + BACKUP_TAKES_HOURS,
+                todo=f"no backup was sealed for {hours} hours, which a disaster may cost at most: see ops.backup in Airflow",
+            )
         for asset in graph.select("layer:landing"):
             if asset.freshness is None or asset.freshness.hours > LONGEST_HOURS:
                 continue

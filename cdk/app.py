@@ -64,6 +64,7 @@ def build(
         data.add_stack_dependency(account)
         stacks: list[cdk.Stack] = [data]
         if PROFILES[names.env].is_replicated:
+            names.check_copies()
             replica = ReplicaStack(app, names, env=elsewhere, synthesizer=_by(names))
             data.add_stack_dependency(replica)
             stacks.append(replica)

@@ -102,7 +102,7 @@ class Dashboards(Construct):
         tables = [asset for asset in self._graph if asset.layer is not Layer.LANDING]
         dated = [asset for asset in self._graph if asset.freshness]
         available = cloudwatch.MathExpression(
-            expression="100 * (runs + 0.0) / (runs + FILL(failures, 0))",
+            expression="100 * runs / (runs + FILL(failures, 0))",
             using_metrics={
                 "runs": self._signals.metric(RUNS, hours=24),
                 "failures": self._signals.metric(FAILURES, hours=24),

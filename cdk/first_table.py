@@ -11,13 +11,13 @@ import json
 import urllib.request
 from typing import Any
 
-import boto3  # noqa: TID253
-
 MARK = "catalunya.code_version"  # who published it wrote this: io/glue_table.py
 
 
 def handler(event: dict[str, Any], context: object) -> None:  # noqa: ARG001
     """Answer CloudFormation: the table is as wanted, or somebody else's by now; or why not."""
+    import boto3
+
     given = event["ResourceProperties"]
     name = f"{given['Database']}/{given['TableInput']['Name']}"
     answer = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}

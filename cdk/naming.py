@@ -90,6 +90,14 @@ class Names:
         """Those of the environment's own region."""
         return (self.data_bucket, self.results_bucket, self.backup_bucket, self.log_bucket)
 
+    def check_copies(self) -> None:
+        """Raises ConfigurationError where objects are encrypted by a key that the other region does not have."""
+        if self.settings.lake_encryption == "aws:kms":
+            raise ConfigurationError(
+                f"CATALUNYA_LAKE_ENCRYPTION=aws:kms: expected AES256 in {self.env}, whose objects are copied to another region, where the "
+                "key is not; leave it out, or give the copies a key of their own in cdk/buckets.py first"
+            )
+
     def bucket_arn(self, bucket: str) -> str:
         """ARN of a bucket; `bucket_arn(names.data_bucket) + "/landing/*"` is of objects."""
         return f"arn:{self.partition}:s3:::{bucket}"

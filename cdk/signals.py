@@ -49,10 +49,12 @@ FAILURES = Signal(metric="Failures", events=("materialization_failed",))
 FUNCTION_FAILURES = Signal(metric="FunctionFailures", events=("function_failed",))
 RETRIES = Signal(metric="SourceRetries", events=("http_retry",))
 SOURCES_OVERDUE = Signal(metric="SourcesOverdue", events=("source_overdue",))
+BACKUPS = Signal(metric="Backups", events=("backup_sealed",))
+BACKUP_GAPS = Signal(metric="BackupGaps", events=("not_backed_up", "airflow_not_backed_up"))
 
 SIGNALS = (
     MADE, UNCHANGED, FAILED, ROWS, BYTES, SECONDS, QUARANTINED, DRIFT, OVERDUE,
-    RUNS, FAILURES, FUNCTION_FAILURES, RETRIES, SOURCES_OVERDUE,
+    RUNS, FAILURES, FUNCTION_FAILURES, RETRIES, SOURCES_OVERDUE, BACKUPS, BACKUP_GAPS,
 )  # fmt: skip
 
 
@@ -92,7 +94,7 @@ class Signals(Construct):
             dimensions_map={"asset": asset} if asset else None,
             period=cdk.Duration.hours(hours),
             statistic=statistic,
-            label=label or asset or signal.metric,
+            label=label or asset,
         )
 
 

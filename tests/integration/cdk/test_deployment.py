@@ -110,6 +110,13 @@ def test_a_lake_that_is_no_whole_bucket_cannot_be_made(
         Names.of("dev")
 
 
+def test_copies_of_objects_under_a_key_are_refused_before_s3_leaves_them_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    Names.of("prod").check_copies()
+    monkeypatch.setenv("CATALUNYA_LAKE_ENCRYPTION", "aws:kms")
+    with pytest.raises(ConfigurationError, match="expected AES256 in prod"):
+        Names.of("prod").check_copies()
+
+
 def test_there_is_no_infrastructure_of_the_local_environment() -> None:
     with pytest.raises(ConfigurationError, match="expected dev or prod"):
         Names.of("local")

@@ -24,9 +24,10 @@ from catalunya.cdk.deployment import PROFILES
 from catalunya.cdk.naming import Names
 from catalunya.cdk.signals import SIGNALS, Signal
 from catalunya.io.environment import load_settings
-from catalunya.io.errors import CatalunyaError
+from catalunya.io.errors import CatalunyaError, SourceUnavailable
 from catalunya.io.mock import serve
 from catalunya.ops import lambdas
+from catalunya.ops.backup.make import back_up
 from catalunya.ops.logging import configure
 from catalunya.ops.status import tell_overdue
 from small.templates import Template
@@ -62,6 +63,7 @@ def said(folder: Path) -> str:
             env="local",
             lake=str(folder / "lake"),
             cache=folder,
+            backup=str(folder / "backups"),
             socrata_url=mock.url,
             log_format="json",
             http_backoff_s=0.01,
@@ -80,9 +82,18 @@ def said(folder: Path) -> str:
         mock.faults()
         materialize(project, DATED)
         tell_overdue(project.state(datetime.now(UTC) + timedelta(days=3650)), project.graph)
+        back_up(project, "first")
+        project.lake.delete([stored.path for stored in project.lake.objects("staging/service_usage")])
+        elsewhere = settings.model_copy(update={"backup": str(folder / "elsewhere")})
+        back_up(Project(elsewhere, list(declarations().values())), "second", airflow=refused)
     with redirect_stdout(stream), pytest.raises(CatalunyaError):
         lambdas.extract({"asset": LANDING}, Invocation())
     return stream.getvalue()
+
+
+def refused() -> dict[str, Any]:
+    """An Airflow that does not answer."""
+    raise SourceUnavailable("Airflow does not answer")
 
 
 def matches(pattern: str, line: dict[str, Any]) -> bool:
@@ -177,6 +188,13 @@ def test_a_landing_table_with_a_freshness_is_missed_after_so_long(
         if alarm and asset.freshness:
             assert alarm["EvaluationPeriods"] == asset.freshness.hours
             assert (alarm["Threshold"], alarm["TreatMissingData"]) == (1, "breaching")
+
+
+def test_a_backup_is_missed_when_the_recovery_point_says_so(template: Template, names: Names) -> None:
+    alarm = template.named("AWS::CloudWatch::Alarm", names.alarm("backup-missed"))
+
+    assert alarm["Period"] == 3600
+    assert alarm["EvaluationPeriods"] == load_settings(env=names.env).rpo_hours + 1
 
 
 def dashboard(template: Template, name: str) -> dict[str, Any]:
