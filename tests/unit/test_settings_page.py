@@ -13,7 +13,8 @@ from catalunya.ops.settings_page import PAGE, settings_page
 ROOT = Path(__file__).parents[2]
 OF_TESTS = {"CATALUNYA_REAL_DATA"}
 COMPOSE = ROOT / "docker-compose.yml"  # has variables of its own
-VARIABLE = re.compile(r"\bCATALUNYA_[A-Z][A-Z_]*[A-Z]\b")
+# Those of the deployment are named after whatever its context has (cdk/deployment.py).
+VARIABLE = re.compile(r"\bCATALUNYA_(?!CDK_)[A-Z][A-Z_]*[A-Z]\b")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
