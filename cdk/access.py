@@ -23,30 +23,35 @@ from catalunya.cdk.vocabulary import (
     ENCRYPT,
     EXPIRE,
     FIND,
+    FIND_DATABASE,
+    FIND_LOGS,
     IF_ABSENT,
     IF_BY_S3,
     IF_DOCS,
     IF_JUST_IDENTIFIED,
-    IF_OURS,
     IF_TABLES,
     IF_TAGGED,
     INVOKE,
+    KNOW,
     LIST,
     LOCATE,
     LOG,
     LOOK_UP,
-    MEASURE,
     MEASURE_QUEUES,
     NAME,
     NAMED,
     PARTITION,
     PLACES,
     READ,
+    READ_LOGS,
     READ_VERSIONS,
     RECEIVE,
+    REGISTER,
+    RENAME,
     SEARCH_LOGS,
     SEND,
     TAKE_BACK,
+    VERSIONS,
     WATCH,
     WRITE,
 )
@@ -68,6 +73,8 @@ ROLES: Mapping[str, str] = MappingProxyType(
 """Each role and whose it is. All are of one environment, but for the engineer's, who has the same rows in each."""
 
 _404 = "S3 tells who may not list that an object is forbidden (403), not that it is absent (404), and the code asks for absent ones"
+_ATHENA = "on its own word: Athena, as who asks,"
+_DEFAULT = f"{_ATHENA} asks for it with every statement"
 _LEASE = "one writer a table: the lease is taken, renewed, released, and old ones are cleared away"
 _RECORD = "the ledger is added to and never changed: an entry that is there stays what it is"
 _PARTS = "on its own word: an upload in parts that fails is taken back"
@@ -114,43 +121,62 @@ TABLE: tuple[Grant, ...] = (
     Grant(
         "mart",
         READ,
-        ("staging", "marts", "candidates", "dbt results", "ledger", "marts leases", "landing manifests"),
-        "what it is made from, and whether that is as it should be; no raw rows",
+        ("marts", "candidates", "ledger", "marts leases", "landing manifests"),
+        "the mart as it was, the candidate, and whether what it is made from is as it should be; no raw rows",
     ),
+    Grant("mart", READ, ("staging", "dbt results"), f"{_ATHENA} reads what a statement names, and its results"),
     Grant(
         "mart",
         WRITE,
-        ("marts", "marts superseded", "marts quarantine", "marts leases", "candidates", "dbt results"),
-        f"the candidate, then the mart, what it replaces, the rows that break its contract; {_LEASE}",
+        ("marts", "marts superseded", "marts leases", "candidates"),
+        f"the candidate, then the mart, what it replaces; {_LEASE}",
+    ),
+    Grant("mart", WRITE, ("dbt results",), f"{_ATHENA} writes results"),
+    Grant(
+        "mart",
+        WRITE,
+        ("marts quarantine",),
+        "on its own word: rows that break the contract of a mart that tolerates any",
     ),
     Grant("mart", TAKE_BACK, ("marts", "marts quarantine", "candidates", "dbt results"), _PARTS),
     Grant("mart", DELETE, ("marts", "marts leases", "candidates"), "the candidate, afterwards; leases that ended"),
     Grant("mart", WRITE, ("marts entries",), _RECORD, IF_ABSENT),
-    Grant("mart", LOCATE, ("the lake",), "on its own word: Athena looks, as who asks, where its results are to go"),
-    Grant(
-        "mart", LOOK_UP, ("staging catalogue", "marts catalogue", "candidates catalogue"), "dbt and Athena find tables"
-    ),
-    Grant(
-        "mart", FIND, ("default database",), "on its own word: Athena asks for it, as who asks, with every statement"
-    ),
+    Grant("mart", LOCATE, ("the lake",), f"{_ATHENA} looks where its results are to go"),
     Grant(
         "mart",
-        CATALOGUE,
+        LOOK_UP,
         ("staging catalogue", "marts catalogue", "candidates catalogue"),
-        "candidates come and go; Glue is told of what was recorded, also of a staging table that it was not told of",
+        f"{_ATHENA} finds what a statement names; dbt and the pipeline find tables too",
     ),
+    Grant("mart", FIND_DATABASE, ("default database",), _DEFAULT),
+    Grant(
+        "mart", REGISTER, ("staging catalogue",), "a table to read that Glue could not be told of when it was published"
+    ),
+    Grant(
+        "mart", CATALOGUE, ("marts catalogue", "candidates catalogue"), "candidates come and go; Glue is told of marts"
+    ),
+    Grant("mart", PARTITION, ("marts catalogue",), "of marts that are partitioned: none is now, any may be"),
     Grant(
         "mart",
         PARTITION,
-        ("staging catalogue", "marts catalogue", "candidates catalogue"),
-        "of tables whose partitions Athena cannot work out by itself",
+        ("candidates catalogue",),
+        "of candidates: a mart that goes on replaces partitions of its own",
     ),
-    Grant("mart", EXPIRE, ("candidates catalogue",), "dbt does away with former versions of what it changes"),
+    Grant("mart", VERSIONS, ("candidates catalogue",), "dbt counts former versions of what it changes"),
+    Grant(
+        "mart", EXPIRE, ("candidates catalogue",), "on its own word: dbt does away with former versions beyond a number"
+    ),
     Grant("mart", ASK, ("makers' work group",), "dbt's statements, and the reading of rows that failed a test"),
-    # Airflow: asks functions, becomes the mart role, watches, prunes.
-    Grant("orchestrator", INVOKE, ("functions",), "landing and staging are made by functions"),
+    Grant("mart", KNOW, ("makers' work group",), "does the group say where results go? dbt asks"),
+    # Airflow: asks functions, becomes the mart role, watches, prunes, backs up.
+    Grant("orchestrator", INVOKE, ("functions",), "on its own word: `dags/functions.py` has landing and staging made"),
     Grant("orchestrator", BECOME, ("mart role",), "a mart is made under its own role", IF_TAGGED),
-    Grant("orchestrator", RECEIVE, ("manifests queue",), "batches that did not come through Airflow wake their tables"),
+    Grant(
+        "orchestrator",
+        RECEIVE,
+        ("manifests queue",),
+        "on its own word: batches landed by others wake tables (`dags/build.py`)",
+    ),
     Grant("orchestrator", LIST, ("the lake", "backup bucket"), f"{_404}; retention and backups take stock"),
     Grant("orchestrator", READ, ("ledger", "leases", "landing manifests"), "what is stale, and who is making it"),
     Grant("orchestrator", WRITE, ("merged ledgers", "leases"), f"retention merges old entries; {_LEASE}"),
@@ -163,15 +189,21 @@ TABLE: tuple[Grant, ...] = (
     Grant(
         "orchestrator",
         READ,
-        ("staging", "marts", "superseded", "quarantine", "backups"),
-        "backups copy what tables are",
+        ("staging", "marts", "superseded", "quarantine"),
+        "backups copy what tables are; no raw rows",
     ),
+    Grant("orchestrator", READ, ("backups",), "backups are incremental, and those of a while ago go"),
     Grant("orchestrator", WRITE, ("backups",), "backups"),
     Grant("orchestrator", TAKE_BACK, ("backups",), _PARTS),
     Grant("orchestrator", DELETE, ("backups",), "backups that had their time"),
-    Grant("orchestrator", LOG, ("Airflow logs",), "on its own word: Airflow's remote logs of its tasks"),
-    Grant("orchestrator", SEARCH_LOGS, ("Airflow logs",), "on its own word: Airflow shows them again"),
-    Grant("orchestrator", MEASURE, ("metrics",), "on its own word: metrics of the tables' freshness", IF_OURS),
+    Grant("orchestrator", LOG, ("Airflow logs",), "Airflow's remote logs of its tasks"),
+    Grant(
+        "orchestrator",
+        FIND_LOGS,
+        ("CloudWatch",),
+        "is there a log group? what writes Airflow's logs would make one else",
+    ),
+    Grant("orchestrator", READ_LOGS, ("Airflow logs",), "Airflow shows them again"),
     # Watching.
     Grant("monitoring", WATCH, ("CloudWatch",), "on its own word: dashboards and alarms"),
     Grant("monitoring", SEARCH_LOGS, ("logs",), "on its own word: what a run said"),
@@ -189,21 +221,16 @@ TABLE: tuple[Grant, ...] = (
     Grant("deployment", WRITE, ("dbt docs",), "on its own word: the marts' manifest and documentation"),
     # Asking: docs/athena.md.
     Grant("reader", ASK, ("readers' work group",), "`catalunya query`, or any client of Athena"),
+    Grant(
+        "reader", KNOW, ("readers' work group",), "on its own word: Athena's console and drivers ask what the group is"
+    ),
     Grant("reader", NAMED, ("readers' work group",), "the usual questions"),
-    Grant(
-        "reader", LOOK_UP, ("staging catalogue", "marts catalogue"), "on its own word: Athena finds tables as who asks"
-    ),
-    Grant(
-        "reader", FIND, ("default database",), "on its own word: Athena asks for it, as who asks, with every statement"
-    ),
-    Grant(
-        "reader", READ, ("staging", "marts", "results"), "on its own word: Athena reads tables and results as who asks"
-    ),
-    Grant("reader", LIST, ("the lake",), "on its own word: Athena lists a table's objects as who asks", IF_TABLES),
-    Grant(
-        "reader", LOCATE, ("the lake", "results bucket"), "on its own word: Athena looks where its results are to go"
-    ),
-    Grant("reader", WRITE, ("results",), "on its own word: Athena writes results as who asks"),
+    Grant("reader", LOOK_UP, ("staging catalogue", "marts catalogue"), f"{_ATHENA} finds what a statement names"),
+    Grant("reader", FIND_DATABASE, ("default database",), _DEFAULT),
+    Grant("reader", READ, ("staging", "marts", "results"), f"{_ATHENA} reads tables, and results"),
+    Grant("reader", LIST, ("the lake",), f"{_ATHENA} lists a table's objects", IF_TABLES),
+    Grant("reader", LOCATE, ("the lake", "results bucket"), f"{_ATHENA} looks where its results are to go"),
+    Grant("reader", WRITE, ("results",), f"{_ATHENA} writes results"),
     Grant("reader", TAKE_BACK, ("results",), _PARTS),
     # S3's copies.
     Grant("replication", COPY_SETTINGS, ("the lake",), "on its own word: S3 looks what to copy"),
@@ -223,20 +250,24 @@ TABLE: tuple[Grant, ...] = (
         ("any object",),
         "verify reads every object; landing and quarantine hold what is to be looked into",
     ),
-    Grant(
-        "engineer", LOCATE, ("the lake", "results bucket"), "on its own word: Athena looks where its results are to go"
-    ),
     Grant("engineer", ASK, ("readers' work group",), "asks like a reader, with the same limit"),
-    Grant("engineer", NAMED, ("readers' work group",), "the usual questions"),
-    Grant("engineer", LOOK_UP, ("staging catalogue", "marts catalogue"), "`catalunya catalog check`"),
     Grant(
         "engineer",
-        FIND,
-        ("default database",),
-        "on its own word: Athena asks for it, as who asks, with every statement",
+        KNOW,
+        ("readers' work group",),
+        "on its own word: Athena's console and drivers ask what the group is",
     ),
-    Grant("engineer", READ, ("results",), "on its own word: Athena reads results as who asks"),
-    Grant("engineer", WRITE, ("results",), "on its own word: Athena writes results as who asks"),
+    Grant("engineer", NAMED, ("readers' work group",), "the usual questions"),
+    Grant(
+        "engineer",
+        LOOK_UP,
+        ("staging catalogue", "marts catalogue"),
+        f"{_ATHENA} finds tables; `catalog check` does too",
+    ),
+    Grant("engineer", FIND_DATABASE, ("default database",), _DEFAULT),
+    Grant("engineer", LOCATE, ("the lake", "results bucket"), f"{_ATHENA} looks where its results are to go"),
+    Grant("engineer", READ, ("results",), f"{_ATHENA} reads results"),
+    Grant("engineer", WRITE, ("results",), f"{_ATHENA} writes results"),
     Grant("engineer", TAKE_BACK, ("results",), _PARTS),
     Grant("engineer", INVOKE, ("functions",), "on its own word: one table made anew, as Airflow would ask for it"),
     Grant("engineer", WATCH, ("CloudWatch",), "on its own word: dashboards and alarms"),
@@ -252,25 +283,20 @@ TABLE: tuple[Grant, ...] = (
     Grant(
         "engineer",
         DELETE,
-        ("landing", "staging", "marts", "superseded", "quarantine", "ledger", "leases"),
+        ("landing", "staging", "marts", "superseded", "ledger", "leases"),
         "`verify --repair` takes away what it has set aside",
         IF_JUST_IDENTIFIED,
     ),
     Grant(
-        "engineer",
-        CATALOGUE,
-        ("staging catalogue", "marts catalogue"),
-        "`catalunya catalog sync`",
-        IF_JUST_IDENTIFIED,
+        "engineer", CATALOGUE, ("staging catalogue", "marts catalogue"), "`catalunya catalog sync`", IF_JUST_IDENTIFIED
     ),
     Grant(
-        "engineer",
-        PARTITION,
-        ("staging catalogue", "marts catalogue"),
-        "`catalunya catalog sync`",
-        IF_JUST_IDENTIFIED,
+        "engineer", PARTITION, ("staging catalogue", "marts catalogue"), "`catalunya catalog sync`", IF_JUST_IDENTIFIED
     ),
     Grant("engineer", NAME, ("readers' work group",), "`catalunya catalog sync`", IF_JUST_IDENTIFIED),
+    Grant(
+        "engineer", RENAME, ("readers' work group",), "on its own word: `catalunya catalog sync`", IF_JUST_IDENTIFIED
+    ),
     # A lake under a key of its own (CATALUNYA_LAKE_KMS_KEY_ID); without one, these rows are empty.
     *(
         Grant(role, ENCRYPT, ("key",), "on its own word: objects under the lake's key", IF_BY_S3)

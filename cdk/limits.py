@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from catalunya.cdk.naming import PROJECT, SCHEMAS, Names
 from catalunya.cdk.policy import Document, Statement, deny, document
-from catalunya.cdk.vocabulary import METRICS, QUALIFIERS
+from catalunya.cdk.vocabulary import QUALIFIERS
 
 OLDEST_TLS = 1.2
 
@@ -117,12 +117,6 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
                     "logs:GetQueryResults",
                 ],
                 ["*"],
-            ),
-            _allow(
-                "OwnMetrics",
-                ["cloudwatch:PutMetricData"],
-                ["*"],
-                {"StringEquals": {"cloudwatch:namespace": METRICS}},
             ),
             _allow(
                 "KeysByS3",

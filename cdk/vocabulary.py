@@ -18,8 +18,6 @@ from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import Condition, Place, Verb
 from catalunya.io.athena_warehouse import FOLDER as CANDIDATES
 
-METRICS = "Catalunya"
-"""The namespace of metrics of our own."""
 DOCS = "_dbt"
 """Where a deployment puts the marts' manifest and documentation."""
 QUALIFIERS: Mapping[str, str] = MappingProxyType({"dev": "catdev", "prod": "catprod"})
@@ -33,6 +31,7 @@ TAKE_BACK = Verb("take back", ("s3:AbortMultipartUpload",))
 DELETE = Verb("delete", ("s3:DeleteObject",))
 LOCATE = Verb("locate", ("s3:GetBucketLocation",))
 FIND = Verb("find", ("glue:GetTable",))
+FIND_DATABASE = Verb("find database", ("glue:GetDatabase",))
 LOOK_UP = Verb(
     "look up",
     (
@@ -45,22 +44,28 @@ PARTITION = Verb(
     "partition",
     ("glue:GetPartitions", "glue:BatchCreatePartition", "glue:BatchUpdatePartition", "glue:BatchDeletePartition"),
 )
-EXPIRE = Verb("expire versions in", ("glue:GetTableVersions", "glue:DeleteTableVersion"))
+REGISTER = Verb("register", ("glue:CreateTable", "glue:UpdateTable", "glue:GetPartitions", "glue:BatchCreatePartition"))
+VERSIONS = Verb("count versions in", ("glue:GetTableVersions",))
+EXPIRE = Verb("expire versions in", ("glue:DeleteTableVersion",))
 ASK = Verb(
     "ask",
     (
         "athena:StartQueryExecution", "athena:StopQueryExecution", "athena:GetQueryExecution",
-        "athena:GetQueryResults", "athena:GetWorkGroup",
+        "athena:GetQueryResults",
     ),
 )  # fmt: skip
+KNOW = Verb("know", ("athena:GetWorkGroup",))
 NAMED = Verb("use named queries of", ("athena:ListNamedQueries", "athena:GetNamedQuery"))
-NAME = Verb("name queries of", ("athena:CreateNamedQuery", "athena:UpdateNamedQuery"))
+NAME = Verb("name queries of", ("athena:CreateNamedQuery",))
+RENAME = Verb("change named queries of", ("athena:UpdateNamedQuery",))
 INVOKE = Verb("invoke", ("lambda:InvokeFunction",))
 RECEIVE = Verb("receive", ("sqs:ReceiveMessage", "sqs:DeleteMessage"))
 SEND = Verb("send", ("sqs:SendMessage",))
 MEASURE_QUEUES = Verb("measure", ("sqs:GetQueueAttributes",))
 BECOME = Verb("become", ("sts:AssumeRole", "sts:TagSession"))
 LOG = Verb("log to", ("logs:CreateLogStream", "logs:PutLogEvents"))
+FIND_LOGS = Verb("find", ("logs:DescribeLogGroups",))
+READ_LOGS = Verb("read", ("logs:GetLogEvents",))
 SEARCH_LOGS = Verb(
     "search",
     (
@@ -78,8 +83,6 @@ WATCH = Verb(
         "cloudwatch:ListDashboards", "cloudwatch:ListMetrics", "logs:DescribeLogGroups", "logs:GetQueryResults",
     ),
 )  # fmt: skip
-MEASURE = Verb("put metrics to", ("cloudwatch:PutMetricData",))
-TELL = Verb("tell", ("sns:Publish",))
 ENCRYPT = Verb("encrypt with", ("kms:Decrypt", "kms:GenerateDataKey"))
 READ_VERSIONS = Verb(
     "read versions of",
@@ -104,7 +107,6 @@ IF_TABLES = Condition(
     "only below staging/ and marts/", lambda _: {"StringLike": {"s3:prefix": ["staging/*", "marts/*"]}}
 )
 IF_DOCS = Condition("only below _dbt/", lambda _: {"StringLike": {"s3:prefix": [f"{DOCS}/*"]}})
-IF_OURS = Condition(f"only the namespace {METRICS}", lambda _: {"StringEquals": {"cloudwatch:namespace": METRICS}})
 IF_BY_S3 = Condition(
     "only through S3", lambda names: {"StringEquals": {"kms:ViaService": f"s3.{names.region}.amazonaws.com"}}
 )
@@ -191,8 +193,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         "tables logs": _log_groups(lambda names: [names.tables_log_group]),
         "Airflow logs": _log_groups(lambda names: [names.airflow_log_group]),
         "logs": _log_groups(_groups),
-        # CloudWatch's have no resources, nor have lists of log groups.
-        "metrics": lambda _: ("*",),
+        # What it tells has no resources, nor have lists of log groups.
         "CloudWatch": lambda _: ("*",),
         "mart role": lambda names: (names.role_arn(names.mart_role),),
         "monitoring role": lambda names: (names.role_arn(names.monitoring_role),),

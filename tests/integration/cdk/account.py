@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,21 @@ POLICIES: Mapping[str, Document] = {role: policy(role, DEV) for role in ROLES}
 
 def role_arn(role: str) -> str:
     return f"arn:aws:iam::{ACCOUNT}:role/{role}"
+
+
+@contextmanager
+def buckets(aws: Aws, names: Iterable[str]) -> Iterator[None]:
+    """Buckets of these very names, for as long as the block runs: others of this process may want the names as well."""
+    s3 = aws.client("s3")
+    for name in names:
+        aws.make_bucket(name)
+    try:
+        yield
+    finally:
+        for name in names:
+            for each in s3.list_objects_v2(Bucket=name).get("Contents", []):
+                s3.delete_object(Bucket=name, Key=each["Key"])
+            s3.delete_bucket(Bucket=name)
 
 
 @contextmanager

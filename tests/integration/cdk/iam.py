@@ -23,7 +23,6 @@ KEYS = frozenset(
         "aws:SourceAccount",
         "aws:SourceArn",
         "aws:TagKeys",
-        "cloudwatch:namespace",
         "kms:ViaService",
         "s3:TlsVersion",
         "s3:if-none-match",

@@ -8,7 +8,7 @@ import pytest
 
 from catalunya.cdk.access import TABLE, policy
 from catalunya.cdk.policy import Grant
-from integration.cdk.account import BOUNDARY, DEV, NAMES, POLICIES, client_of, sessions
+from integration.cdk.account import BOUNDARY, DEV, NAMES, POLICIES, buckets, client_of, sessions
 from integration.cdk.iam import Request, allowed
 from small.aws import Aws
 
@@ -57,8 +57,8 @@ leases of staging      -         rwd         -    rwd          r          -     
 leases of marts        -         -           rwd  rwd          r          -          -      r        rwd
 superseded staging     -         w           -    rd           -          -          -      r        rwd
 superseded marts       -         -           w    rd           -          -          -      r        rd
-quarantine of staging  -         w           -    rd           -          -          -      r        rwd
-quarantine of marts    -         -           w    rd           -          -          -      r        rd
+quarantine of staging  -         w           -    rd           -          -          -      r        rw
+quarantine of marts    -         -           w    rd           -          -          -      r        r
 candidates             -         -           rwd  -            -          -          -      r        r
 dbt results            -         -           rw   -            -          -          -      r        r
 dbt docs               -         -           -    -            -          w          -      r        r
@@ -123,10 +123,9 @@ def test_every_cell_that_is_denied_has_a_twin_that_is_allowed() -> None:
 def account(shared_aws: Aws) -> Iterator[dict[str, dict[str, str]]]:
     from moto.core.authorization import enable_iam_authentication
 
-    for bucket in (LAKE, RESULTS, BACKUP, "catalunya-data-prod", "somebodys-bucket"):
-        shared_aws.make_bucket(bucket)
+    names = {path.partition("/")[0] for path in OBJECTS.values()}
     roles = {who: POLICIES[who] for who in WHO if not who.endswith("!")}
-    with sessions(shared_aws, roles) as found, enable_iam_authentication():
+    with buckets(shared_aws, names), sessions(shared_aws, roles) as found, enable_iam_authentication():
         yield found
 
 
