@@ -43,7 +43,8 @@ RUN groupadd --gid "${CATALUNYA_UID}" catalunya \
     && useradd --uid "${CATALUNYA_UID}" --gid catalunya --no-create-home --home-dir /var/lib/catalunya \
         --shell /usr/sbin/nologin catalunya \
     && install --directory --owner=catalunya --group=catalunya --mode=0750 /var/lib/catalunya \
-        /var/lib/catalunya/airflow /var/lib/catalunya/cache /var/lib/catalunya/lake /var/lib/catalunya/logs
+        /var/lib/catalunya/airflow /var/lib/catalunya/backups /var/lib/catalunya/cache /var/lib/catalunya/lake \
+        /var/lib/catalunya/logs
 COPY --from=build /opt/catalunya /opt/catalunya
 COPY --from=build --chown=${CATALUNYA_UID}:${CATALUNYA_UID} /build/cache /var/lib/catalunya/cache
 # Dokku looks for these here when it is given the image instead of the source.

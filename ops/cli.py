@@ -42,6 +42,7 @@ _COMMANDS = (
     ("up", "services", _RUN, "The same, and stay up with Airflow's UI until Ctrl-C."),
     ("serve", "serving", _RUN, "Run one process of a deployed Airflow: what compose and Dokku call."),
     ("healthy", "serving", _RUN, "Ask whether a process of a deployed Airflow is well."),
+    ("airflow", "serving", _RUN, "Call Airflow's own command, told what the deployed processes are told."),
 )
 
 app = App(

@@ -1,4 +1,4 @@
-"""`serve` and `healthy`: one process of a deployed Airflow, and whether it is well. What compose.yml and the Procfile call."""
+"""`serve`, `healthy`, `airflow`: one process of a deployed Airflow, whether it is well, and Airflow's own command beside them."""
 
 from __future__ import annotations
 
@@ -34,3 +34,10 @@ def healthy(process: Process, /) -> None:
     from catalunya.ops.serving import health
 
     console.say(health.check(process))
+
+
+def airflow(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, help="As Airflow takes them.")]) -> None:
+    """Call Airflow's own command with the environment that `serve` gives: `catalunya airflow pools list`."""
+    from catalunya.ops.serving import processes
+
+    processes.become("airflow", arguments)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -52,12 +52,17 @@ PROCESSES: Mapping[str, Process] = {
 def serve(name: str) -> NoReturn:
     """Become this process of Airflow. Raises ConfigurationError when the environment lacks something, UsageError for no such process."""
     process = known(name)
+    become(name, arguments(process, os.environ))
+
+
+def become(name: str, command: Sequence[str]) -> NoReturn:
+    """Become Airflow's command with these arguments, for the process of this name; raises as `serve` does."""
     if importlib.util.find_spec("airflow") is None:
-        raise UsageError(f"serve {name}: expected Airflow to be installed, found it is not; `make` installs it")
+        raise UsageError(f"{name}: expected Airflow to be installed, found it is not; `make` installs it")
     env = environment(os.environ)
     complete(name, env)
     # -P: what lies in the folder it is started in is not to be imported.
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "airflow", *arguments(process, env)], env)  # noqa: S606
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "airflow", *command], env)  # noqa: S606
 
 
 def known(name: str) -> Process:
@@ -134,7 +139,7 @@ def complete(name: str, env: Mapping[str, str]) -> None:
     if missing:
         first = missing[0]
         raise ConfigurationError(
-            f"serve {name}: expected {first} ({SHARED.get(first, 'what brings work: redis://host:6379/0, or REDIS_URL')}), found it "
+            f"{name}: expected {first} ({SHARED.get(first, 'what brings work: redis://host:6379/0, or REDIS_URL')}), found it "
             f"unset{f', and {len(missing) - 1} more' if missing[1:] else ''}; `make secrets` writes them for compose, docs/dokku.md tells the rest"
         )
     if is_on(env, "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS") and env["AIRFLOW__CORE__EXECUTOR"] != LOCAL:
