@@ -28,24 +28,23 @@ class Account:
     def prepare(cls, aws: Aws, api: Any, cache: Path) -> Account:
         """Make the lake's bucket and the work groups of dev; that of marts lets tables be where dbt says. `cache`: of the settings.
 
-        moto has one state for all of a process: what the account before this one had of dev's is gone.
+        moto has one state for all of a process: tables of dev that an account before this one had are gone from Glue, work
+        groups are taken over.
         """
         lake = aws.make_bucket(f"{LAKE}-{aws.url.rpartition(':')[2]}")
         settings = load_settings(env="dev", lake=lake, cache=cache)
         account = cls(aws, api, settings)
-        account._forget()
-        place = {"ResultConfiguration": {"OutputLocation": settings.athena_results}}
-        aws.client("athena").create_work_group(
-            Name=settings.athena_work_group, Configuration={"EnforceWorkGroupConfiguration": False, **place}
-        )
-        aws.client("athena").create_work_group(Name=settings.athena_readers, Configuration=place)
+        account._forget_tables()
+        athena, place = aws.client("athena"), {"ResultConfiguration": {"OutputLocation": settings.athena_results}}
+        there = {group["Name"] for group in athena.list_work_groups()["WorkGroups"]}
+        for group, enforces in ((settings.athena_work_group, False), (settings.athena_readers, True)):
+            if group not in there:
+                configuration = place | {"EnforceWorkGroupConfiguration": enforces}
+                athena.create_work_group(Name=group, Configuration=configuration)
         return account
 
-    def _forget(self) -> None:
-        athena, glue = self.aws.client("athena"), self.aws.client("glue")
-        groups = {group["Name"] for group in athena.list_work_groups()["WorkGroups"]}
-        for group in groups & {self.settings.athena_work_group, self.settings.athena_readers}:
-            athena.delete_work_group(WorkGroup=group, RecursiveDeleteOption=True)
+    def _forget_tables(self) -> None:
+        glue = self.aws.client("glue")
         databases = {found["Name"] for found in glue.get_databases()["DatabaseList"]}
         for database in databases & {self.settings.glue_database(schema) for schema in (*SCHEMAS, CANDIDATES)}:
             glue.delete_database(Name=database)
