@@ -109,7 +109,7 @@ def make_role(
                 scope,
                 f"{role.title()}{names.env.title()}",
                 managed_policy_name=f"{name}-{names.env}",
-                policy_document=policy(role, names),
+                policy_document=_nameless(policy(role, names)),
                 roles=[resource.ref],
             )
             holders.append(managed)
@@ -119,6 +119,12 @@ def make_role(
                 for holder in holders:
                     accept_wildcard(holder, arn, grant.why)
     return made.without_policy_updates()
+
+
+def _nameless(document: Document) -> Document:
+    """The same without the statements' names, which count among the 6,144 characters that IAM takes of a managed policy."""
+    kept = [{key: value for key, value in each.items() if key != "Sid"} for each in document["Statement"]]
+    return document | {"Statement": kept}
 
 
 def _accept_bounds(policy: iam.CfnManagedPolicy, bounds: Document) -> None:
