@@ -159,6 +159,8 @@ def _work_group(
         id,
         name=name,
         description=description,
+        # What a group holds is its history and named queries, which would keep it from going; tables and results are elsewhere.
+        recursive_delete_option=True,
         work_group_configuration=athena.CfnWorkGroup.WorkGroupConfigurationProperty(
             enforce_work_group_configuration=is_enforced,
             publish_cloud_watch_metrics_enabled=True,

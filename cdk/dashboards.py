@@ -35,6 +35,13 @@ from catalunya.cdk.signals import (
 from catalunya.io.athena import TERABYTE, USD_PER_TB
 
 BILLING_REGION = "us-east-1"  # AWS keeps what an account was charged there, wherever it was
+SERVICES = {
+    "AmazonS3": "S3",
+    "AWSLambda": "Lambda",
+    "AmazonAthena": "Athena",
+    "AWSGlue": "Glue",
+    "AmazonCloudWatch": "CloudWatch",
+}
 DAY = cdk.Duration.days(1)
 HALF, WHOLE, TALL = 12, 24, 8
 
@@ -153,19 +160,13 @@ class Dashboards(Construct):
             f"Budget of {names.env}: **{budget_usd:g} USD a month**; the alarms' topic is told at 80 and 100 %. By service and day: "
             f"Cost Explorer, filtered by the tag `environment = {names.env}`. What drives each part: docs/infrastructure.md."
         )
-        charged = cloudwatch.Metric(
-            namespace="AWS/Billing",
-            metric_name="EstimatedCharges",
-            dimensions_map={"Currency": "USD"},
-            statistic="Maximum",
-            period=cdk.Duration.hours(6),
-            region=BILLING_REGION,
-            label="the account this month, USD",
-        )
+        charged = [_charged("all of the account"), *(_charged(label, service) for service, label in SERVICES.items())]
         return [
             [cloudwatch.TextWidget(markdown=told, width=WHOLE, height=2)],
             [
-                cloudwatch.GraphWidget(title="Charged", left=[charged], region=BILLING_REGION, width=HALF, height=TALL),
+                cloudwatch.GraphWidget(
+                    title="Charged this month, USD", left=charged, region=BILLING_REGION, width=HALF, height=TALL
+                ),
                 _graph("Athena: about what queries cost", [athena]),
             ],
             [
@@ -230,6 +231,19 @@ def _errors(functions: Iterable[lambda_.IFunction]) -> Iterable[cloudwatch.IMetr
     for function in functions:
         yield function.metric_errors()
         yield function.metric_throttles()
+
+
+def _charged(label: str, service: str | None = None) -> cloudwatch.Metric:
+    """What AWS says that the account was charged this month, for all or one service; it tells no environments apart."""
+    return cloudwatch.Metric(
+        namespace="AWS/Billing",
+        metric_name="EstimatedCharges",
+        dimensions_map={"Currency": "USD"} | ({"ServiceName": service} if service else {}),
+        statistic="Maximum",
+        period=cdk.Duration.hours(6),
+        region=BILLING_REGION,
+        label=label,
+    )
 
 
 def _stored(bucket: str) -> cloudwatch.Metric:

@@ -41,7 +41,7 @@ def answers() -> Any:
             """It is a test."""
 
     server = HTTPServer(("127.0.0.1", 0), CloudFormation)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/", heard
     server.shutdown()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +97,19 @@ def test_what_is_missing_or_wrong_is_said_with_how_to_say_it_right(case: str) ->
 
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_the_command_says_in_one_line_what_it_was_not_told(tmp_path: Path) -> None:
+    told = [f"--context={name}={value}" for name, value in NEEDED.items() if name != "account"]
+    here = os.environ | {"CDK_OUTDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "catalunya.cdk", *told], env=here, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode != 0
+    assert done.stderr.startswith("error: expected to be told the account to deploy to")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
