@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from catalunya.ops.backup.records import Backup
 from catalunya.ops.backup.snapshot import READERS
-from catalunya.ops.backup.store import Backup, BackupError, Store
+from catalunya.ops.backup.store import BackupError, Store
 
 # A backup takes its time, and is of the moment it began.
 GRACE = timedelta(minutes=30)

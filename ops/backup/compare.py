@@ -17,8 +17,9 @@ from catalunya.assets.ledger import REPAIRED, Entry, Ledger
 from catalunya.assets.spec import Asset, Layer
 from catalunya.io.errors import LedgerError
 from catalunya.io.lake import Lake
+from catalunya.ops.backup.records import Item
 from catalunya.ops.backup.snapshot import READERS
-from catalunya.ops.backup.store import BackupError, Item, Store, digest
+from catalunya.ops.backup.store import BackupError, Store, digest
 
 _ENTRY = re.compile(r".*/(\d{10})\.json")
 

@@ -24,8 +24,9 @@ from catalunya.assets.project import Project
 from catalunya.assets.spec import Layer
 from catalunya.io.lake import Lake
 from catalunya.ops.backup.compare import Compared
+from catalunya.ops.backup.records import Item
 from catalunya.ops.backup.snapshot import READERS
-from catalunya.ops.backup.store import BackupError, Item, Store
+from catalunya.ops.backup.store import BackupError, Store
 
 RESTORED = "RESTORED"  # the reason of an entry that publishes a backup's table again
 
@@ -66,7 +67,7 @@ def publish(project: Project, store: Store, compared: Compared, run_id: str, hel
             lake.delete([found.path for found in lake.objects(asset.prefix) if found.path not in paths])
     held.check()
     _record(lake, entries)
-    if latest and _is_same(latest, target):
+    if latest and is_same(latest, target):
         return None
     entry = replace(
         target,
@@ -109,7 +110,8 @@ def _number(path: str) -> int:
     return 0 if name == COMPACTED else int(name.partition(".")[0])
 
 
-def _is_same(one: Entry, other: Entry) -> bool:
+def is_same(one: Entry, other: Entry) -> bool:
+    """Whether two entries are of the same table, made by the same code, of the same state of its source."""
     return (one.data_version, one.code_version, one.source_version) == (
         other.data_version,
         other.code_version,

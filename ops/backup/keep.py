@@ -14,7 +14,8 @@ import structlog
 
 from catalunya.assets.lease import lease
 from catalunya.io.environment import Settings
-from catalunya.ops.backup.store import LEASE, Backup, Store, content_path, manifest_path
+from catalunya.ops.backup.records import Backup
+from catalunya.ops.backup.store import LEASE, Store, content_path, manifest_path
 
 log = structlog.get_logger(__name__)
 

@@ -26,8 +26,9 @@ from catalunya.assets.lease import holder, lease
 from catalunya.assets.project import Project
 from catalunya.assets.spec import Layer
 from catalunya.io.errors import CatalunyaError, LakeError
+from catalunya.ops.backup.records import Backup, Item, Saved, lines
 from catalunya.ops.backup.snapshot import READERS, Snapshot, Wanted, keys, snapshot
-from catalunya.ops.backup.store import LEASE, Backup, Item, Saved, Store, content_path, copied, lines
+from catalunya.ops.backup.store import LEASE, Store, content_path, copied
 
 log = structlog.get_logger(__name__)
 
@@ -93,12 +94,11 @@ class _Making:
     def take(self, tell: Callable[[str], None]) -> list[Snapshot]:
         """Keep what is wanted of every asset."""
         graph, lake, taken = self.project.graph, self.project.lake, []
+        landing = {asset.key for asset in graph if asset.layer is Layer.LANDING and graph.downstream(asset.key)}
         used: dict[str, list[str]] = {}
         for key in keys(lake, graph):
             tell(key)
-            is_declared = key in {asset.key for asset in graph}
-            has_consumers = is_declared and graph[key].layer is Layer.LANDING and graph.downstream(key)
-            found = self._asset(key, used.get(key, []) if has_consumers else None)
+            found = self._asset(key, used.get(key, []) if key in landing else None)
             for up, version in found.latest.versions.items() if found.latest else ():
                 used.setdefault(up, []).append(version)
             taken.append(found)

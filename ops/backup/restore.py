@@ -17,12 +17,14 @@ import structlog
 
 from catalunya.assets import catalogued
 from catalunya.assets.lease import Lease, lease
+from catalunya.assets.ledger import Ledger
 from catalunya.assets.project import Project
 from catalunya.assets.spec import Asset
-from catalunya.io.errors import CatalogueError, UsageError
+from catalunya.io.errors import CatalogueError, CatalunyaError, LedgerError, UsageError
 from catalunya.ops.backup.compare import Compared, compare
-from catalunya.ops.backup.give_back import fill, publish
-from catalunya.ops.backup.store import Backup, BackupError, Item, Store
+from catalunya.ops.backup.give_back import fill, is_same, publish
+from catalunya.ops.backup.records import Backup, Item
+from catalunya.ops.backup.store import BackupError, Store
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +82,7 @@ def restore(
             tell(key)
             try:
                 given[key] = _give(project, store, found, run_id, leases[key])
-            except BackupError as error:
+            except (BackupError, LedgerError) as error:
                 given[key] = _failed(key, error)
                 continue
             if catalogue and key in {asset.key for asset in project.graph}:
@@ -125,6 +127,10 @@ def _give(project: Project, store: Store, found: Compared, run_id: str, held: Le
     done: Done = "there"
     sequence = found.target.sequence if found.target else None
     if found.is_ahead:
+        if _declared(project, found.key) is None:
+            raise BackupError(
+                f"{found.key}: expected a declared asset to publish again, found none of that name; restore it --into another lake"
+            )
         entry = publish(project, store, found, run_id, held)
         if entry:
             done, sequence = "published", entry.sequence
@@ -160,6 +166,9 @@ def _judged(
         return Given(asset=key, done="failed", why=f"the backup does not hold {lost[0]} any more")
     if found.foreign and not replace:
         return _told(found, "in the way", why=f"{found.foreign[0]} is not in the backup")
+    latest = Ledger(project.lake).latest(key) if found.is_ahead else None
+    if latest and found.target and is_same(latest, found.target):
+        return _told(found, "restored" if found.objects else "there")
     if found.is_ahead:
         return _told(found, "published", why=f"{found.foreign[0]} is not in the backup")
     return _told(found, "there" if found.is_there else "restored")
@@ -179,7 +188,7 @@ def _told(found: Compared, done: Done, *, why: str = "", sequence: int | None = 
     )
 
 
-def _failed(key: str, error: BackupError) -> Given:
+def _failed(key: str, error: CatalunyaError) -> Given:
     log.error("not_restored", asset=key, why=str(error))
     return Given(asset=key, done="failed", why=str(error))
 

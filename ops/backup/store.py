@@ -3,17 +3,16 @@
     objects/ab/abcdef…          content: of the lake's objects, of inventories, of what Airflow exported
     backups/{name}.json         the manifest that makes a backup: until it is there, there is none
 
-Here: reading and writing these. Not here: what goes into a backup (`snapshot.py`, `make.py`), which ones are kept (`keep.py`).
+Here: reading and writing these. Not here: what stands in them (`records.py`), what goes into a backup (`snapshot.py`, `make.py`),
+which ones are kept (`keep.py`).
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 import msgspec  # noqa: TID253  whoever imports this module does it inside a function
@@ -21,6 +20,7 @@ import msgspec  # noqa: TID253  whoever imports this module does it inside a fun
 from catalunya.io.environment import Settings
 from catalunya.io.errors import ConfigurationError, LakeError, PermanentError, UsageError
 from catalunya.io.lake import Lake
+from catalunya.ops.backup.records import Backup, Item
 
 BACKUPS = "backups"
 OBJECTS = "objects"
@@ -29,60 +29,6 @@ LEASE = "ops.backup"
 
 class BackupError(PermanentError):
     """A backup is not what it says, or does not hold what it should."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One object of the lake as a backup holds it. `modified` is when the lake said it was last written."""
-
-    asset: str
-    path: str
-    bytes: int
-    sha256: str
-    modified: datetime | None = None
-
-    @property
-    def is_ledger(self) -> bool:
-        """Whether it is an entry, or the merged ones, and no data."""
-        return self.path.startswith("_ledger/")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
-    """The table of one asset as a backup holds it: the ledger entry that says what it is."""
-
-    sequence: int
-    data_version: str
-    recorded_at: datetime
-    rows: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backup:
-    """The manifest of a backup. `inventory` and `airflow` are contents of the store; `missing` is what the ledger speaks of and
-    could not be saved, and why; `airflow_problem` why nothing of Airflow was."""
-
-    name: str
-    env: str
-    lake: str
-    began_at: datetime
-    seconds: float
-    inventory: str
-    airflow: str | None
-    airflow_problem: str = ""
-    assets: dict[str, Saved] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-    objects: int = 0
-    bytes: int = 0
-    new_objects: int = 0
-    new_bytes: int = 0
-    format: int = 1
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether everything that should be in it is."""
-        return not self.missing and not self.airflow_problem
 
 
 class Store:
@@ -201,12 +147,6 @@ def content_path(sha256: str) -> str:
 def manifest_path(name: str) -> str:
     """Where the manifest of a backup lies."""
     return f"{BACKUPS}/{name}.json"
-
-
-def lines(items: Iterable[Item]) -> bytes:
-    """An inventory as it is kept: the same bytes for the same items."""
-    ordered = sorted(items, key=lambda item: item.path)
-    return gzip.compress(msgspec.json.Encoder().encode_lines(ordered), mtime=0)
 
 
 def copied(lake: Lake, path: str, to: Path) -> str:

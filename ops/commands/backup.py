@@ -19,7 +19,8 @@ from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson
 
 if TYPE_CHECKING:
-    from catalunya.ops.backup.store import Backup, Store
+    from catalunya.ops.backup.records import Backup
+    from catalunya.ops.backup.store import Store
 
 backup = App(name="backup", group_commands=Group("Commands", sort_key=0))
 

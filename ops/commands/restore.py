@@ -20,9 +20,10 @@ from catalunya.ops.commands.backup import live, quiet_project
 from catalunya.ops.commands.options import FLAG, AsJson, Select, selection
 
 if TYPE_CHECKING:
+    from catalunya.ops.backup.records import Backup
     from catalunya.ops.backup.restore import Given
     from catalunya.ops.backup.set_again import SetAgain
-    from catalunya.ops.backup.store import Backup, Store
+    from catalunya.ops.backup.store import Store
 
 
 def restore(

@@ -5,10 +5,23 @@ What happened is asked from Airflow's REST API, what was made from the lake. One
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
 
 from catalunya.assets.materialize import materialize
+from catalunya.assets.paths import scan_table
+from catalunya.assets.project import Project
+from catalunya.ops.airflow.server import airflow
+from catalunya.ops.backup.airflow import exported
+from catalunya.ops.backup.store import Store
+from small.drill import SECRETS, Clock, command, is_settled_in, settle_in
 from small.field import Field
+from small.lakes import contents
 
 
 def test_one_wave_makes_every_mart_by_asset_events_alone(field: Field) -> None:
@@ -218,3 +231,69 @@ def test_an_asset_is_made_anew_though_nothing_changed_when_forced(field: Field) 
     (event,) = field.events("marts.dim_time")
     assert event["extra"]["reason"] == "FORCED"
     assert field.events("marts.fact_service_usage_daily") == []
+
+
+def test_the_drill_lake_and_airflow_are_lost_and_all_comes_back_from_a_backup_and_goes_on(
+    field: Field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The last test: it destroys what the others shared. By the commands of docs/recovery.md, which says how long it took."""
+    settings = field.project.settings
+    for name in ("env", "lake", "backup", "cache", "socrata_url", "idescat_url"):
+        monkeypatch.setenv(f"CATALUNYA_{name.upper()}", str(getattr(settings, name)))
+    field.make_fresh()
+    settle_in(field)
+    field.trigger("ops.backup")
+    assert [(task.dag_id, task.state) for task in field.settle()] == [("ops.backup", "success")]
+    tables, days = _tables(field), _days(field)
+    store = Store.of(settings)
+    backup = store.find("local")
+    assert backup.is_whole
+    assert not any(secret in json.dumps(exported(store, backup)) for secret in SECRETS)
+
+    shutil.rmtree(settings.lake)
+    clock = Clock()
+    assert command("backup", "check") == 0
+    assert command("restore", "--only", "lake") == 0
+    assert command("verify") == 0
+    clock.took("lake restored and verified")
+    assert _tables(field) == tables
+    with airflow(settings, home=tmp_path / "home", retry_delay_s=1) as server:
+        clock.took("another Airflow started on an empty database")
+        again = Field(server.client, Project(settings), field.mock)
+        monkeypatch.setenv("CATALUNYA_AIRFLOW_URL", server.client.url)
+        capfd.readouterr()
+        assert command("restore", "--only", "airflow") == 0
+        is_settled_in(again, capfd.readouterr().out)
+        clock.took("its settings set again")
+        assert again.stale() == []
+        again.begin()
+        again.mock.advance("yavr-pn8q")
+        again.trigger("landing.service_usage")
+        again.settle()
+        clock.took("a source that moved is in the marts")
+        made = {event["name"] for event in again.events()}
+        assert {"landing.service_usage", "staging.service_usage", "marts.fact_service_usage_daily"} <= made
+        assert again.stale() == []
+    assert command("verify") == 0
+    asset = field.project.graph["marts.fact_service_usage_daily"]
+    assert days.join(_days(field), on=asset.key_columns, how="anti").is_empty(), (
+        "no day was lost that no source gives again"
+    )
+    assert clock.seconds < settings.rto_minutes * 60
+    with capfd.disabled():
+        clock.tell()
+
+
+def _tables(field: Field) -> dict[str, bytes]:
+    found = contents(field.project.settings.lake)
+    return {
+        path: body for path, body in found.items() if path.startswith(("staging/", "marts/", "_ledger/", "quarantine/"))
+    }
+
+
+def _days(field: Field) -> pl.DataFrame:
+    project = Project(field.project.settings)
+    asset = project.graph["marts.fact_service_usage_daily"]
+    entry = project.ledger.latest(asset.key)
+    assert entry
+    return scan_table(project.lake, asset, entry).collect()

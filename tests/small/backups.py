@@ -15,8 +15,9 @@ from catalunya.assets.verify import verify
 from catalunya.io.environment import Settings, load_settings
 from catalunya.ops.backup.keep import tidy
 from catalunya.ops.backup.make import back_up
+from catalunya.ops.backup.records import Backup
 from catalunya.ops.backup.restore import Given, restore
-from catalunya.ops.backup.store import Backup, Store
+from catalunya.ops.backup.store import Store
 from small import lakes
 from small.killing import KEYS, TrapdoorLake
 from small.lakes import contents

@@ -15,7 +15,8 @@ from catalunya.io.errors import CatalunyaError, ConfigurationError, LeaseHeld, U
 from catalunya.ops.backup.check import check, is_late
 from catalunya.ops.backup.keep import expired, tidy
 from catalunya.ops.backup.make import back_up
-from catalunya.ops.backup.store import LEASE, Backup, BackupError, Store, content_path
+from catalunya.ops.backup.records import Backup
+from catalunya.ops.backup.store import LEASE, BackupError, Store, content_path
 from small.backups import ROWS, Shop, back_up_all, destroy, made_shop, older, tidy_all
 from small.killing import elsewhere, make_all_elsewhere
 from small.lakes import contents

@@ -207,6 +207,7 @@ def test_entries_that_were_merged_since_do_not_come_back_one_by_one(shop: Shop) 
     project = shop.project
     with lease(project.lake, "staging.shops", "merge", 60):
         project.ledger.compact("staging.shops", [1])
+    assert shop.restore("staging.shops", replace=True, dry=True) == {"staging.shops": "there"}
     assert shop.restore("staging.shops", replace=True) == {"staging.shops": "there"}
     assert shop.sequences("staging.shops") == [1, 2]
     assert len([path for path in shop.kept() if path.startswith("_ledger/staging/shops")]) == 2
@@ -224,6 +225,31 @@ def test_an_asset_whose_content_the_backup_lost_is_left_alone_and_the_others_com
     }
     assert "take an older" in given["staging.shops"].why
     assert not [path for path in shop.kept() if "staging/shops" in path], "checked before anything is published"
+
+
+def test_a_lake_whose_newest_entry_cannot_be_read_is_told_to_be_repaired_first(shop: Shop) -> None:
+    shop.make([*some(6), *ROWS[5:]])
+    Path(shop.settings.lake, Ledger.path("staging.shops", 3)).write_bytes(b"{")
+    given = {each.asset: each for each in shop.given(replace=True)}
+    assert {key: each.done for key, each in given.items()} == {
+        "landing.shops": "published",
+        "staging.shops": "failed",
+        "staging.cities": "published",
+    }
+    assert "catalunya verify --repair" in given["staging.shops"].why
+    repair(shop.project, verify(shop.project).findings)
+    assert shop.restore(replace=True)["staging.shops"] == "restored", (
+        "with its last entry set aside, the one before is the table"
+    )
+    assert shop.kinds() == []
+
+
+def test_what_no_file_declares_is_not_published_into_a_lake_that_has_gone_on(shop: Shop) -> None:
+    shop.make([*some(6), *ROWS[5:]])
+    shop.declared = shop.declared[:2]
+    given = {each.asset: each for each in shop.given(replace=True)}
+    assert given["staging.cities"].done == "failed"
+    assert "restore it --into another lake" in given["staging.cities"].why
 
 
 def test_nothing_is_restored_while_an_asset_is_being_made(shop: Shop) -> None:

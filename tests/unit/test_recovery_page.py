@@ -1,0 +1,44 @@
+"""docs/recovery.md says what is so: its commands are ones that the command line takes, its figures those of the settings."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from catalunya.io.environment import load_settings
+from catalunya.ops.backup.keep import ALL
+from catalunya.ops.cli import app
+
+PAGE = (Path(__file__).parents[2] / "docs" / "recovery.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
+SHOWN = [line for block in BLOCKS for line in block.splitlines() if line.startswith("catalunya ")]
+NAMED = re.findall(r"`(catalunya [^`]+)`", PAGE)
+
+
+@pytest.mark.parametrize("line", sorted({*SHOWN, *NAMED}))
+def test_a_command_it_names_is_one(line: str) -> None:
+    _, *tokens = shlex.split(line, comments=True)
+    app.parse_args(tokens, print_error=False, exit_on_error=False)
+
+
+def test_it_shows_commands() -> None:
+    assert len(SHOWN) >= 25
+    assert {line.split()[1] for line in SHOWN} >= {"backup", "restore", "verify", "catalog"}
+
+
+def test_its_objectives_are_the_settings() -> None:
+    rows = {
+        row.split("|")[1].strip(): [cell.strip() for cell in row.split("|")[2:-1]] for row in PAGE.splitlines()[2:8]
+    }
+    rto = next(cells for name, cells in rows.items() if "RTO" in name)
+    rpo = next(cells for name, cells in rows.items() if "RPO" in name)
+    settings = [load_settings(env=env) for env in ("local", "dev", "prod")]
+    assert rto == ["30 min" if s.rto_minutes == 30 else f"{s.rto_minutes // 60} h" for s in settings]
+    assert rpo[1:] == [f"{s.rpo_hours} h" for s in settings[1:]]
+    places = next(cells for name, cells in rows.items() if "CATALUNYA_BACKUP" in name)
+    assert places == [f"`{s.backup}`" for s in settings]
+    kept = f"all of {ALL.total_seconds() / 3600:.0f} hours, the last of each of {settings[0].backup_days} days"
+    assert f"{kept}, the last of each of {settings[0].backup_weeks} weeks" in PAGE
