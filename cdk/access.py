@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from catalunya.cdk.naming import Names
-from catalunya.cdk.policy import Document, Grant, document, statement
+from catalunya.cdk.policy import Document, Grant, Place, document, statement
 from catalunya.cdk.vocabulary import (
     ASK,
     BECOME,
@@ -71,6 +71,7 @@ ROLES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Each role and whose it is. All are of one environment, but for the engineer's, who has the same rows in each."""
+OF_AN_ENVIRONMENT = tuple(role for role in ROLES if role != "engineer")
 
 _404 = "S3 tells who may not list that an object is forbidden (403), not that it is absent (404), and the code asks for absent ones"
 _ATHENA = "on its own word: Athena, as who asks,"
@@ -320,7 +321,14 @@ def grants(role: str, table: Iterable[Grant] = TABLE) -> list[Grant]:
     return [grant for grant in table if grant.role == role]
 
 
-def policy(role: str, names: Names, table: Iterable[Grant] = TABLE) -> Document:
+def policy(role: str, names: Names, table: Iterable[Grant] = TABLE, places: Mapping[str, Place] = PLACES) -> Document:
     """What a role may do in one environment, as an IAM policy."""
-    statements = [statement(grant, PLACES, names) for grant in grants(role, table)]
+    statements = [statement(grant, places, names) for grant in grants(role, table)]
     return document(each for each in statements if each["Resource"])
+
+
+def engineer_policies(names: Names) -> dict[str, Document]:
+    """The engineer's in two, by name: together they are larger than IAM takes a policy."""
+    mend = [grant for grant in TABLE if grant.condition is IF_JUST_IDENTIFIED]
+    look = [grant for grant in TABLE if grant.condition is not IF_JUST_IDENTIFIED]
+    return {name: policy("engineer", names, table) for name, table in (("look", look), ("mend", mend))}

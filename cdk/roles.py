@@ -13,7 +13,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from catalunya.cdk.accepted import accept, accept_wildcard
-from catalunya.cdk.access import ROLES, grants, policy
+from catalunya.cdk.access import ROLES, engineer_policies, grants, policy
 from catalunya.cdk.limits import boundary
 from catalunya.cdk.naming import BOUNDARY, Names
 from catalunya.cdk.policy import Document
@@ -70,8 +70,17 @@ class AccountRoles(Construct):
         self.provider = None
         if trusted.provider is None:
             self.provider = iam.CfnOIDCProvider(self, "GitHub", url=f"https://{GITHUB}", client_id_list=[AUDIENCE])
+        policies = {
+            f"{names.env}-{title}": found for names in environments for title, found in engineer_policies(names).items()
+        }
         self.engineer = make_role(
-            self, "engineer", names.engineer_role, trust("engineer", names, trusted), {}, environments, is_large=True
+            self,
+            "engineer",
+            names.engineer_role,
+            trust("engineer", names, trusted),
+            policies,
+            environments,
+            is_large=True,
         )
         self.engineer.node.add_dependency(self.boundary)
 
@@ -86,7 +95,7 @@ def make_role(
     *,
     is_large: bool = False,
 ) -> iam.IRole:
-    """One role with these policies. A large one (IAM: 10,240 characters in a role) has one of its own for each environment."""
+    """One role with these policies by name; a large one has them beside it (IAM: 10,240 characters are in a role at most)."""
     boundary_arn = environments[0].boundary_arn
     made = iam.Role(
         scope,
@@ -99,20 +108,22 @@ def make_role(
     resource = made.node.default_child
     assert isinstance(resource, iam.CfnRole)
     resource.assume_role_policy_document = trusted
-    resource.policies = [
-        iam.CfnRole.PolicyProperty(policy_name=title, policy_document=found) for title, found in documents.items()
-    ]
     holders: list[Any] = [made]
     if is_large:
-        for names in environments:
-            managed = iam.CfnManagedPolicy(
+        holders += [
+            iam.CfnManagedPolicy(
                 scope,
-                f"{role.title()}{names.env.title()}",
-                managed_policy_name=f"{name}-{names.env}",
-                policy_document=_nameless(policy(role, names)),
+                f"{role.title()}{title.title().replace('-', '')}",
+                managed_policy_name=f"{name}-{title}",
+                policy_document=found,
                 roles=[resource.ref],
             )
-            holders.append(managed)
+            for title, found in documents.items()
+        ]
+    else:
+        resource.policies = [
+            iam.CfnRole.PolicyProperty(policy_name=title, policy_document=found) for title, found in documents.items()
+        ]
     for names in environments:
         for grant in grants(role):
             for arn in dict.fromkeys(arn for place in grant.places for arn in PLACES[place](names) if "*" in arn):
