@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CDK := $(BIN)/python -m catalunya.cdk.command
 # Whole files go to two workers, the longest first (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --durations 5
 # The tests start hundreds of processes; without it each of them would compile our code anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test e2e lint types imports contracts tests unit integration generate docs lambda bench lock setup clean
+.PHONY: help run up test e2e lint types imports contracts tests unit integration generate docs lambda synth plan diff \
+	deploy bench lock setup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /  make \1\t/' | expand -t 22
@@ -22,9 +24,12 @@ up: $(READY) ## The same, and stay up: Airflow's UI on http://localhost:8080 unt
 
 test: $(READY) lint types imports contracts tests ## Lint, types, import rules, contracts, unit and integration tests
 
-lint: $(READY) ## ruff: style, bugs, no heavy imports where files must load fast
+lint: $(READY) ## ruff: style, bugs, no heavy imports where files must load fast; zizmor and actionlint on the workflows
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/zizmor --offline --quiet .github
+	@$(BIN)/actionlint .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 types: $(READY) ## mypy, strict, on our own code
 	@cd src && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
@@ -55,6 +60,18 @@ docs: $(READY) ## Build dbt's documentation of the marts: one page, .catalunya/d
 
 lambda: $(READY) ## Package the Lambda functions: dist/lambda.zip, for arm64 and Python 3.13
 	@$(BIN)/python -m catalunya.ops.package
+
+synth: $(READY) ## Write the CloudFormation templates to cdk.out and check them; asks nothing of AWS
+	@$(BIN)/python -m catalunya.cdk
+
+plan: $(READY) ## What the changes since a commit (BASE=...) do to assets and infrastructure, as Markdown
+	@$(BIN)/python -m catalunya.cdk.plan '$(or $(BASE),HEAD~1)'
+
+diff: $(READY) ## What a deployment of CATALUNYA_ENV would change in AWS
+	@$(CDK) diff 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively
+
+deploy: $(READY) ## Deploy CATALUNYA_ENV's infrastructure: docs/infrastructure.md says what it wants to be told
+	@$(CDK) deploy 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively --require-approval never
 
 bench: $(READY) ## Measure speed and memory beside a floor, on this machine, now (some minutes)
 	@$(BIN)/python bench/run.py

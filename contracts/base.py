@@ -11,6 +11,7 @@ import ast
 import hashlib
 import inspect
 import textwrap
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Literal, get_args
@@ -20,6 +21,9 @@ import polars as pl
 
 from catalunya.contracts.columns import Column, LogicalType, RawField
 from catalunya.io.errors import DeclarationError
+
+_PARSING = threading.Lock()
+"""Python 3.11 counts the depth of a syntax tree for all threads together: two that parse at once may both fail."""
 
 Drift = Literal["evolve", "freeze", "discard"]
 
@@ -161,7 +165,9 @@ def source_hash(declared: object) -> str:
 
     The same under every Python: what makes a table and what looks whether it is up to date need not run on the same one.
     """
-    tree = ast.parse(textwrap.dedent(inspect.getsource(declared)))  # type: ignore[arg-type]
+    source = textwrap.dedent(inspect.getsource(declared))  # type: ignore[arg-type]
+    with _PARSING:
+        tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]

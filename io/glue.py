@@ -157,9 +157,7 @@ class Glue:
 
     def _create_database(self, database: str, schema: str) -> None:
         try:
-            self.client.create_database(
-                DatabaseInput={"Name": database, "Description": about_database(schema)}
-            )
+            self.client.create_database(DatabaseInput={"Name": database, "Description": about_database(schema)})
         except self.client.exceptions.AlreadyExistsException:
             return
         log.info("database_created", database=database)
