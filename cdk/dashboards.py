@@ -107,7 +107,7 @@ class Dashboards(Construct):
 
     def _business(self) -> list[list[cloudwatch.IWidget]]:
         tables = [asset for asset in self._graph if asset.layer is not Layer.LANDING]
-        dated = [asset for asset in self._graph if asset.freshness]
+        dated = [asset for asset in self._graph.select("layer:landing") if asset.freshness]
         available = cloudwatch.MathExpression(
             expression="100 * runs / (runs + FILL(failures, 0))",
             using_metrics={

@@ -131,10 +131,12 @@ def test_every_group_that_the_pipeline_logs_to_is_counted(template: Template, na
 def test_each_table_of_the_graph_is_drawn_and_no_other(graph: AssetGraph, template: Template, names: Names) -> None:
     drawn = dashboard(template, names.dashboard("business"))
     rows = {metric[3] for metric in metrics(drawn) if metric[:2] == [names.metrics, "Rows"]}
+    overdue = {metric[3] for metric in metrics(drawn) if metric[1] == "OverdueHours"}
     seconds = {
         metric[3] for metric in metrics(dashboard(template, names.dashboard("operations"))) if metric[1] == "Seconds"
     }
 
+    assert overdue == {asset.key for asset in graph if asset.layer is Layer.LANDING and asset.freshness}
     assert rows == {asset.key for asset in graph if asset.layer is not Layer.LANDING}
     assert seconds == {asset.key for asset in graph}
 
