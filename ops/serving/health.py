@@ -79,8 +79,9 @@ def _works(env: Mapping[str, str]) -> str:
 
     name = f"celery@{socket.gethostname()}"
     try:
-        with Celery(broker=env.get(BROKER)) as app:
-            answers = app.control.ping(destination=[name], timeout=TIMEOUT_S)
+        with Celery(broker=env.get(BROKER)) as app, app.connection_for_write(connect_timeout=TIMEOUT_S) as broker:
+            broker.ensure_connection(max_retries=1, interval_start=0)
+            answers = app.control.ping(destination=[name], timeout=TIMEOUT_S, connection=broker)
     except OperationalError as error:
         raise Unwell(f"worker: expected its broker to answer, found {error}") from error
     if not answers:
