@@ -21,7 +21,7 @@ from catalunya.cdk.account_stack import AccountStack
 from catalunya.cdk.alarms import ENVIRONMENT_TAG
 from catalunya.cdk.data_stack import DataStack, ReplicaStack
 from catalunya.cdk.deployment import PROFILES, Deployment
-from catalunya.cdk.naming import PROJECT, Names
+from catalunya.cdk.naming import PROJECT, Names, check_apart
 from catalunya.cdk.vocabulary import QUALIFIERS
 from catalunya.io.errors import ConfigurationError
 
@@ -57,6 +57,7 @@ def build(
     place = cdk.Environment(account=deployment.account, region=deployment.region)
     elsewhere = cdk.Environment(account=deployment.account, region=deployment.replica_region)
     environments = [names_in_template(env) for env in deployment.environments]
+    check_apart(environments)
     # Who may deploy dev is not to change what bounds prod: the account's stack goes by the last one's bootstrap.
     account = AccountStack(app, environments, deployment, env=place, synthesizer=_by(environments[-1]))
     for names in environments:

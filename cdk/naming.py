@@ -7,7 +7,7 @@ text in a test. Not here: what is made (`*_stack.py`), who may do what (`access.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from catalunya.assets.spec import FUNCTIONS, Layer
@@ -268,3 +268,13 @@ class Names:
 
     def _arn(self, service: str, resource: str) -> str:
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+
+def check_apart(environments: Sequence[Names]) -> None:
+    """Raises ConfigurationError where two environments would share a lake: a variable that names it is of one of them."""
+    lakes = [names.data_bucket for names in environments]
+    if len(set(lakes)) < len(lakes):
+        raise ConfigurationError(
+            f"CATALUNYA_LAKE: expected a lake for each of {', '.join(names.env for names in environments)}, found {lakes[0]} for all; "
+            "deploy them one by one, with -c environments=…, or unset it"
+        )

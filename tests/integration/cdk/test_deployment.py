@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from catalunya.cdk.deployment import PROFILES, Deployment
-from catalunya.cdk.naming import Names
+from catalunya.cdk.naming import Names, check_apart
 from catalunya.io.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[3]
@@ -131,6 +131,14 @@ def test_copies_of_objects_under_a_key_are_refused_before_s3_leaves_them_out(mon
     monkeypatch.setenv("CATALUNYA_LAKE_ENCRYPTION", "aws:kms")
     with pytest.raises(ConfigurationError, match="expected AES256 in prod"):
         Names.of("prod").check_copies()
+
+
+def test_two_environments_never_share_a_lake(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_apart([Names.of("dev"), Names.of("prod")])
+    monkeypatch.setenv("CATALUNYA_LAKE", "s3://ours")
+    check_apart([Names.of("prod")])
+    with pytest.raises(ConfigurationError, match="found ours for all"):
+        check_apart([Names.of("dev"), Names.of("prod")])
 
 
 def test_there_is_no_infrastructure_of_the_local_environment() -> None:
