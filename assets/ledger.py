@@ -9,7 +9,7 @@ entries are old (`retention.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -24,6 +24,7 @@ from catalunya.io.periods import Window
 Status = Literal["materialized", "unchanged", "failed"]
 COMPACTED = "compacted.jsonl"
 REPAIRED = "REPAIRED"  # the reason of an entry that stands for one that was lost
+FOLDER = "_ledger"
 _ENTRY = re.compile(r".*/(\d{10})\.json")
 
 
@@ -108,6 +109,10 @@ def content_version(objects: tuple[Stored, ...]) -> str:
     return digest(*(o.sha256 for o in sorted(objects, key=lambda o: o.path)))
 
 
+Listing = Mapping[str, list[str]]
+"""The paths of entries by folder, as they were at one moment."""
+
+
 class Ledger:
     """The materialisations of one lake."""
 
@@ -124,13 +129,21 @@ class Ledger:
         found = {entry.sequence: entry for entry in merged} | single
         return [found[number] for number in sorted(found)]
 
-    def latest(self, key: str) -> Entry | None:
-        """The entry that says what the table is now: the newest that did not fail. Merged ones do not say that any more."""
-        return next((entry for entry in self._newest_first(key) if entry.is_made), None)
+    def listing(self) -> Listing:
+        """Where the entries of all assets are now, by one walk: on S3 one request for a thousand of them, not one for each asset."""
+        found: dict[str, list[str]] = {}
+        for each in self.lake.objects(FOLDER):
+            found.setdefault(each.path.rpartition("/")[0], []).append(each.path)
+        return found
 
-    def last_attempt(self, key: str) -> Entry | None:
-        """The newest entry, failed or not."""
-        return next(self._newest_first(key, compacted=True), None)
+    def latest(self, key: str, listed: Listing | None = None) -> Entry | None:
+        """The entry that says what the table is now, or was when `listed`: the newest that did not fail. Merged ones do not say
+        that any more."""
+        return next((entry for entry in self._newest_first(key, listed) if entry.is_made), None)
+
+    def last_attempt(self, key: str, listed: Listing | None = None) -> Entry | None:
+        """The newest entry, failed or not, now or when `listed`."""
+        return next(self._newest_first(key, listed, compacted=True), None)
 
     def compacted(self, key: str) -> list[Entry]:
         """The entries that were merged, oldest first. Raises LedgerError when they cannot be read."""
@@ -171,7 +184,7 @@ class Ledger:
     @staticmethod
     def folder(key: str) -> str:
         """The folder of an asset's entries."""
-        return f"_ledger/{key.replace('.', '/')}"
+        return f"{FOLDER}/{key.replace('.', '/')}"
 
     @classmethod
     def path(cls, key: str, sequence: int) -> str:
@@ -183,8 +196,8 @@ class Ledger:
         """Where the merged entries of an asset live in the lake."""
         return f"{cls.folder(key)}/{COMPACTED}"
 
-    def _newest_first(self, key: str, *, compacted: bool = False) -> Iterator[Entry]:
-        numbered, is_compacted = self._numbered(key)
+    def _newest_first(self, key: str, listed: Listing | None, *, compacted: bool = False) -> Iterator[Entry]:
+        numbered, is_compacted = self._numbered(key, listed)
         for _, path in reversed(numbered):
             entry = self._read(path)
             if entry:
@@ -192,9 +205,10 @@ class Ledger:
         if compacted and is_compacted:
             yield from reversed(self.compacted(key))
 
-    def _numbered(self, key: str) -> tuple[list[tuple[int, str]], bool]:
+    def _numbered(self, key: str, listed: Listing | None = None) -> tuple[list[tuple[int, str]], bool]:
         """Numbers and paths of the single entries, oldest first, and whether there are merged ones."""
-        paths = [found.path for found in self.lake.objects(self.folder(key))]
+        folder = self.folder(key)
+        paths = [found.path for found in self.lake.objects(folder)] if listed is None else listed.get(folder, [])
         matches = ((_ENTRY.fullmatch(path), path) for path in paths)
         return sorted((int(match[1]), path) for match, path in matches if match), self.compacted_path(key) in paths
 

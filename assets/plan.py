@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
 from catalunya.assets.graph import AssetGraph
-from catalunya.assets.ledger import Entry, Ledger
+from catalunya.assets.ledger import Entry, Ledger, Listing
 from catalunya.assets.paths import manifest_path
 from catalunya.assets.spec import Asset, Layer
 from catalunya.io.errors import UsageError
@@ -48,14 +49,21 @@ class State:
     def __init__(self, graph: AssetGraph, ledger: Ledger, now: datetime) -> None:
         self.graph, self.ledger, self.now = graph, ledger, now
         self._latest: dict[str, Entry | None] = {}
+        self._attempts: dict[str, Entry | None] = {}
         self._stale: dict[str, Stale | None] = {}
         self._has_batch: dict[str, bool] = {}
 
     def latest(self, key: str) -> Entry | None:
         """The entry that says what the table is now."""
         if key not in self._latest:
-            self._latest[key] = self.ledger.latest(key)
+            self._latest[key] = self.ledger.latest(key, self._listed)
         return self._latest[key]
+
+    def last_attempt(self, key: str) -> Entry | None:
+        """The asset's newest entry, failed or not."""
+        if key not in self._attempts:
+            self._attempts[key] = self.ledger.last_attempt(key, self._listed)
+        return self._attempts[key]
 
     def versions(self, asset: Asset) -> dict[str, str]:
         """The versions the asset would be made from now; an upstream never made is left out."""
@@ -83,7 +91,7 @@ class State:
 
     def failed(self, key: str) -> Entry | None:
         """The asset's last attempt, if it failed on what it would be made from now: trying again means the same."""
-        attempt = self.ledger.last_attempt(key)
+        attempt = self.last_attempt(key)
         asset = self.graph[key]
         if attempt is None or attempt.status != "failed" or attempt.code_version != asset.code_version:
             return None
@@ -148,6 +156,10 @@ class State:
     def waiting(self, key: str) -> list[str]:
         """The tables that are stale by their own record and are made from this one."""
         return [down.key for down in self.graph.downstream(key) if self.own_staleness(down)]
+
+    @cached_property
+    def _listed(self) -> Listing:
+        return self.ledger.listing()
 
     def _find_stale(self, asset: Asset) -> Stale | None:
         own = self.own_staleness(asset)

@@ -71,7 +71,7 @@ def tell_overdue(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
 
 
 def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
-    latest, attempt = state.latest(asset.key), state.ledger.last_attempt(asset.key)
+    latest, attempt = state.latest(asset.key), state.last_attempt(asset.key)
     updated = latest.source_updated_at if latest else None
     for up in state.graph.upstream(asset.key) if asset.layer is Layer.STAGING else ():
         landed = state.latest(up.key)
