@@ -34,6 +34,7 @@ from catalunya.cdk.vocabulary import (
     INVOKE,
     KNOW,
     LIST,
+    LIST_PARTS,
     LOCATE,
     LOG,
     LOOK_UP,
@@ -232,6 +233,7 @@ TABLE: tuple[Grant, ...] = (
     Grant("reader", LIST, ("the lake",), f"{_ATHENA} lists a table's objects", IF_TABLES),
     Grant("reader", LOCATE, ("the lake", "results bucket"), f"{_ATHENA} looks where its results are to go"),
     Grant("reader", WRITE, ("results",), f"{_ATHENA} writes results"),
+    Grant("reader", LIST_PARTS, ("results",), f"{_ATHENA} writes large results in parts"),
     Grant("reader", TAKE_BACK, ("results",), _PARTS),
     # S3's copies.
     Grant("replication", COPY_SETTINGS, ("the lake",), "on its own word: S3 looks what to copy"),
@@ -269,6 +271,7 @@ TABLE: tuple[Grant, ...] = (
     Grant("engineer", LOCATE, ("the lake", "results bucket"), f"{_ATHENA} looks where its results are to go"),
     Grant("engineer", READ, ("results",), f"{_ATHENA} reads results"),
     Grant("engineer", WRITE, ("results",), f"{_ATHENA} writes results"),
+    Grant("engineer", LIST_PARTS, ("results",), f"{_ATHENA} writes large results in parts"),
     Grant("engineer", TAKE_BACK, ("results",), _PARTS),
     Grant("engineer", INVOKE, ("functions",), "on its own word: one table made anew, as Airflow would ask for it"),
     Grant("engineer", WATCH, ("CloudWatch",), "on its own word: dashboards and alarms"),

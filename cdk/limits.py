@@ -66,7 +66,13 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
             _allow(
                 "OwnObjects",
                 [
-                    *("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"),
+                    *(
+                        "s3:GetObject",
+                        "s3:PutObject",
+                        "s3:DeleteObject",
+                        "s3:AbortMultipartUpload",
+                        "s3:ListMultipartUploadParts",
+                    ),
                     *("s3:GetObjectVersion*", "s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"),
                 ],
                 [f"{bucket}/*" for bucket in buckets],

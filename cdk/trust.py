@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from catalunya.cdk.naming import Names
@@ -19,6 +20,23 @@ from catalunya.io.errors import ConfigurationError
 
 GITHUB = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
+
+_PEOPLE = "users of the account who are allowed to and have shown a second factor"
+IN_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "extractor": "Lambda",
+        "transformer": "Lambda",
+        "tables": "Lambda",
+        "replication": "S3, for this account",
+        "mart": "the orchestrator, in a session that is tagged with its run and nothing else",
+        "orchestrator": "IAM Roles Anywhere, for a certificate of the environment's Airflow under the account's trust anchor",
+        "deployment": "GitHub's workflow in the environment's job, by OIDC: `aud` and `sub` compared whole",
+        "monitoring": _PEOPLE,
+        "engineer": _PEOPLE,
+        "reader": f"{_PEOPLE}; and principals that a deployment names (`-c readers=…`), a dashboard's",
+    }
+)
+"""Who may become a role, as `trust` says it to IAM."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ QUALIFIERS: Mapping[str, str] = MappingProxyType({"dev": "catdev", "prod": "catp
 LIST = Verb("list", ("s3:ListBucket",))
 READ = Verb("read", ("s3:GetObject",))
 WRITE = Verb("write", ("s3:PutObject",))
+LIST_PARTS = Verb("list parts of", ("s3:ListMultipartUploadParts",))
 TAKE_BACK = Verb("take back", ("s3:AbortMultipartUpload",))
 DELETE = Verb("delete", ("s3:DeleteObject",))
 LOCATE = Verb("locate", ("s3:GetBucketLocation",))
