@@ -21,10 +21,22 @@ from catalunya.assets.graph import AssetGraph
 from catalunya.assets.spec import Layer
 from catalunya.cdk.deployment import FUNCTION_SIZES, PROFILES
 from catalunya.cdk.naming import Names
-from catalunya.cdk.signals import BACKUP_GAPS, BACKUPS, FAILURES, MADE, RUNS, SOURCES_OVERDUE, UNCHANGED, Signals
+from catalunya.cdk.signals import (
+    BACKUP_GAPS,
+    BACKUPS,
+    FAILURES,
+    LASTING_FAILURES,
+    MADE,
+    RUNS,
+    SOURCES_OVERDUE,
+    UNCHANGED,
+    Signals,
+)
 
 NEAR_THE_LIMIT = 0.9
 UNREAD_MINUTES = 30
+PASSING = 3
+"""What failed so often in an hour, and for reasons that may pass, was tried again by Airflow, and is nobody's business yet."""
 LONGEST_HOURS = 168  # Amazon CloudWatch API Reference: PutMetricAlarm, periods of an hour together
 BACKUP_TAKES_HOURS = 1
 ALERTS_PERCENT = (80, 100)
@@ -76,8 +88,8 @@ class Alarms(Construct):
         self._add(
             f"{layer}-errors",
             function.metric_errors(period=hour),
-            above=0,
-            todo=f"{name} raised. Its log says why: filter for function_failed; the run is tried again by Airflow",
+            above=PASSING,
+            todo=f"{name} raised more than {PASSING} times in an hour. Its log says why: filter for function_failed",
         )
         self._add(
             f"{layer}-throttled",
@@ -131,9 +143,15 @@ class Alarms(Construct):
     def _of_runs(self, graph: AssetGraph, signals: Signals) -> None:
         self._add(
             "failures",
-            signals.metric(FAILURES),
+            signals.metric(LASTING_FAILURES),
             above=0,
-            todo="a table could not be made, and stays as it was: `catalunya status` says which and why",
+            todo="a table could not be made, stays as it was, and trying again changes nothing: `catalunya status` says which and why",
+        )
+        self._add(
+            "failures-repeated",
+            signals.metric(FAILURES),
+            above=PASSING,
+            todo=f"tables could not be made more than {PASSING} times in an hour, for reasons that may pass: a source, or AWS, is not well",
         )
         self._add(
             "sources-overdue",

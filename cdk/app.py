@@ -44,12 +44,12 @@ def build(
 
     Raises ConfigurationError where the account or a region is not known, or the graph has no marts.
     """
-    app = cdk.App(context=FLAGS | dict(context or {}), outdir=str(outdir) if outdir else None)
-    deployment = Deployment.read(app.node.try_get_context, make_package)
     if not any(asset.layer is Layer.MARTS for asset in graph):
         raise ConfigurationError(
             "the graph ends at staging: expected marts, which dbt tells of; install the extra `dbt` too"
         )
+    app = cdk.App(context=FLAGS | dict(context or {}), outdir=str(outdir) if outdir else None)
+    deployment = Deployment.read(app.node.try_get_context, make_package)
     cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
     cdk.Tags.of(app).add("project", PROJECT)
     cdk.Tags.of(app).add("owner", deployment.owner)

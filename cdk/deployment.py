@@ -21,6 +21,9 @@ Context = Callable[[str], Any]
 """What the CDK was given under a name (`-c name=value`), or None."""
 
 VARIABLES = "CATALUNYA_CDK_"
+"""What variables begin with that stand for a value of the context."""
+TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers")
+"""What `trust.py` reads of the context."""
 CRITICAL = ("staging/", "marts/", "_ledger/")
 """What is copied to another region where that is done. Landing is not: it is asked of the source again, and holds personal data."""
 
@@ -55,9 +58,6 @@ class Profile:
     scan_limit_gb: int = 1
     scans_a_day_gb: int = 50
 
-
-TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers")
-"""What `trust.py` reads of the context."""
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {

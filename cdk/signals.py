@@ -20,19 +20,21 @@ from catalunya.cdk.naming import Names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """A metric that counts lines of these events, or adds up a field of theirs."""
+    """A metric that counts lines of these events, or adds up a field of theirs; with `only_not`, those whose field of that name is false."""
 
     metric: str
     events: tuple[str, ...]
     field: str | None = None
     unit: str = "Count"
     by_asset: bool = False
+    only_not: str | None = None
 
     @property
     def pattern(self) -> str:
         """The lines, as a metric filter asks for them."""
         terms = [f'($.event = "{event}")' for event in self.events]
-        return "{ " + " || ".join(terms) + " }"
+        counted = " || ".join(terms)
+        return f"{{ ({counted}) && ($.{self.only_not} IS FALSE) }}" if self.only_not else f"{{ {counted} }}"
 
 
 MADE = Signal(metric="Made", events=("materialized",), by_asset=True)
@@ -46,6 +48,7 @@ DRIFT = Signal(metric="SourceDrift", events=("source_drift",), by_asset=True)
 OVERDUE = Signal(metric="OverdueHours", events=("source_overdue",), field="hours", unit="None", by_asset=True)
 RUNS = Signal(metric="Runs", events=("materialized", "skipped"))
 FAILURES = Signal(metric="Failures", events=("materialization_failed",))
+LASTING_FAILURES = Signal(metric="LastingFailures", events=("materialization_failed",), only_not="transient")
 FUNCTION_FAILURES = Signal(metric="FunctionFailures", events=("function_failed",))
 RETRIES = Signal(metric="SourceRetries", events=("http_retry",))
 SOURCES_OVERDUE = Signal(metric="SourcesOverdue", events=("source_overdue",))
@@ -54,7 +57,7 @@ BACKUP_GAPS = Signal(metric="BackupGaps", events=("not_backed_up", "airflow_not_
 
 SIGNALS = (
     MADE, UNCHANGED, FAILED, ROWS, BYTES, SECONDS, QUARANTINED, DRIFT, OVERDUE,
-    RUNS, FAILURES, FUNCTION_FAILURES, RETRIES, SOURCES_OVERDUE, BACKUPS, BACKUP_GAPS,
+    RUNS, FAILURES, LASTING_FAILURES, FUNCTION_FAILURES, RETRIES, SOURCES_OVERDUE, BACKUPS, BACKUP_GAPS,
 )  # fmt: skip
 
 

@@ -22,9 +22,9 @@ from catalunya.assets.project import Project
 from catalunya.assets.spec import Layer
 from catalunya.cdk.deployment import PROFILES
 from catalunya.cdk.naming import Names
-from catalunya.cdk.signals import SIGNALS, Signal
+from catalunya.cdk.signals import FAILURES, LASTING_FAILURES, SIGNALS, Signal
 from catalunya.io.environment import load_settings
-from catalunya.io.errors import CatalunyaError, SourceUnavailable
+from catalunya.io.errors import CatalunyaError, SourceUnavailable, TransientError
 from catalunya.io.mock import serve
 from catalunya.ops import lambdas
 from catalunya.ops.backup.make import back_up
@@ -79,6 +79,11 @@ def said(folder: Path) -> str:
         mock.advance(DATASET)
         with pytest.raises(CatalunyaError):
             materialize(project, LANDING)
+        mock.faults(f"error-503:{DATASET}")
+        with pytest.raises(TransientError):
+            materialize(
+                Project(settings.model_copy(update={"http_attempts": 1}), list(declarations().values())), LANDING
+            )
         mock.faults()
         materialize(project, DATED)
         tell_overdue(project.state(datetime.now(UTC) + timedelta(days=3650)), project.graph)
@@ -97,10 +102,15 @@ def refused() -> dict[str, Any]:
 
 
 def matches(pattern: str, line: dict[str, Any]) -> bool:
-    """Whether a metric filter of our kind counts a line: `{ ($.event = "a") || ($.event = "b") }`."""
+    """Whether a metric filter of our kinds counts a line: `{ ($.event = "a") || ($.event = "b") }`, `{ (…) && ($.x IS FALSE) }`."""
     terms = re.findall(r'\(\$\.(\w+) = "([^"]*)"\)', pattern)
-    assert pattern == "{ " + " || ".join(f'($.{field} = "{value}")' for field, value in terms) + " }"
-    return any(line.get(field) == value for field, value in terms)
+    counted = " || ".join(f'($.{field} = "{value}")' for field, value in terms)
+    is_counted = any(line.get(field) == value for field, value in terms)
+    if not (narrowed := re.fullmatch(r"\{ \((.*)\) && \(\$\.(\w+) IS FALSE\) \}", pattern)):
+        assert pattern == f"{{ {counted} }}"
+        return is_counted
+    assert narrowed[1] == counted
+    return is_counted and line.get(narrowed[2]) is False
 
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.metric)
@@ -112,6 +122,14 @@ def test_each_metric_counts_lines_that_are_really_logged(lines: list[dict[str, A
         assert all(isinstance(line[signal.field], int | float) for line in counted)
     if signal.by_asset:
         assert {line["asset"] for line in counted} <= {LANDING, STAGING, DATED}
+
+
+def test_a_failure_that_may_pass_is_told_from_one_that_lasts(lines: list[dict[str, Any]]) -> None:
+    failed = [line["transient"] for line in lines if matches(FAILURES.pattern, line)]
+    lasting = [line["transient"] for line in lines if matches(LASTING_FAILURES.pattern, line)]
+
+    assert sorted(failed) == [False, True]
+    assert lasting == [False]
 
 
 def test_every_group_that_the_pipeline_logs_to_is_counted(template: Template, names: Names) -> None:
