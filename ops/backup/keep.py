@@ -65,7 +65,7 @@ def tidy(
 
 
 def _tidy(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Tidied:
-    backups = store.backups()
+    backups = store.backups(strict=True)  # what one speaks of that cannot be read is not to go
     going = expired(backups, now, days=settings.backup_days, weeks=settings.backup_weeks)
     names = {each.name for each in going}
     needed: set[str] = set()

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from catalunya.assets.spec import Layer
 from catalunya.io.errors import CatalunyaError, LakeError
 from catalunya.ops.backup.records import Backup, Item, Saved, lines
 from catalunya.ops.backup.snapshot import READERS, Snapshot, Wanted, keys, snapshot
-from catalunya.ops.backup.store import LEASE, Store, content_path, copied
+from catalunya.ops.backup.store import LEASE, BackupError, Store, content_path, copied
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +90,9 @@ class _Making:
         self.lock = Lock()
         self.there = self.store.contents()
         mine = [each for each in self.store.backups() if each.lake == self.project.lake.root]
-        self.before = {item.path: item for item in self.store.inventory(mine[-1])} if mine else {}
+        self.before: dict[str, Item] = {}
+        with suppress(BackupError):  # without it, more is read than need be
+            self.before = {item.path: item for item in self.store.inventory(mine[-1])} if mine else {}
 
     def take(self, tell: Callable[[str], None]) -> list[Snapshot]:
         """Keep what is wanted of every asset."""

@@ -16,11 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec  # noqa: TID253  whoever imports this module does it inside a function
+import structlog
 
 from catalunya.io.environment import Settings
 from catalunya.io.errors import ConfigurationError, LakeError, PermanentError, UsageError
 from catalunya.io.lake import Lake
 from catalunya.ops.backup.records import Backup, Item
+
+log = structlog.get_logger(__name__)
 
 BACKUPS = "backups"
 OBJECTS = "objects"
@@ -82,9 +85,17 @@ class Store:
         with self._told(sha256):
             return digest(self.lake, content_path(sha256))
 
-    def backups(self) -> list[Backup]:
-        """The backups, oldest first. Raises BackupError for a manifest that cannot be read."""
-        return [self._read(found.path) for found in self.lake.objects(BACKUPS)]
+    def backups(self, *, strict: bool = False) -> list[Backup]:
+        """The backups, oldest first. A manifest that cannot be read is logged, and is none; `strict` raises BackupError for it."""
+        found: list[Backup] = []
+        for path in (each.path for each in self.lake.objects(BACKUPS)):
+            try:
+                found.append(self._read(path))
+            except BackupError as error:
+                if strict:
+                    raise
+                log.warning("backup_unreadable", path=path, why=str(error))
+        return found
 
     def find(self, env: str, wanted: str | None = None) -> Backup:
         """The newest backup whose name begins with `wanted`; without, the newest of this environment. Raises UsageError."""

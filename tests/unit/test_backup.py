@@ -204,10 +204,9 @@ def test_a_backup_killed_at_any_write_is_nothing_and_the_next_one_is_whole(shop:
         child.join(60)
         assert child.exitcode == -9
         assert killed.store.backups() == [], f"killed before write {trapdoor}"
+        before = len(killed.store.contents())
         backup = killed.back_up()
-        assert backup.new_objects == (backup.objects + 1) - (
-            len(contents(killed.settings.backup)) - 2 - backup.new_objects
-        )
+        assert before + backup.new_objects == len(killed.store.contents()), "what was there is not written again"
         assert check(killed.store, backup).wrong == []
 
 
@@ -236,6 +235,18 @@ def test_check_finds_contents_that_are_gone_or_not_what_they_were(shop: Shop) ->
     file.unlink()
     assert shop.back_up().new_objects == 2, "the lake still has them"
     assert check(shop.store, backup).wrong == []
+
+
+def test_a_damaged_backup_keeps_no_other_from_being_made_and_used(shop: Shop) -> None:
+    damaged, rotten = shop.back_up(), shop.back_up()
+    Path(shop.settings.backup, "backups", f"{damaged.name}.json").write_bytes(b"{")
+    Path(shop.settings.backup, content_path(rotten.inventory)).write_bytes(b"not what it was")
+    backup = shop.back_up()
+    assert shop.store.backups() == [rotten, backup]
+    assert shop.store.find("local") == backup
+    assert check(shop.store, backup).wrong == []
+    destroy(shop.settings.lake)
+    assert set(shop.restore().values()) == {"restored"}
 
 
 def test_a_manifest_that_cannot_be_read_is_told_and_nothing_is_deleted(shop: Shop) -> None:
