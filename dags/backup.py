@@ -67,7 +67,8 @@ class Backup(BaseOperator):
         settings = project.settings
         made = back_up(project, name, airflow=(lambda: airflow.export(settings)) if settings.airflow_url else None)
         tidy(Store.of(settings), settings, name)
-        for path, why in made.missing.items():
+        if made.missing:
+            path, why = next(iter(made.missing.items()))
             raise LedgerError(f"backup {name} lacks {len(made.missing)} objects, the first {path}: {why}")
         if made.airflow_problem:
             raise AirflowError(f"backup {name} holds nothing of Airflow: {made.airflow_problem}")

@@ -139,9 +139,8 @@ def _give(project: Project, store: Store, found: Compared, run_id: str, held: Le
     elif not found.is_there:
         fill(project, store, found, held)
         done = "restored"
-    log.info(
-        "restored" if done != "there" else "restored_already", asset=found.key, how=done, objects=objects, bytes=size
-    )
+    if done != "there":
+        log.info("restored", asset=found.key, how=done, objects=objects, bytes=size)
     return _told(found, done, sequence=sequence)
 
 
