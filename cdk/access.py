@@ -246,7 +246,8 @@ TABLE: tuple[Grant, ...] = (
     Grant("tables", CATALOGUE, ("staging catalogue",), "tables exist before they are first made"),
     Grant("tables", LOG, ("tables logs",), "on its own word: Lambda writes the function's log as the function"),
     # A data engineer: looks at everything, asks like a reader, and mends what no program may.
-    Grant("engineer", LIST, ("the lake",), "verify, status, history"),
+    Grant("engineer", LIST, ("the lake", "backup bucket"), "verify, status, history, `backup list`"),
+    Grant("engineer", READ, ("backups",), "`backup check` and `restore`"),
     Grant(
         "engineer",
         READ,
@@ -280,15 +281,16 @@ TABLE: tuple[Grant, ...] = (
     Grant(
         "engineer",
         WRITE,
-        ("staging", "staging superseded", "staging quarantine", "ledger", "leases", "aside"),
-        "`verify --repair` and `quarantine --replay`: nobody else may change an entry",
+        ("staging", "marts", "superseded", "quarantine", "ledger", "leases", "aside"),
+        "`restore`, `verify --repair`, `quarantine --replay`: nobody else may change an entry",
         IF_JUST_IDENTIFIED,
     ),
+    Grant("engineer", TAKE_BACK, ("staging", "marts", "superseded", "quarantine"), _PARTS, IF_JUST_IDENTIFIED),
     Grant(
         "engineer",
         DELETE,
         ("landing", "staging", "marts", "superseded", "ledger", "leases"),
-        "`verify --repair` takes away what it has set aside",
+        "`verify --repair` takes away what it has set aside, `restore` what the backup has not",
         IF_JUST_IDENTIFIED,
     ),
     Grant(

@@ -132,12 +132,6 @@ def make_role(
     return made.without_policy_updates()
 
 
-def _nameless(document: Document) -> Document:
-    """The same without the statements' names, which count among the 6,144 characters that IAM takes of a managed policy."""
-    kept = [{key: value for key, value in each.items() if key != "Sid"} for each in document["Statement"]]
-    return document | {"Statement": kept}
-
-
 def _accept_bounds(policy: iam.CfnManagedPolicy, bounds: Document) -> None:
     why = "A boundary grants nothing: a role may do what its own policy says as well, and that one names things"
     for statement in bounds["Statement"]:

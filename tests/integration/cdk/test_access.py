@@ -47,7 +47,7 @@ GOLDEN = """
 landing page           rwd       rd          -    d            -          -          -      r        rd
 landing manifest       rwd       rd          r    rd           r          -          -      r        rd
 staging                -         rwd         r    r            -          -          r      r        rwd
-marts                  -         -           rwd  r            -          -          r      r        rd
+marts                  -         -           rwd  r            -          -          r      r        rwd
 ledger of landing      rn        r           r    rd           r          -          -      r        rwd
 ledger of staging      r         rn          r    rd           r          -          -      r        rwd
 ledger of marts        -         -           rn   rd           r          -          -      r        rwd
@@ -56,16 +56,16 @@ leases of landing      rwd       -           -    rwd          r          -     
 leases of staging      -         rwd         -    rwd          r          -          -      r        rwd
 leases of marts        -         -           rwd  rwd          r          -          -      r        rwd
 superseded staging     -         w           -    rd           -          -          -      r        rwd
-superseded marts       -         -           w    rd           -          -          -      r        rd
+superseded marts       -         -           w    rd           -          -          -      r        rwd
 quarantine of staging  -         w           -    rd           -          -          -      r        rw
-quarantine of marts    -         -           w    rd           -          -          -      r        r
+quarantine of marts    -         -           w    rd           -          -          -      r        rw
 candidates             -         -           rwd  -            -          -          -      r        r
 dbt results            -         -           rw   -            -          -          -      r        r
 dbt docs               -         -           -    -            -          w          -      r        r
 set aside              -         -           -    -            -          -          -      r        rw
 elsewhere              -         -           -    -            -          -          -      r        r
 results                -         -           -    -            -          -          rw     rw       rw
-backups                -         -           -    rwd          -          -          -      -        -
+backups                -         -           -    rwd          -          -          -      r        r
 lake of prod           -         -           -    -            -          -          -      -        -
 somebody's             -         -           -    -            -          -          -      -        -
 """

@@ -51,6 +51,7 @@ from catalunya.io.glue_table import Field, Table
 from catalunya.io.role import assumed
 from catalunya.ops.backup.keep import tidy
 from catalunya.ops.backup.make import back_up
+from catalunya.ops.backup.restore import restore
 from catalunya.ops.backup.store import Store
 from catalunya.ops.lambdas import extract, transform
 from catalunya.ops.status import statuses
@@ -371,8 +372,10 @@ def an_engineer_mends(world: World) -> None:
     rows.with_columns(ciutat=pl.when(codi="B1").then(pl.lit("Reus")).otherwise("ciutat")).write_parquet(mended)
     world.put(replaced.quarantine, mended.getvalue())
     with world.as_role("engineer", **JUST_IDENTIFIED):
-        assert repair(world.shops, findings)
         assert repair(world.project, others)
+    world.shops.lake.delete([found.path for found in world.shops.lake.objects("marts/dimensions")])
+    with world.as_role("engineer", **JUST_IDENTIFIED):
+        assert repair(world.shops, findings)
         assert (
             materialize(world.shops, "staging.shops", Asked(replay=True, accept_shrink=True)).status == "materialized"
         )
@@ -382,6 +385,10 @@ def an_engineer_mends(world: World) -> None:
         glue.unknown([str(table) for table in tables])
         register_partitions(world, "staging")
         register_partitions(world, "marts")
+        store = Store.of(world.settings)
+        for project, key in ((world.shops, "staging.shops"), (world.project, MART)):
+            backup = store.find("dev", "b2")
+            assert restore(project, store, backup, "x1", assets=[project.graph[key]], replace=True)
         group = Athena(world.settings, [MART], for_readers=True)
         group.save([NamedQuery("places", "Places by comarca", "select 1")])
 
