@@ -55,7 +55,7 @@ class Buckets(Construct):
             # S3 tries whether it may write there.
             logged.node.add_dependency(self.logs)
         for rule in rules(assets, names.settings):
-            self.data.forget(name=rule.name, prefix=rule.prefix, former=rule.former, current=rule.current)
+            self.data.forget(name=rule.name, prefix=rule.prefix or None, former=rule.former, current=rule.current)
 
     def tell(self, queue_arn: str, policy: IDependable) -> None:
         """Have the lake tell the queue of each landing batch that was sealed; `policy` is what lets it.

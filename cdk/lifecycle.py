@@ -35,7 +35,14 @@ class Rule:
 
 
 def rules(assets: Iterable[Asset], settings: Settings) -> Iterator[Rule]:
-    """The rules of the lake of these assets."""
+    """The rules of the lake of these assets, the last of them for whatever lies nowhere else."""
+    found = list(_of_places(assets, settings))
+    yield from found
+    # Where two rules meet, S3 goes by the shorter one.
+    yield Rule(name="rest", prefix="", former=max(rule.former for rule in found))
+
+
+def _of_places(assets: Iterable[Asset], settings: Settings) -> Iterator[Rule]:
     for asset in assets:
         if asset.layer is Layer.LANDING:
             # A batch is deleted once it is used; it holds personal fields, so nothing of it stays. One that nobody used is

@@ -28,7 +28,7 @@ def _of_buckets(template: Template) -> Iterator[str]:
         rules = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if rule["Status"] == "Enabled"]
         if not any("AbortIncompleteMultipartUpload" in rule and "Prefix" not in rule for rule in rules):
             yield f"parts of uploads stay in {name} for good"
-        if not any("NoncurrentVersionExpiration" in rule for rule in rules):
+        if not any("NoncurrentVersionExpiration" in rule and "Prefix" not in rule for rule in rules):
             yield f"former versions stay in {name} for good"
         denied = [found for found in statements(policies.get(name, {"Statement": []})) if _is_tls_only(found, name)]
         if not denied:

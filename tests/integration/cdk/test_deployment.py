@@ -158,3 +158,12 @@ def test_the_how_to_names_all_that_a_deployment_may_be_told() -> None:
     rows = [line for line in told.partition("\n## ")[0].splitlines() if line.startswith("| `")]
 
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])} == asked
+
+
+def test_the_how_to_names_all_that_the_workflow_is_given() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "deploy.yml").read_text()
+    told = (ROOT / "docs" / "infrastructure.md").read_text()
+    given = set(re.findall(r"\b(?:vars|secrets)\.(\w+)", workflow))
+
+    assert {name for name in given if f"`{name}`" not in told} == set()
+    assert "AWS_ACCOUNT_ID" in given

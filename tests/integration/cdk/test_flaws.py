@@ -62,6 +62,18 @@ def longer_than_lambda_lets(resources: Resources) -> None:
     first(resources, "AWS::Lambda::Function", "Timeout")["Timeout"] = 1000
 
 
+def former_versions_of_the_rest(resources: Resources) -> None:
+    for resource in resources.values():
+        if resource["Type"] == "AWS::S3::Bucket":
+            rules = resource["Properties"]["LifecycleConfiguration"]
+            rules["Rules"] = [rule for rule in rules["Rules"] if rule["Id"] not in ("rest", "all")]
+
+
+def parts_of_uploads(resources: Resources) -> None:
+    for rule in first(resources, "AWS::S3::Bucket", "LifecycleConfiguration")["LifecycleConfiguration"]["Rules"]:
+        rule.pop("AbortIncompleteMultipartUpload", None)
+
+
 UNDONE: dict[str, Undo] = {
     "may be made public": public_policies,
     "is not encrypted": without("AWS::S3::Bucket", "BucketEncryption"),
@@ -69,6 +81,8 @@ UNDONE: dict[str, Undo] = {
     "nobody sees who asks": without("AWS::S3::Bucket", "LoggingConfiguration"),
     "answers without TLS": without_tls,
     "answers without TLS ": tls_for_objects_only,
+    "former versions stay": former_versions_of_the_rest,
+    "parts of uploads stay": parts_of_uploads,
     "never forgets": without("AWS::Logs::LogGroup", "RetentionInDays"),
     "logs to a group that Lambda makes": without("AWS::Lambda::Function", "LoggingConfig"),
     "come again and again": without("AWS::SQS::Queue", "RedrivePolicy"),

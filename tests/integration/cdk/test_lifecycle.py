@@ -40,6 +40,13 @@ def test_an_asset_that_is_added_has_rules_without_an_edit(assets: list[Asset]) -
     )
 
 
+def test_former_versions_of_what_no_rule_names_go_last(assets: list[Asset]) -> None:
+    found = by_prefix(assets)
+
+    assert found[""].former == max(rule.former for rule in found.values())
+    assert found[""].current is None
+
+
 def test_no_rule_deletes_what_a_ledger_speaks_of(assets: list[Asset]) -> None:
     deleted = {prefix for prefix, rule in by_prefix(assets).items() if rule.current}
 
