@@ -11,7 +11,7 @@ be published, beside it. Here: what is to be kept, and where it is now. Not here
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -60,20 +60,25 @@ def keys(lake: Lake, graph: AssetGraph) -> list[str]:
     return [*sorted(there.difference(declared)), *(key for key in reversed(declared) if key in there)]
 
 
-def snapshot(lake: Lake, key: str, used: Sequence[str] | None = None) -> Snapshot:
+def snapshot(lake: Lake, key: str, used: Collection[str] | None = None) -> Snapshot:
     """What of an asset is to be kept, now. `used`: of a landing asset, the versions that tables were made of."""
     taken = Snapshot(key)
     entries = _read_ledger(lake, key, taken)
     if used is not None:
-        for entry in reversed(list(entries)):
-            if entry.is_made and entry.data_version in used:
-                break
-            entries.remove(entry)
+        unused = _first_unused(entries, used)
+        for entry in entries[unused:]:
             del taken.ledger[Ledger.path(key, entry.sequence)]
+        entries = entries[:unused]
     taken.latest = next((entry for entry in reversed(entries) if entry.is_made), None)
     if not key.startswith("landing."):
         taken.wanted = [*_table(taken.latest), *_superseded(lake, key, entries), *_quarantine(lake, key, taken.latest)]
     return taken
+
+
+def _first_unused(entries: Sequence[Entry], used: Collection[str]) -> int:
+    """Where the landing entries begin that no table was made of, those that failed among them; their number, if there are none."""
+    last = max((at for at, entry in enumerate(entries) if entry.is_made and entry.data_version in used), default=-1)
+    return next((at for at, entry in enumerate(entries) if at > last and entry.is_made), len(entries))
 
 
 def _layers(lake: Lake) -> list[str]:

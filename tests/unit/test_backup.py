@@ -90,6 +90,21 @@ def test_a_landing_batch_that_nothing_was_made_of_is_left_out_with_its_entry(sho
     assert shop.make() == ["materialized"] * 3, "the source has moved on since"
 
 
+def test_an_attempt_to_land_that_failed_is_part_of_the_history(shop: Shop) -> None:
+    state = shop.folder / "state.json"
+    said = state.read_text()
+    state.write_text("{")
+    with pytest.raises(ValueError, match="Expecting property name"):
+        shop.make(None, "landing.shops", force=True)
+    state.write_text(said)
+    assert shop.sequences("landing.shops") == [1, 2, 3]
+    kept = shop.kept()
+    shop.back_up()
+    destroy(shop.settings.lake)
+    shop.restore()
+    assert shop.kept() == kept
+
+
 def test_a_table_is_backed_up_as_recorded_while_the_next_one_is_being_published(shop: Shop, tmp_path: Path) -> None:
     before = {path: body for path, body in shop.kept().items() if path.startswith("staging/")}
     places = set()
