@@ -28,7 +28,7 @@ from catalunya.cdk.vocabulary import (
     IF_ABSENT,
     IF_BY_S3,
     IF_DOCS,
-    IF_JUST_IDENTIFIED,
+    IF_MENDING,
     IF_TABLES,
     IF_TAGGED,
     INVOKE,
@@ -68,7 +68,7 @@ ROLES: Mapping[str, str] = MappingProxyType(
         "reader": "who asks the tables by Athena",
         "replication": "S3, when it copies to the other region",
         "tables": "the function that puts staging tables into Glue at a deployment",
-        "engineer": "a data engineer, who has just shown a second factor",
+        "engineer": "a data engineer",
     }
 )
 """Each role and whose it is. All are of one environment, but for the engineer's, who has the same rows in each."""
@@ -283,26 +283,20 @@ TABLE: tuple[Grant, ...] = (
         WRITE,
         ("staging", "marts", "superseded", "quarantine", "ledger", "leases", "aside"),
         "`restore`, `verify --repair`, `quarantine --replay`: nobody else may change an entry",
-        IF_JUST_IDENTIFIED,
+        IF_MENDING,
     ),
-    Grant("engineer", TAKE_BACK, ("staging", "marts", "superseded", "quarantine"), _PARTS, IF_JUST_IDENTIFIED),
+    Grant("engineer", TAKE_BACK, ("staging", "marts", "superseded", "quarantine"), _PARTS, IF_MENDING),
     Grant(
         "engineer",
         DELETE,
         ("landing", "staging", "marts", "superseded", "ledger", "leases"),
         "`verify --repair` takes away what it has set aside, `restore` what the backup has not",
-        IF_JUST_IDENTIFIED,
+        IF_MENDING,
     ),
-    Grant(
-        "engineer", CATALOGUE, ("staging catalogue", "marts catalogue"), "`catalunya catalog sync`", IF_JUST_IDENTIFIED
-    ),
-    Grant(
-        "engineer", PARTITION, ("staging catalogue", "marts catalogue"), "`catalunya catalog sync`", IF_JUST_IDENTIFIED
-    ),
-    Grant("engineer", NAME, ("readers' work group",), "`catalunya catalog sync`", IF_JUST_IDENTIFIED),
-    Grant(
-        "engineer", RENAME, ("readers' work group",), "on its own word: `catalunya catalog sync`", IF_JUST_IDENTIFIED
-    ),
+    Grant("engineer", CATALOGUE, ("staging catalogue", "marts catalogue"), "`catalunya catalog sync`", IF_MENDING),
+    Grant("engineer", PARTITION, ("staging catalogue", "marts catalogue"), "`catalunya catalog sync`", IF_MENDING),
+    Grant("engineer", NAME, ("readers' work group",), "`catalunya catalog sync`", IF_MENDING),
+    Grant("engineer", RENAME, ("readers' work group",), "on its own word: `catalunya catalog sync`", IF_MENDING),
     # A lake under a key of its own (CATALUNYA_LAKE_KMS_KEY_ID); without one, these rows are empty.
     *(
         Grant(role, ENCRYPT, ("key",), "on its own word: objects under the lake's key", IF_BY_S3)
@@ -334,6 +328,6 @@ def policy(role: str, names: Names, table: Iterable[Grant] = TABLE, places: Mapp
 
 def engineer_policies(names: Names) -> dict[str, Document]:
     """The engineer's in two, by name: together they are larger than IAM takes a policy."""
-    mend = [grant for grant in TABLE if grant.condition is IF_JUST_IDENTIFIED]
-    look = [grant for grant in TABLE if grant.condition is not IF_JUST_IDENTIFIED]
+    mend = [grant for grant in TABLE if grant.condition is IF_MENDING]
+    look = [grant for grant in TABLE if grant.condition is not IF_MENDING]
     return {name: policy("engineer", names, table) for name, table in (("look", look), ("mend", mend))}

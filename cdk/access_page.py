@@ -28,6 +28,7 @@ row is left over. A reason that begins with *on its own word* is of what no test
   whole lake (names, no content), and read their own folders.
 - The ledger is added to: extractor, transformer and mart role write an entry only where there is none. Who merges or repairs it is named.
 - Landing holds personal data. The extractor, the transformer and a data engineer read it, and nobody else.
+- A data engineer looks at everything, and changes nothing but in a session whose name begins with `mend-` ([below](#a-data-engineer)).
 - Former versions of objects are deleted by S3's lifecycle alone.
 
 ## Limits over all of it
@@ -44,6 +45,31 @@ not the branch, so what keeps a branch out is the environment's own rule: *Setti
 
 The role may become the CDK's roles of its own environment only, which is why each environment has a bootstrap of its own (qualifiers
 `catdev`, `catprod`): under a shared one, who may deploy dev could deploy prod.
+
+## A data engineer
+
+The role is assumed with a second factor, for an hour. A session that is to repair, restore or replay has to be named so: that is in its
+credentials and in CloudTrail, and nobody does it by mistake. In `~/.aws/config`:
+
+```ini
+[profile catalunya-look]
+role_arn = arn:aws:iam::ACCOUNT:role/catalunya-data-engineer-role
+mfa_serial = arn:aws:iam::ACCOUNT:mfa/maria
+source_profile = default
+role_session_name = maria
+
+[profile catalunya-mend]
+role_arn = arn:aws:iam::ACCOUNT:role/catalunya-data-engineer-role
+mfa_serial = arn:aws:iam::ACCOUNT:mfa/maria
+source_profile = default
+role_session_name = mend-maria
+```
+
+The lake takes credentials from the environment, and knows no profiles:
+
+```sh
+eval "$(aws configure export-credentials --profile catalunya-mend --format env)"
+```
 
 ## Airflow on its own premises
 

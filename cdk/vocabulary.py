@@ -20,6 +20,8 @@ from catalunya.io.athena_warehouse import FOLDER as CANDIDATES
 
 DOCS = "_dbt"
 """Where a deployment puts the marts' manifest and documentation."""
+MENDING = "mend-"
+"""What the name of a data engineer's session begins with that is to change things, and not only to look."""
 QUALIFIERS: Mapping[str, str] = MappingProxyType({"dev": "catdev", "prod": "catprod"})
 """What the CDK was bootstrapped with, one an environment: under a shared one, who may deploy dev could deploy prod."""
 
@@ -97,12 +99,10 @@ IF_ABSENT = Condition("only where there is no object yet", lambda _: {"Null": {"
 IF_TAGGED = Condition(
     "only as a session that is tagged with its run", lambda _: {"StringLike": {"aws:RequestTag/run": "?*"}}
 )
-IF_JUST_IDENTIFIED = Condition(
-    "only within an hour of MFA",
-    lambda _: {
-        "Bool": {"aws:MultiFactorAuthPresent": "true"},
-        "NumericLessThan": {"aws:MultiFactorAuthAge": "3600"},
-    },
+# Not by MFA: who has assumed a role has shown a second factor to do so, and IAM tells nothing of it after that (IAM User Guide,
+# Secure API access with MFA). The session's name is in `aws:userid`, and in CloudTrail.
+IF_MENDING = Condition(
+    f"only in a session that is named {MENDING}…", lambda _: {"StringLike": {"aws:userid": f"*:{MENDING}*"}}
 )
 IF_TABLES = Condition(
     "only below staging/ and marts/", lambda _: {"StringLike": {"s3:prefix": ["staging/*", "marts/*"]}}

@@ -14,7 +14,6 @@ from typing import Any
 
 KEYS = frozenset(
     {
-        "aws:MultiFactorAuthAge",
         "aws:MultiFactorAuthPresent",
         "aws:PrincipalTag/x509Subject/CN",
         "aws:RequestTag/run",
@@ -23,6 +22,7 @@ KEYS = frozenset(
         "aws:SourceAccount",
         "aws:SourceArn",
         "aws:TagKeys",
+        "aws:userid",
         "kms:ViaService",
         "s3:TlsVersion",
         "s3:if-none-match",

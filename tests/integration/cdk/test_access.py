@@ -41,7 +41,7 @@ OBJECTS = {
     "somebody's": "somebodys-bucket/staging/gdp/file.parquet",
 }
 # r reads, w writes (over what is there, too), n writes only what is not there yet, d deletes.
-# `engineer!` is a data engineer within an hour of a second factor. Others (deployment's roles, replication) have none of it.
+# `engineer!` is a data engineer in a session that is named mend-…. Others (deployment's roles, replication) have none of it.
 GOLDEN = """
                        extractor transformer mart orchestrator monitoring deployment reader engineer engineer!
 landing page           rwd       rd          -    d            -          -          -      r        rd
@@ -77,13 +77,14 @@ CELLS = {
     for place in [line[:23].strip()]
     for who, cell in zip(WHO, line[23:].split(), strict=True)
 }
-MFA = {"aws:MultiFactorAuthPresent": "true", "aws:MultiFactorAuthAge": "3599"}
+MENDS = {"aws:userid": "AROAEXAMPLE:mend-maria"}
+LOOKS = {"aws:userid": "AROAEXAMPLE:maria-mend-"}
 NEW = {"s3:if-none-match": "*"}
 
 
 def may(who: str, place: str, document: Document) -> set[str]:
     """What a policy lets a role do with an object, within the boundary, as the matrix writes it."""
-    context = MFA if who.endswith("!") else {}
+    context = MENDS if who.endswith("!") else LOOKS
 
     def can(action: str, **more: str) -> bool:
         request = Request(action, f"arn:aws:s3:::{OBJECTS[place]}", {**context, **more})

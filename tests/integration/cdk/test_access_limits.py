@@ -104,8 +104,7 @@ def test_what_the_table_grants_lies_within_the_boundary(role: str, env: str) -> 
     """Each statement's own examples: were a grant beyond it, the role would not be able to do what it is for."""
     context = {
         "aws:RequestTag/run": "r",
-        "aws:MultiFactorAuthPresent": "true",
-        "aws:MultiFactorAuthAge": "1",
+        "aws:userid": "AROAEXAMPLE:mend-maria",
         "s3:if-none-match": "*",
     }
     for statement in policy(role, NAMES[env])["Statement"]:

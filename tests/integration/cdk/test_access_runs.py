@@ -77,7 +77,7 @@ NAMES = {
 BUCKETS = (DEV.data_bucket, DEV.results_bucket, DEV.backup_bucket)
 REAL = "service_usage"
 MART = "marts.dim_municipalities"
-JUST_IDENTIFIED = {"aws:MultiFactorAuthPresent": "true", "aws:MultiFactorAuthAge": "60"}
+MENDING = {"aws:userid": "AROAEXAMPLE:mend-maria"}
 BAD = {"codi": "B1", "ciutat": "nowhere"}
 
 
@@ -341,7 +341,7 @@ def people_watch_and_ask(world: World) -> None:
 
 
 def an_engineer_mends(world: World) -> None:
-    """Within an hour of a second factor: what is damaged is set aside, quarantined rows are tried again, Glue is put right."""
+    """In a session that is named so: what is damaged is set aside, what is lost comes back, quarantined rows are tried again, Glue is put right."""
     world.source.write([*some(6), BAD, {**BAD, "codi": "B2"}])
     with world.as_role("extractor"):
         landed = materialize(world.shops, "landing.shops").entry
@@ -371,10 +371,10 @@ def an_engineer_mends(world: World) -> None:
     mended = io.BytesIO()
     rows.with_columns(ciutat=pl.when(codi="B1").then(pl.lit("Reus")).otherwise("ciutat")).write_parquet(mended)
     world.put(replaced.quarantine, mended.getvalue())
-    with world.as_role("engineer", **JUST_IDENTIFIED):
+    with world.as_role("engineer", **MENDING):
         assert repair(world.project, others)
     world.shops.lake.delete([found.path for found in world.shops.lake.objects("marts/dimensions")])
-    with world.as_role("engineer", **JUST_IDENTIFIED):
+    with world.as_role("engineer", **MENDING):
         assert repair(world.shops, findings)
         assert (
             materialize(world.shops, "staging.shops", Asked(replay=True, accept_shrink=True)).status == "materialized"
@@ -416,5 +416,5 @@ def test_nothing_is_granted_that_no_run_needs(runs: Gate) -> None:
     assert not left, "\n".join(left)
 
 
-def test_nothing_was_refused_but_the_engineer_without_a_second_factor(runs: Gate) -> None:
+def test_nothing_was_refused_but_mending_in_a_session_that_is_to_look(runs: Gate) -> None:
     assert {(who, request.action) for who, request in runs.refused} == {(DEV.engineer_role, "s3:PutObject")}

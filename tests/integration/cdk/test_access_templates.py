@@ -64,6 +64,9 @@ def test_there_is_no_role_or_policy_besides_and_every_role_has_the_boundary(temp
         for role in template.of("AWS::IAM::Role").values():
             assert role["PermissionsBoundary"] == NAMES["dev"].boundary_arn, role["RoleName"]
             assert not role.get("ManagedPolicyArns"), role["RoleName"]
+            assert role.get("MaxSessionDuration", 3600) == 3600, role[
+                "RoleName"
+            ]  # a second factor is an hour old at most
     known = {role_name(role, names) for role in OF_AN_ENVIRONMENT for names in NAMES.values()} | {
         NAMES["dev"].engineer_role
     }
