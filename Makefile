@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run up test e2e lint types imports contracts tests unit integration generate docs lambda synth plan diff \
-	deploy bench lock setup clean
+	deploy secrets costs bench lock setup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /  make \1\t/' | expand -t 22
@@ -34,7 +34,7 @@ lint: $(READY) ## ruff: style, bugs, no heavy imports where files must load fast
 types: $(READY) ## mypy, strict, on our own code
 	@cd src && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
 
-imports: $(READY) ## import-linter: dags, ops -> assets -> contracts, io
+imports: $(READY) ## import-linter: cdk, dags, ops -> assets -> contracts, io
 	@$(BIN)/lint-imports
 
 contracts: $(READY) ## Contract changes that break readers, since the commit before the last (or BASE=...)
@@ -52,7 +52,7 @@ integration: $(READY) ## Tests on the real things: Airflow's scheduler, dbt, Duc
 e2e: $(READY) ## dev on a real scheduler: functions, queue and role on a local AWS (a minute and a half; not part of make test)
 	@$(BIN)/python -m pytest tests/e2e --durations 5
 
-generate: $(READY) ## Write what follows from the declarations: dbt's YAML, the data dictionary, the graph
+generate: $(READY) ## Write what follows from the declarations: dbt's YAML, the data dictionary, settings, access, the graph
 	@$(BIN)/python -m catalunya.ops.generate
 
 docs: $(READY) ## Build dbt's documentation of the marts: one page, .catalunya/dbt-docs/index.html
@@ -60,6 +60,9 @@ docs: $(READY) ## Build dbt's documentation of the marts: one page, .catalunya/d
 
 lambda: $(READY) ## Package the Lambda functions: dist/lambda.zip, for arm64 and Python 3.13
 	@$(BIN)/python -m catalunya.ops.package
+
+secrets: $(READY) ## Make the secrets of docker-compose, once: .env
+	@$(BIN)/python -m catalunya.ops.serving.secrets
 
 synth: $(READY) ## Write the CloudFormation templates to cdk.out and check them; asks nothing of AWS
 	@$(BIN)/python -m catalunya.cdk
@@ -73,12 +76,18 @@ diff: $(READY) ## What a deployment of CATALUNYA_ENV would change in AWS
 deploy: $(READY) ## Deploy CATALUNYA_ENV's infrastructure: docs/infrastructure.md says what it wants to be told
 	@$(CDK) deploy 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively --require-approval never
 
+costs: $(READY) ## Count what a day costs on AWS, on this machine (some minutes); writes docs/aws.md
+	@$(BIN)/python bench/aws_costs.py
+
 bench: $(READY) ## Measure speed and memory beside a floor, on this machine, now (some minutes)
 	@$(BIN)/python bench/run.py
 
-lock: $(BIN)/uv ## Resolve the dependencies anew into requirements.lock
+lock: $(BIN)/uv ## Resolve the dependencies anew into requirements.lock, and the image's part of it
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --upgrade --output-file requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra airflow --extra dbt --extra mock --extra server --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --constraint requirements.lock \
+		--output-file requirements-image.lock
 
 setup: $(READY) ## Only set up .venv
 

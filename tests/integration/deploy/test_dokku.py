@@ -60,12 +60,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 import json, sys
 from airflow.configuration import conf
 from airflow.cli.cli_parser import get_parser
+from airflow.providers.celery.executors.celery_executor import CeleryExecutor
 from airflow.providers.celery.get_provider_info import get_provider_info
 options = {name: [*found["options"]] for name, found in {**conf.configuration_description, **get_provider_info()["config"]}.items()}
 parser = get_parser()
 for command in json.loads(sys.argv[1]):
     parser.parse_args(command)
-print(json.dumps(options))
+print(json.dumps({"options": options, "executor": CeleryExecutor.__name__}))
 """
     env = {"PATH": os.environ["PATH"], "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow-home"))}
     command = [sys.executable, "-c", code, json.dumps(ours)]
@@ -126,7 +127,11 @@ def test_dokku_asks_for_what_every_process_needs_before_it_deploys() -> None:
 
 def test_airflow_takes_the_arguments_that_processes_and_people_give_it(airflow: dict[str, Any]) -> None:
     assert airflow_calls()
-    assert "core" in airflow
+    assert "core" in airflow["options"]
+
+
+def test_the_lock_has_a_celery_that_airflows_executor_works_with(airflow: dict[str, Any]) -> None:
+    assert airflow["executor"] == "CeleryExecutor"
 
 
 def test_every_option_of_airflow_that_is_named_exists(airflow: dict[str, Any]) -> None:
@@ -142,7 +147,8 @@ def test_every_option_of_airflow_that_is_named_exists(airflow: dict[str, Any]) -
     named = set(re.findall(r"AIRFLOW__([A-Z_]+?)__([A-Z_]+)\b", text))
     named |= set(re.findall(r'"(?!AIRFLOW)([A-Z_]+?)__([A-Z_]+)"', text))
     assert len(named) > 15
-    assert [(section, option) for section, option in named if option.lower() not in airflow[section.lower()]] == []
+    options = airflow["options"]
+    assert [(section, option) for section, option in named if option.lower() not in options[section.lower()]] == []
 
 
 def test_every_block_is_shell(tmp_path: Path) -> None:
