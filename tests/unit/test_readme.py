@@ -28,8 +28,8 @@ def test_the_graph_is_the_one_the_command_draws() -> None:
 
 
 def test_the_make_targets_it_names_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    assert set(re.findall(r"make ([a-z]+)", README)) <= targets
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"make ([a-z0-9-]+)", README)) <= targets
 
 
 def test_the_folders_it_names_exist() -> None:
