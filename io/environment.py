@@ -53,7 +53,8 @@ class Settings(BaseSettings):
         30, ge=1, description="minutes in which all is to run again after a disaster; by default 30, dev 120, prod 240"
     )
     airflow_url: str = Field(
-        "", description="Airflow's own address, whose pools, variables and paused DAGs backups are to hold; empty, they do not"
+        "",
+        description="Airflow's own address, whose pools, variables and paused DAGs backups are to hold; empty, they do not",
     )
     airflow_user: str = Field("", description="who logs in there; empty, as on this machine, nobody has to")
     airflow_password: SecretStr | None = Field(None, description="the password of that user")
@@ -151,6 +152,13 @@ class Settings(BaseSettings):
         }
         return defaults | {k: v for k, v in values.items() if v != ""}
 
+    @field_validator("rpo_hours")
+    @classmethod
+    def _divides_a_day(cls, hours: int) -> int:
+        if hours and (hours < 0 or 24 % hours):
+            raise ValueError("should be 0, or hours that divide a day")
+        return hours
+
     def model_post_init(self, _: object) -> None:
         """Have its secrets hidden wherever this process speaks."""
         for secret in self.secrets():
@@ -160,13 +168,6 @@ class Settings(BaseSettings):
         """The values that must never be shown."""
         values = (getattr(self, name) for name in type(self).model_fields)
         return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-
-    @field_validator("rpo_hours")
-    @classmethod
-    def _divides_a_day(cls, hours: int) -> int:
-        if hours and (hours < 0 or 24 % hours):
-            raise ValueError("should be 0, or hours that divide a day")
-        return hours
 
     def glue_database(self, schema: str) -> str:
         """The Glue database of a layer: `staging` -> `catalunya_staging_dev`."""
