@@ -15,6 +15,7 @@ from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import Document, Grant, Place, document, statement
 from catalunya.cdk.vocabulary import (
     ASK,
+    ASSUME,
     BECOME,
     CATALOGUE,
     COPY,
@@ -51,6 +52,7 @@ from catalunya.cdk.vocabulary import (
     RENAME,
     SEARCH_LOGS,
     SEND,
+    STAY,
     TAKE_BACK,
     VERSIONS,
     WATCH,
@@ -173,6 +175,9 @@ TABLE: tuple[Grant, ...] = (
     # Airflow: asks functions, becomes the mart role, watches, prunes, backs up.
     Grant("orchestrator", INVOKE, ("functions",), "on its own word: `dags/functions.py` has landing and staging made"),
     Grant("orchestrator", BECOME, ("mart role",), "a mart is made under its own role", IF_TAGGED),
+    # IAM Roles Anywhere names the session's source by its certificate, and who goes on to another role takes that along. In a row of
+    # its own: of this action IAM knows no tags.
+    Grant("orchestrator", STAY, ("mart role",), "its certificate's name goes along, into CloudTrail"),
     Grant(
         "orchestrator",
         RECEIVE,
@@ -218,7 +223,7 @@ TABLE: tuple[Grant, ...] = (
         "`catalunya status`: fresh, stale, overdue; no rows",
     ),
     # Deploying: the CDK's own roles do it, this one becomes them.
-    Grant("deployment", BECOME, ("CDK's roles",), "on its own word: `cdk deploy`"),
+    Grant("deployment", ASSUME, ("CDK's roles",), "on its own word: `cdk deploy`"),
     Grant("deployment", LIST, ("the lake",), "on its own word: `aws s3 sync` compares", IF_DOCS),
     Grant("deployment", WRITE, ("dbt docs",), "on its own word: the marts' manifest and documentation"),
     # Asking: docs/athena.md.

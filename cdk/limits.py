@@ -90,7 +90,14 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
                     *(f"{glue}table/{database}/*" for database in databases),
                 ],
             ),
-            _allow("OwnWorkGroups", ["athena:*"], [first.work_group_arn(f"{PROJECT}_*")]),
+            _allow(
+                "OwnWorkGroups",
+                [
+                    *("athena:StartQueryExecution", "athena:StopQueryExecution", "athena:Get*", "athena:List*"),
+                    *("athena:CreateNamedQuery", "athena:UpdateNamedQuery"),
+                ],
+                [first.work_group_arn(f"{PROJECT}_*")],
+            ),
             _allow("OwnFunctions", ["lambda:InvokeFunction"], [_like(first, "lambda", f"function:{PROJECT}-*")]),
             _allow(
                 "OwnQueues",
@@ -98,7 +105,9 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
                 [first.queue_arn(f"{PROJECT}-*")],
             ),
             _allow(
-                "OwnRoles", ["sts:AssumeRole", "sts:TagSession"], [first.role_arn(f"{PROJECT}-mart-role-*"), *cdk_roles]
+                "OwnRoles",
+                ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"],
+                [first.role_arn(f"{PROJECT}-mart-role-*"), *cdk_roles],
             ),
             _allow(
                 "OwnLogs",
@@ -134,7 +143,7 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
             {
                 "Sid": "NoOtherRegion",
                 "Effect": "Deny",
-                "NotAction": ["sts:AssumeRole", "sts:TagSession"],
+                "NotAction": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"],
                 "Resource": ["*"],
                 "Condition": {"StringNotEquals": {"aws:RequestedRegion": where}},
             },

@@ -117,7 +117,9 @@ def _airflow_for_a_run(names: Names) -> list[Statement]:
             {"AWS": names.role_arn(names.orchestrator_role)},
             ["sts:AssumeRole", "sts:TagSession"],
             {"StringLike": {"aws:RequestTag/run": "?*"}, "ForAllValues:StringEquals": {"aws:TagKeys": ["run"]}},
-        )
+        ),
+        # Its session has a source identity (its certificate's name), which goes along; with this action IAM tells no tags.
+        _allow({"AWS": names.role_arn(names.orchestrator_role)}, ["sts:SetSourceIdentity"], {}),
     ]
 
 

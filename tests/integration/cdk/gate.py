@@ -247,6 +247,8 @@ def _of_sts(asked: Mapping[str, str]) -> Iterator[Request]:
         context["aws:RequestTag/run"] = tags["run"]
     for action in ("sts:AssumeRole", *(["sts:TagSession"] if tags else [])):
         yield Request(action, asked["RoleArn"], context)
+    # IAM Roles Anywhere gives each session a source identity, which stays with it.
+    yield Request("sts:SetSourceIdentity", asked["RoleArn"])
 
 
 def _forbidden(request: Request) -> Response:

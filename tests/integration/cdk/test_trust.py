@@ -150,6 +150,14 @@ def test_the_mart_role_is_for_airflow_and_for_one_run(action: str) -> None:
     assert not lets("mart", asked(DEV.transformer_role, run="r"))
 
 
+def test_airflow_stays_known_by_its_certificate_as_the_mart_role() -> None:
+    """IAM Roles Anywhere sets a session's source identity; who goes on to another role needs to be let, and no tag is told then."""
+    asked = Request("sts:SetSourceIdentity", principal=role_arn(DEV.orchestrator_role))
+    assert lets("mart", asked)
+    assert not lets("mart", Request("sts:SetSourceIdentity", principal=role_arn(DEV.transformer_role)))
+    assert not lets("mart", Request("sts:AssumeRole", principal=role_arn(DEV.orchestrator_role)))
+
+
 # Services
 
 
@@ -214,5 +222,5 @@ def test_a_condition_that_is_dropped_lets_in_whom_these_tests_keep_out(
     assert not lets(role, wrongly_let)
     document = trust(role, DEV, TRUSTED)
     for statement in document["Statement"]:
-        del statement["Condition"][operator][key]
+        statement.get("Condition", {}).get(operator, {}).pop(key, None)
     assert lets(role, wrongly_let, document=document)
