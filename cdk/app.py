@@ -18,7 +18,6 @@ import cdk_nag
 from catalunya.assets.graph import AssetGraph
 from catalunya.assets.spec import Layer
 from catalunya.cdk.account_stack import AccountStack
-from catalunya.cdk.alarms import ENVIRONMENT_TAG
 from catalunya.cdk.data_stack import DataStack, ReplicaStack
 from catalunya.cdk.deployment import PROFILES, Deployment
 from catalunya.cdk.naming import PROJECT, Names, check_apart
@@ -63,14 +62,9 @@ def build(
     for names in environments:
         data = DataStack(app, names, graph, deployment, env=place, synthesizer=_by(names))
         data.add_stack_dependency(account)
-        stacks: list[cdk.Stack] = [data]
         if PROFILES[names.env].is_replicated:
             names.check_copies()
-            replica = ReplicaStack(app, names, env=elsewhere, synthesizer=_by(names))
-            data.add_stack_dependency(replica)
-            stacks.append(replica)
-        for stack in stacks:
-            cdk.Tags.of(stack).add(ENVIRONMENT_TAG, names.env)
+            data.add_stack_dependency(ReplicaStack(app, names, env=elsewhere, synthesizer=_by(names)))
     return app
 
 

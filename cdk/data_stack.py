@@ -14,7 +14,7 @@ from constructs import Construct
 from catalunya.assets.graph import AssetGraph
 from catalunya.assets.spec import Layer
 from catalunya.cdk.accepted import accept
-from catalunya.cdk.alarms import Alarms, Topic, budget
+from catalunya.cdk.alarms import ENVIRONMENT_TAG, Alarms, Topic, budget
 from catalunya.cdk.buckets import REPLICA_FORMER_DAYS, Buckets, PrivateBucket
 from catalunya.cdk.catalogue import Catalogue, WorkGroups
 from catalunya.cdk.dashboards import Dashboards
@@ -41,6 +41,7 @@ class DataStack(cdk.Stack):
             termination_protection=profile.is_protected,
             **arguments,
         )
+        cdk.Tags.of(self).add(ENVIRONMENT_TAG, names.env)
         roles = Roles(self, "Roles", names, deployment.trusted, is_replicated=profile.is_replicated)
         buckets = Buckets(self, "Buckets", names, graph, is_accelerated=deployment.is_accelerated)
         if roles.replication is not None:
@@ -116,6 +117,7 @@ class ReplicaStack(cdk.Stack):
             termination_protection=PROFILES[names.env].is_protected,
             **arguments,
         )
+        cdk.Tags.of(self).add(ENVIRONMENT_TAG, names.env)
         replica = PrivateBucket(self, "Replica", names, names.replica_bucket)
         replica.forget(former=REPLICA_FORMER_DAYS)
         accept(

@@ -14,22 +14,32 @@ from catalunya.assets.graph import AssetGraph
 from catalunya.cdk.naming import Names
 from small.templates import CONTEXT, Template
 
+# The one stack that differs, without the checks that all stacks go through in test_stacks.py.
 ADDED = """
 import json, sys
 from dataclasses import replace
 from pathlib import Path
 
+import aws_cdk as cdk
+
 from catalunya.assets.catalog import load_graph
 from catalunya.assets.graph import AssetGraph
 from catalunya.assets.spec import Freshness
-from catalunya.cdk.app import build
+from catalunya.cdk.app import FLAGS, names_in_template
+from catalunya.cdk.data_stack import DataStack
+from catalunya.cdk.deployment import Deployment
 from catalunya.io.environment import load_settings
 
+context, outdir = json.loads(sys.argv[1]), sys.argv[2]
 graph = load_graph(load_settings())
 landing = replace(graph["landing.gdp"], key="landing.weather", freshness=Freshness(hours=24))
 staging = replace(graph["staging.gdp"], key="staging.weather", upstream=(landing.key,))
-added = AssetGraph([*graph, landing, staging])
-build(added, lambda: Path(sys.argv[3]), json.loads(sys.argv[1]), outdir=Path(sys.argv[2])).synth()
+app = cdk.App(context=FLAGS | {"@aws-cdk/core:validateAgainstDefaultRules": False}, outdir=outdir)
+deployment = Deployment.read(context.get, lambda: None)
+place = cdk.Environment(account=deployment.account, region=deployment.region)
+names = names_in_template("dev")
+DataStack(app, names, AssetGraph([*graph, landing, staging]), deployment, env=place)
+app.synth()
 """
 
 
@@ -41,7 +51,8 @@ def added(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Template:
     program.write_text(ADDED)
     package = folder / "package.zip"
     package.write_bytes(b"PK\\5\\6" + bytes(18))
-    command = [sys.executable, str(program), json.dumps(CONTEXT | {"environments": "dev"}), str(folder), str(package)]
+    context = json.dumps(CONTEXT | {"package": str(package)})
+    command = [sys.executable, str(program), context, str(folder)]
     done = subprocess.run(
         command, env=os.environ | {"CATALUNYA_CACHE": str(compiled)}, capture_output=True, check=False
     )
@@ -73,8 +84,9 @@ def test_a_source_that_is_added_brings_what_it_needs_and_nothing_else_changes(
 
 
 def _without_code(resource: object) -> str:
-    """The resource, whatever package it runs."""
+    """The resource, whatever package it runs, and without what is put on all stacks together."""
     said = json.loads(json.dumps(resource))
-    said.get("Properties", {}).pop("Code", None)
+    for name in ("Code", "Tags", "ResourceTags"):
+        said.get("Properties", {}).pop(name, None)
     said.pop("Metadata", None)
     return json.dumps(said, sort_keys=True)
