@@ -14,7 +14,9 @@ from catalunya.ops.cli import app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recovery.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
-SHOWN = [line for block in BLOCKS for line in block.splitlines() if line.startswith("catalunya ")]
+SHOWN = [
+    found for block in BLOCKS for found in re.findall(r"^(?:dokku run \S+ )?(catalunya .*)$", block, flags=re.MULTILINE)
+]
 NAMED = re.findall(r"`(catalunya [^`]+)`", PAGE)
 
 
