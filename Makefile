@@ -65,7 +65,10 @@ secrets: $(READY) ## Make the secrets of docker-compose, once: .env
 	@$(BIN)/python -m catalunya.ops.serving.secrets
 
 synth: $(READY) ## Write the CloudFormation templates to cdk.out and check them; asks nothing of AWS
-	@$(BIN)/python -m catalunya.cdk
+	@AWS_REGION=$${AWS_REGION:-eu-west-1} CATALUNYA_CDK_ACCOUNT=$${CATALUNYA_CDK_ACCOUNT:-000000000000} \
+		CATALUNYA_CDK_REPLICA_REGION=$${CATALUNYA_CDK_REPLICA_REGION:-eu-central-1} \
+		CATALUNYA_CDK_GITHUB_SUBJECT=$${CATALUNYA_CDK_GITHUB_SUBJECT:-repo:example/example} \
+		$(BIN)/python -m catalunya.cdk && echo "written and checked: cdk.out"
 
 plan: $(READY) ## What the changes since a commit (BASE=...) do to assets and infrastructure, as Markdown
 	@$(BIN)/python -m catalunya.cdk.plan '$(or $(BASE),HEAD~1)'

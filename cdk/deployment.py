@@ -61,8 +61,8 @@ class Profile:
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
-        "dev": Profile(budget_usd=25, log_days=30, is_replicated=False, is_protected=False),
-        "prod": Profile(budget_usd=100, log_days=365, is_replicated=True, is_protected=True),
+        "dev": Profile(budget_usd=5.75, log_days=30, is_replicated=False, is_protected=False),
+        "prod": Profile(budget_usd=20.25, log_days=365, is_replicated=True, is_protected=True),
     }
 )
 
