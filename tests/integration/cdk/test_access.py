@@ -122,6 +122,70 @@ def test_every_cell_that_is_denied_has_a_twin_that_is_allowed() -> None:
     assert allowed(request, [policy("mart", NAMES["prod"])], boundary=BOUNDARY)
 
 
+# What has no objects: who may, by hand again, for each action on each thing.
+
+HERE = "eu-west-1:123456789012"
+ROLE = "arn:aws:iam::123456789012:role"
+TAGGED, PREFIX = {"aws:RequestTag/run": "r1"}, "s3:prefix"
+LISTS = "extractor transformer mart orchestrator monitoring engineer"
+SERVICES: list[tuple[str, str, dict[str, str], str]] = [
+    ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {}, LISTS),
+    ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "landing/gdp/"}, LISTS),
+    ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "staging/gdp/"}, f"{LISTS} reader"),
+    ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "_dbt/"}, f"{LISTS} deployment"),
+    ("s3:ListBucket", f"arn:aws:s3:::{BACKUP}", {}, "orchestrator engineer"),
+    ("s3:AbortMultipartUpload", f"arn:aws:s3:::{OBJECTS['landing page']}", {}, "extractor"),
+    ("s3:AbortMultipartUpload", f"arn:aws:s3:::{OBJECTS['staging']}", {}, "transformer engineer!"),
+    ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_staging_dev/gdp", {}, "transformer mart reader tables engineer"),
+    ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_marts_dev/dim_time", {}, "mart reader engineer"),
+    ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_candidates_dev/dim_time", {}, "mart"),
+    ("glue:GetDatabase", f"arn:aws:glue:{HERE}:database/default", {}, "mart reader engineer"),
+    ("glue:CreateTable", f"arn:aws:glue:{HERE}:table/catalunya_staging_dev/gdp", {}, "transformer mart tables engineer!"),
+    ("glue:DeleteTable", f"arn:aws:glue:{HERE}:table/catalunya_staging_dev/gdp", {}, "transformer tables engineer!"),
+    ("glue:DeleteTable", f"arn:aws:glue:{HERE}:table/catalunya_marts_dev/dim_time", {}, "mart engineer!"),
+    ("glue:DeleteTable", f"arn:aws:glue:{HERE}:table/catalunya_candidates_dev/dim_time", {}, "mart"),
+    ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_marts_prod/dim_time", {}, ""),
+    ("athena:StartQueryExecution", f"arn:aws:athena:{HERE}:workgroup/catalunya_dev", {}, "mart"),
+    ("athena:StartQueryExecution", f"arn:aws:athena:{HERE}:workgroup/catalunya_dev_readers", {}, "reader engineer"),
+    ("athena:StartQueryExecution", f"arn:aws:athena:{HERE}:workgroup/primary", {}, ""),
+    ("athena:CreateNamedQuery", f"arn:aws:athena:{HERE}:workgroup/catalunya_dev_readers", {}, "engineer!"),
+    ("lambda:InvokeFunction", f"arn:aws:lambda:{HERE}:function:catalunya-extract-dev", {}, "orchestrator engineer"),
+    ("lambda:InvokeFunction", f"arn:aws:lambda:{HERE}:function:catalunya-transform-prod", {}, ""),
+    ("lambda:UpdateFunctionCode", f"arn:aws:lambda:{HERE}:function:catalunya-extract-dev", {}, ""),
+    ("sqs:ReceiveMessage", f"arn:aws:sqs:{HERE}:catalunya-manifests-dev", {}, "orchestrator"),
+    ("sqs:ReceiveMessage", f"arn:aws:sqs:{HERE}:catalunya-functions-dev-dead", {}, ""),
+    ("sqs:GetQueueAttributes", f"arn:aws:sqs:{HERE}:catalunya-functions-dev-dead", {}, "monitoring engineer"),
+    ("sqs:SendMessage", f"arn:aws:sqs:{HERE}:catalunya-functions-dev-dead", {}, "extractor transformer"),
+    ("sqs:SendMessage", f"arn:aws:sqs:{HERE}:catalunya-manifests-dev", {}, ""),
+    ("sts:AssumeRole", f"{ROLE}/catalunya-mart-role-dev", TAGGED, "orchestrator"),
+    ("sts:AssumeRole", f"{ROLE}/catalunya-mart-role-dev", {}, ""),
+    ("sts:AssumeRole", f"{ROLE}/catalunya-mart-role-prod", TAGGED, ""),
+    ("sts:AssumeRole", f"{ROLE}/cdk-catdev-deploy-role-123456789012-eu-west-1", {}, "deployment"),
+    ("sts:AssumeRole", f"{ROLE}/cdk-catdev-cfn-exec-role-123456789012-eu-west-1", {}, ""),
+    ("sts:AssumeRole", f"{ROLE}/cdk-catprod-deploy-role-123456789012-eu-west-1", {}, ""),
+    ("logs:PutLogEvents", f"arn:aws:logs:{HERE}:log-group:/aws/lambda/catalunya-extract-dev:log-stream:x", {}, "extractor"),
+    ("logs:PutLogEvents", f"arn:aws:logs:{HERE}:log-group:/catalunya/airflow/dev:log-stream:x", {}, "orchestrator"),
+    ("logs:GetLogEvents", f"arn:aws:logs:{HERE}:log-group:/aws/lambda/catalunya-extract-dev:log-stream:x", {}, "monitoring engineer"),
+    ("logs:GetLogEvents", f"arn:aws:logs:{HERE}:log-group:/catalunya/airflow/dev:log-stream:x", {}, "orchestrator monitoring engineer"),
+    ("cloudwatch:GetMetricData", "*", {}, "monitoring engineer"),
+    ("cloudwatch:PutMetricAlarm", "*", {}, ""),
+    ("iam:PassRole", f"{ROLE}/catalunya-mart-role-dev", {}, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("action", "resource", "context", "who"), SERVICES)
+def test_what_a_role_may_ask_of_services_is_what_was_written_down(
+    action: str, resource: str, context: dict[str, str], who: str
+) -> None:
+    asked = Request(action, resource, {**LOOKS, **context})
+    mending = Request(action, resource, {**MENDS, **context})
+    found = {role for role, document in POLICIES.items() if allowed(asked, [document], boundary=BOUNDARY)}
+    if "engineer" not in found and allowed(mending, [POLICIES["engineer"]], boundary=BOUNDARY):
+        found.add("engineer!")
+    extra = {"replication"} if action == "s3:ListBucket" and resource.endswith(LAKE) else set()
+    assert found == set(who.split()) | extra
+
+
 # In moto, which decides by itself; it knows no conditions, so what holds on one counts as allowed.
 
 
