@@ -44,7 +44,9 @@ not the branch, so what keeps a branch out is the environment's own rule: *Setti
 `develop`*, and `prod`: `main`. Without these two rules any branch deploys.
 
 The role may become the CDK's roles of its own environment only, which is why each environment has a bootstrap of its own (qualifiers
-`catdev`, `catprod`): under a shared one, who may deploy dev could deploy prod.
+`catdev`, `catprod`): under a shared one, who may deploy dev could deploy prod. CloudFormation itself works there with an administrator's
+permissions within a boundary (`cdk/bootstrap.py`): nothing that bears the other environment's name, no role without the boundary of
+roles, no users and keys, not its own bounds; and what the account has once is changed by prod's alone.
 
 ## A data engineer
 

@@ -23,6 +23,7 @@ KEYS = frozenset(
         "aws:SourceArn",
         "aws:TagKeys",
         "aws:userid",
+        "iam:PermissionsBoundary",
         "kms:ViaService",
         "s3:TlsVersion",
         "s3:if-none-match",
