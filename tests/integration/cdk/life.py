@@ -1,0 +1,267 @@
+"""A while in the life of the pipeline: what is done by functions, by Airflow, by people, each in a session of its role.
+
+Here: the work. Not here: the account in which it is done (`world.py`), what is held against it (`test_access_runs.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import boto3
+import polars as pl
+import pytest
+import watchtower
+
+from catalunya.assets import catalogued
+from catalunya.assets.lease import holder, lease
+from catalunya.assets.ledger import Ledger, Stored
+from catalunya.assets.materialize import Request as Asked
+from catalunya.assets.materialize import materialize
+from catalunya.assets.paths import manifest_path
+from catalunya.assets.plan import plan
+from catalunya.assets.project import Project
+from catalunya.assets.repair import repair
+from catalunya.assets.retention import prune
+from catalunya.assets.verify import verify
+from catalunya.cdk.first_table import apply
+from catalunya.contracts.marts import DimMunicipalities
+from catalunya.contracts.municipalities import Municipalities
+from catalunya.io import mock
+from catalunya.io.athena import Athena, NamedQuery
+from catalunya.io.environment import load_settings
+from catalunya.io.errors import LakeError
+from catalunya.io.glue import Glue
+from catalunya.io.glue_table import Field, Table
+from catalunya.io.role import assumed
+from catalunya.ops.backup.keep import tidy
+from catalunya.ops.backup.make import back_up
+from catalunya.ops.backup.restore import restore
+from catalunya.ops.backup.store import Store
+from catalunya.ops.lambdas import extract, transform
+from catalunya.ops.status import statuses
+from integration.cdk.account import DEV, role_arn
+from integration.cdk.world import BAD, MART, MENDING, REAL, World
+from small.functions import Context
+from small.records import record
+from small.shops import some
+from small.warehouse import BARCELONA, MOIA, frame
+
+
+def functions_make_tables(world: World) -> None:
+    """The handlers, as Lambda calls them. A batch is left that nobody has used yet."""
+    with mock.serve(rows=20) as server, world.patch.context() as patch:
+        variables = {"ENV": "dev", "CACHE": world.settings.cache, "SOCRATA_URL": server.url, "HTTP_ATTEMPTS": 1}
+        for name, value in variables.items():
+            patch.setenv(f"CATALUNYA_{name}", str(value))
+        for run, role, function, layer in (
+            ("r1", "extractor", extract, "landing"),
+            ("r2", "transformer", transform, "staging"),
+            ("r3", "extractor", extract, "landing"),
+        ):
+            with world.as_role(role):
+                asked = {"asset": f"{layer}.{REAL}", "run_id": run}
+                assert function(asked, Context(function.__name__))["status"] == "materialized"
+            server.advance()
+
+
+def tables_are_there_before_they_are_made(world: World) -> None:
+    definition = {"Name": "shops", "StorageDescriptor": {"Columns": []}, "Parameters": {}}
+    with world.as_role("tables"):
+        glue = boto3.client("glue")
+        done = [apply(glue, request, DEV.database("staging"), definition) for request in ("Create", "Update", "Delete")]
+    assert done == ["created", "updated", "deleted"]
+
+
+def shops_open_and_close(world: World) -> None:
+    """What befalls a table: it changes, rows are bad, a partition goes, a run dies, a source moves and changes nothing."""
+    world.put("landing/shops/ingested_process_at=20260101T000000000/page-00000.json", b"a run died here")
+    for rows in ([*some(3), *some(1, "Salt"), BAD], [*some(3), BAD], some(4), some(4)):
+        world.source.write(rows, version=None if rows != some(4) else datetime.now(UTC).isoformat())
+        with world.as_role("extractor"):
+            materialize(world.shops, "landing.shops")
+        for table in ("staging.shops", "staging.cities"):
+            with world.as_role("transformer"):
+                materialize(world.shops, table, Asked(accept_shrink=True))
+    with world.as_role("transformer"):
+        register_partitions(world, "staging")
+
+
+def register_partitions(world: World, schema: str) -> None:
+    """A table whose partitions Athena cannot work out, which come and go and move, and at last are others."""
+    glue = Glue(world.settings)
+    for keys, values, folder in (
+        ("city", ["Salt", "a,b"], "one"),
+        ("city", ["Salt"], "one"),
+        ("city", ["Salt", "Reus"], "two"),
+        ("town", ["Salt"], "two"),
+    ):
+        glue.mend(odd(schema, keys, values, folder))
+    glue.remove(schema, "odd")
+
+
+def odd(schema: str, key: str, values: list[str], folder: str = "one") -> Table:
+    """A table that is partitioned by a key."""
+    location = f"{load_settings(env='dev').lake}/{schema}/{folder}"
+    return Table(
+        schema=schema,
+        name="odd",
+        description="",
+        columns=(Field("shop_id", "string"), Field(key, "string")),
+        location=location,
+        code_version="1",
+        data_version=f"{key} {values} {folder}",
+        partition_by=(key,),
+        partitions={(value,): f"{location}/{key}={value}" for value in values},
+        may_project=False,
+    )
+
+
+def airflow_makes_a_mart(world: World) -> None:
+    """A task's own work: it becomes the mart role for the run. The mart goes on from what it was, after two runs of old."""
+    before = {
+        **BARCELONA,
+        "province_name": "Barcelona",
+        "functional_area_id": "A1",
+        "functional_area_name": "Barcelona",
+    }
+    since = {"valid_from": date(1990, 1, 1), "is_current": True}
+    published(world, "landing.municipalities")
+    published(world, "staging.municipalities", frame(Municipalities, [BARCELONA, MOIA]))
+    published(world, MART, frame(DimMunicipalities, [{**before, **since}]))
+    for run in ("old", "older"):
+        with lease(world.project.lake, MART, run, 60):
+            pass
+    with world.as_role("orchestrator"), assumed(role_arn(DEV.mart_role), "scheduled__2026-08-03T05:00:00+00:00"):
+        project = world.project
+        plan(project.state(), [project.graph[MART]])
+        assert materialize(project, MART, Asked(force=True)).status == "materialized"
+        interrupted(Athena(world.settings, []))
+        partitioned = odd("staging", "city", ["Salt", "a,b"])
+        assert Glue(world.settings).publish(partitioned)
+        register_partitions(world, "marts")
+        register_partitions(world, "candidates")
+    world.admin.client("glue").delete_table(DatabaseName=DEV.database("staging"), Name=partitioned.name)
+
+
+def interrupted(athena: Athena) -> None:
+    """A query that whoever asked it gives up."""
+
+    def give_up(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        athena.ask("select 1", tell=give_up)
+
+
+def published(world: World, key: str, *tables: pl.DataFrame) -> None:
+    """A table as somebody left it, but Glue was not told."""
+    stored = []
+    for number, table in enumerate(tables):
+        file = io.BytesIO()
+        table.write_parquet(file)
+        path = f"{world.project.graph[key].prefix}/part-{number}.parquet"
+        world.put(path, file.getvalue())
+        digest = hashlib.sha256(file.getvalue()).hexdigest()
+        stored.append(Stored(path=path, bytes=len(file.getvalue()), rows=table.height, sha256=digest))
+    record(world.project, key, stored)
+
+
+def airflow_looks_after_things(world: World) -> None:
+    """What `dags/tasks.py` and `dags/functions.py` do before a function is asked; retention; backups."""
+    settings, later = world.settings, datetime.now(UTC) + timedelta(days=1000)
+    world.put("landing/shops/ingested_process_at=20260101T000000000/page-00000.json", b"a run died here")
+    with world.as_role("orchestrator"):
+        for project in (world.shops, world.project):
+            assert looked_at(project)
+        back_up(world.shops, "b1")
+        back_up(world.shops, "b2")
+        assert tidy(Store.of(settings), settings, "b3", now=later).backups
+        assert prune(world.shops, "p1", now=later).removals
+        assert prune(world.project, "p2", [world.project.graph[MART]], now=later).removals
+
+
+def looked_at(project: Project) -> list[Any]:
+    """Every asset as `ops.reconcile` and the task that asks a function look at it."""
+    state = project.state()
+    return [
+        (state.stale(asset.key), state.waits_for(asset.key), holder(project.lake, asset.key), plan(state, [asset]))
+        for asset in project.graph
+    ]
+
+
+def airflow_logs(world: World) -> None:
+    """Airflow's remote logs on CloudWatch, by what its provider for them uses."""
+    with world.as_role("orchestrator"):
+        logs: Any = boto3.client("logs")
+        handler = watchtower.CloudWatchLogHandler(DEV.airflow_log_group, "run", use_queues=False, boto3_client=logs)
+        handler.emit(logging.makeLogRecord({"msg": "made"}))
+        handler.close()
+        assert logs.get_log_events(logGroupName=DEV.airflow_log_group, logStreamName="run")["events"]
+
+
+def people_watch_and_ask(world: World) -> None:
+    with world.as_role("monitoring"):
+        assert statuses(world.project.state(), world.project.graph)
+    for who in ("reader", "engineer"):
+        with world.as_role(who):
+            group = Athena(world.settings, [MART], for_readers=True)
+            assert group.ask(f"select * from {MART}").frame.height
+            assert group.named_queries()
+            interrupted(group)
+
+
+def an_engineer_mends(world: World) -> None:
+    """In a session that is named so: what is damaged is set aside, what is lost comes back, quarantined rows are tried again, Glue is put right."""
+    world.source.write([*some(6), BAD, {**BAD, "codi": "B2"}])
+    with world.as_role("extractor"):
+        landed = materialize(world.shops, "landing.shops").entry
+    with world.as_role("transformer"):
+        materialize(world.shops, "staging.shops")
+    assert landed
+    assert landed.batch
+    for path in (
+        manifest_path(landed.batch),
+        "staging/shops/city=Reus/unknown.parquet",
+        "_superseded/staging/shops/city=Reus/0000000000000000.parquet",
+        "_ledger/staging/cities/unknown",
+        "marts/dimensions/dim_municipalities/unknown.parquet",
+        Ledger.path("staging.cities", 3),
+    ):
+        world.put(path, b"damaged")
+    of_the_mart = [world.project.graph[MART]]
+    with world.as_role("engineer"):
+        findings = verify(world.shops).findings
+        others = verify(world.project, of_the_mart).findings
+        with pytest.raises(LakeError, match="access denied"):
+            repair(world.shops, findings)
+    replaced = world.shops.ledger.latest("staging.shops")
+    assert replaced
+    assert replaced.quarantine
+    rows = pl.read_parquet(io.BytesIO(world.shops.lake.get(replaced.quarantine)))
+    mended = io.BytesIO()
+    rows.with_columns(ciutat=pl.when(codi="B1").then(pl.lit("Reus")).otherwise("ciutat")).write_parquet(mended)
+    world.put(replaced.quarantine, mended.getvalue())
+    with world.as_role("engineer", **MENDING):
+        assert repair(world.project, others)
+    world.shops.lake.delete([found.path for found in world.shops.lake.objects("marts/dimensions")])
+    with world.as_role("engineer", **MENDING):
+        assert repair(world.shops, findings)
+        assert (
+            materialize(world.shops, "staging.shops", Asked(replay=True, accept_shrink=True)).status == "materialized"
+        )
+        glue = Glue(world.settings)
+        tables = catalogued.tables(world.shops)
+        assert [glue.compare(table) for table in tables]
+        glue.unknown([str(table) for table in tables])
+        register_partitions(world, "staging")
+        register_partitions(world, "marts")
+        store = Store.of(world.settings)
+        for project, key in ((world.shops, "staging.shops"), (world.project, MART)):
+            backup = store.find("dev", "b2")
+            assert restore(project, store, backup, "x1", assets=[project.graph[key]], replace=True)
+        group = Athena(world.settings, [MART], for_readers=True)
+        group.save([NamedQuery("places", "Places by comarca", "select 1")])
