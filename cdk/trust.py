@@ -9,6 +9,7 @@ Not here: what roles may do (`access.py`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -56,7 +57,7 @@ class Trusted:
         `oidc_provider`: the ARN of the account's provider of GitHub's tokens, where it has one already; there can be only one.
         `trust_anchor`: the ARN of the anchor of IAM Roles Anywhere that Airflow's certificate is signed under.
         `readers`: ARNs, with commas between, of principals that may ask the tables without a second factor (a dashboard's).
-        Raises ConfigurationError where the subject is missing or would match more than one repository.
+        Raises ConfigurationError where the subject is missing or would match more than one repository, or an ARN is none.
         """
         subject = str(context.get("github_subject") or "")
         if not subject.startswith("repo:") or "/" not in subject or set("*?") & set(subject) or ":" in subject[5:]:
@@ -66,10 +67,24 @@ class Trusted:
             )
         return cls(
             subject=subject,
-            provider=context.get("oidc_provider") or None,
-            trust_anchor=context.get("trust_anchor") or None,
-            readers=tuple(filter(None, str(context.get("readers") or "").split(","))),
+            provider=_arn(context, "oidc_provider", r"arn:[\w-]+:iam::\d{12}:oidc-provider/[\w./-]+"),
+            trust_anchor=_arn(context, "trust_anchor", r"arn:[\w-]+:rolesanywhere:[\w-]+:\d{12}:trust-anchor/[\w-]+"),
+            readers=tuple(
+                found
+                for given in filter(None, str(context.get("readers") or "").split(","))
+                if (found := _arn({"readers": given}, "readers", r"arn:[\w-]+:iam::\d{12}:(user|role)/[\w+=,.@/-]+"))
+            ),
         )
+
+
+def _arn(context: Mapping[str, Any], name: str, pattern: str) -> str | None:
+    """What was given, if anything. A principal that is a pattern would be anybody, and one that is misspelt nobody."""
+    given = str(context.get(name) or "").strip()
+    if given and not re.fullmatch(pattern, given):
+        raise ConfigurationError(
+            f"-c {name}={given}: expected an ARN without a pattern in it ({pattern}), found another; correct it"
+        )
+    return given or None
 
 
 def trust(role: str, names: Names, trusted: Trusted) -> Document:

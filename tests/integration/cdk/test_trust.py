@@ -111,6 +111,25 @@ def test_a_subject_that_is_none_or_more_than_one_repository_is_refused(subject: 
         Trusted.read({"github_subject": subject})
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("readers", "*"),
+        ("readers", f"{DASHBOARD},arn:aws:iam::{ACCOUNT}:role/*"),
+        ("readers", f"arn:aws:iam::{ACCOUNT}:root"),
+        ("oidc_provider", "https://token.actions.githubusercontent.com"),
+        ("trust_anchor", f"arn:aws:rolesanywhere:eu-west-1:{ACCOUNT}:trust-anchor/*"),
+    ],
+)
+def test_a_principal_that_is_none_or_a_pattern_is_refused(name: str, given: str) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        Trusted.read({"github_subject": REPOSITORY, name: given})
+    assert Trusted.read({"github_subject": REPOSITORY, "readers": f"{DASHBOARD}, {PERSON}"}).readers == (
+        DASHBOARD,
+        PERSON,
+    )
+
+
 # Airflow
 
 
