@@ -34,8 +34,9 @@ def buckets(aws: Aws, names: Iterable[str]) -> Iterator[None]:
         yield
     finally:
         for name in names:
-            for each in s3.list_objects_v2(Bucket=name).get("Contents", []):
-                s3.delete_object(Bucket=name, Key=each["Key"])
+            left = [{"Key": each["Key"]} for each in s3.list_objects_v2(Bucket=name).get("Contents", [])]
+            if left:
+                s3.delete_objects(Bucket=name, Delete={"Objects": left})
             s3.delete_bucket(Bucket=name)
 
 
