@@ -93,7 +93,8 @@ def materialize(
 
 def new_run_id(now: datetime) -> str:
     """A run's id: its start and a random tail, so that ids sort by time."""
-    return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+    started = f"{now:%Y%m%dT%H%M%S%f}"[:-3]  # to the millisecond
+    return f"{started}-{secrets.token_hex(4)}"
 
 
 @dataclass

@@ -205,7 +205,7 @@ def _left_clean() -> Iterator[None]:
             adapter.connections.cleanup_all()
             if hasattr(adapter.connections, "close_all_connections"):  # DuckDB's holds its file; Athena's holds nothing
                 type(adapter.connections).close_all_connections()
-        FACTORY.reset_adapters()  # type: ignore[no-untyped-call]
+        FACTORY.reset_adapters()
         gc.collect()  # adapters refer to themselves, and a semaphore goes when its adapter does
         cleanup_event_logger()
         for handler in logging.getLogger("file_log").handlers:

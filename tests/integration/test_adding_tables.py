@@ -16,7 +16,7 @@ import pytest
 from catalunya.io.mock import serve
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("assets", "contracts", "io", "dags", "dbt", "ops", "src")
+FOLDERS = ("assets", "cdk", "contracts", "io", "dags", "dbt", "ops", "src")
 
 CONTRACT = '''"""The promises of the day centres source."""
 

