@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CDK := $(BIN)/python -m catalunya.cdk.command
-# Whole files go to two workers, the longest first (tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --durations 5
+# Whole files go to three workers, the longest first (tests/conftest.py): two cores, and who tests Airflow waits half of the time.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 5
 # The tests start hundreds of processes; without it each of them would compile our code anew.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -22,6 +22,7 @@ ON_AIRFLOW = ("integration/test_airflow.py", "integration/test_airflow_run.py")
 LONGEST = (
     *ON_AIRFLOW,
     "integration/athena/test_marts_on_athena.py",
+    "integration/deploy/test_compose_run.py",
     "integration/warehouse/test_warehouse.py",
     "integration/warehouse/test_warehouse_failures.py",
     "integration/warehouse/test_warehouse_economy.py",
