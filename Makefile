@@ -22,7 +22,8 @@ run: $(READY) ## Run the whole pipeline once on real Airflow: mock APIs, landing
 up: $(READY) ## The same, and stay up: Airflow's UI on http://localhost:8080 until Ctrl-C
 	@$(BIN)/catalunya up
 
-test: $(READY) lint types imports contracts tests ## Lint, types, import rules, contracts, unit and integration tests
+test: $(READY) lint imports contracts ## Lint, types, import rules, contracts, unit and integration tests
+	@$(MAKE) --no-print-directory --jobs 2 types tests
 
 lint: $(READY) ## ruff: style, bugs, no heavy imports where files must load fast; zizmor and actionlint on the workflows
 	@$(BIN)/ruff check .
