@@ -248,7 +248,7 @@ def test_a_time_out_of_the_work_itself_is_not_taken_for_the_deadline(serve: Serv
 
 
 def test_no_more_requests_are_under_way_than_allowed(serve: Serve) -> None:
-    server = serve(in_turn(Answer(delay=0.02)))
+    server = serve(in_turn(Answer(delay=0.05)))
 
     async def many(http: Http) -> int:
         await asyncio.gather(*(http.get(f"/{n}", body) for n in range(12)))

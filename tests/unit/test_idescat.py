@@ -139,7 +139,7 @@ def test_progress_tells_cells_received_of_cells_expected(api: Api) -> None:
 
 def test_at_most_as_many_pages_are_in_hand_as_requests_are_allowed(api: Api) -> None:
     def slow(_: Asked, answer: Answer) -> Answer:
-        answer.delay = 0.02
+        answer.delay = 0.05
         return answer
 
     api.on_data = slow

@@ -269,7 +269,7 @@ def test_a_period_refused_as_too_large_is_cut_by_the_largest_other_dimension(api
 
 def test_workers_without_a_question_help_with_the_halves(api: Api) -> None:
     def slow(_: Asked, answer: Answer) -> Answer:
-        answer.delay = 0.02
+        answer.delay = 0.05
         return answer
 
     api.limit, api.on_data = 12, slow

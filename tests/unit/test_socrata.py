@@ -144,7 +144,7 @@ def test_a_table_of_full_pages_has_no_empty_one(open_portal: Callable[[int], Por
 
 def test_at_most_as_many_pages_are_in_hand_as_requests_are_allowed(open_portal: Callable[[int], Portal]) -> None:
     portal = open_portal(100)
-    portal.on_page = lambda _, page: replace(page, delay=0.005)
+    portal.on_page = lambda _, page: replace(page, delay=0.05)
     landing = Landing()
     extract(portal, landing, concurrency=3)
     assert portal.server.most_at_once == 3
