@@ -50,7 +50,7 @@ unit: $(READY) ## Tests without network and without Airflow
 integration: $(READY) ## Tests on the real things: Airflow's scheduler, dbt, DuckDB
 	@$(PYTEST) tests/integration
 
-e2e: $(READY) ## dev on a real scheduler: functions, queue and role on a local AWS (a minute and a half; not part of make test)
+e2e: $(READY) ## dev on a real scheduler with a local AWS; `run` and `up` when all goes well (two minutes; not part of make test)
 	@$(BIN)/python -m pytest tests/e2e --durations 5
 
 generate: $(READY) ## Write what follows from the declarations: dbt's YAML, the data dictionary, settings, access, the graph

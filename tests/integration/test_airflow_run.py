@@ -1,7 +1,7 @@
-"""`run` and `up` as a person starts them: what they print, how they end, and that nothing is left running.
+"""`run` as a person starts it: what it prints, how it ends, and that nothing is left running.
 
-They share one folder, in this order: one that stays up, a run that is killed, and one after it, in which an asset fails. One that
-goes well is in tests/e2e: an Airflow more takes half a minute.
+They share one folder, in this order: a run that is killed, and one after it, in which an asset fails. Those that go well, and `up`,
+are in tests/e2e: an Airflow more takes half a minute.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
@@ -27,26 +25,16 @@ from catalunya.io.environment import load_settings
 from catalunya.io.errors import UsageError
 from catalunya.io.mock import serve
 from catalunya.ops.airflow import airflow, up
-from catalunya.ops.airflow.processes import free_ports
 
-# What is left to be made of a lake in which the rest was: from nothing, one Airflow makes everything in test_airflow.py.
-LEFT = (
-    "landing.service_usage",
-    "staging.service_usage",
-    "marts.fact_service_usage_daily",
-    "marts.agg_population_trends_yearly",
-)
 FAILED = "landing.social_services"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, compiled: Path, made: Path) -> Path:
-    """A folder to work in, with a lake in which all was made but what is LEFT."""
+    """A folder to work in, with a lake in which all was made."""
     folder = tmp_path_factory.mktemp("run")
     (folder / ".catalunya").symlink_to(compiled)
     shutil.copytree(made, folder / "data")
-    for key in LEFT:
-        shutil.rmtree(folder / "data" / "_ledger" / key.replace(".", "/"))
     return folder
 
 
@@ -107,25 +95,6 @@ def written(folder: Path) -> dict[str, tuple[int, int]]:
     """Every object of the lake but leases: size and time of writing."""
     files = [path for path in (folder / "data").rglob("*") if path.is_file() and "_leases" not in path.parts]
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
-
-
-def test_up_makes_what_is_stale_on_plain_lines_serves_the_ui_and_ends_with_ctrl_c(folder: Path) -> None:
-    (port,) = free_ports(1)
-    with started(folder, f"up(load_settings(), rows=300, port={port})") as process:
-        said = read_until(process, "Airflow's UI")
-        mine = sessions(process) - {os.getsid(process.pid)}
-        page = httpx.get(f"http://localhost:{port}/", follow_redirects=True)
-        health = httpx.get(f"http://localhost:{port}/api/v2/monitor/health").json()
-        process.send_signal(signal.SIGINT)
-        said += process.communicate()[0]
-
-    assert process.returncode == 0, said
-    assert "\x1b" not in said
-    assert all(re.search(rf"{re.escape(key)} +done", said) for key in LEFT)
-    assert re.search(r"\d+ assets made, all \d+ up to date, in \d+ s", said)
-    assert "<title>" in page.text
-    assert {part["status"] for part in health.values()} == {"healthy"}
-    assert left_of(mine) == []
 
 
 def test_nothing_outlives_a_run_that_is_killed(folder: Path) -> None:
