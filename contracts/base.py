@@ -165,9 +165,8 @@ def source_hash(declared: object) -> str:
 
     The same under every Python: what makes a table and what looks whether it is up to date need not run on the same one.
     """
-    source = textwrap.dedent(inspect.getsource(declared))  # type: ignore[arg-type]
-    with _PARSING:
-        tree = ast.parse(source)
+    with _PARSING:  # to find a class, inspect parses too
+        tree = ast.parse(textwrap.dedent(inspect.getsource(declared)))  # type: ignore[arg-type]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
