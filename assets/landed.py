@@ -10,7 +10,6 @@ the sealing (`extract.py`).
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
@@ -113,12 +112,7 @@ class LandedPages:
 
     def _is_whole(self, page: Page, sizes: Mapping[str, int]) -> bool:
         path = f"{self.batch}/{page.name}"
-        if sizes.get(path) != page.bytes:
-            return False
-        digest = hashlib.sha256()
-        for chunk in self._lake.chunks(path):
-            digest.update(chunk)
-        return digest.hexdigest() == page.sha256
+        return sizes.get(path) == page.bytes and self._lake.sha256(path) == page.sha256
 
     def _path(self, name: str) -> str:
         return f"{self.batch}/{NOTES}/{name}"

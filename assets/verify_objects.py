@@ -6,7 +6,6 @@ looked at (`verify.py`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -204,7 +203,7 @@ class Objects:
             return f"expected {stored.bytes:,} bytes, found {there.size:,}"
         if self.quick:
             return None
-        digest = self._digest(stored.path)
+        digest = self.lake.sha256(stored.path)
         if digest != stored.sha256:
             return f"expected the content {stored.sha256[:12]}… (SHA-256), found {digest[:12]}…"
         return self._wrong_columns(stored, entry) if entry else None
@@ -212,17 +211,11 @@ class Objects:
     def _digest_of_kept(self, path: str) -> str | None:
         """The content of a superseded object; None when its time was over since it was listed."""
         try:
-            return self._digest(path)
+            return self.lake.sha256(path)
         except LakeError:
             if self.lake.exists(path):
                 raise
             return None
-
-    def _digest(self, path: str) -> str:
-        digest = hashlib.sha256()
-        for chunk in self.lake.chunks(path):
-            digest.update(chunk)
-        return digest.hexdigest()
 
     def _wrong_columns(self, stored: Stored, entry: Entry) -> str | None:
         """The Parquet's own columns, types and number of rows; those it is partitioned by stand in its path."""

@@ -19,7 +19,7 @@ from catalunya.io.errors import LedgerError
 from catalunya.io.lake import Lake
 from catalunya.ops.backup.records import Item
 from catalunya.ops.backup.snapshot import READERS
-from catalunya.ops.backup.store import BackupError, Store, digest
+from catalunya.ops.backup.store import BackupError, Store
 
 _ENTRY = re.compile(r".*/(\d{10})\.json")
 
@@ -56,7 +56,7 @@ def compare(lake: Lake, store: Store, key: str, items: Sequence[Item], asset: As
     there = _sizes(lake, data, asset)
     with ThreadPoolExecutor(READERS) as pool:
         same = list(
-            pool.map(lambda item: there.get(item.path) == item.bytes and digest(lake, item.path) == item.sha256, data)
+            pool.map(lambda item: there.get(item.path) == item.bytes and lake.sha256(item.path) == item.sha256, data)
         )
     found.objects = [item for item, is_same in zip(data, same, strict=True) if not is_same]
     known = {item.path for item in data}

@@ -83,7 +83,7 @@ class Store:
     def digest(self, sha256: str) -> str:
         """The hash that the content has now."""
         with self._told(sha256):
-            return digest(self.lake, content_path(sha256))
+            return self.lake.sha256(content_path(sha256))
 
     def backups(self, *, strict: bool = False) -> list[Backup]:
         """The backups, oldest first. A manifest that cannot be read is logged, and is none; `strict` raises BackupError for it."""
@@ -167,14 +167,6 @@ def copied(lake: Lake, path: str, to: Path) -> str:
         for chunk in lake.chunks(path):
             found.update(chunk)
             out.write(chunk)
-    return found.hexdigest()
-
-
-def digest(lake: Lake, path: str) -> str:
-    """The hash of an object, read 8 MiB at a time."""
-    found = hashlib.sha256()
-    for chunk in lake.chunks(path):
-        found.update(chunk)
     return found.hexdigest()
 
 
