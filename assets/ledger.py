@@ -104,6 +104,12 @@ class Entry:
         }
 
 
+def number_of(path: str) -> int | None:
+    """The sequence number that a single entry's path ends with; None for any other object, the merged entries' too."""
+    match = _ENTRY.fullmatch(path)
+    return int(match[1]) if match else None
+
+
 def content_version(objects: tuple[Stored, ...]) -> str:
     """The data version of a table: a hash over the contents of its objects, in the order of their paths."""
     return digest(*(o.sha256 for o in sorted(objects, key=lambda o: o.path)))
@@ -209,8 +215,8 @@ class Ledger:
         """Numbers and paths of the single entries, oldest first, and whether there are merged ones."""
         folder = self.folder(key)
         paths = [found.path for found in self.lake.objects(folder)] if listed is None else listed.get(folder, [])
-        matches = ((_ENTRY.fullmatch(path), path) for path in paths)
-        return sorted((int(match[1]), path) for match, path in matches if match), self.compacted_path(key) in paths
+        numbered = sorted((number, path) for path in paths if (number := number_of(path)) is not None)
+        return numbered, self.compacted_path(key) in paths
 
     def _read(self, path: str) -> Entry | None:
         """One entry; None when it was merged since it was listed."""

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from catalunya.assets.lease import lease
-from catalunya.assets.ledger import REPAIRED, Entry, Ledger
+from catalunya.assets.ledger import FOLDER, REPAIRED, Entry, Ledger
 from catalunya.assets.materialize import new_run_id
 from catalunya.assets.project import Project
 from catalunya.assets.verify_objects import Finding
@@ -57,8 +57,8 @@ def _set_aside(project: Project, finding: Finding, run_id: str) -> dict[str, str
 
 
 def _aside_path(path: str, run_id: str) -> str:
-    if path.startswith("_ledger/"):
-        return f"_ledger/_aside/{run_id}/{path.removeprefix('_ledger/')}"
+    if path.startswith(f"{FOLDER}/"):
+        return f"{FOLDER}/_aside/{run_id}/{path.removeprefix(f'{FOLDER}/')}"
     return f"_aside/{run_id}/{path}"
 
 

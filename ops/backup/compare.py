@@ -6,22 +6,19 @@ Nothing is changed here. Not here: giving it back (`give_back.py`).
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import msgspec  # noqa: TID253  whoever imports this module does it inside a function
 
-from catalunya.assets.ledger import REPAIRED, Entry, Ledger
+from catalunya.assets.ledger import REPAIRED, Entry, Ledger, number_of
 from catalunya.assets.spec import Asset, Layer
 from catalunya.io.errors import LedgerError
 from catalunya.io.lake import Lake
 from catalunya.ops.backup.records import Item
 from catalunya.ops.backup.snapshot import READERS
 from catalunya.ops.backup.store import BackupError, Store
-
-_ENTRY = re.compile(r".*/(\d{10})\.json")
 
 
 @dataclass(slots=True)
@@ -69,7 +66,7 @@ def compare(lake: Lake, store: Store, key: str, items: Sequence[Item], asset: As
 def _target(store: Store, entries: Iterable[Item]) -> Entry | None:
     """The newest entry of the backup that did not fail."""
     for item in sorted(entries, key=lambda item: item.path, reverse=True):
-        if _ENTRY.fullmatch(item.path):
+        if number_of(item.path) is not None:
             try:
                 entry = msgspec.json.decode(store.get(item.sha256), type=Entry)
             except msgspec.MsgspecError as error:
@@ -95,8 +92,7 @@ def _compare_ledger(lake: Lake, key: str, entries: Sequence[Item], found: Compar
             found.foreign.append(path)
             found.is_ahead = True
     for path, item in ours.items():
-        number = _ENTRY.fullmatch(path)
-        if path not in contents and not (number and merged and int(number[1]) in merged):
+        if path not in contents and number_of(path) not in (merged or ()):
             found.ledger.append(item)
 
 
@@ -109,7 +105,7 @@ def _merged(lake: Lake, key: str) -> set[int] | None:
 
 
 def _is_lost(path: str, content: bytes, merged: set[int] | None) -> bool:
-    if not _ENTRY.fullmatch(path):
+    if number_of(path) is None:
         return merged is None
     try:
         return msgspec.json.decode(content, type=Entry).reason == REPAIRED

@@ -12,6 +12,8 @@ from datetime import datetime
 
 import msgspec  # noqa: TID253  whoever imports this module does it inside a function
 
+from catalunya.assets.ledger import FOLDER
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
@@ -26,7 +28,7 @@ class Item:
     @property
     def is_ledger(self) -> bool:
         """Whether it is an entry, or the merged ones, and no data."""
-        return self.path.startswith("_ledger/")
+        return self.path.startswith(f"{FOLDER}/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

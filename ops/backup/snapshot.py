@@ -10,7 +10,6 @@ be published, beside it. Here: what is to be kept, and where it is now. Not here
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,12 +17,11 @@ from dataclasses import dataclass, field
 import msgspec  # noqa: TID253  whoever imports this module does it inside a function
 
 from catalunya.assets.graph import AssetGraph
-from catalunya.assets.ledger import Entry, Ledger
+from catalunya.assets.ledger import FOLDER, Entry, Ledger, number_of
 from catalunya.assets.superseded import SUPERSEDED, path_of
 from catalunya.io.lake import Lake, Object
 
 READERS = 8
-_ENTRY = re.compile(r".*/(\d{10})\.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +53,7 @@ def keys(lake: Lake, graph: AssetGraph) -> list[str]:
 
     In this order each ledger is read after those that speak of its versions: what a table was made from is known in the backup.
     """
-    there = {f"{layer}.{name}" for layer in _layers(lake) for name in lake.folders(f"_ledger/{layer}")}
+    there = {f"{layer}.{name}" for layer in _layers(lake) for name in lake.folders(f"{FOLDER}/{layer}")}
     declared = [asset.key for asset in graph]
     return [*sorted(there.difference(declared)), *(key for key in reversed(declared) if key in there)]
 
@@ -82,14 +80,14 @@ def _first_unused(entries: Sequence[Entry], used: Collection[str]) -> int:
 
 
 def _layers(lake: Lake) -> list[str]:
-    return [name for name in lake.folders("_ledger") if not name.startswith("_")]
+    return [name for name in lake.folders(FOLDER) if not name.startswith("_")]
 
 
 def _read_ledger(lake: Lake, key: str, taken: Snapshot) -> list[Entry]:
     """The entries that can be read, oldest first, without the merged ones; all of the ledger's objects go to the snapshot."""
     entries: list[Entry] = []
     merged = Ledger.compacted_path(key)
-    paths = [found.path for found in lake.objects(Ledger.folder(key)) if _ENTRY.fullmatch(found.path)]
+    paths = [found.path for found in lake.objects(Ledger.folder(key)) if number_of(found.path) is not None]
     with ThreadPoolExecutor(READERS) as pool:
         contents = list(pool.map(lake.find, paths))
     for path, content in zip(paths, contents, strict=True):
