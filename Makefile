@@ -63,7 +63,7 @@ lambda: $(READY) ## Package the Lambda functions: dist/lambda.zip, for arm64 and
 	@$(BIN)/python -m catalunya.ops.package
 
 secrets: $(READY) ## Make the secrets of docker-compose, once: .env
-	@$(BIN)/python -m catalunya.ops.serving.secrets
+	@$(BIN)/python -m catalunya.ops.deployed_airflow.secrets
 
 synth: $(READY) ## Write the CloudFormation templates to cdk.out and check them; asks nothing of AWS
 	@AWS_REGION=$${AWS_REGION:-eu-west-1} CATALUNYA_CDK_ACCOUNT=$${CATALUNYA_CDK_ACCOUNT:-000000000000} \

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
-from catalunya.assets.lookup import look_up
+from catalunya.assets.graph.spec import Landing, months, staging
+from catalunya.assets.making.lookup import look_up
+from catalunya.assets.making.observed import first_day, period_id, status_of, year_of
 from catalunya.assets.municipalities import municipalities
-from catalunya.assets.observed import first_day, period_id, status_of, year_of
-from catalunya.assets.spec import Landing, months, staging
-from catalunya.contracts.check import REASON
+from catalunya.contracts.model.check import REASON
 from catalunya.contracts.population import Population, RawPopulation
 from catalunya.io.sources.idescat import Idescat
 

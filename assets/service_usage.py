@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from catalunya.assets.spec import Landing, months, staging
+from catalunya.assets.graph.spec import Landing, months, staging
 from catalunya.contracts.service_usage import RawServiceUsage, ServiceUsage
 from catalunya.io.sources.socrata import Socrata
 

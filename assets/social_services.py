@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from catalunya.assets.lookup import look_up
+from catalunya.assets.graph.spec import Freshness, Landing, months, staging
+from catalunya.assets.making.lookup import look_up
 from catalunya.assets.municipalities import municipalities
-from catalunya.assets.spec import Freshness, Landing, months, staging
-from catalunya.contracts.check import REASON
+from catalunya.contracts.model.check import REASON
 from catalunya.contracts.social_services import RawSocialServices, SocialServices
 from catalunya.io.sources.socrata import Socrata
 

@@ -84,7 +84,7 @@ class Run:
 
     def project(self) -> Any:
         """As a task opens it: nothing is remembered from the task before."""
-        from catalunya.assets.project import Project
+        from catalunya.assets.record.project import Project
 
         return Project(self.settings)
 
@@ -100,7 +100,7 @@ class Run:
 
     def ticks(self) -> dict[str, Any]:
         """What happens each day whatever changes: reconciliation, retention, looking into the queue."""
-        from catalunya.assets.retention import prune
+        from catalunya.assets.record.retention import prune
         from catalunya.dags.build import MANIFESTS_EVERY_S, RECONCILE_EVERY
         from catalunya.dags.tasks import neglected
 
@@ -136,8 +136,8 @@ class Run:
 
     def _task(self, asset: Any, now: datetime, day: Day) -> None:
         """What Airflow's task of the asset does, and the function that it asks, if it does."""
-        from catalunya.assets.materialize import Request, materialize
-        from catalunya.assets.plan import plan
+        from catalunya.assets.making.materialize import Request, materialize
+        from catalunya.assets.making.plan import plan
         from catalunya.io.role import assumed
 
         run_id = f"{asset.key}-{now:%Y%m%d%H%M}-{time.monotonic_ns()}"
@@ -204,7 +204,7 @@ def count() -> dict[str, Any]:
     from athena.account import Account
     from athena.server import athena_server
     from catalunya.io.environment import load_settings
-    from catalunya.io.mock import serve
+    from catalunya.ops.mock import serve
     from small.counting import Counting
 
     counting: list[Counting] = []

@@ -1,7 +1,7 @@
 """What AWS charges in eu-west-1 (Ireland), and what is assumed where one machine cannot tell. The one home of both.
 
 List prices in USD, without taxes, discounts and free tiers, as they were known on the day below; the pages are where to look
-whether they still hold. Athena's are in `catalunya.io.athena`, where queries are told what they cost.
+whether they still hold. Athena's are in `catalunya.io.warehouse.athena`, where queries are told what they cost.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 
 import aws_prices as price
 
-from catalunya.io.athena import LEAST_BYTES, cost
+from catalunya.io.warehouse.athena import LEAST_BYTES, cost
 
 GB = 10**9
 BEGIN, END = "<!-- counted by bench/aws_costs.py -->", "<!-- end of what was counted -->"

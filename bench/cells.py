@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from catalunya.io.jsonstat import read_cells
+from catalunya.io.sources.jsonstat import read_cells
 
 TIMES, MUNICIPALITIES, SEXES = 7, 949, 3
 CELLS = TIMES * MUNICIPALITIES * SEXES

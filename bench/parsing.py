@@ -16,9 +16,9 @@ os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
 
 from airflow.sdk import DAG, Asset, BaseOperator
 
-from catalunya.assets.catalog import keep_graph, load_graph
-from catalunya.assets.spec import Asset as Table
-from catalunya.contracts.columns import Column
+from catalunya.assets.graph.discovery import keep_graph, load_graph
+from catalunya.assets.graph.spec import Asset as Table
+from catalunya.contracts.model.columns import Column
 from catalunya.dags.backup import BACKUP
 from catalunya.dags.build import RECONCILE, RETENTION, build_dags
 from catalunya.io.environment import load_settings

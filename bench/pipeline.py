@@ -13,9 +13,9 @@ from pathlib import Path
 
 import structlog
 
-from catalunya.assets.catalog import declarations
-from catalunya.assets.materialize import materialize
-from catalunya.assets.project import Project
+from catalunya.assets.graph.discovery import declarations
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
 
 LANDING = ("landing.municipalities", "landing.social_services")

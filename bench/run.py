@@ -64,7 +64,7 @@ def mock(rows: int, cache: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    serve = f"from catalunya.io.mock import run; run(port={port}, rows={rows}, cache={str(cache)!r})"
+    serve = f"from catalunya.ops.mock import run; run(port={port}, rows={rows}, cache={str(cache)!r})"
     with subprocess.Popen(
         [sys.executable, "-c", serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:

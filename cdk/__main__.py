@@ -27,7 +27,7 @@ def make_package() -> Path:
 
 def main() -> int:
     """Write the templates to where the CDK's command wants them, or to cdk.out. Returns the exit code."""
-    from catalunya.assets.catalog import load_graph
+    from catalunya.assets.graph.discovery import load_graph
     from catalunya.cdk.app import build
     from catalunya.io.environment import load_settings
 

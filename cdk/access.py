@@ -17,7 +17,7 @@ from catalunya.cdk.vocabulary import (
     ASK,
     ASSUME,
     BECOME,
-    CATALOGUE,
+    CATALOG,
     COPY,
     COPY_SETTINGS,
     DELETE,
@@ -113,10 +113,10 @@ TABLE: tuple[Grant, ...] = (
     Grant("transformer", DELETE, ("landing",), "the cleaner: a batch goes once all that is made from it was recorded"),
     Grant("transformer", DELETE, ("staging", "staging leases"), "partitions that ceased to exist; leases that ended"),
     Grant("transformer", WRITE, ("staging entries",), _RECORD, IF_ABSENT),
-    Grant("transformer", FIND, ("staging catalogue",), "does Glue say what was recorded?"),
-    Grant("transformer", CATALOGUE, ("staging catalogue",), "Glue is told of what was recorded"),
+    Grant("transformer", FIND, ("staging catalog",), "does Glue say what was recorded?"),
+    Grant("transformer", CATALOG, ("staging catalog",), "Glue is told of what was recorded"),
     Grant(
-        "transformer", PARTITION, ("staging catalogue",), "of tables whose partitions Athena cannot work out by itself"
+        "transformer", PARTITION, ("staging catalog",), "of tables whose partitions Athena cannot work out by itself"
     ),
     Grant("transformer", LOG, ("staging logs",), "on its own word: Lambda writes the function's log as the function"),
     Grant("transformer", SEND, ("dead functions queue",), "on its own word: Lambda keeps lost events as the function"),
@@ -149,26 +149,24 @@ TABLE: tuple[Grant, ...] = (
     Grant(
         "mart",
         LOOK_UP,
-        ("staging catalogue", "marts catalogue", "candidates catalogue"),
+        ("staging catalog", "marts catalog", "candidates catalog"),
         f"{_ATHENA} finds what a statement names; dbt and the pipeline find tables too",
     ),
     Grant("mart", FIND_DATABASE, ("default database",), _DEFAULT),
     Grant(
-        "mart", REGISTER, ("staging catalogue",), "a table to read that Glue could not be told of when it was published"
+        "mart", REGISTER, ("staging catalog",), "a table to read that Glue could not be told of when it was published"
     ),
-    Grant(
-        "mart", CATALOGUE, ("marts catalogue", "candidates catalogue"), "candidates come and go; Glue is told of marts"
-    ),
-    Grant("mart", PARTITION, ("marts catalogue",), "of marts that are partitioned: none is now, any may be"),
+    Grant("mart", CATALOG, ("marts catalog", "candidates catalog"), "candidates come and go; Glue is told of marts"),
+    Grant("mart", PARTITION, ("marts catalog",), "of marts that are partitioned: none is now, any may be"),
     Grant(
         "mart",
         PARTITION,
-        ("candidates catalogue",),
+        ("candidates catalog",),
         "of candidates: a mart that goes on replaces partitions of its own",
     ),
-    Grant("mart", VERSIONS, ("candidates catalogue",), "dbt counts former versions of what it changes"),
+    Grant("mart", VERSIONS, ("candidates catalog",), "dbt counts former versions of what it changes"),
     Grant(
-        "mart", EXPIRE, ("candidates catalogue",), "on its own word: dbt does away with former versions beyond a number"
+        "mart", EXPIRE, ("candidates catalog",), "on its own word: dbt does away with former versions beyond a number"
     ),
     Grant("mart", ASK, ("makers' work group",), "dbt's statements, and the reading of rows that failed a test"),
     Grant("mart", KNOW, ("makers' work group",), "does the group say where results go? dbt asks"),
@@ -232,7 +230,7 @@ TABLE: tuple[Grant, ...] = (
         "reader", KNOW, ("readers' work group",), "on its own word: Athena's console and drivers ask what the group is"
     ),
     Grant("reader", NAMED, ("readers' work group",), "the usual questions"),
-    Grant("reader", LOOK_UP, ("staging catalogue", "marts catalogue"), f"{_ATHENA} finds what a statement names"),
+    Grant("reader", LOOK_UP, ("staging catalog", "marts catalog"), f"{_ATHENA} finds what a statement names"),
     Grant("reader", FIND_DATABASE, ("default database",), _DEFAULT),
     Grant("reader", READ, ("staging", "marts", "results"), f"{_ATHENA} reads tables, and results"),
     Grant("reader", LIST, ("the lake",), f"{_ATHENA} lists a table's objects", IF_TABLES),
@@ -247,8 +245,8 @@ TABLE: tuple[Grant, ...] = (
     ),
     Grant("replication", COPY, ("replica",), "on its own word: S3 writes it to the other region"),
     # A deployment's tables.
-    Grant("tables", FIND, ("staging catalogue",), "was it published?"),
-    Grant("tables", CATALOGUE, ("staging catalogue",), "tables exist before they are first made"),
+    Grant("tables", FIND, ("staging catalog",), "was it published?"),
+    Grant("tables", CATALOG, ("staging catalog",), "tables exist before they are first made"),
     Grant("tables", LOG, ("tables logs",), "on its own word: Lambda writes the function's log as the function"),
     # A data engineer: looks at everything, asks like a reader, and mends what no program may.
     Grant("engineer", LIST, ("the lake", "backup bucket"), "verify, status, history, `backup list`"),
@@ -270,7 +268,7 @@ TABLE: tuple[Grant, ...] = (
     Grant(
         "engineer",
         LOOK_UP,
-        ("staging catalogue", "marts catalogue"),
+        ("staging catalog", "marts catalog"),
         f"{_ATHENA} finds tables; `catalog check` does too",
     ),
     Grant("engineer", FIND_DATABASE, ("default database",), _DEFAULT),
@@ -298,8 +296,8 @@ TABLE: tuple[Grant, ...] = (
         "`verify --repair` takes away what it has set aside, `restore` what the backup has not",
         IF_MENDING,
     ),
-    Grant("engineer", CATALOGUE, ("staging catalogue", "marts catalogue"), "`catalunya catalog sync`", IF_MENDING),
-    Grant("engineer", PARTITION, ("staging catalogue", "marts catalogue"), "`catalunya catalog sync`", IF_MENDING),
+    Grant("engineer", CATALOG, ("staging catalog", "marts catalog"), "`catalunya catalog sync`", IF_MENDING),
+    Grant("engineer", PARTITION, ("staging catalog", "marts catalog"), "`catalunya catalog sync`", IF_MENDING),
     Grant("engineer", NAME, ("readers' work group",), "`catalunya catalog sync`", IF_MENDING),
     Grant("engineer", RENAME, ("readers' work group",), "on its own word: `catalunya catalog sync`", IF_MENDING),
     # A lake under a key of its own (CATALUNYA_LAKE_KMS_KEY_ID); without one, these rows are empty.

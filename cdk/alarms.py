@@ -17,8 +17,8 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from catalunya.assets.graph import AssetGraph
-from catalunya.assets.spec import Layer
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Layer
 from catalunya.cdk.deployment import FUNCTION_SIZES, PROFILES
 from catalunya.cdk.naming import Names
 from catalunya.cdk.signals import (

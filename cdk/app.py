@@ -1,7 +1,7 @@
 """The CDK app: the account's stack, and one for each environment. `python -m catalunya.cdk` is what the CDK's command runs.
 
 Here: which stacks there are, on which graph, and what holds for all of them: tags, checks, flags. Nothing is asked of AWS, and
-nothing is fetched: the graph is the compiled one (`assets/catalog.py`), which is of these very sources by its fingerprint; dbt
+nothing is fetched: the graph is the compiled one (`assets/graph/discovery.py`), which is of these very sources by its fingerprint; dbt
 parses only when it is not there yet. The committed snapshot (`docs/graph.json`) would do without, but it is made for people to
 read the difference of, and has neither comments nor units.
 """
@@ -15,8 +15,8 @@ from typing import Any
 import aws_cdk as cdk
 import cdk_nag
 
-from catalunya.assets.graph import AssetGraph
-from catalunya.assets.spec import Layer
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Layer
 from catalunya.cdk.account_stack import AccountStack
 from catalunya.cdk.data_stack import DataStack, ReplicaStack
 from catalunya.cdk.deployment import PROFILES, Deployment

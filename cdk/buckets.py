@@ -13,8 +13,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct, IDependable
 
-from catalunya.assets.paths import MANIFEST
-from catalunya.assets.spec import Asset, Layer
+from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.record.paths import MANIFEST
 from catalunya.cdk.accepted import accept
 from catalunya.cdk.deployment import CRITICAL
 from catalunya.cdk.lifecycle import UPLOAD_DAYS, rules

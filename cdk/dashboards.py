@@ -15,8 +15,8 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from catalunya.assets.graph import AssetGraph
-from catalunya.assets.spec import Asset, Layer
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.cdk.deployment import FUNCTION_SIZES
 from catalunya.cdk.naming import Names
 from catalunya.cdk.signals import (
@@ -32,7 +32,7 @@ from catalunya.cdk.signals import (
     Signal,
     Signals,
 )
-from catalunya.io.athena import TERABYTE, USD_PER_TB
+from catalunya.io.warehouse.athena import TERABYTE, USD_PER_TB
 
 BILLING_REGION = "us-east-1"  # AWS keeps what an account was charged there, wherever it was
 SERVICES = {

@@ -11,12 +11,12 @@ import aws_cdk as cdk
 from aws_cdk import aws_rolesanywhere as rolesanywhere
 from constructs import Construct
 
-from catalunya.assets.graph import AssetGraph
-from catalunya.assets.spec import Layer
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Layer
 from catalunya.cdk.accepted import accept
 from catalunya.cdk.alarms import ENVIRONMENT_TAG, Alarms, Topic, budget
 from catalunya.cdk.buckets import REPLICA_FORMER_DAYS, Buckets, PrivateBucket
-from catalunya.cdk.catalogue import Catalogue, WorkGroups
+from catalunya.cdk.catalog import Catalog, WorkGroups
 from catalunya.cdk.dashboards import Dashboards
 from catalunya.cdk.deployment import PROFILES, Deployment
 from catalunya.cdk.functions import Functions, log_group
@@ -37,7 +37,7 @@ class DataStack(cdk.Stack):
         super().__init__(
             scope,
             names.stack,
-            description=f"Open data of Catalonia, {names.env}: lake, functions, catalogue, queries, alarms",
+            description=f"Open data of Catalonia, {names.env}: lake, functions, catalog, queries, alarms",
             termination_protection=profile.is_protected,
             **arguments,
         )
@@ -58,7 +58,7 @@ class DataStack(cdk.Stack):
             log_days=profile.log_days,
             token_secret=deployment.token_secret,
         )
-        Catalogue(self, "Catalogue", names, graph, role=roles.tables, log_days=profile.log_days)
+        Catalog(self, "Catalog", names, graph, role=roles.tables, log_days=profile.log_days)
         work_groups = WorkGroups(self, "WorkGroups", names, graph, scan_limit_gb=profile.scan_limit_gb)
 
         airflow_logs = log_group(self, "AirflowLogs", names.airflow_log_group, profile.log_days)

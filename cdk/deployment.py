@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from catalunya.assets.spec import Layer
+from catalunya.assets.graph.spec import Layer
 from catalunya.cdk.trust import Trusted
 from catalunya.io.errors import ConfigurationError
 

@@ -1,6 +1,6 @@
 """Lambda function of CloudFormation's: puts a staging table into Glue until the pipeline first publishes it.
 
-From then on the table follows the ledger (`io/glue.py`), and a deployment leaves it alone: CloudFormation's own kind of table
+From then on the table follows the ledger (`io/warehouse/glue.py`), and a deployment leaves it alone: CloudFormation's own kind of table
 would write over what the pipeline put there, the list of its partitions above all, and readers would find it empty until the
 next run. This file goes into the template as it is, so it imports nothing that Lambda does not have, and is kept small.
 """
@@ -11,7 +11,7 @@ import json
 import urllib.request
 from typing import Any
 
-MARK = "catalunya.code_version"  # who published it wrote this: io/glue_table.py
+MARK = "catalunya.code_version"  # who published it wrote this: io/warehouse/glue_table.py
 
 
 def handler(event: dict[str, Any], context: object) -> None:  # noqa: ARG001

@@ -15,8 +15,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from catalunya.assets.graph import AssetGraph
-from catalunya.assets.spec import FUNCTIONS, Layer
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import FUNCTIONS, Layer
 from catalunya.cdk.accepted import accept
 from catalunya.cdk.deployment import FUNCTION_SIZES
 from catalunya.cdk.naming import Names

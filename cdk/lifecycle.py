@@ -1,6 +1,6 @@
 """What S3 itself deletes in the lake, as plain data: one rule for each place, derived from the assets' retention.
 
-The pipeline deletes by the ledger's time (`assets/retention.py`), which S3 does not know: a superseded object may be older
+The pipeline deletes by the ledger's time (`assets/record/retention.py`), which S3 does not know: a superseded object may be older
 than the day it was replaced, and one that is needed is as old as it is. So S3 deletes what a table holds never; it deletes former
 versions of objects, which the pipeline cannot see, and what nobody needs after a while, whoever left it. Not here: the buckets.
 """
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from catalunya.assets.paths import quarantine_folder
-from catalunya.assets.retention import LEDGER_DAYS
-from catalunya.assets.spec import Asset, Layer
-from catalunya.assets.superseded import prefix_of
-from catalunya.io.athena_warehouse import FOLDER as CANDIDATES
+from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.record.paths import quarantine_folder
+from catalunya.assets.record.retention import LEDGER_DAYS
+from catalunya.assets.record.superseded import prefix_of
 from catalunya.io.environment import Settings
+from catalunya.io.warehouse.athena_warehouse import FOLDER as CANDIDATES
 
 LEFT_OVERS_DAYS = 7
 """Results of dbt's queries, and candidates of runs that were killed."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from catalunya.assets.spec import FUNCTIONS, Layer
+from catalunya.assets.graph.spec import FUNCTIONS, Layer
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import ConfigurationError
 

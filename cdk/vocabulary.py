@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
-from catalunya.assets.ledger import COMPACTED
-from catalunya.assets.paths import MANIFEST
-from catalunya.assets.spec import FUNCTIONS, Layer
-from catalunya.assets.superseded import SUPERSEDED
+from catalunya.assets.graph.spec import FUNCTIONS, Layer
+from catalunya.assets.record.ledger import COMPACTED
+from catalunya.assets.record.paths import MANIFEST
+from catalunya.assets.record.superseded import SUPERSEDED
 from catalunya.cdk.deployment import CRITICAL
 from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import Condition, Place, Verb
-from catalunya.io.athena_warehouse import FOLDER as CANDIDATES
+from catalunya.io.warehouse.athena_warehouse import FOLDER as CANDIDATES
 
 DOCS = "_dbt"
 """Where a deployment puts the marts' manifest and documentation."""
@@ -42,7 +42,7 @@ LOOK_UP = Verb(
         "glue:GetPartition", "glue:GetPartitions", "glue:BatchGetPartition",
     ),
 )  # fmt: skip
-CATALOGUE = Verb("catalogue", ("glue:CreateTable", "glue:UpdateTable", "glue:DeleteTable"))
+CATALOG = Verb("catalog", ("glue:CreateTable", "glue:UpdateTable", "glue:DeleteTable"))
 PARTITION = Verb(
     "partition",
     ("glue:GetPartitions", "glue:BatchCreatePartition", "glue:BatchUpdatePartition", "glue:BatchDeletePartition"),
@@ -176,7 +176,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         "backups": lambda names: (f"{names.bucket_arn(names.backup_bucket)}/*",),
         "backup bucket": lambda names: (names.bucket_arn(names.backup_bucket),),
         "replica": lambda names: (f"{names.bucket_arn(names.replica_bucket)}/*",),
-        **{_for(schema, "catalogue"): _tables(schema) for schema in ("staging", "marts", "candidates")},
+        **{_for(schema, "catalog"): _tables(schema) for schema in ("staging", "marts", "candidates")},
         "databases": lambda names: (names.catalog_arn, *(names.database_arn(schema) for schema in names.databases)),
         "default database": lambda names: (names.catalog_arn, names.default_database_arn),
         "makers' work group": lambda names: (names.work_group_arn(names.work_group),),

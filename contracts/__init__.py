@@ -1,1 +1,1 @@
-"""What each table promises: one module per source, one for the marts, and what is derived from them."""
+"""What each table promises: one file per source, and `marts.py`. `model` has the vocabulary and what is derived from it."""

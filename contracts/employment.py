@@ -7,7 +7,7 @@ from datetime import date
 import pandera.polars as pa
 import polars as pl
 
-from catalunya.contracts.base import Contract, LandingContract, column, raw
+from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.contracts.population import OBSERVATION_STATUS
 
 CLASSIFICATIONS = ["CCAE-2009", "CCAE-2025"]

@@ -11,8 +11,8 @@ from datetime import date
 import pandera.polars as pa
 import polars as pl
 
-from catalunya.contracts.base import Contract, column
 from catalunya.contracts.employment import CLASSIFICATIONS
+from catalunya.contracts.model.contract import Contract, column
 from catalunya.contracts.population import OBSERVATION_STATUS
 from catalunya.contracts.social_services import SERVICE_GROUPS
 

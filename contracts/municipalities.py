@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandera.polars as pa
 import polars as pl
 
-from catalunya.contracts.base import Contract, LandingContract, column, raw
+from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 
 # Control digit of Idescat's six-digit municipality code, over the INE's five: weights by position (facts: 947 of 947).
 _A = [0, 3, 8, 2, 7, 4, 1, 5, 9, 6]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandera.polars as pa
 import polars as pl
 
-from catalunya.contracts.base import Contract, LandingContract, column, raw
+from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 
 
 class RawServiceUsage(LandingContract):

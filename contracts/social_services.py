@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from catalunya.contracts.base import Contract, LandingContract, column, raw
+from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 
 SERVICE_GROUPS = [
     "elderly_day_centre",

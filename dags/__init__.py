@@ -2,5 +2,5 @@
 folder.
 
 `asset_dags.py` is the one file Airflow parses (`.airflowignore` leaves the others out); `build.py` says what the DAGs are,
-`tasks.py` what happens in them. Not here: what is made and how (`assets/`), starting Airflow (`ops/airflow/`).
+`tasks.py` what happens in them. Not here: what is made and how (`assets/`), starting Airflow (`ops/local_airflow/`).
 """

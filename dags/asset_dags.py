@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from airflow.sdk import get_parsing_context
 
-from catalunya.assets.catalog import load_graph
+from catalunya.assets.graph.discovery import load_graph
 from catalunya.dags.build import build_dags
 from catalunya.dags.tasks import mask_secrets
 from catalunya.io.environment import load_settings

@@ -54,14 +54,14 @@ class Backup(BaseOperator):
         """Back up; returns the backup's name. Raises LedgerError or AirflowError, the rest being saved, when something was not."""
         from datetime import UTC, datetime
 
-        from catalunya.assets.materialize import new_run_id
-        from catalunya.assets.project import Project
+        from catalunya.assets.record.ledger import new_run_id
+        from catalunya.assets.record.project import Project
         from catalunya.io.errors import LedgerError
-        from catalunya.ops.airflow.client import AirflowError
         from catalunya.ops.backup import airflow
         from catalunya.ops.backup.keep import tidy
         from catalunya.ops.backup.make import back_up
         from catalunya.ops.backup.store import Store
+        from catalunya.ops.local_airflow.client import AirflowError
 
         project, name = Project(), new_run_id(datetime.now(UTC))
         settings = project.settings

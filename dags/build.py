@@ -13,8 +13,8 @@ from typing import Any
 from airflow.sdk import DAG, AssetAny, ExceptionRetryPolicy, Param, RetryAction, RetryRule
 from airflow.sdk import Asset as AirflowAsset
 
-from catalunya.assets.graph import AssetGraph
-from catalunya.assets.spec import Asset, Layer
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.dags.backup import BACKUP, backup_dag
 from catalunya.dags.tasks import FindStale, Materialize, Prune, Wake
 from catalunya.io.environment import Settings

@@ -16,8 +16,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from catalunya.assets.plan import Reason
-from catalunya.assets.spec import FUNCTIONS, Layer
+from catalunya.assets.graph.spec import FUNCTIONS, Layer
+from catalunya.assets.record.state import Reason
 from catalunya.dags.tasks import Making, correlation_of
 from catalunya.io.errors import SourceUnavailable, from_function
 
@@ -38,7 +38,7 @@ class Invoke(Making):
 
     def execute(self, context: Context) -> None:
         """Ask for the first step, and wait without a worker."""
-        from catalunya.assets.project import Project
+        from catalunya.assets.record.project import Project
 
         asked, project = _asked(context), Project()
         steps = self.steps(project, force=bool(context["params"]["force"]))
@@ -74,7 +74,7 @@ class ReadPages(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Ask for the part, and wait without a worker. All parts of a run name one batch: by when the run began."""
-        from catalunya.assets.paths import batch_name
+        from catalunya.assets.record.paths import batch_name
 
         run = context["dag_run"]
         began = run.start_date or run.run_after

@@ -1,4 +1,4 @@
-"""What happens in the tasks: an asset is materialised, what is stale is found, or what has had its time is deleted.
+"""What happens in the tasks: an asset is materialized, what is stale is found, or what has had its time is deleted.
 
 Here: the seam between Airflow and `materialize`, and nothing else: what to do is worked out from the ledger, never from the
 events that triggered a run, because Airflow can lose some. Not here: the DAGs (`build.py`). Heavy imports only within
@@ -15,16 +15,17 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 from airflow.sdk.log import mask_secret
 
-from catalunya.assets.lease import holder
-from catalunya.assets.plan import Reason, Stale, plan
-from catalunya.assets.spec import Layer
+from catalunya.assets.graph.spec import Layer
+from catalunya.assets.making.plan import plan
+from catalunya.assets.record.lease import holder
+from catalunya.assets.record.state import Reason, Stale
 from catalunya.io.errors import LedgerError
-from catalunya.io.redaction import known
+from catalunya.io.safe_text import known_secrets
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
-    from catalunya.assets.project import Project
+    from catalunya.assets.record.project import Project
 
 
 class Making(BaseOperator):
@@ -57,8 +58,8 @@ class Materialize(Making):
 
     def execute(self, context: Context) -> None:
         """Make the asset."""
-        from catalunya.assets.materialize import Request, materialize
-        from catalunya.assets.project import Project
+        from catalunya.assets.making.materialize import Request, materialize
+        from catalunya.assets.record.project import Project
         from catalunya.io.periods import window
         from catalunya.io.role import assumed
 
@@ -83,7 +84,7 @@ class FindStale(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, str]]:
         """The runs to trigger. Raises AirflowSkipException when there are none."""
-        from catalunya.assets.project import Project
+        from catalunya.assets.record.project import Project
         from catalunya.ops.status import tell_overdue
 
         now, project = datetime.now(UTC), Project()
@@ -134,8 +135,8 @@ class Prune(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Prune. Raises AirflowSkipException when nothing has had its time, LedgerError when a ledger cannot be read."""
-        from catalunya.assets.project import Project
-        from catalunya.assets.retention import prune
+        from catalunya.assets.record.project import Project
+        from catalunya.assets.record.retention import prune
 
         project = Project()
         pruned = prune(project, context["dag_run"].run_id, project.graph.select(context["params"]["select"]))
@@ -147,7 +148,7 @@ class Prune(BaseOperator):
 
 def mask_secrets() -> None:
     """Tell Airflow which values its logs must not show: those of a task are written by Airflow, not by `ops/logging.py`."""
-    for secret in known():
+    for secret in known_secrets():
         mask_secret(secret)
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catalunya.io.errors import ConfigurationError
-from catalunya.io.redaction import know
+from catalunya.io.safe_text import register_secret
 from catalunya.io.sources.base import HttpSettings
 
 LOCAL_MOCK = "http://127.0.0.1:8765"
@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     def model_post_init(self, _: object) -> None:
         """Have its secrets hidden wherever this process speaks."""
         for secret in self.secrets():
-            know(secret)
+            register_secret(secret)
 
     def secrets(self) -> list[str]:
         """The values that must never be shown."""

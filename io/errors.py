@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from catalunya.io.redaction import told
+from catalunya.io.safe_text import safe_text
 
 MESSAGE = 4000
 """Characters of a message: it goes into the ledger, into Airflow's log, over Lambda's wire."""
@@ -25,7 +25,7 @@ class CatalunyaError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(told(message, MESSAGE))
+        super().__init__(safe_text(message, MESSAGE))
 
 
 class TransientError(CatalunyaError):
@@ -96,8 +96,8 @@ class LeaseLost(TransientError):
     """Another run took this asset over while it was being made here; nothing was recorded."""
 
 
-class CatalogueError(TransientError):
-    """The catalogue does not say what was recorded; the record stands, and the next run brings the catalogue up to date."""
+class CatalogError(TransientError):
+    """The catalog does not say what was recorded; the record stands, and the next run brings the catalog up to date."""
 
 
 class WarehouseError(PermanentError):

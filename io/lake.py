@@ -1,7 +1,7 @@
 """The lake: one object store per environment, a local folder or an S3 bucket, through one interface (obstore).
 
 What belongs here: reading, writing, listing and deleting objects by path, and how the store is opened. What does not: what
-its errors are called (`lake_errors.py`), which path belongs to which asset (`assets/paths.py`), what is in the objects.
+its errors are called (`lake_errors.py`), which path belongs to which asset (`assets/record/paths.py`), what is in the objects.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Periods of time as sources and people write them: a year, a half-year, a quarter, a month, a day.
 
-Here: reading one, and the window between two. Not here: rows (`contracts/check.py` says which are within a window).
+Here: reading one, and the window between two. Not here: rows (`contracts/model/check.py` says which are within a window).
 """
 
 from __future__ import annotations

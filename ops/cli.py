@@ -14,24 +14,24 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
 from catalunya.io.errors import MESSAGE, CatalunyaError
-from catalunya.io.redaction import told, told_lines
+from catalunya.io.safe_text import safe_lines, safe_text
 from catalunya.ops.signals import Terminated
 
 _LOOK, _MAKE, _RUN, _HELP = (Group(name, sort_key=at) for at, name in enumerate(("Look", "Make", "Run", "Help")))
 _ALWAYS = Group("Options of every command", sort_key=9)
 _COMMANDS = (
     ("ls", "listing", _LOOK, "List the assets."),
-    ("show", "show", _LOOK, "Show one asset: its declaration, contract, last materialisation and first rows."),
+    ("show", "show", _LOOK, "Show one asset: its declaration, contract, last materialization and first rows."),
     ("lineage", "listing", _LOOK, "Show which asset is made from which."),
     ("status", "state", _LOOK, "Show which assets are fresh, stale, failed or overdue."),
-    ("history", "state", _LOOK, "Show the materialisations of one asset."),
+    ("history", "state", _LOOK, "Show the materializations of one asset."),
     ("query", "query", _LOOK, "Ask the tables in SQL: staging.x, marts.y."),
     ("quarantine", "quarantine", _LOOK, "Show the rows that broke a contract, or take them through it again."),
     ("plan", "listing", _MAKE, "Show what materialize would do, and why."),
     ("materialize", "materialize", _MAKE, "Make assets here, without Airflow: everything, or a selection."),
     ("backfill", "backfill", _MAKE, "Read some periods of a source again, and make what follows from them."),
     ("verify", "verify", _MAKE, "Prove that ledger and objects agree."),
-    ("catalog", "catalogue", _MAKE, "Compare Glue and Athena's named queries with what was recorded, or mend them."),
+    ("catalog", "catalog", _MAKE, "Compare Glue and Athena's named queries with what was recorded, or mend them."),
     ("contracts", "contracts", _MAKE, "Tell which changes of contracts break readers."),
     ("changes", "changes", _MAKE, "Tell which assets differ from an earlier commit's, and what follows from them."),
     ("prune", "prune", _MAKE, "Delete what retention says has had its time."),
@@ -113,8 +113,8 @@ def _complain(text: str, error: Exception | None = None) -> None:
     if error and os.environ.get("CATALUNYA_LOG_LEVEL") == "DEBUG":
         import traceback
 
-        sys.stderr.write(told_lines("".join(traceback.format_exception(error))))
-    sys.stderr.write(f"error: {told(text, 2 * MESSAGE)}\n")
+        sys.stderr.write(safe_lines("".join(traceback.format_exception(error))))
+    sys.stderr.write(f"error: {safe_text(text, 2 * MESSAGE)}\n")
 
 
 def _usage(error: CycloptsError) -> str:
@@ -138,8 +138,8 @@ def _keep_traceback(tokens: list[str]) -> str:
     from datetime import UTC, datetime
     from pathlib import Path
 
-    said = told_lines(traceback.format_exc(), 100_000)  # it is there to be sent to somebody
-    text = f"catalunya {told(' '.join(tokens))}\npython {sys.version}\n\n{said}"
+    said = safe_lines(traceback.format_exc(), 100_000)  # it is there to be sent to somebody
+    text = f"catalunya {safe_text(' '.join(tokens))}\npython {sys.version}\n\n{said}"
     name = f"error-{datetime.now(UTC):%Y%m%dT%H%M%S}.txt"
     for folder in (Path(os.environ.get("CATALUNYA_CACHE", ".catalunya"), "logs"), Path(tempfile.gettempdir())):
         try:

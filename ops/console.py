@@ -14,7 +14,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from catalunya.io.legible import LINE, NAME, escaped_json, legible, legible_lines
+from catalunya.io.safe_text import LINE, NAME, escaped_json, legible, legible_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

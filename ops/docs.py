@@ -1,6 +1,6 @@
 """`make docs`: dbt's documentation of the marts as one page, built on this machine without a row of data.
 
-Here: what dbt is given, and where the page goes. Not here: running dbt (`io/dbt_project.py`), the words (the contracts).
+Here: what dbt is given, and where the page goes. Not here: running dbt (`io/warehouse/dbt_project.py`), the words (the contracts).
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from catalunya.assets.catalog import load_graph
-from catalunya.assets.spec import Layer
+from catalunya.assets.graph.discovery import load_graph
+from catalunya.assets.graph.spec import Layer
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import CatalunyaError
-from catalunya.io.warehouse import Relation, build_docs
+from catalunya.io.warehouse.build import build_docs
+from catalunya.io.warehouse.relation import Relation
 
 FOLDER = "dbt-docs"
 

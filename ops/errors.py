@@ -7,14 +7,14 @@ Here: what is no `CatalunyaError` and yet nobody's mistake, a full disk before a
 from __future__ import annotations
 
 from catalunya.io.errors import CatalunyaError
-from catalunya.io.redaction import told
+from catalunya.io.safe_text import safe_text
 
 
 def one_line(error: BaseException) -> tuple[str, bool]:
     """The error in words, and whether it is one that nobody foresaw."""
     if isinstance(error, CatalunyaError):
         return str(error), False
-    text = told(error)
+    text = safe_text(error)
     if "No space left" in text or "os error 28" in text:
         place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         return (

@@ -1,7 +1,7 @@
 """`make generate`: write the files that follow from the declarations (dbt's YAML, the data dictionary, the settings, the graph).
 
-Here: which contracts there are, the order, and the writing. Not here: what the files say (`contracts/derive.py`,
-`settings_page.py`, `assets/snapshot.py`).
+Here: which contracts there are, the order, and the writing. Not here: what the files say (`contracts/model/derive.py`,
+`settings_page.py`, `assets/graph/document.py`).
 """
 
 from __future__ import annotations
@@ -13,42 +13,34 @@ from typing import TYPE_CHECKING, Any
 from catalunya.io.errors import CatalunyaError, ConfigurationError
 
 if TYPE_CHECKING:
-    from catalunya.contracts.base import Contract
     from catalunya.io.environment import Settings
 
 
 def rendered() -> dict[str, str]:
     """Every file that follows from contracts alone, by its path below the repository, as it should be."""
-    from catalunya.contracts.derive import render
+    from catalunya.assets.graph.discovery import contracts
+    from catalunya.contracts.model.derive import render
 
-    return render(all_contracts())
-
-
-def all_contracts() -> dict[str, type[Contract]]:
-    """Every contract by the key of its asset. dbt is not asked: its YAML is what is being made."""
-    from catalunya.assets.catalog import declarations
-    from catalunya.assets.marts import contracts
-
-    declared = {key: declaration.contract for key, declaration in declarations().items()}
-    return declared | {f"marts.{name}": contract for name, contract in contracts().items()}
+    return render(contracts())
 
 
 def graph_now(settings: Settings) -> dict[str, Any]:
     """The snapshot of the graph as it is declared now. Raises ConfigurationError without dbt, which knows the marts' edges."""
-    from catalunya.assets.catalog import load_graph
-    from catalunya.assets.snapshot import snapshot
-    from catalunya.io import dbt_project
+    from catalunya.assets.graph.discovery import contracts, load_graph
+    from catalunya.assets.graph.document import snapshot
+    from catalunya.contracts.retired import RETIRED
+    from catalunya.io.warehouse import dbt_project
 
     if not dbt_project.is_installed():
         raise ConfigurationError(
             "the whole graph needs dbt, which reads the marts' SQL; expected it in this environment, found none; `make setup` installs it"
         )
-    return snapshot(load_graph(settings), all_contracts())
+    return snapshot(load_graph(settings), contracts(), RETIRED)
 
 
 def write(root: Path) -> list[Path]:
     """Write what is stale below `root`. Returns the files that changed."""
-    from catalunya.assets.snapshot import SNAPSHOT, text
+    from catalunya.assets.graph.document import SNAPSHOT, text
     from catalunya.cdk import access_page
     from catalunya.io.environment import load_settings
     from catalunya.ops.settings_page import PAGE, settings_page

@@ -2,7 +2,7 @@
 
 The event is {"asset", "run_id", "correlation_id", "force", "period_from", "period_to"}, the answer {"status", "why", "entry"}: the
 summary of the ledger entry, or null. With "part": {"of", "index", "batch"}, `extract` lands that part of the pages only
-(`assets/parts.py`), and the entry is null. Errors are those of `io/errors.py`; `from_function` there makes them again of what
+(`assets/making/parts.py`), and the entry is null. Errors are those of `io/errors.py`; `from_function` there makes them again of what
 Lambda reports. An event that comes again is answered from the ledger. Both functions stop before they are cut off: the next
 extraction goes on with its pages, the next transformation begins anew. Here: event, answer, time limit, logs. Not here: how a
 table is made (`assets/`), how the zip is (`package.py`). The module imports what the handlers need when it is loaded: that is
@@ -21,15 +21,15 @@ from typing import Annotated, Any, Protocol
 import msgspec  # noqa: TID253
 import structlog
 
-import catalunya.assets.extract
-import catalunya.assets.transform
+import catalunya.assets.making.landing
+import catalunya.assets.making.staging
 import catalunya.io.sources.http  # noqa: F401  the first event is not to wait for it either
-from catalunya.assets.catalog import declarations
-from catalunya.assets.ledger import Entry
-from catalunya.assets.materialize import Outcome, Request, materialize
-from catalunya.assets.parts import PartRead, read_part
-from catalunya.assets.project import Project
-from catalunya.assets.spec import MAX_READERS, Layer
+from catalunya.assets.graph.discovery import declarations
+from catalunya.assets.graph.spec import MAX_READERS, Layer
+from catalunya.assets.making.materialize import Outcome, Request, materialize
+from catalunya.assets.making.parts import PartRead, read_part
+from catalunya.assets.record.ledger import Entry
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import CatalunyaError, UsageError, reportable
 from catalunya.io.periods import window

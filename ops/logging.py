@@ -1,7 +1,7 @@
 """Logs: structlog and the standard library's logging through one formatter, as readable lines or one JSON object a line.
 
 Here: how a line looks, where it goes, and what it must not say. What is logged is said where it happens, by the levels:
-ERROR a failed materialisation or a breached contract, WARNING a retry, a time-out, drift, INFO a success with its row
+ERROR a failed materialization or a breached contract, WARNING a retry, a time-out, drift, INFO a success with its row
 counts, DEBUG detail. `run_id`, `asset` and `correlation_id` are context variables that `materialize` binds, so that they
 are on every line of a run. Airflow sets structlog up for its tasks itself, with context variables and masking of its own:
 there nothing is to be configured, and `configure` sees to that.
@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from catalunya.io.legible import legible
-from catalunya.io.redaction import HIDDEN, told, told_lines
+from catalunya.io.safe_text import HIDDEN, legible, safe_lines, safe_text
 
 if TYPE_CHECKING:
     from catalunya.io.environment import Settings
@@ -119,7 +118,7 @@ def tidy(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Hide secrets, by the name of their key at any depth and by their value and shape in any text; make all the rest safe
     to show, whoever said it: no control characters, no line of more than it should have."""
     return {
-        legible(key, KEY): told_lines(value, TRACEBACK) if key in _LINES else _tidied(str(key), value)
+        legible(key, KEY): safe_lines(value, TRACEBACK) if key in _LINES else _tidied(str(key), value)
         for key, value in event.items()
     }
 
@@ -139,7 +138,7 @@ def _tidied(key: str, value: Any, depth: int = 0) -> Any:
     if isinstance(value, list | tuple | set | frozenset) and depth < DEEPEST:
         shown = [_tidied("", inner, depth + 1) for inner in islice(value, MOST)]
         return [*shown, f"… {len(value) - MOST:,} more"] if len(value) > MOST else shown
-    return told(value, VALUE)  # of anything else, what would be written of it
+    return safe_text(value, VALUE)  # of anything else, what would be written of it
 
 
 def _is_secret(key: str) -> bool:

@@ -1,7 +1,7 @@
 """The queries that are asked again and again, one file each in `queries/`: a title in its first line, then SQL for both engines.
 
 Here: finding them. The name is the file's. Not here: running one (`commands/query.py`), putting them into Athena's work group
-(`cdk/catalogue.py` at a deployment, `commands/catalogue.py` where they differ since).
+(`cdk/catalog.py` at a deployment, `commands/catalog.py` where they differ since).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from catalunya.io.errors import DeclarationError, UsageError
 
 if TYPE_CHECKING:
-    from catalunya.io.athena import Athena, NamedQuery
+    from catalunya.io.warehouse.athena import Athena, NamedQuery
 
 FOLDER = Path(__file__).parent / "queries"
 
@@ -35,7 +35,7 @@ def questions() -> list[Question]:
 
 def as_kept(athena: Athena) -> list[NamedQuery]:
     """All of them as a work group is to keep them."""
-    from catalunya.io.athena import NamedQuery
+    from catalunya.io.warehouse.athena import NamedQuery
 
     return [NamedQuery(each.name, each.title, athena.translate(each.sql)) for each in questions()]
 

@@ -1,6 +1,6 @@
 """The state of every asset as plain data: fresh, stale and why, failed, overdue, being made. No table is read.
 
-Here: what monitoring and the CLI show. Not here: the rules of staleness (`assets/plan.py`), showing it (`commands/state.py`).
+Here: what monitoring and the CLI show. Not here: the rules of staleness (`assets/record/state.py`), showing it (`commands/state.py`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from catalunya.assets.lease import holder
-from catalunya.assets.plan import Reason
-from catalunya.assets.spec import Asset, Layer
+from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.record.lease import holder
+from catalunya.assets.record.state import Reason
 
 if TYPE_CHECKING:
-    from catalunya.assets.plan import State
+    from catalunya.assets.record.state import State
 
 log = structlog.get_logger(__name__)
 

@@ -1,7 +1,7 @@
 """A wave: several assets made in this process, in dependency order, independent ones side by side.
 
 Here: what is made, in which order, what becomes of the others when one fails, and stopping. Not here: making one asset
-(`assets/materialize.py`), showing it (`commands/materialize.py`). Airflow does the same with one DAG per asset.
+(`assets/making/materialize.py`), showing it (`commands/materialize.py`). Airflow does the same with one DAG per asset.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Literal
 
-from catalunya.assets.plan import Reason, Stale
-from catalunya.assets.spec import Layer
+from catalunya.assets.graph.spec import Layer
+from catalunya.assets.record.state import Reason, Stale
 from catalunya.ops.errors import one_line
 
 if TYPE_CHECKING:
-    from catalunya.assets.ledger import Entry
-    from catalunya.assets.materialize import Observer, Progress, Request
-    from catalunya.assets.project import Project
+    from catalunya.assets.making.materialize import Observer, Progress, Request
+    from catalunya.assets.record.ledger import Entry
+    from catalunya.assets.record.project import Project
 
 Status = Literal["materialized", "skipped", "deferred", "failed", "stopped"]
 # How long a Ctrl-C waits for the assets under way to come to a point where they can stop.
 GRACE_S = 20.0
 LISTEN_S = 0.25
-_MAKERS = {Layer.LANDING: "extract", Layer.STAGING: "transform", Layer.MARTS: "build"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ class Wave:
     def _make(self, step: Stale) -> Result:
         import structlog
 
-        from catalunya.assets.materialize import materialize
+        from catalunya.assets.making.materialize import materialize
 
         started = time.monotonic()
         blank = Result(step.key, "stopped", step.reason, "interrupted before it was recorded")
@@ -163,7 +162,7 @@ class Wave:
         """Import here what the threads will: several that import one package at once can find it half made."""
         layers = {self.project.graph[key].layer for key in self.steps}
         for layer in layers:
-            importlib.import_module(f"catalunya.assets.{_MAKERS[layer]}")
+            importlib.import_module(f"catalunya.assets.making.{layer}")
         if layers - {Layer.MARTS}:
             _ = self.project.declarations
 

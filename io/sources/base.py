@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from catalunya.io.periods import Window
 
 PageFormat = Literal["rows", "json-stat"]
-"""How a source's pages are laid out: an array of rows, or a JSON-stat dataset of cells (`io/pages.py` reads both)."""
+"""How a source's pages are laid out: an array of rows, or a JSON-stat dataset of cells (`io/sources/pages.py` reads both)."""
 
 Progress = Callable[[int, int], None]
 """Called after each page with the rows received and the rows expected; a new start counts from 0 again."""

@@ -27,7 +27,7 @@ from aiolimiter import AsyncLimiter
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from catalunya.io.errors import DeadlineReached, SourceError, SourceUnavailable
-from catalunya.io.redaction import told
+from catalunya.io.safe_text import safe_text
 from catalunya.io.sources.base import BadBodyError, HttpSettings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class _PassingError(Exception):
     def __init__(self, url: str, reason: str, retry_after: float | None = None) -> None:
         super().__init__(f"{url}: {reason}")
         self.url = url
-        self.reason = told(reason)  # it goes into logs, and may quote what the source said
+        self.reason = safe_text(reason)  # it goes into logs, and may quote what the source said
         self.retry_after = retry_after
 
 

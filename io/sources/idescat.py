@@ -19,8 +19,8 @@ import msgspec
 import structlog
 
 from catalunya.io.errors import DeclarationError, SourceError, UsageError
-from catalunya.io.jsonstat import moment
 from catalunya.io.sources.base import BadBodyError, NothingLanded, Page, SourceState
+from catalunya.io.sources.jsonstat import moment
 from catalunya.io.sources.passes import extracted, until_of_one_state
 from catalunya.io.sources.taules import (
     API,

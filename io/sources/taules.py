@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from catalunya.io.errors import ContractError, SourceError, UsageError
-from catalunya.io.jsonstat import BROKEN_JSON, Dataset, check_places, decode, moment
 from catalunya.io.periods import period
 from catalunya.io.sources.base import BadBodyError
+from catalunya.io.sources.jsonstat import BROKEN_JSON, Dataset, check_places, decode, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -17,9 +17,9 @@ from typing import Any
 
 from catalunya.io.environment import Settings
 from catalunya.io.errors import UsageError
-from catalunya.ops.airflow.client import PAGE, AirflowError, Client
 from catalunya.ops.backup.records import Backup
 from catalunya.ops.backup.store import BackupError, Store
+from catalunya.ops.local_airflow.client import PAGE, AirflowError, Client
 
 HISTORY = timedelta(days=7)
 MASKED = "***"

@@ -1,6 +1,6 @@
 """Proof that a backup can be restored: every content it speaks of is there and is what its name says; and that it is young enough.
 
-Nothing is changed. Not here: proof of a lake (`assets/verify.py`).
+Nothing is changed. Not here: proof of a lake (`assets/record/verify.py`).
 """
 
 from __future__ import annotations

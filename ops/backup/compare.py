@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import msgspec  # noqa: TID253  whoever imports this module does it inside a function
 
-from catalunya.assets.ledger import REPAIRED, Entry, Ledger, number_of
-from catalunya.assets.spec import Asset, Layer
+from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.record.ledger import REPAIRED, Entry, Ledger, number_of
 from catalunya.io.errors import LedgerError
 from catalunya.io.lake import Lake
 from catalunya.ops.backup.records import Item

@@ -17,11 +17,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from catalunya.assets import superseded
-from catalunya.assets.lease import Lease
-from catalunya.assets.ledger import COMPACTED, Entry, Ledger
-from catalunya.assets.project import Project
-from catalunya.assets.spec import Layer
+from catalunya.assets.graph.spec import Layer
+from catalunya.assets.record import superseded
+from catalunya.assets.record.lease import Lease
+from catalunya.assets.record.ledger import COMPACTED, Entry, Ledger
+from catalunya.assets.record.project import Project
 from catalunya.io.lake import Lake
 from catalunya.ops.backup.compare import Compared
 from catalunya.ops.backup.records import Item

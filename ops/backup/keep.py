@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from catalunya.assets.lease import lease
+from catalunya.assets.record.lease import lease
 from catalunya.io.environment import Settings
 from catalunya.ops.backup.records import Backup
 from catalunya.ops.backup.store import LEASE, Store, content_path, manifest_path

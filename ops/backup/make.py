@@ -23,9 +23,9 @@ from typing import Any
 
 import structlog
 
-from catalunya.assets.lease import holder, lease
-from catalunya.assets.project import Project
-from catalunya.assets.spec import Layer
+from catalunya.assets.graph.spec import Layer
+from catalunya.assets.record.lease import holder, lease
+from catalunya.assets.record.project import Project
 from catalunya.io.errors import CatalunyaError, LakeError
 from catalunya.ops.backup.records import Backup, Item, Saved, lines
 from catalunya.ops.backup.snapshot import READERS, Snapshot, Wanted, keys, snapshot

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import msgspec  # noqa: TID253  whoever imports this module does it inside a function
 
-from catalunya.assets.ledger import FOLDER
+from catalunya.assets.record.ledger import FOLDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,12 @@ from typing import Literal
 
 import structlog
 
-from catalunya.assets import catalogued
-from catalunya.assets.lease import Lease, lease
-from catalunya.assets.ledger import Ledger
-from catalunya.assets.project import Project
-from catalunya.assets.spec import Asset
-from catalunya.io.errors import CatalogueError, CatalunyaError, LedgerError, UsageError
+from catalunya.assets.graph.spec import Asset
+from catalunya.assets.record import catalog_tables as catalogd
+from catalunya.assets.record.lease import Lease, lease
+from catalunya.assets.record.ledger import Ledger
+from catalunya.assets.record.project import Project
+from catalunya.io.errors import CatalogError, CatalunyaError, LedgerError, UsageError
 from catalunya.ops.backup.compare import Compared, compare
 from catalunya.ops.backup.give_back import fill, is_same, publish
 from catalunya.ops.backup.records import Backup, Item
@@ -54,13 +54,13 @@ def restore(
     assets: Sequence[Asset] | None = None,
     replace: bool = False,
     dry_run: bool = False,
-    catalogue: bool = True,
+    catalog: bool = True,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Given]:
     """Give the lake of `project` what the backup holds of the assets; by default of all, undeclared ones too.
 
     Where the lake has something of an asset that the backup has not, nothing of any asset is touched, unless `replace` says that the
-    backup's table is to be published again in its place. `catalogue`: tell the environment's catalogue. Safe to kill and to run again.
+    backup's table is to be published again in its place. `catalog`: tell the environment's catalog. Safe to kill and to run again.
     Raises UsageError when something is in the way, LeaseHeld when an asset is being made, BackupError for a damaged inventory.
     """
     items = _by_asset(store.inventory(backup), project, assets)
@@ -85,8 +85,8 @@ def restore(
             except (BackupError, LedgerError) as error:
                 given[key] = _failed(key, error)
                 continue
-            if catalogue and key in {asset.key for asset in project.graph}:
-                _catalogue(project, project.graph[key])
+            if catalog and key in {asset.key for asset in project.graph}:
+                _catalog(project, project.graph[key])
     return [given[key] for key in items]
 
 
@@ -192,9 +192,9 @@ def _failed(key: str, error: CatalunyaError) -> Given:
     return Given(asset=key, done="failed", why=str(error))
 
 
-def _catalogue(project: Project, asset: Asset) -> None:
-    """The catalogue may be lost as well: what it does not take now, `catalunya catalog sync` brings it later."""
+def _catalog(project: Project, asset: Asset) -> None:
+    """The catalog may be lost as well: what it does not take now, `catalunya catalog sync` brings it later."""
     try:
-        catalogued.publish(project, asset, project.state())
-    except CatalogueError as error:
-        log.warning("not_catalogued", asset=asset.key, why=str(error), todo="catalunya catalog sync")
+        catalogd.publish(project, asset, project.state())
+    except CatalogError as error:
+        log.warning("not_catalogd", asset=asset.key, why=str(error), todo="catalunya catalog sync")

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from catalunya.io.environment import Settings
-from catalunya.ops.airflow.client import AirflowError, Client
 from catalunya.ops.backup.airflow import client, every
+from catalunya.ops.local_airflow.client import AirflowError, Client
 
 
 @dataclass(slots=True)

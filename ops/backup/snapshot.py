@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 import msgspec  # noqa: TID253  whoever imports this module does it inside a function
 
-from catalunya.assets.graph import AssetGraph
-from catalunya.assets.ledger import FOLDER, Entry, Ledger, number_of
-from catalunya.assets.superseded import SUPERSEDED, path_of
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.record.ledger import FOLDER, Entry, Ledger, number_of
+from catalunya.assets.record.superseded import SUPERSEDED, path_of
 from catalunya.io.lake import Lake, Object
 
 READERS = 8

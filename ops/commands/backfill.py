@@ -6,8 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from catalunya.assets.plan import Reason, Stale, plan, plan_backfill
-from catalunya.assets.project import Project
+from catalunya.assets.making.plan import plan, plan_backfill
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.state import Reason, Stale
 from catalunya.io.errors import UsageError
 from catalunya.io.periods import Window, window
 from catalunya.ops.commands.listing import show_steps

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Group, Parameter
 
-from catalunya.assets.project import Project
+from catalunya.assets.record.project import Project
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson
 
@@ -31,7 +31,7 @@ def make(*, as_json: AsJson = False) -> int:
 
     Landing batches are not kept: their sources give them again. Exit with 1 if something could not be saved.
     """
-    from catalunya.assets.materialize import new_run_id
+    from catalunya.assets.record.ledger import new_run_id
     from catalunya.ops.backup import airflow
     from catalunya.ops.backup.make import back_up
 
@@ -130,7 +130,7 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Delete the backups that are not kept: all of two days are, then one a day, then one a week."""
-    from catalunya.assets.materialize import new_run_id
+    from catalunya.assets.record.ledger import new_run_id
     from catalunya.ops.backup.keep import tidy
     from catalunya.ops.backup.store import Store
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 
-from catalunya.assets.catalog import load_graph
+from catalunya.assets.graph.discovery import load_graph
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import UsageError
 from catalunya.ops import console, git
@@ -25,7 +25,7 @@ from catalunya.ops.commands.options import AsJson
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from catalunya.assets.graph import AssetGraph
+    from catalunya.assets.graph.graph import AssetGraph
 
 _LIST = "import sys; from catalunya.ops.cli import main; sys.exit(main(['ls', '--json']))"
 

@@ -1,6 +1,6 @@
 """`contracts diff`: which changes since an earlier commit break those who read the tables.
 
-Here: the earlier graph, and showing the differences. Not here: what breaks (`contracts/compatibility.py`).
+Here: the earlier graph, and showing the differences. Not here: what breaks (`contracts/model/compatibility.py`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Group, Parameter
 
-from catalunya.assets.snapshot import SNAPSHOT
+from catalunya.assets.graph.document import SNAPSHOT
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import UsageError
 from catalunya.ops import console, git
 from catalunya.ops.commands.options import AsJson
 
 if TYPE_CHECKING:
-    from catalunya.contracts.compatibility import Change
+    from catalunya.contracts.model.compatibility import Change
 
 BEFORE = "HEAD~1"
 
@@ -40,7 +40,7 @@ def diff(
 
     Exit with 1 if one does and is not declared, by raising its contract's version: `class Gdp(Contract, version=2)`.
     """
-    from catalunya.contracts.compatibility import compare, undeclared
+    from catalunya.contracts.model.compatibility import compare, undeclared
     from catalunya.ops.generate import graph_now
 
     revision = BEFORE if base is None else base

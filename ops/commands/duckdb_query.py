@@ -1,6 +1,6 @@
 """A person's query on DuckDB, over the objects of the lake: what it may be, and what is said when it cannot be.
 
-Here: one statement from its text to a frame. Not here: the connection (`io/query.py`), showing the rows (`query.py`).
+Here: one statement from its text to a frame. Not here: the connection (`io/warehouse/query.py`), showing the rows (`query.py`).
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from catalunya.assets.project import Project
-from catalunya.assets.spec import Layer
+from catalunya.assets.graph.spec import Layer
+from catalunya.assets.record.project import Project
 from catalunya.io.errors import UsageError, WarehouseError
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from catalunya.io.warehouse import Relation
+    from catalunya.io.warehouse.relation import Relation
 
 _READING = ("SELECT", "EXPLAIN", "PRAGMA", "CALL", "MULTI")  # MULTI: a pivot
 
 
 def relations(project: Project) -> list[Relation]:
     """Every table that was made, as the warehouse sees it."""
-    from catalunya.assets.paths import relation
+    from catalunya.assets.record.paths import relation
 
     state = project.state()
     made = ((asset, state.latest(asset.key)) for asset in project.graph if asset.layer is not Layer.LANDING)
@@ -35,7 +35,7 @@ def ask(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
     try:
         import duckdb
 
-        from catalunya.io.query import connect
+        from catalunya.io.warehouse.query import connect
     except ImportError as error:
         raise UsageError(
             f"query needs DuckDB and pyarrow, which are not installed here ({error}); install catalunya[dbt]"

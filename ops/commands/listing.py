@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from catalunya.assets.project import Project
+from catalunya.assets.record.project import Project
 from catalunya.ops import console
 from catalunya.ops.commands.options import AsJson, Force, Key, Select, selection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from catalunya.assets.graph import AssetGraph
-    from catalunya.assets.plan import Stale
-    from catalunya.assets.spec import Asset
+    from catalunya.assets.graph.graph import AssetGraph
+    from catalunya.assets.graph.spec import Asset
+    from catalunya.assets.record.state import Stale
 
 
 def ls(*select: Select, as_json: AsJson = False) -> None:
@@ -56,7 +56,7 @@ def lineage(
 
 def plan(*select: Select, force: Force = False, as_json: AsJson = False) -> None:
     """Show what materialize would do, and why. Nothing is touched, no source is asked."""
-    from catalunya.assets import plan as planning
+    from catalunya.assets.making import plan as planning
 
     project = Project()
     show_steps(planning.plan(project.state(), project.graph.select(selection(select)), force=force), as_json=as_json)

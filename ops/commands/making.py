@@ -19,8 +19,8 @@ from catalunya.ops.signals import Terminated, like_ctrl_c
 from catalunya.ops.wave import Result, Wave
 
 if TYPE_CHECKING:
-    from catalunya.assets.plan import Stale
-    from catalunya.assets.project import Project
+    from catalunya.assets.record.project import Project
+    from catalunya.assets.record.state import Stale
 
 KEPT_LOGS = 50
 
@@ -30,8 +30,9 @@ def make(project: Project, steps: Sequence[Stale], *, workers: int, as_json: boo
 
     What is FORCED is forced. Raises KeyboardInterrupt, the summary printed, when it is interrupted.
     """
-    from catalunya.assets.materialize import Request, new_run_id
-    from catalunya.assets.plan import Reason
+    from catalunya.assets.making.materialize import Request
+    from catalunya.assets.record.ledger import new_run_id
+    from catalunya.assets.record.state import Reason
 
     run_id = new_run_id(datetime.now(UTC))
     window = of_all.pop("window", None)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from catalunya.assets.plan import plan
-from catalunya.assets.project import Project
+from catalunya.assets.making.plan import plan
+from catalunya.assets.record.project import Project
 from catalunya.ops.commands.options import FLAG, AsJson, Force, Select, Workers, selection
 
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from catalunya.ops import console
 
 if TYPE_CHECKING:
-    from catalunya.assets.materialize import Progress as Step
+    from catalunya.assets.making.materialize import Progress as Step
     from catalunya.ops.wave import Result
 
 _MARKS = {"materialized": "✓", "skipped": "·", "deferred": "…", "failed": "✗", "stopped": "■"}
@@ -40,7 +40,7 @@ class Live:
         self._progress.stop()
 
     def observe(self, step: Step) -> None:
-        """Take one step of a materialisation; called from the threads that make them."""
+        """Take one step of a materialization; called from the threads that make them."""
         task = self._task(step.asset)
         counts = {"completed": step.done, "total": step.total or None}
         what = "rows" if step.step == "producing" else "objects"

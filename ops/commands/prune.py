@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from catalunya.assets.project import Project
+from catalunya.assets.record.project import Project
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson, Select, selection
 
 if TYPE_CHECKING:
-    from catalunya.assets.retention import Pruned
+    from catalunya.assets.record.retention import Pruned
 
 
 def prune(
@@ -24,8 +24,8 @@ def prune(
     as_json: AsJson = False,
 ) -> int:
     """Delete what retention says has had its time: used batches, old superseded objects and quarantine, old ledger entries."""
-    from catalunya.assets.materialize import new_run_id
-    from catalunya.assets.retention import prune as remove
+    from catalunya.assets.record.ledger import new_run_id
+    from catalunya.assets.record.retention import prune as remove
     from catalunya.ops.logging import configure
 
     project, now = Project(), datetime.now(UTC)

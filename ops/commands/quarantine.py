@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from catalunya.assets.project import Project
+from catalunya.assets.record.project import Project
 from catalunya.io.errors import UsageError
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson, Key
@@ -20,7 +20,7 @@ from catalunya.ops.commands.options import FLAG, AsJson, Key
 if TYPE_CHECKING:
     import polars as pl
 
-    from catalunya.assets.ledger import Entry
+    from catalunya.assets.record.ledger import Entry
 
 _REASON = "_reason"
 
@@ -87,7 +87,8 @@ def _kind(reason: str | None) -> str:
 
 
 def _replay(project: Project, key: str, *, as_json: bool) -> None:
-    from catalunya.assets.materialize import Request, materialize, new_run_id
+    from catalunya.assets.making.materialize import Request, materialize
+    from catalunya.assets.record.ledger import new_run_id
     from catalunya.ops.logging import configure
 
     configure(project.settings, least="WARNING" if sys.stderr.isatty() else None)

@@ -1,6 +1,6 @@
 """`query`: SQL over the published tables, which it can read and nothing else, by the engine of the environment.
 
-Here: what a person gives and sees. Not here: DuckDB (`duckdb_query.py`), Athena (`io/athena.py`), the queries with names
+Here: what a person gives and sees. Not here: DuckDB (`duckdb_query.py`), Athena (`io/warehouse/athena.py`), the queries with names
 (`ops/named_queries.py`).
 """
 
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from catalunya.assets.project import Project
-from catalunya.assets.spec import Layer
+from catalunya.assets.graph.spec import Layer
+from catalunya.assets.record.project import Project
 from catalunya.io.errors import UsageError
-from catalunya.io.legible import escaped
+from catalunya.io.safe_text import escaped
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson
 
@@ -103,7 +103,7 @@ def _ask(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
 
 
 def _ask_athena(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
-    from catalunya.io.athena import LEAST_BYTES, Athena
+    from catalunya.io.warehouse.athena import LEAST_BYTES, Athena
     from catalunya.ops.signals import like_ctrl_c
 
     tables = [asset.key for asset in project.graph if asset.layer is not Layer.LANDING]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from catalunya.assets.project import Project
+from catalunya.assets.record.project import Project
 from catalunya.io.errors import UsageError
 from catalunya.ops import console
 from catalunya.ops.commands.backup import live, quiet_project
@@ -69,7 +69,7 @@ def restore(
     chosen = store.find(settings.env, backup)
     given: list[Given] = []
     if only != "airflow":
-        given = _lake(project, store, chosen, select, replace=replace, dry_run=dry_run, catalogue=into is None)
+        given = _lake(project, store, chosen, select, replace=replace, dry_run=dry_run, catalog=into is None)
     wants_airflow = only == "airflow" or (only is None and settings.airflow_url and not select and not into)
     done = _airflow(project, store, chosen, dry_run=dry_run) if wants_airflow else None
     if as_json:
@@ -89,9 +89,9 @@ def _lake(
     *,
     replace: bool,
     dry_run: bool,
-    catalogue: bool,
+    catalog: bool,
 ) -> list[Given]:
-    from catalunya.assets.materialize import new_run_id
+    from catalunya.assets.record.ledger import new_run_id
     from catalunya.ops.backup.restore import restore as give_back
 
     assets = project.graph.select(selection(tuple(select))) if select else None
@@ -104,7 +104,7 @@ def _lake(
             assets=assets,
             replace=replace,
             dry_run=dry_run,
-            catalogue=catalogue,
+            catalog=catalog,
             tell=tell,
         )
 

@@ -44,12 +44,12 @@ def mock(
 ) -> None:
     """Serve the mock APIs of the local environment, until Ctrl-C."""
     if list_faults:
-        from catalunya.io.mock.faults import COMMON, KINDS
+        from catalunya.ops.mock.faults import COMMON, KINDS
 
         console.table(["fault", "what it does"], KINDS.items())
         console.table(["with any", "meaning"], COMMON.items())
         return
-    from catalunya.io import mock as apis
+    from catalunya.ops import mock as apis
     from catalunya.ops.logging import configure
 
     configure(load_settings())
@@ -65,7 +65,7 @@ def run(
     as_json: AsJson = False,
 ) -> int:
     """Run the whole pipeline once on Airflow, mock APIs included, and stop it all again."""
-    from catalunya.ops import airflow
+    from catalunya.ops import local_airflow as airflow
     from catalunya.ops.logging import configure
 
     settings = load_settings()
@@ -81,7 +81,7 @@ def up(
     timeout: Timeout = 900,
 ) -> int:
     """The same as run, and stay up with Airflow's UI until Ctrl-C."""
-    from catalunya.ops import airflow
+    from catalunya.ops import local_airflow as airflow
     from catalunya.ops.logging import configure
 
     settings = load_settings()

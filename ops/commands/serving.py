@@ -21,7 +21,7 @@ def serve(
     /,
 ) -> None:
     """Run one process of a deployed Airflow, with what the environment does not say filled in."""
-    from catalunya.ops.serving import processes
+    from catalunya.ops.deployed_airflow import processes
 
     if process == processes.MIGRATE:
         processes.migrate()
@@ -31,13 +31,13 @@ def serve(
 
 def healthy(process: Process, /) -> None:
     """Ask whether the process that runs on this machine is well; exit code 1 when it is not."""
-    from catalunya.ops.serving import health
+    from catalunya.ops.deployed_airflow import health
 
     console.say(health.check(process))
 
 
 def airflow(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, help="As Airflow takes them.")]) -> None:
     """Call Airflow's own command with the environment that `serve` gives: `catalunya airflow pools list`."""
-    from catalunya.ops.serving import processes
+    from catalunya.ops.deployed_airflow import processes
 
     processes.become("airflow", arguments)

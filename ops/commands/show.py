@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from catalunya.assets.project import Project
-from catalunya.assets.spec import Asset, Layer
+from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.record.project import Project
 from catalunya.ops import console
 from catalunya.ops.commands.options import AsJson, Key
 
 if TYPE_CHECKING:
-    from catalunya.assets.ledger import Entry
+    from catalunya.assets.record.ledger import Entry
 
 _MASKED = "•••"
 
@@ -24,7 +24,7 @@ def show(
     rows: Annotated[int, Parameter(validator=Number(gte=0, lte=1000), help="Rows of the preview.")] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Show one asset: its declaration, contract, last materialisation and first rows."""
+    """Show one asset: its declaration, contract, last materialization and first rows."""
     project = Project()
     asset = project.graph[key]
     entry = project.state().latest(key)
@@ -54,7 +54,7 @@ def show(
 def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tuple[list[str], list[tuple[Any, ...]]]:
     """The names and first rows of a table as published; of a landing asset, of its raw page, personal fields masked."""
     if asset.layer is not Layer.LANDING:
-        from catalunya.assets.paths import scan_table
+        from catalunya.assets.record.paths import scan_table
 
         frame = scan_table(project.lake, asset, entry).head(count).collect() if entry.objects else None
         return (frame.columns, frame.rows()) if frame is not None else ([], [])

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from catalunya.assets.project import Project
+from catalunya.assets.record.project import Project
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson, Key, Select, selection
 from catalunya.ops.status import AssetStatus, statuses
 
 if TYPE_CHECKING:
-    from catalunya.assets.ledger import Entry
+    from catalunya.assets.record.ledger import Entry
 
 
 def status(
@@ -44,7 +44,7 @@ def history(
     limit: Annotated[int, Parameter(validator=Number(gte=1), help="How many entries, the newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show the materialisations of one asset, the newest first."""
+    """Show the materializations of one asset, the newest first."""
     project = Project()
     entries = project.ledger.history(project.graph[key].key)[::-1][:limit]
     if as_json:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from catalunya.assets.project import Project
+from catalunya.assets.record.project import Project
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson, Select, selection
 
 if TYPE_CHECKING:
-    from catalunya.assets.verify import Report
+    from catalunya.assets.record.verify import Report
 
 
 def verify(
@@ -32,8 +32,8 @@ def verify(
     as_json: AsJson = False,
 ) -> int:
     """Prove that ledger and objects agree; exit with 1 if they do not."""
-    from catalunya.assets.repair import repair as set_aside
-    from catalunya.assets.verify import verify as compare
+    from catalunya.assets.record.repair import repair as set_aside
+    from catalunya.assets.record.verify import verify as compare
 
     project = Project()
     assets = project.graph.select(selection(select)) if select else None

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from catalunya.io.athena_warehouse import CANDIDATES
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.glue import SCHEMAS
-from catalunya.io.warehouse import Relation
+from catalunya.io.warehouse.athena_warehouse import CANDIDATES
+from catalunya.io.warehouse.glue import SCHEMAS
+from catalunya.io.warehouse.relation import Relation
 from small.aws import Aws
 
 LAKE = "catalunya-data-dev"

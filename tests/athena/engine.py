@@ -216,7 +216,7 @@ class _Session:
         shutil.rmtree(self._folder)
 
     def resolve(self, node: Any) -> tuple[str, str]:
-        """Database and name of a table in a statement. Raises RefusedError for another catalogue."""
+        """Database and name of a table in a statement. Raises RefusedError for another catalog."""
         if node.catalog and node.catalog.lower() != CATALOG:
             raise RefusedError(f"CATALOG_NOT_FOUND: Catalog '{node.catalog}' does not exist")
         return (node.db or self._database).lower(), node.name.lower()

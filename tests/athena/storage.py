@@ -36,7 +36,7 @@ _PARQUET = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the catalogue: column name -> Trino's type, the partition columns apart."""
+    """A table of the catalog: column name -> Trino's type, the partition columns apart."""
 
     database: str
     name: str
@@ -90,7 +90,7 @@ class Storage:
         return True
 
     def create_table(self, table: Table, parameters: dict[str, str]) -> None:
-        """Put a Parquet table into the catalogue, no partition registered."""
+        """Put a Parquet table into the catalog, no partition registered."""
 
         def columns(given: dict[str, str]) -> list[dict[str, str]]:
             return [{"Name": name, "Type": glue_type(name, kind)} for name, kind in given.items()]
@@ -107,7 +107,7 @@ class Storage:
         )
 
     def drop_table(self, database: str, name: str) -> bool:
-        """Drop a table from the catalogue; its objects stay, as those of external tables do. Returns whether there was one."""
+        """Drop a table from the catalog; its objects stay, as those of external tables do. Returns whether there was one."""
         try:
             self._glue.delete_table(DatabaseName=database, Name=name)
         except self._glue.exceptions.EntityNotFoundException:

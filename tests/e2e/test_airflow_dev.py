@@ -22,15 +22,15 @@ import pytest
 
 from athena.account import Account
 from athena.server import athena_server
-from catalunya.assets.materialize import materialize
-from catalunya.assets.paths import scan_table
-from catalunya.assets.project import Project
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.paths import scan_table
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
-from catalunya.io.mock import serve
-from catalunya.ops.airflow.client import TaskInstance
-from catalunya.ops.airflow.processes import child, free_ports
-from catalunya.ops.airflow.server import airflow
 from catalunya.ops.cli import main
+from catalunya.ops.local_airflow.client import TaskInstance
+from catalunya.ops.local_airflow.processes import child, free_ports
+from catalunya.ops.local_airflow.server import airflow
+from catalunya.ops.mock import serve
 from small.aws import Aws
 from small.field import Field
 from small.lakes import contents

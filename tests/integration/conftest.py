@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.catalog import load_graph
-from catalunya.assets.materialize import materialize
-from catalunya.assets.project import Project
+from catalunya.assets.graph.discovery import load_graph
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
-from catalunya.io.mock import serve
-from catalunya.ops.airflow.server import airflow
+from catalunya.ops.local_airflow.server import airflow
+from catalunya.ops.mock import serve
 from small.aws import aws, bucket, shared_aws
 from small.field import Field
 from small.once import once

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from catalunya.io.mock import serve
+from catalunya.ops.mock import serve
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("assets", "cdk", "contracts", "io", "dags", "dbt", "ops", "src")
@@ -22,7 +22,7 @@ CONTRACT = '''"""The promises of the day centres source."""
 
 from __future__ import annotations
 
-from catalunya.contracts.base import Contract, LandingContract, column, raw
+from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 
 
 class RawDayCentres(LandingContract):
@@ -47,7 +47,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from catalunya.assets.spec import Landing, staging
+from catalunya.assets.graph.spec import Landing, staging
 from catalunya.contracts.day_centres import DayCentres, RawDayCentres
 from catalunya.io.sources.socrata import Socrata
 
@@ -78,8 +78,8 @@ MAKE = """
 import json
 from catalunya.ops.generate import main
 assert main() == 0
-from catalunya.assets.materialize import materialize
-from catalunya.assets.project import Project
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.project import Project
 from catalunya.dags.build import build_dags
 project = Project()
 made = {asset.key: materialize(project, asset.key).status for asset in project.graph.select("+agg_day_centre_users_yearly")}

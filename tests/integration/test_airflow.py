@@ -13,12 +13,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from catalunya.assets.materialize import materialize
-from catalunya.assets.paths import scan_table
-from catalunya.assets.project import Project
-from catalunya.ops.airflow.server import airflow
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.paths import scan_table
+from catalunya.assets.record.project import Project
 from catalunya.ops.backup.airflow import exported
 from catalunya.ops.backup.store import Store
+from catalunya.ops.local_airflow.server import airflow
 from small.drill import SECRETS, Clock, command, is_settled_in, settle_in
 from small.field import Field
 from small.lakes import contents

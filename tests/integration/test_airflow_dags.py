@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import catalunya
-from catalunya.assets.catalog import load_graph
-from catalunya.assets.graph import AssetGraph
+from catalunya.assets.graph.discovery import load_graph
+from catalunya.assets.graph.graph import AssetGraph
 from catalunya.io.environment import load_settings
 
 DAGS = Path(catalunya.__file__).parent / "dags"
@@ -27,7 +27,7 @@ heavy = sorted({"polars", "pandera", "duckdb", "dbt", "pandas", "pyarrow"} & set
 
 from airflow.dag_processing.importers.python_importer import PythonDagImporter
 from airflow.sdk import DAG
-from catalunya.assets.catalog import load_graph
+from catalunya.assets.graph.discovery import load_graph
 from catalunya.dags.build import build_dags
 from catalunya.io import errors
 from catalunya.io.environment import load_settings
@@ -38,8 +38,8 @@ graph = load_graph(load_settings())
 quiet = build_dags(graph, load_settings(clocks=False))
 backups = {hours: build_dags(graph, load_settings(rpo_hours=hours), only="ops.backup")["ops.backup"] for hours in (4, 24)}
 
-from catalunya.assets.graph import AssetGraph
-from catalunya.assets.spec import Asset
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Asset
 from airflow.serialization.serialized_objects import DagSerialization
 
 large = AssetGraph(

@@ -20,11 +20,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from catalunya.assets.catalog import load_graph
+from catalunya.assets.graph.discovery import load_graph
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import UsageError
-from catalunya.io.mock import serve
-from catalunya.ops.airflow import airflow, up
+from catalunya.ops.local_airflow import airflow, up
+from catalunya.ops.mock import serve
 
 FAILED = "landing.social_services"
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, compiled: Path, made: Path)
 @contextmanager
 def started(folder: Path, call: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """`run(...)` or `up(...)` in a process of its own, without a terminal; its output is in its pipe."""
-    code = f"import sys; from catalunya.ops.airflow import run, up; from catalunya.io.environment import load_settings; sys.exit({call})"
+    code = f"import sys; from catalunya.ops.local_airflow import run, up; from catalunya.io.environment import load_settings; sys.exit({call})"
     env = {name: value for name, value in os.environ.items() if not name.startswith("CATALUNYA")} | environment
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", code],

@@ -22,13 +22,13 @@ import pytest
 import structlog
 from obstore.store import S3Store
 
-from catalunya.assets.ledger import Stored
-from catalunya.assets.marts import contract_of
-from catalunya.assets.project import Project
-from catalunya.io.athena import Athena
+from catalunya.assets.graph.discovery import mart_contracts
+from catalunya.assets.record.ledger import Stored
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import WarehouseError
-from catalunya.io.query import connect
+from catalunya.io.warehouse.athena import Athena
+from catalunya.io.warehouse.query import connect
 from catalunya.ops.cli import main
 from catalunya.ops.named_queries import questions
 from small.aws import Aws
@@ -122,8 +122,8 @@ def account(
     warehouse = Warehouse(folder, load_settings(env="local", cache=compiled))
     warehouse.write_all()
     for name, rows in MARTS.items():
-        frame(contract_of(name), rows).write_parquet(folder / f"{name}.parquet")
-        warehouse.tables[name] = relation("marts", name, contract_of(name), folder / f"{name}.parquet")
+        frame(mart_contracts()[name], rows).write_parquet(folder / f"{name}.parquet")
+        warehouse.tables[name] = relation("marts", name, mart_contracts()[name], folder / f"{name}.parquet")
     with athena_server() as (aws, _), pytest.MonkeyPatch.context() as patch:
         variables = aws.environment | {
             "CATALUNYA_ENV": "prod",
@@ -147,7 +147,7 @@ def account(
 
 
 def _publish(project: Project, store: S3Store, key: str, file: Path) -> None:
-    """Put a table on S3 as a materialisation would have: in a folder per partition, and recorded."""
+    """Put a table on S3 as a materialization would have: in a folder per partition, and recorded."""
     asset, table = project.graph[key], pl.read_parquet(file)
     parts = table.partition_by(*asset.partition_by, as_dict=True) if asset.partition_by else {(): table}
     stored = []

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.io.mock import serve
+from catalunya.ops.mock import serve
 
 ROOT = Path(__file__).parents[2]
 LIMIT_MB = 230  # unzipped, without boto3, which the Lambda runtime has (facts: the limit is 250)
 
 RUN = """
 import json, sys
-from catalunya.assets.materialize import materialize
-from catalunya.assets.project import Project
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.project import Project
 project = Project()
 made = {asset.key: materialize(project, asset.key).status for asset in project.graph}
 heavy = {"airflow", "dbt", "duckdb", "pandas", "pyarrow", "boto3"} & {name.partition(".")[0] for name in sys.modules}

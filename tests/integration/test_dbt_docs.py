@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from catalunya.assets.catalog import load_graph
-from catalunya.assets.marts import contracts
-from catalunya.assets.spec import Layer
-from catalunya.io.dbt_project import load_project
+from catalunya.assets.graph.discovery import load_graph, mart_contracts
+from catalunya.assets.graph.spec import Layer
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import WarehouseError
-from catalunya.io.warehouse import SQL_TYPES
+from catalunya.io.warehouse.dbt_project import load_project
+from catalunya.io.warehouse.relation import SQL_TYPES
 from catalunya.ops.docs import write
 
 ROOT = Path(__file__).parents[2]
@@ -65,8 +64,8 @@ def test_the_page_is_one_file_that_holds_every_table(page: Path, settings: Setti
 
 
 def test_every_mart_is_described_and_its_contract_enforced(nodes: dict[str, dict[str, Any]]) -> None:
-    assert nodes.keys() == contracts().keys()
-    for name, contract in contracts().items():
+    assert nodes.keys() == mart_contracts().keys()
+    for name, contract in mart_contracts().items():
         node = nodes[name]
         assert node["description"] == contract.description()
         assert node["config"]["contract"]["enforced"], name
@@ -78,8 +77,8 @@ def test_the_catalog_has_the_columns_and_types_that_the_models_really_make(page:
     catalog = json.loads(page.with_name("catalog.json").read_text())
     assert not catalog["errors"]
     tables = {key.rpartition(".")[2]: table for key, table in catalog["nodes"].items()}
-    assert tables.keys() == contracts().keys()
-    for name, contract in contracts().items():
+    assert tables.keys() == mart_contracts().keys()
+    for name, contract in mart_contracts().items():
         made = {column["name"]: column["type"].lower() for column in tables[name]["columns"].values()}
         assert made == {column.name: SQL_TYPES[column.type] for column in contract.columns()}, name
 
@@ -90,7 +89,7 @@ def test_every_promise_of_a_column_is_a_test_of_dbts(settings: Settings) -> None
         for test in load_project(settings).manifest.nodes.values()
         if test.resource_type == "test" and getattr(test, "attached_node", None)
     }
-    for name, contract in contracts().items():
+    for name, contract in mart_contracts().items():
         for column in contract.columns():
             assert column.nullable or (name, column.name, "not_null") in tests
             assert not column.accepted or (name, column.name, "accepted_values") in tests

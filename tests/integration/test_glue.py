@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import structlog
 
-from catalunya.assets.ledger import Stored
-from catalunya.assets.materialize import materialize
-from catalunya.assets.project import Project
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.ledger import Stored
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.errors import CatalogueError, TransientError
-from catalunya.io.glue import Glue
-from catalunya.io.glue_table import COMMENT_BYTES, Field, Table, table_input
+from catalunya.io.errors import CatalogError, TransientError
+from catalunya.io.warehouse.glue import Glue
+from catalunya.io.warehouse.glue_table import COMMENT_BYTES, Field, Table, table_input
 from catalunya.ops.cli import main
 from small.aws import Aws
 from small.records import record
@@ -30,7 +30,7 @@ Command = Callable[..., Any]
 
 @pytest.fixture
 def settings(aws: Aws, bucket: str, tmp_path: Path) -> Iterator[Settings]:
-    """prod (other tests share dev's databases), with a lake and a catalogue that are empty."""
+    """prod (other tests share dev's databases), with a lake and a catalog that are empty."""
     yield load_settings(env="prod", lake=bucket, cache=tmp_path)
     glue = aws.client("glue")
     for each in glue.get_databases()["DatabaseList"]:
@@ -134,7 +134,7 @@ def test_what_was_changed_by_hand_is_put_right_by_the_next_run(
     assert (now["Parameters"].get("owner") == "a person") is (by_hand != "deleted")
 
 
-def test_a_catalogue_that_does_not_answer_loses_no_record_and_is_told_by_the_next_run(
+def test_a_catalog_that_does_not_answer_loses_no_record_and_is_told_by_the_next_run(
     aws: Aws, source: FolderSource, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as closed:
@@ -144,7 +144,7 @@ def test_a_catalogue_that_does_not_answer_loses_no_record_and_is_told_by_the_nex
         project = _project(settings, tmp_path)
         materialize(project, "landing.shops")
         with pytest.raises(
-            CatalogueError, match=r"cannot write staging.shops in Glue: .*the table itself is recorded"
+            CatalogError, match=r"cannot write staging.shops in Glue: .*the table itself is recorded"
         ) as e:
             materialize(project, "staging.shops")
         assert isinstance(e.value, TransientError)
@@ -264,7 +264,7 @@ def command(
 
 
 def _record(project: Project, key: str, *folders: str) -> None:
-    """A materialisation of an asset, as the ledger has it."""
+    """A materialization of an asset, as the ledger has it."""
     asset = project.graph[key]
     places = ["/".join([asset.prefix, *folder.split(), "file.parquet"]) for folder in folders]
     record(project, key, [Stored(path=path, bytes=1, rows=1, sha256="0") for path in places])
@@ -336,7 +336,7 @@ def test_without_a_work_group_the_tables_are_mended_and_the_queries_are_said_to_
     monkeypatch.setenv("CATALUNYA_LAKE", str(tmp_path / "lake"))
     monkeypatch.setenv("CATALUNYA_CACHE", str(compiled))
     assert main(["catalog", "check"]) == 0
-    assert "has no catalogue: duckdb reads its objects" in capsys.readouterr().out
+    assert "has no catalog: duckdb reads its objects" in capsys.readouterr().out
     monkeypatch.setenv("CATALUNYA_ENV", "prod")
     monkeypatch.setenv("CATALUNYA_LAKE", settings.lake)
     monkeypatch.setenv("CATALUNYA_ATHENA_READERS", "nobody_made_it")

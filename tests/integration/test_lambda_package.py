@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from catalunya.io.errors import ConfigurationError
-from catalunya.io.mock import serve
+from catalunya.ops.mock import serve
 from catalunya.ops.package import LIMIT_MB, UNWANTED, Package, Target, _locked, _zip, build, check, stage
 
 HERE = Target(f"{platform.machine()}-manylinux_2_28", f"{sys.version_info.major}.{sys.version_info.minor}")
@@ -62,7 +62,7 @@ def test_the_package_is_small_enough_and_has_nothing_that_has_no_business_there(
     assert not {folder.name for folder in task.iterdir()} & UNWANTED
     ours = {path.relative_to(task).as_posix() for path in (task / "catalunya").rglob("*.py")}
     assert "catalunya/ops/lambdas.py" in ours
-    assert not [name for name in ours if name.startswith(("catalunya/io/mock", "catalunya/dags", "catalunya/ops/cli"))]
+    assert not [name for name in ours if name.startswith(("catalunya/ops/mock", "catalunya/dags", "catalunya/ops/cli"))]
     assert not [file for file in files if file.is_symlink() or "__pycache__" in file.parts or file.suffix == ".pyi"]
 
 

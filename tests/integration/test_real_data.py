@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from catalunya.assets.materialize import materialize
-from catalunya.assets.paths import scan_table
-from catalunya.assets.project import Project
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.paths import scan_table
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
-from catalunya.io.mock import serve
+from catalunya.ops.mock import serve
 
 REAL = os.environ.get("CATALUNYA_REAL_DATA")
 pytestmark = pytest.mark.skipif(not REAL, reason="CATALUNYA_REAL_DATA names no folder with the portals' files")

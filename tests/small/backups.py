@@ -8,10 +8,10 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from catalunya.assets.materialize import Request, materialize
-from catalunya.assets.plan import plan
-from catalunya.assets.project import Project
-from catalunya.assets.verify import verify
+from catalunya.assets.making.materialize import Request, materialize
+from catalunya.assets.making.plan import plan
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.verify import verify
 from catalunya.io.environment import Settings, load_settings
 from catalunya.ops.backup.keep import tidy
 from catalunya.ops.backup.make import back_up

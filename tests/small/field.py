@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from catalunya.assets.project import Project
-from catalunya.io.mock.server import MockServer
-from catalunya.ops.airflow.client import Client, TaskInstance
+from catalunya.assets.record.project import Project
+from catalunya.ops.local_airflow.client import Client, TaskInstance
+from catalunya.ops.mock.server import MockServer
 
 WAIT_S = 90
 

@@ -10,10 +10,10 @@ from datetime import datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from catalunya.assets.lease import lease
-from catalunya.assets.materialize import Progress, Request, materialize
-from catalunya.assets.project import Project
-from catalunya.assets.retention import prune
+from catalunya.assets.making.materialize import Progress, Request, materialize
+from catalunya.assets.record.lease import lease
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.retention import prune
 from catalunya.io.environment import Settings
 from catalunya.io.errors import LeaseLost
 from catalunya.io.lake import Lake
@@ -23,7 +23,7 @@ KEYS = ("landing.shops", "staging.shops", "staging.cities")
 
 # A server that has everything imported and nothing started forks each child, so that a child costs milliseconds.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["small.killing", "catalunya.assets.transform", "catalunya.assets.extract"])
+FORKS.set_forkserver_preload(["small.killing", "catalunya.assets.making.staging", "catalunya.assets.making.landing"])
 
 
 class TrapdoorLake(Lake):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from catalunya.assets.ledger import Entry, Stored
-from catalunya.assets.project import Project
+from catalunya.assets.record.ledger import Entry, Stored
+from catalunya.assets.record.project import Project
 
 
 def record(project: Project, key: str, objects: Iterable[Stored]) -> None:
-    """Record a first materialisation of an asset that consists of these objects, at 2026-08-03."""
+    """Record a first materialization of an asset that consists of these objects, at 2026-08-03."""
     asset = project.graph[key]
     project.ledger.append(
         Entry(

@@ -1,4 +1,4 @@
-"""A small source and its two tables: shops, read from a folder that a test writes, through the real materialisation path.
+"""A small source and its two tables: shops, read from a folder that a test writes, through the real materialization path.
 
 The source is real in all that counts to the path: it has a version, fields, pages and a count; only its wire is a folder.
 """
@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from catalunya.assets.spec import Declaration, Landing, staging
-from catalunya.contracts.base import Contract, LandingContract, column, raw
+from catalunya.assets.graph.spec import Declaration, Landing, staging
+from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import (
     Extraction,

@@ -15,16 +15,17 @@ from typing import Any
 
 import polars as pl
 
-from catalunya.assets.marts import contract_of
-from catalunya.contracts.base import Contract
+from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.contracts.employment import Employment
 from catalunya.contracts.gdp import Gdp
+from catalunya.contracts.model.contract import Contract
 from catalunya.contracts.municipalities import Municipalities
 from catalunya.contracts.population import Population
 from catalunya.contracts.service_usage import ServiceUsage
 from catalunya.contracts.social_services import SocialServices
 from catalunya.io.environment import Settings
-from catalunya.io.warehouse import Relation, build_model
+from catalunya.io.warehouse.build import build_model
+from catalunya.io.warehouse.relation import Relation
 
 Rows = Sequence[dict[str, Any]]
 STAGING: dict[str, type[Contract]] = {
@@ -205,7 +206,7 @@ class Warehouse:
         """Build a mart of what there is now, going on from the one last built."""
         file = self.build_file(model, as_of)
         if publish:
-            self.tables[model] = relation("marts", model, contract_of(model), file)
+            self.tables[model] = relation("marts", model, mart_contracts()[model], file)
         return pl.read_parquet(file)
 
     def build_file(self, model: str, as_of: str) -> Path:
@@ -215,7 +216,7 @@ class Warehouse:
             inputs=[table for name, table in self.tables.items() if name != model],
             previous=self.tables.get(model),
             variables={"as_of": as_of},
-            order_by=contract_of(model).key(),
+            order_by=mart_contracts()[model].key(),
             settings=self.settings,
             scratch=Path(tempfile.mkdtemp(dir=self.folder)),
         )

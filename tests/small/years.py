@@ -15,8 +15,8 @@ from typing import ClassVar
 
 import polars as pl
 
-from catalunya.assets.spec import Declaration, Landing, staging
-from catalunya.contracts.base import Contract, LandingContract, column, raw
+from catalunya.assets.graph.spec import Declaration, Landing, staging
+from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.io.periods import Window, period
 from catalunya.io.sources.base import Extraction, HttpSettings, Landed, Page, PageFormat, PageSink, SourceState
 

@@ -1,6 +1,6 @@
 """A small real server that answers as IDESCAT's tables API does, and misbehaves in whatever way a test chooses.
 
-Not the mock API of the local environment (catalunya.io.mock), and written without it: what one has wrong, the other shows.
+Not the mock API of the local environment (catalunya.ops.mock), and written without it: what one has wrong, the other shows.
 """
 
 from __future__ import annotations

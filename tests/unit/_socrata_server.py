@@ -1,6 +1,6 @@
 """Small real HTTP servers on loopback, to test API clients: one that answers as it is told, and one portal.
 
-Not the mock API of the local environment (catalunya.io.mock): these misbehave in whatever way a test chooses.
+Not the mock API of the local environment (catalunya.ops.mock): these misbehave in whatever way a test chooses.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from catalunya.assets.catalog import load_graph
+from catalunya.assets.graph.discovery import load_graph
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.mock.server import MockServer
+from catalunya.ops.mock.server import MockServer
 from small.once import once
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from catalunya.assets.catalog import declarations
-from catalunya.io.athena import LEAST_BYTES, TERABYTE, cost, to_frame
-from catalunya.io.athena_sql import for_athena, in_words
+from catalunya.assets.graph.discovery import declarations
 from catalunya.io.errors import UsageError
+from catalunya.io.warehouse.athena import LEAST_BYTES, TERABYTE, cost, to_frame
+from catalunya.io.warehouse.athena_sql import for_athena, in_words
 from catalunya.ops.named_queries import question, questions
 
 DATABASES = {"staging": "catalunya_staging_dev", "marts": "catalunya_marts_dev"}

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.materialize import Outcome, Progress, Request, materialize
-from catalunya.assets.paths import scan_table
-from catalunya.assets.plan import Reason, plan, plan_backfill
-from catalunya.assets.project import Project
-from catalunya.assets.spec import StagingDeclaration
-from catalunya.contracts.base import Contract, column
+from catalunya.assets.graph.spec import StagingDeclaration
+from catalunya.assets.making.materialize import Outcome, Progress, Request, materialize
+from catalunya.assets.making.plan import plan, plan_backfill
+from catalunya.assets.record.paths import scan_table
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.state import Reason
+from catalunya.contracts.model.contract import Contract, column
 from catalunya.io.environment import Settings
 from catalunya.io.errors import BackfillBlocked, DeclarationError, UsageError
 from catalunya.io.periods import Window, window

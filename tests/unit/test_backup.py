@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.lease import lease
-from catalunya.assets.ledger import Ledger
+from catalunya.assets.record.lease import lease
+from catalunya.assets.record.ledger import Ledger
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import CatalunyaError, ConfigurationError, LeaseHeld, UsageError
 from catalunya.ops.backup.check import check, is_late

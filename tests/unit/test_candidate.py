@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from catalunya.assets.candidate import HASH, Candidate, Gathering
-from catalunya.assets.spec import Asset
+from catalunya.assets.graph.spec import Asset
+from catalunya.assets.making.candidate import HASH, Candidate, Gathering
 from catalunya.io.errors import ContractError
 from small.shops import Shops, declare
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from catalunya.contracts.base import Contract, column
-from catalunya.contracts.compatibility import Change, compare, undeclared
+from catalunya.contracts.model.compatibility import Change, compare, undeclared
+from catalunya.contracts.model.contract import Contract, column
 from catalunya.io.errors import DeclarationError
 
 BASE: dict[str, Any] = {

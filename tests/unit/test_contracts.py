@@ -11,8 +11,8 @@ from typing import Annotated
 import polars as pl
 import pytest
 
-from catalunya.contracts.base import Contract, LandingContract, column, raw, source_hash
-from catalunya.contracts.check import REASON, ROW, check_fields, conform, part, renamed
+from catalunya.contracts.model.check import REASON, ROW, check_fields, conform, part, renamed
+from catalunya.contracts.model.contract import Contract, LandingContract, column, raw, source_hash
 from catalunya.contracts.municipalities import Municipalities
 from catalunya.contracts.service_usage import ServiceUsage
 from catalunya.io.errors import ContractError, DeclarationError
@@ -171,7 +171,7 @@ def test_a_frozen_contract_takes_no_drift_at_all() -> None:
 def version_of(tmp_path: Path, text: str) -> str:
     """The version of a contract in a module of this text."""
     path = tmp_path / f"contract_{abs(hash(text))}.py"
-    path.write_text(f"from catalunya.contracts.base import Contract, column\n\n\n{text}")
+    path.write_text(f"from catalunya.contracts.model.contract import Contract, column\n\n\n{text}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec
     assert spec.loader

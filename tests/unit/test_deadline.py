@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.lease import holder
-from catalunya.assets.materialize import Progress, Request, materialize
-from catalunya.assets.project import Project
-from catalunya.assets.verify import verify
+from catalunya.assets.making.materialize import Progress, Request, materialize
+from catalunya.assets.record.lease import holder
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.verify import verify
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeadlineReached, TransientError
 from small.lakes import picture

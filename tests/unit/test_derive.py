@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from catalunya.assets import marts
-from catalunya.assets.catalog import declarations
-from catalunya.contracts.base import Contract, LandingContract, column, raw
-from catalunya.contracts.derive import MODELS, SOURCES, data_dictionary, dbt_models_yaml, dbt_sources_yaml, render
+from catalunya.assets.graph import discovery
+from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
+from catalunya.contracts.model.derive import MODELS, SOURCES, data_dictionary, dbt_models_yaml, dbt_sources_yaml, render
 from catalunya.io.errors import DeclarationError
 
 ROOT = Path(__file__).parents[2]
@@ -47,8 +46,7 @@ def columns_of(text: str, table: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("path", [SOURCES, MODELS, "docs/data-dictionary.md"])
 def test_what_is_committed_is_what_the_contracts_say_today(path: str) -> None:
-    contracts = {key: declared.contract for key, declared in declarations().items()}
-    contracts |= {f"marts.{name}": contract for name, contract in marts.contracts().items()}
+    contracts = discovery.contracts()
     assert (ROOT / path).read_text() == render(contracts)[path], f"{path} is stale: run make generate"
 
 

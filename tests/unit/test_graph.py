@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from catalunya.assets.graph import AssetGraph
-from catalunya.assets.spec import Asset
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Asset
 from catalunya.io.errors import DeclarationError, UsageError
 
 

@@ -13,9 +13,9 @@ from tests.unit._idescat_server import HALF_YEARS, Api, Table, extract, opened, 
 from tests.unit._socrata_server import Answer, Asked, Landing
 
 from catalunya.io.errors import LakeError, SourceChanged, SourceError, UsageError
-from catalunya.io.jsonstat import read_cells
 from catalunya.io.periods import window
 from catalunya.io.sources.base import Extraction
+from catalunya.io.sources.jsonstat import read_cells
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ from tests.unit._idescat_server import (
 from tests.unit._socrata_server import Answer, Asked, Landing
 
 from catalunya.io.errors import DeclarationError, SourceError, SourceUnavailable
-from catalunya.io.jsonstat import read_cells
 from catalunya.io.sources.idescat import Idescat
+from catalunya.io.sources.jsonstat import read_cells
 
 NOT_NOW = error("00", "Error intern.", 500)
 

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from catalunya.io.errors import ContractError
-from catalunya.io.jsonstat import read_cells
+from catalunya.io.sources.jsonstat import read_cells
 
 HREF = "https://api.idescat.cat/taules/v2/ep/9122/10002/mun/data?lang=ca"
 
@@ -228,7 +228,7 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
 
 
 def test_importing_the_reader_loads_no_polars() -> None:
-    code = "import sys, catalunya.io.jsonstat; print('polars' in sys.modules)"
+    code = "import sys, catalunya.io.sources.jsonstat; print('polars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

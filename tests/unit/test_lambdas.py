@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import structlog
 
-from catalunya.assets.lease import holder, lease
-from catalunya.assets.project import Project
-from catalunya.contracts.base import source_hash
-from catalunya.io import errors, mock
+from catalunya.assets.record.lease import holder, lease
+from catalunya.assets.record.project import Project
+from catalunya.contracts.model.contract import source_hash
+from catalunya.io import errors
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import (
     CatalunyaError,
@@ -32,8 +32,9 @@ from catalunya.io.errors import (
     from_function,
     reportable,
 )
-from catalunya.io.mock.server import MockServer
+from catalunya.ops import mock
 from catalunya.ops.lambdas import LEASE_S, extract, transform
+from catalunya.ops.mock.server import MockServer
 
 LANDING, STAGING = "landing.service_usage", "staging.service_usage"
 

@@ -46,13 +46,13 @@ class Logs:
 
 def test_a_json_line_has_time_level_event_logger_and_what_was_said(settings: Settings) -> None:
     logs = Logs(settings, log_format="json")
-    structlog.get_logger("catalunya.assets.materialize").info("materialized", rows=947, place="Móra la Nova")
+    structlog.get_logger("catalunya.assets.making.materialize").info("materialized", rows=947, place="Móra la Nova")
     line = logs.documents[0]
     assert line.pop("timestamp").endswith("Z")
     assert line == {
         "level": "info",
         "event": "materialized",
-        "logger": "catalunya.assets.materialize",
+        "logger": "catalunya.assets.making.materialize",
         "rows": 947,
         "place": "Móra la Nova",
     }

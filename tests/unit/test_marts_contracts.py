@@ -9,9 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from catalunya.assets.marts import contract_of, contracts
-from catalunya.contracts.base import Contract
-from catalunya.contracts.check import REASON, ROW, part
+from catalunya.assets.graph.dbt_marts import contract_of
+from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.contracts.marts import (
     DimEconomicSectors,
     DimMunicipalities,
@@ -20,6 +19,8 @@ from catalunya.contracts.marts import (
     FactPopulationMonthly,
     FactServiceUsageDaily,
 )
+from catalunya.contracts.model.check import REASON, ROW, part
+from catalunya.contracts.model.contract import Contract
 from catalunya.io.errors import DeclarationError
 
 MODELS = Path(__file__).parents[2] / "dbt" / "models" / "marts"
@@ -113,11 +114,11 @@ def reasons(contract: type[Contract], row: dict[str, Any]) -> list[str]:
 
 
 def test_every_model_has_a_contract_and_every_contract_a_model() -> None:
-    assert sorted(contracts()) == sorted(path.stem for path in MODELS.rglob("*.sql"))
+    assert sorted(mart_contracts()) == sorted(path.stem for path in MODELS.rglob("*.sql"))
 
 
 def test_every_mart_says_its_grain_and_has_a_key() -> None:
-    for name, contract in contracts().items():
+    for name, contract in mart_contracts().items():
         assert "one row per" in contract.description(), name
         assert contract.key(), name
 
@@ -126,7 +127,7 @@ def test_a_mart_without_a_contract_is_told_which_class_it_lacks() -> None:
     with pytest.raises(
         DeclarationError, match=r"marts.dim_stars: expected a contract class DimStars in contracts/marts.py"
     ):
-        contract_of("dim_stars")
+        contract_of(mart_contracts(), "dim_stars")
 
 
 def test_good_rows_pass() -> None:

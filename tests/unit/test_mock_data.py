@@ -10,16 +10,16 @@ import httpx
 import polars as pl
 import pytest
 
-from catalunya.io import mock
-from catalunya.io.mock.generate_municipalities import control_digit, municipalities_table
-from catalunya.io.mock.generate_register import RegisterTable
-from catalunya.io.mock.generate_usage import usage_table
-from catalunya.io.mock.noise import column, number
-from catalunya.io.mock.pages import View
-from catalunya.io.mock.services import SERVICE_TYPES, UNMATCHED
-from catalunya.io.mock.shape import shape
-from catalunya.io.mock.soql import Query
-from catalunya.io.mock.tables import ROW_NUMBER, Table
+from catalunya.ops import mock
+from catalunya.ops.mock.generate_municipalities import control_digit, municipalities_table
+from catalunya.ops.mock.generate_register import RegisterTable
+from catalunya.ops.mock.generate_usage import usage_table
+from catalunya.ops.mock.noise import column, number
+from catalunya.ops.mock.pages import View
+from catalunya.ops.mock.services import SERVICE_TYPES, UNMATCHED
+from catalunya.ops.mock.shape import shape
+from catalunya.ops.mock.soql import Query
+from catalunya.ops.mock.tables import ROW_NUMBER, Table
 
 
 def rows_of(table: Table, version: int = 0) -> pl.DataFrame:

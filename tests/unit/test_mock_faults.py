@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from catalunya.io import mock
 from catalunya.io.errors import ConfigurationError, UsageError
-from catalunya.io.mock.faults import Fault, parse_fault
-from catalunya.io.mock.server import MockServer
+from catalunya.ops import mock
+from catalunya.ops.mock.faults import Fault, parse_fault
+from catalunya.ops.mock.server import MockServer
 
 DATASETS = ("9aju-tpwc", "ivft-vegh", "yavr-pn8q")
 KEYS = {"9aju-tpwc": "codi", "ivft-vegh": "registre", "yavr-pn8q": "any,codi"}

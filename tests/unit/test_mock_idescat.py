@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from catalunya.io import mock
-from catalunya.io.mock.server import MockServer
+from catalunya.ops import mock
+from catalunya.ops.mock.server import MockServer
 
 POPULATION = "/taules/v2/ep/9122/10002/mun"
 PRICES = "/taules/v2/pibt/21129/24938/cat"

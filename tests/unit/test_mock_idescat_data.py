@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from catalunya.io import mock
 from catalunya.io.errors import ConfigurationError
-from catalunya.io.mock.generate_municipalities import municipalities, municipalities_table
-from catalunya.io.mock.idescat.cube import StatTable
-from catalunya.io.mock.idescat.employment import employment_tables
-from catalunya.io.mock.idescat.gdp import gdp_tables
-from catalunya.io.mock.idescat.population import population_table
-from catalunya.io.mock.idescat.recorded import recorded_table
+from catalunya.ops import mock
+from catalunya.ops.mock.generate_municipalities import municipalities, municipalities_table
+from catalunya.ops.mock.idescat.cube import StatTable
+from catalunya.ops.mock.idescat.employment import employment_tables
+from catalunya.ops.mock.idescat.gdp import gdp_tables
+from catalunya.ops.mock.idescat.population import population_table
+from catalunya.ops.mock.idescat.recorded import recorded_table
 
 REAL = os.environ.get("CATALUNYA_REAL_DATA", "")
 needs_real_data = pytest.mark.skipif(not REAL, reason="CATALUNYA_REAL_DATA is not set: no recorded files to serve")

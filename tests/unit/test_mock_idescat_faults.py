@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from catalunya.io import mock
 from catalunya.io.errors import UsageError
-from catalunya.io.mock.faults import Fault, parse_fault
-from catalunya.io.mock.server import MockServer
+from catalunya.ops import mock
+from catalunya.ops.mock.faults import Fault, parse_fault
+from catalunya.ops.mock.server import MockServer
 
 POPULATION, PRICES, VOLUME = "ep/9122/10002/mun", "pibt/21129/24938/cat", "pibt/21130/24940/cat"
 SECTORS = 10

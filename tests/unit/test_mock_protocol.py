@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from catalunya.io import mock
-from catalunya.io.mock.server import MockServer
+from catalunya.ops import mock
+from catalunya.ops.mock.server import MockServer
 
 REGISTER = "/resource/ivft-vegh.json"
 USAGE = "/resource/yavr-pn8q.json"
@@ -30,7 +30,7 @@ def get(api: httpx.Client, path: str, **params: str | int) -> httpx.Response:
 
 
 def test_importing_the_package_loads_neither_polars_nor_the_server() -> None:
-    code = "import sys, catalunya.io.mock; print([m for m in ('polars', 'starlette', 'uvicorn') if m in sys.modules])"
+    code = "import sys, catalunya.ops.mock; print([m for m in ('polars', 'starlette', 'uvicorn') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

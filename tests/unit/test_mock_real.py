@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from catalunya.io import mock
 from catalunya.io.errors import ConfigurationError
-from catalunya.io.mock.datasets import DATASETS
-from catalunya.io.mock.generate_municipalities import control_digit, generate
-from catalunya.io.mock.places import COMARQUES, REAL_MUNICIPALITIES
-from catalunya.io.mock.server import MockServer
+from catalunya.ops import mock
+from catalunya.ops.mock.datasets import DATASETS
+from catalunya.ops.mock.generate_municipalities import control_digit, generate
+from catalunya.ops.mock.places import COMARQUES, REAL_MUNICIPALITIES
+from catalunya.ops.mock.server import MockServer
 
 REAL = os.environ.get("CATALUNYA_REAL_DATA", "")
 needs_real_data = pytest.mark.skipif(not REAL, reason="CATALUNYA_REAL_DATA is not set: no recorded files to serve")

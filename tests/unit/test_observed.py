@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from catalunya.assets.observed import Part, first_day, last_day, period_id, year_of
+from catalunya.assets.making.observed import Part, first_day, last_day, period_id, year_of
 
 
 def read(time: str | None, part: Part) -> tuple[str | None, str | None, date | None, date | None]:

@@ -10,7 +10,7 @@ import pytest
 
 from catalunya.io.errors import ContractError
 from catalunya.io.lake import Lake
-from catalunya.io.pages import read_page
+from catalunya.io.sources.pages import read_page
 
 ROWS = [
     {

@@ -15,16 +15,16 @@ import pytest
 from tests.unit import _idescat_server as idescat
 from tests.unit._socrata_server import RESES, Answer, Asked, Portal, opened, soda
 
-from catalunya.assets.decide import Outcome, Request
-from catalunya.assets.landed import PARTS_TAKE
-from catalunya.assets.materialize import materialize
-from catalunya.assets.parts import PartRead, read_part
-from catalunya.assets.paths import batch_name
-from catalunya.assets.project import Project
-from catalunya.assets.retention import plan_retention, prune
-from catalunya.assets.spec import Declaration, Landing, staging
-from catalunya.assets.verify import verify
-from catalunya.contracts.base import Contract, LandingContract, column, raw
+from catalunya.assets.graph.spec import Declaration, Landing, staging
+from catalunya.assets.making.decide import Outcome, Request
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.parts import PartRead, read_part
+from catalunya.assets.record.batch import PARTS_TAKE
+from catalunya.assets.record.paths import batch_name
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.retention import plan_retention, prune
+from catalunya.assets.record.verify import verify
+from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeadlineReached, DeclarationError, SourceUnavailable, UsageError
 from catalunya.io.sources.base import HttpSettings, Part, Source

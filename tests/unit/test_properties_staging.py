@@ -17,18 +17,18 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from catalunya.assets.candidate import Gathering
-from catalunya.assets.catalog import declarations
-from catalunya.assets.materialize import materialize
-from catalunya.assets.project import Project
-from catalunya.assets.spec import StagingDeclaration
-from catalunya.assets.transform import check_page, raw_fields
-from catalunya.contracts.check import REASON
-from catalunya.contracts.columns import Column
-from catalunya.io import mock
+from catalunya.assets.graph.discovery import declarations
+from catalunya.assets.graph.spec import StagingDeclaration
+from catalunya.assets.making.candidate import Gathering
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.staging import check_page, raw_fields
+from catalunya.assets.record.project import Project
+from catalunya.contracts.model.check import REASON
+from catalunya.contracts.model.columns import Column
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import SourceError
-from catalunya.io.pages import read_page
+from catalunya.io.sources.pages import read_page
+from catalunya.ops import mock
 
 Row = Mapping[str, str | None]
 

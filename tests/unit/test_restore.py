@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.lease import lease
-from catalunya.assets.ledger import Ledger
-from catalunya.assets.repair import repair
-from catalunya.assets.verify import verify
+from catalunya.assets.record.lease import lease
+from catalunya.assets.record.ledger import Ledger
+from catalunya.assets.record.repair import repair
+from catalunya.assets.record.verify import verify
 from catalunya.io.environment import Settings
 from catalunya.io.errors import LeaseHeld, UsageError
 from catalunya.ops.backup.give_back import RESTORED

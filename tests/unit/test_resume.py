@@ -12,11 +12,11 @@ import pytest
 from tests.unit import _idescat_server as idescat
 from tests.unit._socrata_server import RESES, Answer, Asked, Portal, opened, soda
 
-from catalunya.assets.landed import LandedPages
-from catalunya.assets.materialize import Outcome, Request, materialize
-from catalunya.assets.project import Project
-from catalunya.assets.spec import Landing, LandingDeclaration
-from catalunya.contracts.base import LandingContract, raw
+from catalunya.assets.graph.spec import Landing, LandingDeclaration
+from catalunya.assets.making.materialize import Outcome, Request, materialize
+from catalunya.assets.record.batch import LandedPages
+from catalunya.assets.record.project import Project
+from catalunya.contracts.model.contract import LandingContract, raw
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeadlineReached, SourceUnavailable
 from catalunya.io.periods import window

@@ -12,15 +12,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from catalunya.assets import superseded
-from catalunya.assets.lease import Held, lease
-from catalunya.assets.ledger import Entry, Ledger
-from catalunya.assets.materialize import Outcome, Request, materialize
-from catalunya.assets.plan import plan
-from catalunya.assets.project import Project
-from catalunya.assets.repair import repair
-from catalunya.assets.retention import LEDGER_DAYS, Kind, Removal, plan_retention, prune
-from catalunya.assets.verify import verify
+from catalunya.assets.making.materialize import Outcome, Request, materialize
+from catalunya.assets.making.plan import plan
+from catalunya.assets.record import superseded
+from catalunya.assets.record.lease import Held, lease
+from catalunya.assets.record.ledger import Entry, Ledger
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.repair import repair
+from catalunya.assets.record.retention import LEDGER_DAYS, Kind, Removal, plan_retention, prune
+from catalunya.assets.record.verify import verify
 from catalunya.io.environment import Settings
 from catalunya.io.lake import Lake
 from small.killing import prune_all, prune_all_elsewhere

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.project import Project
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings
-from catalunya.ops.airflow.client import Client
-from catalunya.ops.airflow.commands import _tell_result
-from catalunya.ops.airflow.wave import Line, Wave
+from catalunya.ops.local_airflow.client import Client
+from catalunya.ops.local_airflow.commands import _tell_result
+from catalunya.ops.local_airflow.wave import Line, Wave
 from small.shops import declare
 
 WELL = [Line(asset="landing.shops", condition="up to date"), Line(asset="staging.shops", condition="up to date")]

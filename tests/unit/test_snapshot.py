@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from catalunya.assets.snapshot import SNAPSHOT, snapshot, text
-from catalunya.assets.spec import Asset, Freshness
+from catalunya.assets.graph.document import SNAPSHOT, snapshot, text
+from catalunya.assets.graph.spec import Asset, Freshness
 from catalunya.contracts import retired
-from catalunya.contracts.base import Contract, LandingContract, column, raw
+from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.io.environment import load_settings
 from catalunya.ops.generate import graph_now
 
@@ -75,7 +75,7 @@ def test_the_whole_graph_is_in_it(now: dict[str, Any]) -> None:
 
 
 def test_it_says_all_but_words_and_code() -> None:
-    found = snapshot(assets(), CONTRACTS)["assets"]
+    found = snapshot(assets(), CONTRACTS, {})["assets"]
     assert found["landing.towns"] == {
         "layer": "landing",
         "schedule": "@daily",
@@ -98,22 +98,24 @@ def test_it_says_all_but_words_and_code() -> None:
 
 
 def test_other_words_and_other_code_are_no_change_of_the_graph() -> None:
-    before = text(snapshot(assets(), CONTRACTS))
-    assert text(snapshot(assets(description="All towns.", code_version="2", module="elsewhere"), CONTRACTS)) == before
-    assert text(snapshot(assets(keep_days=30), CONTRACTS)) != before
+    before = text(snapshot(assets(), CONTRACTS, {}))
+    assert (
+        text(snapshot(assets(description="All towns.", code_version="2", module="elsewhere"), CONTRACTS, {})) == before
+    )
+    assert text(snapshot(assets(keep_days=30), CONTRACTS, {})) != before
 
 
 def test_a_whole_number_is_written_in_one_way() -> None:
-    assert text(snapshot(assets(freshness=Freshness(5)), CONTRACTS)) == text(
-        snapshot(assets(freshness=Freshness(5.0)), CONTRACTS)
+    assert text(snapshot(assets(freshness=Freshness(5)), CONTRACTS, {})) == text(
+        snapshot(assets(freshness=Freshness(5.0)), CONTRACTS, {})
     )
 
 
 def test_one_column_is_one_line_and_assets_stand_in_order() -> None:
-    lines = text(snapshot(assets(), CONTRACTS)).splitlines()
+    lines = text(snapshot(assets(), CONTRACTS, {})).splitlines()
     assert '        "people": {"type": "bigint", "nullable": true, "unit": "people"}' in lines
     assert lines.index('    "landing.towns": {') < lines.index('    "staging.towns": {')
-    assert json.loads("\n".join(lines)) == snapshot(assets(), CONTRACTS)
+    assert json.loads("\n".join(lines)) == snapshot(assets(), CONTRACTS, {})
 
 
 def test_no_table_is_both_declared_and_retired(now: dict[str, Any]) -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from catalunya.assets import superseded
-from catalunya.assets.ledger import Entry, Stored
-from catalunya.assets.materialize import Request, materialize
-from catalunya.assets.paths import scan_objects
-from catalunya.assets.project import Project
-from catalunya.assets.repair import repair
-from catalunya.assets.verify import verify
+from catalunya.assets.making.materialize import Request, materialize
+from catalunya.assets.record import superseded
+from catalunya.assets.record.ledger import Entry, Stored
+from catalunya.assets.record.paths import scan_objects
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.repair import repair
+from catalunya.assets.record.verify import verify
 from catalunya.io.environment import Settings
 from catalunya.io.lake import Lake
 from small.killing import make_all, make_all_elsewhere

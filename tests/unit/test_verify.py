@@ -10,13 +10,14 @@ import msgspec
 import polars as pl
 import pytest
 
-from catalunya.assets.lease import lease
-from catalunya.assets.ledger import Ledger
-from catalunya.assets.materialize import Request, materialize
-from catalunya.assets.plan import Reason, plan
-from catalunya.assets.project import Project
-from catalunya.assets.repair import repair
-from catalunya.assets.verify import Report, verify
+from catalunya.assets.making.materialize import Request, materialize
+from catalunya.assets.making.plan import plan
+from catalunya.assets.record.lease import lease
+from catalunya.assets.record.ledger import Ledger
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.repair import repair
+from catalunya.assets.record.state import Reason
+from catalunya.assets.record.verify import Report, verify
 from catalunya.io.environment import Settings
 from catalunya.io.errors import LeaseHeld
 from catalunya.ops.wave import Wave

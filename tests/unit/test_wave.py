@@ -9,10 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from catalunya.assets.materialize import Progress, Request
-from catalunya.assets.plan import Reason, Stale, plan
-from catalunya.assets.project import Project
-from catalunya.assets.spec import Declaration, StagingDeclaration
+from catalunya.assets.graph.spec import Declaration, StagingDeclaration
+from catalunya.assets.making.materialize import Progress, Request
+from catalunya.assets.making.plan import plan
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.state import Reason, Stale
 from catalunya.io.environment import Settings
 from catalunya.ops.wave import Result, Wave
 from small.shops import declare, some

@@ -9,8 +9,8 @@ import pytest
 
 from athena.account import Account
 from catalunya.io.aws import client
-from catalunya.io.glue import Glue
-from catalunya.io.glue_table import Field, Table
+from catalunya.io.warehouse.glue import Glue
+from catalunya.io.warehouse.glue_table import Field, Table
 
 DATABASE = "catalunya_shops_dev"
 COLUMNS = {"shop_id": "string", "places": "bigint", "share": "double", "opened_date": "date", "is_open": "boolean"}

@@ -16,16 +16,16 @@ import polars as pl
 import pytest
 
 from athena.account import Account
-from catalunya.assets.marts import contract_of
+from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.contracts.marts import DimMunicipalities
-from catalunya.io.athena import Athena
-from catalunya.io.athena_warehouse import AthenaWorkplace, as_table
-from catalunya.io.dbt_project import DATABASE, load_project
-from catalunya.io.duckdb_warehouse import create_database
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError, WarehouseError
-from catalunya.io.glue import Glue
-from catalunya.io.warehouse import Relation
+from catalunya.io.warehouse.athena import Athena
+from catalunya.io.warehouse.athena_warehouse import AthenaWorkplace, as_table
+from catalunya.io.warehouse.dbt_project import DATABASE, load_project
+from catalunya.io.warehouse.duckdb_warehouse import create_database
+from catalunya.io.warehouse.glue import Glue
+from catalunya.io.warehouse.relation import Relation
 from small.warehouse import (
     BARCELONA,
     BUILD_ORDER,
@@ -47,11 +47,11 @@ INCREMENTAL = ["dim_municipalities", "fact_population_monthly", "fact_gdp_quarte
 
 @dataclass
 class Builds:
-    """The marts after each day, by day and name: DuckDB's and Athena's; dbt's catalogue of Athena's after the last."""
+    """The marts after each day, by day and name: DuckDB's and Athena's; dbt's catalog of Athena's after the last."""
 
     duckdb: dict[str, dict[str, pl.DataFrame]]
     athena: dict[str, dict[str, pl.DataFrame]]
-    catalogue: dict[str, dict[str, dict[str, dict[str, str]]]]
+    catalog: dict[str, dict[str, dict[str, dict[str, str]]]]
 
 
 def move_on(warehouse: Warehouse) -> None:
@@ -121,7 +121,7 @@ def builds(
             }
         made.athena[day] = {name: asked.ask(f"select * from marts.{name}").frame for name in BUILD_ORDER}
     project._invoke(["docs", "generate"], {"as_of": day, **variables}, folder, write_json=True)
-    made.catalogue = json.loads((folder / "target" / "catalog.json").read_text())["nodes"]
+    made.catalog = json.loads((folder / "target" / "catalog.json").read_text())["nodes"]
     return made
 
 
@@ -129,7 +129,7 @@ def builds(
 def test_every_row_is_the_one_duckdb_gives_on_the_first_day_and_going_on_from_it(builds: Builds, model: str) -> None:
     for day in DAYS:
         expected, found = builds.duckdb[day][model], builds.athena[day][model]
-        key = contract_of(model).key()
+        key = mart_contracts()[model].key()
         assert found.height == expected.height > 0
         assert dict(found.schema) == dict(expected.schema)
         assert found.select(expected.columns).sort(key).equals(expected.sort(key)), day
@@ -141,7 +141,7 @@ def test_the_second_day_was_another_one_for_every_model_that_goes_on(builds: Bui
 
 
 def test_docs_know_every_mart_and_its_types_from_glue(builds: Builds) -> None:
-    marts = {name.rpartition(".")[2]: table["columns"] for name, table in builds.catalogue.items()}
+    marts = {name.rpartition(".")[2]: table["columns"] for name, table in builds.catalog.items()}
     assert set(marts) == set(BUILD_ORDER)
     assert marts["dim_time"]["date_id"]["type"] == "date"
     assert marts["fact_gdp_quarterly"]["gdp_eur_millions"]["type"] == "double"
@@ -171,7 +171,7 @@ def test_a_mart_is_built_as_a_candidate_that_nobody_sees_and_goes_on_from_the_pu
     tables = {**athena.publish_all(days[DAYS[1]]), name: first}
     seen, known = athena.objects("marts/"), athena.tables("marts")
     went_on = pl.read_parquet(Warehouse(tmp_path, athena.settings, tables).build_file(name, DAYS[1]))
-    assert went_on.equals(expected.sort(contract_of(name).key()))
+    assert went_on.equals(expected.sort(mart_contracts()[name].key()))
     assert went_on["valid_to"].drop_nulls().to_list() == [date(2026, 8, 4)]
     assert athena.objects("marts/") == seen
     assert athena.tables("marts") == known

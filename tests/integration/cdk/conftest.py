@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.catalog import load_graph
-from catalunya.assets.graph import AssetGraph
+from catalunya.assets.graph.discovery import load_graph
+from catalunya.assets.graph.graph import AssetGraph
 from catalunya.cdk.naming import Names
 from catalunya.io.environment import load_settings
 from small.once import once

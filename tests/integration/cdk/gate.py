@@ -227,7 +227,7 @@ def _of_s3(environ: Mapping[str, Any], body: bytes) -> Iterator[Request]:
 
 
 def _of_glue(action: str, asked: Mapping[str, Any]) -> Iterator[Request]:
-    """Glue asks for the permission on the thing and on all it is in: the catalogue, the database, the table."""
+    """Glue asks for the permission on the thing and on all it is in: the catalog, the database, the table."""
     start = f"arn:aws:glue:{REGION}:{ACCOUNT}:"
     yield Request(f"glue:{action}", f"{start}catalog")
     if action.endswith(("Database", "Databases")):

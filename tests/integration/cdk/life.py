@@ -16,27 +16,27 @@ import polars as pl
 import pytest
 import watchtower
 
-from catalunya.assets import catalogued
-from catalunya.assets.lease import holder, lease
-from catalunya.assets.ledger import Ledger, Stored
-from catalunya.assets.materialize import Request as Asked
-from catalunya.assets.materialize import materialize
-from catalunya.assets.paths import manifest_path
-from catalunya.assets.plan import plan
-from catalunya.assets.project import Project
-from catalunya.assets.repair import repair
-from catalunya.assets.retention import prune
-from catalunya.assets.verify import verify
+from catalunya.assets.making.materialize import Request as Asked
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.plan import plan
+from catalunya.assets.record import catalog_tables as catalogd
+from catalunya.assets.record.lease import holder, lease
+from catalunya.assets.record.ledger import Ledger, Stored
+from catalunya.assets.record.paths import manifest_path
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.repair import repair
+from catalunya.assets.record.retention import prune
+from catalunya.assets.record.verify import verify
 from catalunya.cdk.first_table import apply
 from catalunya.contracts.marts import DimMunicipalities
 from catalunya.contracts.municipalities import Municipalities
-from catalunya.io import mock
-from catalunya.io.athena import Athena, NamedQuery
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import LakeError
-from catalunya.io.glue import Glue
-from catalunya.io.glue_table import Field, Table
 from catalunya.io.role import assumed
+from catalunya.io.warehouse.athena import Athena, NamedQuery
+from catalunya.io.warehouse.glue import Glue
+from catalunya.io.warehouse.glue_table import Field, Table
+from catalunya.ops import mock
 from catalunya.ops.backup.keep import tidy
 from catalunya.ops.backup.make import back_up
 from catalunya.ops.backup.restore import restore
@@ -254,7 +254,7 @@ def an_engineer_mends(world: World) -> None:
             materialize(world.shops, "staging.shops", Asked(replay=True, accept_shrink=True)).status == "materialized"
         )
         glue = Glue(world.settings)
-        tables = catalogued.tables(world.shops)
+        tables = catalogd.tables(world.shops)
         assert [glue.compare(table) for table in tables]
         glue.unknown([str(table) for table in tables])
         register_partitions(world, "staging")

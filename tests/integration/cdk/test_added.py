@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.graph import AssetGraph
+from catalunya.assets.graph.graph import AssetGraph
 from catalunya.cdk.naming import Names
 from small.templates import CONTEXT, Template
 
@@ -22,9 +22,9 @@ from pathlib import Path
 
 import aws_cdk as cdk
 
-from catalunya.assets.catalog import load_graph
-from catalunya.assets.graph import AssetGraph
-from catalunya.assets.spec import Freshness
+from catalunya.assets.graph.discovery import load_graph
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Freshness
 from catalunya.cdk.app import FLAGS, names_in_template
 from catalunya.cdk.data_stack import DataStack
 from catalunya.cdk.deployment import Deployment

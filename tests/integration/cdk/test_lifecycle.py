@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from catalunya.assets.catalog import declarations
-from catalunya.assets.spec import Asset, Layer
+from catalunya.assets.graph.discovery import declarations
+from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.cdk.lifecycle import Rule, rules
 from catalunya.io.environment import load_settings
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.graph import AssetGraph
-from catalunya.assets.paths import batch_prefix, manifest_path
-from catalunya.assets.spec import FUNCTIONS, Layer
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import FUNCTIONS, Layer
+from catalunya.assets.record.paths import batch_prefix, manifest_path
 from catalunya.cdk.deployment import PROFILES
 from catalunya.cdk.naming import Names
 from catalunya.io.environment import Settings, load_settings

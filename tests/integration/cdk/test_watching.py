@@ -15,20 +15,20 @@ from typing import Any
 import pytest
 import structlog
 
-from catalunya.assets.catalog import declarations
-from catalunya.assets.graph import AssetGraph
-from catalunya.assets.materialize import materialize
-from catalunya.assets.project import Project
-from catalunya.assets.spec import Layer
+from catalunya.assets.graph.discovery import declarations
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Layer
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.project import Project
 from catalunya.cdk.deployment import PROFILES
 from catalunya.cdk.naming import Names
 from catalunya.cdk.signals import FAILURES, LASTING_FAILURES, SIGNALS, Signal
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import CatalunyaError, SourceUnavailable, TransientError
-from catalunya.io.mock import serve
 from catalunya.ops import lambdas
 from catalunya.ops.backup.make import back_up
 from catalunya.ops.logging import configure
+from catalunya.ops.mock import serve
 from catalunya.ops.status import tell_overdue
 from small.templates import Template
 

@@ -14,8 +14,8 @@ import boto3
 import pytest
 
 from athena.server import AthenaApi, athena_server
-from catalunya.assets.project import Project
-from catalunya.assets.spec import Declaration
+from catalunya.assets.graph.spec import Declaration
+from catalunya.assets.record.project import Project
 from catalunya.cdk.limits import bucket_policy
 from catalunya.cdk.trust import Trusted, trust
 from catalunya.io.environment import Settings, load_settings

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from catalunya.ops.serving.processes import PROCESSES
-from catalunya.ops.serving.secrets import MADE, write
+from catalunya.ops.deployed_airflow.processes import PROCESSES
+from catalunya.ops.deployed_airflow.secrets import MADE, write
 from small.composed import BIN, ROOT, image_env, resolved
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

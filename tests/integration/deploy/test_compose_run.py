@@ -14,11 +14,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from catalunya.assets.materialize import materialize
-from catalunya.assets.project import Project
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
-from catalunya.io.mock import serve
-from catalunya.ops.airflow.client import Client
+from catalunya.ops.local_airflow.client import Client
+from catalunya.ops.mock import serve
 from small.composed import ROOT, WAIT_S, Composed, image_env, postgres_programs, resolved
 
 # What is left to be made of a lake in which all else that its mart reads was: a chain from landing to marts, and nothing else wakes.

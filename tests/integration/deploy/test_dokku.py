@@ -16,7 +16,7 @@ import pytest
 
 from catalunya.io.environment import Settings
 from catalunya.ops.cli import app as commands
-from catalunya.ops.serving.processes import MIGRATE, PROCESSES, SHARED
+from catalunya.ops.deployed_airflow.processes import MIGRATE, PROCESSES, SHARED
 from small.composed import ROOT, resolved
 
 APP = json.loads((ROOT / "app.json").read_text())
@@ -140,8 +140,8 @@ def test_every_option_of_airflow_that_is_named_exists(airflow: dict[str, Any]) -
         "Dockerfile",
         "app.json",
         "docs/dokku.md",
-        "ops/serving/processes.py",
-        "ops/serving/settings.py",
+        "ops/deployed_airflow/processes.py",
+        "ops/deployed_airflow/settings.py",
     ]
     text = " ".join((ROOT / name).read_text() for name in files)
     named = set(re.findall(r"AIRFLOW__([A-Z_]+?)__([A-Z_]+)\b", text))

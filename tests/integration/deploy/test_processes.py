@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from catalunya.io.errors import ConfigurationError, UsageError
-from catalunya.ops.airflow.processes import free_ports
-from catalunya.ops.serving import health
-from catalunya.ops.serving.processes import PROCESSES, SHARED, arguments, complete, environment, known
+from catalunya.ops.deployed_airflow import health
+from catalunya.ops.deployed_airflow.processes import PROCESSES, SHARED, arguments, complete, environment, known
+from catalunya.ops.local_airflow.processes import free_ports
 
 ENOUGH = dict.fromkeys(SHARED, "told")
 DOKKU = {

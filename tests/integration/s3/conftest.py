@@ -1,4 +1,4 @@
-"""The tests of the materialisation path once more, on S3: only the lake they are given is another.
+"""The tests of the materialization path once more, on S3: only the lake they are given is another.
 
 The modules here take over the test functions of tests/unit as they are. moto serves in this process, killed ones are others.
 """

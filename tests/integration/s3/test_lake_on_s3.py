@@ -13,7 +13,7 @@ import httpx
 import polars as pl
 import pytest
 
-from catalunya.assets.project import Project
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import LakeError, LakeUnavailable, PermanentError, TransientError
 from catalunya.io.lake import Lake

@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from catalunya.assets.materialize import materialize
-from catalunya.assets.project import Project
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings
 from catalunya.io.errors import ContractError, LakeError, LakeUnavailable
 from catalunya.io.lake import Lake
-from catalunya.io.pages import read_page
+from catalunya.io.sources.pages import read_page
 from small.aws import Aws
 from small.killing import KEYS
 from small.shops import declare, some

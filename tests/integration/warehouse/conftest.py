@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.warehouse import Relation
+from catalunya.io.warehouse.relation import Relation
 from small.once import once
 from small.warehouse import Warehouse, import_dbt
 

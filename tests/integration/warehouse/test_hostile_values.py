@@ -7,7 +7,7 @@ import re
 import pytest
 
 from catalunya.io.errors import WarehouseError
-from catalunya.io.legible import escaped
+from catalunya.io.safe_text import escaped
 from small.warehouse import Warehouse, municipality
 
 HOSTILE = [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from catalunya.assets.marts import contracts
-from catalunya.io.dbt_project import Outcome, load_project
+from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.io.environment import Settings
-from catalunya.io.warehouse import Relation, run_unit_tests
+from catalunya.io.warehouse.build import run_unit_tests
+from catalunya.io.warehouse.dbt_project import Outcome, load_project
+from catalunya.io.warehouse.relation import Relation
 from small.warehouse import STAGING
 
 
@@ -30,4 +31,4 @@ def test_every_unit_test_of_the_models_passes(outcomes: list[Outcome]) -> None:
 
 def test_every_mart_has_unit_tests(settings: Settings) -> None:
     tested = {test.model for test in load_project(settings).manifest.unit_tests.values()}
-    assert tested == contracts().keys()
+    assert tested == mart_contracts().keys()

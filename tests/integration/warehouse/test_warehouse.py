@@ -12,9 +12,10 @@ import pytest
 from dateutil.easter import easter
 
 from catalunya.assets import municipalities, service_usage
-from catalunya.assets.marts import contracts, declarations
-from catalunya.assets.spec import StagingDeclaration
-from catalunya.contracts.check import conform, part, renamed
+from catalunya.assets.graph.dbt_marts import mart_declarations
+from catalunya.assets.graph.discovery import mart_contracts
+from catalunya.assets.graph.spec import StagingDeclaration
+from catalunya.contracts.model.check import conform, part, renamed
 from catalunya.io.environment import Settings
 from small.warehouse import BARCELONA, BUILD_ORDER, MOIA, SERVICES, STAGING, Warehouse, municipality, relation, service
 
@@ -35,7 +36,7 @@ JOINED = ("dim_economic_sectors", "fact_population_monthly", "agg_economic_indic
 def test_a_mart_has_the_types_of_its_contract_and_the_same_bytes_again(dims: Warehouse) -> None:
     for name in BUILD_ORDER:
         first = dims.build(name)
-        assert dict(first.schema) == contracts()[name].polars_schema(), name
+        assert dict(first.schema) == mart_contracts()[name].polars_schema(), name
         if name in JOINED:
             once = Path(dims.tables[name].files[0]).read_bytes()
             assert dims.build_file(name, "2026-08-03").read_bytes() == once, name
@@ -113,7 +114,9 @@ def test_a_change_is_dated_by_the_first_run_that_saw_it_however_often_its_day_is
 
 
 def test_the_marts_are_assets_with_the_lineage_of_their_sql_and_tests(settings: Settings) -> None:
-    declared = {declaration.asset.key: declaration.asset for declaration in declarations(settings)}
+    declared = {
+        declaration.asset.key: declaration.asset for declaration in mart_declarations(mart_contracts(), settings)
+    }
     assert {key: (asset.upstream, asset.clock) for key, asset in declared.items()} == {
         "marts.agg_economic_indicators_quarterly": (
             (

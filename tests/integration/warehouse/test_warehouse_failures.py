@@ -17,10 +17,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from catalunya.io.dbt_project import ROOT, load_project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import WarehouseError
-from catalunya.io.warehouse import Relation, build_model
+from catalunya.io.warehouse.build import build_model
+from catalunya.io.warehouse.dbt_project import ROOT, load_project
+from catalunya.io.warehouse.relation import Relation
 from small.warehouse import SERVICES, Warehouse, service
 
 REPOSITORY = Path(__file__).parents[3]
@@ -188,14 +189,15 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
 BUILD = """
 import sys, tempfile
 from pathlib import Path
-from catalunya.assets.marts import declarations
+from catalunya.assets.graph.dbt_marts import mart_declarations
+from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import CatalunyaError
-from catalunya.io.warehouse import build_model
+from catalunya.io.warehouse.build import build_model
 settings = load_settings(env="local", cache=Path(sys.argv[1]))
 for model in map(str.strip, sys.stdin):
     try:
-        declared = declarations(settings)
+        declared = mart_declarations(mart_contracts(), settings)
         print(*(d.asset.key for d in declared))
         print(*(f"{d.asset.key}={d.asset.code_version}" for d in declared))
         scratch = Path(tempfile.mkdtemp(dir=sys.argv[1]))

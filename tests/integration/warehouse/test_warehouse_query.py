@@ -11,8 +11,8 @@ import pytest
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import WarehouseError
 from catalunya.io.lake import Lake
-from catalunya.io.query import connect
-from catalunya.io.warehouse import Relation
+from catalunya.io.warehouse.query import connect
+from catalunya.io.warehouse.relation import Relation
 from small.warehouse import Warehouse
 
 COLUMNS = {"shop_id": "string", "places": "bigint", "city": "string"}

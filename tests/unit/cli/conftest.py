@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import structlog
 
-from catalunya.assets.materialize import Request, materialize
-from catalunya.assets.project import Project
-from catalunya.io import mock
+from catalunya.assets.making.materialize import Request, materialize
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
-from catalunya.io.mock.server import MockServer
+from catalunya.ops import mock
 from catalunya.ops.cli import main
+from catalunya.ops.mock.server import MockServer
 from small.commands import Ran, Run
 
 ROWS = 120

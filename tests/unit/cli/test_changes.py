@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from catalunya.assets.catalog import load_graph
-from catalunya.assets.graph import AssetGraph
+from catalunya.assets.graph.discovery import load_graph
+from catalunya.assets.graph.graph import AssetGraph
 from catalunya.io.environment import load_settings
 from catalunya.ops.commands.changes import compare
 from small.commands import Run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.io.mock.server import MockServer
+from catalunya.ops.mock.server import MockServer
 from small.commands import Run
 
 HALF_YEARS = ("backfill", "population", "--from", "2014", "--to", "2015")

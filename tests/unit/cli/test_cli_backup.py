@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.project import Project
+from catalunya.assets.record.project import Project
 from catalunya.ops.backup.airflow import connection, variable
 from small.commands import Run
 from small.lakes import contents

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from catalunya.assets.project import Project
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
 from small.commands import Ran, Run
 
@@ -52,7 +52,7 @@ def test_lineage_as_json_has_every_edge_between_its_nodes(run: Run, project: Pro
     assert len(found["edges"]) == sum(len(asset.upstream) for asset in project.graph)
 
 
-def test_show_tells_declaration_contract_last_materialisation_and_first_rows(run: Run) -> None:
+def test_show_tells_declaration_contract_last_materialization_and_first_rows(run: Run) -> None:
     out = run("show", "staging.social_services").out
     for part in (
         "catalunya://staging/social_services",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.lease import lease
-from catalunya.assets.project import Project
-from catalunya.io.mock.server import MockServer
+from catalunya.assets.record.lease import lease
+from catalunya.assets.record.project import Project
+from catalunya.ops.mock.server import MockServer
 from small.commands import Run
 
 MUNICIPALITIES = ("landing.municipalities", "staging.municipalities")

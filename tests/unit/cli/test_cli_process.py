@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from catalunya.io.mock.server import MockServer
+from catalunya.ops.mock.server import MockServer
 from small.commands import COMMAND, Run, start
 
 HEAVY = {"polars", "pandera", "duckdb", "pyarrow", "dbt", "airflow", "httpx", "numpy"}

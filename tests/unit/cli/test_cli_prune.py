@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from catalunya.assets.ledger import Ledger
-from catalunya.assets.materialize import Request, materialize
-from catalunya.assets.project import Project
-from catalunya.io.mock.server import MockServer
+from catalunya.assets.making.materialize import Request, materialize
+from catalunya.assets.record.ledger import Ledger
+from catalunya.assets.record.project import Project
+from catalunya.ops.mock.server import MockServer
 from small.commands import Run
 
 DOCS = (Path(__file__).parents[3] / "docs" / "retention.md").read_text()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from catalunya.assets.snapshot import SNAPSHOT, text
+from catalunya.assets.graph.document import SNAPSHOT, text
 from catalunya.io.environment import load_settings
 from catalunya.ops.generate import graph_now
 from small.commands import Run

@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from catalunya.assets.materialize import Outcome, materialize
-from catalunya.assets.paths import scan_table
-from catalunya.assets.project import Project
-from catalunya.assets.spec import Landing, staging
-from catalunya.assets.verify import verify
-from catalunya.contracts.base import Contract, column
+from catalunya.assets.graph.spec import Landing, staging
+from catalunya.assets.making.materialize import Outcome, materialize
+from catalunya.assets.record.paths import scan_table
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.verify import verify
+from catalunya.contracts.model.contract import Contract, column
 from catalunya.io.environment import Settings
 from catalunya.io.errors import ContractError
 from small.shops import FolderSource, RawShops

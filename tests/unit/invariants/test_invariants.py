@@ -1,4 +1,4 @@
-"""The ten invariants of the materialisation path, each by its number (DESIGN section 3). 4, 5, 6 and 9 are also tested
+"""The ten invariants of the materialization path, each by its number (DESIGN section 3). 4, 5, 6 and 9 are also tested
 under SIGKILL, in test_kill_and_run_again.py and test_two_writers.py."""
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from catalunya.assets.materialize import Outcome, Progress, Request, materialize
-from catalunya.assets.paths import scan_table
-from catalunya.assets.plan import Reason, plan
-from catalunya.assets.project import Project
-from catalunya.assets.spec import Declaration, StagingDeclaration
-from catalunya.contracts.base import Contract, column
+from catalunya.assets.graph.spec import Declaration, StagingDeclaration
+from catalunya.assets.making.materialize import Outcome, Progress, Request, materialize
+from catalunya.assets.making.plan import plan
+from catalunya.assets.record.paths import scan_table
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.state import Reason
+from catalunya.contracts.model.contract import Contract, column
 from catalunya.io.environment import Settings
 from catalunya.io.errors import ContractError
 from small.killing import TrapdoorLake

@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from catalunya.assets.lease import Held, holder, lease
-from catalunya.assets.materialize import materialize
-from catalunya.assets.project import Project
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.lease import Held, holder, lease
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import LeaseHeld
 from catalunya.io.lake import Lake

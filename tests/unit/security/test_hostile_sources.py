@@ -18,18 +18,18 @@ from tests.unit._idescat_server import Api, Table
 from tests.unit._idescat_server import opened as idescat
 from tests.unit._socrata_server import Portal
 
-from catalunya.assets.materialize import materialize
-from catalunya.assets.project import Project
-from catalunya.contracts.check import check_fields
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.project import Project
+from catalunya.contracts.model.check import check_fields
 from catalunya.contracts.municipalities import RawMunicipalities
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import CatalunyaError, ContractError, SourceError, SourceUnavailable
-from catalunya.io.glue_table import Field, table_input
-from catalunya.io.glue_table import Table as GlueTable
-from catalunya.io.mock.datasets import MUNICIPALITIES, REGISTER
-from catalunya.io.mock.generate_municipalities import generate
 from catalunya.io.sources.idescat import Idescat
+from catalunya.io.warehouse.glue_table import Field, table_input
+from catalunya.io.warehouse.glue_table import Table as GlueTable
 from catalunya.ops import console
+from catalunya.ops.mock.datasets import MUNICIPALITIES, REGISTER
+from catalunya.ops.mock.generate_municipalities import generate
 from small.commands import Ran
 
 HOSTILE = [
@@ -235,8 +235,8 @@ def test_a_refusal_that_tells_megabytes_is_one_short_line(tmp_path: Path) -> Non
 
 def cells(table: Table, lake: Path, change: Callable[[dict[str, Any]], Any]) -> pl.DataFrame:
     """The table's cells as landed and read, its document changed before."""
-    from catalunya.io.jsonstat import read_cells
     from catalunya.io.sources.base import HttpSettings
+    from catalunya.io.sources.jsonstat import read_cells
 
     def changed(told: Any) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(told.body)
@@ -309,7 +309,7 @@ def test_what_of_json_stat_would_fill_the_memory_is_refused_in_one_line(
     assert len(str(raised.value)) < 2000
 
 
-# Catalogue and screens
+# Catalog and screens
 
 
 def test_glue_is_told_hostile_partitions_as_values_and_never_as_a_rule() -> None:

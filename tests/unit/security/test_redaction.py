@@ -18,8 +18,8 @@ import pytest
 import structlog
 from pydantic import SecretStr, ValidationError
 
-from catalunya.assets.materialize import materialize
-from catalunya.assets.project import Project
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import (
     ConfigurationError,
@@ -29,12 +29,12 @@ from catalunya.io.errors import (
     from_function,
     reportable,
 )
-from catalunya.io.mock import serve
-from catalunya.io.redaction import redacted, told
-from catalunya.ops.airflow.processes import child
-from catalunya.ops.airflow.server import environment
+from catalunya.io.safe_text import redacted, safe_text
 from catalunya.ops.cli import main
+from catalunya.ops.local_airflow.processes import child
+from catalunya.ops.local_airflow.server import environment
 from catalunya.ops.logging import configure
+from catalunya.ops.mock import serve
 from small.shops import declare, some
 
 TOKEN = "kV7wQ2nZ-app-token-of-a-test"
@@ -92,15 +92,18 @@ def test_keys_of_aws_are_hidden_wherever_they_stand(key: str) -> None:
     ],
 )
 def test_what_is_no_secret_stays_as_it_is(text: str) -> None:
-    assert told(text) == text
+    assert safe_text(text) == text
 
 
 def test_known_values_are_hidden_in_any_text_also_as_they_stand_in_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     load_settings(socrata_app_token="a b/c&d-of-settings")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "of-an-assumed-role")
-    assert told("said a b/c&d-of-settings, a%20b%2Fc%26d-of-settings and of-an-assumed-role") == "said ***, *** and ***"
+    assert (
+        safe_text("said a b/c&d-of-settings, a%20b%2Fc%26d-of-settings and of-an-assumed-role")
+        == "said ***, *** and ***"
+    )
     monkeypatch.delenv("AWS_SESSION_TOKEN")
-    assert told("of-an-assumed-role") == "of-an-assumed-role", "the role was given back"
+    assert safe_text("of-an-assumed-role") == "of-an-assumed-role", "the role was given back"
 
 
 def test_settings_never_show_their_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

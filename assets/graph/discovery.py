@@ -1,0 +1,134 @@
+"""Finding the declarations: every file directly in `assets/` may hold some, and the marts come from dbt's manifest.
+
+Here: discovery, and the compiled graph, so that a DAG file or `catalunya ls` pays neither polars nor dbt. Not here: what a
+declaration is (`spec.py`), what the graph can tell (`graph.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import pkgutil
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+import catalunya
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Asset, Declaration, LandingDeclaration, Layer, Marts, StagingDeclaration
+from catalunya.io.environment import Settings
+from catalunya.io.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from catalunya.contracts.model.contract import Contract
+
+log = structlog.get_logger(__name__)
+
+_ROOT = Path(catalunya.__file__).parent
+_COMPILED = "graph.json"
+# What the graph is compiled from. The engine is not among it: an edit there changes no table.
+_SOURCES = (
+    "assets/*.py",
+    "contracts/*.py",
+    "dbt/*.yml",
+    "dbt/macros/**/*.sql",
+    "dbt/models/**/*.sql",
+    "dbt/models/**/*.yml",
+    "dbt/seeds/*.csv",
+)
+_FORMAT = "2"  # raised when the engine compiles the same declarations into another graph
+
+
+class _Compiled(msgspec.Struct):
+    fingerprint: str
+    assets: list[Asset]
+
+
+@cache
+def declarations() -> dict[str, LandingDeclaration | StagingDeclaration]:
+    """Every landing and staging declaration by asset key. Imports all asset files, and with them polars and pandera."""
+    found: dict[str, LandingDeclaration | StagingDeclaration] = {}
+    for module in _modules():
+        for declared in vars(module).values():
+            if not isinstance(declared, LandingDeclaration | StagingDeclaration) or declared.module != module.__name__:
+                continue
+            key = declared.asset.key
+            if found.setdefault(key, declared) is not declared:
+                raise DeclarationError(
+                    f"{key} is declared twice, in {found[key].module} and {declared.module}; rename one"
+                )
+    return found
+
+
+@cache
+def mart_contracts() -> dict[str, type[Contract]]:
+    """The contracts of the marts by the name of their model. dbt is not asked."""
+    found: dict[str, type[Contract]] = {}
+    for module in _modules():
+        for declared in vars(module).values():
+            if isinstance(declared, Marts):
+                found |= declared.contracts
+    return found
+
+
+def contracts() -> dict[str, type[Contract]]:
+    """Every contract by asset key. dbt is not asked."""
+    declared = {key: declaration.contract for key, declaration in declarations().items()}
+    return declared | {f"{Layer.MARTS}.{name}": contract for name, contract in mart_contracts().items()}
+
+
+def load_graph(settings: Settings) -> AssetGraph:
+    """The asset graph: from its compiled form when that is of these very sources, else compiled now and kept."""
+    try:
+        compiled = msgspec.json.decode((settings.cache / _COMPILED).read_bytes(), type=_Compiled)
+    except (OSError, msgspec.MsgspecError):  # absent or of another version: it is only a cache
+        compiled = None
+    if compiled is None or compiled.fingerprint != _fingerprint():
+        return AssetGraph(keep_graph(settings, _compile(settings)))
+    return AssetGraph(compiled.assets)
+
+
+def keep_graph(settings: Settings, assets: list[Asset]) -> list[Asset]:
+    """Keep assets as the compiled graph of these sources; returns them. Readers see the old one or the new one."""
+    path = settings.cache / _COMPILED
+    beside = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(msgspec.json.encode(_Compiled(_fingerprint(), assets)))
+        beside.replace(path)
+    except OSError as error:  # it is only a cache: what it would hold is compiled again
+        log.warning(
+            "graph_not_kept",
+            path=str(path),
+            error=str(error),
+            advice="set CATALUNYA_CACHE to a folder that can be written",
+        )
+    return assets
+
+
+def _compile(settings: Settings) -> list[Asset]:
+    from catalunya.assets.graph.dbt_marts import mart_declarations
+
+    declared: list[Declaration] = [*declarations().values(), *mart_declarations(mart_contracts(), settings)]
+    return [declaration.asset for declaration in declared]
+
+
+def _modules() -> list[ModuleType]:
+    """The files directly in `assets/`: the tables. The engine's packages beside them are not imported here."""
+    found = pkgutil.iter_modules([str(_ROOT / "assets")])
+    return [importlib.import_module(f"catalunya.assets.{each.name}") for each in found if not each.ispkg]
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256(f"{_FORMAT} {importlib.util.find_spec('dbt') is not None}".encode())
+    for pattern in _SOURCES:
+        for path in sorted(_ROOT.glob(pattern)):
+            digest.update(path.relative_to(_ROOT).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

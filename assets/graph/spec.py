@@ -1,0 +1,334 @@
+"""The vocabulary of the asset graph: what an asset is, as plain data, and how one is declared.
+
+Here: `Asset` (what the graph, the DAGs and the CLI read) and the three declarations that lead to one: `Landing`,
+`Staging`, `Mart`. Not here: finding the declarations (`catalog.py`), relations between assets (`graph.py`), making a
+table (`materialize.py`). Importing this costs nothing: no polars, no pandera.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+from catalunya.contracts.model.columns import Column
+from catalunya.io.errors import DeclarationError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from catalunya.contracts.model.contract import Contract, LandingContract
+    from catalunya.io.sources.base import Source
+
+    StagingFunction = Callable[..., pl.LazyFrame]
+
+Clock = Literal["day", "year"]
+MAX_READERS = 16
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_FOLDERS = {"dim": "dimensions", "fact": "facts", "agg": "aggregates"}
+
+
+class Layer(StrEnum):
+    """The three layers, in the order data flows."""
+
+    LANDING = "landing"
+    STAGING = "staging"
+    MARTS = "marts"
+
+
+FUNCTIONS = {Layer.LANDING: "extract", Layer.STAGING: "transform"}
+"""The layers that Lambda functions make, each with the handler in `ops/lambdas.py` that does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How old the source's own last update may be before its tables count as overdue."""
+
+    hours: float
+
+
+def months(count: int) -> timedelta:
+    """A span of `count` months of 30 days, for retention."""
+    return timedelta(days=30 * count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asset:
+    """One table, as plain data: everything about it that does not need its code.
+
+    `upstream` are the keys it reads. `code_version` changes when what makes it does. `clock` is the part of the date its
+    rows depend on (a calendar that ends with next year: `year`). `keep_days` is how long superseded data is kept.
+    `has_periods`: a landing asset whose source can be asked for some periods only, which is what a backfill does. `readers`: how
+    many functions read its pages, where functions do.
+    """
+
+    key: str
+    description: str
+    columns: tuple[Column, ...]
+    code_version: str
+    upstream: tuple[str, ...] = ()
+    source: str | None = None
+    schedule: str | None = None
+    freshness: Freshness | None = None
+    clock: Clock | None = None
+    partition_by: tuple[str, ...] = ()
+    keep_days: int = 90
+    has_periods: bool = False
+    readers: int = 1
+    module: str = ""
+
+    def __post_init__(self) -> None:
+        layer, _, name = self.key.partition(".")
+        if layer not in set(Layer) or not _NAME.fullmatch(name):
+            raise DeclarationError(
+                f"{self.key}: expected `layer.name` with one of the layers {', '.join(Layer)} and a snake_case name; rename the asset"
+            )
+        if self.layer is Layer.MARTS and name.split("_")[0] not in _FOLDERS:
+            raise DeclarationError(
+                f"{self.key}: a mart is named {', '.join(f'{prefix}_…' for prefix in _FOLDERS)}; rename its model"
+            )
+        unknown = set(self.partition_by) - {column.name for column in self.columns}
+        if unknown:
+            raise DeclarationError(
+                f"{self.key}: partition_by names {', '.join(unknown)}, which the contract does not have"
+            )
+
+    @property
+    def layer(self) -> Layer:
+        return Layer(self.key.partition(".")[0])
+
+    @property
+    def name(self) -> str:
+        return self.key.partition(".")[2]
+
+    @property
+    def uri(self) -> str:
+        """The asset's identity, the same in every environment."""
+        return f"catalunya://{self.layer}/{self.name}"
+
+    @property
+    def prefix(self) -> str:
+        """The folder of the lake its objects live in."""
+        kind = f"{_FOLDERS[self.name.split('_')[0]]}/" if self.layer is Layer.MARTS else ""
+        return f"{self.layer}/{kind}{self.name}"
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The columns that identify a row."""
+        return tuple(column.name for column in self.columns if column.key)
+
+    def clock_version(self, now: datetime) -> str | None:
+        """What the clock says: part of the versions an asset with a clock is made from."""
+        return {"day": f"{now:%Y-%m-%d}", "year": f"{now:%Y}", None: None}[self.clock]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration(ABC):
+    """What the three kinds of declaration share: a contract, and the asset that follows from it."""
+
+    contract: type[Contract]
+    module: str
+
+    @property
+    @abstractmethod
+    def asset(self) -> Asset:
+        """The asset as plain data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandingDeclaration(Declaration):
+    """The raw pages of one source, ephemeral: deleted once staging has consumed them."""
+
+    name: str
+    contract: type[LandingContract]
+    source: Source
+    schedule: str
+    freshness: Freshness | None
+    readers: int = 1
+
+    @cached_property
+    def asset(self) -> Asset:
+        """The landing asset; its columns are the raw fields."""
+        return Asset(
+            key=f"{Layer.LANDING}.{self.name}",
+            description=self.contract.description(),
+            columns=tuple(
+                Column(f.name, "string", f.description, nullable=not f.required, personal=f.personal)
+                for f in self.contract.fields()
+            ),
+            code_version=digest(self.contract.version(), repr(self.source)),
+            source=self.source.describe(),
+            schedule=self.schedule,
+            freshness=self.freshness,
+            has_periods=self.source.has_periods,
+            readers=self.readers,
+            module=self.module,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagingDeclaration(Declaration):
+    """A clean table made from one source's raw rows, page by page, with other staging tables at hand as `reads`."""
+
+    name: str
+    landing: LandingDeclaration
+    reads: tuple[StagingDeclaration, ...]
+    function: StagingFunction
+    partition_by: tuple[str, ...]
+    keep: timedelta
+
+    @cached_property
+    def asset(self) -> Asset:
+        """The staging asset. Its code is the whole module it stands in, so that helpers count."""
+        from catalunya.contracts.model.contract import source_hash  # pandera is heavy; a declaration is light
+
+        if self.landing.asset.has_periods and self.contract.period() is None:
+            raise DeclarationError(
+                f"staging.{self.name}: its source can be asked for some periods only, and no column of {self.contract.__name__} "
+                "says which a row is of; give that column period=True"
+            )
+        return Asset(
+            key=f"{Layer.STAGING}.{self.name}",
+            description=self.contract.description(),
+            columns=self.contract.columns(),
+            code_version=digest(self.contract.version(), source_hash(sys.modules[self.module])),
+            upstream=(self.landing.asset.key, *(read.asset.key for read in self.reads)),
+            source=self.landing.asset.source,
+            freshness=self.landing.freshness,
+            partition_by=self.partition_by,
+            keep_days=self.keep.days,
+            module=self.module,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MartDeclaration(Declaration):
+    """A dimension, fact or aggregate built by one dbt model; upstream, description and code come from dbt's manifest."""
+
+    name: str
+    upstream: tuple[str, ...]
+    sql_version: str
+    clock: Clock | None = None
+    partition_by: tuple[str, ...] = ()
+    keep: timedelta = field(default_factory=lambda: months(3))
+
+    @cached_property
+    def asset(self) -> Asset:
+        """The mart asset."""
+        return Asset(
+            key=f"{Layer.MARTS}.{self.name}",
+            description=self.contract.description(),
+            columns=self.contract.columns(),
+            code_version=digest(self.contract.version(), self.sql_version),
+            upstream=self.upstream,
+            clock=self.clock,
+            partition_by=self.partition_by,
+            keep_days=self.keep.days,
+            module=self.module,
+        )
+
+
+@dataclass(frozen=True)
+class Marts:
+    """The marts of a project: a module of contracts, and the dbt models of the same names."""
+
+    module: ModuleType
+
+    @cached_property
+    def contracts(self) -> Mapping[str, type[Contract]]:
+        """The contracts by the name of their model: DimTime is `dim_time`'s."""
+        from catalunya.contracts.model.contract import Contract  # pandera is heavy; a declaration is light
+
+        found = inspect.getmembers(self.module, lambda member: inspect.isclass(member) and issubclass(member, Contract))
+        return {model_name(name): contract for name, contract in found if contract.__module__ == self.module.__name__}
+
+
+def model_name(contract: str) -> str:
+    """The dbt model of a contract class: `DimTime` -> `dim_time`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", contract).lower()
+
+
+def Landing(  # noqa: N802  it stands where a class would, in an asset file
+    name: str,
+    *,
+    source: Source,
+    contract: type[LandingContract],
+    schedule: str,
+    freshness: Freshness | None = None,
+    readers: int = 1,
+) -> LandingDeclaration:
+    """Declare the landing asset of a source: where it comes from, its raw fields, and when it is asked (cron, UTC).
+
+    `readers`: how many functions read its pages, in dev and prod; one machine reads by itself, whatever this says. For a table
+    that one function, with four pages under way, does not read in its 15 minutes: one of a hundred pages and more (50,000 rows
+    each). All readers together ask no more often in a second than one would, but each has as many answers under way: an API that
+    minds that is to be given fewer (CATALUNYA_HTTP_CONCURRENCY).
+    """
+    if len(schedule.split()) != 5 and not schedule.startswith("@"):
+        raise DeclarationError(
+            f"landing.{name}: schedule {schedule!r} is no cron expression; give five fields, as in '0 5 * * *'"
+        )
+    if not 1 <= readers <= MAX_READERS:
+        raise DeclarationError(
+            f"landing.{name}: expected 1 to {MAX_READERS} readers, found {readers}; more would wait for each other's turn to ask"
+        )
+    return LandingDeclaration(
+        name=name,
+        source=source,
+        contract=contract,
+        schedule=schedule,
+        freshness=freshness,
+        readers=readers,
+        module=_caller(),
+    )
+
+
+def staging(
+    landing: LandingDeclaration,
+    *,
+    contract: type[Contract],
+    reads: Sequence[StagingDeclaration] = (),
+    partition_by: Sequence[str] = (),
+    keep: timedelta = months(3),
+) -> Callable[[StagingFunction], StagingDeclaration]:
+    """Declare a staging asset by the function that makes it.
+
+    The function is given one page of raw rows at a time, with the contract's columns beside them (named, trimmed, as
+    text), and the `reads` in order; it returns the page with what the source does not say added (`with_columns`,
+    `filter`). Types, checks, deduplication by key and partitions follow from the contract.
+    """
+
+    def declare(function: StagingFunction) -> StagingDeclaration:
+        return StagingDeclaration(
+            name=function.__name__,
+            landing=landing,
+            contract=contract,
+            reads=tuple(reads),
+            function=function,
+            partition_by=tuple(partition_by),
+            keep=keep,
+            module=function.__module__,
+        )
+
+    return declare
+
+
+def digest(*parts: str) -> str:
+    """SHA-256 of the parts in order, 16 hex digits."""
+    import hashlib
+
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _caller() -> str:
+    """The module that called the function which calls this one."""
+    name: Any = sys._getframe(2).f_globals["__name__"]  # noqa: SLF001  the only way to know where a declaration stands
+    return str(name)

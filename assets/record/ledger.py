@@ -1,0 +1,246 @@
+"""The ledger: the record of every materialization, one immutable object each, kept in the lake itself.
+
+An entry is the commit point of a table: it is created once, conditionally, under the next sequence number, after all the
+objects it speaks of are in place. Old entries are merged into one object per asset, without the objects they speak of,
+which are gone by then. Here: entries, reading, appending and merging. Not here: what makes an asset stale (`plan.py`), which
+entries are old (`retention.py`).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from catalunya.assets.graph.spec import digest
+from catalunya.io.errors import LeaseLost, LedgerError
+from catalunya.io.lake import Lake
+from catalunya.io.periods import Window
+
+Status = Literal["materialized", "unchanged", "failed"]
+COMPACTED = "compacted.jsonl"
+REPAIRED = "REPAIRED"  # the reason of an entry that stands for one that was lost
+FOLDER = "_ledger"
+_ENTRY = re.compile(r".*/(\d{10})\.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """One object of a table: its path, size, rows and content."""
+
+    path: str
+    bytes: int
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One materialization of one asset, or the failure of one.
+
+    `versions` are the data versions it was made from (upstream keys, and `clock` where the asset has one).
+    `quarantine` is the object that holds the quarantined rows, `batch` the landing batch, `source_version` what the
+    source said of itself. An `unchanged` landing entry says that the source moved and its content did not. A landing entry
+    with a `window` is of a backfill: it holds the periods within, and its `source_version` is that of the last whole one.
+    A `compacted` one was merged with the old ones and lost its `objects`.
+    """
+
+    asset: str
+    sequence: int
+    status: Status
+    run_id: str
+    correlation_id: str
+    reason: str
+    started_at: datetime
+    seconds: float
+    code_version: str
+    versions: dict[str, str]
+    data_version: str = ""
+    rows: int = 0
+    bytes: int = 0
+    objects: tuple[Stored, ...] = ()
+    columns: dict[str, str] = field(default_factory=dict)
+    drift: str = ""
+    discarded: int = 0
+    quarantined: int = 0
+    quarantine: str | None = None
+    duplicates: int = 0
+    source_version: str | None = None
+    source_updated_at: datetime | None = None
+    batch: str | None = None
+    requests: int = 0
+    window: Window | None = None
+    error: str | None = None
+    compacted: bool = False
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it can say what the table is: it did not fail, and was not merged with the old ones."""
+        return self.status != "failed" and not self.compacted
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When it was recorded, as far as it knows itself: publishing came after its `seconds` were counted."""
+        return self.started_at + timedelta(seconds=self.seconds)
+
+    def summary(self) -> dict[str, str | int | float | None]:
+        """What an asset event carries: small, plain, enough to see what happened."""
+        return {
+            "run_id": self.run_id,
+            "correlation_id": self.correlation_id,
+            "sequence": self.sequence,
+            "reason": self.reason,
+            "data_version": self.data_version,
+            "code_version": self.code_version,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "quarantined": self.quarantined,
+            "drift": self.drift,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def new_run_id(now: datetime) -> str:
+    """A run's id: its start and a random tail, so that ids sort by time."""
+    started = f"{now:%Y%m%dT%H%M%S%f}"[:-3]  # to the millisecond
+    return f"{started}-{secrets.token_hex(4)}"
+
+
+def number_of(path: str) -> int | None:
+    """The sequence number that a single entry's path ends with; None for any other object, the merged entries' too."""
+    match = _ENTRY.fullmatch(path)
+    return int(match[1]) if match else None
+
+
+def content_version(objects: tuple[Stored, ...]) -> str:
+    """The data version of a table: a hash over the contents of its objects, in the order of their paths."""
+    return digest(*(o.sha256 for o in sorted(objects, key=lambda o: o.path)))
+
+
+Listing = Mapping[str, list[str]]
+"""The paths of entries by folder, as they were at one moment."""
+
+
+class Ledger:
+    """The materializations of one lake."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self._entries: dict[str, Entry] = {}
+
+    def history(self, key: str) -> list[Entry]:
+        """All entries of an asset, oldest first; merged ones have no `objects`. Raises LedgerError on one that cannot be read."""
+        numbered, is_compacted = self._numbered(key)
+        single = {number: entry for number, path in numbered if (entry := self._read(path))}
+        # Read after the single ones: what was merged meanwhile is here.
+        merged = self.compacted(key) if is_compacted or len(single) < len(numbered) else []
+        found = {entry.sequence: entry for entry in merged} | single
+        return [found[number] for number in sorted(found)]
+
+    def listing(self) -> Listing:
+        """Where the entries of all assets are now, by one walk: on S3 one request for a thousand of them, not one for each asset."""
+        found: dict[str, list[str]] = {}
+        for each in self.lake.objects(FOLDER):
+            found.setdefault(each.path.rpartition("/")[0], []).append(each.path)
+        return found
+
+    def latest(self, key: str, listed: Listing | None = None) -> Entry | None:
+        """The entry that says what the table is now, or was when `listed`: the newest that did not fail. Merged ones do not say
+        that any more."""
+        return next((entry for entry in self._newest_first(key, listed) if entry.is_made), None)
+
+    def last_attempt(self, key: str, listed: Listing | None = None) -> Entry | None:
+        """The newest entry, failed or not, now or when `listed`."""
+        return next(self._newest_first(key, listed, compacted=True), None)
+
+    def compacted(self, key: str) -> list[Entry]:
+        """The entries that were merged, oldest first. Raises LedgerError when they cannot be read."""
+        path = self.compacted_path(key)
+        try:
+            return msgspec.json.Decoder(Entry).decode_lines(self.lake.find(path) or b"")
+        except msgspec.MsgspecError as error:
+            raise _unreadable(f"the compacted ledger {self.lake.url(path)}", error) from None
+
+    def compact(self, key: str, numbers: Collection[int]) -> None:
+        """Merge these entries into the object of the old ones, then delete them. Only for the holder of the lease.
+
+        Killed in between, an entry is in both places, where it counts once; merging again ends it.
+        """
+        merged = {entry.sequence: entry for entry in self.compacted(key)}
+        old = (entry for entry in self.history(key) if entry.sequence in numbers)
+        merged |= {entry.sequence: replace(entry, objects=(), compacted=True) for entry in old}
+        path = self.compacted_path(key)
+        self.lake.put(path, msgspec.json.Encoder().encode_lines([merged[number] for number in sorted(merged)]))
+        self.lake.sync([path])
+        self.lake.delete([self.path(key, number) for number in sorted(numbers)])
+
+    def append(self, entry: Entry, *, after: int) -> Entry:
+        """Record an entry as number `after + 1`, the number seen when the lease was taken; returns it numbered.
+
+        Raises LeaseLost when somebody else recorded that number first: only one of two writers commits.
+        """
+        entry = replace(entry, sequence=after + 1)
+        path = self.path(entry.asset, entry.sequence)
+        if not self.lake.create(path, msgspec.json.format(msgspec.json.encode(entry), indent=1)):
+            raise LeaseLost(
+                f"{entry.asset}: entry {entry.sequence} was recorded by another run; nothing was recorded here, run it again"
+            )
+        self.lake.sync([path])
+        self._entries[path] = entry
+        return entry
+
+    @staticmethod
+    def folder(key: str) -> str:
+        """The folder of an asset's entries."""
+        return f"{FOLDER}/{key.replace('.', '/')}"
+
+    @classmethod
+    def path(cls, key: str, sequence: int) -> str:
+        """Where an entry lives in the lake."""
+        return f"{cls.folder(key)}/{sequence:010d}.json"
+
+    @classmethod
+    def compacted_path(cls, key: str) -> str:
+        """Where the merged entries of an asset live in the lake."""
+        return f"{cls.folder(key)}/{COMPACTED}"
+
+    def _newest_first(self, key: str, listed: Listing | None, *, compacted: bool = False) -> Iterator[Entry]:
+        numbered, is_compacted = self._numbered(key, listed)
+        for _, path in reversed(numbered):
+            entry = self._read(path)
+            if entry:
+                yield entry
+        if compacted and is_compacted:
+            yield from reversed(self.compacted(key))
+
+    def _numbered(self, key: str, listed: Listing | None = None) -> tuple[list[tuple[int, str]], bool]:
+        """Numbers and paths of the single entries, oldest first, and whether there are merged ones."""
+        folder = self.folder(key)
+        paths = [found.path for found in self.lake.objects(folder)] if listed is None else listed.get(folder, [])
+        numbered = sorted((number, path) for path in paths if (number := number_of(path)) is not None)
+        return numbered, self.compacted_path(key) in paths
+
+    def _read(self, path: str) -> Entry | None:
+        """One entry; None when it was merged since it was listed."""
+        # Entries never change once written, so what was read once need not be read again.
+        if path not in self._entries:
+            content = self.lake.find(path)
+            if content is None:
+                return None
+            try:
+                self._entries[path] = msgspec.json.decode(content, type=Entry)
+            except msgspec.MsgspecError as error:
+                raise _unreadable(f"the ledger entry {self.lake.url(path)}", error) from None
+        return self._entries[path]
+
+
+def _unreadable(what: str, error: Exception) -> LedgerError:
+    return LedgerError(
+        f"{what} cannot be read ({error}); "
+        "`catalunya verify --repair` sets it aside, and the asset is made again from what is kept"
+    )

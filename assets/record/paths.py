@@ -1,0 +1,95 @@
+"""Where the parts of an asset live in the lake: batches, quarantine, and how a table is scanned.
+
+Here: paths and the reading of published tables. Not here: writing them (`materialize.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from catalunya.assets.graph.spec import Asset
+from catalunya.assets.record.ledger import Entry
+from catalunya.io.errors import UsageError
+from catalunya.io.lake import Lake
+from catalunya.io.warehouse.relation import Relation
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MANIFEST = "_manifest.json"
+_BATCH = re.compile(r"ingested_process_at=[0-9]{8}T[0-9]{9}")
+
+
+def batch_prefix(asset: Asset, at: datetime) -> str:
+    """The folder of one landing extraction, named by its time (UTC)."""
+    return f"{asset.prefix}/{batch_name(at)}"
+
+
+def batch_name(at: datetime) -> str:
+    """The last part of that: two extractions of one asset do not begin in the same millisecond."""
+    return f"ingested_process_at={at:%Y%m%dT%H%M%S%f}"[:-3]
+
+
+def begun_at(batch: str) -> datetime:
+    """When the extraction began that a batch is named by; the year 1 for a name that does not say it."""
+    name = batch.rpartition("/")[2]
+    if not _BATCH.fullmatch(name):
+        return datetime.min.replace(tzinfo=UTC)
+    return datetime.strptime(f"{name}000", "ingested_process_at=%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
+
+
+def batch_folder(asset: Asset, name: str) -> str:
+    """The folder of a batch whose name came from outside. Raises UsageError where it is none."""
+    if not _BATCH.fullmatch(name):
+        raise UsageError(
+            f"{asset.key}: expected the name of a batch (ingested_process_at=20260803T140512000), found {name[:80]!r}; "
+            "mend what invokes the function"
+        )
+    return f"{asset.prefix}/{name}"
+
+
+def manifest_path(batch: str) -> str:
+    """The object that makes a batch complete: it is written last."""
+    return f"{batch}/{MANIFEST}"
+
+
+def quarantine_folder(asset: Asset) -> str:
+    """The folder of an asset's quarantined rows."""
+    return f"quarantine/{asset.layer}/{asset.name}"
+
+
+def quarantine_path(asset: Asset, run: str) -> str:
+    """Where the quarantined rows of a materialization live; `run` names what it was made from, so a rerun replaces it."""
+    return f"{quarantine_folder(asset)}/{run}.parquet"
+
+
+def scan_table(lake: Lake, asset: Asset, entry: Entry) -> pl.LazyFrame:
+    """The published table of an asset as one lazy frame, columns in the contract's order."""
+    return scan_objects([lake.url(stored.path) for stored in entry.objects], asset, lake.scan_options)
+
+
+def scan_objects(urls: Sequence[str], asset: Asset, options: dict[str, str] | None = None) -> pl.LazyFrame:
+    """Parquet objects of an asset as one lazy frame; the partition columns come back from the paths, as text."""
+    import polars as pl
+
+    frame = pl.scan_parquet(
+        list(urls),
+        hive_partitioning=bool(asset.partition_by),
+        hive_schema=dict.fromkeys(asset.partition_by, pl.String()) or None,
+        storage_options=options or None,
+    )
+    return frame.select(column.name for column in asset.columns)
+
+
+def relation(lake: Lake, asset: Asset, entry: Entry) -> Relation:
+    """A published table as the warehouse sees it."""
+    return Relation(
+        schema=str(asset.layer),
+        name=asset.name,
+        columns={column.name: column.type for column in asset.columns},
+        files=tuple(lake.url(stored.path) for stored in entry.objects),
+        partition_by=asset.partition_by,
+    )

@@ -1,0 +1,172 @@
+"""What is stale, why, and what a run would do: pure data from the graph and the ledger, nothing touched, no source asked.
+
+The rules of DESIGN section 3 (1, 2, 7, 8) live here. Not here: acting on them (`materialize.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.record.ledger import Entry, Ledger, Listing
+from catalunya.assets.record.paths import manifest_path
+from catalunya.io.periods import Window
+
+CLOCK = "clock"
+
+
+class Reason(StrEnum):
+    """Why an asset would be made."""
+
+    MISSING = "MISSING"  # it has never been made
+    DATA = "DATA"  # an upstream's data version, or the clock, is not the recorded one
+    CODE = "CODE"  # what makes it has changed
+    FORCED = "FORCED"  # somebody said so
+    CONSUMED = "CONSUMED"  # a landing batch that was deleted after use, or that holds too little, is needed again
+    SOURCE = "SOURCE"  # a source is to be asked whether it changed
+    UPSTREAM = "UPSTREAM"  # an upstream of this plan may change
+    BACKFILL = "BACKFILL"  # some periods of a source are to be read again
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Why one asset is not what it should be, for a program (`reason`) and for a person (`why`)."""
+
+    key: str
+    reason: Reason
+    why: str
+
+
+class State:
+    """What the ledger says of a graph at one moment. Read once, so that one decision rests on one picture."""
+
+    def __init__(self, graph: AssetGraph, ledger: Ledger, now: datetime) -> None:
+        self.graph, self.ledger, self.now = graph, ledger, now
+        self._latest: dict[str, Entry | None] = {}
+        self._attempts: dict[str, Entry | None] = {}
+        self._stale: dict[str, Stale | None] = {}
+        self._has_batch: dict[str, bool] = {}
+
+    def latest(self, key: str) -> Entry | None:
+        """The entry that says what the table is now."""
+        if key not in self._latest:
+            self._latest[key] = self.ledger.latest(key, self._listed)
+        return self._latest[key]
+
+    def last_attempt(self, key: str) -> Entry | None:
+        """The asset's newest entry, failed or not."""
+        if key not in self._attempts:
+            self._attempts[key] = self.ledger.last_attempt(key, self._listed)
+        return self._attempts[key]
+
+    def versions(self, asset: Asset) -> dict[str, str]:
+        """The versions the asset would be made from now; an upstream never made is left out."""
+        found = {up: entry.data_version for up in asset.upstream if (entry := self.latest(up))}
+        clock = asset.clock_version(self.now)
+        return found | ({CLOCK: clock} if clock else {})
+
+    def stale(self, key: str) -> Stale | None:
+        """Why the asset is stale, or None. Landing: as far as the ledger knows; only its source can say more."""
+        if key not in self._stale:
+            self._stale[key] = self._find_stale(self.graph[key])
+        return self._stale[key]
+
+    def own_staleness(self, asset: Asset) -> Stale | None:
+        """Staleness by the asset's own record: never made, other code, other versions."""
+        entry = self.latest(asset.key)
+        if entry is None:
+            return Stale(asset.key, Reason.MISSING, "it has never been made")
+        if entry.code_version != asset.code_version:
+            return Stale(asset.key, Reason.CODE, f"its code changed ({entry.code_version} -> {asset.code_version})")
+        moved = [name for name, version in self.versions(asset).items() if entry.versions.get(name) != version]
+        if moved:
+            return Stale(asset.key, Reason.DATA, f"{', '.join(moved)} changed")
+        return None
+
+    def failed(self, key: str) -> Entry | None:
+        """The asset's last attempt, if it failed on what it would be made from now: trying again means the same."""
+        attempt = self.last_attempt(key)
+        asset = self.graph[key]
+        if attempt is None or attempt.status != "failed" or attempt.code_version != asset.code_version:
+            return None
+        return attempt if attempt.versions == self.versions(asset) else None
+
+    def lacks(self, key: str) -> str | None:
+        """Which upstream the asset cannot be made without: one that was never made, or a landing batch that is gone."""
+        for up in self.graph[key].upstream:
+            entry = self.latest(up)
+            if entry is None:
+                failed = self.failed(up)
+                return f"{up} has never been made" + (f"; its last attempt failed: {failed.error}" if failed else "")
+            if self.graph[up].layer is Layer.LANDING and not self.has_batch(entry):
+                return f"the batch of {up} was used and deleted; make {up} again"
+            if self.graph[up].layer is Layer.LANDING and not self.serves(entry, key):
+                return f"the batch of {up} is only {entry.window}, and all rows are to be made anew; make {up} again"
+        return None
+
+    def has_batch(self, entry: Entry) -> bool:
+        """Whether the sealed batch of a landing entry is still in the lake."""
+        if entry.batch and entry.batch not in self._has_batch:
+            self._has_batch[entry.batch] = self.ledger.lake.exists(manifest_path(entry.batch))
+        return bool(entry.batch and self._has_batch[entry.batch])
+
+    def serves(self, entry: Entry, key: str) -> bool:
+        """Whether the batch of a landing entry is what a table made from it needs now.
+
+        A batch of some periods is enough only where the rows of all others are as they should be: same code, same other inputs.
+        """
+        made = self.latest(key)
+        if not self.has_batch(entry) or not entry.window or made is None:
+            return self.has_batch(entry)
+        now = self.versions(self.graph[key])
+        others_moved = any(made.versions.get(name) != version for name, version in now.items() if name != entry.asset)
+        return made.code_version == self.graph[key].code_version and not others_moved
+
+    def blocks_backfill(self, key: str, window: Window) -> list[Stale]:
+        """What has to be made before a batch of some periods may be the newest of a landing asset: tables that would miss the
+        batch it hides, or whose other rows are not as they should be."""
+        latest = self.latest(key)
+        found = []
+        for down in self.waiting(key):
+            made = self.latest(down)
+            is_first = made is None and not (latest and self.has_batch(latest))
+            is_covered = latest and latest.window and window.covers(latest.window) and self.serves(latest, down)
+            stale = self.own_staleness(self.graph[down])
+            if stale and not is_first and not is_covered:
+                found.append(stale)
+        return found
+
+    def waits_for(self, key: str) -> str | None:
+        """Why the asset should not be made yet: an upstream that is missing, or that is itself about to be made anew."""
+        lacks = self.lacks(key)
+        if lacks:
+            return lacks
+        for up in sorted(self.graph.ancestors(key)):
+            stale = self.stale(up)
+            if stale and not self.failed(up):
+                return f"{up} is stale ({stale.reason}: {stale.why}) and will wake it"
+        return None
+
+    def waiting(self, key: str) -> list[str]:
+        """The tables that are stale by their own record and are made from this one."""
+        return [down.key for down in self.graph.downstream(key) if self.own_staleness(down)]
+
+    @cached_property
+    def _listed(self) -> Listing:
+        return self.ledger.listing()
+
+    def _find_stale(self, asset: Asset) -> Stale | None:
+        own = self.own_staleness(asset)
+        if own or asset.layer is not Layer.LANDING:
+            return own
+        entry = self.latest(asset.key)
+        waiting = [down for down in self.waiting(asset.key) if entry and not self.serves(entry, down)]
+        if waiting and entry:
+            what = f"is only {entry.window}" if self.has_batch(entry) else "was used and deleted"
+            why = f"its batch {what}, and {', '.join(waiting)} needs it again"
+            return Stale(asset.key, Reason.CONSUMED, why)
+        return None

@@ -1,0 +1,1 @@
+"""The vocabulary of contracts, their checks, and what is derived from them. Knows no table."""

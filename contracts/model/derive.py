@@ -1,0 +1,166 @@
+"""What is derived from contracts for others: dbt's sources and models, and the data dictionary. Never typed twice.
+
+Here: texts, made from contracts alone, that are committed and held fresh by a test. Not here: writing the files
+(`ops/generate.py`), the declarations themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from catalunya.contracts.model.columns import Column
+from catalunya.contracts.model.contract import Contract, LandingContract
+from catalunya.io.errors import DeclarationError
+from catalunya.io.warehouse.relation import SQL_TYPES
+
+SOURCES = "dbt/models/staging/_sources.yml"
+MODELS = "dbt/models/marts/_models.yml"
+DICTIONARY = "docs/data-dictionary.md"
+
+_HEADER = "# Generated from the contracts by `make generate`. Do not edit: change the contract.\n"
+_LAYERS = {
+    "landing": "Raw fields, as the source sends them. All are text here; personal ones never leave this layer.",
+    "staging": "Clean tables, one per source.",
+    "marts": "Dimensions, facts and aggregates.",
+}
+
+Contracts = Mapping[str, type[Contract]]
+Target = Callable[[str], str]
+
+
+def render(contracts: Contracts) -> dict[str, str]:
+    """Every derived file as path below the repository -> text. `contracts` are by asset key: `staging.municipalities`."""
+    return {
+        SOURCES: dbt_sources_yaml(_of_layer(contracts, "staging")),
+        MODELS: dbt_models_yaml(_of_layer(contracts, "marts")),
+        DICTIONARY: data_dictionary(contracts),
+    }
+
+
+def dbt_sources_yaml(contracts: Contracts) -> str:
+    """dbt's declaration of the staging tables, by name. In Athena they live in the Glue database of the environment."""
+    source = {
+        "name": "staging",
+        "description": _LAYERS["staging"],
+        "schema": "{{ 'staging' if target.name == 'local' else 'catalunya_staging_' ~ target.name }}",
+        "tables": [
+            _table(name, contracts, lambda table: f"source('staging', '{table}')") for name in sorted(contracts)
+        ],
+    }
+    return _yaml({"version": 2, "sources": [source]})
+
+
+def dbt_models_yaml(contracts: Contracts) -> str:
+    """dbt's declaration of the marts, by name: columns, types and the tests that the contracts imply."""
+    models = [_table(name, contracts, lambda table: f"ref('{table}')") for name in sorted(contracts)]
+    return _yaml({"version": 2, "models": models})
+
+
+def data_dictionary(contracts: Contracts) -> str:
+    """All tables and columns for people, in Markdown."""
+    lines = [
+        "<!-- Generated from the contracts by `make generate`. Do not edit: change the contract. -->",
+        "# Data dictionary",
+    ]
+    for layer, about in _LAYERS.items():
+        tables = _of_layer(contracts, layer)
+        if tables:
+            lines += ["", f"## {layer}", "", about]
+        for name in sorted(tables):
+            contract = tables[name]
+            rows = _raw_rows(contract) if issubclass(contract, LandingContract) else _rows(contract)
+            lines += ["", f"### {layer}.{name}", "", contract.description(), "", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _table(name: str, contracts: Contracts, target: Target) -> dict[str, Any]:
+    contract = contracts[name]
+    table: dict[str, Any] = {"name": name, "description": contract.description()}
+    key = contract.key()
+    if len(key) > 1:
+        table["data_tests"] = [{"unique_together": {"arguments": {"columns": list(key)}}}]
+    table["columns"] = [_column(name, column, key, contracts, target) for column in contract.columns()]
+    return table
+
+
+def _column(table: str, column: Column, key: tuple[str, ...], contracts: Contracts, target: Target) -> dict[str, Any]:
+    declared: dict[str, Any] = {
+        "name": column.name,
+        "description": column.description,
+        "data_type": SQL_TYPES[column.type],
+    }
+    tests: list[Any] = [] if column.nullable else ["not_null"]
+    if column.unique or key == (column.name,):
+        tests.append("unique")
+    if column.accepted:
+        tests.append({"accepted_values": {"arguments": {"values": list(column.accepted)}}})
+    if column.references:
+        to, _, field = column.references.partition(".")
+        if to not in contracts or field not in contracts[to].polars_schema():
+            raise DeclarationError(
+                f"{table}.{column.name} references {column.references}, expected `table.column` of its own layer; "
+                f"the tables there are {', '.join(sorted(contracts))}"
+            )
+        tests.append({"relationships": {"arguments": {"to": target(to), "field": field}}})
+    if tests:
+        declared["data_tests"] = tests
+    return declared
+
+
+def _rows(contract: type[Contract]) -> list[str]:
+    """A contract's columns as a Markdown table."""
+    rows = ["| column | type | | description | source field |", "| --- | --- | --- | --- | --- |"]
+    for column in contract.columns():
+        marks = [
+            "key" if column.key else "",
+            "may be empty" if column.nullable else "",
+            f"in {column.unit}" if column.unit else "",
+            f"one of {', '.join(f'`{value}`' for value in column.accepted)}" if column.accepted else "",
+            f"see `{column.references}`" if column.references else "",
+            "personal" if column.personal else "",
+        ]
+        cells = [
+            f"`{column.name}`",
+            column.type,
+            "; ".join(filter(None, marks)),
+            column.description,
+            f"`{column.source}`" if column.source else "",
+        ]
+        rows.append(_row(cells))
+    return rows
+
+
+def _raw_rows(contract: type[LandingContract]) -> list[str]:
+    """A source's raw fields as a Markdown table."""
+    rows = ["| field | source's type | | description |", "| --- | --- | --- | --- |"]
+    for field in contract.fields():
+        marks = "; ".join(filter(None, ["required" if field.required else "", "personal" if field.personal else ""]))
+        rows.append(_row([f"`{field.name}`", field.kind or "", marks, field.description]))
+    return rows
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+
+
+def _of_layer(contracts: Contracts, layer: str) -> dict[str, type[Contract]]:
+    """The contracts of one layer by bare name."""
+    return {key.partition(".")[2]: contract for key, contract in contracts.items() if key.partition(".")[0] == layer}
+
+
+def _yaml(content: dict[str, Any]) -> str:
+    import yaml  # comes with dbt; only those who generate need it
+
+    class Dumper(yaml.SafeDumper):
+        """Lists are indented, and a code of digits stays text for every reader of YAML."""
+
+        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
+            super().increase_indent(flow, False)
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        style = "'" if value.isdigit() else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    return _HEADER + yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110)

@@ -1,0 +1,293 @@
+"""A person's queries on Athena: run one in the environment's work group, wait for it, read its rows, say what it cost.
+
+Here: one statement from its text to a frame, and the work group's named queries. Not here: dbt's statements (dbt-athena runs
+them itself), the tables (`glue.py`), what SQL is let through (`athena_sql.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import structlog
+
+from catalunya.io.aws import client, code_of, text_of
+from catalunya.io.environment import Settings
+from catalunya.io.errors import CatalunyaError, UsageError, WarehouseError
+from catalunya.io.warehouse.athena_sql import for_athena, in_words
+from catalunya.io.warehouse.glue import SCHEMAS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+log = structlog.get_logger(__name__)
+
+# https://aws.amazon.com/athena/pricing/, SQL queries by data scanned (Europe): rounded up to the megabyte, 10 MB at least;
+# statements of DDL and failed ones are free.
+USD_PER_TB = 5.0
+MEGABYTE, TERABYTE = 2**20, 2**40
+LEAST_BYTES = 10 * MEGABYTE
+
+FIRST_WAIT_S, LONGEST_WAIT_S, GROWTH = 0.1, 2.0, 1.5
+ROWS_PER_PAGE = 1000  # Amazon Athena API Reference: GetQueryResults
+CATALOG = "AwsDataCatalog"
+_OF_THE_USER = 2  # Amazon Athena API Reference: AthenaError.ErrorCategory
+
+Tell = Callable[[str, float, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows of a query, the bytes it scanned, and about what that costs in USD."""
+
+    frame: pl.DataFrame
+    scanned: int
+    usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class NamedQuery:
+    """A query that the work group keeps by name, `sql` as Athena takes it."""
+
+    name: str
+    title: str
+    sql: str
+
+
+def cost(scanned: int, *, is_ddl: bool = False) -> float:
+    """About what a query costs in USD, by the bytes it scanned."""
+    if is_ddl:
+        return 0.0
+    return max(LEAST_BYTES, -(-scanned // MEGABYTE) * MEGABYTE) / TERABYTE * USD_PER_TB
+
+
+class Athena:
+    """A work group of one environment. `tables` are the names known there: `staging.municipalities`.
+
+    `for_readers`: the group of people's queries, which has limits and says itself where results go; else the pipeline's own.
+    """
+
+    def __init__(self, settings: Settings, tables: Collection[str], *, for_readers: bool = False) -> None:
+        self.tables = tables
+        self.group = settings.athena_readers if for_readers else settings.athena_work_group
+        self._variable = "CATALUNYA_ATHENA_READERS" if for_readers else "CATALUNYA_ATHENA_WORK_GROUP"
+        self._results = "" if for_readers else settings.athena_results
+        self.databases = {schema: settings.glue_database(schema) for schema in SCHEMAS}
+
+    @cached_property
+    def client(self) -> Any:
+        """boto3's client of Athena."""
+        return client("athena")
+
+    def translate(self, sql: str) -> str:
+        """One reading statement, with the environment's databases. Raises UsageError on another."""
+        return for_athena(sql, self.databases, self.tables)
+
+    def ask(self, sql: str, *, limit: int | None = None, tell: Tell | None = None) -> Answer:
+        """Run one statement and read its rows, the first `limit` where it is given; `tell` hears of state, seconds and bytes.
+
+        Interrupted, the execution is cancelled. Raises UsageError when the statement is wrong, WarehouseError when Athena
+        cannot run it.
+        """
+        statement = self.translate(sql)
+        with self._errors():
+            running = self._start(statement)
+            execution = self._wait(running, tell or _unheard)
+            rows, columns = self._rows(running, limit)
+        scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
+        is_ddl = execution.get("StatementType") == "DDL"
+        log.debug("query_ran", execution=running, scanned=scanned, rows=len(rows))
+        return Answer(to_frame(columns, rows), scanned, cost(scanned, is_ddl=is_ddl))
+
+    def named_queries(self) -> dict[str, tuple[str, NamedQuery]]:
+        """The work group's named queries by name, each with its id. Raises WarehouseError."""
+        with self._errors():
+            pages = self.client.get_paginator("list_named_queries").paginate(WorkGroup=self.group)
+            ids = [each for page in pages for each in page.get("NamedQueryIds") or []]
+            found = [self.client.get_named_query(NamedQueryId=each)["NamedQuery"] for each in ids]
+        return {
+            each["Name"]: (
+                each["NamedQueryId"],
+                NamedQuery(each["Name"], each.get("Description") or "", each["QueryString"]),
+            )
+            for each in found
+        }
+
+    def save(self, wanted: Sequence[NamedQuery]) -> list[str]:
+        """Have the work group keep these queries, each once. Returns the names of those written; others' are left alone."""
+        kept = self.named_queries()
+        written = []
+        with self._errors():
+            for query in wanted:
+                number, known = kept.get(query.name, ("", None))
+                if known == query:
+                    continue
+                text = {"Name": query.name, "Description": query.title, "QueryString": query.sql}
+                if known is None:
+                    place = {"Database": self.databases["marts"], "WorkGroup": self.group}
+                    self.client.create_named_query(**text, **place)
+                else:
+                    self.client.update_named_query(NamedQueryId=number, **text)
+                written.append(query.name)
+        return written
+
+    def _start(self, statement: str) -> str:
+        place: dict[str, Any] = {}
+        if self._results:
+            place["ResultConfiguration"] = {"OutputLocation": self._results}
+        started = self.client.start_query_execution(
+            QueryString=statement,
+            QueryExecutionContext={"Catalog": CATALOG, "Database": self.databases["marts"]},
+            WorkGroup=self.group,
+            **place,
+        )
+        return str(started["QueryExecutionId"])
+
+    def _wait(self, running: str, tell: Tell) -> dict[str, Any]:
+        """Wait until the execution has ended well. Raises when it did not; one who is interrupted leaves nothing running."""
+        began, pause = time.monotonic(), FIRST_WAIT_S
+        try:
+            while True:
+                execution: dict[str, Any] = self.client.get_query_execution(QueryExecutionId=running)["QueryExecution"]
+                state = execution["Status"]["State"]
+                scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
+                tell(state.lower(), time.monotonic() - began, scanned)
+                if state not in ("QUEUED", "RUNNING"):
+                    break
+                time.sleep(pause)
+                pause = min(pause * GROWTH, LONGEST_WAIT_S)
+        except BaseException:
+            self._cancel(running)
+            raise
+        if state != "SUCCEEDED":
+            raise self._failure(execution)
+        return execution
+
+    def _cancel(self, running: str) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self.client.stop_query_execution(QueryExecutionId=running)
+        except (BotoCoreError, ClientError) as error:
+            log.warning("query_not_cancelled", execution=running, error=text_of(error))
+
+    def _failure(self, execution: dict[str, Any]) -> CatalunyaError:
+        status = execution["Status"]
+        detail = status.get("AthenaError") or {}
+        reason = status.get("StateChangeReason") or detail.get("ErrorMessage") or "no reason is given"
+        reason = in_words(" ".join(str(reason).split()), self.databases)
+        if "limit was exceeded" in reason.lower():
+            return WarehouseError(
+                f"the query was stopped: {reason}; work group {self.group} limits the bytes a query may scan: ask for fewer "
+                "columns, or name partitions (docs/athena.md)"
+            )
+        if status["State"] == "CANCELLED":
+            return WarehouseError(f"the query was cancelled in work group {self.group}: {reason}; run it again")
+        if detail.get("ErrorCategory") == _OF_THE_USER:
+            return UsageError(f"Athena cannot run the query: {reason}")
+        return WarehouseError(f"the query failed on Athena: {reason}; execution {execution['QueryExecutionId']}")
+
+    def _rows(self, running: str, limit: int | None) -> tuple[list[list[str | None]], list[dict[str, Any]]]:
+        """The rows as text, and the columns. The first row of a SELECT's first page is its columns' names."""
+        rows: list[list[str | None]] = []
+        columns: list[dict[str, Any]] = []
+        page: dict[str, Any] = {}
+        while not columns or (page.get("NextToken") and (limit is None or len(rows) < limit)):
+            more = {"NextToken": page["NextToken"]} if page else {}
+            page = self.client.get_query_results(
+                QueryExecutionId=running, MaxResults=min(ROWS_PER_PAGE, (limit or ROWS_PER_PAGE) + 1), **more
+            )
+            found = [_cells(row) for row in page["ResultSet"]["Rows"]]
+            if not more:
+                columns = page["ResultSet"]["ResultSetMetadata"]["ColumnInfo"]
+                if found and found[0] == [column["Name"] for column in columns]:
+                    del found[0]
+            rows += found
+            if not columns:
+                break
+        return rows if limit is None else rows[:limit], columns
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what boto3 raises into one line that says what to do."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except (ClientError, BotoCoreError) as error:
+            said = in_words(text_of(error), self.databases)
+            if "workgroup" in said.lower():
+                raise WarehouseError(
+                    f"work group {self.group}: {said}; deploy the infrastructure, or name another by {self._variable}"
+                ) from error
+            if code_of(error) == "InvalidRequestException":
+                raise UsageError(f"Athena does not take the query: {said}") from error
+            advice = self._ADVICE.get(code_of(error), "try again, or see the reason above")
+            raise WarehouseError(f"cannot ask Athena in work group {self.group}: {said}; {advice}") from error
+
+    _ADVICE: ClassVar[dict[str, str]] = {
+        "AccessDeniedException": "docs/athena.md says what a reader's role has to be allowed",
+        "NoCredentialsError": "set AWS credentials, as a profile or a role",
+    }
+
+
+def to_frame(columns: Sequence[dict[str, Any]], rows: Sequence[Sequence[str | None]]) -> pl.DataFrame:
+    """Rows of text as a frame of the columns' types; a name that comes twice gets a number behind."""
+    import polars as pl
+
+    series: dict[str, pl.Series] = {}
+    for at, column in enumerate(columns):
+        name, number = str(column["Name"]), 0
+        while name in series:
+            number += 1
+            name = f"{column['Name']}_{number}"
+        texts = pl.Series(name, [_cell(row, at, len(columns)) for row in rows], pl.String())
+        series[name] = _typed(texts, column)
+    return pl.DataFrame(list(series.values()))
+
+
+def _typed(texts: pl.Series, column: dict[str, Any]) -> pl.Series:
+    """Text as Athena's type says; what has none here (arrays, maps, rows, times with a zone) stays text."""
+    import polars as pl
+
+    kind = str(column["Type"]).lower().partition("(")[0]
+    numbers: dict[str, pl.DataType] = {
+        "tinyint": pl.Int8(),
+        "smallint": pl.Int16(),
+        "integer": pl.Int32(),
+        "int": pl.Int32(),
+        "bigint": pl.Int64(),
+        "double": pl.Float64(),
+        "real": pl.Float32(),
+        "float": pl.Float32(),
+    }
+    if kind in numbers:
+        return texts.cast(numbers[kind])
+    if kind == "decimal":
+        return texts.cast(pl.Decimal(int(column.get("Precision") or 38), int(column.get("Scale") or 0)))
+    if kind == "boolean":
+        return texts.str.to_lowercase() == "true"
+    if kind == "date":
+        return texts.str.to_date("%Y-%m-%d")
+    if kind == "timestamp":
+        return texts.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="ms")
+    return texts
+
+
+def _cells(row: dict[str, Any]) -> list[str | None]:
+    return [cell.get("VarCharValue") for cell in row.get("Data") or []]
+
+
+def _cell(row: Sequence[str | None], at: int, columns: int) -> str | None:
+    """One cell. What describes a table comes as one text a row, with tabs between the columns."""
+    if len(row) == 1 < columns:
+        row = [part.strip() for part in (row[0] or "").split("\t", columns - 1)]
+    return row[at] if at < len(row) else None
+
+
+def _unheard(_: str, __: float, ___: int) -> None:
+    """The listener of those who do not listen."""

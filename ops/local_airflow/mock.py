@@ -1,0 +1,71 @@
+"""The mock APIs in a process of their own, for `run` and `up`: as far away as the real ones, and gone with their parent.
+
+Here: that process. Not here: what is served (`ops/mock`).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from catalunya.ops import mock
+from catalunya.ops.local_airflow.client import AirflowError
+from catalunya.ops.local_airflow.processes import child, free_ports
+
+START_S = 60.0
+POLL_S = 0.1
+
+
+@contextmanager
+def mock_apis(*, rows: int | None, real: Path | None, log: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Start the mock on a free port: its address, and a function that waits until it answers."""
+    (port,) = free_ports(1)
+    command = [
+        sys.executable,
+        "-m",
+        "catalunya.ops.local_airflow.mock",
+        str(port),
+        str(rows or mock.ROWS),
+        str(real or ""),
+    ]
+    with child(command, log=log) as process:
+
+        def wait() -> None:
+            until = time.monotonic() + START_S
+            while not _answers(port):
+                if process.poll() is not None or time.monotonic() > until:
+                    said = log.read_text(errors="replace").strip().splitlines()
+                    raise AirflowError(
+                        f"the mock APIs: expected them to be up, found {said[-1] if said else 'nothing'}; see {log}"
+                    )
+                time.sleep(POLL_S)
+
+        yield f"http://127.0.0.1:{port}", wait
+
+
+def main(port: str, rows: str, real: str) -> None:
+    """Serve until told to end, or until the parent has."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_S)
+        os._exit(0)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+    mock.run(port=int(port), rows=int(rows), real=real or None)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
