@@ -1,6 +1,6 @@
-"""The mock as a whole: its APIs, the faults in force, the log, and `/_mock/` by which they are steered over HTTP.
+"""The mock as a whole: its APIs, and `/_mock/`, by which faults, versions and the log are controlled over HTTP.
 
-An API is a module of its own (socrata.py, idescat/api.py) that gives routes and datasets; it is added in `Mock.__init__`.
+An API is a module of its own (`socrata.py`, `idescat.py`) that gives routes and datasets; it is added in `Mock.__init__`.
 """
 
 from __future__ import annotations
@@ -14,27 +14,16 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from catalunya.io.errors import UsageError
-from catalunya.ops.mock.cache import PageCache
+from catalunya.ops.mock import data
 from catalunya.ops.mock.exchange import Desk
 from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
-from catalunya.ops.mock.generate_municipalities import municipalities, municipalities_table
-from catalunya.ops.mock.generate_register import RegisterTable
-from catalunya.ops.mock.generate_usage import usage_table
-from catalunya.ops.mock.idescat.api import IdescatApi
-from catalunya.ops.mock.idescat.employment import employment_tables
-from catalunya.ops.mock.idescat.gdp import gdp_tables
-from catalunya.ops.mock.idescat.population import population_table
-from catalunya.ops.mock.idescat.recorded import recorded_table
-from catalunya.ops.mock.log import Exchange, Log
-from catalunya.ops.mock.real import real_tables
-from catalunya.ops.mock.socrata import SocrataApi
+from catalunya.ops.mock.idescat import IdescatApi, StatTable
+from catalunya.ops.mock.real import read_folder
+from catalunya.ops.mock.socrata import Dataset, SocrataApi
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
-
-    from catalunya.ops.mock.idescat.cube import StatTable
-    from catalunya.ops.mock.tables import Table
 
 
 class Api(Protocol):
@@ -47,10 +36,13 @@ class Api(Protocol):
     def routes(self) -> list[BaseRoute]:
         """Where it answers."""
 
-    def describe(self) -> dict[str, dict[str, int]]:
-        """How each of its datasets stands, by name."""
+    def names(self) -> list[str]:
+        """The names of its datasets."""
 
-    def advance(self, dataset: str, steps: int) -> None:
+    def state(self, name: str, /) -> dict[str, int]:
+        """Version, rows and date of a dataset."""
+
+    def advance(self, name: str, steps: int, /) -> None:
         """Publish a new version of a dataset, `steps` times."""
 
     def reset(self) -> None:
@@ -61,79 +53,55 @@ class Mock:
     """The mock APIs and their state; `app` is the ASGI application."""
 
     def __init__(
-        self,
-        *,
-        rows: int,
-        seed: int,
-        real: Path | str | None = None,
-        faults: Sequence[str] = (),
-        cache: Path | str | None = None,
-        gzip: bool = False,
+        self, datasets: Sequence[Dataset | StatTable], seed: int = 1, found: Collection[str] = (), *, gzip: bool = False
     ) -> None:
-        if rows < 0:
-            raise UsageError(f"The mock's rows are expected as 0 or more; found {rows}.")
-        tables: Sequence[Table]
-        recorded: list[StatTable] = []
-        if real:
-            tables, views = real_tables(Path(real))
-            recorded = [recorded_table(Path(real))]
-        else:
-            tables, views = [municipalities_table(seed), RegisterTable(rows, seed), usage_table(seed)], {}
-        towns = municipalities(tables[0])
-        statistics = [population_table(seed, towns), *gdp_tables(seed), *employment_tables(seed), *recorded]
         self._plan = FaultPlan(seed)
-        self._log = Log()
-        desk = Desk(self._plan, self._log, gzip=gzip)
-        # Recorded tables are small, and a cache could not tell that their files have changed.
-        pages = PageCache(Path(cache)) if cache and not real else None
-        self._apis: tuple[Api, ...] = (SocrataApi(tables, views, desk, seed, pages), IdescatApi(statistics, desk))
-        self.faults(*faults)
+        self._found = found
+        self.desk = Desk(self._plan, gzip=gzip)
+        self._apis: tuple[Api, ...] = (
+            SocrataApi([each for each in datasets if isinstance(each, Dataset)], self.desk),
+            IdescatApi([each for each in datasets if isinstance(each, StatTable)], self.desk),
+        )
         self.app = Starlette(routes=[route for api in self._apis for route in api.routes()] + self._control())
 
     def faults(self, *specs: str) -> None:
         """Put these faults in force instead of the present ones. Raises UsageError, changing nothing."""
-        known = self.datasets()
         for spec in specs:
             fault = parse_fault(spec)
-            if fault.dataset and fault.dataset not in known:
-                raise UsageError(f"Fault {spec!r}: expected a dataset of {', '.join(known)}; found {fault.dataset!r}.")
-            for api in self._apis:
-                if fault.dataset in api.describe() and fault.kind not in api.faults:
-                    kinds = ", ".join(kind for kind in KINDS if kind in api.faults)
-                    raise UsageError(
-                        f"Fault {spec!r}: for {fault.dataset} expected one of {kinds}; found {fault.kind!r}."
-                    )
+            if fault.dataset and fault.kind not in (api := self._api(fault.dataset)).faults:
+                kinds = ", ".join(kind for kind in KINDS if kind in api.faults)
+                raise UsageError(f"Fault {spec!r}: expected one of {kinds} for {fault.dataset}; found {fault.kind!r}.")
         self._plan.replace(specs)
 
     def advance(self, dataset: str | None = None, steps: int = 1) -> None:
         """Publish a new version of a dataset, or of all. Raises UsageError for a dataset that is not served."""
-        known = self.datasets()
-        if dataset and dataset not in known:
-            raise UsageError(f"The mock: expected a dataset of {', '.join(known)}; found {dataset!r}.")
-        for api in self._apis:
-            for name in api.describe():
-                if dataset in (None, "", name):
-                    api.advance(name, steps)
+        for name in [dataset] if dataset else self._names():
+            self._api(name).advance(name, steps)
 
     def reset(self) -> None:
-        """Back to how it began: version 0, no faults, nothing logged."""
+        """Back to the start: version 0, no faults, no hook, an empty log."""
         self._plan.replace(())
+        self.desk.reply = None
         for api in self._apis:
             api.reset()
-        self._log.clear()
-
-    def clear_requests(self) -> None:
-        """Forget the requests answered so far."""
-        self._log.clear()
-
-    @property
-    def requests(self) -> list[Exchange]:
-        """The requests answered, in that order."""
-        return self._log.exchanges()
+        self.desk.clear()
 
     def datasets(self) -> dict[str, dict[str, int]]:
-        """How each dataset stands, by name."""
-        return {name: state for api in self._apis for name, state in api.describe().items()}
+        """Version, rows and date of each dataset."""
+        return {name: api.state(name) for api in self._apis for name in api.names()}
+
+    def addresses(self) -> dict[str, str]:
+        """Where the datasets of a person's folder are served, by name."""
+        return {name: f"/taules/v2/{name}" if "/" in name else f"/resource/{name}.json" for name in self._found}
+
+    def _names(self) -> list[str]:
+        return [name for api in self._apis for name in api.names()]
+
+    def _api(self, dataset: str) -> Api:
+        for api in self._apis:
+            if dataset in api.names():
+                return api
+        raise UsageError(f"Mock: expected a dataset of {', '.join(self._names())}; found {dataset!r}.")
 
     def _control(self) -> list[BaseRoute]:
         return [
@@ -154,13 +122,13 @@ class Mock:
 
     async def _put_faults(self, request: Request) -> JSONResponse:
         try:
-            asked = await request.json()
+            specs = await request.json()
         except ValueError:
-            asked = None
-        if not isinstance(asked, list) or not all(isinstance(spec, str) for spec in asked):
+            specs = None
+        if not isinstance(specs, list) or not all(isinstance(spec, str) for spec in specs):
             return _refused('Expected a JSON array of faults, such as ["rate-limited:ivft-vegh:times=2"].')
         try:
-            self.faults(*asked)
+            self.faults(*specs)
         except UsageError as error:
             return _refused(str(error))
         return JSONResponse({"faults": self._plan.describe()})
@@ -168,7 +136,7 @@ class Mock:
     async def _post_advance(self, request: Request) -> JSONResponse:
         steps = request.query_params.get("steps", "1")
         if not steps.isdecimal():
-            return _refused(f"The mock: steps are expected as a number; found {steps!r}.")
+            return _refused(f"Mock: expected steps to be a number; found {steps!r}.")
         try:
             self.advance(request.query_params.get("dataset"), int(steps))
         except UsageError as error:
@@ -180,12 +148,36 @@ class Mock:
         return JSONResponse(self.datasets())
 
     async def _get_requests(self, _request: Request) -> JSONResponse:
-        exchanges = [exchange.as_dict() for exchange in self._log.exchanges()]
-        return JSONResponse({"total": self._log.total, "counts": self._log.counts(), "requests": exchanges})
+        requests = [asked.as_dict() for asked in self.desk.requests()]
+        return JSONResponse({"total": self.desk.total, "counts": self.desk.counts(), "requests": requests})
 
     async def _delete_requests(self, _request: Request) -> JSONResponse:
-        self.clear_requests()
+        self.desk.clear()
         return JSONResponse({"total": 0})
+
+
+def mock(
+    rows: int,
+    seed: int,
+    real: Path | str | None,
+    faults: Sequence[str],
+    datasets: Sequence[Dataset | StatTable] | None = None,
+    *,
+    gzip: bool,
+) -> Mock:
+    """The mock as `serve` describes it. Raises ConfigurationError and UsageError."""
+    if rows < 0:
+        raise UsageError(f"Mock: expected rows to be 0 or more; found {rows}.")
+    own = datasets if datasets is not None else [*data.datasets(rows), *data.tables()]
+    found = read_folder(Path(real)) if real else []
+    names = [_name(each) for each in found]
+    made = Mock([*found, *(each for each in own if _name(each) not in names)], seed, names, gzip=gzip)
+    made.faults(*faults)
+    return made
+
+
+def _name(dataset: Dataset | StatTable) -> str:
+    return dataset.id if isinstance(dataset, Dataset) else dataset.path
 
 
 def _refused(message: str) -> JSONResponse:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import AsyncIterator, Iterator
 
 import polars as pl
 import pytest
 from structlog.testing import capture_logs
-from tests.unit._idescat_server import HALF_YEARS, Api, Table, extract, opened, probe
-from tests.unit._socrata_server import Answer, Asked, Landing
 
 from catalunya.io.errors import LakeError, SourceChanged, SourceError, UsageError
 from catalunya.io.periods import window
 from catalunya.io.sources.base import Extraction
 from catalunya.io.sources.jsonstat import read_cells
+from small.apis import HALF_YEARS, Answer, Api, Asked, Landing, Table, tables_with
+from small.apis import extract_tables as extract
+from small.apis import probe_tables as probe
 
 
 @pytest.fixture
 def api() -> Iterator[Api]:
     """One table of twelve half-years, twelve cells each."""
-    with opened() as api:
+    with tables_with() as api:
         yield api
 
 
@@ -30,7 +30,7 @@ def two() -> Iterator[Api]:
     """Two tables of the same dimensions, whose years follow on one another."""
     earlier, later = Table("afic/22001/26101/com"), Table("afic/22002/26102/com", "2026-04-02")
     earlier.codes["SEMESTER"], later.codes["SEMESTER"] = HALF_YEARS[:8], HALF_YEARS[8:]
-    with opened(earlier, later) as api:
+    with tables_with(earlier, later) as api:
         yield api
 
 
@@ -44,9 +44,9 @@ def cells(landing: Landing, done: Extraction) -> pl.DataFrame:
 def test_a_table_within_the_limit_is_one_request_that_names_no_dimension(api: Api) -> None:
     landing = Landing()
     done = extract(api, landing)
-    (asked,) = api.asked("data")
+    (asked,) = api.asked("rows")
     assert asked.target == "/taules/v2/ep/9122/10002/mun/data?lang=ca"
-    body = json.dumps(api.table.dataset({})).encode()
+    body = api.table.whole()
     assert landing.files == {"page-00000.json": body}
     (page,) = done.pages
     assert (page.rows, page.bytes, page.sha256) == (144, len(body), hashlib.sha256(body).hexdigest())
@@ -67,7 +67,7 @@ def test_a_table_beyond_the_limit_is_asked_for_by_periods_and_comes_whole(api: A
 def test_no_question_is_of_more_cells_than_the_api_gives() -> None:
     table = Table()
     table.codes["MUN"] = [f"{number:06}" for number in range(900)]
-    with opened(table) as api:
+    with tables_with(table) as api:
         done = extract(api, Landing())
     assert [page.rows for page in done.pages] == [7 * 2700, 5 * 2700]
 
@@ -99,7 +99,7 @@ def test_a_table_without_a_dimension_of_time_is_cut_by_its_largest(api: Api) -> 
 def test_a_table_without_cells_gives_no_page(api: Api) -> None:
     api.table.codes["SEMESTER"] = []
     done = extract(api, Landing())
-    assert (done.pages, done.rows, api.asked("data")) == ((), 0, [])
+    assert (done.pages, done.rows, api.asked("rows")) == ((), 0, [])
 
 
 def test_tables_of_one_source_land_one_after_the_other(two: Api) -> None:
@@ -114,7 +114,7 @@ def test_a_question_too_long_for_an_address_goes_by_post_and_its_address_is_reco
     api.table.codes["MUN"] = [f"{number:06}" for number in range(600)]
     landing = Landing()
     done = extract(api, landing, page_rows=1500)
-    asked = api.asked("data")
+    asked = api.asked("rows")
     assert {request.method for request in asked} == {"GET", "POST"}
     assert max(len(api.server.url + request.target) for request in asked) <= 2000
     posted = next(request for request in asked if request.method == "POST")
@@ -126,8 +126,8 @@ def test_a_question_too_long_for_an_address_goes_by_post_and_its_address_is_reco
 
 def test_the_metadata_are_asked_for_before_the_cells_and_once_more_after_them(two: Api) -> None:
     done = extract(two, Landing())
-    kinds = ["data" if asked.path.endswith("/data") else "metadata" for asked in two.server.asked]
-    assert kinds == ["metadata"] * 4 + ["data"] * 2 + ["metadata"] * 2
+    kinds = [asked.kind for asked in two.server.requests]
+    assert kinds == ["metadata"] * 4 + ["rows"] * 2 + ["metadata"] * 2
     assert done.requests == 6  # the first two are the probe's
 
 
@@ -181,7 +181,7 @@ def test_a_window_over_all_that_there_is_names_no_period(api: Api) -> None:
 
 def test_a_window_may_lie_in_one_of_the_tables_only(two: Api) -> None:
     done = extract(two, Landing(), window("2018", "2018"))
-    assert [asked.path for asked in two.asked("data")] == ["/taules/v2/afic/22002/26102/com/data"]
+    assert [asked.path for asked in two.asked("rows")] == ["/taules/v2/afic/22002/26102/com/data"]
     assert done.rows == 24
 
 
@@ -193,7 +193,7 @@ def test_a_window_without_a_period_says_which_there_are(two: Api) -> None:
         extract(two, Landing(), window("2030", "2031"))
     with pytest.raises(UsageError, match=r"no period of the table lies in the span from 2016-01-01 to 2016-01-31"):
         extract(two, Landing(), window("2016-01", "2016-01"))
-    assert two.asked("data") == []
+    assert two.asked("rows") == []
 
 
 def test_a_window_on_a_table_without_time_says_that_it_has_no_period(api: Api) -> None:
@@ -214,7 +214,7 @@ def test_a_window_over_codes_that_are_no_periods_is_refused(api: Api) -> None:
 
 def test_when_the_table_is_updated_between_pages_all_is_read_anew(api: Api) -> None:
     def published(_: Asked, answer: Answer) -> Answer:
-        if len(api.asked("data")) == 2 and api.table.updated == "2026-01-29":
+        if len(api.asked("rows")) == 2 and api.table.updated == "2026-01-29":
             api.table.updated = "2026-07-30"
             api.table.codes["SEMESTER"].append("2020S1")
         return answer
@@ -252,7 +252,7 @@ def test_when_the_metadata_move_behind_the_last_page_all_is_read_anew(api: Api) 
     api.on_data = published
     done = extract(api, Landing())
     assert done.state.version.startswith("2026-07-30-")
-    assert len(api.asked("data")) == 2
+    assert len(api.asked("rows")) == 2
 
 
 def test_a_table_that_moved_since_the_probe_is_read_once_as_it_is_now(api: Api) -> None:
@@ -262,12 +262,12 @@ def test_a_table_that_moved_since_the_probe_is_read_once_as_it_is_now(api: Api) 
 
     api.on_metadata = published
     assert extract(api, Landing()).state.version.startswith("2026-07-30-")
-    assert len(api.asked("data")) == 1
+    assert len(api.asked("rows")) == 1
 
 
 def test_a_table_that_never_rests_fails_after_three_readings(api: Api) -> None:
     def restless(_: Asked, answer: Answer) -> Answer:
-        api.table.updated = f"2026-02-{len(api.asked('data')):02}"
+        api.table.updated = f"2026-02-{len(api.asked('rows')):02}"
         return answer
 
     api.on_data = restless
@@ -275,7 +275,7 @@ def test_a_table_that_never_rests_fails_after_three_readings(api: Api) -> None:
         SourceChanged, match=r"IDESCAT ep/9122/10002/mun at .*: expected one version throughout.*read 3 times"
     ):
         extract(api, Landing())
-    assert len(api.asked("data")) == 3
+    assert len(api.asked("rows")) == 3
 
 
 def test_a_pass_that_is_lost_asks_for_no_more_pages(api: Api) -> None:
@@ -286,12 +286,12 @@ def test_a_pass_that_is_lost_asks_for_no_more_pages(api: Api) -> None:
     api.on_data = mixed
     with pytest.raises(SourceChanged, match="expected cells updated 2026-01-29, found them updated 2026-01-30"):
         extract(api, Landing(), page_rows=12, concurrency=2)
-    assert len(api.asked("data")) <= 3 * 2
+    assert len(api.asked("rows")) <= 3 * 2
 
 
 def test_another_role_of_the_dimensions_is_another_state(api: Api) -> None:
     def changed(_: Asked, answer: Answer) -> Answer:
-        answer.body = answer.body.replace(b'"geo": ["MUN"]', b'"geo": ["SEX"]')
+        answer.body = answer.body.replace(b'"geo":["MUN"]', b'"geo":["SEX"]')
         return answer
 
     api.on_data = changed

@@ -14,24 +14,26 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.unit._idescat_server import (
-    HALF_YEARS,
-    POPULATION,
-    Api,
-    Table,
-    error,
-    extract,
-    fast,
-    filters_of,
-    opened,
-    probe,
-    times,
-)
-from tests.unit._socrata_server import Answer, Asked, Landing
 
 from catalunya.io.errors import DeclarationError, SourceError, SourceUnavailable
 from catalunya.io.sources.idescat import Idescat
 from catalunya.io.sources.jsonstat import read_cells
+from small.apis import (
+    HALF_YEARS,
+    POPULATION,
+    Answer,
+    Api,
+    Asked,
+    Landing,
+    Table,
+    error,
+    fast,
+    filters_of,
+    tables_with,
+    times,
+)
+from small.apis import extract_tables as extract
+from small.apis import probe_tables as probe
 
 NOT_NOW = error("00", "Error intern.", 500)
 
@@ -39,7 +41,7 @@ NOT_NOW = error("00", "Error intern.", 500)
 @pytest.fixture
 def api() -> Iterator[Api]:
     """One table of twelve half-years, twelve cells each."""
-    with opened() as api:
+    with tables_with() as api:
         yield api
 
 
@@ -62,12 +64,12 @@ def changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Answer], Answe
 
 
 def test_a_probe_is_one_request_a_table_and_tells_nothing_of_unchanged_ones() -> None:
-    with opened(Table("pibt/21129/24938/cat"), Table("pibt/21130/24940/cat")) as api:
+    with tables_with(Table("pibt/21129/24938/cat"), Table("pibt/21130/24940/cat")) as api:
         state = probe(api)
         assert state
-        api.server.asked.clear()
+        api.server.clear_requests()
         assert probe(api, known=state.version) is None
-        assert [asked.target for asked in api.server.asked] == [
+        assert [asked.target for asked in api.server.requests] == [
             "/taules/v2/pibt/21129/24938/cat?lang=ca",
             "/taules/v2/pibt/21130/24940/cat?lang=ca",
         ]
@@ -96,7 +98,7 @@ def test_the_fields_promised_are_the_columns_read(api: Api) -> None:
 def test_several_tables_are_as_new_as_the_newest_and_have_the_fields_of_all() -> None:
     other = Table("ep/9123/20149/mun", "2026-02-03T07:30:00Z")
     other.codes["AGE"] = ["TOTAL"]
-    with opened(Table(), other) as api:
+    with tables_with(Table(), other) as api:
         state = probe(api)
     assert state
     assert state.updated_at == datetime(2026, 2, 3, 7, 30, tzinfo=UTC)
@@ -157,7 +159,7 @@ def test_metadata_that_cannot_hold_are_refused_by_one_request(
     api.on_metadata = lambda _, answer: changed(change)(answer)
     with pytest.raises(SourceError, match=rf"IDESCAT ep/9122/10002/mun: .*{told}"):
         probe(api)
-    assert len(api.server.asked) == 1
+    assert len(api.server.requests) == 1
 
 
 # What must not land
@@ -195,8 +197,8 @@ def test_a_broken_answer_is_asked_for_again_and_never_lands(api: Api, spoil: Cal
     landing = Landing()
     with capture_logs() as logs:
         done = extract(api, landing)
-    assert landing.files == {"page-00000.json": json.dumps(api.table.dataset({})).encode()}
-    assert len(api.asked("data")) == 2
+    assert landing.files == {"page-00000.json": api.table.whole()}
+    assert len(api.asked("rows")) == 2
     assert done.requests == 4
     assert len([line for line in logs if line["event"] == "http_retry"]) == 1
 
@@ -215,7 +217,7 @@ def test_an_internal_error_that_stays_leaves_the_source_unavailable(api: Api) ->
 
 
 def test_a_filter_that_the_api_ignores_is_noticed_and_named(api: Api) -> None:
-    everything = Answer(json.dumps(api.table.dataset({})).encode())
+    everything = Answer(api.table.whole())
     api.on_data = always(everything)
     landing = Landing()
     with pytest.raises(
@@ -223,7 +225,7 @@ def test_a_filter_that_the_api_ignores_is_noticed_and_named(api: Api) -> None:
         match=r"asked for SEMESTER=2014S1,2014S2,2015S1,2015S2,2016S1, and answered with SEMESTER=2014S1,.*,2019S2 \(12\)",
     ):
         extract(api, landing, page_rows=60, concurrency=1)
-    assert (len(api.asked("data")), landing.files) == (1, {})
+    assert (len(api.asked("rows")), landing.files) == (1, {})
 
 
 def test_the_cells_of_another_table_are_refused(api: Api) -> None:
@@ -256,7 +258,7 @@ def test_a_limit_once_found_is_kept_to(api: Api) -> None:
     assert [page.name for page in done.pages] == [
         f"page-0000{number}{halves}.json" for number in range(3) for halves in ("aa", "ab", "ba", "bb")
     ]
-    assert len(api.asked("data")) == 2 + 12
+    assert len(api.asked("rows")) == 2 + 12
     values = [value for page in done.pages for value in read_cells(landing.files[page.name])["value"]]
     assert values == [str(number) for number in range(144)]
 
@@ -264,7 +266,7 @@ def test_a_limit_once_found_is_kept_to(api: Api) -> None:
 def test_a_period_refused_as_too_large_is_cut_by_the_largest_other_dimension(api: Api) -> None:
     api.limit = 6
     extract(api, Landing(), page_rows=12, concurrency=1)
-    assert {len(filters_of(asked)["MUN"]) for asked in api.asked("data")[1:]} == {2}
+    assert {len(filters_of(asked)["MUN"]) for asked in api.asked("rows")[1:]} == {2}
 
 
 def test_workers_without_a_question_help_with_the_halves(api: Api) -> None:
@@ -283,7 +285,7 @@ def test_one_cell_that_is_refused_as_too_many_is_an_error(api: Api) -> None:
         SourceError, match="one cell of ep/9122/10002/mun was asked for, and refused as too many: 05: Nombre"
     ):
         extract(api, Landing(), concurrency=1)
-    assert len(api.asked("data")) < 20
+    assert len(api.asked("rows")) < 20
 
 
 def test_a_gateway_that_times_out_twice_is_asked_for_half(api: Api) -> None:
@@ -291,7 +293,7 @@ def test_a_gateway_that_times_out_twice_is_asked_for_half(api: Api) -> None:
     with capture_logs() as logs:
         done = extract(api, Landing())
     assert [page.rows for page in done.pages] == [72, 72]
-    assert len(api.asked("data")) == 4
+    assert len(api.asked("rows")) == 4
     (split,) = [line for line in logs if line["event"] == "question_split"]
     assert (split["cells"], split["reason"]) == (144, "2 times no answer in time")
 
@@ -310,7 +312,7 @@ def test_a_gateway_that_always_times_out_is_not_asked_for_every_cell(api: Api) -
     api.on_data = always(Answer(b"", 504))
     with pytest.raises(SourceUnavailable, match="at the last of 3 attempts: 504 Gateway Timeout"):
         extract(api, Landing(), concurrency=1)
-    assert len(api.asked("data")) < 25
+    assert len(api.asked("rows")) < 25
 
 
 # Refusals, declarations
@@ -331,7 +333,7 @@ def test_a_gateway_that_always_times_out_is_not_asked_for_every_cell(api: Api) -
         (Answer(b"<html><b>Forbidden</b></html>", 403), "403 Forbidden: Forbidden"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("kind", ["metadata", "data"])
+@pytest.mark.parametrize("kind", ["metadata", "rows"])
 def test_a_refusal_tells_what_the_api_says_and_what_to_do(api: Api, kind: str, answer: Answer, told: str) -> None:
     landing = Landing()
     api.on_data = always(answer)
@@ -345,9 +347,9 @@ def test_a_refusal_tells_what_the_api_says_and_what_to_do(api: Api, kind: str, a
 
 
 def test_a_table_that_is_not_there_is_refused_by_one_request(api: Api) -> None:
-    with pytest.raises(SourceError, match=r"400 Bad Request: 03: La taula no existeix\. The table is not there"):
-        asyncio.run(Idescat("ep/9122/99999/mun").probe(fast(api)))
-    assert len(api.server.asked) == 1
+    with pytest.raises(SourceError, match=r"400 Bad Request: 03: Taula inexistent\. The table is not there"):
+        asyncio.run(Idescat("ep/9122/99999/mun").probe(fast(api.server.url)))
+    assert len(api.server.requests) == 1
 
 
 def test_a_declaration_is_pure_data() -> None:

@@ -330,7 +330,7 @@ def test_requests_are_logged(api: httpx.Client, server: MockServer) -> None:
     assert told["total"] == 3
     assert told["counts"] == {"ivft-vegh": {"rows": 1, "count": 1}, "yavr-pn8q": {"metadata": 1}}
     last = server.requests[-1]
-    assert (last.dataset, last.target, last.status, last.fault) == ("yavr-pn8q", "metadata", 500, "error-500")
+    assert (last.dataset, last.kind, last.status, last.fault) == ("yavr-pn8q", "metadata", 500, "error-500")
     assert last.conditional
     assert told["requests"][-1]["path"] == "/api/views/yavr-pn8q"
     api.delete("/_mock/requests")

@@ -61,7 +61,7 @@ def test_show_tells_declaration_contract_last_materialization_and_first_rows(run
         "Places",
         "last made",
         "rows in quarantine",
-        "S00001",
+        "S00002",
     ):
         assert part in out
 
@@ -69,7 +69,7 @@ def test_show_tells_declaration_contract_last_materialization_and_first_rows(run
 def test_show_as_json_has_as_many_rows_as_asked_for(run: Run) -> None:
     found = document(run("show", "staging.municipalities", "--rows", "2", "--json"))
     assert isinstance(found, dict)
-    assert [row["municipality_id"] for row in found["preview"]] == ["080155", "080193"]
+    assert [row["municipality_id"] for row in found["preview"]] == ["080018", "080023"]
     assert found["columns"][0]["key"] is True
     assert found["last"]["asset"] == "staging.municipalities"
 
