@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from catalunya.ops.mock.idescat import StatTable
+    from catalunya.ops.mock.exchange import Published
     from catalunya.ops.mock.server import MockServer
-    from catalunya.ops.mock.socrata import Dataset
 
 __all__ = ["run", "serve"]
 
@@ -34,7 +33,7 @@ def serve(
     real: Path | str | None = None,
     faults: Sequence[str] = (),
     gzip: bool = False,
-    datasets: Sequence[Dataset | StatTable] | None = None,
+    datasets: Sequence[Published] | None = None,
 ) -> AbstractContextManager[MockServer]:
     """Serve the mock in a thread while the context lasts, on a free port unless one is given.
 
@@ -44,9 +43,12 @@ def serve(
     nothing else. Raises ConfigurationError if the port is taken or the folder has nothing to serve, UsageError if a fault
     or `rows` cannot be read.
     """
-    from catalunya.ops.mock import app, server
+    from catalunya.ops.mock import server
 
-    return server.serve(app.mock(rows, seed, real, faults, datasets, gzip=gzip), host, port)
+    own, found = server.own_and_found(rows, real) if datasets is None else (datasets, ())
+    mock = server.MockServer([*own, *found], seed, gzip=gzip)
+    mock.faults(*faults)
+    return server.serve(mock, host, port)
 
 
 def run(
@@ -60,6 +62,9 @@ def run(
     gzip: bool = False,
 ) -> None:
     """Serve the mock until SIGINT or SIGTERM; parameters and errors as in `serve`."""
-    from catalunya.ops.mock import app, server
+    from catalunya.ops.mock import server
 
-    server.run(app.mock(rows, seed, real, faults, gzip=gzip), host, port)
+    own, found = server.own_and_found(rows, real)
+    mock = server.MockServer([*own, *found], seed, gzip=gzip)
+    mock.faults(*faults)
+    server.run(mock, found, host, port)

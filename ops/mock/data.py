@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -105,73 +105,60 @@ class SmallRows:
 class RepeatedRows:
     """`count` rows at version 0: those of a seed again and again, each with a key of its own, which ascends.
 
-    Any page of any version is worked out on its own, so that millions of rows cost nothing until they are read. In each
-    1,000 rows one is there twice. At a version a few rows change their capacity, a few go and as many are added.
+    A page is worked out on its own, so that millions of rows cost nothing until they are read. In each 1,000 rows one is
+    there twice. A later version is one of small rows: whoever advances millions of rows has them all in memory.
     """
 
     BLOCK, TWICE = 1000, 499
-    KEPT = 57  # the seed's row that cannot be matched to a municipality: it never goes
 
-    def __init__(self, seed: pl.DataFrame, key: str, revised: str, count: int) -> None:
-        self._seed, self._key, self._revised_column, self._count = seed, key, revised, count
-        self._away = min(3, count // 10)
+    def __init__(self, seed: pl.DataFrame, count: int) -> None:
+        self._seed, self._count = seed, count
         self._width = max(5, len(str(2 * count)))
-        self._rest: pl.Series | None = None
 
     def total(self, version: int) -> int:
-        return self._count + max(1, self._away) * version - len(self._gone(version))
+        return self._later.total(version) if version else self._count
 
     def at(self, version: int, positions: pl.Series) -> pl.LazyFrame:
-        numbers, serials = self._numbers(version, positions)
-        frame = self._seed[serials % self._seed.height].lazy()
-        frame = frame.select(pl.lit(self._keys(serials)), pl.all(), pl.lit(numbers).alias(ROW))
-        if changed := self._changed(version):
-            is_changed = pl.lit(serials.is_in(pl.Series(changed, dtype=pl.UInt64).implode()))
-            name = self._revised_column
-            frame = frame.with_columns(pl.when(is_changed).then(_revised(name, version)).otherwise(name).alias(name))
-        return frame
-
-    def rendered(self, version: int, positions: pl.Series) -> pl.Series | None:
         if version:
-            return None
-        if self._rest is None:
-            columns = [Shown(column(name, name), name) for name in self._seed.columns]
-            self._rest = json_objects(self._seed, columns).str.strip_prefix("{")
-        _, serials = self._numbers(version, positions)
-        start, rest = pl.lit(f'{{"{self._key}":"'), self._rest.rename("rest")[serials % self._seed.height]
-        frame = pl.DataFrame([self._keys(serials), rest])
-        return frame.select(pl.concat_str(start, self._key, pl.lit('",'), "rest")).to_series()
-
-    def _numbers(self, version: int, positions: pl.Series) -> tuple[pl.Series, pl.Series]:
-        """The number of the row at each position, and of the service that it describes."""
-        gone = self._gone(version)
-        before = pl.Series([number - at for at, number in enumerate(gone)], dtype=pl.UInt64)
-        numbers = positions + before.search_sorted(positions, side="right").cast(pl.UInt64) if gone else positions
-        within = numbers % self.BLOCK
-        return numbers, numbers // self.BLOCK * (self.BLOCK - 1) + within - (within > self.TWICE).cast(pl.UInt64)
-
-    def _keys(self, serials: pl.Series) -> pl.Series:
-        return ("S" + (serials + 1).cast(pl.String).str.zfill(self._width)).alias(self._key)
+            return self._later.at(version, positions)
+        keys, serials = self._keys(positions)
+        rows = self._seed[serials % self._seed.height].lazy()
+        return rows.select(pl.lit(keys), pl.all(), pl.lit(positions).alias(ROW))
 
     def system_fields(self, _version: int) -> Collection[str]:
         return ()
 
     def complete(self) -> Collection[str]:
-        return [self._key, *(name for name in self._seed.columns if not self._seed[name].null_count())]
+        return ["registre", *(name for name in self._seed.columns if not self._seed[name].null_count())]
 
-    def _gone(self, version: int) -> list[int]:
-        """The numbers of the rows that have gone up to a version, at most half of all."""
-        gone: set[int] = set()
-        for step in range(1, version + 1):
-            for row in range(self._away if len(gone) < self._count // 2 else 0):
-                number = (step * 97 + row * 389) % self._count
-                while number in gone or number % self.BLOCK == self.KEPT:
-                    number = (number + 1) % self._count
-                gone.add(number)
-        return sorted(gone)
+    def rendered(self, version: int, positions: pl.Series) -> pl.Series | None:
+        if version:
+            return None
+        keys, serials = self._keys(positions)
+        frame = pl.DataFrame([keys, self._rest[serials % self._seed.height]])
+        return frame.select(pl.lit('{"registre":"') + pl.col("registre") + '",' + pl.col("rest")).to_series()
 
-    def _changed(self, version: int) -> list[int]:
-        return [(step * 61 + row * 211) % max(1, self._count) for step in range(1, version + 1) for row in range(5)]
+    def _keys(self, positions: pl.Series) -> tuple[pl.Series, pl.Series]:
+        """The key at each position, and the number of the service that it is of."""
+        within = positions % self.BLOCK
+        serials = positions // self.BLOCK * (self.BLOCK - 1) + within - (within > self.TWICE).cast(pl.UInt64)
+        return ("S" + (serials + 1).cast(pl.String).str.zfill(self._width)).alias("registre"), serials
+
+    def _key(self, number: int) -> str:
+        return f"S{number:0{self._width}}"
+
+    @cached_property
+    def _rest(self) -> pl.Series:
+        """The seed's rows as JSON, what comes before the first field left out."""
+        columns = [Shown(column(name, name), name) for name in self._seed.columns]
+        return json_objects(self._seed, columns).str.strip_prefix("{").alias("rest")
+
+    @cached_property
+    def _later(self) -> SmallRows:
+        everything = pl.int_range(0, self._count, dtype=pl.UInt64, eager=True)
+        frame = self.at(0, everything).drop(ROW).collect()
+        # Never the seed's row 58, which cannot be matched to a municipality.
+        return SmallRows(frame, ["registre"], ["capacitat"], _new_service, lambda version: self._key(7 * version + 1))
 
 
 def _revised(name: str, version: int) -> pl.Expr:
@@ -185,7 +172,7 @@ def _revised(name: str, version: int) -> pl.Expr:
 
 def datasets(rows: int) -> list[Dataset]:
     """The portal's datasets; `rows`: of the register of social services."""
-    services = RepeatedRows(read_seed("social_services.csv"), "registre", "capacitat", rows)
+    services = RepeatedRows(read_seed("social_services.csv"), rows)
     return [
         portal_dataset(MUNICIPALITIES, portal_rows(MUNICIPALITIES, _municipalities())),
         portal_dataset(REGISTER, services),
@@ -274,7 +261,7 @@ def _smallest(version: int) -> str:
 
 
 def _new_service(row: Row, version: int) -> Row:
-    return row | {"registre": f"S{90000 + version:05}"}
+    return row | {"registre": f"S{'9' * (len(row['registre'] or '') - 4)}{version:03}"}
 
 
 def _new_year(row: Row, version: int) -> Row:

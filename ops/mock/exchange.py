@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
@@ -92,6 +92,44 @@ class Answer:
     delay: float = 0.0
     cut: int | None = None
     stream: Iterator[bytes] | None = None
+
+
+@dataclass(kw_only=True)
+class Published:
+    """A dataset as it stands: its version, and how often anything about it changed, which moves its date. `token` is how the
+    faults showed it last. What it is called and which kinds of faults it knows is the protocol's.
+    """
+
+    faults: ClassVar[Collection[str]]
+    version: int = 0
+    changes: int = 0
+    token: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def name(self) -> str:
+        raise NotImplementedError
+
+    def state(self) -> dict[str, int]:
+        """Version, number of rows or cells, and date (seconds since 1970)."""
+        raise NotImplementedError
+
+    def advance(self, steps: int) -> None:
+        """Publish a new version, `steps` times."""
+        with self.lock:
+            self.version += steps
+            self.changes += steps
+
+    def reset(self) -> None:
+        """Back to version 0."""
+        with self.lock:
+            self.version, self.changes, self.token = 0, 0, ""
+
+    def show_as(self, token: str) -> None:
+        """Note how the faults show it. One that looks different from before has changed, and its date moves."""
+        if token != self.token:
+            self.token = token
+            self.changes += 1
 
 
 Reply = Callable[[Asked, Answer], Answer]

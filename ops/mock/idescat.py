@@ -13,9 +13,8 @@ are in Catalan in every language.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from urllib.parse import parse_qsl
 
 from starlette.routing import Route
 
-from catalunya.ops.mock.exchange import Answer, Asked, Desk, Wire, html
+from catalunya.ops.mock.exchange import Answer, Asked, Desk, Published, Wire, html
 from catalunya.ops.mock.faults import STATISTICS_FAULTS, Fault, Kind
 
 if TYPE_CHECKING:
@@ -81,16 +80,17 @@ class Cube:
 
 
 @dataclass(kw_only=True)
-class StatTable:
+class StatTable(Published):
     """One table: `path` is `statistic/node/table/geo`; `cube` makes it at a version. `statistic`: its name, for lists."""
 
+    faults = STATISTICS_FAULTS
     path: str
     cube: Callable[[int], Cube]
     statistic: str = ""
-    version: int = 0
-    changes: int = 0
-    token: str = ""
-    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def name(self) -> str:
+        return self.path
 
     def updated(self) -> str:
         """The day it was last updated; a recorded time of day is kept until something changes."""
@@ -99,6 +99,11 @@ class StatTable:
 
     def title(self) -> str:
         return str(self.cube(0).document["label"])
+
+    def state(self) -> dict[str, int]:
+        updated = datetime.fromisoformat(self.updated()[:10]).replace(tzinfo=UTC)
+        size = len(self.cube(self.version).values)
+        return {"version": self.version, "rows": size, "rowsUpdatedAt": int(updated.timestamp())}
 
 
 @dataclass(frozen=True)
@@ -256,8 +261,6 @@ def address(path: str, lang: str) -> str:
 class IdescatApi:
     """Statistical tables behind `/taules/v2`."""
 
-    faults = STATISTICS_FAULTS
-
     def __init__(self, tables: Iterable[StatTable], desk: Desk) -> None:
         self._tables = {table.path: table for table in tables}
         self._desk = desk
@@ -265,26 +268,6 @@ class IdescatApi:
     def routes(self) -> list[BaseRoute]:
         methods = ["GET", "POST"]
         return [Route(f"/{_ROOT}{rest}", self._serve, methods=methods) for rest in ("", "/{path:path}")]
-
-    def names(self) -> list[str]:
-        return list(self._tables)
-
-    def state(self, name: str) -> dict[str, int]:
-        table = self._tables[name]
-        updated = datetime.fromisoformat(table.updated()[:10]).replace(tzinfo=UTC)
-        size = len(table.cube(table.version).values)
-        return {"version": table.version, "rows": size, "rowsUpdatedAt": int(updated.timestamp())}
-
-    def advance(self, name: str, steps: int) -> None:
-        table = self._tables[name]
-        with table.lock:
-            table.version += steps
-            table.changes += steps
-
-    def reset(self) -> None:
-        for table in self._tables.values():
-            with table.lock:
-                table.version, table.changes, table.token = 0, 0, ""
 
     async def _serve(self, request: Request) -> Wire:
         path = request.path_params.get("path", "").strip("/")
@@ -300,7 +283,7 @@ class IdescatApi:
                 return Answer(encoded(error(refused.number)), ERRORS[refused.number][0], _HEADERS)
 
         name = path.removesuffix("/data") if is_data else path
-        return await self._desk.serve(request, name or _ROOT, kind, answer, kinds=self.faults)
+        return await self._desk.serve(request, name or _ROOT, kind, answer, kinds=STATISTICS_FAULTS)
 
     def _answer(self, path: str, params: Iterable[tuple[str, str]], faults: Sequence[Fault]) -> Answer:
         for fault in faults:
@@ -390,14 +373,8 @@ _HEADERS = {"Access-Control-Allow-Origin": "*", "Vary": "Accept-Encoding"}
 
 
 def _current(table: StatTable, faults: Sequence[Fault]) -> tuple[Cube, list[Axis]]:
-    """The table as the faults show it, to be called under its lock.
-
-    A table that looks different from before has changed, and its date moves. A fault of metadata or data alone is an error
-    of that answer and no change of the table.
-    """
+    """The table as the faults show it, to be called under its lock. A fault of metadata or data alone is an error of that
+    answer and no change of the table."""
     cube = table.cube(table.version)
-    token = axes_of(cube, [fault for fault in faults if fault.on == "any"])[1]
-    if token != table.token:
-        table.token = token
-        table.changes += 1
+    table.show_as(axes_of(cube, [fault for fault in faults if fault.on == "any"])[1])
     return cube, axes_of(cube, faults)[0]

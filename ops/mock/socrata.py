@@ -9,16 +9,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 from starlette.routing import Route
 
-from catalunya.ops.mock.exchange import JSON, Answer, Asked, Desk, Wire, http_date
+from catalunya.ops.mock.exchange import JSON, Answer, Asked, Desk, Published, Wire, http_date
 from catalunya.ops.mock.faults import PORTAL_FAULTS, Fault, Kind
 from catalunya.ops.mock.soql import SYSTEM_FIELDS, Bound, Query, RefusedQueryError, is_count, parse_query
 
@@ -63,28 +62,26 @@ class Rows(Protocol):
 
 
 @dataclass(kw_only=True)
-class Dataset:
-    """One dataset. Rows stand in the order of `key`. `target`: the column that a fault changes if it names none.
+class Dataset(Published):
+    """One dataset. Rows stand in the order of `key`. `target`: the column that a fault changes if it names none."""
 
-    `changes` counts what moved its dates; `token` is how the faults showed it last.
-    """
-
+    faults = PORTAL_FAULTS
     view: View
     rows: Rows
     key: tuple[str, ...] = ()
     target: str = ""
-    version: int = 0
-    changes: int = 0
-    token: str = ""
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
-    def id(self) -> str:
+    def name(self) -> str:
         return str(self.view["id"])
 
     @property
-    def moved_s(self) -> int:
-        return self.changes * BETWEEN_CHANGES_S
+    def updated_at(self) -> int:
+        """When its rows were last updated, seconds since 1970."""
+        return int(self.view["rowsUpdatedAt"]) + self.changes * BETWEEN_CHANGES_S
+
+    def state(self) -> dict[str, int]:
+        return {"version": self.version, "rows": self.rows.total(self.version), "rowsUpdatedAt": self.updated_at}
 
 
 @dataclass(frozen=True)
@@ -140,7 +137,7 @@ class Shape:
     columns: tuple[Shown, ...]
     total: int
     token: str
-    moved_s: int
+    updated_at: int
 
     def types(self) -> dict[str, str]:
         return {shown.field: shown.type for shown in self.columns}
@@ -177,7 +174,7 @@ class Shape:
     def _at(self, positions: pl.Series) -> pl.LazyFrame:
         rows = self.dataset.rows
         own = rows.system_fields(self.version)
-        made = _system(self.version, int(self.dataset.view["rowsUpdatedAt"]) + self.moved_s)
+        made = _system(self.version, self.updated_at)
         return rows.at(self.version, positions).with_columns(
             **{name: value for name, value in made.items() if name not in own}
         )
@@ -253,7 +250,7 @@ def shape_of(dataset: Dataset, faults: Sequence[Fault]) -> Shape:
             case _:
                 continue
         tokens.append(f"{fault.kind}={fault.column}={fault.to}={fault.keep}")
-    return Shape(dataset, dataset.version, tuple(columns), total, "&".join(tokens), dataset.moved_s)
+    return Shape(dataset, dataset.version, tuple(columns), total, "&".join(tokens), dataset.updated_at)
 
 
 def column(name: str, label: str, kind: str = "text") -> View:
@@ -281,9 +278,9 @@ def metadata(shape: Shape) -> View:
             nulls = {"null": "0", "non_null": str(shape.total)} if whole else {}
             entry["cachedContents"] = recorded | {"count": str(shape.total)} | nulls
         columns.append(entry)
-    updated: int = view["rowsUpdatedAt"]
-    modified: int = view.get("viewLastModified", updated)
-    dates = {"rowsUpdatedAt": updated + shape.moved_s, "viewLastModified": modified + shape.moved_s}
+    first: int = view["rowsUpdatedAt"]
+    modified: int = view.get("viewLastModified", first) + shape.updated_at - first
+    dates = {"rowsUpdatedAt": shape.updated_at, "viewLastModified": modified}
     return view | dates | {"columns": hidden + columns}
 
 
@@ -323,10 +320,8 @@ def _within(bound: Bound) -> pl.Expr:
 class SocrataApi:
     """Datasets behind `/resource/{id}.json` and `/api/views/{id}`."""
 
-    faults = PORTAL_FAULTS
-
     def __init__(self, datasets: Iterable[Dataset], desk: Desk) -> None:
-        self._datasets = {dataset.id: dataset for dataset in datasets}
+        self._datasets = {dataset.name: dataset for dataset in datasets}
         self._desk = desk
 
     def routes(self) -> list[BaseRoute]:
@@ -336,25 +331,6 @@ class SocrataApi:
             Route("/api/views/{dataset}", self._metadata),
         ]
 
-    def names(self) -> list[str]:
-        return list(self._datasets)
-
-    def state(self, name: str) -> dict[str, int]:
-        dataset = self._datasets[name]
-        updated = dataset.view["rowsUpdatedAt"] + dataset.moved_s
-        return {"version": dataset.version, "rows": dataset.rows.total(dataset.version), "rowsUpdatedAt": updated}
-
-    def advance(self, name: str, steps: int) -> None:
-        dataset = self._datasets[name]
-        with dataset.lock:
-            dataset.version += steps
-            dataset.changes += steps
-
-    def reset(self) -> None:
-        for dataset in self._datasets.values():
-            with dataset.lock:
-                dataset.version, dataset.changes, dataset.token = 0, 0, ""
-
     async def _rows(self, request: Request) -> Wire:
         kind: Kind = "count" if is_count(request.query_params.get("$select", "")) else "rows"
         params = request.query_params.multi_items()
@@ -363,7 +339,7 @@ class SocrataApi:
         def answer(asked: Asked, faults: Sequence[Fault]) -> Answer:
             return self._answer_rows(name, params, asked, faults)
 
-        return await self._desk.serve(request, name, kind, answer, kinds=self.faults)
+        return await self._desk.serve(request, name, kind, answer, kinds=PORTAL_FAULTS)
 
     async def _metadata(self, request: Request) -> Wire:
         name = request.path_params["dataset"]
@@ -371,7 +347,7 @@ class SocrataApi:
         def answer(asked: Asked, faults: Sequence[Fault]) -> Answer:
             return self._answer_metadata(name, asked, faults)
 
-        return await self._desk.serve(request, name, "metadata", answer, kinds=self.faults)
+        return await self._desk.serve(request, name, "metadata", answer, kinds=PORTAL_FAULTS)
 
     def _answer_rows(self, name: str, params: list[tuple[str, str]], asked: Asked, faults: Sequence[Fault]) -> Answer:
         common = _common(asked)
@@ -407,15 +383,9 @@ class SocrataApi:
 
 
 def _current(dataset: Dataset, faults: Sequence[Fault]) -> Shape:
-    """The dataset as the faults show it, to be called under its lock.
-
-    A table that looks different from before has changed, and its date moves. A fault of rows or metadata alone is an error
-    of that answer and no change of the table.
-    """
-    token = shape_of(dataset, [fault for fault in faults if fault.on == "any"]).token
-    if token != dataset.token:
-        dataset.token = token
-        dataset.changes += 1
+    """The dataset as the faults show it, to be called under its lock. A fault of rows or metadata alone is an error of that
+    answer and no change of the table."""
+    dataset.show_as(shape_of(dataset, [fault for fault in faults if fault.on == "any"]).token)
     return shape_of(dataset, faults)
 
 
@@ -431,8 +401,7 @@ def _common(asked: Asked) -> dict[str, str]:
 
 
 def _row_headers(shape: Shape, query: Query) -> dict[str, str]:
-    updated = int(shape.dataset.view["rowsUpdatedAt"]) + shape.moved_s
-    modified = http_date(updated)
+    modified = http_date(shape.updated_at)
     counted = [(query.count, "number")]
     columns = counted if query.count else [(each.field, each.type) for each in shape.selected(query)]
     types = ["floating_timestamp" if kind == "calendar_date" else kind for _, kind in columns]
@@ -442,7 +411,7 @@ def _row_headers(shape: Shape, query: Query) -> dict[str, str]:
     }
     return {
         "Content-Type": ROWS_JSON,
-        "ETag": _etag(f"{shape.dataset.id} {shape.version} {shape.total} {shape.token} {updated} {query}"),
+        "ETag": _etag(f"{shape.dataset.name} {shape.version} {shape.total} {shape.token} {shape.updated_at} {query}"),
         "Last-Modified": modified,
         "X-SODA2-Data-Out-Of-Date": "false",
         "X-SODA2-Secondary-Last-Modified": modified,

@@ -57,7 +57,7 @@ def test_a_new_version_changes_adds_and_drops_a_few_rows_of_each_dataset() -> No
             added, dropped = (a.join(b, on=key, how="anti").height for a, b in ((after, before), (before, after)))
             kept = after.join(before, on=key, how="semi")
             changed = kept.join(before, on=kept.columns, how="anti", nulls_equal=True).height
-            assert all(0 < rows <= 30 for rows in (added, dropped, changed)), (dataset.id, added, dropped, changed)
+            assert all(0 < rows <= 30 for rows in (added, dropped, changed)), (dataset.name, added, dropped, changed)
 
 
 def test_a_municipality_that_is_added_has_a_valid_code() -> None:
