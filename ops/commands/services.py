@@ -20,7 +20,14 @@ MockReal = Annotated[
     Path | None,
     Parameter(help="A folder of Socrata and JSON-stat files for the mock to serve; see `catalunya mock --help`."),
 ]
-Timeout = Annotated[float, Parameter(validator=Number(gt=0), help="Seconds in which all is to be up to date.")]
+Timeout = Annotated[float, Parameter(validator=Number(gt=0), help="Seconds until everything must be up to date.")]
+_REAL = (
+    "A folder of answers of a source to try: every .json file in it and its subfolders is served, beside the mock's own tables. An array "
+    "of objects is served as rows of /resource/ID.json, an object with id and columns as their metadata, a JSON-stat 2.0 dataset with "
+    "values at /taules/v2/STATISTIC/NODE/TABLE/GEO. The ID is the one in the file's name (stops.ab12-cd34.json), or the name's first "
+    "word; a table's address is in its href, or in the file's name (pmh_446_477_mun.json). The addresses are logged at the start, and so "
+    "is every file that cannot be served, with the reason."
+)
 _FAULTS = Parameter(
     consume_multiple=True,
     negative=(),
@@ -40,7 +47,7 @@ def mock(
     seed: Annotated[int, Parameter(help="Decides which requests a fault with share= hits.")] = 1,
     real: Annotated[
         Path | None,
-        Parameter(help="A folder whose Socrata and JSON-stat files are served besides the mock's own tables."),
+        Parameter(help=_REAL),
     ] = None,
     faults: Annotated[tuple[str, ...], _FAULTS] = (),
     gzip: Annotated[bool, FLAG, Parameter(help="Compress for clients that accept it, as the portal does.")] = False,
@@ -50,13 +57,6 @@ def mock(
 
     Socrata's datasets are at /resource/{id}.json and /api/views/{id}, IDESCAT's tables at /taules/v2/{statistic}/{node}/{table}/{geo}.
     Faults, versions and the log of requests are controlled at /_mock/: PUT faults, POST advance, POST reset, GET requests.
-
-    To try a source that is not mocked, save some of its answers in a folder and pass it as --real. Every .json file in it and its
-    subfolders is read: an array of objects is served as rows, an object with `id` and `columns` is the metadata of these rows, a
-    JSON-stat 2.0 dataset with values is served as a table. A dataset's id is the one in the file's name (stops.ab12-cd34.json), or
-    the name's first word; a table's address is that of its `href`, or of the file's name (pmh_446_477_mun.json). What is served and
-    where is printed at the start, and so is each file that cannot be served, with the reason. A dataset or table of the mock's own
-    with the same name is replaced.
     """
     if list_faults:
         from catalunya.ops.mock.faults import COMMON, KINDS

@@ -304,13 +304,13 @@ def _assembled(
     """A table out of its head, the categories that the head leaves out, and its values."""
     newest, time = head.get("newest", ""), _role(head, "time")
     dimensions: dict[str, Document] = {}
-    for code, told in head["dimensions"].items():
-        labels = told.get("categories") or categories[code]
+    for code, described in head["dimensions"].items():
+        labels = described.get("categories") or categories[code]
         category: Document = {"index": list(labels), "label": dict(labels)}
-        dimensions[code] = {"label": told["label"], "category": category}
-        if "decimals" in told:
-            category["unit"] = {each: {"decimals": decimals} for each, decimals in told["decimals"].items()}
-            if told["decimals"] == {"POP": 0}:
+        dimensions[code] = {"label": described["label"], "category": category}
+        if "decimals" in described:
+            category["unit"] = {each: {"decimals": decimals} for each, decimals in described["decimals"].items()}
+            if described["decimals"] == {"POP": 0}:
                 dimensions[code]["extension"] = {"%": ["POP"]}
     index = dimensions[time]["category"]["index"]
     if newest:

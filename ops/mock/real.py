@@ -54,6 +54,10 @@ def read_folder(folder: Path) -> list[Dataset | StatTable]:
     rows: dict[str, tuple[Path, Rows]] = {}
     tables: dict[str, StatTable] = {}
     skipped = 0
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"Mock: {folder} is not a folder. Give one with Socrata or JSON-stat files with --real."
+        )
     for path in sorted(folder.rglob("*.json")):
         try:
             content = _read(path)
@@ -165,6 +169,8 @@ def _modified(path: Path) -> int:
 
 
 def _add_table(tables: dict[str, StatTable], path: Path, content: Document) -> None:
+    if content.keys() >= {"meta", "data"}:
+        raise _SkippedError("rows as arrays (/api/views/ID/rows.json): save those of /resource/ID.json instead")
     if content.get("class") != "dataset" or not isinstance(content.get("dimension"), dict):
         raise _SkippedError("neither rows, nor metadata with id and columns, nor a JSON-stat 2.0 dataset")
     try:

@@ -127,12 +127,11 @@ def test_the_mock_serves_its_own_tables_beside_those_of_a_folder(folder: Path) -
         assert {"ab12-cd34", "births/1/2/com", "yavr-pn8q", "ep/9122/10002/mun"} <= server.datasets().keys()
 
 
-@pytest.mark.parametrize("name", ["", "none-such"])
-def test_a_folder_without_anything_to_serve_is_refused(tmp_path: Path, name: str) -> None:
-    with (
-        pytest.raises(ConfigurationError, match=r"nothing to serve in .*found 0 other"),
-        mock.serve(real=tmp_path / name),
-    ):
+@pytest.mark.parametrize(
+    ("name", "reason"), [("", r"nothing to serve in .*found 0 other"), ("none-such", "none-such is not a folder")]
+)
+def test_a_folder_without_anything_to_serve_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason), mock.serve(real=tmp_path / name):
         raise AssertionError("nothing to serve")
 
 

@@ -97,7 +97,7 @@ def test_a_small_register_has_a_row_that_cannot_be_matched_at_every_version(rows
     assert all((rows_of(dataset, version)["municipi"] == "Medinyà").any() for version in range(6))
 
 
-def test_a_page_is_the_same_alone_as_in_the_whole_and_column_by_column() -> None:
+def test_a_page_is_the_same_alone_in_the_whole_and_column_by_column() -> None:
     dataset = register(5000)
     whole = json.loads(body_of(dataset, 5000, 0))
     assert json.loads(body_of(dataset, 10, 4321)) == whole[4321:4331]
@@ -105,13 +105,13 @@ def test_a_page_is_the_same_alone_as_in_the_whole_and_column_by_column() -> None
     assert body_of(dataset, 900, 0, fields) == body_of(dataset, 900, 0)
 
 
-def test_a_page_out_of_four_million_rows_is_whole() -> None:
+def test_a_page_out_of_four_million_rows_is_complete() -> None:
     dataset = register(4_000_000)
     for offset in (3_900_000, 123_456):
         assert body_of(dataset, 50_000, offset).count(b"\n") == 50_000
 
 
-def test_a_long_answer_is_streamed_and_whole() -> None:
+def test_a_long_answer_is_streamed_and_complete() -> None:
     with mock.serve(rows=60_000) as server:
         response = httpx.get(
             f"{server.url}/resource/ivft-vegh.json?$limit=500000&$order=registre,:id&$select=registre",
