@@ -187,22 +187,9 @@ def known_view(name: str) -> dict[str, Any] | None:
         if view["id"] == name:
             midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
             is_nightly = view["rowsUpdatedAt"] == "today"  # with a fixed day, local tables would be overdue
-            return _PUBLISHED | view | ({"rowsUpdatedAt": int(midnight.timestamp())} if is_nightly else {})
+            dates = {"rowsUpdatedAt": int(midnight.timestamp())} if is_nightly else {}
+            return dict(_json_seed("datasets.json")["all"] | view | dates)
     return None
-
-
-_PUBLISHED = {
-    "assetType": "dataset",
-    "displayType": "table",
-    "licenseId": "SEE_TERMS_OF_USE",
-    "license": {"name": "See Terms of Use"},
-    "newBackend": True,
-    "provenance": "official",
-    "publicationStage": "published",
-    "viewType": "tabular",
-    "rights": ["read"],
-    "flags": ["default"],
-}
 
 
 def portal_dataset(name: str, rows: Rows, view: dict[str, Any] | None = None) -> Dataset:
