@@ -138,7 +138,7 @@ class Run:
         """What Airflow's task of the asset does, and the function that it asks, if it does."""
         from catalunya.assets.making.materialize import Request, materialize
         from catalunya.assets.making.plan import plan
-        from catalunya.io.role import assumed
+        from catalunya.io.aws import assumed
 
         run_id = f"{asset.key}-{now:%Y%m%d%H%M}-{time.monotonic_ns()}"
         if asset.layer == "marts":

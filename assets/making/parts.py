@@ -19,11 +19,18 @@ import structlog
 from catalunya.assets.graph.spec import LandingDeclaration
 from catalunya.assets.making.decide import Outcome, Request, decide
 from catalunya.assets.making.landing import http_within, probe
-from catalunya.assets.record.batch import BatchClosedError, PartPages
+from catalunya.assets.record.batch import PartPages
 from catalunya.assets.record.paths import batch_folder, manifest_path
 from catalunya.assets.record.project import Project
 from catalunya.contracts.model.check import check_fields
-from catalunya.io.errors import BackfillBlocked, ContractError, DeadlineReached, SourceUnavailable, UsageError
+from catalunya.io.errors import (
+    BackfillBlocked,
+    BatchClosedError,
+    ContractError,
+    DeadlineReached,
+    SourceUnavailable,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from catalunya.io.sources.base import Part, SourceState

@@ -21,6 +21,7 @@ import structlog
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Stored, content_version
 from catalunya.assets.record.paths import begun_at, manifest_path
+from catalunya.io.errors import BatchClosedError
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import Page
@@ -35,10 +36,6 @@ PARTS_TAKE = timedelta(hours=3)
 def may_be_read_into(asset: Asset, batch: str, now: datetime) -> bool:
     """Whether parts may just be landing pages in a batch that is not sealed. They hold no lease that would tell."""
     return asset.readers > 1 and abs(now - begun_at(batch)) < PARTS_TAKE
-
-
-class BatchClosedError(Exception):
-    """A page comes too late: its batch was sealed, with another answer to the same question."""
 
 
 class Note(msgspec.Struct, frozen=True):
