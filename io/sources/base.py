@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import urlsplit
 
 from catalunya.io.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from catalunya.io.periods import Window
 
 PageFormat = Literal["rows", "json-stat"]
 """The format of a source's pages: an array of rows, or a JSON-stat dataset of cells (`io/sources/pages.py` reads both)."""
@@ -169,66 +167,3 @@ class NothingLanded:
 
     def forget(self) -> None:
         """Nothing was kept."""
-
-
-class Source(Protocol):
-    """A table of an API, as an asset declares it: pure data (hashable, picklable), and how it is read.
-
-    `probe`, `extract` and `read_part` are coroutines that open and close their own client: call `asyncio.run(source.probe(...))`.
-    They raise `SourceUnavailable` (`DeadlineReached` when time runs out), `SourceChanged` or `SourceError`; errors of the sink pass
-    through.
-    """
-
-    kind: ClassVar[str]
-    pages_are: ClassVar[PageFormat]
-
-    @property
-    def has_periods(self) -> bool:
-        """Whether the source can be asked for a span of time only."""
-        ...
-
-    def describe(self) -> str:
-        """A name for messages and logs: "Socrata ivft-vegh"."""
-        ...
-
-    def url(self, base_url: str) -> str:
-        """The web page of this table."""
-        ...
-
-    async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
-        """The state of the source, by its metadata only; None if it is still at version `known`."""
-        ...
-
-    async def extract(
-        self,
-        http: HttpSettings,
-        state: SourceState,
-        sink: PageSink,
-        *,
-        window: Window | None = None,
-        progress: OnProgress | None = None,
-        landed: Landed | None = None,
-    ) -> Extraction:
-        """Read the whole table as raw pages into `sink`, complete and all of one state. Pages that `landed` has of that state are
-        not requested again.
-
-        With a `window`, only the rows whose period lies entirely in it; only for a source that `has_periods`.
-        """
-        ...
-
-    async def read_part(
-        self,
-        http: HttpSettings,
-        state: SourceState,
-        sink: PageSink,
-        part: Part,
-        *,
-        window: Window | None = None,
-        landed: Landed,
-    ) -> None:
-        """Read one part of the pages that `extract` would read of this state, into `sink`, noting each in `landed`.
-
-        Nothing is checked across pages: if the source is updated meanwhile, the rest is not read, and `extract` notices what is
-        missing. `http` is used unchanged: the caller applies `part.share(http)`.
-        """
-        ...

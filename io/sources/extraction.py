@@ -1,7 +1,7 @@
 """Extraction: fetch a table's pages concurrently, write and note each one, and start over if the source changed meanwhile.
 
-Here: everything paged sources share, as the base class `PagedSource`. A source only says which requests a table takes, and how an
-answer is checked and counted (`socrata.py`, `idescat.py`). Not here: HTTP (`http.py`), where pages are kept (the sink).
+Here: everything sources share, as the base class `Source`. A kind of source only says which requests a table takes, and how an answer
+is checked and counted (`socrata.py`, `idescat.py`). Not here: HTTP (`http.py`), where pages are kept (the sink).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 import structlog
 
@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from catalunya.io.periods import Window
-    from catalunya.io.sources.base import HttpSettings, Landed, OnProgress, Page, PageSink, Part, SourceState
+    from catalunya.io.sources.base import (
+        HttpSettings,
+        Landed,
+        OnProgress,
+        Page,
+        PageFormat,
+        PageSink,
+        Part,
+        SourceState,
+    )
     from catalunya.io.sources.http import Http, Reply
 
 log = structlog.get_logger(__name__)
@@ -30,28 +39,20 @@ log = structlog.get_logger(__name__)
 RESTARTS = 2
 
 
-class PageRequest(Protocol):
+@dataclass(frozen=True, slots=True)
+class PageRequest:
     """One request, and the page its answer becomes."""
 
-    @property
-    def page(self) -> str:
-        """The page's name without its ending: "page-00000". Names sort in the order of the rows."""
-        ...
-
-    @property
-    def path(self) -> str: ...
-
-    @property
-    def params(self) -> dict[str, str]: ...
-
-    @property
-    def rows(self) -> int:
-        """How many rows the answer must have. An empty answer to a request for 0 rows proves the table's end, and is no page."""
-        ...
+    page: str
+    """The page's name without its ending: "page-00000". Names sort in the order of the rows."""
+    path: str
+    params: Mapping[str, str]
+    rows: int
+    """How many rows the answer must have. An empty answer to a request for 0 rows proves the table's end, and is no page."""
 
     def halves(self) -> Sequence[Self]:
         """Two requests for the same rows, whose pages are named with an `a` and a `b` added; empty if it cannot be split."""
-        ...
+        return ()
 
 
 R = TypeVar("R", bound=PageRequest)
@@ -66,16 +67,30 @@ class Plan(Generic[R]):
     rows: int
 
 
-class PagedSource(ABC, Generic[R]):
-    """A source that is read page by page: `probe`, `extract` and `read_part` of the `Source` protocol."""
+class Source(ABC, Generic[R]):
+    """A table of an API, as an asset declares it: pure data (hashable, picklable), and how it is read.
+
+    `probe`, `extract` and `read_part` open and close their own client: call `asyncio.run(source.probe(...))`. They raise
+    `SourceUnavailable` (`DeadlineReached` when time runs out), `SourceChanged` or `SourceError`; errors of the sink pass through.
+    A new kind of source implements the rest.
+    """
 
     __slots__ = ()
+    kind: ClassVar[str]
+    pages_are: ClassVar[PageFormat]
+
+    @property
+    @abstractmethod
+    def has_periods(self) -> bool:
+        """Whether the source can be asked for a span of time only."""
 
     @abstractmethod
-    def describe(self) -> str: ...
+    def describe(self) -> str:
+        """A name for messages and logs: "Socrata ivft-vegh"."""
 
     @abstractmethod
-    def url(self, base_url: str) -> str: ...
+    def url(self, base_url: str) -> str:
+        """The web page of this table."""
 
     @abstractmethod
     def connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
@@ -109,10 +124,11 @@ class PagedSource(ABC, Generic[R]):
         progress: OnProgress | None = None,
         landed: Landed | None = None,
     ) -> Extraction:
-        """Read the table as raw pages `page-00000.json`, ... into `sink`; a table without rows gives none.
+        """Read the whole table as raw pages `page-00000.json`, ... into `sink`; a table without rows gives none.
 
-        If the pages, their count and the metadata are not of one state, everything is read again under the same names, at most
-        RESTARTS times; then `SourceChanged`.
+        Pages that `landed` has of this state are not requested again. If the pages, their count and the metadata are not of one
+        state, everything is read again under the same names, at most RESTARTS times; then `SourceChanged`. With a `window`, only
+        the rows whose period lies entirely in it; `UsageError` if the source has none, or no periods.
         """
         started_at = datetime.now(UTC)
         landed = landed or NothingLanded()
@@ -144,8 +160,12 @@ class PagedSource(ABC, Generic[R]):
         window: Window | None = None,
         landed: Landed,
     ) -> None:
-        """Read every n-th page, so that the late pages, which cost the API more, are shared evenly. Reads nothing if the source
-        has changed since `state`."""
+        """Read one part of the pages that `extract` would read of this state, noting each in `landed`.
+
+        Every n-th page, so that the late pages, which cost the API more, are shared evenly. Nothing is checked across pages: if the
+        source has changed since `state`, the rest is not read, and `extract` notices what is missing. `http` is used unchanged:
+        the caller applies `part.share(http)`.
+        """
         async with self.connect(http) as client:
             plan = await self.plan(client, state, window)
             if plan.state.version == state.version:
@@ -179,7 +199,7 @@ def _changed(before: str, after: str) -> str:
 class _Pass(Generic[R]):
     """One pass over a table: requests sent concurrently, and the answers compared with the plan and with each other."""
 
-    source: PagedSource[R]
+    source: Source[R]
     client: Http
     plan: Plan[R]
     sink: PageSink

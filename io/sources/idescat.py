@@ -28,7 +28,7 @@ from catalunya.io.errors import (
 )
 from catalunya.io.periods import period
 from catalunya.io.sources.base import Page, SourceState
-from catalunya.io.sources.extraction import PagedSource, Plan
+from catalunya.io.sources.extraction import PageRequest, Plan, Source
 from catalunya.io.sources.jsonstat import Dataset, check_places, moment
 
 if TYPE_CHECKING:
@@ -91,28 +91,19 @@ class Table:
         inside = [code for days, code in self.periods() if window.covers(days)]
         return {**self.codes, self.time: inside} if self.time and inside else None
 
+    def question(self, codes: Mapping[str, Sequence[str]], page: str = "") -> Question:
+        """The question for these codes, with a filter for each dimension that is not wanted whole."""
+        filters = {name: ",".join(some) for name, some in codes.items() if len(some) < len(self.codes[name])}
+        cells = prod(map(len, codes.values()))
+        return Question(page, f"{API}/{self.name}/data", {"lang": "ca", **filters}, cells, self, codes)
+
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """Some cells of a table: the codes to ask for in each dimension. A `PageRequest`, whose rows are cells."""
+class Question(PageRequest):
+    """A request for some cells of a table: the codes of each dimension. Its `rows` are cells."""
 
     table: Table
     codes: Mapping[str, Sequence[str]]
-    page: str = ""
-
-    @property
-    def rows(self) -> int:
-        return prod(map(len, self.codes.values()))
-
-    @property
-    def path(self) -> str:
-        return f"{API}/{self.table.name}/data"
-
-    @property
-    def params(self) -> dict[str, str]:
-        """Filters, only for dimensions that are not wanted whole."""
-        filters = {name: ",".join(codes) for name, codes in self.codes.items() if self.filters(name)}
-        return {"lang": "ca", **filters}
 
     def filters(self, dimension: str) -> bool:
         """Whether only some codes of the dimension are wanted."""
@@ -142,11 +133,11 @@ class Question:
     def _cut(self, step: int) -> Iterator[Question]:
         by, codes = self._by, self.codes[self._by]
         for start in range(0, len(codes), step):
-            yield replace(self, codes={**self.codes, by: codes[start : start + step]})
+            yield self.table.question({**self.codes, by: codes[start : start + step]}, self.page)
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Idescat(PagedSource[Question]):
+class Idescat(Source[Question]):
     """Tables of one statistic, read as one source: `Idescat("ep/9122/10002/mun")` (statistic/node/table/territory)."""
 
     tables: tuple[str, ...]
@@ -185,7 +176,7 @@ class Idescat(PagedSource[Question]):
     async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[Question]:  # noqa: ARG002
         """As few questions as the API's limit allows. Their codes come from the metadata, so these are requested again."""
         tables = await self._tables(client)
-        wanted = [Question(table, codes) for table in tables if (codes := table.within(window))]
+        wanted = [table.question(codes) for table in tables if (codes := table.within(window))]
         if window is not None and not wanted:
             spans = [span for table in tables for span in table.periods()]
             available = f"{min(spans)[1]} to {max(spans)[1]}" if spans else "none"
@@ -197,14 +188,14 @@ class Idescat(PagedSource[Question]):
         named = [replace(question, page=f"page-{number:05}") for number, question in enumerate(questions)]
         return Plan(_state(tables), named, sum(question.rows for question in questions))
 
-    async def fetch(self, client: Http, question: Question) -> tuple[Page, Reply]:
+    async def fetch(self, client: Http, request: Question) -> tuple[Page, Reply]:
         """The answer to one question. An error of the API itself, or too many timeouts, may mean that it is too large."""
-        url, timeouts = client.address(question.path, question.params), 0
+        url, timeouts = client.address(request.path, request.params), 0
 
         def accept(reply: Reply) -> tuple[Page, Reply]:
-            _check_cells(self.describe(), question, reply)
+            _check_cells(self.describe(), request, reply)
             digest = hashlib.sha256(reply.body).hexdigest()
-            return Page(f"{question.page}.json", url, question.rows, len(reply.body), digest), reply
+            return Page(f"{request.page}.json", url, request.rows, len(reply.body), digest), reply
 
         def refused(reply: Reply) -> None:
             nonlocal timeouts
@@ -212,13 +203,13 @@ class Idescat(PagedSource[Question]):
             if reply.status == 416 or error.code == TOO_LARGE:
                 raise TooLargeError(_explain(reply))
             timeouts += reply.status == 504
-            if question.rows > 1 and timeouts >= min(MAX_TIMEOUTS, client.settings.attempts):
+            if request.rows > 1 and timeouts >= min(MAX_TIMEOUTS, client.settings.attempts):
                 raise TooLargeError(f"timed out {timeouts} times")
             if error.code == INTERNAL and reply.status < 500:
                 raise BadBodyError(f"error {_explain(reply)}")
 
         send = client.get if len(url) <= MAX_URL else client.post
-        return await send(question.path, accept, question.params, refused=refused)
+        return await send(request.path, accept, request.params, refused=refused)
 
     async def _tables(self, client: Http) -> list[Table]:
         """The metadata of each table, one after another: the API asks clients to go easy on it."""

@@ -18,7 +18,7 @@ import msgspec
 
 from catalunya.io.errors import BadBodyError, DeclarationError, SourceError, UsageError
 from catalunya.io.sources.base import Page, SourceState
-from catalunya.io.sources.extraction import PagedSource, Plan
+from catalunya.io.sources.extraction import PageRequest, Plan, Source
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -40,21 +40,7 @@ MAX_ROWS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class RowsRequest:
-    """Some rows of a dataset, from an offset. A `PageRequest`."""
-
-    page: str
-    path: str
-    params: dict[str, str]
-    rows: int
-
-    def halves(self) -> tuple[RowsRequest, ...]:
-        """None: SODA answers up to `$limit` rows, which is set to be small enough."""
-        return ()
-
-
-@dataclass(frozen=True, slots=True)
-class Socrata(PagedSource[RowsRequest]):
+class Socrata(Source[PageRequest]):
     """One dataset of a Socrata portal. `key`: the raw fields that identify a row; pages are sorted by them.
 
     `period`: the raw text field with a row's year, by which part of the table can be asked for.
@@ -126,13 +112,13 @@ class Socrata(PagedSource[RowsRequest]):
             ) from None
         return SourceState(f"{updated}-{digest}", updated_at, columns)
 
-    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[RowsRequest]:
+    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[PageRequest]:
         """As many pages as `count(*)` calls for. With a window, which must be of whole years, only the rows of these years."""
         where, path, size = self._where(window), f"/resource/{self.dataset_id}.json", client.settings.page_rows
         total = await client.get(path, _accept_count, {"$select": "count(*) as total", **where})
         # The last page is shorter than the others, or empty: no row beyond the count hides behind a full page.
         requests = [
-            RowsRequest(
+            PageRequest(
                 f"page-{number:05}",
                 path,
                 {"$limit": str(size), "$offset": str(number * size), "$order": self.order, **where},
@@ -142,7 +128,7 @@ class Socrata(PagedSource[RowsRequest]):
         ]
         return Plan(state, requests, total)
 
-    async def fetch(self, client: Http, request: RowsRequest) -> tuple[Page, Reply]:
+    async def fetch(self, client: Http, request: PageRequest) -> tuple[Page, Reply]:
         """One page, with the state that its headers give."""
 
         def accept(reply: Reply) -> tuple[Page, Reply]:
