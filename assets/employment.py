@@ -5,8 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from catalunya.assets.graph.spec import Landing, months, staging
-from catalunya.assets.making.lookup import look_up
-from catalunya.assets.making.observed import last_day, period_id, status_of, year_of
+from catalunya.assets.making.expressions import last_day, look_up, period_id, status_of, year_of
 from catalunya.contracts.employment import Employment, RawEmployment
 from catalunya.io.sources.idescat import Idescat
 

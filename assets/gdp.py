@@ -5,8 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from catalunya.assets.graph.spec import Landing, months, staging
-from catalunya.assets.making.lookup import look_up
-from catalunya.assets.making.observed import period_id, status_of
+from catalunya.assets.making.expressions import look_up, period_id, status_of
 from catalunya.contracts.gdp import Gdp, RawGdp
 from catalunya.io.sources.idescat import Idescat
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from catalunya.assets.graph.spec import Landing, months, staging
-from catalunya.assets.making.lookup import look_up
-from catalunya.assets.making.observed import first_day, period_id, status_of, year_of
+from catalunya.assets.making.expressions import first_day, look_up, period_id, status_of, year_of
 from catalunya.assets.municipalities import municipalities
 from catalunya.contracts.model.check import REASON
 from catalunya.contracts.population import Population, RawPopulation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from catalunya.assets.graph.spec import Freshness, Landing, months, staging
-from catalunya.assets.making.lookup import look_up
+from catalunya.assets.making.expressions import look_up
 from catalunya.assets.municipalities import municipalities
 from catalunya.contracts.model.check import REASON
 from catalunya.contracts.social_services import RawSocialServices, SocialServices

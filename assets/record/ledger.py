@@ -122,6 +122,19 @@ def content_version(objects: tuple[Stored, ...]) -> str:
     return digest(*(o.sha256 for o in sorted(objects, key=lambda o: o.path)))
 
 
+def encode(entry: Entry) -> bytes:
+    """An entry as it is stored: indented JSON, for people who look."""
+    return msgspec.json.format(msgspec.json.encode(entry), indent=1)
+
+
+def decode(content: bytes, where: str) -> Entry:
+    """The entry stored at `where`. Raises LedgerError when it cannot be read."""
+    try:
+        return msgspec.json.decode(content, type=Entry)
+    except msgspec.MsgspecError as error:
+        raise _unreadable(f"the ledger entry {where}", error) from None
+
+
 Listing = Mapping[str, list[str]]
 """The paths of entries by folder, as they were at one moment."""
 
@@ -186,7 +199,7 @@ class Ledger:
         """
         entry = replace(entry, sequence=after + 1)
         path = self.path(entry.asset, entry.sequence)
-        if not self.lake.create(path, msgspec.json.format(msgspec.json.encode(entry), indent=1)):
+        if not self.lake.create(path, encode(entry)):
             raise LeaseLost(
                 f"{entry.asset}: entry {entry.sequence} was recorded by another run; nothing was recorded here, run it again"
             )
@@ -232,10 +245,7 @@ class Ledger:
             content = self.lake.find(path)
             if content is None:
                 return None
-            try:
-                self._entries[path] = msgspec.json.decode(content, type=Entry)
-            except msgspec.MsgspecError as error:
-                raise _unreadable(f"the ledger entry {self.lake.url(path)}", error) from None
+            self._entries[path] = decode(content, self.lake.url(path))
         return self._entries[path]
 
 

@@ -6,14 +6,14 @@ Here: paths and the reading of published tables. Not here: writing them (`materi
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Entry
 from catalunya.io.errors import UsageError
-from catalunya.io.lake import Lake
+from catalunya.io.lake import Lake, Object
 from catalunya.io.warehouse.relation import Relation
 
 if TYPE_CHECKING:
@@ -93,3 +93,8 @@ def relation(lake: Lake, asset: Asset, entry: Entry) -> Relation:
         files=tuple(lake.url(stored.path) for stored in entry.objects),
         partition_by=asset.partition_by,
     )
+
+
+def in_deletion_order(batch: Iterable[Object]) -> list[Object]:
+    """The objects of a batch, its manifest first: a batch without one is ignored, whatever pages are left."""
+    return sorted(batch, key=lambda found: found.path != manifest_path(found.path.rpartition("/")[0]))
