@@ -1,6 +1,6 @@
-"""docs/settings.md: every setting, with its environment variable and its default in each environment.
+"""docs/settings.md: every setting, its environment variable and its default in each environment.
 
-Here: the page, derived from the Settings class alone. Not here: writing it (`generate.py`), the settings (`io/environment.py`).
+Here: the page, generated from the Settings class. Not here: writing the file (`generate.py`), the settings (`io/environment.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from catalunya.io.environment import Settings
 
 PAGE = "docs/settings.md"
-_NO_VARIABLES = "_NOT_READ_"  # so that the page does not depend on the environment it is generated in
+_NO_VARIABLES = "_NOT_READ_"  # a prefix that no variable has: the page is the same on every machine
 
 
 def settings_page() -> str:
@@ -22,9 +22,9 @@ def settings_page() -> str:
         "<!-- Generated from io/environment.py by `make generate`. Do not edit: change the setting. -->",
         "# Settings",
         "",
-        "Every setting is an environment variable with a default that depends on `CATALUNYA_ENV`; `-` means empty, `{env}` is dev or",
-        "prod. AWS is configured with its usual variables (`AWS_REGION`, credentials, `AWS_ENDPOINT_URL` for a stand-in). Secrets are set in the",
-        "environment only and are never shown.",
+        "Every setting is an environment variable with a default that depends on `CATALUNYA_ENV`. `{env}` stands for the environment's",
+        "name where dev and prod differ in nothing else. AWS is configured by its usual variables (`AWS_REGION`, credentials,",
+        "`AWS_ENDPOINT_URL` for an emulator). Secrets are set in the environment only, and never shown.",
         "",
         "| variable | meaning | local | dev | prod |",
         "| --- | --- | --- | --- | --- |",
