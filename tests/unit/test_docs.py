@@ -80,3 +80,13 @@ def test_every_folder_in_the_layout_exists() -> None:
         if (path / "__init__.py").exists()
     }
     assert packages - set(folders) <= {"ops/commands"}, "a package that the layout does not mention"
+
+
+def test_every_page_and_invariant_that_the_code_cites_exists() -> None:
+    invariants = (ROOT / "docs/architecture.md").read_text().split("## Invariants")[1].partition("\n## ")[0]
+    assert re.findall(r"^(\d+)\. \*\*", invariants, flags=re.MULTILINE) == [str(number) for number in range(1, 13)]
+    folders = ("assets", "bench", "cdk", "contracts", "dags", "io", "ops", "tests")
+    source = "\n".join(path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    assert [page for page in set(re.findall(r"\bdocs/[a-z-]+\.md\b", source)) if not (ROOT / page).exists()] == []
+    cited = re.findall(r"architecture\.md,\s+(?:# )?invariants? (\d+)", source)
+    assert set(map(int, cited)) <= set(range(1, 13))
