@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cyclopts import CycloptsError, MissingArgumentError
@@ -12,6 +14,7 @@ from cyclopts import CycloptsError, MissingArgumentError
 from catalunya.ops.cli import app
 
 ROOT = Path(__file__).parents[2]
+TESTING = (ROOT / "docs/testing.md").read_text()
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # A file of the repository, wherever it is named in code style: `assets/making/materialize.py`.
@@ -90,3 +93,21 @@ def test_every_page_and_invariant_that_the_code_cites_exists() -> None:
     assert [page for page in set(re.findall(r"\bdocs/[a-z-]+\.md\b", source)) if not (ROOT / page).exists()] == []
     cited = re.findall(r"architecture\.md,\s+(?:# )?invariants? (\d+)", source)
     assert set(map(int, cited)) <= set(range(1, 13))
+
+
+def test_the_example_of_the_page_on_testing_passes(request: pytest.FixtureRequest) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", TESTING, flags=re.DOTALL)
+    module: dict[str, Any] = {}
+    exec(compile(example, "docs/testing.md", "exec"), module)
+    (test,) = [value for name, value in module.items() if name.startswith("test_")]
+    test(**{name: request.getfixturevalue(name) for name in inspect.signature(test).parameters})
+
+
+def test_the_page_on_testing_describes_everything_in_small() -> None:
+    modules = {path.stem for path in (ROOT / "tests" / "small").glob("*.py")} - {"__init__"}
+    assert modules - set(re.findall(r"`small\.(\w+)`", TESTING)) == set()
+
+
+def test_every_folder_that_the_page_on_testing_names_exists() -> None:
+    folders = re.findall(r"`(tests/[\w/]+)/?`", TESTING)
+    assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
