@@ -77,11 +77,7 @@ class Wave:
         self.lines = list(lines.values())
         if not is_at_rest:
             return False
-        neglected = [
-            asset.key
-            for asset in self.project.graph
-            if state.stale(asset.key) and not state.waits_for(asset.key) and not state.failed(asset.key)
-        ]
+        neglected = [stale.key for stale in state.neglected(self.project.graph)]
         if not neglected or self._reconciled == RECONCILED_TIMES:
             return True
         self._reconciled += 1
