@@ -25,7 +25,7 @@
     │   └── BackupError               a backup cannot be made, read or restored
     └── AirflowError                  Airflow does not start or answer, or refuses a request
 
-    Signal                            from one module to another; always caught, never shown
+    ControlFlow                       from one module to another; always caught, never shown
     ├── BadBodyError                  an answer with status 200 is damaged: ask again
     ├── TooLargeError                 the API refuses so large a request: ask for less
     ├── MovedError                    a page is not of the state the extraction started with
@@ -155,23 +155,23 @@ class AirflowError(CatalunyaError):
     """Airflow does not start, does not answer, or refuses."""
 
 
-class Signal(Exception):
+class ControlFlow(Exception):
     """Raised by one module for another, which always catches it."""
 
 
-class BadBodyError(Signal):
+class BadBodyError(ControlFlow):
     """An answer with status 200 is truncated or malformed: the client asks again."""
 
 
-class TooLargeError(Signal):
+class TooLargeError(ControlFlow):
     """The API does not answer so large a request; the message quotes its refusal."""
 
 
-class MovedError(Signal):
+class MovedError(ControlFlow):
     """A page is not of the state the extraction started with; the message says how it differs."""
 
 
-class BatchClosedError(Signal):
+class BatchClosedError(ControlFlow):
     """A page comes too late: its batch was sealed, with another answer to the same request."""
 
 

@@ -1,7 +1,7 @@
 """The HTTP client of every source: bounded concurrency, a rate limit, retries with backoff, a total deadline.
 
-Not here: anything specific to one protocol (`socrata.py`, `idescat.py`). A source passes in how to check an answer (`accept`) and how
-to read a refusal (`explain`).
+Here: everything about sending a request. Not here: anything specific to one protocol (`socrata.py`, `idescat.py`): a source passes in
+how to check an answer (`accept`) and how to read a refusal (`explain`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
@@ -84,6 +84,17 @@ class Reply:
         view = memoryview(self.body)
         for start in range(0, len(view), CHUNK):
             yield bytes(view[start : start + CHUNK])
+
+
+@dataclass(frozen=True, slots=True)
+class _Call(Generic[T]):
+    """One request, which may be sent several times, and what to do with its answer."""
+
+    method: str
+    url: str
+    accept: Callable[[Reply], T]
+    refused: Callable[[Reply], None]
+    form: Mapping[str, str] | None = None
 
 
 def _nothing_special(_: Reply) -> None:
@@ -158,7 +169,7 @@ class Http:
         itself, or `BadBodyError`, or nothing. Raises `SourceUnavailable` when every attempt failed, `SourceError` when the source
         refuses.
         """
-        return await self._request("GET", self.address(path, params), accept, refused, None)
+        return await self._request(_Call("GET", self.address(path, params), accept, refused))
 
     async def post(
         self,
@@ -169,7 +180,7 @@ class Http:
         refused: Callable[[Reply], None] = _nothing_special,
     ) -> T:
         """The same by POST with a form, for parameters too long for a URL; it is retried like a GET."""
-        return await self._request("POST", self.address(path), accept, refused, form)
+        return await self._request(_Call("POST", self.address(path), accept, refused, form))
 
     def address(self, path: str, params: Mapping[str, str] | None = None) -> str:
         """The full URL of a GET."""
@@ -177,14 +188,7 @@ class Http:
         # `$`, `,`, `:` and brackets are allowed in a query: unquoted, the URL is readable.
         return f"{url}?{urlencode(params, safe='$,:()*', quote_via=quote)}" if params else url
 
-    async def _request(
-        self,
-        method: str,
-        url: str,
-        accept: Callable[[Reply], T],
-        refused: Callable[[Reply], None],
-        form: Mapping[str, str] | None,
-    ) -> T:
+    async def _request(self, call: _Call[T]) -> T:
         settings = self.settings
         number = 0
         try:
@@ -198,49 +202,42 @@ class Http:
             ):
                 with attempt:
                     number = attempt.num
-                    return await self._attempt(method, url, accept, refused, form)
+                    return await self._attempt(call)
         except _RetryableError as failure:
             raise self._given_up(failure, number) from failure
         raise AssertionError("the loop ends with an answer or an error")
 
-    async def _attempt(
-        self,
-        method: str,
-        url: str,
-        accept: Callable[[Reply], T],
-        refused: Callable[[Reply], None],
-        form: Mapping[str, str] | None,
-    ) -> T:
+    async def _attempt(self, call: _Call[T]) -> T:
         try:
-            reply = await self._answer(method, url, form)
+            reply = await self._answer(call)
         except _RetryableError as failure:
             if isinstance(failure.__cause__, httpx.ReadTimeout):  # a gateway may wait longer than we do
-                refused(Reply(url, 504, httpx.Headers(), bytearray()))
+                call.refused(Reply(call.url, 504, httpx.Headers(), bytearray()))
             raise
         try:
             if reply.status == 200:
-                return await asyncio.to_thread(accept, reply)
-            refused(reply)
-            raise self._refusal(method, reply)
+                return await asyncio.to_thread(call.accept, reply)
+            call.refused(reply)
+            raise self._refusal(call.method, reply)
         except BadBodyError as error:
             reason = f"invalid response body ({error})"
         del reply  # frees a page's worth of memory before the wait and the next attempt
-        raise _RetryableError(url, reason)
+        raise _RetryableError(call.url, reason)
 
-    async def _answer(self, method: str, url: str, form: Mapping[str, str] | None) -> Reply:
+    async def _answer(self, call: _Call[T]) -> Reply:
         async with self._slots:
             await self._turn()
             self.requests += 1
             began = time.perf_counter()
             try:
-                async with self._client.stream(method, url, data=form) as response:
-                    body = await self._body(response, url)
+                async with self._client.stream(call.method, call.url, data=call.form) as response:
+                    body = await self._body(response, call.url)
             except httpx.RequestError as error:
                 # Without its frames: they hold what was received of the body.
-                raise _RetryableError(url, _reason(error, self.settings)) from error.with_traceback(None)
-        reply = Reply(url, response.status_code, response.headers, body)
+                raise _RetryableError(call.url, _reason(error, self.settings)) from error.with_traceback(None)
+        reply = Reply(call.url, response.status_code, response.headers, body)
         seconds = round(time.perf_counter() - began, 3)
-        log.debug("http_answer", url=url, status=reply.status, bytes=len(body), seconds=seconds)
+        log.debug("http_answer", url=call.url, status=reply.status, bytes=len(body), seconds=seconds)
         return reply
 
     def _refusal(self, method: str, reply: Reply) -> Exception:
