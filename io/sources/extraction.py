@@ -279,7 +279,7 @@ class _Pass(Generic[R]):
     def _known_too_large(self, request: R) -> str:
         if request.rows > self._limits.get(request.path, request.rows):
             return "as large as one that was refused"
-        halves = tuple(half.page for half in request.halves())
+        halves = tuple(half.page for half in request.halves()) if self._have else ()
         if halves and any(page.name.startswith(halves) for page in self._have.values()):
             return "the attempt that this one resumes had to split it"
         return ""
