@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
+from small.patience import patience
+
 if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
@@ -34,6 +36,13 @@ LONGEST = (
     "integration/test_dbt_docs.py",
     "unit/test_retention.py",
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Scale pytest-timeout's limit for a test like every other limit (small/patience.py)."""
+    if config.getoption("timeout", None) is None:
+        config.option.timeout = patience(float(config.getini("timeout")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
