@@ -102,12 +102,12 @@ class Run:
         """What happens each day whatever changes: reconciliation, retention, looking into the queue."""
         from catalunya.assets.record.retention import prune
         from catalunya.dags.build import MANIFESTS_EVERY_S, RECONCILE_EVERY
-        from catalunya.dags.tasks import neglected
 
         assert RECONCILE_EVERY == "*/10 * * * *"
         looks, day = 24 * 6, Day()
         with self._counted(day):
-            neglected(self.project())
+            project = self.project()
+            project.state().neglected(project.graph)
         s3 = Counter({name: count * looks for name, count in day.s3.items()})
         out, glue, day = day.worker_bytes * looks, day.glue * looks, Day()
         with self._counted(day):
@@ -136,8 +136,9 @@ class Run:
 
     def _task(self, asset: Any, now: datetime, day: Day) -> None:
         """What Airflow's task of the asset does, and the function that it asks, if it does."""
-        from catalunya.assets.making.materialize import Request, materialize
+        from catalunya.assets.making.materialize import materialize
         from catalunya.assets.making.plan import plan
+        from catalunya.assets.making.request import Request
         from catalunya.io.role import assumed
 
         run_id = f"{asset.key}-{now:%Y%m%d%H%M}-{time.monotonic_ns()}"

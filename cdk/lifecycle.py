@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.paths import quarantine_folder
-from catalunya.assets.record.retention import LEDGER_DAYS
-from catalunya.assets.record.superseded import prefix_of
+from catalunya.assets.record.retention import LEDGER_DAYS, superseded_folder
 from catalunya.io.environment import Settings
 from catalunya.io.warehouse.athena_warehouse import FOLDER as CANDIDATES
 
@@ -50,7 +49,7 @@ def _of_places(assets: Iterable[Asset], settings: Settings) -> Iterator[Rule]:
             yield Rule(name=asset.key, prefix=f"{asset.prefix}/", former=1, current=asset.keep_days)
             continue
         yield Rule(name=asset.key, prefix=f"{asset.prefix}/", former=asset.keep_days)
-        yield Rule(name=f"superseded.{asset.key}", prefix=f"{prefix_of(asset)}/", former=UNDELETE_DAYS)
+        yield Rule(name=f"superseded.{asset.key}", prefix=f"{superseded_folder(asset)}/", former=UNDELETE_DAYS)
         yield Rule(name=f"quarantine.{asset.key}", prefix=f"{quarantine_folder(asset)}/", former=UNDELETE_DAYS)
     yield Rule(name="ledger", prefix="_ledger/", former=LEDGER_DAYS)
     yield Rule(name="leases", prefix="_leases/", former=1)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
 from catalunya.assets.record.ledger import COMPACTED
 from catalunya.assets.record.paths import MANIFEST
-from catalunya.assets.record.superseded import SUPERSEDED
+from catalunya.assets.record.retention import SUPERSEDED
 from catalunya.cdk.deployment import CRITICAL
 from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import Condition, Place, Verb

@@ -103,11 +103,7 @@ class PipelineRun:
         self.assets = list(assets.values())
         if not is_at_rest:
             return False
-        neglected = [
-            asset.key
-            for asset in self.project.graph
-            if state.stale(asset.key) and not state.waits_for(asset.key) and not state.failed(asset.key)
-        ]
+        neglected = [stale.key for stale in state.neglected(self.project.graph)]
         if not neglected or self._reconciles == MAX_RECONCILES:
             return True
         self._reconciles += 1

@@ -16,17 +16,16 @@ import polars as pl
 import pytest
 import watchtower
 
-from catalunya.assets.making.materialize import Request as Asked
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.plan import plan
+from catalunya.assets.making.request import Request as Asked
 from catalunya.assets.record import catalog_tables as catalogd
 from catalunya.assets.record.lease import holder, lease
 from catalunya.assets.record.ledger import Ledger, Stored
 from catalunya.assets.record.paths import manifest_path
 from catalunya.assets.record.project import Project
-from catalunya.assets.record.repair import repair
 from catalunya.assets.record.retention import prune
-from catalunya.assets.record.verify import verify
+from catalunya.assets.record.verify import repair, verify
 from catalunya.cdk.first_table import apply
 from catalunya.contracts.marts import DimMunicipalities
 from catalunya.contracts.municipalities import Municipalities

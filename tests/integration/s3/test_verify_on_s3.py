@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.making.materialize import Request, materialize
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.request import Request
 from catalunya.assets.record.project import Project
-from catalunya.assets.record.repair import repair
-from catalunya.assets.record.verify import verify
+from catalunya.assets.record.verify import repair, verify
 from catalunya.io.environment import Settings
 from small.killing import KEYS
 from small.shops import declare, some
