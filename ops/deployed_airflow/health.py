@@ -62,7 +62,9 @@ def _heartbeat(name: str, job: str, env: Mapping[str, str]) -> str:
         with psycopg.connect(address, connect_timeout=TIMEOUT_S) as asked:
             found = asked.execute(_HEARTBEAT, (job, socket.gethostname())).fetchone()
     except psycopg.Error as error:
-        raise Unhealthy(f"{name}: cannot read its heartbeat from the database: {' '.join(str(error).split())}") from error
+        raise Unhealthy(
+            f"{name}: cannot read its heartbeat from the database: {' '.join(str(error).split())}"
+        ) from error
     seconds = found[0] if found else None
     if seconds is None or seconds > LOST_AFTER_S:
         last = "has no heartbeat" if seconds is None else f"last heartbeat was {seconds:.0f} s ago"

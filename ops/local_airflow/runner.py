@@ -74,7 +74,9 @@ def up(
             pipeline = _run_pipeline(project, server, shown, timeout_s)
             shown.__exit__()
             report(pipeline.assets, _log_tails(pipeline, server), time.monotonic() - began, stays=True)
-            console.say(f"\nAirflow UI: http://localhost:{port} (no login). Press Ctrl-C to stop everything.", style="bold")
+            console.say(
+                f"\nAirflow UI: http://localhost:{port} (no login). Press Ctrl-C to stop everything.", style="bold"
+            )
             try:
                 while True:
                     server.check()

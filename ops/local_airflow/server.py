@@ -67,9 +67,7 @@ def airflow(
     if Airflow is not installed, the port is in use or the home is in use, AirflowError if it does not start.
     """
     if importlib.util.find_spec("airflow") is None:
-        raise UsageError(
-            "Airflow is not installed; run `make setup`, or `pip install 'catalunya[airflow]'`"
-        )
+        raise UsageError("Airflow is not installed; run `make setup`, or `pip install 'catalunya[airflow]'`")
     if port:
         check_free(port)
     home = home.absolute()

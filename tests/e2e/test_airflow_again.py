@@ -14,7 +14,7 @@ import httpx
 import pytest
 from tests.integration.test_airflow_run import folder, left_of, read_until, sessions, started, written
 
-from catalunya.ops.local_airflow.processes import free_ports
+from catalunya.ops.processes import free_ports
 
 __all__ = ["folder"]
 

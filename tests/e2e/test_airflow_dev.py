@@ -28,9 +28,9 @@ from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
 from catalunya.ops.cli import main
 from catalunya.ops.local_airflow.client import TaskInstance
-from catalunya.ops.local_airflow.processes import child, free_ports
 from catalunya.ops.local_airflow.server import airflow
 from catalunya.ops.mock import serve
+from catalunya.ops.processes import child, free_ports
 from small.aws import Aws
 from small.field import Field
 from small.lakes import contents

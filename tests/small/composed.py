@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalunya.ops.local_airflow.processes import child, free_ports
+from catalunya.ops.processes import child, free_ports
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

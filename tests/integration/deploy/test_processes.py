@@ -14,8 +14,8 @@ import pytest
 
 from catalunya.io.errors import ConfigurationError, UsageError
 from catalunya.ops.deployed_airflow import health
-from catalunya.ops.deployed_airflow.processes import PROCESSES, SHARED, arguments, complete, environment, known
-from catalunya.ops.local_airflow.processes import free_ports
+from catalunya.ops.deployed_airflow.processes import PROCESSES, SHARED, arguments, check_environment, environment, known
+from catalunya.ops.processes import free_ports
 
 ENOUGH = dict.fromkeys(SHARED, "told")
 DOKKU = {
@@ -78,23 +78,23 @@ def test_what_the_environment_says_already_is_left_as_it_is() -> None:
 def test_a_process_that_lacks_what_all_have_to_share_does_not_start(name: str) -> None:
     env = environment({each: value for each, value in ENOUGH.items() if each != name})
     with pytest.raises(ConfigurationError, match=rf"scheduler: expected {name} \(.+\), found it unset; "):
-        complete("scheduler", env)
-    complete("scheduler", {**env, f"{name}_CMD": "cat /run/secrets/it"})
+        check_environment("scheduler", env)
+    check_environment("scheduler", {**env, f"{name}_CMD": "cat /run/secrets/it"})
 
 
 def test_a_worker_wants_a_broker_and_the_others_do_not() -> None:
     with pytest.raises(ConfigurationError, match="worker: expected AIRFLOW__CELERY__BROKER_URL"):
-        complete("worker", environment(ENOUGH))
-    complete("worker", environment({**ENOUGH, **DOKKU}))
+        check_environment("worker", environment(ENOUGH))
+    check_environment("worker", environment({**ENOUGH, **DOKKU}))
     for name in set(PROCESSES) - {"worker"}:
-        complete(name, environment(ENOUGH))
+        check_environment(name, environment(ENOUGH))
 
 
 def test_no_login_is_for_one_machine_alone() -> None:
     open_to_all = {**ENOUGH, "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True"}
-    complete("api-server", environment(open_to_all))
+    check_environment("api-server", environment(open_to_all))
     with pytest.raises(ConfigurationError, match=r"ALL_ADMINS: expected only where .* found it with CeleryExecutor"):
-        complete("api-server", environment({**open_to_all, **DOKKU}))
+        check_environment("api-server", environment({**open_to_all, **DOKKU}))
 
 
 def test_behind_a_proxy_the_api_server_and_nobody_else_is_told_so() -> None:

@@ -12,7 +12,7 @@ import pytest
 from catalunya.assets.graph.discovery import load_graph
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.io.environment import load_settings
-from catalunya.ops.commands.changes import compare
+from catalunya.ops.commands.comparing import compare
 from small.commands import Run
 
 ROOT = Path(__file__).parents[3]
