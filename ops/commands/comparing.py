@@ -53,7 +53,7 @@ def diff(
     from catalunya.contracts.model.compatibility import undeclared
     from catalunya.ops.generate import graph_now
 
-    revision = base or _PREVIOUS
+    revision = _PREVIOUS if base is None else base
     try:
         was = _graph_at(revision)
     except UsageError as error:
