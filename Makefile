@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CDK := $(BIN)/python -m catalunya.cdk.command
+CDK := $(BIN)/python -m catalunya.cdk
 # Whole files go to three workers, the longest first (tests/conftest.py): two cores, and who tests Airflow waits half of the time.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 5
 # The tests start hundreds of processes; without it each of them would compile our code anew.
@@ -72,7 +72,7 @@ synth: $(READY) ## Write the CloudFormation templates to cdk.out and check them;
 		$(BIN)/python -m catalunya.cdk && echo "written and checked: cdk.out"
 
 plan: $(READY) ## What the changes since a commit (BASE=...) do to assets and infrastructure, as Markdown
-	@$(BIN)/python -m catalunya.cdk.plan '$(or $(BASE),HEAD~1)'
+	@$(BIN)/python -m catalunya.cdk plan '$(or $(BASE),HEAD~1)'
 
 diff: $(READY) ## What a deployment of CATALUNYA_ENV would change in AWS
 	@$(CDK) diff 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively

@@ -41,11 +41,11 @@ def graph_now(settings: Settings) -> dict[str, Any]:
 def write(root: Path) -> list[Path]:
     """Write what is stale below `root`. Returns the files that changed."""
     from catalunya.assets.graph.document import SNAPSHOT, text
-    from catalunya.cdk import access_page
+    from catalunya.cdk import access
     from catalunya.io.environment import load_settings
     from catalunya.ops.settings_page import PAGE, settings_page
 
-    pages = rendered() | {PAGE: settings_page(), access_page.PAGE: access_page.access_page()}
+    pages = rendered() | {PAGE: settings_page(), access.PAGE: access.access_page(root)}
     changed = [path for name, content in pages.items() if (path := _written(root / name, content))]
     # dbt reads the YAML just written, and the graph follows from what dbt says.
     graph = _written(root / SNAPSHOT, text(graph_now(load_settings())))
