@@ -65,25 +65,25 @@ lambda: $(READY) ## Package the Lambda functions: dist/lambda.zip, for arm64 and
 secrets: $(READY) ## Make the secrets of docker-compose, once: .env
 	@$(BIN)/python -m catalunya.ops.deployed_airflow.secrets
 
-synth: $(READY) ## Write the CloudFormation templates to cdk.out and check them; asks nothing of AWS
+synth: $(READY) ## Write the CloudFormation templates to cdk.out and check them; does not call AWS
 	@AWS_REGION=$${AWS_REGION:-eu-west-1} CATALUNYA_CDK_ACCOUNT=$${CATALUNYA_CDK_ACCOUNT:-000000000000} \
 		CATALUNYA_CDK_REPLICA_REGION=$${CATALUNYA_CDK_REPLICA_REGION:-eu-central-1} \
 		CATALUNYA_CDK_GITHUB_SUBJECT=$${CATALUNYA_CDK_GITHUB_SUBJECT:-repo:example/example} \
 		$(BIN)/python -m catalunya.cdk && echo "written and checked: cdk.out"
 
-plan: $(READY) ## What the changes since a commit (BASE=...) do to assets and infrastructure, as Markdown
+plan: $(READY) ## Show what the changes since a commit (BASE=...) do to assets and infrastructure, as Markdown
 	@$(BIN)/python -m catalunya.cdk plan '$(or $(BASE),HEAD~1)'
 
-diff: $(READY) ## What a deployment of CATALUNYA_ENV would change in AWS
+diff: $(READY) ## Show what a deployment of CATALUNYA_ENV would change in AWS
 	@$(CDK) diff 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively
 
-deploy: $(READY) ## Deploy CATALUNYA_ENV's infrastructure: docs/infrastructure.md says what it wants to be told
+deploy: $(READY) ## Deploy CATALUNYA_ENV's infrastructure; docs/infrastructure.md lists its settings
 	@$(CDK) deploy 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively --require-approval never
 
-costs: $(READY) ## Count what a day costs on AWS, on this machine (some minutes); writes docs/aws.md
+costs: $(READY) ## Count what a day costs on AWS, with a local AWS (some minutes); writes docs/aws.md
 	@$(BIN)/python bench/aws_costs.py
 
-bench: $(READY) ## Measure speed and memory beside a floor, on this machine, now (some minutes)
+bench: $(READY) ## Measure speed and memory against a floor on this machine (some minutes)
 	@$(BIN)/python bench/run.py
 
 lock: $(BIN)/uv ## Resolve the dependencies anew into requirements.lock, and the image's part of it

@@ -61,16 +61,16 @@ class Gate:
         if role is None or b"Action=GetCallerIdentity" in body:  # which needs no permission
             return self.inner(environ, start_response)
         of_session = self._contexts.get(_signer(environ), {})
-        asked = [replace(each, context={**of_session, **each.context}) for each in self._asked(environ, body)]
-        assert asked, (
+        requests = [replace(each, context={**of_session, **each.context}) for each in self._requests(environ, body)]
+        assert requests, (
             f"unknown to the tests' IAM: {environ['REQUEST_METHOD']} {environ['PATH_INFO']} {environ.get('HTTP_X_AMZ_TARGET')}"
         )
-        for request in asked:
+        for request in requests:
             if not self.allows(role, request):
                 self.refused.append((role, request))
                 return _forbidden(request)(environ, start_response)
             self.seen.append((role, request))
-        return self._answered(environ, start_response, role, asked, body)
+        return self._answered(environ, start_response, role, requests, body)
 
     def as_role(self, role: str, context: Context) -> dict[str, str]:
         """Credentials of a session of a role, as environment variables; `context` are the session's condition keys."""
@@ -85,7 +85,7 @@ class Gate:
             request, self.roles[role].policies, boundary=self.boundary, resource_policy=self.bucket_policies.get(bucket)
         )
 
-    def _asked(self, environ: dict[str, Any], body: bytes) -> Iterator[Request]:
+    def _requests(self, environ: dict[str, Any], body: bytes) -> Iterator[Request]:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         service, _, action = target.partition(".")
         if service == "AWSGlue":
@@ -109,16 +109,16 @@ class Gate:
         else:
             yield from _of_s3(environ, body)
 
-    def _group(self, asked: dict[str, Any]) -> str:
+    def _group(self, payload: dict[str, Any]) -> str:
         """The work group of a query, which is the resource of the permission."""
-        if named := asked.get("NamedQueryId"):
+        if named := payload.get("NamedQueryId"):
             from moto.athena.models import athena_backends
 
             return str(athena_backends[BEHIND][REGION].named_queries[named].workgroup.name)
-        return str(asked.get("WorkGroup") or self._groups[asked["QueryExecutionId"]])
+        return str(payload.get("WorkGroup") or self._groups[payload["QueryExecutionId"]])
 
     def _answered(
-        self, environ: dict[str, Any], start_response: Any, role: str, asked: list[Request], body: bytes
+        self, environ: dict[str, Any], start_response: Any, role: str, requests: list[Request], body: bytes
     ) -> Iterable[bytes]:
         """The answer of moto, with what the gate records from it or changes in it."""
         response: dict[str, Any] = {}
@@ -128,25 +128,25 @@ class Gate:
             return lambda _: None
 
         answer = b"".join(self.inner(environ, start))
-        action = asked[0].action
+        action = requests[0].action
         if action == "athena:StartQueryExecution":
             self._groups[json.loads(answer)["QueryExecutionId"]] = json.loads(body)["WorkGroup"]
         if action == "sts:AssumeRole":
-            return self._assumed(role, asked, answer)(environ, start_response)
-        bucket = asked[0].resource.partition("/")[0]
+            return self._assumed(role, requests, answer)(environ, start_response)
+        bucket = requests[0].resource.partition("/")[0]
         is_absent = action == "s3:GetObject" and response["status"].startswith("404")
         if is_absent and not self.allows(role, Request("s3:ListBucket", bucket)):
             self.refused.append((role, Request("s3:ListBucket", bucket)))
-            return _forbidden(asked[0])(environ, start_response)
+            return _forbidden(requests[0])(environ, start_response)
         if is_absent:
             self.seen.append((role, Request("s3:ListBucket", bucket)))
         start_response(response["status"], response["headers"])
         return [answer]
 
-    def _assumed(self, role: str, asked: list[Request], answer: bytes) -> Response:
+    def _assumed(self, role: str, requests: list[Request], answer: bytes) -> Response:
         """A session of the requested role, if its trust policy allows the caller."""
-        wanted = asked[0].resource.rpartition("/")[2]
-        for request in asked:
+        wanted = requests[0].resource.rpartition("/")[2]
+        for request in requests:
             from_it = Request(request.action, context=request.context, principal=role_arn(role))
             if wanted not in self.roles or not trusts(self.roles[wanted].trust, from_it):
                 self.refused.append((role, request))
@@ -160,10 +160,10 @@ class Gate:
 def in_another_account(app: App) -> App:
     """moto keeps accounts in the process, and other tests use the same names; so this app uses a different account."""
 
-    def asked(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def elsewhere(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         return app({**environ, "HTTP_X_MOTO_ACCOUNT_ID": BEHIND}, start_response)
 
-    return asked
+    return elsewhere
 
 
 def used(role: str, policy: Mapping[str, Any], seen: Iterable[tuple[str, Request]]) -> set[tuple[str, str, str]]:
@@ -226,29 +226,31 @@ def _of_s3(environ: Mapping[str, Any], body: bytes) -> Iterator[Request]:
             yield Request("s3:GetObject", f"arn:aws:s3:::{unquote(source).lstrip('/')}")
 
 
-def _of_glue(action: str, asked: Mapping[str, Any]) -> Iterator[Request]:
+def _of_glue(action: str, payload: Mapping[str, Any]) -> Iterator[Request]:
     """Glue checks the permission on a resource and everything it is in: the catalog, the database, the table."""
     start = f"arn:aws:glue:{REGION}:{ACCOUNT}:"
     yield Request(f"glue:{action}", f"{start}catalog")
     if action.endswith(("Database", "Databases")):
-        if name := asked.get("Name") or asked.get("DatabaseInput", {}).get("Name"):
+        if name := payload.get("Name") or payload.get("DatabaseInput", {}).get("Name"):
             yield Request(f"glue:{action}", f"{start}database/{name}")
         return
-    database = asked["DatabaseName"]
+    database = payload["DatabaseName"]
     yield Request(f"glue:{action}", f"{start}database/{database}")
-    table = asked.get("TableName") or asked.get("Name") or asked.get("TableInput", {}).get("Name") or "*"
+    table = payload.get("TableName") or payload.get("Name") or payload.get("TableInput", {}).get("Name") or "*"
     yield Request(f"glue:{action}", f"{start}table/{database}/{table}")
 
 
-def _of_sts(asked: Mapping[str, str]) -> Iterator[Request]:
-    tags = {value: asked[f"{name.removesuffix('Key')}Value"] for name, value in asked.items() if name.endswith(".Key")}
+def _of_sts(payload: Mapping[str, str]) -> Iterator[Request]:
+    tags = {
+        value: payload[f"{name.removesuffix('Key')}Value"] for name, value in payload.items() if name.endswith(".Key")
+    }
     context: dict[str, str | list[str]] = {"aws:TagKeys": [*tags]}
     if "run" in tags:
         context["aws:RequestTag/run"] = tags["run"]
     for action in ("sts:AssumeRole", *(["sts:TagSession"] if tags else [])):
-        yield Request(action, asked["RoleArn"], context)
+        yield Request(action, payload["RoleArn"], context)
     # IAM Roles Anywhere gives each session a source identity, which is carried over.
-    yield Request("sts:SetSourceIdentity", asked["RoleArn"])
+    yield Request("sts:SetSourceIdentity", payload["RoleArn"])
 
 
 def _forbidden(request: Request) -> Response:

@@ -16,8 +16,7 @@ import polars as pl
 import pytest
 import watchtower
 
-from catalunya.assets.making.materialize import Request as Asked
-from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.materialize import Request, materialize
 from catalunya.assets.making.plan import plan
 from catalunya.assets.record import catalog_tables
 from catalunya.assets.record.lease import holder, lease
@@ -63,8 +62,8 @@ def functions_make_tables(world: World) -> None:
             ("r3", "extractor", extract, "landing"),
         ):
             with world.as_role(role):
-                asked = {"asset": f"{layer}.{REAL}", "run_id": run}
-                assert function(asked, Context(function.__name__))["status"] == "materialized"
+                event = {"asset": f"{layer}.{REAL}", "run_id": run}
+                assert function(event, Context(function.__name__))["status"] == "materialized"
             server.advance()
 
 
@@ -85,7 +84,7 @@ def shops_open_and_close(world: World) -> None:
             materialize(world.shops, "landing.shops")
         for table in ("staging.shops", "staging.cities"):
             with world.as_role("transformer"):
-                materialize(world.shops, table, Asked(accept_shrink=True))
+                materialize(world.shops, table, Request(accept_shrink=True))
     with world.as_role("transformer"):
         register_partitions(world, "staging")
 
@@ -138,7 +137,7 @@ def airflow_makes_a_mart(world: World) -> None:
     with world.as_role("orchestrator"), assumed(role_arn(DEV.role("mart")), "scheduled__2026-08-03T05:00:00+00:00"):
         project = world.project
         plan(project.state(), [project.graph[MART]])
-        assert materialize(project, MART, Asked(force=True)).status == "materialized"
+        assert materialize(project, MART, Request(force=True)).status == "materialized"
         interrupted(Athena(world.settings, []))
         partitioned = odd("staging", "city", ["Salt", "a,b"])
         assert Glue(world.settings).publish(partitioned)
@@ -251,7 +250,7 @@ def an_engineer_repairs(world: World) -> None:
     with world.as_role("engineer", **REPAIRING):
         assert repair(world.shops, findings)
         assert (
-            materialize(world.shops, "staging.shops", Asked(replay=True, accept_shrink=True)).status == "materialized"
+            materialize(world.shops, "staging.shops", Request(replay=True, accept_shrink=True)).status == "materialized"
         )
         glue = Glue(world.settings)
         tables = catalog_tables.tables(world.shops)

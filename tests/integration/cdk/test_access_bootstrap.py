@@ -109,12 +109,12 @@ def test_the_command_prints_the_boundary(capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize("sid", ["DenyProd", "DenyRolesOutsideTheBoundary", "DenyItsOwnBoundary", "DenyTheAccount"])
 def test_dropping_a_deny_lets_a_request_through(sid: str) -> None:
-    asked = {
+    request = {
         "DenyProd": Request("s3:DeleteBucket", "arn:aws:s3:::catalunya-data-prod"),
         "DenyRolesOutsideTheBoundary": Request("iam:CreateRole", role_arn("catalunya-new-role-dev")),
         "DenyItsOwnBoundary": Request("iam:CreatePolicyVersion", f"{POLICIES}/{DEPLOYMENT_BOUNDARY}-dev"),
         "DenyTheAccount": Request("iam:CreatePolicyVersion", f"{POLICIES}/catalunya-boundary"),
     }[sid]
     less = {"Statement": [each for each in BOUNDARIES["dev"]["Statement"] if each["Sid"] != sid]}
-    assert not allowed(asked, [ADMINISTRATOR], boundary=BOUNDARIES["dev"])
-    assert allowed(asked, [ADMINISTRATOR], boundary=less)
+    assert not allowed(request, [ADMINISTRATOR], boundary=BOUNDARIES["dev"])
+    assert allowed(request, [ADMINISTRATOR], boundary=less)

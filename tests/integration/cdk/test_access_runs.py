@@ -77,10 +77,10 @@ def test_only_a_repair_in_a_view_session_was_refused(runs: Gate) -> None:
 
 
 def test_removing_any_tested_row_would_refuse_a_request_that_was_made(runs: Gate) -> None:
-    asked = {(who, request.action, request.resource, str(request.context)): request for who, request in runs.seen}
+    distinct = {(who, request.action, request.resource, str(request.context)): request for who, request in runs.seen}
     for role, name in NAMES.items():
         for row in (grant for grant in grants(role) if grant.is_tested):
             less = policy(role, DEV, [grant for grant in TABLE if grant is not row])
             of_it = {"Statement": [statement(row, PLACES, DEV)]}
-            needed = [request for (who, *_), request in asked.items() if who == name and matching(of_it, request)]
+            needed = [request for (who, *_), request in distinct.items() if who == name and matching(of_it, request)]
             assert any(not allowed(request, [less]) for request in needed), row

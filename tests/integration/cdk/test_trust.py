@@ -156,23 +156,23 @@ def test_without_a_named_trust_anchor_only_those_of_the_account_are_trusted() ->
 def test_only_airflow_assumes_the_mart_role_for_one_run(action: str) -> None:
     """As `io/role.py` does: with one tag, the run."""
 
-    def asked(principal: str = DEV.role("orchestrator"), **tags: str) -> Request:
+    def assuming(principal: str = DEV.role("orchestrator"), **tags: str) -> Request:
         context = {**{f"aws:RequestTag/{name}": value for name, value in tags.items()}, "aws:TagKeys": [*tags]}
         known = {name: value for name, value in context.items() if name in ("aws:TagKeys", "aws:RequestTag/run")}
         return Request(action, context=known, principal=role_arn(principal))
 
-    assert lets("mart", asked(run="scheduled__2026-08-03"))
-    assert not lets("mart", asked())
-    assert not lets("mart", asked(run=""))
-    assert not lets("mart", asked(run="r", team="data"))
-    assert not lets("mart", asked(NAMES["prod"].role("orchestrator"), run="r"))
-    assert not lets("mart", asked(DEV.role("transformer"), run="r"))
+    assert lets("mart", assuming(run="scheduled__2026-08-03"))
+    assert not lets("mart", assuming())
+    assert not lets("mart", assuming(run=""))
+    assert not lets("mart", assuming(run="r", team="data"))
+    assert not lets("mart", assuming(NAMES["prod"].role("orchestrator"), run="r"))
+    assert not lets("mart", assuming(DEV.role("transformer"), run="r"))
 
 
 def test_the_mart_role_keeps_the_source_identity_of_airflow() -> None:
     """IAM Roles Anywhere sets a source identity; assuming another role needs permission to keep it, and IAM checks no tags for that."""
-    asked = Request("sts:SetSourceIdentity", principal=role_arn(DEV.role("orchestrator")))
-    assert lets("mart", asked)
+    keeping = Request("sts:SetSourceIdentity", principal=role_arn(DEV.role("orchestrator")))
+    assert lets("mart", keeping)
     assert not lets("mart", Request("sts:SetSourceIdentity", principal=role_arn(DEV.role("transformer"))))
     assert not lets("mart", Request("sts:AssumeRole", principal=role_arn(DEV.role("orchestrator"))))
 
