@@ -35,7 +35,7 @@ ROLES: Mapping[str, str] = MappingProxyType(
     {
         "extractor": "the function that makes landing tables",
         "transformer": "the function that makes staging tables",
-        "mart": "the role that an Airflow task assumes to make one mart",
+        "mart": "an Airflow task, to make one mart",
         "orchestrator": "Airflow itself, wherever it runs",
         "monitoring": "people who monitor: dashboards, alarms, logs, the state of the tables",
         "deployment": "the GitHub workflow that deploys",
@@ -46,7 +46,6 @@ ROLES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Each role and who uses it. Each environment has all of them but the engineer's, which the account has once."""
-OF_AN_ENVIRONMENT = tuple(role for role in ROLES if role != "engineer")
 
 # Actions that are always granted together.
 GLUE_READ = (
@@ -404,8 +403,9 @@ def access_page(root: Path) -> str:
 
 
 def _tables() -> Iterator[str]:
-    # Only the environment's defaults: variables of whoever writes the page must not show.
-    names = Names(settings=load_settings(env="dev", lake="s3://lake"), partition="aws", account="", region="")
+    # The lake is set here, so that a variable of the person who runs `make generate` does not show on the page.
+    settings = load_settings(env="dev", lake="s3://catalunya-data-dev")
+    names = Names(settings=settings, partition="aws", account="ACCOUNT", region="REGION")
     yield from ("## Roles", "", "| role | used by | who may assume it |", "| --- | --- | --- |")
     for role, user in ROLES.items():
         yield f"| [`{names.role(role).replace('-dev', '-{env}')}`](#{role}) | {user} | {IN_WORDS[role]} |"
@@ -415,3 +415,8 @@ def _tables() -> Iterator[str]:
             actions = ", ".join(f"`{action}`" for action in grant.actions)
             condition = grant.condition.words if grant.condition else ""
             yield f"| {actions} | {', '.join(grant.places)} | {condition} | {grant.why} |"
+    yield from ("", "## Places", "", "The ARNs of each place in dev; prod's are named alike.", "")
+    yield from ("| where | ARNs |", "| --- | --- |")
+    for place in dict.fromkeys(place for grant in TABLE for place in grant.places):
+        arns = ", ".join(f"`{arn}`" for arn in PLACES[place](names))
+        yield f"| {place} | {arns or 'the key in CATALUNYA_LAKE_KMS_KEY_ID, if there is one'} |"

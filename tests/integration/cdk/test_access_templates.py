@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from catalunya.cdk.access import OF_AN_ENVIRONMENT, engineer_policies, policy
+from catalunya.cdk.access import ROLES, engineer_policies, policy
 from catalunya.cdk.limits import boundary, bucket_policy
 from catalunya.cdk.naming import BOUNDARY, Names
 from catalunya.cdk.trust import GITHUB, Trusted, trust
 from small.templates import ACCOUNT, CONTEXT, REGION, REPLICA_REGION, Template
 
 TRUSTED = Trusted.read(CONTEXT)
+OF_AN_ENVIRONMENT = [role for role in ROLES if role != "engineer"]
 PLACE = {"partition": "aws", "account": ACCOUNT}
 NAMES = {env: Names.of(env, region=REGION, **PLACE) for env in ("dev", "prod")}
 
