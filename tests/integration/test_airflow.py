@@ -16,7 +16,6 @@ import pytest
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
-from catalunya.ops.backup.airflow import exported
 from catalunya.ops.backup.store import Store
 from catalunya.ops.local_airflow.server import airflow
 from small.drill import SECRETS, Clock, command, is_settled_in, settle_in
@@ -247,8 +246,8 @@ def test_the_drill_lake_and_airflow_are_lost_and_all_comes_back_from_a_backup_an
     tables, days = _tables(field), _days(field)
     store = Store.of(settings)
     backup = store.find("local")
-    assert backup.is_whole
-    assert not any(secret in json.dumps(exported(store, backup)) for secret in SECRETS)
+    assert backup.is_complete
+    assert not any(secret in json.dumps(backup.airflow) for secret in SECRETS)
 
     shutil.rmtree(settings.lake)
     clock = Clock()

@@ -10,7 +10,7 @@ import pytest
 from tests.unit._socrata_server import Answer, Asked, Server
 
 from catalunya.io.environment import Settings
-from catalunya.ops.backup.airflow import client, every, export
+from catalunya.ops.backup.airflow import client, export_settings, list_all
 from catalunya.ops.local_airflow.client import AirflowError
 
 PAGE = 2
@@ -55,12 +55,12 @@ def _secret(text: str) -> Any:
 
 def test_all_of_a_collection_comes_however_few_a_page_has(airflow: Settings) -> None:
     with client(airflow) as opened:
-        assert list(every(opened, "/pools", "pools")) == POOLS
-        assert list(every(opened, "/variables", "variables")) == []
+        assert list(list_all(opened, "/pools", "pools")) == POOLS
+        assert list(list_all(opened, "/variables", "variables")) == []
 
 
 def test_what_is_exported_is_whole_though_events_cannot_be_told_just_now(airflow: Settings) -> None:
-    found = export(airflow)
+    found = export_settings(airflow)
     assert (found["version"], found["pools"], found["runs"], found["events"]) == ("3.3.2", POOLS, [], [])
     assert "500" in found["events_problem"]
     assert "hunter2" not in json.dumps(found)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from catalunya.io.environment import load_settings
-from catalunya.ops.backup.keep import ALL
+from catalunya.ops.backup.store import KEEP_ALL
 from catalunya.ops.cli import app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recovery.md").read_text()
@@ -42,5 +42,5 @@ def test_its_objectives_are_the_settings() -> None:
     assert rpo[1:] == [f"{s.rpo_hours} h" for s in settings[1:]]
     places = next(cells for name, cells in rows.items() if "CATALUNYA_BACKUP" in name)
     assert places == [f"`{s.backup}`" for s in settings]
-    kept = f"all of {ALL.total_seconds() / 3600:.0f} hours, the last of each of {settings[0].backup_days} days"
+    kept = f"all of {KEEP_ALL.total_seconds() / 3600:.0f} hours, the last of each of {settings[0].backup_days} days"
     assert f"{kept}, the last of each of {settings[0].backup_weeks} weeks" in PAGE
