@@ -16,13 +16,13 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
@@ -43,60 +43,39 @@ RESTORED = "RESTORED"  # the reason of an entry that publishes a backup's table 
 Outcome = Literal["unchanged", "restored", "published", "conflict", "failed"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
-    """What happened to one asset, or would: `unchanged`, `restored` as it was, `published` as a new entry, left alone because the lake
-    has something else (`conflict`), or `failed`. `sequence`, `recorded_at` and `rows` are of its table."""
-
-    asset: str
-    outcome: Outcome
-    why: str = ""
-    objects: int = 0
-    bytes: int = 0
-    sequence: int | None = None
-    recorded_at: datetime | None = None
-    rows: int | None = None
-
-
 @dataclass(slots=True)
-class _Change:
-    """What restoring one asset would do to the lake. `table` is the backup's entry that says what its table was.
+class Restored:
+    """What restoring one asset does to the lake, or would. `table` is the backup's entry that says what its table was.
 
-    `ledger` and `objects` are what the lake lacks, `foreign` what it has and the backup does not, `extra` what its table has besides
-    the backup's. If the table has to be published again, `follows` is the number of the lake's last entry and `replaces` its latest.
+    `outcome`: nothing to do (`unchanged`), the asset as it was (`restored`), its table as a new entry (`published`), left alone because
+    the lake has something else (`conflict`), or `failed`; `why` explains the last three. `ledger` and `objects` are what the lake
+    lacks, `foreign` what the backup does not have, and `extra` what of that is deleted from the table. To publish, the new entry
+    `follows` the number of the lake's last one, and `replaces` its latest.
     """
 
-    key: str
-    asset: Asset | None
+    asset: str
     table: Entry | None
+    outcome: Outcome = "unchanged"
+    why: str = ""
     ledger: list[Item] = field(default_factory=list)
     objects: list[Item] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     follows: int | None = None
     replaces: Entry | None = None
-    problem: str = ""
 
-    @property
-    def outcome(self) -> Outcome:
-        """What applying it comes to."""
-        if self.follows is not None:
-            return "published"
-        return "restored" if self.ledger or self.objects or self.extra else "unchanged"
-
-    def result(self, outcome: Outcome, why: str = "", sequence: int | None = None) -> Restored:
-        """The report on it."""
-        table = self.table
-        return Restored(
-            asset=self.key,
-            outcome=outcome,
-            why=why,
-            objects=len(self.objects),
-            bytes=sum(item.bytes for item in self.objects),
-            sequence=sequence or (table.sequence if table else None),
-            recorded_at=table.recorded_at if table else None,
-            rows=table.rows if table else None,
-        )
+    def summary(self) -> dict[str, Any]:
+        """Without lists of objects, for people and programs. `sequence`, `recorded_at` and `rows` are the table's."""
+        return {
+            "asset": self.asset,
+            "outcome": self.outcome,
+            "why": self.why,
+            "objects": len(self.objects),
+            "bytes": sum(item.bytes for item in self.objects),
+            "sequence": self.table.sequence if self.table else None,
+            "recorded_at": self.table.recorded_at if self.table else None,
+            "rows": self.table.rows if self.table else None,
+        }
 
 
 def restore(
@@ -123,21 +102,21 @@ def restore(
             key: stack.enter_context(lease(project.lake, key, run_id, project.settings.lease_s))
             for key in ([] if dry_run else keys)
         }
-        changes = []
+        found = []
         for key in keys:
             report(key)
-            changes.append(_compare(project, backup, key))
+            found.append(_compare(project, backup, key))
         if dry_run:
-            stored = store.contents()
-            return [_preview(change, stored, replace_newer=replace_newer) for change in changes]
-        _refuse(changes, replace_newer=replace_newer)
-        done = []
-        for change in changes:
-            report(change.key)
-            done.append(_apply(project, store, change, run_id, leases[change.key]))
-            if catalog and change.asset and done[-1].outcome != "failed":
-                _update_catalog(project, change.asset)
-    return done
+            _preview(found, store.contents(), replace_newer=replace_newer)
+            return found
+        if not replace_newer:
+            _refuse(found)
+        for each in found:
+            report(each.asset)
+            _apply(project, store, each, run_id, leases[each.asset])
+            if catalog and each.asset in project.graph and each.outcome != "failed":
+                _update_catalog(project, project.graph[each.asset])
+    return found
 
 
 def _keys(project: Project, backup: Backup, assets: Sequence[Asset] | None) -> list[str]:
@@ -152,54 +131,58 @@ def _keys(project: Project, backup: Backup, assets: Sequence[Asset] | None) -> l
     return chosen
 
 
-def _compare(project: Project, backup: Backup, key: str) -> _Change:
+def _compare(project: Project, backup: Backup, key: str) -> Restored:
     """Compare an asset with the lake; every object of the right size is read and hashed."""
     lake, saved = project.lake, backup.assets[key]
-    asset = next((each for each in project.graph if each.key == key), None)
-    change = _Change(key, asset, saved.latest)
-    is_ahead = _compare_ledger(lake, saved.ledger, change)
+    asset = project.graph[key] if key in project.graph else None  # noqa: SIM401  an AssetGraph has no get
+    found = Restored(key, saved.latest)
+    _compare_ledger(lake, saved.ledger, found)
+    is_ahead = bool(found.foreign)
     sizes = _sizes(lake, saved.objects, asset)
+
+    def is_same(item: Item) -> bool:
+        return sizes.get(item.path) == item.bytes and lake.sha256(item.path) == item.sha256
+
     with ThreadPoolExecutor(READERS) as pool:
-        same = list(
-            pool.map(
-                lambda item: sizes.get(item.path) == item.bytes and lake.sha256(item.path) == item.sha256, saved.objects
-            )
-        )
-    change.objects = [item for item, is_same in zip(saved.objects, same, strict=True) if not is_same]
+        same = list(pool.map(is_same, saved.objects))
+    found.objects = [item for item, as_it_was in zip(saved.objects, same, strict=True) if not as_it_was]
+    found.foreign += sorted(item.path for item in found.objects if item.path in sizes)
     known = {item.path for item in saved.objects}
-    change.foreign += sorted(item.path for item in change.objects if item.path in sizes)
     if asset and asset.layer is not Layer.LANDING:
-        table = [path for path in sizes if path.startswith(f"{asset.prefix}/")]
-        change.foreign += sorted(set(table) - known)
+        present = {path for path in sizes if path.startswith(f"{asset.prefix}/")}
+        found.foreign += sorted(present - known)
         if saved.latest:
-            change.extra = sorted(set(table) - {stored.path for stored in saved.latest.objects})
-    if is_ahead:
-        try:
-            _publish_again(project, change, known | sizes.keys())
-        except (BackupError, LedgerError) as error:
-            change.problem = str(error)
-    return change
+            found.extra = sorted(present - {stored.path for stored in saved.latest.objects})
+    try:
+        if is_ahead:
+            _publish_again(project, found, known | sizes.keys())
+    except (BackupError, LedgerError) as error:
+        found.outcome, found.why = "failed", str(error)
+    else:
+        is_restored = found.ledger or found.objects or found.extra
+        found.outcome = "published" if found.follows is not None else "restored" if is_restored else "unchanged"
+    return found
 
 
-def _compare_ledger(lake: Lake, ours: Iterable[Item], change: _Change) -> bool:
-    """Find what the lake's ledger lacks, and whether it is ahead: it has entries that the backup does not have.
+def _compare_ledger(lake: Lake, ours: Iterable[Item], found: Restored) -> None:
+    """Find what the lake's ledger lacks, and what of it is foreign: the lake is ahead.
 
     So is an entry of the same number with other content, unless it is unreadable or stands for a lost one.
     """
-    items = {item.path: item for item in ours}
-    merged = _merged(lake, change.key)
-    paths = [found.path for found in lake.objects(Ledger.folder(change.key))]
-    contents = {path: content for path in paths if (content := lake.find(path)) is not None}
-    for path, content in contents.items():
-        item = items.get(path)
-        if item is None or (hashlib.sha256(content).hexdigest() != item.sha256 and not _is_lost(path, content, merged)):
-            change.foreign.append(path)
-        elif hashlib.sha256(content).hexdigest() != item.sha256:
-            change.ledger.append(item)
-    change.ledger += [
-        item for path, item in items.items() if path not in contents and number_of(path) not in (merged or ())
-    ]
-    return bool(change.foreign)
+    lacking = {item.path: item for item in ours}
+    merged = _merged(lake, found.asset)
+    for path in [each.path for each in lake.objects(Ledger.folder(found.asset))]:
+        content = lake.find(path)
+        if content is None:  # merged since it was listed
+            continue
+        item = lacking.pop(path, None)
+        if item and hashlib.sha256(content).hexdigest() == item.sha256:
+            continue
+        if item and _is_lost(path, content, merged):
+            found.ledger.append(item)
+        else:
+            found.foreign.append(path)
+    found.ledger += [item for path, item in lacking.items() if number_of(path) not in (merged or ())]
 
 
 def _merged(lake: Lake, key: str) -> set[int] | None:
@@ -228,25 +211,26 @@ def _sizes(lake: Lake, items: Iterable[Item], asset: Asset | None) -> dict[str, 
     return {found.path: found.size for folder in tops for found in lake.objects(folder)}
 
 
-def _publish_again(project: Project, change: _Change, available: set[str]) -> None:
-    """The lake is ahead: the backup's table becomes its next entry, unless it is the latest one already."""
-    table = change.table
-    if change.asset is None:
-        raise BackupError(
-            f"no file declares {change.key} any more, so it cannot be published; restore it --into another lake"
-        )
+def _publish_again(project: Project, found: Restored, available: Collection[str]) -> None:
+    """The lake is ahead: the backup's table becomes its next entry, unless it is the latest one already.
+
+    Raises BackupError when that is impossible, LedgerError when the lake's latest entry is unreadable.
+    """
+    key, table = found.asset, found.table
+    if key not in project.graph:
+        raise BackupError(f"no file declares {key} any more, so it cannot be published; restore it --into another lake")
     if table is None:
-        raise BackupError(f"every attempt to make {change.key} had failed before this backup; use another")
+        raise BackupError(f"every attempt to make {key} had failed before this backup; use another")
     lost = [stored.path for stored in table.objects if stored.path not in available]
-    if lost and change.asset.layer is not Layer.LANDING:
+    if lost and project.graph[key].layer is not Layer.LANDING:
         raise BackupError(f"the backup does not contain {lost[0]}; use another")
     ledger = Ledger(project.lake)
-    latest, last = ledger.latest(change.key), ledger.last_attempt(change.key)
+    latest, last = ledger.latest(key), ledger.last_attempt(key)
     number = last.sequence if last else 0
     # An entry of a higher number would come after the one that is published.
-    change.ledger = [item for item in change.ledger if (number_of(item.path) or 0) < number]
+    found.ledger = [item for item in found.ledger if (number_of(item.path) or 0) < number]
     if latest is None or not _is_same(latest, table):
-        change.follows, change.replaces = number, latest
+        found.follows, found.replaces = number, latest
 
 
 def _is_same(one: Entry, other: Entry) -> bool:
@@ -258,74 +242,68 @@ def _is_same(one: Entry, other: Entry) -> bool:
     )
 
 
-def _preview(change: _Change, stored: Mapping[str, int], *, replace_newer: bool) -> Restored:
-    lost = [item.path for item in [*change.objects, *change.ledger] if stored.get(item.sha256) != item.bytes]
-    if lost:
-        return change.result("failed", f"the backup has lost {lost[0]}")
-    other = f"{change.foreign[0]} is not in the backup" if change.foreign else ""
-    if change.foreign and not replace_newer:
-        return change.result("conflict", other)
-    if change.problem:
-        return change.result("failed", change.problem)
-    return change.result(change.outcome, other if change.outcome == "published" else "")
+def _preview(found: Iterable[Restored], stored: Mapping[str, int], *, replace_newer: bool) -> None:
+    for each in found:
+        lost = [item.path for item in [*each.objects, *each.ledger] if stored.get(item.sha256) != item.bytes]
+        if lost:
+            each.outcome, each.why = "failed", f"the backup has lost {lost[0]}"
+        elif each.foreign and not replace_newer:
+            each.outcome, each.why = "conflict", f"{each.foreign[0]} is not in the backup"
+        elif each.outcome == "published":
+            each.why = f"{each.foreign[0]} is not in the backup"
 
 
-def _refuse(changes: Iterable[_Change], *, replace_newer: bool) -> None:
-    foreign = {change.key: change.foreign for change in changes if change.foreign}
-    if foreign and not replace_newer:
-        key, paths = next(iter(foreign.items()))
-        more = f", and objects of {len(foreign) - 1} other assets" if len(foreign) > 1 else ""
+def _refuse(found: Iterable[Restored]) -> None:
+    conflicts = [each for each in found if each.foreign]
+    if conflicts:
+        more = f", and objects of {len(conflicts) - 1} other assets" if len(conflicts) > 1 else ""
         raise UsageError(
-            f"the lake has objects that the backup does not have: {paths[0]} of {key}{more}; nothing was changed. "
-            "--replace publishes the backup's tables in their place, --into LAKE restores elsewhere, --dry-run shows what would happen"
+            f"the lake has objects that the backup does not have: {conflicts[0].foreign[0]} of {conflicts[0].asset}{more}; nothing was "
+            "changed. --replace publishes the backup's tables in their place, --into LAKE restores elsewhere, --dry-run shows what "
+            "would happen"
         )
 
 
-def _apply(project: Project, store: Store, change: _Change, run_id: str, held: Lease) -> Restored:
-    sequence = None
-    if not change.problem and change.outcome != "unchanged":
+def _apply(project: Project, store: Store, result: Restored, run_id: str, held: Lease) -> None:
+    if result.outcome in ("restored", "published"):
         try:
-            sequence = _write(project, store, change, run_id, held)
+            _write(project, store, result, run_id, held)
         except (BackupError, LedgerError) as error:
-            change.problem = str(error)
+            result.outcome, result.why = "failed", str(error)
         else:
-            log.info("restored", asset=change.key, outcome=change.outcome, objects=len(change.objects))
-    if change.problem:
-        log.error("not_restored", asset=change.key, why=change.problem)
-        return change.result("failed", change.problem)
-    return change.result(change.outcome, sequence=sequence)
+            log.info("restored", asset=result.asset, outcome=result.outcome, objects=len(result.objects))
+    if result.outcome == "failed":
+        log.error("not_restored", asset=result.asset, why=result.why)
 
 
-def _write(project: Project, store: Store, change: _Change, run_id: str, held: Lease) -> int | None:
-    """Apply a change. Returns the number of the entry that it published; raises BackupError, with nothing written, when the backup
-    has lost some of the content."""
-    began, lake, asset, table = time.monotonic(), project.lake, change.asset, change.table
-    with _fetched(project, store, [*change.objects, *change.ledger]) as local:
+def _write(project: Project, store: Store, result: Restored, run_id: str, held: Lease) -> None:
+    """Raises BackupError, with nothing written, when the backup has lost some of the content."""
+    began, lake = time.monotonic(), project.lake
+    with _fetched(project, store, [*result.objects, *result.ledger]) as local:
         held.check()
-        if change.follows is not None and asset and table and asset.layer is not Layer.LANDING:
-            keep_superseded(lake, asset, change.replaces, table.objects)
+        if result.table and result.follows is not None and project.graph[result.asset].layer is not Layer.LANDING:
+            keep_superseded(lake, project.graph[result.asset], result.replaces, result.table.objects)
         with ThreadPoolExecutor(READERS) as pool:
-            list(pool.map(lambda item: lake.put(item.path, local[item.sha256]), change.objects))
-        lake.sync(sorted(item.path for item in change.objects))
-        lake.delete(change.extra)
+            list(pool.map(lambda item: lake.put(item.path, local[item.sha256]), result.objects))
+        lake.sync(sorted(item.path for item in result.objects))
+        lake.delete(result.extra)
         held.check()
         # The highest number first; the merged entries, which are the oldest, last.
-        for item in sorted(change.ledger, key=lambda item: number_of(item.path) or 0, reverse=True):
+        for item in sorted(result.ledger, key=lambda item: number_of(item.path) or 0, reverse=True):
             body = local[item.sha256].read_bytes()
             if not lake.create(item.path, body):
-                lake.put(item.path, body)  # in place of one that is unreadable or stands for it
-        lake.sync(sorted(item.path for item in change.ledger))
-    if change.follows is None or table is None:
-        return None
-    entry = replace(
-        table,
-        run_id=run_id,
-        correlation_id=run_id,
-        reason=RESTORED,
-        started_at=datetime.now(UTC),
-        seconds=time.monotonic() - began,
-    )
-    return Ledger(lake).append(entry, after=change.follows).sequence
+                lake.put(item.path, body)  # in place of one that is unreadable or stands for a lost one
+        lake.sync(sorted(item.path for item in result.ledger))
+    if result.table and result.follows is not None:
+        entry = replace(
+            result.table,
+            run_id=run_id,
+            correlation_id=run_id,
+            reason=RESTORED,
+            started_at=datetime.now(UTC),
+            seconds=time.monotonic() - began,
+        )
+        result.table = Ledger(lake).append(entry, after=result.follows)
 
 
 @contextmanager

@@ -177,7 +177,9 @@ def restore(
     Changes nothing if the lake has objects that the backup does not have, unless --replace is given. Exits with 1 if something could
     not be restored.
     """
+    from catalunya.assets.record.ledger import new_run_id
     from catalunya.ops.backup.airflow import import_settings
+    from catalunya.ops.backup.restore import restore as restore_lake
     from catalunya.ops.backup.store import Store
 
     project = _quiet_project()
@@ -190,45 +192,29 @@ def restore(
     chosen = store.find(settings.env, backup)
     restored: list[Restored] = []
     if only != "airflow":
-        restored = _restore_lake(project, store, chosen, select, replace=replace, dry_run=dry_run, catalog=into is None)
+        assets = project.graph.select(selection(select)) if select else None
+        with _progress("restoring") as report:
+            restored = restore_lake(
+                project,
+                store,
+                chosen,
+                new_run_id(datetime.now(UTC)),
+                assets=assets,
+                replace_newer=replace,
+                dry_run=dry_run,
+                catalog=into is None,
+                report=report,
+            )
     wants_airflow = only == "airflow" or (only is None and settings.airflow_url and not select and not into)
     imported = import_settings(settings, chosen, dry_run=dry_run) if wants_airflow else None
     if as_json:
-        document = {"backup": chosen.name, "dry_run": dry_run, "assets": [asdict(each) for each in restored]}
+        document = {"backup": chosen.name, "dry_run": dry_run, "assets": [each.summary() for each in restored]}
         console.emit_json({**document, "airflow": asdict(imported) if imported else None})
     else:
         _say_restored(chosen, restored, dry_run=dry_run, into=into)
         _say_imported(imported, would="would be " if dry_run else "")
     failed = any(each.outcome in ("failed", "conflict") for each in restored)
     return int(failed or bool(imported and imported.failed))
-
-
-def _restore_lake(
-    project: Project,
-    store: Store,
-    chosen: Backup,
-    select: Sequence[str],
-    *,
-    replace: bool,
-    dry_run: bool,
-    catalog: bool,
-) -> list[Restored]:
-    from catalunya.assets.record.ledger import new_run_id
-    from catalunya.ops.backup.restore import restore as restore_lake
-
-    assets = project.graph.select(selection(tuple(select))) if select else None
-    with _progress("restoring") as report:
-        return restore_lake(
-            project,
-            store,
-            chosen,
-            new_run_id(datetime.now(UTC)),
-            assets=assets,
-            replace_newer=replace,
-            dry_run=dry_run,
-            catalog=catalog,
-            report=report,
-        )
 
 
 def _say_restored(chosen: Backup, restored: Sequence[Restored], *, dry_run: bool, into: str | None) -> None:
@@ -238,15 +224,15 @@ def _say_restored(chosen: Backup, restored: Sequence[Restored], *, dry_run: bool
     heads = {"asset": "left", "outcome": "left", "entry": "right", "rows": "right", "objects": "right", "size": "right"}
     rows = [
         (
-            each.asset,
-            would + each.outcome if each.outcome in ("restored", "published") else each.outcome,
-            each.sequence,
-            console.number(each.rows),
-            console.number(each.objects or None),
-            console.size(each.bytes or None),
-            each.why,
+            each["asset"],
+            would + each["outcome"] if each["outcome"] in ("restored", "published") else each["outcome"],
+            each["sequence"],
+            console.number(each["rows"]),
+            console.number(each["objects"] or None),
+            console.size(each["bytes"] or None),
+            each["why"],
         )
-        for each in restored
+        for each in (found.summary() for found in restored)
     ]
     console.table({**heads, "why": "left"}, rows)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in Counter(each.outcome for each in restored).items())

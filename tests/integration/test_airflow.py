@@ -18,7 +18,7 @@ from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.ops.backup.store import Store
 from catalunya.ops.local_airflow.server import airflow
-from small.drill import SECRETS, Clock, command, is_settled_in, settle_in
+from small.drill import SECRETS, Clock, check_configured, command, configure
 from small.field import Field
 from small.lakes import contents
 
@@ -232,15 +232,15 @@ def test_an_asset_is_made_anew_though_nothing_changed_when_forced(field: Field) 
     assert field.events("marts.fact_service_usage_daily") == []
 
 
-def test_the_drill_lake_and_airflow_are_lost_and_all_comes_back_from_a_backup_and_goes_on(
+def test_recovery_drill_a_lost_lake_and_airflow_are_restored_from_a_backup_and_go_on(
     field: Field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The last test: it destroys what the others shared. By the commands of docs/recovery.md, which says how long it took."""
+    """The last test, because it destroys what the others share. It runs the commands of docs/recovery.md, which quotes its times."""
     settings = field.project.settings
     for name in ("env", "lake", "backup", "cache", "socrata_url", "idescat_url"):
         monkeypatch.setenv(f"CATALUNYA_{name.upper()}", str(getattr(settings, name)))
     field.make_fresh()
-    settle_in(field)
+    configure(field)
     field.trigger("ops.backup")
     assert [(task.dag_id, task.state) for task in field.settle()] == [("ops.backup", "success")]
     tables, days = _tables(field), _days(field)
@@ -262,25 +262,25 @@ def test_the_drill_lake_and_airflow_are_lost_and_all_comes_back_from_a_backup_an
         monkeypatch.setenv("CATALUNYA_AIRFLOW_URL", server.client.url)
         capfd.readouterr()
         assert command("restore", "--only", "airflow") == 0
-        is_settled_in(again, capfd.readouterr().out)
-        clock.took("its settings set again")
+        check_configured(again, capfd.readouterr().out)
+        clock.took("its settings restored")
         assert again.stale() == []
         again.begin()
         again.mock.advance("yavr-pn8q")
         again.trigger("landing.service_usage")
         again.settle()
-        clock.took("a source that moved is in the marts")
+        clock.took("a change of a source is in the marts")
         made = {event["name"] for event in again.events()}
         assert {"landing.service_usage", "staging.service_usage", "marts.fact_service_usage_daily"} <= made
         assert again.stale() == []
     assert command("verify") == 0
     asset = field.project.graph["marts.fact_service_usage_daily"]
     assert days.join(_days(field), on=asset.key_columns, how="anti").is_empty(), (
-        "no day was lost that no source gives again"
+        "no day was lost that no source provides again"
     )
     assert clock.seconds < settings.rto_minutes * 60
     with capfd.disabled():
-        clock.tell()
+        clock.print()
 
 
 def _tables(field: Field) -> dict[str, bytes]:

@@ -57,7 +57,11 @@ def test_a_dry_run_shows_what_would_be_restored_and_changes_nothing(shop: Shop) 
     destroy(shop.settings.lake)
     preview = shop.restored(dry=True)
     assert {each.asset: each.outcome for each in preview} == dict.fromkeys(KEYS, "restored")
-    assert [(each.sequence, each.rows, each.objects) for each in preview] == [(2, 7, 0), (2, 6, 5), (2, 7, 2)]
+    assert [(each.table and (each.table.sequence, each.table.rows), len(each.objects)) for each in preview] == [
+        ((2, 7), 0),
+        ((2, 6), 5),
+        ((2, 7), 2),
+    ]
     assert contents(shop.settings.lake) == {}
     Path(shop.settings.backup, content_path(_sha(shop, REUS))).unlink()
     preview = shop.restored(dry=True)
