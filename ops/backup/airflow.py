@@ -51,7 +51,7 @@ def client(settings: Settings) -> Client:
 
 
 def list_all(airflow: Client, path: str, what: str, **filters: Any) -> Iterator[dict[str, Any]]:
-    """A whole collection, page by page, whatever the server's maximum page size."""
+    """All of a collection, page by page, whatever the server's maximum page size."""
     offset = 0
     while True:
         answer = airflow.get(path, limit=PAGE, offset=offset, **filters)

@@ -4,10 +4,11 @@ Those are the objects of its latest entry, the superseded ones and its quarantin
 which do not leave landing, and their source provides them again. A landing entry that no table was made from yet is left out with its
 batch, as if that extraction had not happened.
 
-Incremental by content: what any backup has is not copied again. Whatever is copied is read and hashed here, because a copy within S3
-verifies nothing. No asset's lease is taken, so runs and backups never wait for each other: an object of the latest entry is in its
-place or, once a newer table is being published, below `_superseded`. Safe to kill at any instruction and to run again: contents without
-a record are no backup, and the next one finds them. Not here: how backups are stored (`store.py`).
+Incremental by content: what any backup has is neither read nor copied again, except quarantine, which is read each time because the
+ledger does not record its hash. Whatever is copied is read and hashed here, because a copy within S3 verifies nothing. No asset's lease
+is taken, so runs and backups never wait for each other: an object of the latest entry is in its place or, once a newer table is being
+published, below `_superseded`. Safe to kill at any instruction and to run again: contents without a record are no backup, and the next
+one finds them. Not here: how backups are stored (`store.py`).
 """
 
 from __future__ import annotations
@@ -126,8 +127,8 @@ def _keys(lake: Lake, graph: AssetGraph) -> list[str]:
 
 def _save(project: Project, writer: _Writer, key: str, used: Collection[str] | None) -> SavedAsset:
     """Save one asset, and start over if a run changed it meanwhile. `used`: of a landing asset, the versions tables were made from."""
-    for _ in range(_ATTEMPTS):
-        is_idle = holder(project.lake, key) is None
+    for attempt in range(_ATTEMPTS):
+        is_idle = attempt > 0 and holder(project.lake, key) is None
         wanted = _read_asset(project.lake, key, used)
         objects, missing = writer.copy_all(wanted.objects)
         if not missing or is_idle:
@@ -145,7 +146,6 @@ class _Object:
     bytes: int
     places: tuple[str, ...]
     sha256: str | None = None
-    modified: datetime | None = None
     required: bool = False
 
 
@@ -218,9 +218,8 @@ def _objects(lake: Lake, key: str, entries: Iterable[Entry], latest: Entry | Non
     hashes = {superseded_path(stored): stored.sha256 for entry in entries for stored in entry.objects}
     quarantine = latest.quarantine if latest else None
     found = [each for folder in (*superseded, f"quarantine/{layer}/{name}") for each in lake.objects(folder)]
-    for path, size, modified in found:
-        is_latest, sha256 = path == quarantine, hashes.get(path)
-        yield _Object(path=path, bytes=size, places=(path,), sha256=sha256, modified=modified, required=is_latest)
+    for path, size, _ in found:
+        yield _Object(path=path, bytes=size, places=(path,), sha256=hashes.get(path), required=path == quarantine)
     if quarantine and quarantine not in {each.path for each in found}:
         yield _Object(path=quarantine, bytes=0, places=(), required=True)
 
@@ -234,8 +233,6 @@ class _Writer:
         self.missing: dict[str, str] = {}
         self._stored = store.contents()
         self._lock = Lock()
-        before = [each for each in store.backups() if each.lake == lake.root]
-        self._before = {item.path: item for item in before[-1].items} if before else {}
 
     def copy_all(self, wanted: Sequence[_Object]) -> tuple[list[Item], dict[str, str]]:
         """Save these objects; returns them as saved, and why required ones are missing."""
@@ -257,9 +254,8 @@ class _Writer:
 
     def _copy(self, wanted: _Object) -> Item | None:
         """Save one object; None when it is in none of its places with the right content."""
-        known = wanted.sha256 or self._known(wanted)
-        if known and self._stored.get(known) == wanted.bytes:
-            return Item(path=wanted.path, bytes=wanted.bytes, sha256=known, modified=wanted.modified)
+        if wanted.sha256 and self._stored.get(wanted.sha256) == wanted.bytes:
+            return Item(path=wanted.path, bytes=wanted.bytes, sha256=wanted.sha256)
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             local = Path(folder, "object")
             for place in wanted.places:
@@ -272,14 +268,8 @@ class _Writer:
                 if wanted.sha256 in (None, sha256):
                     size = local.stat().st_size
                     self._put(sha256, local, size)
-                    return Item(path=wanted.path, bytes=size, sha256=sha256, modified=wanted.modified)
+                    return Item(path=wanted.path, bytes=size, sha256=sha256)
         return None
-
-    def _known(self, wanted: _Object) -> str | None:
-        """The SHA-256 that the previous backup found, of an object that was not written since."""
-        before = self._before.get(wanted.path)
-        is_same = before and wanted.modified and (before.bytes, before.modified) == (wanted.bytes, wanted.modified)
-        return before.sha256 if before and is_same else None
 
     def _put(self, sha256: str, body: bytes | Path, size: int) -> None:
         with self._lock:  # two objects may have the same content

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec  # noqa: TID253  whoever imports this module does it inside a function
+import msgspec  # noqa: TID253  this module is imported inside functions only
 import structlog
 
 from catalunya.assets.record.lease import lease
@@ -49,12 +49,11 @@ class BackupError(PermanentError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One object of the lake as a backup has it. `modified` is when the lake said it was last written."""
+    """One object of the lake as a backup has it."""
 
     path: str
     bytes: int
     sha256: str
-    modified: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +134,7 @@ class Store:
         return {found.path.rpartition("/")[2]: found.size for found in self.lake.objects(OBJECTS)}
 
     def fetch(self, sha256: str, to: Path | None = None) -> None:
-        """Read a content whole, into a file if `to` is given. Raises BackupError when it is missing or corrupt."""
+        """Read and hash a content, into a file if `to` is given. Raises BackupError when it is missing or corrupt."""
         path = content_path(sha256)
         try:
             found = download(self.lake, path, to) if to else self.lake.sha256(path)

@@ -19,26 +19,26 @@ from small.lakes import contents
 
 
 def test_a_lake_is_backed_up_lost_and_restored(filled: Path, run: Run) -> None:
-    said = run("backup")
-    assert said.code == 0
-    assert "12 assets" in said.out
-    assert "Airflow's settings were not backed up: set CATALUNYA_AIRFLOW_URL" in said.out
+    ran = run("backup")
+    assert ran.code == 0
+    assert "12 assets" in ran.out
+    assert "Airflow's settings were not backed up: set CATALUNYA_AIRFLOW_URL" in ran.out
     before = contents(filled / "lake")
     shutil.rmtree(filled / "lake")
 
-    said = run("restore", "--dry-run")
-    assert (said.code, said.out.count("would be restored")) == (0, 12)
+    ran = run("restore", "--dry-run")
+    assert (ran.code, ran.out.count("would be restored")) == (0, 12)
     assert contents(filled / "lake") == {}
-    said = run("restore")
-    assert said.code == 0
-    assert "done: 12 restored; from backup" in said.out
-    assert "next: `catalunya verify`, then `catalunya plan` to see what is stale" in said.out
+    ran = run("restore")
+    assert ran.code == 0
+    assert "done: 12 restored; from backup" in ran.out
+    assert "next: `catalunya verify`, then `catalunya plan` to see what is stale" in ran.out
     assert run("verify", "layer:landing", "layer:staging").code == 0
     kept = {path for path in before if path.split("/")[0] in ("staging", "_ledger", "quarantine")}
     assert kept <= contents(filled / "lake").keys()
 
-    said = run("restore", "staging.population")
-    assert said.out.splitlines()[-2].startswith("done: 1 unchanged; from backup")
+    ran = run("restore", "staging.population")
+    assert ran.out.splitlines()[-2].startswith("done: 1 unchanged; from backup")
 
 
 def test_backups_are_listed_newest_first_and_are_checked(filled: Path, run: Run) -> None:
@@ -48,9 +48,9 @@ def test_backups_are_listed_newest_first_and_are_checked(filled: Path, run: Run)
     listed = json.loads(run("backup", "list", "--json").out)
     assert [each["name"] for each in listed["backups"]] == names[::-1]
     assert all(each["complete"] for each in listed["backups"])
-    said = run("backup", "check")
-    assert said.code == 0
-    assert said.out.startswith(f"backup {names[1]}: no problems")
+    ran = run("backup", "check")
+    assert ran.code == 0
+    assert ran.out.startswith(f"backup {names[1]}: no problems")
     assert json.loads(run("backup", "check", names[0], "--quick", "--json").out)["problems"] == []
     assert run("backup", "prune").out == "nothing to prune\n"
 
@@ -64,11 +64,11 @@ def test_check_reports_what_is_missing_and_that_the_newest_is_too_old(
     store = Store(Lake(str(filled / "backups")))
     rewrite(store, store.find("local"), began_at=datetime(2026, 1, 1, tzinfo=UTC))
     next((filled / "backups" / "objects").rglob("*/*")).unlink()
-    said = run("backup", "check")
-    assert said.code == 1
-    assert "use an older backup" in said.err
-    assert "expected a complete backup from the last 4 hours" in said.err
-    assert ": 2 problems (" in said.out
+    ran = run("backup", "check")
+    assert ran.code == 1
+    assert "use an older backup" in ran.err
+    assert "expected a complete backup from the last 4 hours" in ran.err
+    assert ": 2 problems (" in ran.out
 
 
 def test_a_restore_that_would_replace_newer_tables_is_refused_in_one_line(
@@ -76,30 +76,30 @@ def test_a_restore_that_would_replace_newer_tables_is_refused_in_one_line(
 ) -> None:
     run("backup")
     run("materialize", "staging.population", "--force")
-    said = run("restore")
-    assert (said.code, said.out) == (2, "")
-    assert said.err.splitlines()[-1].startswith("error: the lake has objects that the backup does not have")
-    said = run("restore", "--dry-run", "--json")
-    assert said.code == 1
-    assert {each["asset"] for each in json.loads(said.out)["assets"] if each["outcome"] == "conflict"} >= {
+    ran = run("restore")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines()[-1].startswith("error: the lake has objects that the backup does not have")
+    ran = run("restore", "--dry-run", "--json")
+    assert ran.code == 1
+    assert {each["asset"] for each in json.loads(ran.out)["assets"] if each["outcome"] == "conflict"} >= {
         "staging.population"
     }
-    said = run("restore", "staging.population", "--replace", "--json")
-    assert [each["outcome"] for each in json.loads(said.out)["assets"]] == ["unchanged"], "the same table was made"
+    ran = run("restore", "staging.population", "--replace", "--json")
+    assert [each["outcome"] for each in json.loads(ran.out)["assets"]] == ["unchanged"], "the same table was made"
 
 
 def test_a_backup_is_restored_into_another_lake_and_this_one_is_not_touched(filled: Path, run: Run) -> None:
     run("backup")
     before = contents(filled / "lake")
-    said = run("restore", "--into", str(filled / "other"))
-    assert said.code == 0
-    assert f"`CATALUNYA_LAKE={filled / 'other'} catalunya verify`" in said.out
+    ran = run("restore", "--into", str(filled / "other"))
+    assert ran.code == 0
+    assert f"`CATALUNYA_LAKE={filled / 'other'} catalunya verify`" in ran.out
     assert contents(filled / "lake") == before
     assert run("restore", "--into", str(filled / "other")).code == 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said", "code"),
+    ("arguments", "message", "code"),
     [
         (("restore",), "expected a backup of local, found none", 2),
         (("restore", "--from", "2025"), "expected a backup named 2025…, found none", 2),
@@ -109,11 +109,11 @@ def test_a_backup_is_restored_into_another_lake_and_this_one_is_not_touched(fill
     ],
 )
 def test_a_wrong_call_is_explained_in_one_line(
-    place: Path, run: Run, arguments: tuple[str, ...], said: str, code: int
+    place: Path, run: Run, arguments: tuple[str, ...], message: str, code: int
 ) -> None:
     ran = run(*arguments)
     assert (ran.code, ran.out) == (code, "")
-    assert said in ran.err.splitlines()[-1]
+    assert message in ran.err.splitlines()[-1]
 
 
 def test_a_backup_without_airflows_settings_cannot_restore_them(filled: Path, run: Run) -> None:
@@ -125,9 +125,9 @@ def test_the_lake_is_backed_up_even_if_airflow_does_not_answer(
     filled: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CATALUNYA_AIRFLOW_URL", "http://127.0.0.1:1")
-    said = run("backup")
-    assert said.code == 1
-    assert "Airflow's settings were not backed up: Airflow at" in said.err
+    ran = run("backup")
+    assert ran.code == 1
+    assert "Airflow's settings were not backed up: Airflow at" in ran.err
     assert "incomplete" in run("backup", "list").out
     monkeypatch.delenv("CATALUNYA_AIRFLOW_URL")
     shutil.rmtree(filled / "lake")
