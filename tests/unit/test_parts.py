@@ -19,7 +19,7 @@ from catalunya.assets.graph.spec import Declaration, Landing, staging
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.parts import PartRead, read_part
 from catalunya.assets.making.request import Outcome, Request
-from catalunya.assets.record.batch import PARTS_TAKE
+from catalunya.assets.record.batch import PARTS_TIMEOUT
 from catalunya.assets.record.paths import batch_name
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import plan_retention, prune
@@ -291,7 +291,7 @@ def test_what_a_straggler_wrote_between_the_look_and_the_seal_goes_with_its_batc
 
 def test_a_batch_that_parts_are_landing_pages_in_is_left_alone_until_they_must_be_over(field: Field) -> None:
     began = datetime.now(UTC)
-    for batch, is_over in ((batch_name(began), False), (batch_name(began - PARTS_TAKE), True)):
+    for batch, is_over in ((batch_name(began), False), (batch_name(began - PARTS_TIMEOUT), True)):
         part = field.part(0, batch=batch)
         assert part.pages == 3
         removed = {removal.why for removal in plan_retention(field.project, began)}
