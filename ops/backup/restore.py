@@ -256,7 +256,7 @@ def _preview(found: Iterable[Restored], stored: Mapping[str, int], *, replace_ne
 def _refuse(found: Iterable[Restored]) -> None:
     conflicts = [each for each in found if each.foreign]
     if conflicts:
-        more = f", and objects of {len(conflicts) - 1} other assets" if len(conflicts) > 1 else ""
+        more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""
         raise UsageError(
             f"the lake has objects that the backup does not have: {conflicts[0].foreign[0]} of {conflicts[0].asset}{more}; nothing was "
             "changed. --replace publishes the backup's tables in their place, --into LAKE restores elsewhere, --dry-run shows what "

@@ -183,7 +183,7 @@ class Store:
         where = self.lake.url(path)
         if not path.endswith(SUFFIX):
             raise BackupError(
-                f"{where} is not a record of a backup, or is from an earlier version; move {self.lake.root} away"
+                f"{where} is not a backup record of this version; delete it, or set CATALUNYA_BACKUP to a new place to keep old backups"
             )
         try:
             return msgspec.json.decode(gzip.decompress(self.lake.get(path)), type=Backup)

@@ -120,7 +120,7 @@ def check(
         for problem in found.problems:
             console.warn(f"error: {problem}")
         how = "sizes only" if quick else "all hashed"
-        count = f"{len(found.problems)} problems" if found.problems else "no problems"
+        count = f"{len(found.problems) or 'no'} problem{'' if len(found.problems) == 1 else 's'}"
         console.say(f"backup {found.backup}: {count} ({found.objects:,} objects, {console.size(found.bytes)}, {how})")
     return int(bool(found.problems))
 

@@ -281,7 +281,7 @@ def test_a_damaged_record_does_not_stop_other_backups_from_being_made_and_used(s
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("broken.json.gz", "cannot be read"), ("old.json", "from an earlier version")]
+    ("name", "why"), [("broken.json.gz", "cannot be read"), ("old.json", "not a backup record of this version")]
 )
 def test_nothing_is_pruned_while_a_record_cannot_be_read(shop: Shop, name: str, why: str) -> None:
     shop.back_up()
