@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 CDK := $(BIN)/python -m catalunya.cdk
 # Whole files go to three workers, the longest first (tests/conftest.py): two cores, and who tests Airflow waits half of the time.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 5
-# The tests start hundreds of processes; without it each of them would compile our code anew.
+# The tests start hundreds of processes, and with this variable set each of them would compile our code again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -19,13 +19,13 @@ help: ## List the targets
 run: $(READY) ## Run the whole pipeline once on real Airflow: mock APIs, landing -> staging -> marts
 	@$(BIN)/catalunya run
 
-up: $(READY) ## The same, and stay up: Airflow's UI on http://localhost:8080 until Ctrl-C
+up: $(READY) ## The same, and keep it running: Airflow's UI on http://localhost:8080 until Ctrl-C
 	@$(BIN)/catalunya up
 
 test: $(READY) lint imports contracts ## Lint, types, import rules, contracts, unit and integration tests
 	@$(MAKE) --no-print-directory --jobs 2 types tests
 
-lint: $(READY) ## ruff: style, bugs, no heavy imports where files must load fast; zizmor and actionlint on the workflows
+lint: $(READY) ## ruff (style, bugs, no heavy imports where files must load fast), zizmor and actionlint (workflows)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/zizmor --offline --quiet .github
@@ -38,22 +38,22 @@ types: $(READY) ## mypy, strict, on our own code
 imports: $(READY) ## import-linter: cdk, dags, ops -> assets -> contracts, io
 	@$(BIN)/lint-imports
 
-contracts: $(READY) ## Contract changes that break readers, since the commit before the last (or BASE=...)
+contracts: $(READY) ## Contract changes since HEAD~1 (or BASE=...) that break readers
 	@$(BIN)/catalunya contracts diff $(if $(BASE),--base '$(BASE)')
 
-tests: $(READY) ## Unit and integration tests, in one run that fills each other's gaps
+tests: $(READY) ## Unit and integration tests in one run, which is faster than one after the other
 	@$(PYTEST) tests/unit tests/integration
 
 unit: $(READY) ## Tests without network and without Airflow
 	@$(PYTEST) tests/unit
 
-integration: $(READY) ## Tests on the real things: Airflow's scheduler, dbt, DuckDB
+integration: $(READY) ## Tests with the real Airflow scheduler, dbt, DuckDB and a local AWS
 	@$(PYTEST) tests/integration
 
-e2e: $(READY) ## dev on a real scheduler with a local AWS; `run` and `up` when all goes well (two minutes; not part of make test)
+e2e: $(READY) ## dev on a real scheduler with a local AWS, and `catalunya run` and `up` (two minutes; not part of make test)
 	@$(BIN)/python -m pytest tests/e2e --durations 5
 
-generate: $(READY) ## Write what follows from the declarations: dbt's YAML, the data dictionary, settings, access, the graph
+generate: $(READY) ## Write the files derived from the declarations: dbt's YAML, the data dictionary, settings, access, the graph
 	@$(BIN)/python -m catalunya.ops.generate
 
 docs: $(READY) ## Build dbt's documentation of the marts: one page, .catalunya/dbt-docs/index.html
@@ -62,10 +62,10 @@ docs: $(READY) ## Build dbt's documentation of the marts: one page, .catalunya/d
 lambda: $(READY) ## Package the Lambda functions: dist/lambda.zip, for arm64 and Python 3.13
 	@$(BIN)/python -m catalunya.ops.package
 
-secrets: $(READY) ## Make the secrets of docker-compose, once: .env
+secrets: $(READY) ## Generate the secrets of Docker Compose, once: .env
 	@$(BIN)/python -m catalunya.ops.deployed_airflow.secrets
 
-synth: $(READY) ## Write the CloudFormation templates to cdk.out and check them; does not call AWS
+synth: $(READY) ## Write the CloudFormation templates to cdk.out and check them, without AWS
 	@AWS_REGION=$${AWS_REGION:-eu-west-1} CATALUNYA_CDK_ACCOUNT=$${CATALUNYA_CDK_ACCOUNT:-000000000000} \
 		CATALUNYA_CDK_REPLICA_REGION=$${CATALUNYA_CDK_REPLICA_REGION:-eu-central-1} \
 		CATALUNYA_CDK_GITHUB_SUBJECT=$${CATALUNYA_CDK_GITHUB_SUBJECT:-repo:example/example} \
@@ -77,25 +77,25 @@ plan: $(READY) ## Show what the changes since a commit (BASE=...) do to assets a
 diff: $(READY) ## Show what a deployment of CATALUNYA_ENV would change in AWS
 	@$(CDK) diff 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively
 
-deploy: $(READY) ## Deploy CATALUNYA_ENV's infrastructure; docs/infrastructure.md lists its settings
+deploy: $(READY) ## Deploy the infrastructure of CATALUNYA_ENV (options: docs/infrastructure.md)
 	@$(CDK) deploy 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively --require-approval never
 
-costs: $(READY) ## Count what a day costs on AWS, with a local AWS (some minutes); writes docs/aws.md
+costs: $(READY) ## Count what a day costs on AWS, with a local AWS (a few minutes); writes docs/aws.md
 	@$(BIN)/python bench/aws_costs.py
 
-bench: $(READY) ## Measure speed and memory against a floor on this machine (some minutes)
+bench: $(READY) ## Measure speed and memory and compare them with a floor, on this machine (a few minutes)
 	@$(BIN)/python bench/run.py
 
-lock: $(BIN)/uv ## Resolve the dependencies anew into requirements.lock, and the image's part of it
+lock: $(BIN)/uv ## Resolve the dependencies again: requirements.lock, and requirements-image.lock for the image
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --upgrade --output-file requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --extra airflow --extra dbt --extra mock --extra server --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --constraint requirements.lock \
 		--output-file requirements-image.lock
 
-setup: $(READY) ## Only set up .venv
+setup: $(READY) ## Set up .venv only
 
-clean: ## Remove what was set up and made: .venv, .airflow, .catalunya, data
+clean: ## Remove everything that was set up or made: .venv, .airflow, .catalunya, data
 	@rm -rf $(VENV) .airflow .catalunya data
 
 $(BIN)/uv:

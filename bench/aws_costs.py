@@ -101,12 +101,12 @@ class Run:
         """What happens every day, whatever changes: reconciliation, retention, polling the queue."""
         from catalunya.assets.record.retention import prune
         from catalunya.dags.build import MANIFESTS_EVERY_S, RECONCILE_EVERY
-        from catalunya.dags.tasks import neglected
 
         assert RECONCILE_EVERY == "*/10 * * * *"
         runs, day = 24 * 6, Day()
         with self._counted(day):
-            neglected(self.project())
+            project = self.project()
+            project.state().neglected(project.graph)
         s3 = Counter({name: count * runs for name, count in day.s3.items()})
         out, glue, day = day.worker_bytes * runs, day.glue * runs, Day()
         with self._counted(day):
@@ -135,9 +135,10 @@ class Run:
 
     def _task(self, asset: Any, now: datetime, day: Day) -> None:
         """The work of the asset's Airflow task, and of the function that it may invoke."""
-        from catalunya.assets.making.materialize import Request, materialize
+        from catalunya.assets.making.materialize import materialize
         from catalunya.assets.making.plan import plan
-        from catalunya.io.role import assumed
+        from catalunya.assets.making.request import Request
+        from catalunya.io.aws import assumed
 
         run_id = f"{asset.key}-{now:%Y%m%d%H%M}-{time.monotonic_ns()}"
         if asset.layer == "marts":

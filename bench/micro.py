@@ -70,7 +70,8 @@ def trivial(folder: Path) -> dict[str, float]:
     import structlog
 
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-    from catalunya.assets.making.materialize import Request, materialize
+    from catalunya.assets.making.materialize import materialize
+    from catalunya.assets.making.request import Request
     from catalunya.assets.record.project import Project
     from catalunya.io.environment import load_settings
     from small.shops import declare, some

@@ -18,8 +18,7 @@ from constructs import Construct, IDependable
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.paths import MANIFEST, quarantine_folder
-from catalunya.assets.record.retention import LEDGER_DAYS
-from catalunya.assets.record.superseded import prefix_of
+from catalunya.assets.record.retention import LEDGER_DAYS, superseded_folder
 from catalunya.cdk.limits import bucket_policy
 from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import CRITICAL, document
@@ -63,7 +62,7 @@ def _rules_of_places(assets: Iterable[Asset], settings: Settings) -> Iterator[Ru
             yield Rule(name=asset.key, prefix=f"{asset.prefix}/", versions=1, objects=asset.keep_days)
             continue
         yield Rule(name=asset.key, prefix=f"{asset.prefix}/", versions=asset.keep_days)
-        yield Rule(name=f"superseded.{asset.key}", prefix=f"{prefix_of(asset)}/", versions=UNDELETE_DAYS)
+        yield Rule(name=f"superseded.{asset.key}", prefix=f"{superseded_folder(asset)}/", versions=UNDELETE_DAYS)
         yield Rule(name=f"quarantine.{asset.key}", prefix=f"{quarantine_folder(asset)}/", versions=UNDELETE_DAYS)
     yield Rule(name="ledger", prefix="_ledger/", versions=LEDGER_DAYS)
     yield Rule(name="leases", prefix="_leases/", versions=1)

@@ -15,7 +15,7 @@ from typing import Any
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
 from catalunya.assets.record.ledger import COMPACTED
 from catalunya.assets.record.paths import MANIFEST
-from catalunya.assets.record.superseded import SUPERSEDED
+from catalunya.assets.record.retention import SUPERSEDED
 from catalunya.cdk.naming import QUALIFIERS, Names
 from catalunya.io.warehouse.athena_warehouse import FOLDER as CANDIDATES
 

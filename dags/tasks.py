@@ -17,7 +17,6 @@ from airflow.sdk.log import mask_secret
 
 from catalunya.assets.graph.spec import Layer
 from catalunya.assets.making.plan import plan
-from catalunya.assets.record.lease import holder
 from catalunya.assets.record.state import Reason, Stale
 from catalunya.io.errors import LedgerError
 from catalunya.io.safe_text import known_secrets
@@ -58,10 +57,11 @@ class Materialize(Making):
 
     def execute(self, context: Context) -> None:
         """Make the asset."""
-        from catalunya.assets.making.materialize import Request, materialize
+        from catalunya.assets.making.materialize import materialize
+        from catalunya.assets.making.request import Request
         from catalunya.assets.record.project import Project
+        from catalunya.io.aws import assumed
         from catalunya.io.periods import window
-        from catalunya.io.role import assumed
 
         params, project = context["params"], Project()
         request = Request(
@@ -92,7 +92,7 @@ class FindStale(BaseOperator):
         tell_overdue(project.state(now), project.graph)
         found = [
             {"key": stale.key, "run_id": f"reconcile__{now:%Y-%m-%dT%H:%M:%S.%f}", "why": stale.why}
-            for stale in neglected(project, context["params"]["select"])
+            for stale in project.state(now).neglected(project.graph.select(context["params"]["select"]))
             if not ti.get_dr_count(stale.key, states=["queued", "running"])
         ]
         if not found:
@@ -150,17 +150,6 @@ def mask_secrets() -> None:
     """Tell Airflow which values its logs must not show: those of a task are written by Airflow, not by `ops/logging.py`."""
     for secret in known_secrets():
         mask_secret(secret)
-
-
-def neglected(project: Project, select: str = "*") -> list[Stale]:
-    """What is stale, waits for nothing, has not failed on the same inputs, and is held by no run, in dependency order."""
-    state = project.state()
-    stale = [found for asset in project.graph.select(select) if (found := state.stale(asset.key))]
-    return [
-        found
-        for found in stale
-        if not state.waits_for(found.key) and not state.failed(found.key) and not holder(project.lake, found.key)
-    ]
 
 
 def correlation_of(context: Context) -> str | None:

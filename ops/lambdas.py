@@ -26,8 +26,9 @@ import catalunya.assets.making.staging
 import catalunya.io.sources.http  # noqa: F401  the first event is not to wait for it either
 from catalunya.assets.graph.discovery import declarations
 from catalunya.assets.graph.spec import MAX_READERS, Layer
-from catalunya.assets.making.materialize import Outcome, Request, materialize
+from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.parts import PartRead, read_part
+from catalunya.assets.making.request import Outcome, Request
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings

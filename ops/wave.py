@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Literal
 
 from catalunya.assets.graph.spec import Layer
 from catalunya.assets.record.state import Reason, Stale
-from catalunya.ops.errors import one_line
+from catalunya.io.errors import one_line
 
 if TYPE_CHECKING:
-    from catalunya.assets.making.materialize import Observer, Progress, Request
+    from catalunya.assets.making.request import Observer, ProgressEvent, Request
     from catalunya.assets.record.ledger import Entry
     from catalunya.assets.record.project import Project
 
@@ -142,7 +142,7 @@ class Wave:
             result = replace(blank, status="failed", why=why, error=error)
         return replace(result, seconds=time.monotonic() - started)
 
-    def _observe(self, progress: Progress) -> None:
+    def _observe(self, progress: ProgressEvent) -> None:
         # What is being published is soon recorded: stopping then would leave a table that the ledger does not know.
         if progress.step in ("leased", "producing", "produced"):
             self._check()

@@ -130,7 +130,7 @@ def conform(asset: str, frame: pl.LazyFrame, contract: type[Contract]) -> pl.Laz
     return frame.select(*columns, pl.col(ROW).cast(pl.UInt32), reason, *texts)
 
 
-def part(frame: pl.DataFrame, contract: type[Contract]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def split_rows(frame: pl.DataFrame, contract: type[Contract]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part a conformed frame into its good rows (contract columns only) and (`_row`, `_reason`) of the bad ones."""
     names = list(contract.polars_schema())
     unread = {

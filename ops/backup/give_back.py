@@ -18,15 +18,16 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from catalunya.assets.graph.spec import Layer
-from catalunya.assets.record import superseded
 from catalunya.assets.record.lease import Lease
 from catalunya.assets.record.ledger import COMPACTED, Entry, Ledger
 from catalunya.assets.record.project import Project
+from catalunya.assets.record.retention import keep_superseded
+from catalunya.io.errors import BackupError
 from catalunya.io.lake import Lake
 from catalunya.ops.backup.compare import Compared
 from catalunya.ops.backup.records import Item
 from catalunya.ops.backup.snapshot import READERS
-from catalunya.ops.backup.store import BackupError, Store
+from catalunya.ops.backup.store import Store
 
 RESTORED = "RESTORED"  # the reason of an entry that publishes a backup's table again
 
@@ -61,7 +62,7 @@ def publish(project: Project, store: Store, compared: Compared, run_id: str, hel
         entries = {item.path: store.get(item.sha256) for item in compared.ledger if _number(item.path) < number}
         held.check()
         if asset.layer is not Layer.LANDING and paths & local.keys():
-            superseded.keep(lake, asset, latest, target.objects)
+            keep_superseded(lake, asset, latest, target.objects)
         _put(lake, local)
         if asset.layer is not Layer.LANDING:
             lake.delete([found.path for found in lake.objects(asset.prefix) if found.path not in paths])

@@ -18,7 +18,7 @@ import msgspec  # noqa: TID253  whoever imports this module does it inside a fun
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.record.ledger import FOLDER, Entry, Ledger, number_of
-from catalunya.assets.record.superseded import SUPERSEDED, path_of
+from catalunya.assets.record.retention import SUPERSEDED, superseded_path
 from catalunya.io.lake import Lake, Object
 
 READERS = 8
@@ -111,11 +111,13 @@ def _read_ledger(lake: Lake, key: str, taken: Snapshot) -> list[Entry]:
 
 def _table(latest: Entry | None) -> Iterable[Wanted]:
     for stored in latest.objects if latest else ():
-        yield Wanted(path=stored.path, bytes=stored.bytes, sha256=stored.sha256, places=(stored.path, path_of(stored)))
+        yield Wanted(
+            path=stored.path, bytes=stored.bytes, sha256=stored.sha256, places=(stored.path, superseded_path(stored))
+        )
 
 
 def _superseded(lake: Lake, key: str, entries: Iterable[Entry]) -> Iterable[Wanted]:
-    hashes = {path_of(stored): stored.sha256 for entry in entries for stored in entry.objects}
+    hashes = {superseded_path(stored): stored.sha256 for entry in entries for stored in entry.objects}
     layer, _, name = key.partition(".")
     above = f"{SUPERSEDED}/{layer}"
     folders = [f"{above}/{name}"] if layer == "staging" else [f"{above}/{kind}/{name}" for kind in lake.folders(above)]

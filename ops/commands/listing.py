@@ -49,7 +49,7 @@ def lineage(
         nodes = [{"key": a.key, "layer": a.layer, "description": a.description} for a in assets]
         console.emit_json({"nodes": nodes, "edges": [{"from": up, "to": down} for up, down in edges]})
     elif format == "mermaid":
-        console.say(_mermaid(assets, edges))
+        console.say(mermaid(assets, edges))
     else:
         _draw(graph, assets, key)
 
@@ -94,7 +94,7 @@ def _schedule(asset: Asset) -> str:
     return ", ".join([*(["on change"] if asset.upstream else []), *([f"each {asset.clock}"] if asset.clock else [])])
 
 
-def _mermaid(assets: list[Asset], edges: list[tuple[str, str]]) -> str:
+def mermaid(assets: list[Asset], edges: list[tuple[str, str]]) -> str:
     """A flowchart with one box per layer, for a README."""
     lines = ["flowchart LR"]
     for layer in dict.fromkeys(sorted((a.layer for a in assets), key=["landing", "staging", "marts"].index)):

@@ -30,7 +30,7 @@ def make(project: Project, steps: Sequence[Stale], *, workers: int, as_json: boo
 
     What is FORCED is forced. Raises KeyboardInterrupt, the summary printed, when it is interrupted.
     """
-    from catalunya.assets.making.materialize import Request
+    from catalunya.assets.making.request import Request
     from catalunya.assets.record.ledger import new_run_id
     from catalunya.assets.record.state import Reason
 

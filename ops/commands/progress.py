@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from catalunya.ops import console
 
 if TYPE_CHECKING:
-    from catalunya.assets.making.materialize import Progress as Step
+    from catalunya.assets.making.request import ProgressEvent as Step
     from catalunya.ops.wave import Result
 
 _MARKS = {"materialized": "✓", "skipped": "·", "deferred": "…", "failed": "✗", "stopped": "■"}

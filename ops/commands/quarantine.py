@@ -87,7 +87,8 @@ def _kind(reason: str | None) -> str:
 
 
 def _replay(project: Project, key: str, *, as_json: bool) -> None:
-    from catalunya.assets.making.materialize import Request, materialize
+    from catalunya.assets.making.materialize import materialize
+    from catalunya.assets.making.request import Request
     from catalunya.assets.record.ledger import new_run_id
     from catalunya.ops.logging import configure
 

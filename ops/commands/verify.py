@@ -32,7 +32,7 @@ def verify(
     as_json: AsJson = False,
 ) -> int:
     """Prove that ledger and objects agree; exit with 1 if they do not."""
-    from catalunya.assets.record.repair import repair as set_aside
+    from catalunya.assets.record.verify import repair as set_aside
     from catalunya.assets.record.verify import verify as compare
 
     project = Project()
@@ -42,7 +42,7 @@ def verify(
         if sys.stderr.isatty():
             live = stack.enter_context(console.console(stderr=True).status("verifying"))
             tell = lambda key: live.update(f"verifying {key}")  # noqa: E731
-        report = compare(project, assets, quick=quick, tell=tell)
+        report = compare(project, assets, quick=quick, on_asset=tell)
     moved: dict[str, str] = {}
     if repair and report.findings:
         from catalunya.ops.logging import configure
@@ -70,7 +70,7 @@ def _say(report: Report, moved: dict[str, str], *, quick: bool) -> None:
         console.say(f"{len(moved)} objects were set aside:")
         for old, new in moved.items():
             console.say(f"  {old} -> {new}")
-    repairable = any(finding.aside or finding.numbers for finding in report.findings)
+    repairable = any(finding.damaged or finding.numbers for finding in report.findings)
     first, last = (
         (["catalunya verify --repair"] if repairable and not moved else []),
         (["catalunya verify"] if moved else []),

@@ -13,7 +13,7 @@ import re
 import socket
 from collections.abc import Mapping
 
-from catalunya.io.errors import TransientError
+from catalunya.io.errors import Unhealthy
 from catalunya.ops.deployed_airflow.processes import BROKER, DATABASE, PORT, addresses, known
 
 TIMEOUT_S = 5
@@ -26,12 +26,8 @@ _HEARTBEAT = (
 )
 
 
-class Unwell(TransientError):
-    """A process does not answer, or has not said for long that it lives."""
-
-
 def check(name: str) -> str:
-    """One line on how the process of this machine is. Raises Unwell when it is not well, UsageError for no such process."""
+    """One line on how the process of this machine is. Raises Unhealthy when it is not well, UsageError for no such process."""
     process, env = known(name), addresses(os.environ)
     if process.job:
         return _beats(name, process.job, env)
@@ -46,11 +42,11 @@ def _answers(env: Mapping[str, str]) -> str:
         database = json.loads(asked.getresponse().read())["metadatabase"]["status"]
     except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
         found = str(error) or type(error).__name__
-        raise Unwell(f"api-server: expected an answer at port {env[PORT]}, {_HEALTH}, found {found}") from error
+        raise Unhealthy(f"api-server: expected an answer at port {env[PORT]}, {_HEALTH}, found {found}") from error
     finally:
         asked.close()
     if database != "healthy":
-        raise Unwell(f"api-server: expected its database to be healthy, found {database}; is PostgreSQL up?")
+        raise Unhealthy(f"api-server: expected its database to be healthy, found {database}; is PostgreSQL up?")
     return "api-server: answers, its database is healthy"
 
 
@@ -64,11 +60,11 @@ def _beats(name: str, job: str, env: Mapping[str, str]) -> str:
             found = asked.execute(_HEARTBEAT, (job, socket.gethostname())).fetchone()
     except psycopg.Error as error:
         said = " ".join(str(error).split())
-        raise Unwell(f"{name}: expected its heartbeat in the database, found {said}") from error
+        raise Unhealthy(f"{name}: expected its heartbeat in the database, found {said}") from error
     seconds = found[0] if found else None
     if seconds is None or seconds > LOST_AFTER_S:
         last = "none" if seconds is None else f"the last one {seconds:.0f} s ago"
-        raise Unwell(f"{name}: expected a heartbeat within {LOST_AFTER_S} s, found {last}; its log tells more")
+        raise Unhealthy(f"{name}: expected a heartbeat within {LOST_AFTER_S} s, found {last}; its log tells more")
     return f"{name}: its last heartbeat was {seconds:.0f} s ago"
 
 
@@ -83,7 +79,7 @@ def _works(env: Mapping[str, str]) -> str:
             broker.ensure_connection(max_retries=1, interval_start=0)
             answers = app.control.ping(destination=[name], timeout=TIMEOUT_S, connection=broker)
     except OperationalError as error:
-        raise Unwell(f"worker: expected its broker to answer, found {error}") from error
+        raise Unhealthy(f"worker: expected its broker to answer, found {error}") from error
     if not answers:
-        raise Unwell(f"worker: expected {name} to answer within {TIMEOUT_S} s, found nothing; its log tells more")
+        raise Unhealthy(f"worker: expected {name} to answer within {TIMEOUT_S} s, found nothing; its log tells more")
     return f"worker: {name} answers"

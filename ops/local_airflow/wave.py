@@ -17,7 +17,8 @@ from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
-from catalunya.ops.local_airflow.client import AirflowError, Client, TaskInstance
+from catalunya.io.errors import AirflowError
+from catalunya.ops.local_airflow.client import Client, TaskInstance
 
 Condition = Literal["waiting", "queued", "running", "retrying", "deferred", "done", "up to date", "failed"]
 RECONCILE = "ops.reconcile"
@@ -76,11 +77,7 @@ class Wave:
         self.lines = list(lines.values())
         if not is_at_rest:
             return False
-        neglected = [
-            asset.key
-            for asset in self.project.graph
-            if state.stale(asset.key) and not state.waits_for(asset.key) and not state.failed(asset.key)
-        ]
+        neglected = [stale.key for stale in state.neglected(self.project.graph)]
         if not neglected or self._reconciled == RECONCILED_TIMES:
             return True
         self._reconciled += 1

@@ -8,8 +8,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from catalunya.assets.making.materialize import Request, materialize
+from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.plan import plan
+from catalunya.assets.making.request import Request
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.verify import verify
 from catalunya.io.environment import Settings, load_settings

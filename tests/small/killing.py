@@ -10,7 +10,8 @@ from datetime import datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from catalunya.assets.making.materialize import Progress, Request, materialize
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.request import ProgressEvent, Request
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import prune
@@ -102,7 +103,7 @@ def make_and_stop_before_publishing(settings: Settings, folder: Path, said: Path
     """Make the landing asset, and stop (SIGSTOP, as a machine that sleeps would) once it is produced."""
     project = Project(settings, declare(folder)[1])
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: ProgressEvent) -> None:
         if progress.step == "produced":
             os.kill(os.getpid(), signal.SIGSTOP)
 

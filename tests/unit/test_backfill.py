@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from catalunya.assets.graph.spec import StagingDeclaration
-from catalunya.assets.making.materialize import Outcome, Progress, Request, materialize
+from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.plan import plan, plan_backfill
+from catalunya.assets.making.request import Outcome, ProgressEvent, Request
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import Reason
@@ -132,7 +133,7 @@ def test_a_backfill_never_hides_a_batch_that_nobody_used_yet(made: Years) -> Non
     made.source.write(AFTER)
     made.land()
     with pytest.raises(
-        BackfillBlocked, match=r"staging\.births has to be made first \(DATA.*catalunya materialize \+staging\.births"
+        BackfillBlocked, match=r"staging\.births must be made first \(DATA.*catalunya materialize \+staging\.births"
     ):
         made.land(IN_2014)
     made.stage()
@@ -166,7 +167,7 @@ def test_a_backfill_is_not_mixed_with_rows_that_other_code_made(made: Years) -> 
     assert (stale := state.stale("landing.births"))
     assert (stale.reason, stale.why) == (
         Reason.CONSUMED,
-        "its batch is only from 2014-01-01 to 2014-12-31, and staging.births needs it again",
+        "its batch only holds periods from 2014-01-01 to 2014-12-31, and staging.births needs it again",
     )
     assert made.stage().status == "deferred"
     made.land()
@@ -176,7 +177,7 @@ def test_a_backfill_is_not_mixed_with_rows_that_other_code_made(made: Years) -> 
 
 def test_a_table_whose_code_changed_is_made_whole_before_a_backfill(made: Years) -> None:
     made.change_code()
-    with pytest.raises(BackfillBlocked, match=r"staging\.births has to be made first \(CODE"):
+    with pytest.raises(BackfillBlocked, match=r"staging\.births must be made first \(CODE"):
         made.land(IN_2014)
 
 
@@ -193,7 +194,7 @@ def test_a_table_whose_code_changed_after_a_backfill_is_made_of_the_whole_source
 def test_a_backfill_killed_before_its_record_is_taken_up_by_the_next_of_the_same_periods_only(made: Years) -> None:
     made.source.write(AFTER)
 
-    def kill(progress: Progress) -> None:
+    def kill(progress: ProgressEvent) -> None:
         if progress.step == "produced":
             raise KeyboardInterrupt
 
@@ -230,7 +231,7 @@ def test_a_source_without_periods_cannot_be_backfilled(settings: Settings, tmp_p
     assert IN_2014
     with pytest.raises(UsageError, match=r"materialize landing\.shops --force"):
         materialize(project, "landing.shops", Request(window=IN_2014))
-    with pytest.raises(UsageError, match=r"`catalunya materialize staging\.shops --force` makes it anew"):
+    with pytest.raises(UsageError, match=r"`catalunya materialize staging\.shops --force` rebuilds it"):
         plan_backfill(project.state(), [project.graph["staging.shops"]], IN_2014)
 
 

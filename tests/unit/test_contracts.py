@@ -11,7 +11,7 @@ from typing import Annotated
 import polars as pl
 import pytest
 
-from catalunya.contracts.model.check import REASON, ROW, check_fields, conform, part, renamed
+from catalunya.contracts.model.check import REASON, ROW, check_fields, conform, renamed, split_rows
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw, source_hash
 from catalunya.contracts.municipalities import Municipalities
 from catalunya.contracts.service_usage import ServiceUsage
@@ -45,7 +45,7 @@ class Frozen(LandingContract, drift="freeze"):
 def checked(rows: list[dict[str, str | None]], contract: type[Contract] = Every) -> tuple[pl.DataFrame, pl.DataFrame]:
     fields = [c.source for c in contract.columns() if c.source]
     frame = pl.DataFrame(rows, schema=dict.fromkeys(fields, pl.String))
-    return part(conform("staging.every", renamed(frame, contract).collect(), contract), contract)
+    return split_rows(conform("staging.every", renamed(frame, contract).collect(), contract), contract)
 
 
 def test_text_becomes_the_declared_type() -> None:
@@ -99,7 +99,7 @@ def test_a_page_in_pieces_is_parted_like_one_in_one_piece() -> None:
     good = [row | {"any": year, "homes_total": "6"} for year in ("2020", "2021")]
     raws = [pl.DataFrame([one]) for one in (row, *good)]
     whole, pieces = (
-        part(conform("staging.usage", renamed(raw, ServiceUsage), ServiceUsage).collect(), ServiceUsage)
+        split_rows(conform("staging.usage", renamed(raw, ServiceUsage), ServiceUsage).collect(), ServiceUsage)
         for raw in (pl.concat(raws, rechunk=True), pl.concat(raws, rechunk=False))
     )
     assert pieces[0].equals(whole[0])
@@ -201,7 +201,7 @@ def test_the_control_digit_of_a_municipality_is_checked(code: str, right: bool) 
         "latitud": "41.4",
     }
     frame = renamed(pl.DataFrame([row]), Municipalities).with_columns(province_id=pl.lit("08")).collect()
-    good, bad = part(conform("staging.municipalities", frame, Municipalities), Municipalities)
+    good, bad = split_rows(conform("staging.municipalities", frame, Municipalities), Municipalities)
     assert (good.height, bad.height) == ((1, 0) if right else (0, 1))
 
 

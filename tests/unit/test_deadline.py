@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.making.materialize import Progress, Request, materialize
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.request import ProgressEvent, Request
 from catalunya.assets.record.lease import holder
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.verify import verify
@@ -47,7 +48,7 @@ def tables(project: Project) -> dict[str, object]:
 def stopped(project: Project, ends_at: float, wait_at: str = "") -> DeadlineReached:
     """The error of an attempt that ends by `ends_at`, and that waits until then at a step of it, once that has come somewhere."""
 
-    def wait(progress: Progress) -> None:
+    def wait(progress: ProgressEvent) -> None:
         if progress.step == wait_at and (progress.done or wait_at == "produced"):
             time.sleep(max(0.0, ends_at - time.monotonic()))
 
@@ -69,10 +70,10 @@ def stopped(project: Project, ends_at: float, wait_at: str = "") -> DeadlineReac
         (
             0.0,
             "",
-            r"^staging.shops: 0 of 9 rows were checked, and the time for one attempt is over; nothing was published",
+            r"^staging.shops: time limit reached; 0 of 9 rows were checked, nothing was published",
         ),
-        (2.0, "producing", r"^staging.shops: [24] of 9 rows were checked, and the time"),
-        (3.0, "produced", r"^staging.shops: 9 rows are ready to be published, and the time"),
+        (2.0, "producing", r"^staging.shops: time limit reached; [24] of 9 rows were checked, nothing was"),
+        (3.0, "produced", r"^staging.shops: time limit reached; 9 rows were ready to publish"),
     ],
     ids=["before the first page", "between pages", "before it is published"],
 )

@@ -225,7 +225,7 @@ def test_an_extraction_stops_before_the_limit_and_the_next_invocation_goes_on(
     monkeypatch.setenv("CATALUNYA_STOP_BEFORE_S", "0.5")
     apis.faults("slow:seconds=3:on=rows:after=2")
     invocation = Invocation(limit_s=1.5)
-    with pytest.raises(DeadlineReached, match=r"200 of \d+ rows are landed") as raised:
+    with pytest.raises(DeadlineReached, match=r"200 of \d+ rows landed") as raised:
         extract(event(), invocation)
     assert invocation.get_remaining_time_in_millis() > 0
     assert type(from_function(reported(raised.value))) is DeadlineReached

@@ -16,10 +16,10 @@ from tests.unit import _idescat_server as idescat
 from tests.unit._socrata_server import RESES, Answer, Asked, Portal, opened, soda
 
 from catalunya.assets.graph.spec import Declaration, Landing, staging
-from catalunya.assets.making.decide import Outcome, Request
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.parts import PartRead, read_part
-from catalunya.assets.record.batch import PARTS_TAKE
+from catalunya.assets.making.request import Outcome, Request
+from catalunya.assets.record.batch import PARTS_TIMEOUT
 from catalunya.assets.record.paths import batch_name
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import plan_retention, prune
@@ -27,7 +27,8 @@ from catalunya.assets.record.verify import verify
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeadlineReached, DeclarationError, SourceUnavailable, UsageError
-from catalunya.io.sources.base import HttpSettings, Part, Source
+from catalunya.io.sources.base import HttpSettings, Part
+from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.idescat import Idescat
 
 KEY, TABLE = "landing.services", "staging.services"
@@ -279,8 +280,8 @@ def test_what_a_straggler_wrote_between_the_look_and_the_seal_goes_with_its_batc
     pages = {stored.path: lake.get(stored.path) for stored in outcome.entry.objects if not used}
     for path in late:
         lake.put(path, b"[]")
-    told = [(finding.kind, finding.todo, finding.aside) for finding in verify(field.project).findings]
-    assert told == ([] if used else [("unknown_object", "nothing: it goes with its batch", ())])
+    told = [(finding.kind, finding.todo, finding.damaged) for finding in verify(field.project).findings]
+    assert told == ([] if used else [("unknown_object", "nothing to do: it is deleted with its batch", ())])
     assert {path: lake.get(path) for path in pages} == pages
     if not used:
         field.make(TABLE)
@@ -291,11 +292,11 @@ def test_what_a_straggler_wrote_between_the_look_and_the_seal_goes_with_its_batc
 
 def test_a_batch_that_parts_are_landing_pages_in_is_left_alone_until_they_must_be_over(field: Field) -> None:
     began = datetime.now(UTC)
-    for batch, is_over in ((batch_name(began), False), (batch_name(began - PARTS_TAKE), True)):
+    for batch, is_over in ((batch_name(began), False), (batch_name(began - PARTS_TIMEOUT), True)):
         part = field.part(0, batch=batch)
         assert part.pages == 3
         removed = {removal.why for removal in plan_retention(field.project, began)}
-        assert removed == ({"its run died before it was complete"} if is_over else set())
+        assert removed == ({"its run was interrupted before it was complete"} if is_over else set())
         assert {finding.kind for finding in verify(field.project).findings} == (
             {"batch_unsealed"} if is_over else set()
         )
@@ -331,7 +332,7 @@ def test_all_parts_together_ask_no_more_often_than_one_reader(field: Field) -> N
 
 def test_a_part_stops_before_its_limit_and_goes_on_when_it_is_asked_again(field: Field) -> None:
     field.portal.on_page = lambda asked, page: time.sleep(2.5 if at(asked) == 30 else 0) or page  # type: ignore[func-returns-value]
-    with pytest.raises(DeadlineReached, match=r"part 0 of 3 landed 1 pages.*it goes on from there"):
+    with pytest.raises(DeadlineReached, match=r"1 pages of part 0 of 3 landed; run it again to resume"):
         field.part(0, ends_at=time.monotonic() + 1.5)
     field.portal.on_page = lambda _, page: page
     assert field.part(0).pages == 2
@@ -341,7 +342,7 @@ def test_what_is_to_be_judged_is_left_to_the_one_that_seals(field: Field) -> Non
     del field.portal.columns["registre"]
     part = field.part(0)
     assert (part.status, part.pages) == ("skipped", 0)
-    assert "left to the one that seals" in part.why
+    assert "left to the extraction that seals" in part.why
     assert field.below() == []
 
 
@@ -353,7 +354,7 @@ def test_a_batch_has_the_name_of_one(field: Field, batch: str) -> None:
 
 
 def test_only_landing_assets_are_read_in_parts(field: Field) -> None:
-    with pytest.raises(UsageError, match=r"staging.services: expected a landing asset"):
+    with pytest.raises(UsageError, match=r"staging.services: only a landing asset"):
         read_part(field.project, TABLE, Part(3, 0), BATCH, Request())
     with pytest.raises(UsageError, match="part 3 of 3"):
         Part(3, 3)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from catalunya.assets.graph.discovery import declarations
 from catalunya.assets.graph.spec import StagingDeclaration
-from catalunya.assets.making.candidate import Gathering
+from catalunya.assets.making.candidate import CandidateBuilder
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.staging import check_page, raw_fields
 from catalunya.assets.record.project import Project
@@ -266,9 +266,9 @@ def ends_of(declaration: StagingDeclaration, drawn: Sequence[Row], reads: Sequen
 def gathered(declaration: StagingDeclaration, good: pl.DataFrame, aside: pl.DataFrame, left_out: int) -> bool:
     """Whether the whole table, made of that page, has every good row once a key, and counts the others."""
     with tempfile.TemporaryDirectory() as scratch:
-        gathering = Gathering(declaration.asset, declaration.contract, Path(scratch))
-        gathering.pages.append(gathering.store(0, good, aside, left_out))
-        made = gathering.finish(None, accept_shrink=True, tolerate_all=True)
+        builder = CandidateBuilder(declaration.asset, declaration.contract, Path(scratch))
+        builder.pages.append(builder.store(0, good, aside, left_out))
+        made = builder.build(None, accept_shrink=True, tolerate_all=True)
         in_files = sum(file.stored.rows for file in made.files)
     keys = good.select(declaration.contract.key()).n_unique() if good.height else 0
     return (made.rows, made.duplicates, made.quarantined, made.discarded, in_files) == (

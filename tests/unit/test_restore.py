@@ -9,8 +9,7 @@ import pytest
 
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import Ledger
-from catalunya.assets.record.repair import repair
-from catalunya.assets.record.verify import verify
+from catalunya.assets.record.verify import repair, verify
 from catalunya.io.environment import Settings
 from catalunya.io.errors import LeaseHeld, UsageError
 from catalunya.ops.backup.give_back import RESTORED

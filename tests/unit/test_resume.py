@@ -13,14 +13,15 @@ from tests.unit import _idescat_server as idescat
 from tests.unit._socrata_server import RESES, Answer, Asked, Portal, opened, soda
 
 from catalunya.assets.graph.spec import Landing, LandingDeclaration
-from catalunya.assets.making.materialize import Outcome, Request, materialize
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.request import Outcome, Request
 from catalunya.assets.record.batch import LandedPages
 from catalunya.assets.record.project import Project
 from catalunya.contracts.model.contract import LandingContract, raw
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeadlineReached, SourceUnavailable
 from catalunya.io.periods import window
-from catalunya.io.sources.base import Source
+from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.idescat import Idescat
 from small.killing import KEYS, TrapdoorLake, make_all, make_all_elsewhere
 from small.shops import FolderSource, some
@@ -96,7 +97,8 @@ def test_an_extraction_that_reaches_its_deadline_records_nothing_and_the_next_go
 
     services.portal.on_page = slow
     with pytest.raises(
-        DeadlineReached, match=r"landing.services: 20 of 35 rows are landed \(2 pages\).*it goes on from there"
+        DeadlineReached,
+        match=r"landing.services: time limit reached with 20 of 35 rows landed \(2 pages\).*to resume from there",
     ):
         services.make(ends_at=time.monotonic() + 0.6)
     assert services.project.ledger.history(KEY) == []

@@ -12,15 +12,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from catalunya.assets.making.materialize import Outcome, Request, materialize
+from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.plan import plan
-from catalunya.assets.record import superseded
+from catalunya.assets.making.request import Outcome, Request
 from catalunya.assets.record.lease import Held, lease
 from catalunya.assets.record.ledger import Entry, Ledger
 from catalunya.assets.record.project import Project
-from catalunya.assets.record.repair import repair
-from catalunya.assets.record.retention import LEDGER_DAYS, Kind, Removal, plan_retention, prune
-from catalunya.assets.record.verify import verify
+from catalunya.assets.record.retention import (
+    LEDGER_DAYS,
+    Kind,
+    Removal,
+    find_objects,
+    keep_superseded,
+    plan_retention,
+    prune,
+    superseded_path,
+)
+from catalunya.assets.record.verify import repair, verify
 from catalunya.io.environment import Settings
 from catalunya.io.lake import Lake
 from small.killing import prune_all, prune_all_elsewhere
@@ -120,8 +128,8 @@ def test_each_superseded_object_counts_from_the_entry_that_replaced_it(shop: Sho
     assert len(shop.files("_superseded/staging/shops")) == 2
     shop.prune(101)
     first, second, third = shop.project.ledger.history("staging.shops")
-    assert superseded.places(second, third) == shop.files("_superseded/staging/shops")
-    assert superseded.places(first, third) == [], "it had its time"
+    assert find_objects(second, third) == shop.files("_superseded/staging/shops")
+    assert find_objects(first, third) == [], "it had its time"
 
 
 def test_content_that_came_back_and_was_replaced_again_counts_from_the_last_time(shop: Shop) -> None:
@@ -143,9 +151,9 @@ def test_the_copies_of_what_a_table_is_now_stay_for_its_next_run_may_have_died_w
     project = shop.project
     latest = project.ledger.latest("staging.shops")
     assert latest
-    assert superseded.keep(project.lake, project.graph["staging.shops"], latest, ())
+    assert keep_superseded(project.lake, project.graph["staging.shops"], latest, ())
     shop.prune(1000)
-    assert shop.files("_superseded/staging/shops") == sorted(map(superseded.path_of, latest.objects))
+    assert shop.files("_superseded/staging/shops") == sorted(map(superseded_path, latest.objects))
 
 
 def test_a_superseded_object_that_no_entry_speaks_of_goes_at_once(shop: Shop) -> None:
@@ -199,7 +207,7 @@ def test_a_used_batch_whose_run_died_before_it_deleted_it_goes(shop: Shop) -> No
     shutil.copytree(shop.folder / "copy", batch)
     (first, *_) = gone = [r for r in shop.prune(21) if r.kind is Kind.LANDING]
     assert first.path.endswith("_manifest.json"), "a batch without its manifest is nothing"
-    assert {r.why for r in gone} == {"every table that is made from it has used it"}
+    assert {r.why for r in gone} == {"every table made from it has used it"}
     assert shop.files("landing") == []
 
 
@@ -212,9 +220,9 @@ def test_batches_that_are_not_the_last_one_go_sealed_or_not_recorded_or_not(shop
     (unsealed / "page-00000.json").write_text("[]")
     whys = {r.path.split("/")[2]: r.why for r in shop.prune(22)}
     assert whys == {
-        older.name: "a newer batch took its place",
-        "ingested_process_at=20300101T000000000": "its run died before it was recorded",
-        "ingested_process_at=20300202T000000000": "its run died before it was complete",
+        older.name: "a newer batch replaced it",
+        "ingested_process_at=20300101T000000000": "its run was interrupted before it was recorded",
+        "ingested_process_at=20300202T000000000": "its run was interrupted before it was complete",
     }
     assert [path.name for path in (shop.root / "landing/shops").iterdir()] == [newest.name]
     assert {outcome.status for outcome in shop.make(22, None, *KEYS[1:])} == {"materialized"}

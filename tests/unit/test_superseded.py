@@ -12,13 +12,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from catalunya.assets.making.materialize import Request, materialize
-from catalunya.assets.record import superseded
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.request import Request
 from catalunya.assets.record.ledger import Entry, Stored
 from catalunya.assets.record.paths import scan_objects
 from catalunya.assets.record.project import Project
-from catalunya.assets.record.repair import repair
-from catalunya.assets.record.verify import verify
+from catalunya.assets.record.retention import find_objects, is_named_by, superseded_path
+from catalunya.assets.record.verify import repair, verify
 from catalunya.io.environment import Settings
 from catalunya.io.lake import Lake
 from small.killing import make_all, make_all_elsewhere
@@ -52,7 +52,7 @@ class Shop:
         """staging.shops as its entry number `at` left it."""
         ledger = self.project.ledger
         entry = ledger.history("staging.shops")[at - 1]
-        places = superseded.places(entry, ledger.latest("staging.shops"))
+        places = find_objects(entry, ledger.latest("staging.shops"))
         lake, asset = self.project.lake, self.project.graph["staging.shops"]
         return scan_objects([lake.url(place) for place in places], asset, lake.scan_options).sort("shop_id").collect()
 
@@ -103,9 +103,9 @@ def test_landing_pages_are_never_kept_for_they_hold_personal_fields(shop: Shop) 
 
 def test_the_name_is_by_layer_table_partition_and_content() -> None:
     stored = Stored(path="marts/facts/fact_x/year=2025/file.parquet", bytes=1, rows=1, sha256="ab" * 32)
-    assert superseded.path_of(stored) == "_superseded/marts/facts/fact_x/year=2025/abababababababab.parquet"
-    assert superseded.says(superseded.path_of(stored), stored.sha256)
-    assert not superseded.says(superseded.path_of(stored), "cd" * 32)
+    assert superseded_path(stored) == "_superseded/marts/facts/fact_x/year=2025/abababababababab.parquet"
+    assert is_named_by(superseded_path(stored), stored.sha256)
+    assert not is_named_by(superseded_path(stored), "cd" * 32)
 
 
 def test_an_object_that_is_gone_or_damaged_is_not_kept_and_stops_nothing(shop: Shop) -> None:
@@ -184,7 +184,7 @@ def test_a_killed_publish_keeps_the_old_content_whatever_the_source_says_afterwa
         FolderSource(folder).write(OTHER)
         make_all(settings, folder)
         for path in (shop.root / "_superseded").rglob("*.parquet"):
-            assert superseded.says(path.as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()), trapdoor
+            assert is_named_by(path.as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()), trapdoor
         assert shop.table(1)["shop_id"].to_list() == ["S0", "S1", "S2", "S3", "S4", "V1"], trapdoor
         assert shop.table(3 if is_recorded else 2)["capacity_places"].to_list() == [0, 1, 2, 3, 4, 5, 8], trapdoor
         assert shop.kinds() == [], trapdoor
@@ -195,7 +195,7 @@ def test_a_killed_publish_keeps_the_old_content_whatever_the_source_says_afterwa
 
 def test_an_entry_without_a_latest_one_is_all_kept_beside() -> None:
     stored = Stored(path="staging/x/file.parquet", bytes=1, rows=1, sha256="ab" * 32)
-    assert superseded.places(replace(_entry(), objects=(stored,)), None) == [superseded.path_of(stored)]
+    assert find_objects(replace(_entry(), objects=(stored,)), None) == [superseded_path(stored)]
 
 
 def _entry() -> Entry:

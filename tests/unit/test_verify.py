@@ -10,14 +10,14 @@ import msgspec
 import polars as pl
 import pytest
 
-from catalunya.assets.making.materialize import Request, materialize
+from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.plan import plan
+from catalunya.assets.making.request import Request
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import Ledger
 from catalunya.assets.record.project import Project
-from catalunya.assets.record.repair import repair
 from catalunya.assets.record.state import Reason
-from catalunya.assets.record.verify import Report, verify
+from catalunya.assets.record.verify import Report, repair, verify
 from catalunya.io.environment import Settings
 from catalunya.io.errors import LeaseHeld
 from catalunya.ops.wave import Wave
@@ -126,7 +126,7 @@ def test_a_stray_object_beside_a_good_table_is_found_and_set_aside(lake: Lake) -
     stray.parent.mkdir()
     shutil.copy(lake.file(REUS), stray)
     findings = lake.verify().findings
-    assert [(finding.kind, finding.aside) for finding in findings] == [
+    assert [(finding.kind, finding.damaged) for finding in findings] == [
         ("unknown_object", ("staging/shops/city=Olot/file.parquet",))
     ]
     moved = repair(lake.project, findings)
@@ -240,7 +240,7 @@ def test_a_batch_that_waits_for_its_consumers_is_whole(lake: Lake, landed: Path)
     assert lake.kinds() == []
     (landed / "page-00001.json").unlink()
     findings = lake.verify().findings
-    assert [(finding.kind, finding.aside) for finding in findings] == [
+    assert [(finding.kind, finding.damaged) for finding in findings] == [
         ("object_missing", (f"landing/shops/{landed.name}/_manifest.json",))
     ]
     repair(lake.project, findings)
@@ -263,7 +263,7 @@ def test_a_batch_that_is_gone_before_it_was_consumed_is_found(lake: Lake, landed
     shutil.rmtree(landed)
     finding = lake.verify().findings[0]
     assert (finding.kind, finding.todo) == ("batch_missing", "catalunya materialize staging.cities staging.shops")
-    assert "which staging.cities, staging.shops has not consumed" in finding.what
+    assert "which staging.cities, staging.shops has not used yet" in finding.what
     assert lake.run("staging.cities staging.shops") == ["materialized"] * 3, "the landing batch joins the plan"
     assert lake.kinds() == []
 
@@ -312,7 +312,7 @@ def test_a_selection_is_all_that_is_looked_at(lake: Lake) -> None:
     lake.file(REUS).unlink()
     project = lake.project
     told: list[str] = []
-    report = verify(project, project.graph.select("staging.cities"), tell=told.append)
+    report = verify(project, project.graph.select("staging.cities"), on_asset=told.append)
     assert (report.findings, told) == ([], ["staging.cities"])
 
 

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from catalunya.assets.graph.spec import Declaration, StagingDeclaration
-from catalunya.assets.making.materialize import Progress, Request
 from catalunya.assets.making.plan import plan
+from catalunya.assets.making.request import ProgressEvent, Request
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import Reason, Stale
 from catalunya.io.environment import Settings
@@ -41,7 +41,7 @@ def test_assets_are_made_after_what_they_read_and_told_as_they_end(
     settings: Settings, declared: list[Declaration]
 ) -> None:
     wave = wave_of(Project(settings, declared))
-    steps: list[Progress] = []
+    steps: list[ProgressEvent] = []
     ended: list[Result] = []
     wave.listen(steps.append, ended.append)
     results = wave.run()
@@ -88,7 +88,7 @@ def test_interrupted_what_is_under_way_stops_and_the_rest_is_not_begun(
     wave = wave_of(project)
     begun = threading.Event()
 
-    def listen(progress: Progress) -> None:
+    def listen(progress: ProgressEvent) -> None:
         if progress.step == "producing" and not begun.is_set():
             begun.set()
             wave.interrupt()

@@ -16,22 +16,22 @@ import polars as pl
 import pytest
 import watchtower
 
-from catalunya.assets.making.materialize import Request, materialize
+from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.plan import plan
+from catalunya.assets.making.request import Request
 from catalunya.assets.record import catalog_tables
 from catalunya.assets.record.lease import holder, lease
 from catalunya.assets.record.ledger import Ledger, Stored
 from catalunya.assets.record.paths import manifest_path
 from catalunya.assets.record.project import Project
-from catalunya.assets.record.repair import repair
 from catalunya.assets.record.retention import prune
-from catalunya.assets.record.verify import verify
+from catalunya.assets.record.verify import repair, verify
 from catalunya.cdk.first_table import apply
 from catalunya.contracts.marts import DimMunicipalities
 from catalunya.contracts.municipalities import Municipalities
+from catalunya.io.aws import assumed
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import LakeError
-from catalunya.io.role import assumed
 from catalunya.io.warehouse.athena import Athena, NamedQuery
 from catalunya.io.warehouse.glue import Glue
 from catalunya.io.warehouse.glue_table import Field, Table

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from catalunya.io.errors import ConfigurationError, UsageError
+from catalunya.io.errors import ConfigurationError, Unhealthy, UsageError
 from catalunya.ops.deployed_airflow import health
 from catalunya.ops.deployed_airflow.processes import PROCESSES, SHARED, arguments, complete, environment, known
 from catalunya.ops.local_airflow.processes import free_ports
@@ -118,7 +118,7 @@ def test_an_api_server_is_as_well_as_its_database(
         if is_well:
             assert health.check("api-server") == "api-server: answers, its database is healthy"
         else:
-            with pytest.raises(health.Unwell, match="expected its database to be healthy, found unhealthy"):
+            with pytest.raises(Unhealthy, match="expected its database to be healthy, found unhealthy"):
                 health.check("api-server")
 
 
@@ -128,7 +128,7 @@ def test_what_does_not_answer_is_not_well_and_one_line_says_what_was_asked(monke
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"postgresql+psycopg2://a:b@127.0.0.1:{database}/c")
     monkeypatch.setenv("AIRFLOW__CELERY__BROKER_URL", f"redis://127.0.0.1:{broker}/0")
     for name, port in (("api-server", api), ("scheduler", database), ("worker", broker)):
-        with pytest.raises(health.Unwell, match=rf"^{name}: expected .*{port}") as told:
+        with pytest.raises(Unhealthy, match=rf"^{name}: expected .*{port}") as told:
             health.check(name)
         assert "\n" not in str(told.value)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from catalunya.assets.making.materialize import Request, materialize
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.request import Request
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
 from catalunya.ops import mock

@@ -27,7 +27,7 @@ def test_a_dry_run_shows_the_source_and_all_that_follows_from_it(run: Run, fille
         ("staging.population", "UPSTREAM"),
     ]
     assert {step["asset"] for step in shown} > {*TABLES, "marts.fact_population_monthly"}
-    assert shown[0]["why"] == "from 2014-01-01 to 2015-12-31 was asked for"
+    assert shown[0]["why"] == "backfill from 2014-01-01 to 2015-12-31"
 
 
 def test_only_the_years_asked_for_are_made_anew(run: Run, apis: MockServer, filled: Path) -> None:

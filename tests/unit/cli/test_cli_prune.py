@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from catalunya.assets.making.materialize import Request, materialize
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.request import Request
 from catalunya.assets.record.ledger import Ledger
 from catalunya.assets.record.project import Project
 from catalunya.ops.mock.server import MockServer
@@ -41,8 +42,8 @@ def test_a_dry_run_shows_what_would_go_and_touches_nothing(left: Path, run: Run)
     heading, *rows, total = said.out.splitlines()
     assert heading.split() == ["asset", "what", "objects", "size", "why"]
     assert [re.split(r"\s{2,}", row) for row in rows] == [
-        ["landing.municipalities", "landing", "1", "1.2 kB", "its run died before it was complete"],
-        ["staging.municipalities", "superseded", "1", "1.2 kB", "no ledger entry that is kept speaks of it"],
+        ["landing.municipalities", "landing", "1", "1.2 kB", "its run was interrupted before it was complete"],
+        ["staging.municipalities", "superseded", "1", "1.2 kB", "no ledger entry refers to it"],
     ]
     assert total == "2 objects, 2.4 kB, would go; without --dry-run they do"
     assert all((left / "lake" / name).exists() for name in (LEFT, KEPT))

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from catalunya.assets.graph.spec import Landing, staging
-from catalunya.assets.making.materialize import Outcome, materialize
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.request import Outcome
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.verify import verify

@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 from catalunya.assets.graph.spec import Declaration, StagingDeclaration
-from catalunya.assets.making.materialize import Outcome, Progress, Request, materialize
+from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.plan import plan
+from catalunya.assets.making.request import Outcome, ProgressEvent, Request
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import Reason
@@ -292,7 +293,7 @@ def test_a_clock_makes_an_asset_stale_when_its_part_of_the_date_turns(shop: Shop
 
 def test_the_steps_are_told_in_order(shop: Shop) -> None:
     shop.make("landing.shops")
-    told: list[Progress] = []
+    told: list[ProgressEvent] = []
     materialize(shop.project, "staging.shops", observer=told.append)
     steps = list(dict.fromkeys(progress.step for progress in told))
     assert steps == ["leased", "producing", "produced", "publishing", "published", "recorded", "cleaned"]
@@ -310,7 +311,7 @@ def test_a_staging_function_that_doubles_rows_is_told_so(shop: Shop) -> None:
     doubling = replace(shops, function=lambda raw: pl.concat([raw, raw]))
     project = Project(shop.settings, [landing, doubling, cities])
     materialize(project, "landing.shops")
-    with pytest.raises(Exception, match="doubled rows"):
+    with pytest.raises(Exception, match="duplicated rows"):
         materialize(project, "staging.shops")
 
 

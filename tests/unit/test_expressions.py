@@ -7,19 +7,19 @@ from datetime import date
 import polars as pl
 import pytest
 
-from catalunya.assets.making.observed import Part, first_day, last_day, period_id, year_of
+from catalunya.assets.making.expressions import PeriodKind, first_day, last_day, period_id, year_of
 
 
-def read(time: str | None, part: Part) -> tuple[str | None, str | None, date | None, date | None]:
+def read(time: str | None, kind: PeriodKind) -> tuple[str | None, str | None, date | None, date | None]:
     frame = pl.DataFrame({"time": [time]}, schema={"time": pl.String})
     said = frame.select(
-        a=year_of("time"), b=period_id("time", part), c=first_day("time", part), d=last_day("time", part)
+        a=year_of("time"), b=period_id("time", kind), c=first_day("time", kind), d=last_day("time", kind)
     )
     return said.row(0)
 
 
 @pytest.mark.parametrize(
-    ("time", "part", "period", "first", "last"),
+    ("time", "kind", "period", "first", "last"),
     [
         ("2014S1", "H", "2014-H1", date(2014, 1, 1), date(2014, 6, 30)),
         ("S2/2014", "H", "2014-H2", date(2014, 7, 1), date(2014, 12, 31)),
@@ -29,12 +29,14 @@ def read(time: str | None, part: Part) -> tuple[str | None, str | None, date | N
         ("03/2026", "M", "2026-03", date(2026, 3, 1), date(2026, 3, 31)),
     ],
 )
-def test_a_time_code_is_a_period_with_its_days(time: str, part: Part, period: str, first: date, last: date) -> None:
-    assert read(time, part) == (period[:4], period, first, last)
+def test_a_time_code_is_a_period_with_its_days(
+    time: str, kind: PeriodKind, period: str, first: date, last: date
+) -> None:
+    assert read(time, kind) == (period[:4], period, first, last)
 
 
 @pytest.mark.parametrize(
-    ("time", "part"),
+    ("time", "kind"),
     [
         ("2014S3", "H"),
         ("2014S0", "H"),
@@ -45,8 +47,8 @@ def test_a_time_code_is_a_period_with_its_days(time: str, part: Part, period: st
         ("2024M99", "M"),
     ],
 )
-def test_a_part_that_no_year_has_is_no_period(time: str, part: Part) -> None:
-    assert read(time, part) == (time[:4], None, None, None)
+def test_a_number_that_no_year_has_is_no_period(time: str, kind: PeriodKind) -> None:
+    assert read(time, kind) == (time[:4], None, None, None)
 
 
 @pytest.mark.parametrize(
