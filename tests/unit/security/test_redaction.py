@@ -31,10 +31,10 @@ from catalunya.io.errors import (
 )
 from catalunya.io.safe_text import redacted, safe_text
 from catalunya.ops.cli import main
-from catalunya.ops.local_airflow.processes import child
 from catalunya.ops.local_airflow.server import environment
 from catalunya.ops.logging import configure
 from catalunya.ops.mock import serve
+from catalunya.ops.processes import child
 from small.shops import declare, some
 
 TOKEN = "kV7wQ2nZ-app-token-of-a-test"
