@@ -1,7 +1,7 @@
 """Making several assets in this process, as a command does: bars or lines while it goes, a summary at its end.
 
 Here: what `materialize` and `backfill` show and how they end. Not here: what they make (`materialize.py`, `backfill.py`), the order
-of it (`ops/wave.py`).
+of it (`ops/plan_run.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalunya.ops import console
+from catalunya.ops.plan_run import PlanRun, Result
 from catalunya.ops.signals import Terminated, like_ctrl_c
-from catalunya.ops.wave import Result, Wave
 
 if TYPE_CHECKING:
     from catalunya.assets.record.project import Project
@@ -50,30 +50,30 @@ def make(project: Project, steps: Sequence[Stale], *, workers: int, as_json: boo
 
     with ExitStack() as stack:
         log_file, live = _configure_logs(project, run_id), None
-        wave = Wave(project, steps, request=request, workers=workers)
+        plan_run = PlanRun(project, steps, request=request, workers=workers)
         if sys.stderr.isatty():
             from catalunya.ops.commands.progress import Live
 
             live = stack.enter_context(Live([step.key for step in steps]))
-            wave.listen(live.observe, live.finish)
+            plan_run.listen(live.observe, live.finish)
         elif not as_json:
-            wave.listen(finished=lambda result: console.say(_line(result)))
+            plan_run.listen(finished=lambda result: console.say(_line(result)))
         stack.enter_context(like_ctrl_c())
         try:
-            wave.run()
+            plan_run.run()
         except KeyboardInterrupt as interrupt:
             stack.close()
-            _summarise(run_id, wave, as_json=as_json, table=live is not None, log_file=log_file)
+            _summarise(run_id, plan_run, as_json=as_json, table=live is not None, log_file=log_file)
             console.warn("interrupted: what was recorded stays, nothing is half done; run it again to go on")
-            if wave.stuck:
+            if plan_run.stuck:
                 console.warn(
-                    f"{', '.join(wave.stuck)} did not come to a stop and was killed; that harms nothing either"
+                    f"{', '.join(plan_run.stuck)} did not come to a stop and was killed; that harms nothing either"
                 )
                 sys.stdout.flush()
                 os._exit(143 if isinstance(interrupt, Terminated) else 130)
             raise
-    _summarise(run_id, wave, as_json=as_json, table=live is not None, log_file=log_file)
-    return int(any(result.status == "failed" for result in wave.results.values()))
+    _summarise(run_id, plan_run, as_json=as_json, table=live is not None, log_file=log_file)
+    return int(any(result.status == "failed" for result in plan_run.results.values()))
 
 
 def _configure_logs(project: Project, run_id: str) -> Path | None:
@@ -92,9 +92,9 @@ def _configure_logs(project: Project, run_id: str) -> Path | None:
     return file
 
 
-def _summarise(run_id: str, wave: Wave, *, as_json: bool, table: bool, log_file: Path | None) -> None:
+def _summarise(run_id: str, plan_run: PlanRun, *, as_json: bool, table: bool, log_file: Path | None) -> None:
     """The end of a run: a document, or a table on a terminal, and one line."""
-    results = [wave.results[key] for key in wave.steps if key in wave.results]
+    results = [plan_run.results[key] for key in plan_run.steps if key in plan_run.results]
     if as_json:
         console.emit_json({"run_id": run_id, "assets": [_document(result) for result in results]})
         return
@@ -103,7 +103,7 @@ def _summarise(run_id: str, wave: Wave, *, as_json: bool, table: bool, log_file:
     }
     if table and any(counts.values()):
         console.table(_HEADINGS, [_row(result) for result in results if result.status != "skipped"])
-    if len(results) == len(wave.steps) and not any(counts.values()):
+    if len(results) == len(plan_run.steps) and not any(counts.values()):
         console.say("everything is up to date")
         return
     told = [f"{count} {status}" for status, count in counts.items() if count]

@@ -12,7 +12,7 @@ from catalunya.ops import console
 
 if TYPE_CHECKING:
     from catalunya.assets.making.request import ProgressEvent as Step
-    from catalunya.ops.wave import Result
+    from catalunya.ops.plan_run import Result
 
 _MARKS = {"materialized": "✓", "skipped": "·", "deferred": "…", "failed": "✗", "stopped": "■"}
 

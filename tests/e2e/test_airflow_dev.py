@@ -204,7 +204,7 @@ def test_what_a_function_raises_is_raised_by_the_task_as_what_it_was(dev: Field,
     dev.mock.faults()
 
     assert (task.state, task.try_number) == ("failed", 1)
-    assert any("the source's fields are not those of RawServiceUsage" in line for line in dev.client.log_lines(task))
+    assert any("the source's fields do not match RawServiceUsage" in line for line in dev.client.log_lines(task))
 
 
 def test_a_batch_that_did_not_come_through_airflow_wakes_its_table_by_the_queue(dev: Field, wave: Wave) -> None:

@@ -20,7 +20,7 @@ from catalunya.assets.record.state import Reason
 from catalunya.assets.record.verify import Report, repair, verify
 from catalunya.io.environment import Settings
 from catalunya.io.errors import LeaseHeld
-from catalunya.ops.wave import Wave
+from catalunya.ops.plan_run import PlanRun
 from small.shops import declare, some
 
 ROWS = [*some(5), {"codi": "V1", "ciutat": "Vic"}, {"codi": "B1", "ciutat": "nowhere"}]
@@ -43,8 +43,8 @@ class Lake:
         """Make a selection as the command does; the statuses."""
         project = self.project
         steps = plan(project.state(), project.graph.select(selection), force=force)
-        wave = Wave(project, steps, request=lambda step: Request(force=step.reason is Reason.FORCED))
-        return [result.status for result in wave.run()]
+        plan_run = PlanRun(project, steps, request=lambda step: Request(force=step.reason is Reason.FORCED))
+        return [result.status for result in plan_run.run()]
 
     def verify(self, *, quick: bool = False) -> Report:
         return verify(self.project, quick=quick)

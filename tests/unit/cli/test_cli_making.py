@@ -66,7 +66,7 @@ def test_a_failure_stops_neither_the_others_nor_goes_unnoticed(run: Run, apis: M
         "staging.social_services": "deferred",
     }
     assert ran.out.splitlines()[-1] == "3 materialized, 1 failed, 2 deferred"
-    assert "the source's fields are not those of RawMunicipalities: missing codi" in ran.out
+    assert "the source's fields do not match RawMunicipalities: missing codi" in ran.out
     apis.faults()
     assert run("materialize", *sources).code == 0
 

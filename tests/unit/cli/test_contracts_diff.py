@@ -58,7 +58,7 @@ def test_an_undeclared_breaking_change_is_told_with_what_to_do_and_exits_1(
     ran = run("contracts", "diff", "--base", "HEAD")
     assert ran.code == 1
     told = [line.split() for line in ran.out.splitlines()]
-    assert ["breaking", "staging.gdp", "gone_column", "column", "gone"] in [line[:5] for line in told]
+    assert ["breaking", "staging.gdp", "gone_column", "column", "removed"] in [line[:5] for line in told]
     assert ["compatible", "staging.municipalities", "utm_x_m", "new", "column"] in [line[:5] for line in told]
     assert "2 breaking changes are not declared" in ran.out
     assert "staging.gdp: raise its contract's version: `class Gdp(…, version=2)`" in ran.out
@@ -79,7 +79,7 @@ def test_breaking_changes_that_are_declared_and_compatible_ones_exit_0(
     assert {(c["asset"], c["what"], c["verdict"]) for c in told["changes"]} == {
         ("landing.gdp", "schedule", "compatible"),
         ("staging.gdp", "version", "compatible"),
-        ("staging.gdp", "column gone", "declared"),
+        ("staging.gdp", "column removed", "declared"),
     }
 
 
