@@ -34,7 +34,7 @@ def kinds(project: Project) -> list[str]:
     return [finding.kind for finding in verify(Project(project.settings, list(project.declarations.values()))).findings]
 
 
-def test_a_lake_that_was_made_agrees_with_its_ledger(project: Project) -> None:
+def test_a_healthy_lake_has_no_findings(project: Project) -> None:
     report = verify(project)
     assert (report.findings, report.busy, report.assets) == ([], [], 3)
     assert report.objects == 3 + 3 + 1, "three entries, three tables' objects, one quarantine object"
