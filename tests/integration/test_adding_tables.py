@@ -97,6 +97,7 @@ def copy(tmp_path: Path) -> Path:
     root = tmp_path / "copy"
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, root / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "README.md", root)
     (root / "contracts/day_centers.py").write_text(CONTRACT)
     (root / "assets/day_centers.py").write_text(ASSET)
     (root / "dbt/models/marts/aggregates").mkdir(exist_ok=True)
@@ -133,4 +134,5 @@ def test_a_source_and_a_mart_are_added_without_editing_a_list(copy: Path, tmp_pa
         ["landing.day_centers", "staging.day_centers", "marts.agg_day_center_users_yearly"], "materialized"
     )
     assert printed["rows"] == 10
+    assert "staging_day_centers --> marts_agg_day_center_users_yearly" in (copy / "README.md").read_text()
     assert {"landing.day_centers", "staging.day_centers", "marts.agg_day_center_users_yearly"} <= set(printed["dags"])

@@ -1,4 +1,4 @@
-"""Airflow's REST API behind a login and in small pages, as a server on Dokku has it: what a backup asks of it arrives whole."""
+"""The client of Airflow's REST API, against a server with a login and small pages as on Dokku: a backup gets everything."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 from tests.unit._socrata_server import Answer, Asked, Server
 
 from catalunya.io.environment import Settings
+from catalunya.io.errors import AirflowError
 from catalunya.ops.backup.airflow import client, every, export
-from catalunya.ops.local_airflow.client import AirflowError
 
 PAGE = 2
 POOLS = [{"name": f"pool-{n}", "slots": n, "description": "", "include_deferred": False} for n in range(5)]
 
 
 class Airflow:
-    """Lets one user in, and gives two of anything at a time."""
+    """Accepts one user, and returns pages of two items."""
 
     def __call__(self, asked: Asked) -> Answer:
         if asked.path == "/auth/token":
@@ -53,23 +53,23 @@ def _secret(text: str) -> Any:
     return SecretStr(text)
 
 
-def test_all_of_a_collection_comes_however_few_a_page_has(airflow: Settings) -> None:
+def test_a_collection_is_complete_whatever_the_page_size(airflow: Settings) -> None:
     with client(airflow) as opened:
         assert list(every(opened, "/pools", "pools")) == POOLS
         assert list(every(opened, "/variables", "variables")) == []
 
 
-def test_what_is_exported_is_whole_though_events_cannot_be_told_just_now(airflow: Settings) -> None:
+def test_an_export_is_complete_even_if_events_fail_for_a_moment(airflow: Settings) -> None:
     found = export(airflow)
     assert (found["version"], found["pools"], found["runs"], found["events"]) == ("3.3.2", POOLS, [], [])
     assert "500" in found["events_problem"]
     assert "hunter2" not in json.dumps(found)
 
 
-def test_a_login_that_is_refused_is_told_without_the_password(airflow: Settings) -> None:
+def test_a_rejected_login_is_an_error_without_the_password(airflow: Settings) -> None:
     with (
         client(airflow.model_copy(update={"airflow_password": _secret("wrong-one")})) as opened,
-        pytest.raises(AirflowError, match="expected it to let backup in, found 401") as refused,
+        pytest.raises(AirflowError, match=r"rejects the login of backup \(401\)") as refused,
     ):
         opened.get("/version")
     assert "wrong-one" not in str(refused.value)

@@ -47,7 +47,7 @@ def columns_of(text: str, table: str) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("path", [SOURCES, MODELS, "docs/data-dictionary.md"])
 def test_the_committed_files_are_up_to_date(path: str) -> None:
     contracts = discovery.contracts()
-    assert (ROOT / path).read_text() == render(contracts)[path], f"{path} is stale: run make generate"
+    assert (ROOT / path).read_text() == render(contracts)[path], f"{path} is out of date: run make generate"
 
 
 def test_types_and_nullability_become_data_types_and_tests() -> None:
@@ -83,17 +83,15 @@ def test_a_reference_is_a_relationship_to_a_model_or_a_source() -> None:
 
 
 def test_a_reference_to_an_unknown_table_is_refused() -> None:
-    with pytest.raises(
-        DeclarationError, match=r"shops.town_id references towns.town_id, expected .*; its tables are shops"
-    ):
+    with pytest.raises(DeclarationError, match=r"shops.town_id references towns.town_id: expected .*, which has shops"):
         dbt_models_yaml({"shops": Shops})
 
 
-def test_the_dictionary_has_everything_declared_about_a_column() -> None:
+def test_the_dictionary_has_the_constraints_and_the_description_of_every_column() -> None:
     text = data_dictionary({"marts.shops": Shops, "marts.towns": Towns, "landing.shops": RawShops})
     assert "### marts.shops\n\nShops by day and town.\n" in text
     assert "| `town_id` | string | key; references `towns.town_id` | The town |  |" in text
-    assert "| `people` | bigint | nullable; in people | People |  |" in text
+    assert "| `people` | bigint | nullable; unit: people | People |  |" in text
     assert "| `town_id` | string | key; one of `08`, `17` | Code of the town |  |" in text
 
 

@@ -21,7 +21,7 @@ from catalunya.assets.graph.spec import Declaration, Landing, staging
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.parts import PartRead, read_part
 from catalunya.assets.making.request import Outcome, Request
-from catalunya.assets.record.batch import PARTS_TAKE
+from catalunya.assets.record.batch import PARTS_TIMEOUT
 from catalunya.assets.record.paths import batch_name
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import plan_retention, prune
@@ -29,7 +29,8 @@ from catalunya.assets.record.verify import verify
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeadlineReached, DeclarationError, SourceUnavailable, UsageError
-from catalunya.io.sources.base import HttpSettings, Part, Source
+from catalunya.io.sources.base import HttpSettings, Part
+from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.idescat import Idescat
 from small.patience import patience
 
@@ -294,7 +295,7 @@ def test_a_page_that_a_late_part_still_wrote_is_deleted_with_its_batch(field: Fi
 
 def test_a_batch_is_not_pruned_while_parts_may_still_be_landing_pages(field: Field) -> None:
     now = datetime.now(UTC)
-    for batch, is_over in ((batch_name(now), False), (batch_name(now - PARTS_TAKE), True)):
+    for batch, is_over in ((batch_name(now), False), (batch_name(now - PARTS_TIMEOUT), True)):
         part = field.part(0, batch=batch)
         assert part.pages == 3
         removed = {removal.why for removal in plan_retention(field.project, now)}

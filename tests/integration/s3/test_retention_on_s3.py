@@ -1,4 +1,4 @@
-"""Retention on S3: some of the tests of tests/unit/test_retention.py."""
+"""Expired objects are pruned on S3 too: some tests of tests/unit/test_retention.py, unchanged."""
 
 from unit.test_retention import (
     shop,

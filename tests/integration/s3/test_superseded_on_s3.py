@@ -1,4 +1,4 @@
-"""Superseded objects on S3: some of the tests of tests/unit/test_superseded.py."""
+"""Replaced files are kept on S3 too: some tests of tests/unit/test_superseded.py, unchanged."""
 
 from unit.test_superseded import (
     shop,
