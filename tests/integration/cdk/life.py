@@ -45,7 +45,7 @@ from catalunya.ops.status import statuses
 from integration.cdk.account import DEV, role_arn
 from integration.cdk.world import BAD, MART, REAL, REPAIRING, World
 from small.functions import Context
-from small.records import record
+from small.lakes import record
 from small.shops import some
 from small.warehouse import BARCELONA, MOIA, frame
 
