@@ -1,7 +1,7 @@
 """`make plan`: what the changes since a commit do to assets and infrastructure, as Markdown for a pull request.
 
 Here: the templates of both commits, each written by its own code, and `cdk diff` between them. Not here: which assets differ
-(`ops/commands/changes.py`). Nothing is asked of AWS, so that whoever runs a stranger's change needs no credentials for it: what
+(`ops/commands/comparing.py`). Nothing is asked of AWS, so that whoever runs a stranger's change needs no credentials for it: what
 stands here is the difference of two commits, not of a commit and what is deployed (`make diff`).
 """
 

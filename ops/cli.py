@@ -129,7 +129,7 @@ def _usage(error: CycloptsError) -> str:
         return f"unknown command {word!r}; " + (
             f"did you mean {' or '.join(near)}?" if near else f"see `{path} --help`"
         )
-    return f"{str(error).rstrip('.?')}; see `catalunya --help`, or --help of the command"
+    return f"{str(error).rstrip('.')} (see `catalunya --help`, or --help of the command)"
 
 
 def _keep_traceback(tokens: list[str]) -> str:

@@ -1,7 +1,7 @@
 """A wave: several assets made in this process, in dependency order, independent ones side by side.
 
 Here: what is made, in which order, what becomes of the others when one fails, and stopping. Not here: making one asset
-(`assets/making/materialize.py`), showing it (`commands/materialize.py`). Airflow does the same with one DAG per asset.
+(`assets/making/materialize.py`), showing it (`commands/making.py`). Airflow does the same with one DAG per asset.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which changes between two states of the graph break those who read its tables, or the source that fills them.
 
 Here: comparing two snapshots (plain JSON, as `docs/graph.json` holds it), and the rules of what breaks. Not here: making a
-snapshot (`assets/graph/document.py`), finding an earlier one in git (`ops/commands/contracts.py`).
+snapshot (`assets/graph/document.py`), finding an earlier one in git (`ops/commands/comparing.py`).
 
 A change breaks when a query that was right can now fail or silently say something else: it meets a null, a value, a unit
 or a row twice that it was promised not to meet. Only `integer` to `bigint` widens harmlessly: integers divide as integers,
