@@ -144,7 +144,8 @@ def report(
         )
         return 1
     made = sum(asset.state == "done" for asset in assets)
-    console.say(f"\n{f"{console.counted(made, 'asset')} made, " if made else ''}all {len(assets)} up to date, in {seconds:.0f} s")
+    counts = f"{console.counted(made, 'asset')} made, all" if made else "all"
+    console.say(f"\n{counts} {len(assets)} up to date, in {seconds:.0f} s")
     if not stays:
         _next_steps()
     return 0
