@@ -60,8 +60,8 @@ class Materialize(Making):
         from catalunya.assets.making.materialize import materialize
         from catalunya.assets.making.request import Request
         from catalunya.assets.record.project import Project
+        from catalunya.io.aws import assumed
         from catalunya.io.periods import window
-        from catalunya.io.role import assumed
 
         params, project = context["params"], Project()
         request = Request(

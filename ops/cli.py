@@ -13,7 +13,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
-from catalunya.io.errors import MESSAGE, CatalunyaError
+from catalunya.io.errors import MESSAGE, CatalunyaError, one_line
 from catalunya.io.safe_text import safe_lines, safe_text
 from catalunya.ops.processes import Terminated
 
@@ -102,8 +102,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001  the last resort: one line, and the traceback of a bug goes to a file
-        from catalunya.ops.errors import one_line
-
         text, is_bug = one_line(error)
         _print_error(f"{text}; traceback: {_keep_traceback(tokens)}" if is_bug else text, error)
         return 70 if is_bug else 1

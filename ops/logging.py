@@ -9,7 +9,6 @@ itself, with its own context variables and masking; `configure` then does nothin
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from itertools import islice
 from pathlib import Path
@@ -18,29 +17,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from catalunya.io.safe_text import HIDDEN, legible, safe_lines, safe_text
+from catalunya.io.safe_text import HIDDEN, is_secret_key, legible, safe_lines, safe_text
 
 if TYPE_CHECKING:
     from catalunya.io.environment import Settings
 
-# Keys whose values are secrets: keys that contain one of these words, or match the pattern as a whole (`SecretAccessKey`).
-_SECRET_WORDS = frozenset(
-    {
-        "token",
-        "secret",
-        "password",
-        "passwd",
-        "authorization",
-        "cookie",
-        "apikey",
-        "credential",
-        "credentials",
-        "signature",
-    }
-)
-_SECRET_NAMES = re.compile(
-    r"(aws|x-?amz|temporary|temp)?(secret)?(access|private|fernet|secret|api)key(id)?|\w*(session|security|access|refresh)token"
-)
 KEY, VALUE, TRACEBACK = 80, 2000, 20_000
 """Characters shown of a key, a value and a traceback; a longer one is shortened in the middle."""
 MOST, DEEPEST = 100, 6
@@ -125,7 +106,7 @@ def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 def _redacted(key: str, value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    if _is_secret(key):
+    if is_secret_key(key):
         return HIDDEN
     if isinstance(value, int | float):
         return value
@@ -138,12 +119,6 @@ def _redacted(key: str, value: Any, depth: int = 0) -> Any:
         shown = [_redacted("", inner, depth + 1) for inner in islice(value, MOST)]
         return [*shown, f"… {len(value) - MOST:,} more"] if len(value) > MOST else shown
     return safe_text(value, VALUE)  # anything else as text
-
-
-def _is_secret(key: str) -> bool:
-    name = key[:VALUE].lower()
-    words = re.split(r"[^a-z]+", name)
-    return not _SECRET_WORDS.isdisjoint(words) or bool(_SECRET_NAMES.fullmatch("".join(words)))
 
 
 def _shared() -> list[Processor]:

@@ -16,10 +16,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from catalunya.io.environment import Settings
-from catalunya.io.errors import UsageError
+from catalunya.io.errors import AirflowError, BackupError, UsageError
 from catalunya.ops.backup.records import Backup
-from catalunya.ops.backup.store import BackupError, Store
-from catalunya.ops.local_airflow.client import PAGE, AirflowError, Client
+from catalunya.ops.backup.store import Store
+from catalunya.ops.local_airflow.client import PAGE, Client
 
 HISTORY = timedelta(days=7)
 MASKED = "***"

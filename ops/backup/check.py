@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from catalunya.io.errors import BackupError
 from catalunya.ops.backup.records import Backup
 from catalunya.ops.backup.snapshot import READERS
-from catalunya.ops.backup.store import BackupError, Store
+from catalunya.ops.backup.store import Store
 
 # A backup takes its time, and is of the moment it began.
 GRACE = timedelta(minutes=30)

@@ -14,11 +14,11 @@ import msgspec  # noqa: TID253  whoever imports this module does it inside a fun
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.ledger import REPAIRED, Entry, Ledger, number_of
-from catalunya.io.errors import LedgerError
+from catalunya.io.errors import BackupError, LedgerError
 from catalunya.io.lake import Lake
 from catalunya.ops.backup.records import Item
 from catalunya.ops.backup.snapshot import READERS
-from catalunya.ops.backup.store import BackupError, Store
+from catalunya.ops.backup.store import Store
 
 
 @dataclass(slots=True)

@@ -22,11 +22,12 @@ from catalunya.assets.record.lease import Lease
 from catalunya.assets.record.ledger import COMPACTED, Entry, Ledger
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import keep_superseded
+from catalunya.io.errors import BackupError
 from catalunya.io.lake import Lake
 from catalunya.ops.backup.compare import Compared
 from catalunya.ops.backup.records import Item
 from catalunya.ops.backup.snapshot import READERS
-from catalunya.ops.backup.store import BackupError, Store
+from catalunya.ops.backup.store import Store
 
 RESTORED = "RESTORED"  # the reason of an entry that publishes a backup's table again
 

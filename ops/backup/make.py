@@ -26,10 +26,10 @@ import structlog
 from catalunya.assets.graph.spec import Layer
 from catalunya.assets.record.lease import holder, lease
 from catalunya.assets.record.project import Project
-from catalunya.io.errors import CatalunyaError, LakeError
+from catalunya.io.errors import BackupError, CatalunyaError, LakeError
 from catalunya.ops.backup.records import Backup, Item, Saved, lines
 from catalunya.ops.backup.snapshot import READERS, Snapshot, Wanted, keys, snapshot
-from catalunya.ops.backup.store import LEASE, BackupError, Store, content_path, copied
+from catalunya.ops.backup.store import LEASE, Store, content_path, copied
 
 log = structlog.get_logger(__name__)
 

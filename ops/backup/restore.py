@@ -20,11 +20,11 @@ from catalunya.assets.record import catalog_tables as catalogd
 from catalunya.assets.record.lease import Lease, lease
 from catalunya.assets.record.ledger import Ledger
 from catalunya.assets.record.project import Project
-from catalunya.io.errors import CatalogError, CatalunyaError, LedgerError, UsageError
+from catalunya.io.errors import BackupError, CatalogError, CatalunyaError, LedgerError, UsageError
 from catalunya.ops.backup.compare import Compared, compare
 from catalunya.ops.backup.give_back import fill, is_same, publish
 from catalunya.ops.backup.records import Backup, Item
-from catalunya.ops.backup.store import BackupError, Store
+from catalunya.ops.backup.store import Store
 
 log = structlog.get_logger(__name__)
 

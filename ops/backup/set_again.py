@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 from catalunya.io.environment import Settings
+from catalunya.io.errors import AirflowError
 from catalunya.ops.backup.airflow import client, every
-from catalunya.ops.local_airflow.client import AirflowError, Client
+from catalunya.ops.local_airflow.client import Client
 
 
 @dataclass(slots=True)

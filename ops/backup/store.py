@@ -19,7 +19,7 @@ import msgspec  # noqa: TID253  whoever imports this module does it inside a fun
 import structlog
 
 from catalunya.io.environment import Settings
-from catalunya.io.errors import ConfigurationError, LakeError, PermanentError, UsageError
+from catalunya.io.errors import BackupError, ConfigurationError, LakeError, UsageError
 from catalunya.io.lake import Lake
 from catalunya.ops.backup.records import Backup, Item
 
@@ -28,10 +28,6 @@ log = structlog.get_logger(__name__)
 BACKUPS = "backups"
 OBJECTS = "objects"
 LEASE = "ops.backup"
-
-
-class BackupError(PermanentError):
-    """A backup is not what it says, or does not hold what it should."""
 
 
 class Store:

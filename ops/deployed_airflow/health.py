@@ -13,7 +13,7 @@ import re
 import socket
 from collections.abc import Mapping
 
-from catalunya.io.errors import TransientError
+from catalunya.io.errors import Unhealthy
 from catalunya.ops.deployed_airflow.processes import BROKER, DATABASE, PORT, addresses, known
 
 TIMEOUT_S = 5
@@ -24,10 +24,6 @@ _HEARTBEAT = (
     "select extract(epoch from now() - max(latest_heartbeat)) from job "
     "where job_type = %s and hostname = %s and state = 'running'"
 )
-
-
-class Unhealthy(TransientError):
-    """A process does not answer, or its last heartbeat is too old."""
 
 
 def check(name: str) -> str:

@@ -14,17 +14,13 @@ from typing import Any, Self
 
 import httpx
 
-from catalunya.io.errors import CatalunyaError
+from catalunya.io.errors import AirflowError
 from catalunya.ops.deployed_airflow.processes import POOL_ABOUT
 
 PAGE = 1000
 # The first request after the start can find the server busy building its routes.
 TIMEOUT_S = 60.0
 ATTEMPTS = 3
-
-
-class AirflowError(CatalunyaError):
-    """Airflow does not start, does not answer, or refuses a request."""
 
 
 @dataclass(frozen=True, slots=True)

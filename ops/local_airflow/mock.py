@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from catalunya.io.errors import AirflowError
 from catalunya.ops import mock
-from catalunya.ops.local_airflow.client import AirflowError
 from catalunya.ops.processes import child, free_ports
 
 START_S = 60.0

@@ -17,7 +17,8 @@ from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
-from catalunya.ops.local_airflow.client import AirflowError, Client, TaskInstance
+from catalunya.io.errors import AirflowError
+from catalunya.ops.local_airflow.client import Client, TaskInstance
 
 RunState = Literal["waiting", "queued", "running", "retrying", "deferred", "done", "up to date", "failed"]
 RECONCILE = "ops.reconcile"

@@ -24,9 +24,9 @@ from pydantic import SecretStr
 
 from catalunya.assets.graph.discovery import load_graph
 from catalunya.io.environment import Settings
-from catalunya.io.errors import UsageError
+from catalunya.io.errors import AirflowError, UsageError
 from catalunya.ops.deployed_airflow.processes import PARALLELISM, POOL, POOL_SLOTS, common_settings, variables
-from catalunya.ops.local_airflow.client import AirflowError, Client
+from catalunya.ops.local_airflow.client import Client
 from catalunya.ops.processes import check_free, child, free_ports
 
 HOME = Path(".airflow")

@@ -94,6 +94,7 @@ def copy(tmp_path: Path) -> Path:
     root = tmp_path / "copy"
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, root / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "README.md", root)
     (root / "contracts/day_centres.py").write_text(CONTRACT)
     (root / "assets/day_centres.py").write_text(ASSET)
     (root / "dbt/models/marts/aggregates").mkdir(exist_ok=True)
@@ -130,4 +131,5 @@ def test_a_source_and_a_mart_are_added_without_editing_a_list(copy: Path, tmp_pa
         ["landing.day_centres", "staging.day_centres", "marts.agg_day_centre_users_yearly"], "materialized"
     )
     assert printed["rows"] == 10
+    assert "staging_day_centres --> marts_agg_day_centre_users_yearly" in (copy / "README.md").read_text()
     assert {"landing.day_centres", "staging.day_centres", "marts.agg_day_centre_users_yearly"} <= set(printed["dags"])

@@ -10,8 +10,8 @@ import pytest
 from tests.unit._socrata_server import Answer, Asked, Server
 
 from catalunya.io.environment import Settings
+from catalunya.io.errors import AirflowError
 from catalunya.ops.backup.airflow import client, every, export
-from catalunya.ops.local_airflow.client import AirflowError
 
 PAGE = 2
 POOLS = [{"name": f"pool-{n}", "slots": n, "description": "", "include_deferred": False} for n in range(5)]

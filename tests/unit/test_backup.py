@@ -11,12 +11,12 @@ import pytest
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import Ledger
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.errors import CatalunyaError, ConfigurationError, LeaseHeld, UsageError
+from catalunya.io.errors import BackupError, CatalunyaError, ConfigurationError, LeaseHeld, UsageError
 from catalunya.ops.backup.check import check, is_late
 from catalunya.ops.backup.keep import expired, tidy
 from catalunya.ops.backup.make import back_up
 from catalunya.ops.backup.records import Backup
-from catalunya.ops.backup.store import LEASE, BackupError, Store, content_path
+from catalunya.ops.backup.store import LEASE, Store, content_path
 from small.backups import ROWS, Shop, back_up_all, destroy, made_shop, older, tidy_all
 from small.killing import elsewhere, make_all_elsewhere
 from small.lakes import contents

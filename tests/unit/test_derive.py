@@ -1,4 +1,4 @@
-"""What is derived from contracts says what the contracts say, and what is committed of it is fresh."""
+"""What is derived from the contracts agrees with them, and the committed files are up to date."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def columns_of(text: str, table: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("path", [SOURCES, MODELS, "docs/data-dictionary.md"])
-def test_what_is_committed_is_what_the_contracts_say_today(path: str) -> None:
+def test_the_committed_files_are_up_to_date_with_the_contracts(path: str) -> None:
     contracts = discovery.contracts()
-    assert (ROOT / path).read_text() == render(contracts)[path], f"{path} is stale: run make generate"
+    assert (ROOT / path).read_text() == render(contracts)[path], f"{path} is out of date: run make generate"
 
 
 def test_types_and_nulls_become_data_types_and_tests() -> None:
@@ -83,17 +83,15 @@ def test_a_reference_is_a_relationship_to_a_model_or_to_a_source() -> None:
 
 
 def test_a_reference_to_nothing_is_refused() -> None:
-    with pytest.raises(
-        DeclarationError, match=r"shops.town_id references towns.town_id, expected .*; the tables there are shops"
-    ):
+    with pytest.raises(DeclarationError, match=r"shops.town_id references towns.town_id: expected .*, which has shops"):
         dbt_models_yaml({"shops": Shops})
 
 
-def test_the_dictionary_tells_of_every_column_what_there_is_to_tell() -> None:
+def test_the_dictionary_has_the_constraints_and_the_description_of_every_column() -> None:
     text = data_dictionary({"marts.shops": Shops, "marts.towns": Towns, "landing.shops": RawShops})
     assert "### marts.shops\n\nShops by day and town.\n" in text
-    assert "| `town_id` | string | key; see `towns.town_id` | The town |  |" in text
-    assert "| `people` | bigint | may be empty; in people | People |  |" in text
+    assert "| `town_id` | string | key; references `towns.town_id` | The town |  |" in text
+    assert "| `people` | bigint | nullable; unit: people | People |  |" in text
     assert "| `town_id` | string | key; one of `08`, `17` | Code of the town |  |" in text
 
 

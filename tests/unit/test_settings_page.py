@@ -11,7 +11,7 @@ from catalunya.io.environment import Settings
 from catalunya.ops.settings_page import PAGE, settings_page
 
 ROOT = Path(__file__).parents[2]
-OF_TESTS = {"CATALUNYA_REAL_DATA"}
+OF_TESTS = {"CATALUNYA_REAL_DATA", "CATALUNYA_TEST_PATIENCE"}
 COMPOSE = ROOT / "docker-compose.yml"  # has variables of its own
 # The deployment's variables are named after the keys of its context (cdk/deployment.py).
 VARIABLE = re.compile(r"\bCATALUNYA_(?!CDK_)[A-Z][A-Z_]*[A-Z]\b")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from catalunya.io.errors import ConfigurationError, UsageError
+from catalunya.io.errors import ConfigurationError, Unhealthy, UsageError
 from catalunya.ops.deployed_airflow import health
 from catalunya.ops.deployed_airflow.processes import PROCESSES, SHARED, arguments, check_environment, environment, known
 from catalunya.ops.processes import free_ports
@@ -118,7 +118,7 @@ def test_an_api_server_is_as_healthy_as_its_database(
         if is_healthy:
             assert health.check("api-server") == "api-server: healthy, and so is its database"
         else:
-            with pytest.raises(health.Unhealthy, match="its database is unhealthy"):
+            with pytest.raises(Unhealthy, match="its database is unhealthy"):
                 health.check("api-server")
 
 
@@ -128,7 +128,7 @@ def test_a_process_that_does_not_answer_is_unhealthy_with_one_line_why(monkeypat
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"postgresql+psycopg2://a:b@127.0.0.1:{database}/c")
     monkeypatch.setenv("AIRFLOW__CELERY__BROKER_URL", f"redis://127.0.0.1:{broker}/0")
     for name, port in (("api-server", api), ("scheduler", database), ("worker", broker)):
-        with pytest.raises(health.Unhealthy, match=rf"^{name}: .*{port}") as raised:
+        with pytest.raises(Unhealthy, match=rf"^{name}: .*{port}") as raised:
             health.check(name)
         assert "\n" not in str(raised.value)
 

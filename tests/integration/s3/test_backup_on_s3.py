@@ -1,4 +1,4 @@
-"""Backups go from one bucket to another, and back: some of the very tests of tests/unit/test_backup.py and test_restore.py."""
+"""Backups from one bucket to another, and back: some tests of tests/unit/test_backup.py and test_restore.py, unchanged."""
 
 from __future__ import annotations
 

@@ -80,4 +80,4 @@ def test_an_impossible_backfill_is_one_line_with_what_to_do(run: Run, arguments:
 def test_a_period_that_the_source_lacks_is_an_error_with_those_it_has(run: Run, filled: Path) -> None:
     ran = run("backfill", "population", "--from", "2050")
     assert ran.code == 1
-    assert "it has 2012S1 to 2025S2" in ran.out
+    assert "only 2012S1 to 2025S2" in ran.out

@@ -46,7 +46,7 @@ def test_a_lake_that_cannot_be_opened_is_one_line(run: Run, place: Path, monkeyp
     monkeypatch.setenv("CATALUNYA_LAKE", str(place / "file" / "lake"))
     ran = run("status")
     assert ran.code == 1
-    assert ran.err.startswith(f"error: cannot open {place}/file/lake: a file stands where a folder is needed")
+    assert ran.err.startswith(f"error: cannot open {place}/file/lake: there is a file where a folder is needed")
     assert ran.err.count("\n") == 1
 
 
@@ -54,7 +54,7 @@ def test_an_api_that_is_down_is_one_line_and_the_failure_is_recorded(run: Run, m
     monkeypatch.setenv("CATALUNYA_SOCRATA_URL", "http://127.0.0.1:1")
     ran = run("materialize", "landing.municipalities")
     assert ran.code == 1
-    assert "nothing answers at http://127.0.0.1:1" in ran.out
+    assert "cannot connect to http://127.0.0.1:1" in ran.out
     assert "`catalunya mock`" in ran.out
     assert "failed" in run("history", "landing.municipalities").out
     assert "failed" in run("status", "landing.municipalities").out
