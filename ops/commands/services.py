@@ -76,7 +76,7 @@ def up(
     real: Real = None,
     timeout: Timeout = 900,
 ) -> int:
-    """The same as run, then keep running with the Airflow UI until Ctrl-C."""
+    """Do the same as run, then keep running with the Airflow UI until Ctrl-C."""
     return _run(port=port, rows=rows, real=real, timeout_s=timeout)
 
 
