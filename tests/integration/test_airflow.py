@@ -147,7 +147,7 @@ def test_reconciliation_makes_what_no_event_has_announced(field: Field) -> None:
     field.settle()
 
     assert field.stale() == []
-    (run,) = [run for run in field.client.runs("marts.fact_service_usage_daily") if "reconcile" in run["dag_run_id"]]
+    (run,) = [run for run in field.runs("marts.fact_service_usage_daily") if "reconcile" in run["dag_run_id"]]
     assert (run["run_type"], run["note"]) == ("operator_triggered", "staging.service_usage changed")
 
 
