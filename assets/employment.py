@@ -5,12 +5,11 @@ from __future__ import annotations
 import polars as pl
 
 from catalunya.assets.graph.spec import Landing, months, staging
-from catalunya.assets.making.lookup import look_up
-from catalunya.assets.making.observed import last_day, period_id, status_of, year_of
+from catalunya.assets.making.expressions import last_day, look_up, period_id, status_of, year_of
 from catalunya.contracts.employment import Employment, RawEmployment
 from catalunya.io.sources.idescat import Idescat
 
-# One table a classification: a month is in one of them, and its letters mean what that one says.
+# One table per classification: each month is in one of them, and its section letters follow that classification.
 CCAE_2009, CCAE_2025 = "afic/22001/26101/com", "afic/22002/26102/com"
 TOTAL = "TOTAL"
 
@@ -24,7 +23,7 @@ landing = Landing(
 
 @staging(landing, contract=Employment, partition_by=["year_id"], keep=months(3))
 def employment(raw: pl.LazyFrame) -> pl.LazyFrame:
-    """The sections' rows of the comarques, each beside the comarca's total; Catalonia and all sections are left out."""
+    """One row per comarca and section, with the comarca's total beside it; totals are not rows of their own."""
     totals = (
         raw.filter(pl.col("SECTION") == TOTAL)
         .select("table", "time", "geo", comarca_jobs=pl.col("jobs").cast(pl.Int64, strict=False))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from catalunya.assets.graph.spec import Landing, months, staging
-from catalunya.assets.making.lookup import look_up
-from catalunya.assets.making.observed import period_id, status_of
+from catalunya.assets.making.expressions import look_up, period_id, status_of
 from catalunya.contracts.gdp import Gdp, RawGdp
 from catalunya.io.sources.idescat import Idescat
 
@@ -14,7 +13,7 @@ CURRENT_PRICES, VOLUME = "pibt/21129/24938/cat", "pibt/21130/24940/cat"
 
 _MEASURES = {"VALUE": "value", "INDEX": "index", "Q_CHANGE": "quarterly_change", "Y_CHANGE": "yearly_change"}
 
-# The first whose words the sector's label has: the codes change with each statistical revision, the words do not.
+# The first sector whose words are in the label: codes change with each statistical revision, words do not.
 _SECTORS = {
     "net_taxes_on_products": r"impostos",
     "gross_value_added": r"valor afegit",
@@ -38,7 +37,7 @@ landing = Landing(
 
 @staging(landing, contract=Gdp, keep=months(3))
 def gdp(raw: pl.LazyFrame) -> pl.LazyFrame:
-    """One row a figure; a sector or measure that nobody knows breaks the contract."""
+    """One row per figure; an unknown sector or measure breaks the contract."""
     return look_up(raw, _sectors(raw), on=["SECTOR_label"]).with_columns(
         quarter_id=period_id("time", "Q"),
         price_basis=pl.col("table").replace_strict({CURRENT_PRICES: "current", VOLUME: "volume"}, default=None),
@@ -48,7 +47,7 @@ def gdp(raw: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _sectors(raw: pl.LazyFrame) -> pl.LazyFrame:
-    """The source's label of a sector -> the sector."""
+    """From the source's label to the sector."""
     words = pl.col("SECTOR_label").str.to_lowercase()
     found = [pl.when(words.str.contains(pattern)).then(pl.lit(sector)) for sector, pattern in _SECTORS.items()]
     return raw.select("SECTOR_label").unique().with_columns(sector_id=pl.coalesce(*found))

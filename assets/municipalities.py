@@ -1,4 +1,4 @@
-"""The municipalities of Catalonia: who exists, in which comarca, where. Weekly, 947 rows."""
+"""The municipalities of Catalonia, with their comarca and position. Weekly, 947 rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from catalunya.assets.graph.spec import Landing, months, staging
 from catalunya.contracts.municipalities import Municipalities, RawMunicipalities
 from catalunya.io.sources.socrata import Socrata
 
-# 999998 "No consta" and 999999 "Altres/Diversos": what other statistics are filed under, not municipalities.
+# 999998 "No consta" (unknown) and 999999 "Altres/Diversos" (other) are statistical codes, not municipalities.
 _JUNK_PREFIX = "9999"
 
 landing = Landing(
@@ -21,6 +21,6 @@ landing = Landing(
 
 @staging(landing, contract=Municipalities, keep=months(3))
 def municipalities(raw: pl.LazyFrame) -> pl.LazyFrame:
-    """Leave the junk rows out; the province is in the code."""
+    """Drop the statistical codes; the province is the first two digits of the code."""
     real = raw.filter(~pl.col("municipality_id").str.starts_with(_JUNK_PREFIX).fill_null(value=False))
     return real.with_columns(province_id=pl.col("municipality_id").str.slice(0, 2))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from catalunya.assets.graph.spec import Landing, months, staging
-from catalunya.assets.making.lookup import look_up
-from catalunya.assets.making.observed import first_day, period_id, status_of, year_of
+from catalunya.assets.making.expressions import first_day, look_up, period_id, status_of, year_of
 from catalunya.assets.municipalities import municipalities
 from catalunya.contracts.model.check import REASON
 from catalunya.contracts.population import Population, RawPopulation
@@ -25,10 +24,10 @@ landing = Landing(
 
 @staging(landing, contract=Population, reads=[municipalities], partition_by=["year_id"], keep=months(3))
 def population(raw: pl.LazyFrame, municipalities: pl.LazyFrame) -> pl.LazyFrame:
-    """The municipalities' rows, each beside the total of Catalonia.
+    """One row per municipality, with the total of Catalonia beside it.
 
-    A code that is no municipality's is left out where nothing was ever counted in it (171045, Medinyà, extinct), and set
-    aside where something was.
+    A code that is not a municipality is dropped if it has no population (171045, Medinyà, no longer exists), and quarantined if it
+    has.
     """
     totals = (
         raw.filter(pl.col("geo") == CATALONIA)
@@ -37,16 +36,18 @@ def population(raw: pl.LazyFrame, municipalities: pl.LazyFrame) -> pl.LazyFrame:
     )
     known = municipalities.select(geo="municipality_id", is_known=pl.lit(value=True))
     rows = look_up(look_up(raw, known, on=["geo"]), totals, on=["time", "SEX"])
-    stranger = pl.col("is_known").is_null()
-    return rows.filter(pl.col("geo").ne_missing(CATALONIA) & ~(stranger & pl.col("population").is_null())).with_columns(
+    is_unknown = pl.col("is_known").is_null()
+    return rows.filter(
+        pl.col("geo").ne_missing(CATALONIA) & ~(is_unknown & pl.col("population").is_null())
+    ).with_columns(
         half_year_id=period_id("time", "H"),
         year_id=year_of("time"),
         observed_date=first_day("time", "H"),
         sex=pl.col("SEX").replace(_SEXES),
         observation_status=status_of("population", "status"),
         **{
-            REASON: pl.when(stranger)
-            .then(pl.format("municipality_id: '{}' is no municipality", pl.col("geo")))
+            REASON: pl.when(is_unknown)
+            .then(pl.format("municipality_id: '{}' is not a municipality", pl.col("geo")))
             .otherwise(REASON)
         },
     )

@@ -18,5 +18,5 @@ landing = Landing(
 
 @staging(landing, contract=ServiceUsage, keep=months(3))
 def service_usage(raw: pl.LazyFrame) -> pl.LazyFrame:
-    """The contract says it all: names, types, the totals."""
+    """Nothing to add: the contract declares names, types and totals."""
     return raw

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from catalunya.assets.graph.spec import Freshness, Landing, months, staging
-from catalunya.assets.making.lookup import look_up
+from catalunya.assets.making.expressions import look_up
 from catalunya.assets.municipalities import municipalities
 from catalunya.contracts.model.check import REASON
 from catalunya.contracts.social_services import RawSocialServices, SocialServices
@@ -13,7 +13,7 @@ from catalunya.io.sources.socrata import Socrata
 
 BARCELONA = "080193"
 
-# The first group whose words a type has. By words, because the register adds types without notice.
+# The first group whose words are in the type. By words, because the register adds types without notice.
 _GROUPS = {
     "elderly_day_centre": r"centre de dia per a gent gran",
     "elderly_residence": r"(residència|llar residència).* per a gent gran",
@@ -36,9 +36,9 @@ landing = Landing(
 
 @staging(landing, contract=SocialServices, reads=[municipalities], partition_by=["district_id"], keep=months(3))
 def social_services(raw: pl.LazyFrame, municipalities: pl.LazyFrame) -> pl.LazyFrame:
-    """Find each service's municipality and its group of types. Text is compared once a distinct value, not once a row."""
+    """Add each service's municipality and group. Text is matched once per distinct value, not once per row."""
     in_barcelona = pl.col("municipality_id") == BARCELONA
-    nowhere = pl.format(
+    no_municipality = pl.format(
         "municipality_id: no municipality '{}' in comarca '{}'",
         pl.col("municipi").fill_null("?"),
         pl.col("comarca").fill_null("?"),
@@ -48,13 +48,13 @@ def social_services(raw: pl.LazyFrame, municipalities: pl.LazyFrame) -> pl.LazyF
         district_id=pl.when(in_barcelona)
         .then(pl.col("districte").str.strip_chars().str.zfill(2))
         .otherwise(pl.lit("00")),
-        **{REASON: pl.when(pl.col("municipality_id").is_null()).then(nowhere).otherwise(REASON)},
+        **{REASON: pl.when(pl.col("municipality_id").is_null()).then(no_municipality).otherwise(REASON)},
     )
 
 
 def _places(raw: pl.LazyFrame, municipalities: pl.LazyFrame) -> pl.LazyFrame:
-    """(municipi, comarca) as the register writes them -> the municipality: by both names, or by its own where it is the
-    only one so called (the register knows comarques as they were when a service was registered)."""
+    """From (municipi, comarca) as the register writes them to the municipality: by both names, or by its own name if that is unique
+    (the register keeps comarques as they were when a service was registered)."""
     known = municipalities.select(
         "municipality_id", "comarca_id", place=_folded("municipality_name"), area=_folded("comarca_name")
     )
@@ -78,7 +78,7 @@ def _places(raw: pl.LazyFrame, municipalities: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _types(raw: pl.LazyFrame) -> pl.LazyFrame:
-    """The register's type of service -> its one spelling (`intel.lectual` is `intel·lectual`) and its group."""
+    """From the register's type of service to its one spelling (`intel.lectual` becomes `intel·lectual`) and its group."""
     words = pl.col("service_type").str.to_lowercase()
     groups = [pl.when(words.str.contains(pattern)).then(pl.lit(group)) for group, pattern in _GROUPS.items()]
     return (
@@ -95,7 +95,7 @@ def _types(raw: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _folded(name: str) -> pl.Expr:
-    """A name without case, accents, and the ways to write l·l and the apostrophe: only for comparing."""
+    """A name for comparison only: without case and accents, with one spelling of l·l and the apostrophe."""
     plain = (
         pl.col(name)
         .str.strip_chars()

@@ -1,23 +1,30 @@
-"""`make generate`: write the files that follow from the declarations (dbt's YAML, the data dictionary, the settings, the graph).
+"""`make generate`: write the files that are derived from the declarations: dbt's YAML, the data dictionary, the pages on settings
+and access, docs/graph.json, and the picture of the graph in the README.
 
-Here: which contracts there are, the order, and the writing. Not here: what the files say (`contracts/model/derive.py`,
-`settings_page.py`, `assets/graph/document.py`).
+Here: the list of these files, their order, the picture, and writing. Not here: what the other files contain
+(`contracts/model/derive.py`, `settings_page.py`, `cdk/access.py`, `assets/graph/document.py`).
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from catalunya.assets.graph.spec import Layer
 from catalunya.io.errors import CatalunyaError, ConfigurationError
 
 if TYPE_CHECKING:
+    from catalunya.assets.graph.graph import AssetGraph
     from catalunya.io.environment import Settings
+
+README = "README.md"
+_PICTURE = re.compile(r"(<!-- graph: written by `make generate` -->\n).*?(<!-- /graph -->)", re.DOTALL)
 
 
 def rendered() -> dict[str, str]:
-    """Every file that follows from contracts alone, by its path below the repository, as it should be."""
+    """The files that are derived from contracts alone: path below the repository -> text."""
     from catalunya.assets.graph.discovery import contracts
     from catalunya.contracts.model.derive import render
 
@@ -25,7 +32,7 @@ def rendered() -> dict[str, str]:
 
 
 def graph_now(settings: Settings) -> dict[str, Any]:
-    """The snapshot of the graph as it is declared now. Raises ConfigurationError without dbt, which knows the marts' edges."""
+    """docs/graph.json as it should be now. Raises ConfigurationError without dbt, which knows the edges of the marts."""
     from catalunya.assets.graph.discovery import contracts, load_graph
     from catalunya.assets.graph.document import snapshot
     from catalunya.contracts.retired import RETIRED
@@ -33,27 +40,66 @@ def graph_now(settings: Settings) -> dict[str, Any]:
 
     if not dbt_project.is_installed():
         raise ConfigurationError(
-            "the whole graph needs dbt, which reads the marts' SQL; expected it in this environment, found none; `make setup` installs it"
+            "dbt is not installed in this environment, and the graph cannot be read without it (dbt parses the SQL of the marts); "
+            "run `make setup`"
         )
     return snapshot(load_graph(settings), contracts(), RETIRED)
 
 
+def readme(text: str, graph: AssetGraph) -> str:
+    """The README with the picture of the graph as it should be now. Raises ConfigurationError when it has no place for one."""
+    if not _PICTURE.search(text):
+        raise ConfigurationError(
+            f"{README} has no place for the picture of the graph: expected the line <!-- graph: written by `make generate` --> "
+            "and, further down, <!-- /graph -->; put both back"
+        )
+    return _PICTURE.sub(lambda found: f"{found[1]}```mermaid\n{picture(graph)}\n```\n{found[2]}", text)
+
+
+def picture(graph: AssetGraph) -> str:
+    """The graph as a Mermaid flowchart that stays readable as tables are added.
+
+    A landing table that only the staging table of the same name reads is left out, and so is an edge that other edges imply.
+    `catalunya lineage --format mermaid` draws all of them.
+    """
+    from catalunya.ops.commands.looking import mermaid
+
+    assets = [
+        asset
+        for asset in graph
+        if asset.layer is not Layer.LANDING or [down.name for down in graph.downstream(asset.key)] != [asset.name]
+    ]
+    shown = {asset.key for asset in assets}
+    edges = [
+        (up, asset.key)
+        for asset in assets
+        for up in asset.upstream
+        if up in shown and not any(up in graph.ancestors(other) for other in asset.upstream)
+    ]
+    return mermaid(assets, edges)
+
+
 def write(root: Path) -> list[Path]:
-    """Write what is stale below `root`. Returns the files that changed."""
+    """Write the files that are out of date below `root`. Returns those that changed."""
+    from catalunya.assets.graph.discovery import load_graph
     from catalunya.assets.graph.document import SNAPSHOT, text
-    from catalunya.cdk import access_page
+    from catalunya.cdk import access
     from catalunya.io.environment import load_settings
     from catalunya.ops.settings_page import PAGE, settings_page
 
-    pages = rendered() | {PAGE: settings_page(), access_page.PAGE: access_page.access_page()}
+    pages = rendered() | {PAGE: settings_page(), access.PAGE: access.access_page(root)}
     changed = [path for name, content in pages.items() if (path := _written(root / name, content))]
-    # dbt reads the YAML just written, and the graph follows from what dbt says.
-    graph = _written(root / SNAPSHOT, text(graph_now(load_settings())))
-    return [*changed, *([graph] if graph else [])]
+    # Only now: dbt reads the YAML that was just written, and the graph depends on what dbt finds.
+    settings = load_settings()
+    drawn = {
+        SNAPSHOT: text(graph_now(settings)),
+        README: readme((root / README).read_text(), load_graph(settings)),
+    }
+    return [*changed, *(path for name, content in drawn.items() if (path := _written(root / name, content)))]
 
 
 def _written(path: Path, content: str) -> Path | None:
-    """Write a file unless it says the same already; returns it when it changed."""
+    """Write a file if its content differs; returns its path if it did."""
     if path.exists() and path.read_text() == content:
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +108,7 @@ def _written(path: Path, content: str) -> Path | None:
 
 
 def main() -> int:
-    """Write below the current folder, and say what changed. Returns the exit code."""
+    """Write below the current folder and print what changed. Returns the exit code."""
     from rich.console import Console
 
     try:

@@ -1,6 +1,6 @@
-"""docs/settings.md: every setting of the pipeline, by its variable, with its defaults in each environment.
+"""docs/settings.md: every setting, its environment variable and its default in each environment.
 
-Here: the page, from the Settings class alone. Not here: writing it (`generate.py`), what the settings mean (`io/environment.py`).
+Here: the page, generated from the Settings class. Not here: writing the file (`generate.py`), the settings (`io/environment.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from catalunya.io.environment import Settings
 
 PAGE = "docs/settings.md"
-_NO_VARIABLES = "_NOT_READ_"  # the page is the same wherever it is made
+_NO_VARIABLES = "_NOT_READ_"  # a prefix that no variable has: the page is the same on every machine
 
 
 def settings_page() -> str:
@@ -22,11 +22,11 @@ def settings_page() -> str:
         "<!-- Generated from io/environment.py by `make generate`. Do not edit: change the setting. -->",
         "# Settings",
         "",
-        "Every setting is an environment variable, and has a default; `CATALUNYA_ENV` chooses which. What is the same in dev and prod",
-        "but for the environment's name is shown with `{env}`. AWS itself is found by its usual variables (`AWS_REGION`, credentials,",
-        "`AWS_ENDPOINT_URL` for a stand-in). Secrets are set in the environment only, and never shown.",
+        "Every setting is an environment variable with a default that depends on `CATALUNYA_ENV`. `{env}` stands for the environment's",
+        "name where dev and prod differ in nothing else. AWS is configured by its usual variables (`AWS_REGION`, credentials,",
+        "`AWS_ENDPOINT_URL` for an emulator). Secrets are set in the environment only, and never shown.",
         "",
-        "| variable | what it says | local | dev | prod |",
+        "| variable | meaning | local | dev | prod |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name, field in Settings.model_fields.items():

@@ -1,7 +1,7 @@
 """Finding the declarations: every file directly in `assets/` may hold some, and the marts come from dbt's manifest.
 
-Here: discovery, and the compiled graph, so that a DAG file or `catalunya ls` pays neither polars nor dbt. Not here: what a
-declaration is (`spec.py`), what the graph can tell (`graph.py`).
+Here: discovery, and the compiled graph, so that a DAG file or `catalunya ls` imports neither polars nor dbt. Not here: what a
+declaration is (`spec.py`), lineage and selection (`graph.py`).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def contracts() -> dict[str, type[Contract]]:
 
 
 def load_graph(settings: Settings) -> AssetGraph:
-    """The asset graph: from its compiled form when that is of these very sources, else compiled now and kept."""
+    """The asset graph: from its compiled form if that is up to date, else compiled now and kept."""
     try:
         compiled = msgspec.json.decode((settings.cache / _COMPILED).read_bytes(), type=_Compiled)
     except (OSError, msgspec.MsgspecError):  # absent or of another version: it is only a cache
@@ -95,19 +95,19 @@ def load_graph(settings: Settings) -> AssetGraph:
 
 
 def keep_graph(settings: Settings, assets: list[Asset]) -> list[Asset]:
-    """Keep assets as the compiled graph of these sources; returns them. Readers see the old one or the new one."""
+    """Keep assets as the compiled graph; returns them. Readers see the old one or the new one, nothing in between."""
     path = settings.cache / _COMPILED
     beside = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(msgspec.json.encode(_Compiled(_fingerprint(), assets)))
         beside.replace(path)
-    except OSError as error:  # it is only a cache: what it would hold is compiled again
+    except OSError as error:  # it is only a cache: the graph is compiled again next time
         log.warning(
             "graph_not_kept",
             path=str(path),
             error=str(error),
-            advice="set CATALUNYA_CACHE to a folder that can be written",
+            advice="set CATALUNYA_CACHE to a writable folder",
         )
     return assets
 

@@ -1,7 +1,7 @@
 """The asset graph: lineage, order and selection over plain assets.
 
-Here: what follows from keys and edges alone. Not here: where the assets come from (`catalog.py`), what is stale
-(`plan.py`). Importing this costs nothing.
+Here: what follows from keys and edges alone. Not here: where the assets come from (`discovery.py`), what is stale
+(`assets/record/state.py`). Importing this costs nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from catalunya.io.errors import DeclarationError, UsageError
 
 
 class AssetGraph:
-    """Assets by key, and how they hang together. Iterates in dependency order, by key within it."""
+    """Assets by key, and how they depend on each other. Iterates in dependency order, by key within it."""
 
     def __init__(self, assets: Iterable[Asset]) -> None:
         by_key: dict[str, Asset] = {}
@@ -30,14 +30,14 @@ class AssetGraph:
             unknown = [key for key in asset.upstream if key not in by_key]
             if unknown:
                 raise DeclarationError(
-                    f"{asset.key} reads {', '.join(unknown)}, which nobody declares{_nearest(unknown[0], by_key)}"
+                    f"{asset.key} reads {', '.join(unknown)}, which is not declared{_nearest(unknown[0], by_key)}"
                 )
         sorter = TopologicalSorter({asset.key: asset.upstream for asset in by_key.values()})
         try:
             self._assets = {key: by_key[key] for key in sorter.static_order()}
         except CycleError as error:
             raise DeclarationError(
-                f"assets depend on each other in a circle: {' -> '.join(error.args[1])}; cut one edge"
+                f"assets depend on each other in a cycle: {' -> '.join(error.args[1])}; remove one of these dependencies"
             ) from None
         self._downstream: dict[str, list[str]] = {key: [] for key in self._assets}
         for asset in self._assets.values():
@@ -67,11 +67,11 @@ class AssetGraph:
         return [self._assets[down] for down in self._downstream[self[key].key]]
 
     def ancestors(self, key: str) -> set[str]:
-        """All keys that `key` depends on, itself left out."""
+        """All keys that `key` depends on, without itself."""
         return self._walk(key, lambda k: self._assets[k].upstream)
 
     def descendants(self, key: str) -> set[str]:
-        """All keys that depend on `key`, itself left out."""
+        """All keys that depend on `key`, without itself."""
         return self._walk(key, lambda k: self._downstream[k])
 
     def select(self, expression: str | Iterable[str] = "*") -> list[Asset]:

@@ -1,8 +1,8 @@
-"""The vocabulary of the asset graph: what an asset is, as plain data, and how one is declared.
+"""What an asset is, as plain data, and how one is declared.
 
-Here: `Asset` (what the graph, the DAGs and the CLI read) and the three declarations that lead to one: `Landing`,
-`Staging`, `Mart`. Not here: finding the declarations (`catalog.py`), relations between assets (`graph.py`), making a
-table (`materialize.py`). Importing this costs nothing: no polars, no pandera.
+Here: `Asset` (what the graph, the DAGs and the CLI read) and the declarations that lead to one: `Landing`, `staging`, `Marts`.
+Not here: finding the declarations (`discovery.py`), relations between assets (`graph.py`), making a table (`assets/making`).
+Importing this costs nothing: no polars, no pandera.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from catalunya.contracts.model.contract import Contract, LandingContract
-    from catalunya.io.sources.base import Source
+    from catalunya.io.sources.extraction import Source
 
     StagingFunction = Callable[..., pl.LazyFrame]
 
@@ -45,7 +45,7 @@ class Layer(StrEnum):
 
 
 FUNCTIONS = {Layer.LANDING: "extract", Layer.STAGING: "transform"}
-"""The layers that Lambda functions make, each with the handler in `ops/lambdas.py` that does."""
+"""The layers that Lambda functions make, and the handler in `ops/lambdas.py` for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,12 @@ def months(count: int) -> timedelta:
 class Asset:
     """One table, as plain data: everything about it that does not need its code.
 
-    `upstream` are the keys it reads. `code_version` changes when what makes it does. `clock` is the part of the date its
-    rows depend on (a calendar that ends with next year: `year`). `keep_days` is how long superseded data is kept.
-    `has_periods`: a landing asset whose source can be asked for some periods only, which is what a backfill does. `readers`: how
-    many functions read its pages, where functions do.
+    - `upstream`: the keys it reads.
+    - `code_version`: changes when its function, contract or SQL changes.
+    - `clock`: the part of the date that its rows depend on (`year` for a calendar that ends with next year).
+    - `keep_days`: how long superseded data is kept.
+    - `has_periods`: a landing asset whose source can be read by period, so that it can be backfilled.
+    - `readers`: how many Lambda functions read its pages.
     """
 
     key: str
@@ -126,13 +128,13 @@ class Asset:
         return tuple(column.name for column in self.columns if column.key)
 
     def clock_version(self, now: datetime) -> str | None:
-        """What the clock says: part of the versions an asset with a clock is made from."""
+        """The clock's value: one of the versions that an asset with a clock is made from."""
         return {"day": f"{now:%Y-%m-%d}", "year": f"{now:%Y}", None: None}[self.clock]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration(ABC):
-    """What the three kinds of declaration share: a contract, and the asset that follows from it."""
+    """What all declarations share: a contract, and the asset that follows from it."""
 
     contract: type[Contract]
     module: str
@@ -145,11 +147,11 @@ class Declaration(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class LandingDeclaration(Declaration):
-    """The raw pages of one source, ephemeral: deleted once staging has consumed them."""
+    """The raw pages of one source, deleted once staging has used them."""
 
     name: str
     contract: type[LandingContract]
-    source: Source
+    source: Source[Any]
     schedule: str
     freshness: Freshness | None
     readers: int = 1
@@ -187,13 +189,13 @@ class StagingDeclaration(Declaration):
 
     @cached_property
     def asset(self) -> Asset:
-        """The staging asset. Its code is the whole module it stands in, so that helpers count."""
+        """The staging asset. Its code is its whole module, so that helper functions count."""
         from catalunya.contracts.model.contract import source_hash  # pandera is heavy; a declaration is light
 
         if self.landing.asset.has_periods and self.contract.period() is None:
             raise DeclarationError(
-                f"staging.{self.name}: its source can be asked for some periods only, and no column of {self.contract.__name__} "
-                "says which a row is of; give that column period=True"
+                f"staging.{self.name}: its source can be read by period, but no column of {self.contract.__name__} is marked as the "
+                "period; declare that column with period=True"
             )
         return Asset(
             key=f"{Layer.STAGING}.{self.name}",
@@ -256,29 +258,28 @@ def model_name(contract: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", contract).lower()
 
 
-def Landing(  # noqa: N802  it stands where a class would, in an asset file
+def Landing(  # noqa: N802  reads like a class in an asset file
     name: str,
     *,
-    source: Source,
+    source: Source[Any],
     contract: type[LandingContract],
     schedule: str,
     freshness: Freshness | None = None,
     readers: int = 1,
 ) -> LandingDeclaration:
-    """Declare the landing asset of a source: where it comes from, its raw fields, and when it is asked (cron, UTC).
+    """Declare the landing asset of a source: where it comes from, its raw fields, and when it is read (cron, UTC).
 
-    `readers`: how many functions read its pages, in dev and prod; one machine reads by itself, whatever this says. For a table
-    that one function, with four pages under way, does not read in its 15 minutes: one of a hundred pages and more (50,000 rows
-    each). All readers together ask no more often in a second than one would, but each has as many answers under way: an API that
-    minds that is to be given fewer (CATALUNYA_HTTP_CONCURRENCY).
+    `readers`: how many Lambda functions read its pages in dev and prod (locally, one process reads them all). Use it for a table that
+    one function cannot read in 15 minutes: about a hundred pages of 50,000 rows and more. All readers together send no more
+    requests per second than one would, but each has as many in flight: lower CATALUNYA_HTTP_CONCURRENCY for an API that minds.
     """
     if len(schedule.split()) != 5 and not schedule.startswith("@"):
         raise DeclarationError(
-            f"landing.{name}: schedule {schedule!r} is no cron expression; give five fields, as in '0 5 * * *'"
+            f"landing.{name}: expected a cron expression of five fields ('0 5 * * *') or a preset ('@daily'), found {schedule!r}"
         )
     if not 1 <= readers <= MAX_READERS:
         raise DeclarationError(
-            f"landing.{name}: expected 1 to {MAX_READERS} readers, found {readers}; more would wait for each other's turn to ask"
+            f"landing.{name}: expected 1 to {MAX_READERS} readers, found {readers}; more would only wait for the source's rate limit"
         )
     return LandingDeclaration(
         name=name,
@@ -301,9 +302,9 @@ def staging(
 ) -> Callable[[StagingFunction], StagingDeclaration]:
     """Declare a staging asset by the function that makes it.
 
-    The function is given one page of raw rows at a time, with the contract's columns beside them (named, trimmed, as
-    text), and the `reads` in order; it returns the page with what the source does not say added (`with_columns`,
-    `filter`). Types, checks, deduplication by key and partitions follow from the contract.
+    The function gets one page of raw rows at a time, with the contract's columns beside them (named, trimmed, as text), and the
+    `reads` in order; it returns the page with the columns that the source does not have added (`with_columns`, `filter`). Types,
+    checks, deduplication by key and partitions follow from the contract.
     """
 
     def declare(function: StagingFunction) -> StagingDeclaration:

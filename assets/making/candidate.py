@@ -1,8 +1,7 @@
-"""A candidate: the table as it would be published, checked, on this machine's disk, seen by nobody yet.
+"""Building a candidate: the table as it would be published, checked, on this machine's disk, not yet visible to readers.
 
-Here: gathering checked pages, the checks that need the whole table (duplicates, tolerated share, shrinking), and writing
-one file per partition, the same bytes for the same rows. Not here: where rows come from (`transform.py`, `build.py`), and
-publishing (`materialize.py`).
+Here: collecting checked pages, the checks that need the whole table (duplicates, tolerated share, shrinking), and writing
+one file per partition, the same bytes for the same rows. Not here: where the rows come from (`staging.py`, `marts.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import polars as pl
 import structlog
 
 from catalunya.assets.graph.spec import Asset
+from catalunya.assets.making.maker import Candidate, File
 from catalunya.assets.record.ledger import Entry, Stored
 from catalunya.contracts.model.check import REASON, ROW
 from catalunya.contracts.model.contract import Contract
@@ -25,45 +25,25 @@ log = structlog.get_logger(__name__)
 HASH = "_key_hash"
 ROWS_PER_GROUP = 25_000
 FILE = "file.parquet"
-# What every reader finds again as a folder: others are globs (`*`), escapes (`%2F`), too long, or mean null to Hive.
+# Names that every reader maps to the same folder: not globs (`*`), escapes (`%2F`), too long, or null to Hive.
 _FOLDER = r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """One file of a candidate: where it is now, and what it will be once published."""
-
-    local: Path
-    stored: Stored
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A checked table that is ready to be published. `quarantine` is a Parquet file of rows that were set aside."""
-
-    files: tuple[File, ...]
-    rows: int
-    duplicates: int = 0
-    discarded: int = 0
-    quarantined: int = 0
-    quarantine: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class CheckedPage:
-    """One page that was checked and lies on disk: its good rows, those set aside, and the hashes of its keys."""
+    """One page that was checked and is on disk: its good rows, the rejected ones, and the hashes of its keys."""
 
     good: Path
     rows: int
     hashes: pl.Series
-    aside: Path | None
+    rejected: Path | None
     quarantined: int
     discarded: int
 
 
 @dataclass
-class Gathering:
-    """Pages on their way to a candidate. `strict` tables (marts) may hold no duplicate key."""
+class CandidateBuilder:
+    """Checked pages, to be built into a candidate. `strict` tables (marts) may hold no duplicate key."""
 
     asset: Asset
     contract: type[Contract]
@@ -72,16 +52,16 @@ class Gathering:
     pages: list[CheckedPage] = field(default_factory=list)
 
     def store(self, number: int, good: pl.DataFrame, bad: pl.DataFrame, discarded: int = 0) -> CheckedPage:
-        """Write one checked page to disk: its good rows, and its bad ones as received with their reason. Threads may
-        store pages at once; rows wait on disk because a few cut out of a page keep the whole page's text in memory."""
+        """Write one checked page to disk: its good rows, and the bad ones as received with their reason. Several threads may
+        store pages. On disk, because a few rows cut out of a page would keep the whole page's text in memory."""
         key = self.contract.key()
         hashes = good.select(pl.struct(key).hash().alias(HASH)).to_series() if key else pl.Series(HASH, [], pl.UInt64)
         path = self.scratch / f"page-{number:05}.parquet"
         (good.with_columns(hashes) if key else good).write_parquet(path, compression="lz4", statistics=False)
-        aside = self.scratch / f"aside-{number:05}.parquet" if bad.height else None
-        if aside:
-            bad.drop(ROW, strict=False).write_parquet(aside)
-        return CheckedPage(path, good.height, hashes, aside, bad.height, discarded)
+        rejected = self.scratch / f"rejected-{number:05}.parquet" if bad.height else None
+        if rejected:
+            bad.drop(ROW, strict=False).write_parquet(rejected)
+        return CheckedPage(path, good.height, hashes, rejected, bad.height, discarded)
 
     @property
     def rows(self) -> int:
@@ -90,13 +70,13 @@ class Gathering:
 
     @property
     def quarantined(self) -> int:
-        """Rows set aside so far."""
+        """Rejected rows so far."""
         return sum(page.quarantined for page in self.pages)
 
-    def finish(self, previous: Entry | None, *, accept_shrink: bool = False, tolerate_all: bool = False) -> Candidate:
-        """Check the whole and write it, one file per partition. Raises ContractError when it may not be published.
+    def build(self, previous: Entry | None, *, accept_shrink: bool = False, tolerate_all: bool = False) -> Candidate:
+        """Check the table as a whole and write it, one file per partition. Raises ContractError when it may not be published.
 
-        `tolerate_all`: the bad rows were counted against the tolerated share before (a replay).
+        `tolerate_all`: the rejected rows were counted against the tolerated share before (a replay).
         """
         if not self.pages:
             self.pages.append(self.store(0, pl.DataFrame(schema=self.contract.polars_schema()), pl.DataFrame()))
@@ -113,8 +93,9 @@ class Gathering:
         quarantine = None
         if self.quarantined:
             quarantine = self.scratch / "quarantine.parquet"
-            self._scan_aside().sink_parquet(quarantine)
+            self._scan_rejected().sink_parquet(quarantine)
         return Candidate(
+            objects=tuple(file.stored for file in files),
             files=files,
             rows=rows,
             duplicates=len(duplicates),
@@ -123,19 +104,20 @@ class Gathering:
             quarantine=quarantine,
         )
 
-    def _scan_aside(self) -> pl.LazyFrame:
-        return pl.scan_parquet([page.aside for page in self.pages if page.aside])
+    def _scan_rejected(self) -> pl.LazyFrame:
+        return pl.scan_parquet([page.rejected for page in self.pages if page.rejected])
 
     def _check_share(self) -> None:
         total = self.rows + self.quarantined
         if self.quarantined > self.contract.terms().tolerate * total:
-            reasons = self._scan_aside().select(pl.col(REASON).str.replace_all(r"\s+", " ")).collect()[REASON]
+            reasons = self._scan_rejected().select(pl.col(REASON).str.replace_all(r"\s+", " ")).collect()[REASON]
             rules = reasons.str.replace_all(r"'[^']*'", "…").str.replace_all(r": .* fails ", ": fails ")
             kinds = rules.value_counts(sort=True).head(3)
             worst = "; ".join(f"{count} rows: {reason}" for reason, count in kinds.iter_rows())
             raise ContractError(
                 f"{self.asset.key}: {self.quarantined} of {total} rows break {self.contract.__name__}, which tolerates "
-                f"{self.contract.terms().tolerate:.1%}: {worst}. First: {reasons[0]}. Nothing was published; mend the source, the function or the contract"
+                f"{self.contract.terms().tolerate:.1%}: {worst}. First: {reasons[0]}. "
+                "Nothing was published; fix the source, the staging function or the contract"
             )
 
     def _duplicates(self) -> pl.Series:
@@ -155,8 +137,8 @@ class Gathering:
         duplicates = suspects.filter(~pl.struct(key).is_last_distinct())
         if self.strict and duplicates.height:
             raise ContractError(
-                f"{self.asset.key}: {', '.join(key)} identify a row, found {duplicates.height} duplicates, the first "
-                f"{str(duplicates.select(key).row(0, named=True))[:300]}; mend the model"
+                f"{self.asset.key}: expected one row per key ({', '.join(key)}), found {duplicates.height} duplicates, the first "
+                f"{str(duplicates.select(key).row(0, named=True))[:300]}; fix the model"
             )
         if duplicates.height:
             log.warning("duplicates_dropped", asset=self.asset.key, rows=duplicates.height, key=key)
@@ -176,10 +158,10 @@ class Gathering:
         written: dict[Path, list[Path]] = {}
         for path in sorted(out.rglob("*.parquet")):
             written.setdefault(path.parent.relative_to(out), []).append(path)
-        torn = [str(folder) for folder, paths in written.items() if len(paths) > 1]
-        if torn:
+        split = [str(folder) for folder, paths in written.items() if len(paths) > 1]
+        if split:
             raise DeclarationError(
-                f"{self.asset.key}: partition {torn[0]} came out as several files, expected one; report this"
+                f"{self.asset.key}: expected one file for partition {split[0]}, found several; this is a bug, please report it"
             )
         return tuple(self._file(folder, paths[0]) for folder, paths in written.items())
 
@@ -191,21 +173,20 @@ class Gathering:
         return File(local, Stored(path=path, bytes=local.stat().st_size, rows=rows, sha256=sha256))
 
 
-def placed(frame: pl.DataFrame, asset: Asset) -> pl.DataFrame:
-    """The conformed rows of an asset, with a reason to set aside those whose partition value cannot name a folder.
+def check_partition_values(frame: pl.DataFrame, asset: Asset) -> pl.DataFrame:
+    """The conformed rows of an asset, with a reason to reject those whose partition value cannot name a folder.
 
-    Values come from outside and become part of a path: what is not a plain code never does, whatever its contract allows.
+    Values come from outside and become part of a path: only plain codes may, whatever the contract allows.
     """
     for name in asset.partition_by:
         value = pl.col(name).cast(pl.String)
-        said = pl.format(
+        why = pl.format(
             name + ": '{}' cannot name a partition (1 to 64 of A-Z a-z 0-9 _ . -, a letter or digit first)",
             value.str.slice(0, 80),
         )
-        reason = pl.concat_str(
-            REASON, pl.when(~value.str.contains(_FOLDER)).then(said), separator="; ", ignore_nulls=True
-        )
-        frame = frame.with_columns(pl.when(~value.str.contains(_FOLDER)).then(reason).otherwise(REASON).alias(REASON))
+        is_unfit = ~value.str.contains(_FOLDER)
+        reason = pl.concat_str(REASON, pl.when(is_unfit).then(why), separator="; ", ignore_nulls=True)
+        frame = frame.with_columns(pl.when(is_unfit).then(reason).otherwise(REASON).alias(REASON))
     return frame
 
 
@@ -217,6 +198,6 @@ def check_shrink(key: str, contract: type[Contract], rows: int, previous: Entry 
     floor = before * (1 - contract.terms().max_shrink)
     if rows == 0 or rows < floor:
         raise ContractError(
-            f"{key}: expected at least {max(1, round(floor))} rows (last time {before}, may shrink by {contract.terms().max_shrink:.0%}), found {rows}. "
-            f"Nothing was published; if the source means it: `catalunya materialize {key} --force --accept-shrink`"
+            f"{key}: expected at least {max(1, round(floor))} rows (previously {before}, max_shrink {contract.terms().max_shrink:.0%}), found {rows}. "
+            f"Nothing was published; if the loss is right, run `catalunya materialize {key} --force --accept-shrink`"
         )

@@ -1,27 +1,28 @@
-"""How a landing asset is made: ask the source, land its raw pages as they came, and seal the batch with a manifest.
+"""How a landing asset is made: ask the source, land its raw pages as received, and seal the batch with a manifest.
 
-Here: probe, contract of the fields, pages, manifest. Not here: talking to an API (`io/sources`), recording and deleting
-(`materialize.py`).
+Here: probing, the contract of the fields, pages, the manifest, taking over what a killed run left. Not here: talking to an API
+(`io/sources`), what a batch looks like in the lake (`assets/record/batch.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from pathlib import Path
 
 import msgspec
 import structlog
 
 from catalunya.assets.graph.spec import Asset, LandingDeclaration
 from catalunya.assets.making.candidate import check_shrink
+from catalunya.assets.making.maker import Candidate, Context, Maker
 from catalunya.assets.record.batch import Batch, LandedPages, Manifest, read_batch
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import batch_prefix, manifest_path
+from catalunya.assets.record.state import Reason, Stale
 from catalunya.contracts.model.check import check_fields
-from catalunya.io.environment import Settings
 from catalunya.io.errors import DeadlineReached, SourceUnavailable
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
@@ -31,64 +32,115 @@ from catalunya.io.sources.base import HttpSettings, SourceState
 log = structlog.get_logger(__name__)
 
 
-def probe(
-    declaration: LandingDeclaration, settings: Settings, known: str | None, *, ends_at: float | None = None
-) -> SourceState | None:
-    """Ask the source for its state by one request; None when it is still at the version `known`."""
-    return asyncio.run(declaration.source.probe(http_within(declaration, settings, ends_at), known))
+class LandingMaker(Maker):
+    """Lands one extraction as a sealed batch."""
+
+    resumes = True
+
+    def find_new(self, context: Context) -> Stale | None:
+        """The source's new version, by one request."""
+        previous = context.previous
+        context.source_state = probe(context, previous.source_version if previous else None)
+        found = context.source_state
+        return Stale(context.asset.key, Reason.DATA, f"the source is at version {found.version}") if found else None
+
+    def make(self, context: Context, scratch: Path) -> Candidate:  # noqa: ARG002
+        """Land the pages, or take over a batch that was left complete."""
+        batch = extract(context)
+        manifest, previous = batch.manifest, context.previous
+        known = previous.source_version if previous else None
+        return Candidate(
+            objects=batch.objects,
+            rows=manifest.rows,
+            drift=manifest.drift,
+            # A backfill learned nothing about the other periods: the next regular run must still see that the source changed.
+            source_version=known if manifest.window else manifest.source_version,
+            source_updated_at=manifest.source_updated_at,
+            batch=batch.prefix,
+            requests=manifest.requests + 1,
+            window=manifest.window,
+        )
+
+    def is_unchanged(self, context: Context, entry: Entry) -> bool:
+        """Whether the batch holds what its consumers have made their tables from already."""
+        previous, state = context.previous, context.state
+        return (
+            not context.request.force
+            and previous is not None
+            and previous.data_version == entry.data_version
+            and previous.code_version == entry.code_version
+            and all(state.own_staleness(consumer) is None for consumer in state.graph.downstream(entry.asset))
+        )
+
+    def publish(self, context: Context, candidate: Candidate, entry: Entry) -> None:  # noqa: ARG002
+        """The pages are in place: make them durable."""
+        context.project.lake.sync(sorted(stored.path for stored in candidate.objects))
+
+    def clean_up(self, context: Context) -> None:
+        """Nothing: a batch is deleted by the table that used it, and the catalog has no landing tables."""
 
 
-def extract(
-    declaration: LandingDeclaration,
-    settings: Settings,
-    lake: Lake,
-    state: SourceState,
-    history: Sequence[Entry],
-    now: datetime,
-    progress: Callable[[int, int], None],
-    *,
-    window: Window | None = None,
-    accept_shrink: bool = False,
-    ends_at: float | None = None,
-) -> Batch:
-    """Land the table, or its periods within a window, and seal it. A batch of the very same that another run left is taken
-    over, as it is or to go on with; what others left is deleted. `history` are the asset's entries; only for the holder of the
-    lease. `ends_at`: when to stop, by time.monotonic().
+MAKER = LandingMaker()
 
+
+def probe(context: Context, known: str | None = None) -> SourceState | None:
+    """Ask the source for its state by one request; None if it is still at the version `known`."""
+    declaration = context.declaration(LandingDeclaration)
+    return asyncio.run(declaration.source.probe(http_settings(context), known))
+
+
+def http_settings(context: Context) -> HttpSettings:
+    """How the source is reached, within the time that is left."""
+    http = context.project.settings.http(context.declaration(LandingDeclaration).source.kind)
+    if context.request.ends_at is None:
+        return http
+    return replace(http, deadline_s=max(min(http.deadline_s, context.request.ends_at - time.monotonic()), 0.001))
+
+
+def extract(context: Context) -> Batch:
+    """Land the table, or its periods within the window, and seal the batch. Only for the holder of the lease.
+
+    A batch of the same version that a killed run left is taken over, complete or to be completed; other leftovers are deleted.
     Raises ContractError when the fields break the landing contract or the table shrank beyond its guard, DeadlineReached when
-    pages were landed and not all: trying again goes on from there.
+    some pages were landed and not all: the next attempt resumes from there.
     """
-    asset = declaration.asset
-    drift = check_fields(asset.key, declaration.contract, state.fields)
+    declaration, lake, asset = context.declaration(LandingDeclaration), context.project.lake, context.asset
+    window, contract = context.request.window, declaration.contract
+    state = context.source_state or probe(context)
+    assert state is not None
+    drift = check_fields(asset.key, contract, state.fields)
     if drift:
-        log.warning("source_drift", asset=asset.key, drift=str(drift), policy=declaration.contract.terms().drift)
+        log.warning("source_drift", asset=asset.key, drift=str(drift), policy=contract.terms().drift)
+    history = context.project.ledger.history(asset.key)
     left = _taken_over(lake, asset, history, state.version, window)
     if isinstance(left, Batch):
         return left
-    prefix = left or batch_prefix(asset, now)
+    prefix = left or batch_prefix(asset, context.state.now)
     landed = LandedPages(lake, prefix, window)
-    http, told = http_within(declaration, settings, ends_at), (0, 0)
+    rows = (0, 0)
 
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        told = (done, total)
-        progress(done, total)
+    def report(done: int, total: int) -> None:
+        nonlocal rows
+        rows = (done, total)
+        context.report("producing", done, total)
 
-    reading = declaration.source.extract(http, state, landed.write, window=window, progress=tell, landed=landed)
+    reading = declaration.source.extract(
+        http_settings(context), state, landed.write, window=window, progress=report, landed=landed
+    )
     try:
         extraction = asyncio.run(reading)
     except DeadlineReached as error:
-        if not landed.added:  # it came no further: that is the source's failure, not the time's
+        if not landed.added:  # no progress: that is the source's failure, not the deadline's
             raise SourceUnavailable(str(error)) from error
         raise DeadlineReached(
-            f"{asset.key}: {told[0]} of {told[1]} rows are landed ({landed.taken + landed.added} pages), and the time for one attempt "
-            "is over; run it again, it goes on from there"
+            f"{asset.key}: time limit reached with {rows[0]} of {rows[1]} rows landed ({landed.taken + landed.added} pages); "
+            "run it again to resume from there"
         ) from error
-    if extraction.state.version != state.version:  # the source moved and the extraction began anew
-        drift = check_fields(asset.key, declaration.contract, extraction.state.fields)
+    if extraction.state.version != state.version:  # the source changed and the extraction started over
+        drift = check_fields(asset.key, contract, extraction.state.fields)
     if window is None:
         whole = next((entry for entry in reversed(history) if entry.status != "failed" and not entry.window), None)
-        check_shrink(asset.key, declaration.contract, extraction.rows, whole, accept=accept_shrink)
+        check_shrink(asset.key, contract, extraction.rows, whole, accept=context.request.accept_shrink)
     manifest = Manifest(
         asset=asset.key,
         source=declaration.source.describe(),
@@ -110,20 +162,12 @@ def extract(
     return Batch(prefix, manifest)
 
 
-def http_within(declaration: LandingDeclaration, settings: Settings, ends_at: float | None) -> HttpSettings:
-    """How the source is reached, within the time that is left."""
-    http = settings.http(declaration.source.kind)
-    if ends_at is None:
-        return http
-    return replace(http, deadline_s=max(min(http.deadline_s, ends_at - time.monotonic()), 0.001))
-
-
 def _taken_over(
     lake: Lake, asset: Asset, history: Sequence[Entry], version: str, window: Window | None
 ) -> Batch | str | None:
-    """The sealed batch of just this that no entry speaks of: its run died before it could record. Or the folder of one that
-    is not sealed and has pages of this, of a run that died or of parts. What other runs left, not sealed or never recorded, is
-    deleted; so is what a part wrote too late, into a batch that was used and deleted."""
+    """What a killed run left of this very version and window: a sealed batch that no entry records, or the folder of an unsealed
+    one with usable pages. Other unsealed or unrecorded batches are deleted, and so are pages that a reader of a part wrote too
+    late, into a batch that was used and deleted."""
     recorded = {entry.batch for entry in history}
     taken: Batch | str | None = None
     for prefix in (f"{asset.prefix}/{folder}" for folder in reversed(lake.folders(asset.prefix))):

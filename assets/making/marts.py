@@ -1,60 +1,51 @@
 """How a mart is made: dbt builds one model in a scratch database, and its table is checked like any other.
 
-Here: which relations dbt is given, and the checked candidate. Not here: running dbt and reading its result
-(`io/warehouse/build.py`), the SQL (`dbt/models`).
+Here: which relations dbt is given, and the checked candidate. Not here: running dbt and reading its result (`io/warehouse`),
+the SQL (`dbt/models`).
 """
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
-from catalunya.assets.graph.spec import Asset
-from catalunya.assets.making.candidate import ROWS_PER_GROUP, Candidate, Gathering, placed
-from catalunya.assets.record.ledger import Entry
+from catalunya.assets.graph.dbt_marts import contract_of
+from catalunya.assets.graph.discovery import mart_contracts
+from catalunya.assets.making.candidate import ROWS_PER_GROUP, CandidateBuilder, check_partition_values
+from catalunya.assets.making.maker import Candidate, Context, Maker
 from catalunya.assets.record.paths import relation
-from catalunya.contracts.model.check import REASON, ROW, conform, part
-from catalunya.contracts.model.contract import Contract
-from catalunya.io.environment import Settings
-from catalunya.io.lake import Lake
+from catalunya.contracts.model.check import REASON, ROW, conform, split_rows
 from catalunya.io.warehouse.build import build_model
-from catalunya.io.warehouse.relation import Relation
 
 
-def build(
-    asset: Asset,
-    contract: type[Contract],
-    settings: Settings,
-    lake: Lake,
-    inputs: list[Relation],
-    previous: Entry | None,
-    now: datetime,
-    scratch: Path,
-    *,
-    full_refresh: bool = False,
-    accept_shrink: bool = False,
-) -> Candidate:
-    """Make the candidate of a mart. Raises WarehouseError when dbt or its tests fail, ContractError on a breach."""
-    earlier = relation(lake, asset, previous) if previous and not full_refresh else None
-    built = build_model(
-        asset.name,
-        inputs=inputs,
-        previous=earlier,
-        variables={"as_of": f"{now:%Y-%m-%d}"},
-        order_by=asset.key_columns,
-        settings=settings,
-        scratch=scratch,
-    )
-    gathering = Gathering(asset, contract, scratch, strict=True)
-    batches = pl.scan_parquet(built).collect_batches(chunk_size=ROWS_PER_GROUP, maintain_order=True)
-    for number, page in enumerate(batches):
-        numbered = page.with_columns(
-            pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
+class MartMaker(Maker):
+    """Makes a dimension, fact or aggregate by its dbt model."""
+
+    def make(self, context: Context, scratch: Path) -> Candidate:
+        """Build and check it. Raises WarehouseError when dbt or its tests fail, ContractError on a breach."""
+        asset, lake, previous = context.asset, context.project.lake, context.previous
+        contract = contract_of(mart_contracts(), asset.name)
+        built = build_model(
+            asset.name,
+            inputs=[relation(lake, up, context.made(up.key)) for up in context.project.graph.upstream(asset.key)],
+            previous=relation(lake, asset, previous) if previous and not context.request.full_refresh else None,
+            variables={"as_of": f"{context.state.now:%Y-%m-%d}"},
+            order_by=asset.key_columns,
+            settings=context.project.settings,
+            scratch=scratch,
         )
-        frame = conform(asset.key, numbered.lazy(), contract).collect()
-        good, bad = part(placed(frame, asset), contract)
-        rejected = bad.join(numbered.drop(REASON), on=ROW, how="left").drop(ROW) if bad.height else bad
-        gathering.pages.append(gathering.store(number, good, rejected))
-    return gathering.finish(previous, accept_shrink=accept_shrink)
+        builder = CandidateBuilder(asset, contract, scratch, strict=True)
+        pages = pl.scan_parquet(built).collect_batches(chunk_size=ROWS_PER_GROUP, maintain_order=True)
+        for number, page in enumerate(pages):
+            numbered = page.with_columns(
+                pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
+            )
+            frame = conform(asset.key, numbered.lazy(), contract).collect()
+            good, bad = split_rows(check_partition_values(frame, asset), contract)
+            rejected = bad.join(numbered.drop(REASON), on=ROW, how="left").drop(ROW) if bad.height else bad
+            builder.pages.append(builder.store(number, good, rejected))
+        return builder.build(previous, accept_shrink=context.request.accept_shrink)
+
+
+MAKER = MartMaker()

@@ -1,79 +1,57 @@
-"""The ONE path by which any table is made: plan, produce, check, publish, record, clean up (DESIGN section 3).
+"""The one path by which every table is made: plan, make, check, publish, record, clean up (docs/architecture.md).
 
-A plain function: the CLI, an Airflow task and a Lambda handler all call `materialize`. Here: the order of the steps and
-what holds between them. Not here: whether there is anything to make (`decide.py`), how each layer's candidate is made
-(`extract.py`, `transform.py`, `build.py`).
+A plain function: the CLI, an Airflow task and a Lambda handler all call `materialize`. Here: the order of the steps and what
+holds between them. Not here: what is stale (`assets/record/state.py`), how a layer's candidate is made (`landing.py`,
+`staging.py`, `marts.py`).
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from catalunya.assets.graph.spec import Asset, Layer
-from catalunya.assets.making.deadline import check_time
-from catalunya.assets.making.decide import Outcome, Request, decide
-from catalunya.assets.making.produce import Options, Produced, produce
-from catalunya.assets.record import catalog_tables as catalogd
-from catalunya.assets.record import superseded
+from catalunya.assets.graph.spec import digest
+from catalunya.assets.making.maker import Candidate, Context, Maker, maker_of
+from catalunya.assets.making.request import Observer, Outcome, Request
 from catalunya.assets.record.lease import Lease, lease
-from catalunya.assets.record.ledger import Entry, content_version, new_run_id
+from catalunya.assets.record.ledger import Entry, content_version
+from catalunya.assets.record.paths import quarantine_path
 from catalunya.assets.record.project import Project
-from catalunya.assets.record.retention import used_batch
-from catalunya.assets.record.state import Stale
+from catalunya.assets.record.state import Reason, Stale
 from catalunya.io.errors import (
+    BackfillBlocked,
     CatalogError,
     CatalunyaError,
     DeadlineReached,
     LeaseHeld,
     LeaseLost,
     TransientError,
+    UsageError,
 )
 from catalunya.io.safe_text import safe_text
 
-if TYPE_CHECKING:
-    from catalunya.io.sources.base import SourceState
-
-__all__ = ["Observer", "Outcome", "Progress", "Request", "Step", "materialize"]
-
 log = structlog.get_logger(__name__)
-
-Step = Literal["leased", "producing", "produced", "publishing", "published", "recorded", "cleaned"]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One step of a materialization, told as it happens: `done` of `total` rows or objects, where there is a count."""
-
-    asset: str
-    step: Step
-    done: int = 0
-    total: int = 0
-
-
-Observer = Callable[[Progress], None]
 
 
 def materialize(
     project: Project, key: str, request: Request | None = None, observer: Observer | None = None
 ) -> Outcome:
-    """Make one asset, if there is reason to. Safe to kill at any instruction and to run again.
+    """Make one asset if there is a reason to. Safe to kill at any instruction and to run again.
 
     Raises a CatalunyaError when it cannot be made; the failure is recorded and the published table stays as it was.
     """
-    making = _Making(project, project.graph[key], request or Request(), observer or _unheard)
-    with structlog.contextvars.bound_contextvars(asset=key, run_id=making.run_id, correlation_id=making.correlation_id):
+    context = Context.begin(project, key, request or Request(), observer)
+    with structlog.contextvars.bound_contextvars(
+        asset=key, run_id=context.run_id, correlation_id=context.correlation_id
+    ):
         try:
-            outcome = making.run()
+            outcome = _run(context, maker_of(context.asset.layer))
         except CatalunyaError as error:
-            log.error(  # noqa: TRY400  one line: the message says it all
+            log.error(  # noqa: TRY400  the message says it all; a traceback adds nothing
                 "materialization_failed", error=str(error), transient=isinstance(error, TransientError)
             )
             raise
@@ -91,206 +69,175 @@ def materialize(
         return outcome
 
 
-@dataclass
-class _Making:
-    """One asset on its way through the steps."""
+def decide(context: Context, maker: Maker) -> Stale | Outcome:
+    """Why the asset is to be made now, or the outcome without making it. At most one request to its source.
 
-    project: Project
-    asset: Asset
-    request: Request
-    observer: Observer
-    now: datetime = field(init=False)
-    run_id: str = field(init=False)
-    correlation_id: str = field(init=False)
-    source_state: SourceState | None = field(init=False, default=None)
+    Raises UsageError for what cannot be asked of it, BackfillBlocked, and what asking the source raises.
+    """
+    state, asset, request, latest = context.state, context.asset, context.request, context.previous
+    if request.window:
+        return _decide_backfill(context)
+    if request.replay:
+        return _decide_replay(context, can_replay=maker.replays)
+    stale = Stale(asset.key, Reason.FORCED, "forced") if request.force else state.stale(asset.key)
+    stale = stale or maker.find_new(context)
+    if stale is None:
+        return Outcome(asset.key, "skipped", "up to date", latest)
+    waits = state.lacks(asset.key) if request.force else state.waits_for(asset.key)
+    return Outcome(asset.key, "deferred", waits, latest) if waits else stale
 
-    def __post_init__(self) -> None:
-        self.started = time.monotonic()
-        self.now = self.request.now or datetime.now(UTC)
-        self.state = self.project.state(self.now)
-        self.run_id = self.request.run_id or new_run_id(self.now)
-        self.correlation_id = self.request.correlation_id or self._correlation_of_upstream() or self.run_id
 
-    def run(self) -> Outcome:
-        """Find out what there is to do, and do it under the asset's lease."""
-        # First without the lease: most ticks find nothing to do, and that must cost next to nothing.
-        seen = self._last_number()
-        decision = self._decide()
+def _decide_replay(context: Context, *, can_replay: bool) -> Stale | Outcome:
+    asset, latest = context.asset, context.previous
+    if not can_replay or latest is None:
+        raise UsageError(
+            f"{asset.key}: only the quarantine of a staging table that has been made can be replayed; "
+            "`catalunya status` shows which have been"
+        )
+    if not latest.quarantine:
+        return Outcome(asset.key, "skipped", "no rows are in quarantine", latest)
+    return Stale(asset.key, Reason.FORCED, "quarantined rows are replayed")
+
+
+def _decide_backfill(context: Context) -> Stale:
+    key, window = context.asset.key, context.request.window
+    assert window is not None
+    if not context.asset.has_periods:
+        raise UsageError(
+            f"{key}: cannot backfill {window}: expected a landing asset whose source can be read by period; "
+            f"`catalunya materialize {key} --force` reads all of it"
+        )
+    blocking = context.state.blocks_backfill(key, window)
+    if blocking:
+        raise BackfillBlocked(
+            f"{key}: {blocking[0].key} must be made first ({blocking[0].reason}: {blocking[0].why}), from a batch that a backfill "
+            f"would replace; run `catalunya materialize +{blocking[0].key}`, then try again"
+        )
+    return Stale(key, Reason.BACKFILL, f"backfill {window}")
+
+
+def _run(context: Context, maker: Maker) -> Outcome:
+    """Decide, and make the asset under its lease."""
+    # First without the lease: most runs find nothing to do, and that must cost next to nothing.
+    seen = _last_sequence(context)
+    decision = _decide_and_clean_up(context, maker)
+    if isinstance(decision, Outcome):
+        return decision
+    project, key = context.project, context.asset.key
+    with lease(project.lake, key, context.run_id, project.settings.lease_s) as held:
+        context.report("leased")
+        after = _last_sequence(context)
+        if after != seen:  # another run recorded something in between
+            context.refresh()
+            decision = _decide_and_clean_up(context, maker)
         if isinstance(decision, Outcome):
             return decision
-        with lease(self.project.lake, self.asset.key, self.run_id, self.project.settings.lease_s) as held:
-            self._tell("leased")
-            after = self._last_number()
-            if after != seen:  # another run recorded something in between
-                self.state = self.project.state(self.now)
-                decision = self._decide()
-            if isinstance(decision, Outcome):
-                return decision
-            try:
-                return self._make(decision, held, after)
-            # Nothing failed that says anything of the table; with the last one, what was made is recorded by then.
-            except (LeaseHeld, LeaseLost, CatalogError):
-                raise
-            except Exception as error:
-                # An extraction goes on from where its time ended. A table that is not made in its time is one that failed, or
-                # whoever looks for what is stale would have it begun anew for ever. A backfill says nothing of the table as it is.
-                is_on_its_way = isinstance(error, DeadlineReached) and self.asset.layer is Layer.LANDING
-                if not is_on_its_way and not self.request.window:
-                    self._record_failure(decision, after, error)
-                raise
-
-    def _decide(self) -> Stale | Outcome:
-        """Why the asset is to be made now, or why not; then what another run left to be cleaned up is."""
-        decision = decide(self.project, self.asset, self.state, self.request)
-        self.source_state = decision.source_state
-        if isinstance(decision.what, Outcome) and decision.what.status == "skipped":
-            self._clean_up()
-        return decision.what
-
-    def _make(self, stale: Stale, held: Lease, after: int) -> Outcome:
-        """Produce, check, publish, record, clean up."""
-        options = Options(
-            accept_shrink=self.request.accept_shrink,
-            replay=self.request.replay,
-            full_refresh=self.request.full_refresh,
-            window=self.request.window,
-            source_state=self.source_state,
-            ends_at=self.request.ends_at,
-        )
-        with tempfile.TemporaryDirectory(prefix="catalunya-", dir=self.project.settings.scratch) as scratch:
-            self._tell("producing")
-            produced = produce(
-                self.project,
-                self.state,
-                self.asset,
-                options,
-                self.now,
-                Path(scratch),
-                lambda done, total: self._tell("producing", done, total),
-            )
-            self._tell("produced")
-            entry = self._entry(stale, produced)
-            if self.asset.layer is Layer.LANDING and self._is_known(entry):
-                return self._record_unchanged(entry, after)
-            if self.asset.layer is Layer.STAGING:  # a landing batch is in its place; a mart has no such limit
-                check_time(self.asset.key, self.request.ends_at, f"{produced.rows:,} rows are ready to be published")
-            held.check()
-            self._publish(produced)
-            held.check()
-        entry = self.project.ledger.append(entry, after=after)
-        self._tell("recorded")
-        self.state = self.project.state(self.now)
-        self._clean_up()
-        self._tell("cleaned")
-        return Outcome(self.asset.key, "materialized", stale.why, entry)
-
-    def _publish(self, produced: Produced) -> None:
-        """Put every object in its place, and take away those of partitions that ceased to exist; keep what is replaced."""
-        lake = self.project.lake
-        if self.asset.layer is not Layer.LANDING:
-            superseded.keep(lake, self.asset, self.state.latest(self.asset.key), produced.objects)
-        for number, file in enumerate(produced.files, start=1):
-            lake.put(file.stored.path, file.local)
-            self._tell("publishing", number, len(produced.files))
-        kept = {stored.path for stored in produced.objects}
-        if self.asset.layer is not Layer.LANDING:
-            lake.delete([o.path for o in lake.objects(self.asset.prefix) if o.path not in kept])
-        if produced.quarantine and produced.quarantine_path:
-            lake.put(produced.quarantine_path, produced.quarantine)
-            kept.add(produced.quarantine_path)
-        lake.sync(sorted(kept))
-        self._tell("published")
-
-    def _entry(self, stale: Stale, produced: Produced) -> Entry:
-        return replace(
-            self._blank_entry(stale),
-            data_version=content_version(produced.objects),
-            rows=produced.rows,
-            bytes=sum(stored.bytes for stored in produced.objects),
-            objects=produced.objects,
-            columns={column.name: column.type for column in self.asset.columns},
-            drift=produced.drift,
-            duplicates=produced.duplicates,
-            discarded=produced.discarded,
-            quarantined=produced.quarantined,
-            quarantine=produced.quarantine_path,
-            source_version=produced.source_version,
-            source_updated_at=produced.source_updated_at,
-            batch=produced.batch,
-            requests=produced.requests,
-            window=produced.window,
-        )
-
-    def _blank_entry(self, stale: Stale) -> Entry:
-        return Entry(
-            asset=self.asset.key,
-            sequence=0,
-            status="materialized",
-            run_id=self.run_id,
-            correlation_id=self.correlation_id,
-            reason=stale.reason,
-            started_at=self.now,
-            seconds=time.monotonic() - self.started,
-            code_version=self.asset.code_version,
-            versions=self.state.versions(self.asset),
-        )
-
-    def _is_known(self, entry: Entry) -> bool:
-        """Whether a landing batch brings what its consumers have made their tables of already."""
-        previous = self.state.latest(entry.asset)
-        consumers = self.project.graph.downstream(entry.asset)
-        return (
-            not self.request.force
-            and previous is not None
-            and previous.data_version == entry.data_version
-            and previous.code_version == entry.code_version
-            and all(self.state.own_staleness(consumer) is None for consumer in consumers)
-        )
-
-    def _record_unchanged(self, entry: Entry, after: int) -> Outcome:
-        """The source moved, its content did not: remember its version, drop the batch, wake nobody."""
-        previous = self.state.latest(entry.asset)
-        assert previous is not None
-        assert entry.batch is not None
-        batch = entry.batch
-        entry = replace(entry, status="unchanged", batch=previous.batch, objects=previous.objects)
-        entry = self.project.ledger.append(entry, after=after)
-        self._tell("recorded")
-        self.project.lake.delete([o.path for o in self.project.lake.objects(batch)])
-        return Outcome(self.asset.key, "skipped", "the source moved, its content did not", entry)
-
-    def _record_failure(self, stale: Stale, after: int, error: Exception) -> None:
-        """Record that the attempt failed; if even that cannot be written, say so and let the first error stand."""
-        failed = replace(self._blank_entry(stale), status="failed", error=f"{type(error).__name__}: {safe_text(error)}")
         try:
-            self.project.ledger.append(failed, after=after)
-        except CatalunyaError as second:
-            log.warning("failure_not_recorded", error=str(second))
-
-    def _clean_up(self) -> None:
-        """Delete the landing batches that this staging table's entry shows as consumed, only those, and tell the catalog.
-
-        Runs after every record, and again whenever there is nothing else to do, so that a kill in between heals.
-        """
-        if self.asset.layer is Layer.STAGING:
-            for up in self.project.graph.upstream(self.asset.key):
-                if up.layer is Layer.LANDING:
-                    self.project.lake.delete([found.path for found in used_batch(self.state, up)])
-        catalogd.publish(self.project, self.asset, self.state)
-
-    def _last_number(self) -> int:
-        """The number of the asset's last ledger entry, 0 when there is none."""
-        last = self.project.ledger.last_attempt(self.asset.key)
-        return last.sequence if last else 0
-
-    def _correlation_of_upstream(self) -> str | None:
-        """The wave that brought the newest upstream data: it carries on from landing to marts."""
-        entries = [entry for up in self.asset.upstream if (entry := self.state.latest(up))]
-        return max(entries, key=lambda entry: entry.started_at).correlation_id if entries else None
-
-    def _tell(self, step: Step, done: int = 0, total: int = 0) -> None:
-        self.observer(Progress(self.asset.key, step, done, total))
+            return _make(context, maker, decision, held, after)
+        # None of these says anything about the table; before a CatalogError it was recorded.
+        except (LeaseHeld, LeaseLost, CatalogError):
+            raise
+        except Exception as error:
+            # A failure is recorded, so that the same inputs are not tried for ever. Two exceptions: an extraction that
+            # resumes from its deadline has not failed, and a backfill says nothing about the table as it is.
+            resumes = isinstance(error, DeadlineReached) and maker.resumes
+            if not resumes and not context.request.window:
+                _record_failure(context, decision, after, error)
+            raise
 
 
-def _unheard(_: Progress) -> None:
-    """The observer of those who do not listen."""
+def _decide_and_clean_up(context: Context, maker: Maker) -> Stale | Outcome:
+    """The decision; if there is nothing to do, finish what a killed run left to clean up."""
+    decision = decide(context, maker)
+    if isinstance(decision, Outcome) and decision.status == "skipped":
+        maker.clean_up(context)
+    return decision
+
+
+def _make(context: Context, maker: Maker, stale: Stale, held: Lease, after: int) -> Outcome:
+    """Make, check, publish, record, clean up."""
+    project, key = context.project, context.asset.key
+    with tempfile.TemporaryDirectory(prefix="catalunya-", dir=project.settings.scratch) as scratch:
+        context.report("producing")
+        candidate = maker.make(context, Path(scratch))
+        context.report("produced")
+        entry = _entry(context, stale, candidate)
+        if maker.is_unchanged(context, entry):
+            return _record_unchanged(context, entry, after)
+        held.check()
+        maker.publish(context, candidate, entry)
+        context.report("published")
+        held.check()
+    entry = project.ledger.append(entry, after=after)
+    context.report("recorded")
+    context.refresh()
+    maker.clean_up(context)
+    context.report("cleaned")
+    return Outcome(key, "materialized", stale.why, entry)
+
+
+def _entry(context: Context, stale: Stale, candidate: Candidate) -> Entry:
+    """The ledger entry of a candidate."""
+    blank = _blank_entry(context, stale)
+    # Named by what it was made from: after a crash, the next run replaces the same object.
+    inputs = digest(blank.code_version, *(f"{name}={version}" for name, version in sorted(blank.versions.items())))
+    return replace(
+        blank,
+        data_version=content_version(candidate.objects),
+        rows=candidate.rows,
+        bytes=sum(stored.bytes for stored in candidate.objects),
+        objects=candidate.objects,
+        columns={column.name: column.type for column in context.asset.columns},
+        drift=candidate.drift,
+        duplicates=candidate.duplicates,
+        discarded=candidate.discarded,
+        quarantined=candidate.quarantined,
+        quarantine=quarantine_path(context.asset, inputs) if candidate.quarantine else None,
+        source_version=candidate.source_version,
+        source_updated_at=candidate.source_updated_at,
+        batch=candidate.batch,
+        requests=candidate.requests,
+        window=candidate.window,
+    )
+
+
+def _blank_entry(context: Context, stale: Stale) -> Entry:
+    return Entry(
+        asset=context.asset.key,
+        sequence=0,
+        status="materialized",
+        run_id=context.run_id,
+        correlation_id=context.correlation_id,
+        reason=stale.reason,
+        started_at=context.state.now,
+        seconds=time.monotonic() - context.started,
+        code_version=context.asset.code_version,
+        versions=context.state.versions(context.asset),
+    )
+
+
+def _record_unchanged(context: Context, entry: Entry, after: int) -> Outcome:
+    """The source reported a new version with the same content: record the version, drop the batch, wake no reader."""
+    previous, batch, lake = context.previous, entry.batch, context.project.lake
+    assert previous is not None
+    assert batch is not None
+    entry = replace(entry, status="unchanged", batch=previous.batch, objects=previous.objects)
+    entry = context.project.ledger.append(entry, after=after)
+    context.report("recorded")
+    lake.delete([found.path for found in lake.objects(batch)])
+    return Outcome(context.asset.key, "skipped", "the source has a new version with the same content", entry)
+
+
+def _record_failure(context: Context, stale: Stale, after: int, error: Exception) -> None:
+    """Record that the attempt failed; if even that cannot be written, log it and let the first error stand."""
+    failed = replace(_blank_entry(context, stale), status="failed", error=f"{type(error).__name__}: {safe_text(error)}")
+    try:
+        context.project.ledger.append(failed, after=after)
+    except CatalunyaError as second:
+        log.warning("failure_not_recorded", error=str(second))
+
+
+def _last_sequence(context: Context) -> int:
+    """The number of the asset's last ledger entry, 0 if there is none."""
+    last = context.project.ledger.last_attempt(context.asset.key)
+    return last.sequence if last else 0

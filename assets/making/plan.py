@@ -16,9 +16,9 @@ from catalunya.io.periods import Window
 
 
 def plan(state: State, selection: Iterable[Asset], *, force: bool = False) -> list[Stale]:
-    """What making the selection would do, in dependency order; what is FORCED has to be asked for with force.
+    """What making the selection would do, in dependency order. Steps with reason FORCED must be requested with `force`.
 
-    A landing batch that was deleted after use and that a table of the selection needs again joins it.
+    A landing batch that was deleted after use and is needed again by a table of the selection is added to it.
     """
     chosen = {asset.key for asset in selection}
     steps: dict[str, Stale] = {}
@@ -34,20 +34,20 @@ def plan(state: State, selection: Iterable[Asset], *, force: bool = False) -> li
             continue
         made_before = [up for up in asset.upstream if up in steps]
         if force:
-            steps[asset.key] = Stale(asset.key, Reason.FORCED, "asked for with force")
+            steps[asset.key] = Stale(asset.key, Reason.FORCED, "forced")
         elif stale:
             steps[asset.key] = stale
         elif asset.layer is Layer.LANDING:
-            steps[asset.key] = Stale(asset.key, Reason.SOURCE, f"{asset.source} is asked whether it changed")
+            steps[asset.key] = Stale(asset.key, Reason.SOURCE, f"{asset.source} will be asked whether it changed")
         elif made_before:
             steps[asset.key] = Stale(asset.key, Reason.UPSTREAM, f"if {', '.join(made_before)} changes")
     return list(steps.values())
 
 
 def plan_backfill(state: State, selection: Iterable[Asset], window: Window) -> list[Stale]:
-    """What reading some periods of sources again would do: their landing assets, and all that is made from them.
+    """What backfilling the sources of a selection would do: their landing assets, and everything made from them.
 
-    The selection are landing assets, or tables made from one. Raises UsageError where a source has no periods.
+    The selection holds landing assets, or tables made directly from one. Raises UsageError where a source has no periods.
     """
     sources: set[str] = set()
     for asset in selection:
@@ -56,11 +56,11 @@ def plan_backfill(state: State, selection: Iterable[Asset], window: Window) -> l
             above = sorted(key for key in state.graph.ancestors(asset.key) if state.graph[key].has_periods)
             todo = f"backfill {' '.join(above)}" if above and not found else f"materialize {asset.key} --force"
             raise UsageError(
-                f"{asset.key}: a backfill is expected of a source that can be asked by period ({_with_periods(state.graph)}); "
-                f"found another table; `catalunya {todo}` makes it anew"
+                f"{asset.key}: cannot be backfilled: its source cannot be read by period (those that can: {_with_periods(state.graph)}); "
+                f"`catalunya {todo}` rebuilds it"
             )
         sources |= found
-    steps = {key: Stale(key, Reason.BACKFILL, f"{window} was asked for") for key in sources}
+    steps = {key: Stale(key, Reason.BACKFILL, f"backfill {window}") for key in sources}
     for asset in state.graph:
         above = [up for up in asset.upstream if up in steps]
         if above:

@@ -1,7 +1,7 @@
 """How a staging asset is made: raw pages of one landing batch, one at a time, into a checked candidate.
 
-Here: calling the staging function, parting good rows from bad, replaying quarantine, keeping the rows that a batch of some
-periods leaves alone. Not here: reading pages (`io/sources/pages.py`), the checks of the whole table and its files (`candidate.py`).
+Here: calling the staging function, separating good rows from bad, replaying quarantine, keeping the rows that a backfill does not
+touch. Not here: reading pages (`io/sources/pages.py`), the checks of the whole table and its files (`candidate.py`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,20 @@ from pathlib import Path
 
 import polars as pl
 
-from catalunya.assets.graph.spec import StagingDeclaration
-from catalunya.assets.making.candidate import Candidate, CheckedPage, Gathering, placed
-from catalunya.assets.making.deadline import check_time
-from catalunya.assets.record.batch import Batch
+from catalunya.assets.graph.spec import Layer, StagingDeclaration
+from catalunya.assets.making.candidate import CandidateBuilder, CheckedPage, check_partition_values
+from catalunya.assets.making.maker import Candidate, Context, Maker
+from catalunya.assets.record.batch import read_batch
 from catalunya.assets.record.ledger import Entry
-from catalunya.assets.record.paths import scan_table
-from catalunya.contracts.model.check import REASON, ROW, conform, part, renamed
-from catalunya.io.errors import DeclarationError
+from catalunya.assets.record.paths import manifest_path, scan_table
+from catalunya.contracts.model.check import REASON, ROW, conform, renamed, split_rows
+from catalunya.io.errors import DeclarationError, LakeError
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window, period
 from catalunya.io.sources.base import Page
 from catalunya.io.sources.pages import read_page
 
-Progress = Callable[[int, int], None]
-
-# polars uses every core within one operation, but not between them: a second page fills the gaps.
+# polars uses every core within one operation, but not between operations: a second page fills the gaps.
 PAGES_AT_ONCE = 2
 PUBLISHED_ROWS = 50_000
 
@@ -37,65 +35,94 @@ _NESTED = frozenset(
 )
 
 
-def transform(
-    declaration: StagingDeclaration,
-    lake: Lake,
-    batch: Batch,
-    reads: Sequence[pl.LazyFrame],
-    previous: Entry | None,
-    scratch: Path,
-    progress: Progress,
-    *,
-    accept_shrink: bool = False,
-    ends_at: float | None = None,
-) -> Candidate:
-    """Make the candidate of a staging table from a landing batch. Memory holds a few pages, never the table.
+class StagingMaker(Maker):
+    """Makes a clean table from a landing batch, or from the published table and its quarantine (replay)."""
 
-    A batch of some periods replaces those, and the published rows of all others stay as they are. It stops at `ends_at`, by
-    time.monotonic(), before the next page, and cannot go on from there: its checked pages lie on this machine's disk, which a
-    function does not find again. To keep them in the lake would cost about what it costs to make them anew: a million rows take
-    some ten seconds of a processor, and a function has 15 minutes.
+    replays = True
+
+    def make(self, context: Context, scratch: Path) -> Candidate:
+        """Transform the batch, or replay the quarantine."""
+        declaration, lake, previous = context.declaration(StagingDeclaration), context.project.lake, context.previous
+        with lake.reading(context.asset.prefix):
+            reads = [scan_table(lake, read.asset, context.made(read.asset.key)) for read in declaration.reads]
+            if context.request.replay and previous:
+                candidate = replay(declaration, lake, previous, reads, scratch)
+            else:
+                candidate = transform(context, declaration, reads, scratch)
+        return candidate
+
+    def publish(self, context: Context, candidate: Candidate, entry: Entry) -> None:
+        """Publish, unless the time is over: a function that is cut off half-way leaves more work to the next than one that stops."""
+        context.check_time(f"{candidate.rows:,} rows were ready to publish")
+        super().publish(context, candidate, entry)
+
+    def clean_up(self, context: Context) -> None:
+        """Delete the landing batches that the ledger shows as used by every table made from them, then update the catalog."""
+        for up in context.project.graph.upstream(context.asset.key):
+            if up.layer is Layer.LANDING:
+                context.project.lake.delete([found.path for found in context.state.used_batch(up)])
+        super().clean_up(context)
+
+
+MAKER = StagingMaker()
+
+
+def transform(
+    context: Context, declaration: StagingDeclaration, reads: Sequence[pl.LazyFrame], scratch: Path
+) -> Candidate:
+    """Make the candidate of a staging table from its landing batch. Memory holds a few pages, never the table.
+
+    A backfill replaces its periods; the published rows of all others stay. At the request's deadline it stops before the next
+    page and cannot resume: its checked pages are on this machine's disk, which the next function does not see. Keeping them in the
+    lake would cost about as much as making them again: a million rows take ten seconds of CPU, and a function has 15 minutes.
 
     Raises ContractError when the table may not be published, DeclarationError when the staging function breaks its rules,
-    DeadlineReached.
+    LakeError when the batch is gone, DeadlineReached.
     """
-    gathering = Gathering(declaration.asset, declaration.contract, scratch)
+    asset, lake, previous = context.asset, context.project.lake, context.previous
+    landed = context.made(declaration.landing.asset.key)
+    if not landed.batch or not lake.exists(manifest_path(landed.batch)):
+        raise LakeError(
+            f"{asset.key}: the batch of {landed.asset} was used and deleted; `catalunya materialize {landed.asset} {asset.key}` lands it again"
+        )
+    batch = read_batch(lake, landed.batch)
+    builder = CandidateBuilder(asset, declaration.contract, scratch)
     fields = raw_fields(declaration)
     done = 0
 
     def check(number: int, page: Page) -> CheckedPage:
-        check_time(declaration.asset.key, ends_at, f"{done:,} of {batch.manifest.rows:,} rows were checked")
+        context.check_time(f"{done:,} of {batch.manifest.rows:,} rows were checked")
         pages_are = declaration.landing.source.pages_are
-        raw = read_page(lake, f"{batch.prefix}/{page.name}", fields, pages_are, declaration.asset.key)
-        return gathering.store(number, *check_page(declaration, raw, reads))
+        raw = read_page(lake, f"{batch.prefix}/{page.name}", fields, pages_are, asset.key)
+        return builder.store(number, *check_page(declaration, raw, reads))
 
     for page, checked in zip(batch.manifest.pages, _at_once(check, batch.manifest.pages), strict=True):
-        gathering.pages.append(checked)
+        builder.pages.append(checked)
         done += page.rows
-        progress(done, batch.manifest.rows)
+        context.report("producing", done, batch.manifest.rows)
     if batch.manifest.window and previous:
         # Before the batch's own: should the source send a row of another period after all, the batch's is the newer.
-        gathering.pages[:0] = _stored(
-            gathering, _other_periods(declaration, lake, previous, batch.manifest.window), len(batch.manifest.pages)
+        builder.pages[:0] = _stored(
+            builder, _other_periods(declaration, lake, previous, batch.manifest.window), len(batch.manifest.pages)
         )
-    check_time(declaration.asset.key, ends_at, f"{done:,} rows were checked page by page, and not yet as a whole")
-    return gathering.finish(previous, accept_shrink=accept_shrink)
+    context.check_time(f"{done:,} rows were checked page by page, and not yet as a whole")
+    return builder.build(previous, accept_shrink=context.request.accept_shrink)
 
 
 def replay(
     declaration: StagingDeclaration, lake: Lake, published: Entry, reads: Sequence[pl.LazyFrame], scratch: Path
 ) -> Candidate:
-    """Make the candidate from the published table and the rows its last materialization set aside.
+    """Make the candidate from the published table and the rows that its last materialization quarantined.
 
     Rows that still break the contract stay in quarantine; rows that pass join the table, where a published row of the
     same key wins.
     """
     assert published.quarantine is not None
-    gathering = Gathering(declaration.asset, declaration.contract, scratch)
+    builder = CandidateBuilder(declaration.asset, declaration.contract, scratch)
     raw = pl.read_parquet(lake.get(published.quarantine)).drop(REASON)
-    gathering.pages.append(gathering.store(0, *check_page(declaration, raw, reads)))
-    gathering.pages += _stored(gathering, scan_table(lake, declaration.asset, published), 1)
-    return gathering.finish(published, tolerate_all=True)
+    builder.pages.append(builder.store(0, *check_page(declaration, raw, reads)))
+    builder.pages += _stored(builder, scan_table(lake, declaration.asset, published), 1)
+    return builder.build(published, tolerate_all=True)
 
 
 def check_page(
@@ -103,7 +130,7 @@ def check_page(
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """Take one raw page through the staging function and its contract.
 
-    Returns the good rows, those set aside with their reason, and how many the staging function left out.
+    Returns the good rows, the bad ones as received with their reason, and how many rows the staging function left out.
     """
     key, contract = declaration.asset.key, declaration.contract
     frame = conform(key, declaration.function(renamed(raw, contract), *reads), contract).collect()
@@ -111,11 +138,12 @@ def check_page(
         frame = frame.sort(ROW)
     if frame[ROW].n_unique() != frame.height:
         raise DeclarationError(
-            f"{key}: the staging function doubled rows (a join on a key that is not unique?), expected at most one a raw row"
+            f"{key}: expected at most one row per raw row, but the staging function duplicated rows; "
+            "does it join on a key that is not unique?"
         )
-    good, bad = part(placed(frame, declaration.asset), contract)
-    aside = bad.join(raw.with_row_index(ROW), on=ROW, how="left").drop(ROW) if bad.height else bad
-    return good, aside, raw.height - frame.height
+    good, bad = split_rows(check_partition_values(frame, declaration.asset), contract)
+    rejected = bad.join(raw.with_row_index(ROW), on=ROW, how="left").drop(ROW) if bad.height else bad
+    return good, rejected, raw.height - frame.height
 
 
 def raw_fields(declaration: StagingDeclaration) -> list[str]:
@@ -124,19 +152,19 @@ def raw_fields(declaration: StagingDeclaration) -> list[str]:
 
 
 def _other_periods(declaration: StagingDeclaration, lake: Lake, published: Entry, window: Window) -> pl.LazyFrame:
-    """The published rows whose period does not lie in the window."""
+    """The published rows whose period is outside the window."""
     table = scan_table(lake, declaration.asset, published)
     column = declaration.contract.period()
-    assert column is not None  # the declaration has seen to it
-    told = table.select(pl.col(column).unique()).collect().to_series().to_list()
-    replaced = [value for value in told if window.covers(period(str(value)))]
+    assert column is not None  # the declaration requires it
+    periods = table.select(pl.col(column).unique()).collect().to_series().to_list()
+    replaced = [value for value in periods if window.covers(period(str(value)))]
     return table.filter(~pl.col(column).is_in(replaced))
 
 
-def _stored(gathering: Gathering, table: pl.LazyFrame, first: int) -> list[CheckedPage]:
+def _stored(builder: CandidateBuilder, table: pl.LazyFrame, first: int) -> list[CheckedPage]:
     """Rows that were published, and so were checked, as pages of the new table; numbered from `first`."""
     pages = table.collect_batches(chunk_size=PUBLISHED_ROWS, maintain_order=True)
-    return [gathering.store(number, page, pl.DataFrame()) for number, page in enumerate(pages, start=first)]
+    return [builder.store(number, page, pl.DataFrame()) for number, page in enumerate(pages, start=first)]
 
 
 def _at_once(work: Callable[[int, Page], CheckedPage], pages: Sequence[Page]) -> Iterator[CheckedPage]:

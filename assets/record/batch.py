@@ -1,10 +1,9 @@
-"""What is landed of an extraction that is not complete: a note beside each page, so that the next attempt goes on from there.
+"""A landing batch in the lake: its manifest, and while it is incomplete a note beside each page, so that the next attempt resumes.
 
-A batch without a manifest is nothing to its readers; its pages are worth something to who extracts the same state of the
-source again, after a deadline or a kill. A page is taken again only if it is whole, by the size and hash that its note says,
-and only for the same version and window. Where several functions read a large source (`parts.py`), their pages lie in one
-batch, each under a name of its own. Here: the notes. Not here: which pages answer a question that is asked now (`io/sources`),
-the sealing (`extract.py`).
+A batch without a manifest is ignored by readers. After a deadline or a kill, its pages are reused by the next extraction of the same
+version and window, each only if it is complete by the size and hash in its note. Where several functions read a large source
+(`assets/making/parts.py`), their pages are in one batch, each under its own name. Not here: which pages answer which request
+(`io/sources`), sealing a batch (`assets/making/landing.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import structlog
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Stored, content_version
 from catalunya.assets.record.paths import begun_at, manifest_path
+from catalunya.io.errors import BatchClosedError
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import Page
@@ -28,21 +28,17 @@ from catalunya.io.sources.base import Page
 log = structlog.get_logger(__name__)
 
 NOTES = "_landed"
-PARTS_TAKE = timedelta(hours=3)
-"""A run's parts are over by then, with all that they are tried again: four times a function's 15 minutes, and the waits between."""
+PARTS_TIMEOUT = timedelta(hours=3)
+"""Longer than the parts of one run can take, retries included: four times a function's 15 minutes, and the waits in between."""
 
 
 def may_be_read_into(asset: Asset, batch: str, now: datetime) -> bool:
-    """Whether parts may just be landing pages in a batch that is not sealed. They hold no lease that would tell."""
-    return asset.readers > 1 and abs(now - begun_at(batch)) < PARTS_TAKE
-
-
-class BatchClosedError(Exception):
-    """A page comes too late: its batch was sealed, with another answer to the same question."""
+    """Whether parts may be landing pages in an unsealed batch right now. They hold no lease by which to tell."""
+    return asset.readers > 1 and abs(now - begun_at(batch)) < PARTS_TIMEOUT
 
 
 class Note(msgspec.Struct, frozen=True):
-    """One page that is written whole, and what it is of."""
+    """One complete page, and the version and window it belongs to."""
 
     version: str
     window: Window | None
@@ -50,9 +46,9 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What `_manifest.json` says: only the pages it lists belong to the batch. `window`: it holds the periods within only.
+    """The content of `_manifest.json`: only the pages it lists belong to the batch. `window`: a backfill, with those periods only.
 
-    `requests`, `started_at` and `finished_at` are of the attempt that completed it.
+    `requests`, `started_at` and `finished_at` are those of the attempt that completed it.
     """
 
     asset: str
@@ -97,52 +93,51 @@ def read_batch(lake: Lake, prefix: str) -> Batch:
 
 
 class LandedPages:
-    """The notes of one batch that is not sealed. Only for the holder of the asset's lease, but for `PartPages`."""
+    """The pages of one unsealed batch. Only for the holder of the asset's lease; others use `PartPages`."""
 
     def __init__(self, lake: Lake, batch: str, window: Window | None) -> None:
         self.batch = batch
         self.taken = 0
-        """Pages of earlier attempts that were found whole."""
+        """Complete pages of earlier attempts."""
         self.added = 0
-        """Pages that this attempt has noted."""
+        """Pages landed by this attempt."""
         self._lake, self._window = lake, window
         self._version = ""
 
     def of(self, version: str) -> Mapping[str, Page]:
-        """The pages by address that are landed of this version, each of them read through and found whole. `add` is of it
-        from now on."""
+        """The complete pages of this version by URL, each read and checked. From now on, `add` notes pages of this version."""
         self._version = version
         sizes = {found.path: found.size for found in self._lake.objects(self.batch)}
-        whole: dict[str, Page] = {}
+        complete: dict[str, Page] = {}
         for note in self._notes(sizes):
-            page, is_of_it = note.page, (note.version, note.window) == (version, self._window)
-            # Two may have answered one question, when a part was asked for twice: either will do.
-            if is_of_it and page.url not in whole and self._is_whole(page, sizes):
-                whole[page.url] = page
-        self.taken = len(whole)
-        if whole:
-            rows = sum(page.rows for page in whole.values())
-            log.info("extraction_resumed", batch=self.batch, version=version, pages=len(whole), rows=rows)
-        return whole
+            page, matches = note.page, (note.version, note.window) == (version, self._window)
+            # When a part ran twice, two pages answer one request: either will do.
+            if matches and page.url not in complete and self._is_complete(page, sizes):
+                complete[page.url] = page
+        self.taken = len(complete)
+        if complete:
+            rows = sum(page.rows for page in complete.values())
+            log.info("extraction_resumed", batch=self.batch, version=version, pages=len(complete), rows=rows)
+        return complete
 
     async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
-        """The sink of the batch's pages: one page whole, and durable."""
+        """Write one page, durably."""
         path = f"{self.batch}/{name}"
         await self._lake.put_stream(path, chunks)
-        await asyncio.to_thread(self._lake.sync, [path])  # while the next pages are on their way
+        await asyncio.to_thread(self._lake.sync, [path])  # while the next pages are being received
 
     async def add(self, page: Page) -> None:
-        """Note a page, after it is written."""
+        """Note a page after it was written."""
         note = msgspec.json.encode(Note(self._version, self._window, page))
         await asyncio.to_thread(self._lake.put, self._path(page.name), note)
         self.added += 1
 
     def forget(self) -> None:
-        """Take the notes away: none of the pages is to be taken again."""
+        """Delete the notes, so that none of the pages is reused."""
         self._lake.delete([found.path for found in self._lake.objects(f"{self.batch}/{NOTES}")])
 
     def has(self, version: str) -> bool:
-        """Whether a page was noted of this version and window."""
+        """Whether there is a page of this version and window."""
         paths = {found.path: found.size for found in self._lake.objects(f"{self.batch}/{NOTES}")}
         return any((note.version, note.window) == (version, self._window) for note in self._notes(paths))
 
@@ -152,13 +147,15 @@ class LandedPages:
                 continue
             try:
                 note = msgspec.json.decode(self._lake.find(path) or b"", type=Note)
-            except msgspec.MsgspecError:  # cut off by a power cut, or of another release: its page is asked for again
+            except (
+                msgspec.MsgspecError
+            ):  # cut off by a power failure, or of another release: its page is requested again
                 log.warning("landed_note_unreadable", path=path)
                 continue
             if path == self._path(note.page.name):
                 yield note
 
-    def _is_whole(self, page: Page, sizes: Mapping[str, int]) -> bool:
+    def _is_complete(self, page: Page, sizes: Mapping[str, int]) -> bool:
         path = f"{self.batch}/{page.name}"
         return sizes.get(path) == page.bytes and self._lake.sha256(path) == page.sha256
 
@@ -167,10 +164,10 @@ class LandedPages:
 
 
 class PartPages(LandedPages):
-    """The notes of a batch for one who holds no lease, and lands pages early that the holder may take or leave.
+    """The pages of an unsealed batch, for a part: it holds no lease, and lands pages early that the lease's holder may use.
 
-    Each invocation has names of its own, which sort where the plain ones would: nobody's page is ever replaced, not even by
-    one that was given up for dead. `is_open` is asked before each page: whether the batch still waits for some.
+    Each invocation uses its own names, which sort where the plain ones would: no page is ever replaced, not even by an
+    invocation that was presumed dead. `is_open` is called before each page: whether the batch still waits for pages.
     """
 
     def __init__(self, lake: Lake, batch: str, window: Window | None, is_open: Callable[[], bool]) -> None:
@@ -179,22 +176,22 @@ class PartPages(LandedPages):
         self._tail = secrets.token_hex(4)
 
     async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
-        """The sink of its pages. Raises BatchClosedError where nobody waits for them any more."""
+        """Write one page. Raises BatchClosedError when the batch was sealed meanwhile."""
         if not await asyncio.to_thread(self._is_open):
             raise BatchClosedError(f"{self.batch} was sealed meanwhile")
-        await super().write(self._own(name), chunks)
+        await super().write(self._unique_name(name), chunks)
 
     async def add(self, page: Page) -> None:
-        """Note a page under the name that it was written by."""
-        await super().add(replace(page, name=self._own(page.name)))
+        """Note a page under the name it was written to."""
+        await super().add(replace(page, name=self._unique_name(page.name)))
 
     def forget(self) -> None:
-        """Nothing: it is for the holder of the lease to judge."""
+        """Nothing: that is for the holder of the lease."""
 
-    def _own(self, name: str) -> str:
+    def _unique_name(self, name: str) -> str:
         stem, _, ending = name.partition(".")
         return f"{stem}.{self._tail}.{ending}"
 
-    def _is_whole(self, page: Page, sizes: Mapping[str, int]) -> bool:
-        """By size only: the holder of the lease reads them all, and n parts need not do so n times."""
+    def _is_complete(self, page: Page, sizes: Mapping[str, int]) -> bool:
+        """By size only: the holder of the lease reads them all anyway."""
         return sizes.get(f"{self.batch}/{page.name}") == page.bytes

@@ -1,7 +1,6 @@
-"""What the catalog is told of an asset: the table that its latest ledger entry speaks of.
+"""The catalog's entry for an asset: the table that its latest ledger entry describes.
 
-Here: from asset and entry to a table of the catalog, and bringing it there. Not here: the catalog itself (`io/warehouse/glue.py`);
-finding the declarations of assets (`catalog.py`).
+Here: from asset and ledger entry to a table of the catalog, and publishing it. Not here: the catalog itself (`io/warehouse/glue.py`).
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from catalunya.io.warehouse.glue_table import Field, Table
 
 
 def publish(project: Project, asset: Asset, state: State) -> None:
-    """Have the catalog say what was recorded last. Raises CatalogError, after which the record still stands."""
+    """Make the catalog show what was recorded last. Raises CatalogError; the record stands regardless."""
     entry = state.latest(asset.key)
     if entry and asset.layer is not Layer.LANDING:
         project.catalog.publish(table(project.lake, asset, entry))
 
 
 def table(lake: Lake, asset: Asset, entry: Entry) -> Table:
-    """The table that an entry speaks of: its columns and partitions are the recorded ones, described by the contract.
+    """The table that an entry describes: recorded columns and partitions, with descriptions from the contract.
 
-    A contract may have changed since; what is published has not, until the asset is made again.
+    The contract may have changed since; the published table has not, until the asset is made again.
     """
     declared = {column.name: column for column in asset.columns}
     recorded = entry.columns or {column.name: column.type for column in asset.columns}
@@ -48,7 +47,7 @@ def table(lake: Lake, asset: Asset, entry: Entry) -> Table:
             for each, folder in zip(parts, folders, strict=True)
             if each
         },
-        # Glue is only read by those who write staging; dbt-athena looks up in it which partitions of a mart it replaces.
+        # For a mart, dbt-athena looks up in Glue which partitions it replaces, so they must be listed.
         may_project=asset.layer is Layer.STAGING,
         code_version=entry.code_version,
         data_version=entry.data_version,
@@ -56,7 +55,7 @@ def table(lake: Lake, asset: Asset, entry: Entry) -> Table:
 
 
 def unmade(root: str, asset: Asset) -> Table:
-    """The table of an asset that was never made, in the lake of that root: as declared, and empty."""
+    """The table of an asset that was never made, below a lake's root: as declared, and empty."""
     return Table(
         schema=str(asset.layer),
         name=asset.name,
@@ -72,7 +71,7 @@ def unmade(root: str, asset: Asset) -> Table:
 
 
 def tables(project: Project) -> list[Table]:
-    """Every table that was made, in the order of the graph."""
+    """Every table that was made, in dependency order."""
     state = project.state()
     made = ((asset, state.latest(asset.key)) for asset in project.graph if asset.layer is not Layer.LANDING)
     return [table(project.lake, asset, entry) for asset, entry in made if entry]

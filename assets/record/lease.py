@@ -1,7 +1,7 @@
 """The lease: one writer per asset, held in the lake, so that two runs on two machines never mix.
 
-Generations make it safe without a conditional update, which folders lack: a lease is object number N, created only if
-absent; whoever creates N + 1 after N expired or was released owns the asset, and only the owner of N writes N.
+Folders have no conditional update, so a lease is a numbered object, created only if absent: whoever creates number N + 1 after N
+expired or was released owns the asset, and only the owner of N writes N.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Held(msgspec.Struct, frozen=True):
-    """What a lease object says."""
+    """The content of a lease object."""
 
     run_id: str
     host: str
@@ -35,13 +35,13 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Lease:
-    """A lease that is being held. `check()` before anything that others will see."""
+    """A lease being held. Call `check()` before anything that others will see."""
 
     def __init__(self, lake: Lake, key: str, run_id: str, generation: int, seconds: float) -> None:
         self._lake, self._key, self._run_id, self._seconds = lake, key, run_id, seconds
         self.generation = generation
         self._stop = threading.Event()
-        # In the context of who holds it, so that what it logs names the asset and the run.
+        # In the holder's context, so that its log lines name the asset and the run.
         renew = contextvars.copy_context().run
         self._renewer = threading.Thread(target=renew, args=(self._renew,), name=f"lease {key}", daemon=True)
 
@@ -50,7 +50,7 @@ class Lease:
         newest = _generations(self._lake, self._key)
         if not newest or newest[-1] != self.generation:
             raise LeaseLost(
-                f"{self._key}: another run took over while {self._run_id} was making it; nothing was recorded here, run it again"
+                f"{self._key}: another run took over the lease of {self._run_id}; nothing was recorded here, run it again"
             )
 
     def _renew(self) -> None:
@@ -83,14 +83,14 @@ def lease(lake: Lake, key: str, run_id: str, seconds: float) -> Iterator[Lease]:
             f"wait for it, or until its lease ends at {held.expires_at:%H:%M:%S} UTC"
         )
     if not lake.create(_path(key, newest + 1), _held(run_id, seconds)):
-        raise LeaseHeld(f"{key}: another run was quicker to take the lease; wait for it, then run again")
+        raise LeaseHeld(f"{key}: another run took the lease first; wait for it, then run again")
     lake.delete([_path(key, generation) for generation in generations[:-1]])
     with Lease(lake, key, run_id, newest + 1, seconds) as mine:
         yield mine
 
 
 def holder(lake: Lake, key: str) -> Held | None:
-    """Who is making the asset right now, if anybody."""
+    """Who is making the asset right now, or None."""
     return _holder(lake, key, _generations(lake, key))
 
 
@@ -102,7 +102,7 @@ def _holder(lake: Lake, key: str, generations: list[int]) -> Held | None:
         held = msgspec.json.decode(lake.get(path), type=Held)
     except msgspec.MsgspecError as error:
         raise LakeError(
-            f"the lease {lake.url(path)} cannot be read ({error}); see that nobody makes {key}, then delete it"
+            f"the lease {lake.url(path)} cannot be read ({error}); make sure that no run is making {key}, then delete it"
         ) from None
     return None if held.released or held.expires_at <= datetime.now(UTC) or _is_dead(held) else held
 
@@ -123,12 +123,12 @@ def _held(run_id: str, seconds: float, *, released: bool = False) -> bytes:
 
 
 def _host() -> str:
-    """What tells this machine from others. All of Lambda's have the same few names, but each a log stream of its own."""
+    """The name of this machine. Lambda's machines share a few host names, but each has its own log stream."""
     return os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME") or socket.gethostname()
 
 
 def _is_dead(held: Held) -> bool:
-    """Whether the holder was a process of this machine that is gone: no need to wait for its lease to end."""
+    """Whether the holder was a process of this machine that has ended: no need to wait for its lease to expire."""
     if held.host != _host():
         return False
     try:

@@ -1,9 +1,9 @@
 """The ledger: the record of every materialization, one immutable object each, kept in the lake itself.
 
-An entry is the commit point of a table: it is created once, conditionally, under the next sequence number, after all the
-objects it speaks of are in place. Old entries are merged into one object per asset, without the objects they speak of,
-which are gone by then. Here: entries, reading, appending and merging. Not here: what makes an asset stale (`plan.py`), which
-entries are old (`retention.py`).
+An entry is the commit point of a table: it is created once, conditionally, under the next sequence number, after all the objects it
+refers to are in place (docs/architecture.md, invariant 5). Old entries are merged into one object per asset, without their lists of
+objects, which are gone by then. Here: entries, reading, appending and merging. Not here: what makes an asset stale (`state.py`),
+which entries are old (`retention.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from catalunya.io.periods import Window
 
 Status = Literal["materialized", "unchanged", "failed"]
 COMPACTED = "compacted.jsonl"
-REPAIRED = "REPAIRED"  # the reason of an entry that stands for one that was lost
+REPAIRED = "REPAIRED"  # the reason of an entry that replaces a lost one
 FOLDER = "_ledger"
 _ENTRY = re.compile(r".*/(\d{10})\.json")
 
@@ -41,13 +41,13 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One materialization of one asset, or the failure of one.
+    """One materialization of one asset, or a failed attempt.
 
-    `versions` are the data versions it was made from (upstream keys, and `clock` where the asset has one).
-    `quarantine` is the object that holds the quarantined rows, `batch` the landing batch, `source_version` what the
-    source said of itself. An `unchanged` landing entry says that the source moved and its content did not. A landing entry
-    with a `window` is of a backfill: it holds the periods within, and its `source_version` is that of the last whole one.
-    A `compacted` one was merged with the old ones and lost its `objects`.
+    `versions` are the data versions it was made from (upstream keys, and `clock` if the asset has one). `quarantine` is the object
+    with the quarantined rows, `batch` the landing batch, `source_version` the version that the source reported. `unchanged` (landing):
+    the source reported a new version with the same content. A landing entry with a `window` is a backfill: its batch holds
+    those periods, and its `source_version` is that of the last full extraction. A `compacted` entry was merged with other old ones and
+    lost its `objects`.
     """
 
     asset: str
@@ -80,16 +80,16 @@ class Entry:
 
     @property
     def is_made(self) -> bool:
-        """Whether it can say what the table is: it did not fail, and was not merged with the old ones."""
+        """Whether it can say what the table is: it did not fail, and was not merged with other old ones."""
         return self.status != "failed" and not self.compacted
 
     @property
     def recorded_at(self) -> datetime:
-        """When it was recorded, as far as it knows itself: publishing came after its `seconds` were counted."""
+        """When it was recorded, approximately: publishing is not included in `seconds`."""
         return self.started_at + timedelta(seconds=self.seconds)
 
     def summary(self) -> dict[str, str | int | float | None]:
-        """What an asset event carries: small, plain, enough to see what happened."""
+        """What an asset event carries as its `extra`."""
         return {
             "run_id": self.run_id,
             "correlation_id": self.correlation_id,
@@ -112,7 +112,7 @@ def new_run_id(now: datetime) -> str:
 
 
 def number_of(path: str) -> int | None:
-    """The sequence number that a single entry's path ends with; None for any other object, the merged entries' too."""
+    """The sequence number in the path of a single entry; None for any other object, the merged entries included."""
     match = _ENTRY.fullmatch(path)
     return int(match[1]) if match else None
 
@@ -122,12 +122,25 @@ def content_version(objects: tuple[Stored, ...]) -> str:
     return digest(*(o.sha256 for o in sorted(objects, key=lambda o: o.path)))
 
 
+def encode(entry: Entry) -> bytes:
+    """An entry as it is stored: indented JSON, for people who look."""
+    return msgspec.json.format(msgspec.json.encode(entry), indent=1)
+
+
+def decode(content: bytes, where: str) -> Entry:
+    """The entry stored at `where`. Raises LedgerError when it cannot be read."""
+    try:
+        return msgspec.json.decode(content, type=Entry)
+    except msgspec.MsgspecError as error:
+        raise _unreadable(f"the ledger entry {where}", error) from None
+
+
 Listing = Mapping[str, list[str]]
-"""The paths of entries by folder, as they were at one moment."""
+"""The paths of all entries by folder, at one moment."""
 
 
 class Ledger:
-    """The materializations of one lake."""
+    """The entries of one lake."""
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
@@ -137,21 +150,20 @@ class Ledger:
         """All entries of an asset, oldest first; merged ones have no `objects`. Raises LedgerError on one that cannot be read."""
         numbered, is_compacted = self._numbered(key)
         single = {number: entry for number, path in numbered if (entry := self._read(path))}
-        # Read after the single ones: what was merged meanwhile is here.
+        # Read after the single ones, so that what was merged meanwhile is included.
         merged = self.compacted(key) if is_compacted or len(single) < len(numbered) else []
         found = {entry.sequence: entry for entry in merged} | single
         return [found[number] for number in sorted(found)]
 
     def listing(self) -> Listing:
-        """Where the entries of all assets are now, by one walk: on S3 one request for a thousand of them, not one for each asset."""
+        """Where the entries of all assets are, by one listing: on S3 one request per thousand entries, not one per asset."""
         found: dict[str, list[str]] = {}
         for each in self.lake.objects(FOLDER):
             found.setdefault(each.path.rpartition("/")[0], []).append(each.path)
         return found
 
     def latest(self, key: str, listed: Listing | None = None) -> Entry | None:
-        """The entry that says what the table is now, or was when `listed`: the newest that did not fail. Merged ones do not say
-        that any more."""
+        """The entry that says what the table is now, or was when `listed`: the newest that did not fail and was not merged."""
         return next((entry for entry in self._newest_first(key, listed) if entry.is_made), None)
 
     def last_attempt(self, key: str, listed: Listing | None = None) -> Entry | None:
@@ -167,9 +179,9 @@ class Ledger:
             raise _unreadable(f"the compacted ledger {self.lake.url(path)}", error) from None
 
     def compact(self, key: str, numbers: Collection[int]) -> None:
-        """Merge these entries into the object of the old ones, then delete them. Only for the holder of the lease.
+        """Merge these entries into the object of old entries, then delete them. Only for the holder of the lease.
 
-        Killed in between, an entry is in both places, where it counts once; merging again ends it.
+        If killed in between, an entry is in both places and counts once; merging again finishes it.
         """
         merged = {entry.sequence: entry for entry in self.compacted(key)}
         old = (entry for entry in self.history(key) if entry.sequence in numbers)
@@ -180,13 +192,13 @@ class Ledger:
         self.lake.delete([self.path(key, number) for number in sorted(numbers)])
 
     def append(self, entry: Entry, *, after: int) -> Entry:
-        """Record an entry as number `after + 1`, the number seen when the lease was taken; returns it numbered.
+        """Record an entry as number `after + 1` (`after` is the last number when the lease was taken); returns it numbered.
 
-        Raises LeaseLost when somebody else recorded that number first: only one of two writers commits.
+        Raises LeaseLost when another run recorded that number first: only one of two writers commits.
         """
         entry = replace(entry, sequence=after + 1)
         path = self.path(entry.asset, entry.sequence)
-        if not self.lake.create(path, msgspec.json.format(msgspec.json.encode(entry), indent=1)):
+        if not self.lake.create(path, encode(entry)):
             raise LeaseLost(
                 f"{entry.asset}: entry {entry.sequence} was recorded by another run; nothing was recorded here, run it again"
             )
@@ -227,20 +239,17 @@ class Ledger:
 
     def _read(self, path: str) -> Entry | None:
         """One entry; None when it was merged since it was listed."""
-        # Entries never change once written, so what was read once need not be read again.
+        # Entries never change once written.
         if path not in self._entries:
             content = self.lake.find(path)
             if content is None:
                 return None
-            try:
-                self._entries[path] = msgspec.json.decode(content, type=Entry)
-            except msgspec.MsgspecError as error:
-                raise _unreadable(f"the ledger entry {self.lake.url(path)}", error) from None
+            self._entries[path] = decode(content, self.lake.url(path))
         return self._entries[path]
 
 
 def _unreadable(what: str, error: Exception) -> LedgerError:
     return LedgerError(
         f"{what} cannot be read ({error}); "
-        "`catalunya verify --repair` sets it aside, and the asset is made again from what is kept"
+        "`catalunya verify --repair` moves it away, and the asset is made again from what is kept"
     )

@@ -1,19 +1,19 @@
-"""Where the parts of an asset live in the lake: batches, quarantine, and how a table is scanned.
+"""Where an asset's objects are in the lake, and how a published table is read.
 
-Here: paths and the reading of published tables. Not here: writing them (`materialize.py`).
+Here: paths of batches and quarantine, scanning a table. Not here: writing (`assets/making`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Entry
 from catalunya.io.errors import UsageError
-from catalunya.io.lake import Lake
+from catalunya.io.lake import Lake, Object
 from catalunya.io.warehouse.relation import Relation
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ def batch_prefix(asset: Asset, at: datetime) -> str:
 
 
 def batch_name(at: datetime) -> str:
-    """The last part of that: two extractions of one asset do not begin in the same millisecond."""
+    """The folder's own name: two extractions of one asset do not start in the same millisecond."""
     return f"ingested_process_at={at:%Y%m%dT%H%M%S%f}"[:-3]
 
 
 def begun_at(batch: str) -> datetime:
-    """When the extraction began that a batch is named by; the year 1 for a name that does not say it."""
+    """When the extraction of a batch started, by its name; the year 1 for any other name."""
     name = batch.rpartition("/")[2]
     if not _BATCH.fullmatch(name):
         return datetime.min.replace(tzinfo=UTC)
@@ -42,17 +42,17 @@ def begun_at(batch: str) -> datetime:
 
 
 def batch_folder(asset: Asset, name: str) -> str:
-    """The folder of a batch whose name came from outside. Raises UsageError where it is none."""
+    """The folder of a batch whose name came from outside. Raises UsageError if it is not the name of a batch."""
     if not _BATCH.fullmatch(name):
         raise UsageError(
             f"{asset.key}: expected the name of a batch (ingested_process_at=20260803T140512000), found {name[:80]!r}; "
-            "mend what invokes the function"
+            "correct the event that invokes the function"
         )
     return f"{asset.prefix}/{name}"
 
 
 def manifest_path(batch: str) -> str:
-    """The object that makes a batch complete: it is written last."""
+    """The object that seals a batch: it is written last."""
     return f"{batch}/{MANIFEST}"
 
 
@@ -61,9 +61,9 @@ def quarantine_folder(asset: Asset) -> str:
     return f"quarantine/{asset.layer}/{asset.name}"
 
 
-def quarantine_path(asset: Asset, run: str) -> str:
-    """Where the quarantined rows of a materialization live; `run` names what it was made from, so a rerun replaces it."""
-    return f"{quarantine_folder(asset)}/{run}.parquet"
+def quarantine_path(asset: Asset, inputs: str) -> str:
+    """The quarantined rows of a materialization; `inputs` identifies what it was made from, so that a rerun replaces the object."""
+    return f"{quarantine_folder(asset)}/{inputs}.parquet"
 
 
 def scan_table(lake: Lake, asset: Asset, entry: Entry) -> pl.LazyFrame:
@@ -72,7 +72,7 @@ def scan_table(lake: Lake, asset: Asset, entry: Entry) -> pl.LazyFrame:
 
 
 def scan_objects(urls: Sequence[str], asset: Asset, options: dict[str, str] | None = None) -> pl.LazyFrame:
-    """Parquet objects of an asset as one lazy frame; the partition columns come back from the paths, as text."""
+    """Parquet objects of an asset as one lazy frame; partition columns are read from the paths, as text."""
     import polars as pl
 
     frame = pl.scan_parquet(
@@ -93,3 +93,8 @@ def relation(lake: Lake, asset: Asset, entry: Entry) -> Relation:
         files=tuple(lake.url(stored.path) for stored in entry.objects),
         partition_by=asset.partition_by,
     )
+
+
+def in_deletion_order(batch: Iterable[Object]) -> list[Object]:
+    """The objects of a batch, its manifest first: a batch without one is ignored, whatever pages are left."""
+    return sorted(batch, key=lambda found: found.path != manifest_path(found.path.rpartition("/")[0]))

@@ -1,7 +1,4 @@
-"""One environment's worth of everything: settings, lake, ledger and graph, opened once and handed around.
-
-Here: putting the parts together. No work is done here.
-"""
+"""One environment: its settings, lake, ledger, catalog and graph, each opened once, when first needed."""
 
 from __future__ import annotations
 
@@ -20,10 +17,10 @@ from catalunya.io.warehouse.glue import Catalog, catalog
 
 
 class Project:
-    """The settings of an environment, and what follows from them, each opened when first needed."""
+    """The settings of an environment and everything that follows from them."""
 
     def __init__(self, settings: Settings | None = None, declared: Sequence[Declaration] | None = None) -> None:
-        """`declared` stands for a graph of one's own instead of the asset files'."""
+        """`declared` replaces the declarations of the asset files."""
         self.settings = settings or load_settings()
         if declared is not None:
             self.graph = AssetGraph(declaration.asset for declaration in declared)
@@ -47,12 +44,12 @@ class Project:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """Where readers find the tables."""
+        """The catalog in which readers find the tables (Glue in dev and prod)."""
         return catalog(self.settings)
 
     @cached_property
     def graph(self) -> AssetGraph:
-        """The asset graph, compiled if need be."""
+        """The asset graph, compiled if it is not up to date."""
         return load_graph(self.settings)
 
     @cached_property
@@ -61,5 +58,5 @@ class Project:
         return dict(declarations())
 
     def state(self, now: datetime | None = None) -> State:
-        """What the ledger says of the graph now."""
+        """What the ledger says about the graph now."""
         return State(self.graph, self.ledger, now or datetime.now(UTC))

@@ -1,10 +1,15 @@
-"""How long what is not needed any more is kept, and its deletion: landing after use, superseded objects and quarantined rows
-for the asset's `keep_days`, ledger entries for LEDGER_DAYS before they are merged.
+"""What is kept, for how long, and its deletion: landing batches until they are used; superseded objects and quarantined rows for the
+asset's `keep_days`; ledger entries for LEDGER_DAYS before they are merged.
 
-`plan_retention` is pure data; `prune` does what it says, asset by asset, under each one's lease. Time is the ledger's, never
-a file's: an object that was replaced counts from the entry that took its place. Here: what goes, why, and its going. Not here:
-how superseded objects come to be (`superseded.py`), how entries are merged (`ledger.py`). Never touched: what a latest entry
-speaks of, what `verify --repair` set aside, and leases, of which at most two per asset are ever there (`lease.py`).
+A table's objects have fixed names, so its next version replaces them. Before the first is replaced, `keep_superseded` copies those of
+the latest ledger entry that will change or vanish below `_superseded` (a copy inside the store: no bytes pass through here), in folders
+like the table's, named by content. So a run that is killed and run again copies nothing twice, never keeps new content under an old
+name, and all copies exist before the first object changes. `find_objects` gives the present paths of an older entry's objects;
+docs/retention.md shows how to read them.
+
+`plan_retention` is pure data; `prune` does what it says, asset by asset, under each one's lease. Time is the ledger's, never a file's:
+a replaced object counts from the entry that replaced it. Never touched: what a latest entry refers to, what `verify --repair` moved
+away, and leases, of which there are at most two per asset (`lease.py`). Not here: how entries are merged (`ledger.py`).
 """
 
 from __future__ import annotations
@@ -22,21 +27,24 @@ import structlog
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.batch import may_be_read_into
 from catalunya.assets.record.lease import holder, lease
-from catalunya.assets.record.ledger import REPAIRED, Entry, Ledger
-from catalunya.assets.record.paths import manifest_path, quarantine_folder
+from catalunya.assets.record.ledger import REPAIRED, Entry, Ledger, Stored
+from catalunya.assets.record.paths import in_deletion_order, manifest_path, quarantine_folder
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
-from catalunya.assets.record.superseded import path_of, prefix_of
 from catalunya.io.errors import LeaseHeld, LeaseLost, LedgerError
-from catalunya.io.lake import Object
+from catalunya.io.lake import Lake, Object
 
 log = structlog.get_logger(__name__)
 
 LEDGER_DAYS = 90
 
 
+SUPERSEDED = "_superseded"
+_DIGITS = 16
+
+
 class Kind(StrEnum):
-    """What is removed."""
+    """What kind of object is removed."""
 
     LANDING = "landing"
     SUPERSEDED = "superseded"
@@ -46,7 +54,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """One object that has had its time, and why. A ledger entry is merged with the old ones before its object goes."""
+    """One expired object, and why. A ledger entry is merged with the other old ones before its object is deleted."""
 
     asset: str
     kind: Kind
@@ -57,7 +65,7 @@ class Removal:
 
 @dataclass(slots=True)
 class Pruned:
-    """What was removed (or would be); which assets were left alone, being made just then; whose ledger cannot be read."""
+    """What was removed (or would be), which assets were skipped because a run was making them, and whose ledger cannot be read."""
 
     removals: list[Removal] = field(default_factory=list)
     busy: list[str] = field(default_factory=list)
@@ -67,7 +75,7 @@ class Pruned:
 def plan_retention(
     project: Project, now: datetime | None = None, assets: Iterable[Asset] | None = None
 ) -> list[Removal]:
-    """What of the assets (default: all) has had its time. Nothing is touched. Raises LedgerError where one cannot be read."""
+    """What has expired of the assets (default: all). Nothing is touched. Raises LedgerError when an entry cannot be read."""
     state = project.state(now)
     return [found for asset in (project.graph if assets is None else assets) for found in _removals(state, asset)]
 
@@ -80,10 +88,10 @@ def prune(
     now: datetime | None = None,
     dry_run: bool = False,
 ) -> Pruned:
-    """Remove what has had its time. Safe to kill at any instruction and to run again; what is needed is never touched.
+    """Remove what has expired. Safe to kill at any instruction and to run again; what is needed is never touched.
 
-    An asset with nothing to remove is not touched either, and one that is being made is left for the next time. One whose
-    ledger cannot be read keeps everything. Raises LakeError when the lake cannot be read or written.
+    An asset that is being made is left for the next time; one whose ledger cannot be read keeps everything. Raises LakeError
+    when the lake cannot be read or written.
     """
     now, pruned = now or datetime.now(UTC), Pruned()
     for asset in project.graph if assets is None else assets:
@@ -91,7 +99,7 @@ def prune(
             removals = plan_retention(project, now, [asset])
             if removals and not dry_run:
                 with lease(project.lake, asset.key, run_id, project.settings.lease_s) as held:
-                    removals = plan_retention(project, now, [asset])  # as it is now that nobody else writes
+                    removals = plan_retention(project, now, [asset])  # again, now that no one else writes
                     held.check()
                     _remove(project, asset, removals)
             pruned.removals += removals
@@ -102,17 +110,6 @@ def prune(
             log.error("not_pruned", asset=asset.key, why=str(error))  # noqa: TRY400  one line: the message says it all
             pruned.failed[asset.key] = str(error)
     return pruned
-
-
-def used_batch(state: State, landing: Asset) -> list[Object]:
-    """The objects of a landing asset's last batch, in the order to delete them, once every table that is made from it has
-    recorded its use; none before."""
-    entry = state.latest(landing.key)
-    consumers = state.graph.downstream(landing.key)
-    # One that is stale for another reason (its code, say) needs the batch once more.
-    if entry is None or entry.batch is None or not consumers or any(state.own_staleness(one) for one in consumers):
-        return []
-    return _unsealing(state.ledger.lake.objects(entry.batch))
 
 
 def _remove(project: Project, asset: Asset, removals: list[Removal]) -> None:
@@ -126,7 +123,7 @@ def _remove(project: Project, asset: Asset, removals: list[Removal]) -> None:
 
 
 def _removals(state: State, asset: Asset) -> Iterator[Removal]:
-    """What of one asset goes, kind by kind."""
+    """What is removed of one asset, kind by kind."""
     history = state.ledger.history(asset.key)
     if asset.layer is Layer.LANDING:
         yield from _batches(state, asset, history)
@@ -136,50 +133,50 @@ def _removals(state: State, asset: Asset) -> Iterator[Removal]:
 
 
 def _batches(state: State, asset: Asset, history: list[Entry]) -> Iterator[Removal]:
-    """Batches that nobody needs: all but the last one, and that one once it is used."""
+    """Batches that no table needs: all but the last one, and that one once it is used."""
     lake, latest = state.ledger.lake, state.latest(asset.key)
     if any(holder(lake, consumer.key) for consumer in state.graph.downstream(asset.key)):
-        return  # it may be reading a batch that was the last one when it began
+        return  # it may be reading a batch that was the last one when it started
     recorded = {entry.batch for entry in history}
-    is_used = bool(used_batch(state, asset))
+    is_used = bool(state.used_batch(asset))
     for batch in (f"{asset.prefix}/{folder}" for folder in lake.folders(asset.prefix)):
         objects = lake.objects(batch)
         if latest and batch == latest.batch:
             if not is_used:
                 continue
-            why = "every table that is made from it has used it"
+            why = "every table made from it has used it"
         elif manifest_path(batch) not in {o.path for o in objects}:
             if may_be_read_into(asset, batch, state.now):
                 continue
-            why = "its run died before it was complete"
+            why = "its run was interrupted before it was complete"
         elif batch not in recorded:
-            why = "its run died before it was recorded"
+            why = "its run was interrupted before it was recorded"
         else:
-            why = "a newer batch took its place"
-        yield from (_removal(asset, Kind.LANDING, found, why) for found in _unsealing(objects))
+            why = "a newer batch replaced it"
+        yield from (_removal(asset, Kind.LANDING, found, why) for found in in_deletion_order(objects))
 
 
 def _replaced(state: State, asset: Asset, history: list[Entry]) -> Iterator[Removal]:
-    """Superseded objects and quarantined rows whose time since they were replaced is over."""
+    """Superseded objects and quarantined rows that were replaced more than `keep_days` ago."""
     lake = state.ledger.lake
     span = timedelta(days=asset.keep_days)
     until: dict[str, datetime | None] = {}
     for entry, replaced_at in _replacements(history):
-        paths = [path_of(stored) for stored in entry.objects]
+        paths = [superseded_path(stored) for stored in entry.objects]
         until |= dict.fromkeys([*paths, entry.quarantine] if entry.quarantine else paths, replaced_at)
-    # What an entry that was lost may have spoken of is not held to be nobody's.
+    # An entry that was lost may have referred to objects that look unreferenced now.
     is_damaged = any(entry.reason == REPAIRED and entry.recorded_at + span > state.now for entry in history)
-    for kind, folder in ((Kind.SUPERSEDED, prefix_of(asset)), (Kind.QUARANTINE, quarantine_folder(asset))):
+    for kind, folder in ((Kind.SUPERSEDED, superseded_folder(asset)), (Kind.QUARANTINE, quarantine_folder(asset))):
         for found in lake.objects(folder):
             if found.path not in until:
                 if not is_damaged:
-                    yield _removal(asset, kind, found, "no ledger entry that is kept speaks of it")
+                    yield _removal(asset, kind, found, "no ledger entry refers to it")
             elif (replaced_at := until[found.path]) and replaced_at + span <= state.now:
                 yield _removal(asset, kind, found, f"it was replaced more than {asset.keep_days} days ago")
 
 
 def _entries(state: State, asset: Asset, history: list[Entry]) -> Iterator[Removal]:
-    """Ledger entries to be merged: old ones whose objects have gone, but for those that say how the asset is now."""
+    """Ledger entries to merge: old ones whose objects are gone, except those that say what the asset is now."""
     ledger, key = state.ledger, asset.key
     single = {found.path: found for found in ledger.lake.objects(Ledger.folder(key))}
     replaced = {entry.sequence: replaced_at for entry, replaced_at in _replacements(history)}
@@ -194,15 +191,15 @@ def _entries(state: State, asset: Asset, history: list[Entry]) -> Iterator[Remov
             replaced_at = replaced[entry.sequence]
             due = replaced_at + timedelta(days=max(LEDGER_DAYS, asset.keep_days)) if replaced_at else None
         if due and due <= state.now:
-            yield _removal(asset, Kind.LEDGER, single[path], "it is old: merged with the others, without its objects")
+            yield _removal(asset, Kind.LEDGER, single[path], "it is old, and is merged with the others")
 
 
 def _replacements(history: list[Entry]) -> Iterator[tuple[Entry, datetime | None]]:
-    """Each entry that did not fail, and when the next such one was recorded: never, for the last."""
+    """Each entry that did not fail, and when the next such one was recorded (None for the last)."""
     made = [entry for entry in history if entry.status != "failed"]
     if not made:
         return
-    # Clocks of several machines differ: an entry was not recorded before the one ahead of it.
+    # Clocks differ between machines, but an entry was never recorded before its predecessor.
     at = made[0].recorded_at
     for entry, following in pairwise(made):
         at = max(at, following.recorded_at)
@@ -210,10 +207,62 @@ def _replacements(history: list[Entry]) -> Iterator[tuple[Entry, datetime | None
     yield made[-1], None
 
 
-def _unsealing(objects: Iterable[Object]) -> list[Object]:
-    """The manifest first: a batch without one is nothing, whatever pages are left of it."""
-    return sorted(objects, key=lambda found: found.path != manifest_path(found.path.rpartition("/")[0]))
-
-
 def _removal(asset: Asset, kind: Kind, found: Object, why: str) -> Removal:
     return Removal(asset=asset.key, kind=kind, path=found.path, bytes=found.size, why=why)
+
+
+def superseded_path(stored: Stored) -> str:
+    """Where an object is kept once another has replaced it."""
+    folder, _, name = stored.path.rpartition("/")
+    return f"{SUPERSEDED}/{folder}/{stored.sha256[:_DIGITS]}.{name.rpartition('.')[2]}"
+
+
+def superseded_folder(asset: Asset) -> str:
+    """The folder of an asset's superseded objects."""
+    return f"{SUPERSEDED}/{asset.prefix}"
+
+
+def is_named_by(path: str, sha256: str) -> bool:
+    """Whether a superseded object is named by this content."""
+    return path.rpartition("/")[2].partition(".")[0] == sha256[:_DIGITS]
+
+
+def find_objects(entry: Entry, latest: Entry | None) -> list[str]:
+    """Where the objects of an entry are now: still in the table of the `latest` entry, or kept as superseded.
+
+    Empty for an entry whose objects have expired. The newest objects of a table stay in place until the run that replaces them
+    begins to publish.
+    """
+    current = _contents(latest.objects) if latest else set()
+    return [o.path if (o.path, o.sha256) in current else superseded_path(o) for o in entry.objects]
+
+
+def keep_superseded(lake: Lake, asset: Asset, latest: Entry | None, objects: Iterable[Stored]) -> list[str]:
+    """Copy what `objects` will replace in the table of the `latest` entry. Only for the holder of the lease, before the first
+    put. Returns the paths of the new copies.
+
+    An object that is not what the entry says (damaged or missing) is not kept.
+    """
+    staying = _contents(objects)
+    going = [o for o in latest.objects if (o.path, o.sha256) not in staying] if latest else []
+    if not going:
+        return []
+    sizes = {found.path: found.size for found in lake.objects(asset.prefix)}
+    existing = {found.path for found in lake.objects(superseded_folder(asset))}
+    kept = []
+    for stored in going:
+        copy = superseded_path(stored)
+        if copy in existing:
+            continue
+        if sizes.get(stored.path) == stored.bytes and lake.copy(stored.path, copy):
+            kept.append(copy)
+        else:
+            log.warning(
+                "superseded_not_kept", asset=asset.key, path=stored.path, why="it differs from its ledger entry"
+            )
+    lake.sync(kept)
+    return kept
+
+
+def _contents(objects: Iterable[Stored]) -> set[tuple[str, str]]:
+    return {(stored.path, stored.sha256) for stored in objects}

@@ -1,10 +1,12 @@
-"""What is stale, why, and what a run would do: pure data from the graph and the ledger, nothing touched, no source asked.
+"""What is stale and why: pure data from the graph and the ledger; nothing is touched, no source is asked.
 
-The rules of DESIGN section 3 (1, 2, 7, 8) live here. Not here: acting on them (`materialize.py`).
+The rules of docs/architecture.md, invariants 1, 2, 7 and 8, are here. Not here: what a run would do (`assets/making/plan.py`),
+doing it (`assets/making/materialize.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,29 +14,31 @@ from functools import cached_property
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.record.lease import holder
 from catalunya.assets.record.ledger import Entry, Ledger, Listing
-from catalunya.assets.record.paths import manifest_path
+from catalunya.assets.record.paths import in_deletion_order, manifest_path
+from catalunya.io.lake import Object
 from catalunya.io.periods import Window
 
 CLOCK = "clock"
 
 
 class Reason(StrEnum):
-    """Why an asset would be made."""
+    """Why an asset would be made (docs/troubleshooting.md)."""
 
-    MISSING = "MISSING"  # it has never been made
-    DATA = "DATA"  # an upstream's data version, or the clock, is not the recorded one
-    CODE = "CODE"  # what makes it has changed
-    FORCED = "FORCED"  # somebody said so
-    CONSUMED = "CONSUMED"  # a landing batch that was deleted after use, or that holds too little, is needed again
-    SOURCE = "SOURCE"  # a source is to be asked whether it changed
+    MISSING = "MISSING"  # never made
+    DATA = "DATA"  # an upstream's data version, or the clock, differs from the recorded one
+    CODE = "CODE"  # its function, contract or SQL changed
+    FORCED = "FORCED"  # requested with --force
+    CONSUMED = "CONSUMED"  # a landing batch that was deleted after use, or holds only some periods, is needed again
+    SOURCE = "SOURCE"  # the source will be asked whether it changed
     UPSTREAM = "UPSTREAM"  # an upstream of this plan may change
-    BACKFILL = "BACKFILL"  # some periods of a source are to be read again
+    BACKFILL = "BACKFILL"  # some periods of a source are read again
 
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """Why one asset is not what it should be, for a program (`reason`) and for a person (`why`)."""
+    """Why one asset is stale, for programs (`reason`) and for people (`why`)."""
 
     key: str
     reason: Reason
@@ -42,7 +46,7 @@ class Stale:
 
 
 class State:
-    """What the ledger says of a graph at one moment. Read once, so that one decision rests on one picture."""
+    """What the ledger says about a graph at one moment. Read once, so that a decision is consistent."""
 
     def __init__(self, graph: AssetGraph, ledger: Ledger, now: datetime) -> None:
         self.graph, self.ledger, self.now = graph, ledger, now
@@ -64,13 +68,13 @@ class State:
         return self._attempts[key]
 
     def versions(self, asset: Asset) -> dict[str, str]:
-        """The versions the asset would be made from now; an upstream never made is left out."""
+        """The versions the asset would be made from now, without upstreams that were never made."""
         found = {up: entry.data_version for up in asset.upstream if (entry := self.latest(up))}
         clock = asset.clock_version(self.now)
         return found | ({CLOCK: clock} if clock else {})
 
     def stale(self, key: str) -> Stale | None:
-        """Why the asset is stale, or None. Landing: as far as the ledger knows; only its source can say more."""
+        """Why the asset is stale, or None. For landing, as far as the ledger knows: only the source knows more."""
         if key not in self._stale:
             self._stale[key] = self._find_stale(self.graph[key])
         return self._stale[key]
@@ -88,7 +92,7 @@ class State:
         return None
 
     def failed(self, key: str) -> Entry | None:
-        """The asset's last attempt, if it failed on what it would be made from now: trying again means the same."""
+        """The asset's last attempt, if it failed on the inputs it would be made from now: trying again would fail the same way."""
         attempt = self.last_attempt(key)
         asset = self.graph[key]
         if attempt is None or attempt.status != "failed" or attempt.code_version != asset.code_version:
@@ -96,7 +100,7 @@ class State:
         return attempt if attempt.versions == self.versions(asset) else None
 
     def lacks(self, key: str) -> str | None:
-        """Which upstream the asset cannot be made without: one that was never made, or a landing batch that is gone."""
+        """The upstream that keeps the asset from being made: one that was never made, or a landing batch that is gone."""
         for up in self.graph[key].upstream:
             entry = self.latest(up)
             if entry is None:
@@ -105,7 +109,7 @@ class State:
             if self.graph[up].layer is Layer.LANDING and not self.has_batch(entry):
                 return f"the batch of {up} was used and deleted; make {up} again"
             if self.graph[up].layer is Layer.LANDING and not self.serves(entry, key):
-                return f"the batch of {up} is only {entry.window}, and all rows are to be made anew; make {up} again"
+                return f"the batch of {up} only holds periods {entry.window}, and all rows must be rebuilt; make {up} again"
         return None
 
     def has_batch(self, entry: Entry) -> bool:
@@ -115,9 +119,9 @@ class State:
         return bool(entry.batch and self._has_batch[entry.batch])
 
     def serves(self, entry: Entry, key: str) -> bool:
-        """Whether the batch of a landing entry is what a table made from it needs now.
+        """Whether the batch of a landing entry is enough to make a table from now.
 
-        A batch of some periods is enough only where the rows of all others are as they should be: same code, same other inputs.
+        A backfill's batch is enough only if the rows of all other periods are up to date: same code, same other inputs.
         """
         made = self.latest(key)
         if not self.has_batch(entry) or not entry.window or made is None:
@@ -126,9 +130,29 @@ class State:
         others_moved = any(made.versions.get(name) != version for name, version in now.items() if name != entry.asset)
         return made.code_version == self.graph[key].code_version and not others_moved
 
+    def used_batch(self, landing: Asset) -> list[Object]:
+        """The objects of a landing asset's last batch, in deletion order, once every table made from it recorded its use."""
+        entry, consumers = self.latest(landing.key), self.graph.downstream(landing.key)
+        # A table that is stale for another reason (its code, say) needs the batch once more.
+        if entry is None or entry.batch is None or not consumers or any(map(self.own_staleness, consumers)):
+            return []
+        return in_deletion_order(self.ledger.lake.objects(entry.batch))
+
+    def neglected(self, selection: Iterable[Asset]) -> list[Stale]:
+        """What nothing will make unless it is triggered: stale, waiting for no upstream, not failed on the same inputs, and held by
+        no run. In the order of the selection."""
+        return [
+            stale
+            for asset in selection
+            if (stale := self.stale(asset.key))
+            and not self.waits_for(asset.key)
+            and not self.failed(asset.key)
+            and not holder(self.ledger.lake, asset.key)
+        ]
+
     def blocks_backfill(self, key: str, window: Window) -> list[Stale]:
-        """What has to be made before a batch of some periods may be the newest of a landing asset: tables that would miss the
-        batch it hides, or whose other rows are not as they should be."""
+        """What must be made before a backfill's batch may become the newest of a landing asset: tables that still need the batch it
+        replaces, or whose other rows are out of date."""
         latest = self.latest(key)
         found = []
         for down in self.waiting(key):
@@ -141,7 +165,7 @@ class State:
         return found
 
     def waits_for(self, key: str) -> str | None:
-        """Why the asset should not be made yet: an upstream that is missing, or that is itself about to be made anew."""
+        """Why the asset should not be made yet: an upstream is missing, or is itself about to be made."""
         lacks = self.lacks(key)
         if lacks:
             return lacks
@@ -152,7 +176,7 @@ class State:
         return None
 
     def waiting(self, key: str) -> list[str]:
-        """The tables that are stale by their own record and are made from this one."""
+        """The tables made from this one that are stale by their own record."""
         return [down.key for down in self.graph.downstream(key) if self.own_staleness(down)]
 
     @cached_property
@@ -166,7 +190,7 @@ class State:
         entry = self.latest(asset.key)
         waiting = [down for down in self.waiting(asset.key) if entry and not self.serves(entry, down)]
         if waiting and entry:
-            what = f"is only {entry.window}" if self.has_batch(entry) else "was used and deleted"
+            what = f"only holds periods {entry.window}" if self.has_batch(entry) else "was used and deleted"
             why = f"its batch {what}, and {', '.join(waiting)} needs it again"
             return Stale(asset.key, Reason.CONSUMED, why)
         return None

@@ -1,7 +1,7 @@
-"""What is derived from contracts for others: dbt's sources and models, and the data dictionary. Never typed twice.
+"""What is derived from the contracts: dbt's sources and models, and the data dictionary.
 
-Here: texts, made from contracts alone, that are committed and held fresh by a test. Not here: writing the files
-(`ops/generate.py`), the declarations themselves.
+Here: the texts, derived from contracts alone; they are committed, and a test fails when they are out of date. Not here: writing the
+files (`ops/generate.py`), the contracts.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ DICTIONARY = "docs/data-dictionary.md"
 
 _HEADER = "# Generated from the contracts by `make generate`. Do not edit: change the contract.\n"
 _LAYERS = {
-    "landing": "Raw fields, as the source sends them. All are text here; personal ones never leave this layer.",
-    "staging": "Clean tables, one per source.",
+    "landing": "Raw fields, as the source sends them. Every field is text. Fields marked personal never leave this layer.",
+    "staging": "Clean, typed tables, one per source.",
     "marts": "Dimensions, facts and aggregates.",
 }
 
@@ -30,7 +30,7 @@ Target = Callable[[str], str]
 
 
 def render(contracts: Contracts) -> dict[str, str]:
-    """Every derived file as path below the repository -> text. `contracts` are by asset key: `staging.municipalities`."""
+    """Every derived file: path below the repository -> text. `contracts` are by asset key (`staging.municipalities`)."""
     return {
         SOURCES: dbt_sources_yaml(_of_layer(contracts, "staging")),
         MODELS: dbt_models_yaml(_of_layer(contracts, "marts")),
@@ -39,7 +39,7 @@ def render(contracts: Contracts) -> dict[str, str]:
 
 
 def dbt_sources_yaml(contracts: Contracts) -> str:
-    """dbt's declaration of the staging tables, by name. In Athena they live in the Glue database of the environment."""
+    """The staging tables as dbt sources, by name. On Athena they are in the Glue database of the environment."""
     source = {
         "name": "staging",
         "description": _LAYERS["staging"],
@@ -52,16 +52,18 @@ def dbt_sources_yaml(contracts: Contracts) -> str:
 
 
 def dbt_models_yaml(contracts: Contracts) -> str:
-    """dbt's declaration of the marts, by name: columns, types and the tests that the contracts imply."""
+    """The marts as dbt models, by name: columns, types, and the tests that follow from the contracts."""
     models = [_table(name, contracts, lambda table: f"ref('{table}')") for name in sorted(contracts)]
     return _yaml({"version": 2, "models": models})
 
 
 def data_dictionary(contracts: Contracts) -> str:
-    """All tables and columns for people, in Markdown."""
+    """All tables and columns, as a page in Markdown."""
     lines = [
         "<!-- Generated from the contracts by `make generate`. Do not edit: change the contract. -->",
         "# Data dictionary",
+        "",
+        "Every table and column, by layer. `catalunya show staging.population` shows the same for one table, with its first rows.",
     ]
     for layer, about in _LAYERS.items():
         tables = _of_layer(contracts, layer)
@@ -99,8 +101,8 @@ def _column(table: str, column: Column, key: tuple[str, ...], contracts: Contrac
         to, _, field = column.references.partition(".")
         if to not in contracts or field not in contracts[to].polars_schema():
             raise DeclarationError(
-                f"{table}.{column.name} references {column.references}, expected `table.column` of its own layer; "
-                f"the tables there are {', '.join(sorted(contracts))}"
+                f"{table}.{column.name} references {column.references}: expected `table.column` of a table in the same layer, "
+                f"which has {', '.join(sorted(contracts))}; correct the contract"
             )
         tests.append({"relationships": {"arguments": {"to": target(to), "field": field}}})
     if tests:
@@ -110,14 +112,14 @@ def _column(table: str, column: Column, key: tuple[str, ...], contracts: Contrac
 
 def _rows(contract: type[Contract]) -> list[str]:
     """A contract's columns as a Markdown table."""
-    rows = ["| column | type | | description | source field |", "| --- | --- | --- | --- | --- |"]
+    rows = ["| column | type | constraints | description | source field |", "| --- | --- | --- | --- | --- |"]
     for column in contract.columns():
         marks = [
             "key" if column.key else "",
-            "may be empty" if column.nullable else "",
-            f"in {column.unit}" if column.unit else "",
+            "nullable" if column.nullable else "",
+            f"unit: {column.unit}" if column.unit else "",
             f"one of {', '.join(f'`{value}`' for value in column.accepted)}" if column.accepted else "",
-            f"see `{column.references}`" if column.references else "",
+            f"references `{column.references}`" if column.references else "",
             "personal" if column.personal else "",
         ]
         cells = [
@@ -133,7 +135,7 @@ def _rows(contract: type[Contract]) -> list[str]:
 
 def _raw_rows(contract: type[LandingContract]) -> list[str]:
     """A source's raw fields as a Markdown table."""
-    rows = ["| field | source's type | | description |", "| --- | --- | --- | --- |"]
+    rows = ["| field | type at the source | constraints | description |", "| --- | --- | --- | --- |"]
     for field in contract.fields():
         marks = "; ".join(filter(None, ["required" if field.required else "", "personal" if field.personal else ""]))
         rows.append(_row([f"`{field.name}`", field.kind or "", marks, field.description]))
@@ -150,10 +152,10 @@ def _of_layer(contracts: Contracts, layer: str) -> dict[str, type[Contract]]:
 
 
 def _yaml(content: dict[str, Any]) -> str:
-    import yaml  # comes with dbt; only those who generate need it
+    import yaml  # installed with dbt, and only needed to generate
 
     class Dumper(yaml.SafeDumper):
-        """Lists are indented, and a code of digits stays text for every reader of YAML."""
+        """Indents lists, and quotes codes made of digits, so that every YAML reader takes them as text."""
 
         def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
             super().increase_indent(flow, False)

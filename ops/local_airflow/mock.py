@@ -1,6 +1,6 @@
-"""The mock APIs in a separate process, for `run` and `up`: the pipeline reaches them over HTTP, as it reaches the real ones.
+"""The mock APIs in a process of their own, for `run` and `up`. It ends when its parent does.
 
-Here: that process, which ends when its parent does. Not here: what is served (`ops/mock`).
+Here: that process. Not here: what it serves (`ops/mock`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from catalunya.io.errors import AirflowError
 from catalunya.ops import mock
-from catalunya.ops.local_airflow.client import AirflowError
-from catalunya.ops.local_airflow.processes import child, free_ports
+from catalunya.ops.processes import child, free_ports
 
 START_S = 60.0
 POLL_S = 0.1
@@ -48,7 +48,7 @@ def mock_apis(*, rows: int | None, real: Path | None, log: Path) -> Iterator[tup
 
 
 def main(port: str, rows: str, real: str) -> None:
-    """Serve until SIGTERM, or until the parent process is gone."""
+    """Serve until interrupted, or until the parent ends."""
     parent = os.getppid()
 
     def watch() -> None:

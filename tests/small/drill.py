@@ -1,4 +1,4 @@
-"""What the recovery drill needs besides an Airflow: its clock, and what a person has set in an Airflow that is going to be lost."""
+"""For the recovery drill: a clock, and settings that a person made in an Airflow that is going to be lost."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ SECRETS = ("hunter2-of-the-drill", "key-of-the-drill", "token-of-the-drill")
 
 
 class Clock:
-    """How long the parts of a recovery took, for the output and for docs/recovery.md."""
+    """How long each step of a recovery took, for the output and for docs/recovery.md."""
 
     def __init__(self) -> None:
         self.began = self.last = time.monotonic()
         self.cpu = _cpu()
-        self.parts: dict[str, float] = {}
+        self.steps: dict[str, float] = {}
 
     @property
     def seconds(self) -> float:
         return self.last - self.began
 
-    def took(self, part: str) -> None:
+    def took(self, step: str) -> None:
         now = time.monotonic()
-        self.parts[part], self.last = now - self.last, now
+        self.steps[step], self.last = now - self.last, now
 
-    def tell(self) -> None:
-        told = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self.parts.items())
-        sys.stdout.write(f"\nrecovery drill: {self.seconds:.1f} s in all ({told}); {_cpu() - self.cpu:.0f} s of CPU\n")
+    def print(self) -> None:
+        steps = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in self.steps.items())
+        sys.stdout.write(f"\nrecovery drill: {self.seconds:.1f} s in all ({steps}); {_cpu() - self.cpu:.0f} s of CPU\n")
 
 
 def command(*arguments: str) -> int:
-    """Run `catalunya` in this process; its exit code. How this process logs is as it was before."""
+    """Run `catalunya` in this process; returns its exit code, and leaves this process's logging as it was."""
     before = logging.root.level, list(logging.root.handlers)
     try:
         return main(arguments)
@@ -48,13 +48,13 @@ def command(*arguments: str) -> int:
 
 
 def _cpu() -> float:
-    """Seconds of CPU of this process, and of those it has started and that have ended."""
+    """Seconds of CPU of this process and of its finished children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def settle_in(field: Field) -> None:
-    """What a person sets in an Airflow: a pool, variables, connections, a DAG that is paused."""
+def configure(field: Field) -> None:
+    """Make settings in Airflow as a person would: a pool, variables, a connection, a paused DAG."""
     client = field.client
     client.post("/pools", {"name": "slow", "slots": 3, "description": "a slow source", "include_deferred": True})
     client.post("/variables", {"key": "contact", "value": "data@example.org", "description": "whom to ask"})
@@ -76,8 +76,8 @@ def settle_in(field: Field) -> None:
     client.patch("/pools/default_pool", {"slots": 64}, update_mask="slots")
 
 
-def is_settled_in(field: Field, told: str) -> None:
-    """All of that is as it was, but for the secrets, which somebody has to set: that is told."""
+def check_configured(field: Field, output: str) -> None:
+    """All settings are as they were except secrets, which `output` lists for a person to set."""
     get = field.client.get
     pool = get("/pools/slow")
     assert (pool["slots"], pool["include_deferred"], get("/pools/default_pool")["slots"]) == (3, True, 64)
@@ -85,6 +85,6 @@ def is_settled_in(field: Field, told: str) -> None:
     assert json.loads(get("/variables/limits")["value"]) == {"rows": 50000}
     assert get("/dags/landing.gdp")["is_paused"]
     assert not get("/dags/staging.gdp")["is_paused"]
-    assert "variable portal_token: its value, which may be a secret" in told
-    assert "connection portal: http to example.org:443, with login, password, extra.api_key, extra.timeout" in told
+    assert "variable portal_token: its value, which may be a secret" in output
+    assert "connection portal: http to example.org:443, with login, password, extra.api_key, extra.timeout" in output
     assert {each["key"] for each in get("/variables")["variables"]} == {"contact", "limits"}

@@ -1,4 +1,4 @@
-"""Airflow's REST API behind a login and in small pages, as a server on Dokku has it: what a backup asks of it arrives whole."""
+"""Reading Airflow's settings through its REST API, with a login and small pages as a server on Dokku has them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from catalunya.io.environment import Settings
-from catalunya.ops.backup.airflow import client, every, export
-from catalunya.ops.local_airflow.client import AirflowError
+from catalunya.io.errors import AirflowError
+from catalunya.ops.backup.airflow import client, export_settings, list_all
 from catalunya.ops.mock.exchange import Answer
 from small.http_server import Asked, Server
 
@@ -19,13 +19,13 @@ POOLS = [{"name": f"pool-{n}", "slots": n, "description": "", "include_deferred"
 
 
 class Airflow:
-    """Lets one user in, and gives two of anything at a time."""
+    """A REST API with one user and a page size of two."""
 
     def __call__(self, asked: Asked) -> Answer:
         if asked.path == "/auth/token":
             known = asked.method == "POST" and json.loads(asked.body) == {"username": "backup", "password": "hunter2"}
-            return _json({"access_token": "let-me-in"}, 201) if known else _json({"detail": "no"}, 401)
-        if asked.headers.get("authorization") != "Bearer let-me-in":
+            return _json({"access_token": "valid-token"}, 201) if known else _json({"detail": "no"}, 401)
+        if asked.headers.get("authorization") != "Bearer valid-token":
             return _json({"detail": "no"}, 401)
         if asked.path == "/api/v2/version":
             return _json({"version": "3.3.2"})
@@ -54,23 +54,23 @@ def _secret(text: str) -> Any:
     return SecretStr(text)
 
 
-def test_all_of_a_collection_comes_however_few_a_page_has(airflow: Settings) -> None:
+def test_a_collection_is_read_completely_whatever_its_page_size(airflow: Settings) -> None:
     with client(airflow) as opened:
-        assert list(every(opened, "/pools", "pools")) == POOLS
-        assert list(every(opened, "/variables", "variables")) == []
+        assert list(list_all(opened, "/pools", "pools")) == POOLS
+        assert list(list_all(opened, "/variables", "variables")) == []
 
 
-def test_what_is_exported_is_whole_though_events_cannot_be_told_just_now(airflow: Settings) -> None:
-    found = export(airflow)
+def test_the_export_is_complete_even_if_events_cannot_be_listed(airflow: Settings) -> None:
+    found = export_settings(airflow)
     assert (found["version"], found["pools"], found["runs"], found["events"]) == ("3.3.2", POOLS, [], [])
     assert "500" in found["events_problem"]
     assert "hunter2" not in json.dumps(found)
 
 
-def test_a_login_that_is_refused_is_told_without_the_password(airflow: Settings) -> None:
+def test_a_refused_login_is_reported_without_the_password(airflow: Settings) -> None:
     with (
         client(airflow.model_copy(update={"airflow_password": _secret("wrong-one")})) as opened,
-        pytest.raises(AirflowError, match="expected it to let backup in, found 401") as refused,
+        pytest.raises(AirflowError, match=r"rejects the login of backup \(401\)") as refused,
     ):
         opened.get("/version")
     assert "wrong-one" not in str(refused.value)

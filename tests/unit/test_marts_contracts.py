@@ -19,7 +19,7 @@ from catalunya.contracts.marts import (
     FactPopulationMonthly,
     FactServiceUsageDaily,
 )
-from catalunya.contracts.model.check import REASON, ROW, part
+from catalunya.contracts.model.check import REASON, ROW, split_rows
 from catalunya.contracts.model.contract import Contract
 from catalunya.io.errors import DeclarationError
 
@@ -110,7 +110,7 @@ def reasons(contract: type[Contract], row: dict[str, Any]) -> list[str]:
     frame = pl.DataFrame([row], schema=contract.polars_schema()).with_columns(
         pl.lit(0, pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
     )
-    return part(frame, contract)[1][REASON].to_list()
+    return split_rows(frame, contract)[1][REASON].to_list()
 
 
 def test_every_model_has_a_contract_and_every_contract_a_model() -> None:

@@ -15,7 +15,7 @@ from catalunya.assets import municipalities, service_usage
 from catalunya.assets.graph.dbt_marts import mart_declarations
 from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.assets.graph.spec import StagingDeclaration
-from catalunya.contracts.model.check import conform, part, renamed
+from catalunya.contracts.model.check import conform, renamed, split_rows
 from catalunya.io.environment import Settings
 from small.warehouse import BARCELONA, BUILD_ORDER, MOIA, SERVICES, STAGING, Warehouse, municipality, relation, service
 
@@ -167,7 +167,7 @@ def _stage(warehouse: Warehouse, declaration: StagingDeclaration, file: str) -> 
         [{name: row.get(name) for name in fields if not isinstance(row.get(name), dict)} for row in rows]
     )
     made = declaration.function(renamed(raw.cast(pl.String), declaration.contract)).collect()
-    good, bad = part(conform(declaration.asset.key, made, declaration.contract), declaration.contract)
+    good, bad = split_rows(conform(declaration.asset.key, made, declaration.contract), declaration.contract)
     assert bad.is_empty()
     path = warehouse.folder / f"{declaration.name}.parquet"
     good.write_parquet(path)

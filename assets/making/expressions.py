@@ -1,0 +1,76 @@
+"""Helpers for staging functions: lookups in other tables, periods, and how firm an observation is.
+
+Here: what several sources need, as operations on lazy frames that keep a page's rows, their number and their order. Not here:
+anything about one source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import polars as pl
+
+PeriodKind = Literal["H", "Q", "M"]
+"""Half-year, quarter, month."""
+
+_MONTHS: dict[PeriodKind, int] = {"H": 6, "Q": 3, "M": 1}
+# `2014`, `2014S1`, `2026M03`, `201406`; `S1/2014`, `06/2014`. Anything else is another code, and is not guessed at.
+_YEAR_FIRST = r"^((?:19|20)[0-9]{2})(?:[A-Z]?([0-9]{1,2}))?$"
+_YEAR_LAST = r"^(?:[A-Z]?([0-9]{1,2})/)?((?:19|20)[0-9]{2})$"
+_STATUS = {"p": "provisional", "a": "advance"}
+
+
+def look_up(frame: pl.LazyFrame, table: pl.LazyFrame, *, on: Sequence[str]) -> pl.LazyFrame:
+    """The frame with the other columns of `table` beside it, found by `on`; null where the table has no such key.
+
+    Rows keep their order and number: a table with a key twice raises polars' ShapeError. Only the key columns take part
+    in the join, so that the columns of a wide frame are not copied.
+    """
+    found = frame.select(on).join(table, on=on, how="left", nulls_equal=True, maintain_order="left").drop(on)
+    return pl.concat([frame, found], how="horizontal")
+
+
+def year_of(time: str) -> pl.Expr:
+    """The year in a time code such as `2014S1`, `S1/2014` or `201406`, as text."""
+    return pl.coalesce(pl.col(time).str.extract(_YEAR_FIRST, 1), pl.col(time).str.extract(_YEAR_LAST, 2))
+
+
+def period_id(time: str, kind: PeriodKind) -> pl.Expr:
+    """A time code as the contracts write it: `2014-H1`, `2014-Q3`, `2014-06`; null if it names no such period."""
+    number = _number_in_year(time)
+    text = number.cast(pl.String).str.zfill(2) if kind == "M" else pl.format(f"{kind}{{}}", number)
+    known = number.is_between(1, 12 // _MONTHS[kind])
+    return pl.when(known).then(pl.concat_str(year_of(time), pl.lit("-"), text))
+
+
+def first_day(time: str, kind: PeriodKind) -> pl.Expr:
+    """The first day of the period that a time code names."""
+    month = (_number_in_year(time) - 1) * _MONTHS[kind] + 1
+    known = month.is_between(1, 12)
+    return pl.when(known).then(pl.date(year_of(time).cast(pl.Int32), month, 1))
+
+
+def last_day(time: str, kind: PeriodKind) -> pl.Expr:
+    """The last day of the period that a time code names."""
+    return first_day(time, kind).dt.offset_by(f"{_MONTHS[kind]}mo").dt.offset_by("-1d")
+
+
+def status_of(value: str, status: str) -> pl.Expr:
+    """How firm an observation is: `missing` without a value, `final` if the source gives no status.
+
+    An unknown code stays as it is, so that the contract quarantines the row.
+    """
+    code = pl.col(status)
+    return (
+        pl.when(pl.col(value).is_null())
+        .then(pl.lit("missing"))
+        .when(code.is_null())
+        .then(pl.lit("final"))
+        .otherwise(code.replace(_STATUS))
+    )
+
+
+def _number_in_year(time: str) -> pl.Expr:
+    number = pl.coalesce(pl.col(time).str.extract(_YEAR_FIRST, 2), pl.col(time).str.extract(_YEAR_LAST, 1))
+    return number.cast(pl.Int32, strict=False)

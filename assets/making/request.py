@@ -1,0 +1,62 @@
+"""What is asked of `materialize`, what comes back, and what an observer hears in between.
+
+Here: plain data that callers use (CLI, Airflow task, Lambda handler, tests). Not here: what makers are given (`maker.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from catalunya.assets.record.ledger import Entry
+from catalunya.io.periods import Window
+
+Step = Literal["leased", "producing", "produced", "publishing", "published", "recorded", "cleaned"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """How one asset is to be made.
+
+    - `force`: make it even if it is up to date.
+    - `accept_shrink`: accept that the table lost more rows than its guard allows.
+    - `replay`: pass the quarantined rows through the staging function again.
+    - `full_refresh`: build an incremental mart from scratch.
+    - `window`: read only these periods from the source of a landing asset (a backfill).
+    - `ends_at`: stop by this time.monotonic(). The next extraction resumes from the pages landed by then; a staging table starts over.
+    """
+
+    force: bool = False
+    accept_shrink: bool = False
+    replay: bool = False
+    full_refresh: bool = False
+    window: Window | None = None
+    correlation_id: str | None = None
+    run_id: str | None = None
+    now: datetime | None = None
+    ends_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result: `skipped` (up to date) and `deferred` (an upstream comes first) wrote nothing."""
+
+    asset: str
+    status: Literal["materialized", "skipped", "deferred"]
+    why: str
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressEvent:
+    """One step of a materialization as it happens: `done` of `total` rows or objects, where they are counted."""
+
+    asset: str
+    step: Step
+    done: int = 0
+    total: int = 0
+
+
+Observer = Callable[[ProgressEvent], None]
