@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CDK := $(BIN)/python -m catalunya.cdk.command
-# Whole files go to three workers, the longest first (tests/conftest.py): more than the two cores, because the Airflow tests mostly wait.
+CDK := $(BIN)/python -m catalunya.cdk
+# Whole files go to three workers, the longest first (tests/conftest.py): two cores, and who tests Airflow waits half of the time.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 5
 # The tests start hundreds of processes, which would otherwise each compile our code.
 unexport PYTHONDONTWRITEBYTECODE
@@ -65,25 +65,25 @@ lambda: $(READY) ## Package the Lambda functions: dist/lambda.zip (arm64, Python
 secrets: $(READY) ## Write the secrets of docker-compose to .env, once
 	@$(BIN)/python -m catalunya.ops.deployed_airflow.secrets
 
-synth: $(READY) ## Write the CloudFormation templates to cdk.out and check them, without AWS
+synth: $(READY) ## Write the CloudFormation templates to cdk.out and check them; does not call AWS
 	@AWS_REGION=$${AWS_REGION:-eu-west-1} CATALUNYA_CDK_ACCOUNT=$${CATALUNYA_CDK_ACCOUNT:-000000000000} \
 		CATALUNYA_CDK_REPLICA_REGION=$${CATALUNYA_CDK_REPLICA_REGION:-eu-central-1} \
 		CATALUNYA_CDK_GITHUB_SUBJECT=$${CATALUNYA_CDK_GITHUB_SUBJECT:-repo:example/example} \
 		$(BIN)/python -m catalunya.cdk && echo "written and checked: cdk.out"
 
-plan: $(READY) ## Show what changed since HEAD~1 (or BASE=...) in assets and infrastructure, as Markdown
-	@$(BIN)/python -m catalunya.cdk.plan '$(or $(BASE),HEAD~1)'
+plan: $(READY) ## Show what the changes since a commit (BASE=...) do to assets and infrastructure, as Markdown
+	@$(BIN)/python -m catalunya.cdk plan '$(or $(BASE),HEAD~1)'
 
-diff: $(READY) ## Show what deploying CATALUNYA_ENV would change in AWS
+diff: $(READY) ## Show what a deployment of CATALUNYA_ENV would change in AWS
 	@$(CDK) diff 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively
 
-deploy: $(READY) ## Deploy CATALUNYA_ENV's infrastructure (see docs/infrastructure.md)
+deploy: $(READY) ## Deploy CATALUNYA_ENV's infrastructure; docs/infrastructure.md lists its settings
 	@$(CDK) deploy 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively --require-approval never
 
-costs: $(READY) ## Estimate the cost of a day on AWS, locally (some minutes); writes docs/aws.md
+costs: $(READY) ## Count what a day costs on AWS, with a local AWS (some minutes); writes docs/aws.md
 	@$(BIN)/python bench/aws_costs.py
 
-bench: $(READY) ## Measure speed and memory on this machine (some minutes)
+bench: $(READY) ## Measure speed and memory against a floor on this machine (some minutes)
 	@$(BIN)/python bench/run.py
 
 lock: $(BIN)/uv ## Update requirements.lock, and the part of it for the image

@@ -1,12 +1,12 @@
-"""What a day in dev or prod costs on AWS: counted here, of real requests, and written to docs/aws.md.
+"""What a day in dev or prod costs on AWS, counted from real requests to a local AWS, and written to docs/aws.md.
 
-`python bench/aws_costs.py` runs three days on this machine (three minutes of one processor): all is made for the first time, then every source moves on, then
-none does. The account is a local one that counts what it is asked for (moto, and an Athena that executes); the functions' own
-handlers run in processes of their own, marts are built by dbt-athena, sources are the mock APIs at the size of the real ones.
-Airflow is not started: what its tasks do is called as they call it, each table once for each of its upstreams, as at worst.
+`python bench/aws_costs.py` runs three days on this machine (three minutes of one CPU): everything is made for the first time, then
+every source changes, then none does. The local account counts its requests (moto, and an Athena that executes); the functions' own
+handlers run in separate processes, dbt-athena builds the marts, and the sources are the mock APIs at the size of the real ones.
+Airflow does not run: its tasks' work is called directly, each table once for each of its upstreams, which is the worst case.
 
-Writes `bench/aws_costs.json` (the counts) and the table in docs/aws.md; `--table` writes only the table, from the counts there
-are. Not here: arithmetic (`aws_table.py`), prices and assumptions (`aws_prices.py`).
+Writes `bench/aws_costs.json` (the counts) and the table in docs/aws.md; `--table` writes only the table, from existing counts. Not
+here: arithmetic, prices and assumptions (`aws_table.py`).
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ ROOT = HERE.parent
 COUNTS, PAGE = HERE / "aws_costs.json", ROOT / "docs" / "aws.md"
 sys.path.insert(0, str(ROOT / "tests"))
 
-# The register's true number of rows is not known to us; all other tables of the mock have as many as the real ones.
+# The register's true number of rows is unknown; the mock's other tables have as many as the real ones.
 REGISTER_ROWS = 20_000
 WORKER, FUNCTION = "worker", "function"
 
 
 def invoke(purpose: str, event: str, answer: Path) -> None:
-    """Be one cold invocation of a function: import, handle, and leave what it took in `answer`."""
+    """Run one cold invocation of a function: import, handle, and write what it used to `answer`."""
     from catalunya.ops import lambdas
 
     init_s = time.process_time()
@@ -51,9 +51,9 @@ def invoke(purpose: str, event: str, answer: Path) -> None:
         def get_remaining_time_in_millis(self) -> int:
             return int((ends_at - time.monotonic()) * 1000)
 
-    told = getattr(lambdas, purpose)(json.loads(event), Context())
-    used = {"status": told["status"], "init_s": init_s, "run_s": time.process_time() - init_s}
-    # Not ru_maxrss, which begins with what the process that forked this one had.
+    result = getattr(lambdas, purpose)(json.loads(event), Context())
+    used = {"status": result["status"], "init_s": init_s, "run_s": time.process_time() - init_s}
+    # Not ru_maxrss, which starts from the memory of the process that forked this one.
     status = Path("/proc/self/status")
     if status.exists():
         used["peak_mb"] = int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1024
@@ -62,11 +62,10 @@ def invoke(purpose: str, event: str, answer: Path) -> None:
 
 @dataclass
 class Day:
-    """What was counted in one day."""
+    """The counts of one day."""
 
     s3: Counter[str] = field(default_factory=Counter)
     glue: int = 0
-    sts: int = 0
     pages: int = 0
     written_bytes: int = 0
     worker_bytes: int = 0
@@ -77,19 +76,19 @@ class Day:
 
 
 class Run:
-    """An account, the mock APIs and a project of dev, through some days."""
+    """An account, the mock APIs and a project of dev, over several days."""
 
     def __init__(self, counting: Any, api: Any, mock: Any, settings: Any, folder: Path) -> None:
         self.counting, self.api, self.mock, self.settings, self.folder = counting, api, mock, settings, folder
 
     def project(self) -> Any:
-        """As a task opens it: nothing is remembered from the task before."""
+        """As a task opens it: without anything cached from the task before."""
         from catalunya.assets.record.project import Project
 
         return Project(self.settings)
 
     def day(self, now: datetime) -> Day:
-        """One day: every source is asked, and whatever is stale then is made, in order."""
+        """One day: check every source, then make whatever is stale, in order."""
         day = Day()
         graph = self.project().graph
         for asset in graph:
@@ -99,17 +98,17 @@ class Run:
         return day
 
     def ticks(self) -> dict[str, Any]:
-        """What happens each day whatever changes: reconciliation, retention, looking into the queue."""
+        """What happens every day, whatever changes: reconciliation, retention, polling the queue."""
         from catalunya.assets.record.retention import prune
         from catalunya.dags.build import MANIFESTS_EVERY_S, RECONCILE_EVERY
 
         assert RECONCILE_EVERY == "*/10 * * * *"
-        looks, day = 24 * 6, Day()
+        runs, day = 24 * 6, Day()
         with self._counted(day):
             project = self.project()
             project.state().neglected(project.graph)
-        s3 = Counter({name: count * looks for name, count in day.s3.items()})
-        out, glue, day = day.worker_bytes * looks, day.glue * looks, Day()
+        s3 = Counter({name: count * runs for name, count in day.s3.items()})
+        out, glue, day = day.worker_bytes * runs, day.glue * runs, Day()
         with self._counted(day):
             prune(self.project(), "counted", list(self.project().graph))
         return {
@@ -135,7 +134,7 @@ class Run:
         return self.project().state(now).stale(key) is not None
 
     def _task(self, asset: Any, now: datetime, day: Day) -> None:
-        """What Airflow's task of the asset does, and the function that it asks, if it does."""
+        """The work of the asset's Airflow task, and of the function that it may invoke."""
         from catalunya.assets.making.materialize import materialize
         from catalunya.assets.making.plan import plan
         from catalunya.assets.making.request import Request
@@ -164,7 +163,7 @@ class Run:
         event = json.dumps({"asset": asset.key, "run_id": run_id})
         command = [sys.executable, __file__, "--invoke", purpose, event, str(answer)]
         environment = os.environ | {"AWS_ACCESS_KEY_ID": FUNCTION}
-        asked = sum(count for (who, *_), count in self.counting.requests.items() if who == FUNCTION)
+        before_aws = self._function_requests()
         ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
         day.log_bytes += len(ran.stdout)
         used: dict[str, Any] = json.loads(answer.read_text())
@@ -174,13 +173,15 @@ class Run:
             "asset": asset.key,
             "memory_mb": FUNCTION_SIZES[asset.layer].memory_mb,
             "pages": len(self.mock.requests) - before,
-            "aws_requests": sum(count for (who, *_), count in self.counting.requests.items() if who == FUNCTION)
-            - asked,
+            "aws_requests": self._function_requests() - before_aws,
         }
+
+    def _function_requests(self) -> int:
+        return sum(count for (who, *_), count in self.counting.requests.items() if who == FUNCTION)
 
     @contextmanager
     def _counted(self, day: Day) -> Iterator[None]:
-        """Add to the day what is asked of the account and the sources in the block."""
+        """Add the block's requests to the account and the sources to the day."""
         self.counting.clear()
         pages, queries = len(self.mock.requests), set(self.api.executions)
         yield
@@ -189,10 +190,8 @@ class Run:
                 day.s3[operation] += count
             elif service == "glue":
                 day.glue += count
-            elif service == "sts":
-                day.sts += count
         day.written_bytes += sum(size for (_, service), size in self.counting.sent.items() if service == "s3")
-        # The executor signs as `testing`: what it reads stays within AWS, as what functions read does.
+        # The query executor signs as `testing`; what it and the functions read stays within AWS.
         outside = [(key, size) for key, size in self.counting.received.items() if key[0] not in (FUNCTION, "testing")]
         day.worker_bytes += sum(size for _, size in outside)
         day.pages += len(self.mock.requests) - pages
@@ -201,7 +200,7 @@ class Run:
 
 
 def count() -> dict[str, Any]:
-    """Run the three days. Returns what was counted."""
+    """Run the three days. Returns the counts."""
     from athena.account import Account
     from athena.server import athena_server
     from catalunya.io.environment import load_settings
@@ -262,7 +261,7 @@ def _plain(day: Day) -> dict[str, Any]:
 
 
 def write_table() -> None:
-    """Put the table of what was counted into docs/aws.md."""
+    """Write the table of the counts into docs/aws.md."""
     import aws_table as table
 
     text = PAGE.read_text()
@@ -272,19 +271,20 @@ def write_table() -> None:
 
 
 def main() -> int:
-    """Count unless told not to, and write."""
-    parser = argparse.ArgumentParser(description="What a day costs on AWS, counted.")
-    parser.add_argument("--table", action="store_true", help="write only the table, from the counts there are")
+    """Count, unless only the table is wanted, and write."""
+    parser = argparse.ArgumentParser(description="Count what a day costs on AWS.")
+    parser.add_argument("--table", action="store_true", help="write only the table, from existing counts")
     parser.add_argument("--invoke", nargs=3, metavar=("PURPOSE", "EVENT", "ANSWER"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.invoke:
-        purpose, event, answer = given.invoke
+    options = parser.parse_args()
+    if options.invoke:
+        purpose, event, answer = options.invoke
         invoke(purpose, event, Path(answer))
         return 0
-    if not given.table:
+    if not options.table:
         COUNTS.write_text(json.dumps(count(), indent=1) + "\n")
+        print(f"written: {COUNTS.relative_to(ROOT)}")
     write_table()
-    print(f"written: {COUNTS.relative_to(ROOT)}, {PAGE.relative_to(ROOT)}")
+    print(f"written: {PAGE.relative_to(ROOT)}")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""The floor: the same work written as directly as possible, with no ledger, no contract, no quarantine, no care for a crash.
+"""The floor: the same work as directly as possible, with no ledger, contract, quarantine or crash safety.
 
-Four threads fetch pages to disk; DuckDB parses them with typed columns, trims text, finds municipality and group (once a
-distinct value), drops duplicates; polars writes the partitions. Prints one JSON line of seconds. Run by `bench/run.py`.
+Four threads fetch pages to disk; DuckDB parses them with typed columns, trims text, looks up municipality and group (once per
+distinct value), drops duplicates; polars writes the partitions. Prints one JSON line of seconds. `bench/run.py` runs it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ GROUPS = {
 
 
 def fetch(url: str, rows: int, folder: Path) -> float:
-    """Fetch all pages to disk by four threads. Returns seconds."""
+    """Fetch all pages to disk with four threads. Returns seconds."""
 
     def page(number: int) -> None:
         query = f"$limit={PAGE}&$offset={number * PAGE}&$order=registre,:id"
@@ -50,17 +50,19 @@ def fetch(url: str, rows: int, folder: Path) -> float:
 
 
 def parse(folder: Path, municipalities: Path, out: Path) -> float:
-    """Pages to partitioned Parquet: types, trimmed text, municipality, group, one row a key. Returns seconds."""
+    """Pages to partitioned Parquet: types, trimmed text, municipality, group, one row per key. Returns seconds."""
     started = time.perf_counter()
     text = [name for name in COLUMNS if name != "capacitat"]
-    said = ", ".join(f"case when trim({n}) not in ('', 'null', 'NULL', 'N/A') then trim({n}) end as {n}" for n in text)
+    trimmed = ", ".join(
+        f"case when trim({n}) not in ('', 'null', 'NULL', 'N/A') then trim({n}) end as {n}" for n in text
+    )
     groups = " ".join(
         f"when regexp_matches(lower(tipologia), '{words}') then '{group}'" for group, words in GROUPS.items()
     )
     folded = "regexp_replace(lower(strip_accents({})), 'l[.·•‧]l', 'll', 'g')"
     table = duckdb.sql(
         f"""
-        with raw as (select {said}, capacitat from read_json('{folder}/*.json', format = 'array', columns = {COLUMNS})),
+        with raw as (select {trimmed}, capacitat from read_json('{folder}/*.json', format = 'array', columns = {COLUMNS})),
         known as (
             select codi, codi_comarca, {folded.format("nom")} as place, {folded.format("nom_comarca")} as area
             from read_json('{municipalities}', format = 'array')

@@ -1,6 +1,6 @@
 """Ours: the register from the portal to its checked, published staging table, by `materialize`. Prints one JSON line.
 
-Run by `bench/run.py` in a process of its own, so that its peak memory is its own.
+`bench/run.py` runs it in a separate process, to measure its peak memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`make bench`: every figure beside its floor, both measured on this machine in this run, as a ratio.
+"""`make bench`: every figure against its floor, both measured on this machine in this run, as a ratio.
 
-Each side runs in a process of its own (cold caches of its own, peak memory of its own), in turns, and the best of
-`--repeat` counts. Prints a table and writes `bench/results/<time>.json`.
+Each side runs in a separate process (with cold caches, and to measure peak memory), alternating, and the best of `--repeat` turns
+counts. Prints a table and writes `bench/results/<time>.json`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 
 @dataclass
 class Figure:
-    """One measured figure: `value` in `unit`, its floor in the same unit where there is one, and the target."""
+    """One measured figure: `value` in `unit`, its floor (if any) in the same unit, and the target."""
 
     name: str
     value: float
@@ -47,20 +47,20 @@ class Figure:
 
 
 def run(script: str, *args: object, env: dict[str, str] | None = None) -> tuple[dict[str, Any], float]:
-    """Run a script of this folder. Returns what it printed (JSON) and its peak memory in MB."""
+    """Run a script in this folder. Returns its output (JSON) and its peak memory in MB."""
     command = [sys.executable, str(HERE / script), *map(str, args)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
     assert process.stdout
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"error: {' '.join(command)} ended with status {os.waitstatus_to_exitcode(status)}")
+        raise SystemExit(f"error: {' '.join(command)} exited with status {os.waitstatus_to_exitcode(status)}")
     return json.loads(printed.splitlines()[-1]), usage.ru_maxrss / 1024
 
 
 @contextmanager
 def mock(rows: int, cache: Path) -> Iterator[str]:
-    """The mock portal in a process of its own, its pages rendered once, so that the server is not what is measured."""
+    """The mock portal in a separate process, with its pages rendered once, so that the server is not measured."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -85,7 +85,7 @@ def mock(rows: int, cache: Path) -> Iterator[str]:
 
 
 def portal_to_staging(rows: int, repeat: int, work: Path) -> Iterator[Figure]:
-    """The register from the portal to its checked, published table, beside fetching, parsing and writing alone."""
+    """The register from the portal to its checked, published table; the floor only fetches, parses and writes."""
     floors, ours, peaks = [], [], []
     with mock(rows, work / f"pages-{rows}") as url:
         for turn in range(repeat):
@@ -96,9 +96,9 @@ def portal_to_staging(rows: int, repeat: int, work: Path) -> Iterator[Figure]:
             shutil.rmtree(work / f"floor-{rows}-{turn}")
             shutil.rmtree(work / f"ours-{rows}-{turn}")
     megabytes = ours[0]["bytes"] / 1e6
-    landing, staging = (min(o[part] for o in ours) for part in ("landing", "staging"))
+    landing, staging = (min(o[step] for o in ours) for step in ("landing", "staging"))
     whole = min(o["landing"] + o["staging"] for o in ours)
-    floor_fetch, floor_parse = (min(f[part] for f in floors) for part in ("fetch", "parse"))
+    floor_fetch, floor_parse = (min(f[step] for f in floors) for step in ("fetch", "parse"))
     floor = min(f["fetch"] + f["parse"] for f in floors)
     label = f"{rows:,} rows"
     yield Figure(f"portal to staging, {label}", whole, "s", floor, "<= 1.5x", whole <= 1.5 * floor)
@@ -110,20 +110,20 @@ def portal_to_staging(rows: int, repeat: int, work: Path) -> Iterator[Figure]:
     )
 
 
-def small_things(repeat: int) -> Iterator[Figure]:
-    """What a person or a scheduler waits for: the command's help, parsing DAGs, one trivial asset."""
+def small_figures(repeat: int) -> Iterator[Figure]:
+    """What people and the scheduler wait for: the help of `catalunya`, parsing DAGs, one trivial asset."""
     helps = [_seconds([str(Path(sys.executable).parent / "catalunya"), "--help"]) for _ in range(repeat)]
     bare = [_seconds([sys.executable, "-c", "pass"]) for _ in range(repeat)]
     yield Figure("catalunya --help", min(helps), "s", min(bare), "< 0.5 s", min(helps) < 0.5)
     for assets in (100, 1000):
-        found = [run("parsing.py", assets)[0] for _ in range(repeat)]
+        found = [run("micro.py", "parsing", assets)[0] for _ in range(repeat)]
         ours, floor = min(f["ours"] for f in found), min(f["floor"] for f in found)
         target = ("<= 1.5 s", ours <= 1.5) if assets == 1000 else ("", None)
         yield Figure(f"parse {assets:,} assets to DAGs", ours, "s", floor, *target)
-    cells = run("cells.py")[0]
+    cells = run("micro.py", "cells")[0]
     name = f"read a page of {cells['cells']:,} JSON-stat cells"
     yield Figure(name, cells["ours"] * 1000, "ms", cells["floor"] * 1000)
-    trivial = run("trivial.py")[0]
+    trivial = run("micro.py", "trivial")[0]
     milliseconds = trivial["ours"] * 1000
     yield Figure(
         "one trivial asset, in process", milliseconds, "ms", trivial["floor"] * 1000, "<= 20 ms", milliseconds <= 20
@@ -138,15 +138,15 @@ def _seconds(command: list[str]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=3, help="turns of each; the best counts")
+    parser.add_argument("--repeat", type=int, default=3, help="turns of each; the best one counts")
     parser.add_argument(
-        "--rows", type=int, default=1_000_000, help="rows of the register; memory is also taken at 4 times as many"
+        "--rows", type=int, default=1_000_000, help="rows of the register; memory is also measured at 4 times as many"
     )
     options = parser.parse_args()
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="catalunya-bench-") as folder:
         work = Path(folder)
-        figures += small_things(options.repeat)
+        figures += small_figures(options.repeat)
         figures += portal_to_staging(options.rows, options.repeat, work)
         figures += portal_to_staging(4 * options.rows, 1, work)
     peaks = [f for f in figures if f.name.startswith("peak memory")]
@@ -157,7 +157,7 @@ def main() -> None:
 
 
 def report(figures: list[Figure]) -> None:
-    """The table for a person, the file for a machine."""
+    """Print the table and write the file."""
     table = Table(
         "figure", "ours", "floor", "ratio", "target", "", title=f"{platform.machine()}, {os.cpu_count()} cores"
     )

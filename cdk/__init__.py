@@ -1,7 +1,7 @@
-"""The AWS infrastructure, derived from the graph: stacks, roles, alarms, dashboards. `docs/infrastructure.md` says how it is deployed.
+"""The AWS infrastructure, derived from the graph: stacks, roles, alarms, dashboards. Deployed as docs/infrastructure.md describes.
 
-The CDK is a program in Node that Python talks to. Which Node is said here, once, since this is imported before any `aws_cdk`:
-the one that came with the dependencies, so that none needs to be installed and all machines synthesise with the same.
+The CDK is a Node program that Python talks to. This module, imported before any `aws_cdk`, selects the Node that comes with the
+dependencies, so that it need not be installed and every machine synthesizes with the same version.
 """
 
 from __future__ import annotations

@@ -1,53 +1,181 @@
-"""`python -m catalunya.cdk`: what the CDK's command runs (`cdk.json`). Makes the functions' package, then writes the templates.
+"""`python -m catalunya.cdk`: the commands of the infrastructure.
 
-By itself it takes `-c name=value` as the CDK's command does, and writes to cdk.out: no Node is needed to see or check them.
+    python -m catalunya.cdk [-c NAME=VALUE ...]             write the templates (what `cdk.json` runs; `make synth`)
+    python -m catalunya.cdk plan [BASE]                     what the changes since a commit do (`make plan`)
+    python -m catalunya.cdk boundary ENV ACCOUNT REGION     print the deployment boundary, for the first bootstrap
+    python -m catalunya.cdk deploy|diff|bootstrap|...       the CDK's own command, with all arguments that follow
+
+Templates need no Node installation and no credentials. The CDK's own command is downloaded the first time, at one pinned version, and
+runs on the Node that comes with the dependencies. Not here: what is deployed (`stacks.py`), in which order (docs/infrastructure.md).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
+import subprocess
 import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import catalunya
-from catalunya.io.errors import CatalunyaError
+from catalunya.io.errors import CatalunyaError, ConfigurationError, UsageError
 
 ROOT = Path(catalunya.__file__).parents[2]
 PACKAGE = ROOT / "dist" / "lambda.zip"
+CDK = "aws-cdk@2.1148.1"  # npm's `latest` is a 3.0.0 that refuses what aws-cdk-lib 2 writes
+# Any values do, as long as both commits get the same.
+PLAN_CONTEXT = {
+    "account": "000000000000",
+    "region": "eu-west-1",
+    "replica_region": "eu-central-1",
+    "github_subject": "repo:example/example",
+}
+_TEMPLATE = ".template.json"
 
 
-def make_package() -> Path:
-    """The functions' zip, made anew each time, to the same bytes where nothing changed: an old one would be deployed unseen."""
+def synthesize(arguments: Sequence[str]) -> int:
+    """Write the templates to the CDK's output folder, or to cdk.out. Returns the exit code."""
+    usage = "python -m catalunya.cdk [-c NAME=VALUE ...] | plan [BASE] | boundary ENV ACCOUNT REGION | deploy, diff, bootstrap ..."
+    parser = argparse.ArgumentParser(usage=usage, description="Write the CloudFormation templates, or run a command.")
+    about = "a value for the deployment; docs/infrastructure.md lists them"
+    parser.add_argument("-c", "--context", action="append", default=[], metavar="NAME=VALUE", help=about)
+    context = dict(pair.partition("=")[::2] for pair in parser.parse_args(arguments).context)
+
+    from catalunya.assets.graph.discovery import load_graph
+    from catalunya.cdk.stacks import build
+    from catalunya.io.environment import load_settings
+
+    outdir = Path(os.environ.get("CDK_OUTDIR") or ROOT / "cdk.out")
+    app = build(load_graph(load_settings()), _build_package, context, outdir=outdir)
+    try:
+        app.synth()
+    except Exception as error:  # noqa: BLE001  jsii raises plain RuntimeErrors, after printing the findings
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def _build_package() -> Path:
+    """The functions' zip, always rebuilt, so that a stale one is never deployed; unchanged sources give the same bytes."""
     from catalunya.ops import package
 
     package.build(PACKAGE)
     return PACKAGE
 
 
-def main() -> int:
-    """Write the templates to where the CDK's command wants them, or to cdk.out. Returns the exit code."""
-    from catalunya.assets.graph.discovery import load_graph
-    from catalunya.cdk.app import build
-    from catalunya.io.environment import load_settings
+def run_cdk(arguments: Sequence[str], *, capture: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run the CDK's own command; `capture` puts its output into the result. Raises ConfigurationError without Node."""
+    node = Path(os.environ.get("JSII_NODE", ""))
+    npx = node.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npx-cli.js" if node.name else Path()
+    if not npx.is_file():
+        raise ConfigurationError("the CDK's command needs Node, which comes with the dependencies: run `make setup`")
+    here = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    command = [str(node), str(npx), "--yes", CDK, *arguments]
+    output = subprocess.PIPE if capture else None
+    return subprocess.run(command, env=here, check=False, text=True, stdout=output, stderr=output)  # noqa: S603
 
-    parser = argparse.ArgumentParser(prog="python -m catalunya.cdk", description="Write the CloudFormation templates.")
-    said = "a value that a deployment needs: docs/infrastructure.md lists them"
-    parser.add_argument("-c", "--context", action="append", default=[], metavar="NAME=VALUE", help=said)
-    given = dict(pair.partition("=")[::2] for pair in parser.parse_args().context)
-    outdir = Path(os.environ.get("CDK_OUTDIR") or ROOT / "cdk.out")
-    try:
-        app = build(load_graph(load_settings()), make_package, given, outdir=outdir)
-    except CatalunyaError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    try:
-        app.synth()
-    except Exception as error:  # noqa: BLE001  jsii raises plain RuntimeErrors; the findings were printed by then
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+
+def plan(base: str) -> int:
+    """Print what the changes since a commit do to assets and infrastructure, as Markdown. Returns the exit code.
+
+    Nothing calls AWS, so a pull request's code can be planned without credentials: this compares two commits, not a commit and what is
+    deployed (that is `make diff`).
+    """
+    from catalunya.ops.cli import main as run_catalunya
+
+    sys.stdout.write("## Assets\n\n")
+    sys.stdout.flush()
+    code = run_catalunya(["changes", "--base", base, "--format", "markdown"])
+    sections = list(_changed_stacks(base))
+    sys.stdout.write("\n## Infrastructure\n\n" + ("\n\n".join(sections) or "No template differs.") + "\n")
+    return code
+
+
+def _changed_stacks(base: str) -> Iterator[str]:
+    """A Markdown section for each stack that differs, by `cdk diff` between the templates that each commit's code writes."""
+    from catalunya.ops import git
+
+    with tempfile.TemporaryDirectory(prefix="catalunya-plan-") as folder:
+        scratch = Path(folder)
+        git.checkout(base, scratch / "base")
+        after, before = _templates_of(Path.cwd() / "src", scratch / "after"), scratch / "none"
+        if (scratch / "base" / "cdk").is_dir():
+            before = _templates_of(scratch / "base" / "src", scratch / "before")
+        names = {path.name.removesuffix(_TEMPLATE) for side in (before, after) for path in side.glob(f"*{_TEMPLATE}")}
+        for name in sorted(names):
+            if not (after / f"{name}{_TEMPLATE}").exists():
+                yield f"### {name}\n\nThis stack is no longer declared. A deployment does not delete it: delete it by hand."
+            elif not (before / f"{name}{_TEMPLATE}").exists():
+                yield f"### {name}\n\nThis stack is new."
+            elif difference := _difference(name, before, after):
+                yield f"### {name}\n\n```\n{difference}\n```"
+
+
+def _templates_of(source: Path, outdir: Path) -> Path:
+    """The templates that a commit's code writes. The functions' package is empty: changes of their code show in the assets."""
+    package = outdir.with_suffix(".zip")
+    with zipfile.ZipFile(package, "w") as zipped:
+        zipped.writestr(zipfile.ZipInfo("nothing"), "")
+    given = [f"--context={name}={value}" for name, value in (PLAN_CONTEXT | {"package": str(package)}).items()]
+    here = {"PYTHONPATH": str(source), "CDK_OUTDIR": str(outdir), "CATALUNYA_CACHE": str(outdir.with_suffix(".cache"))}
+    program = [sys.executable, "-m", "catalunya.cdk", *given]
+    done = subprocess.run(program, env=os.environ | here, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode or not any(outdir.glob(f"*{_TEMPLATE}")):
+        found = (done.stderr.strip().splitlines() or ["no error message"])[-1]
+        raise ConfigurationError(f"could not write the templates of {source}: {found}; run `make synth` there")
+    return outdir
+
+
+def _difference(name: str, before: Path, after: Path) -> str:
+    """The output of `cdk diff` for one stack; empty if there is no difference."""
+    template = str(before / f"{name}{_TEMPLATE}")
+    done = run_cdk(
+        ["diff", name, "--app", str(after), "--template", template, "--no-color", "--exclusively"], capture=True
+    )
+    if done.returncode:
+        raise ConfigurationError(f"cdk diff {name} failed: {done.stderr.strip()}")
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("npm ")]
+    text = "\n".join(lines).strip()
+    return "" if re.search(r"^There were no differences", text, flags=re.MULTILINE) else text
+
+
+def print_boundary(arguments: Sequence[str]) -> int:
+    """Print the deployment boundary of an environment as JSON. Returns the exit code."""
+    from catalunya.cdk.deployment import PROFILES
+    from catalunya.cdk.limits import deployment_boundary
+    from catalunya.cdk.naming import Names
+
+    if len(arguments) != 3 or arguments[0] not in PROFILES:
+        raise UsageError(
+            f"expected an environment ({', '.join(PROFILES)}), an account and a region, found {' '.join(arguments) or 'nothing'}"
+        )
+    env, account, region = arguments
+    every = {name: Names.of(name, partition="aws", account=account, region=region) for name in PROFILES}
+    document = deployment_boundary(every.pop(env), every.values())
+    sys.stdout.write(json.dumps(document, separators=(",", ":")) + "\n")
     return 0
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Run one command. Returns the exit code."""
+    command, *rest = arguments or [""]
+    try:
+        if not command or command.startswith("-"):
+            return synthesize(arguments)
+        if command == "plan":
+            return plan((rest or ["HEAD"])[0])
+        if command == "boundary":
+            return print_boundary(rest)
+        return run_cdk(arguments).returncode
+    except CatalunyaError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,317 +1,370 @@
-"""Who may do what in AWS: one table, role x action x place x condition, from which every policy is generated.
+"""Who may do what in AWS: one table of role, IAM actions, place, reason and condition, from which every policy is generated.
 
-What a row grants, the code does: tests run the functions, a mart, the watching and the pruning of Airflow under these policies
-and hold that nothing is missing and nothing is left over; a row that no run can show says `on its own word` why it is there.
-Here: roles and the table. Not here: what its words stand for (`vocabulary.py`), how a row becomes a policy (`policy.py`), who may
-become whom (`trust.py`), what nobody may (`limits.py`).
+Tests run the functions, a mart, monitoring and retention under these policies, enforced, and fail if a grant is missing or unused;
+the reason of a grant that no test can exercise begins with `untested`. docs/access.md shows the same table as a page.
+Here: roles, the table, its page. Not here: what places and conditions stand for (`policy.py`), who may assume which role
+(`trust.py`), the limits over all of it (`limits.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from catalunya.cdk.naming import Names
-from catalunya.cdk.policy import Document, Grant, Place, document, statement
-from catalunya.cdk.vocabulary import (
-    ASK,
-    ASSUME,
-    BECOME,
-    CATALOG,
-    COPY,
-    COPY_SETTINGS,
-    DELETE,
-    ENCRYPT,
-    EXPIRE,
-    FIND,
-    FIND_DATABASE,
-    FIND_LOGS,
+from catalunya.cdk.policy import (
     IF_ABSENT,
-    IF_BY_S3,
     IF_DOCS,
-    IF_MENDING,
+    IF_REPAIR,
     IF_TABLES,
     IF_TAGGED,
-    INVOKE,
-    KNOW,
-    LIST,
-    LIST_PARTS,
-    LOCATE,
-    LOG,
-    LOOK_UP,
-    MEASURE_QUEUES,
-    NAME,
-    NAMED,
-    PARTITION,
+    IF_THROUGH_S3,
     PLACES,
-    READ,
-    READ_LOGS,
-    READ_VERSIONS,
-    RECEIVE,
-    REGISTER,
-    RENAME,
-    SEARCH_LOGS,
-    SEND,
-    STAY,
-    TAKE_BACK,
-    VERSIONS,
-    WATCH,
-    WRITE,
+    UNTESTED,
+    Document,
+    Grant,
+    Place,
+    document,
+    statement,
 )
+from catalunya.cdk.trust import IN_WORDS
+from catalunya.io.environment import load_settings
 
 ROLES: Mapping[str, str] = MappingProxyType(
     {
         "extractor": "the function that makes landing tables",
         "transformer": "the function that makes staging tables",
-        "mart": "what a task of Airflow's becomes to make one mart",
+        "mart": "an Airflow task, to make one mart",
         "orchestrator": "Airflow itself, wherever it runs",
-        "monitoring": "who watches: dashboards, alarms, logs, the state of the tables",
-        "deployment": "GitHub's workflow that deploys",
-        "reader": "who asks the tables by Athena",
+        "monitoring": "people who monitor: dashboards, alarms, logs, the state of the tables",
+        "deployment": "the GitHub workflow that deploys",
+        "reader": "people and tools that query the tables with Athena",
         "replication": "S3, when it copies to the other region",
-        "tables": "the function that puts staging tables into Glue at a deployment",
+        "tables": "the function that creates staging tables in Glue at a deployment",
         "engineer": "a data engineer",
     }
 )
-"""Each role and whose it is. All are of one environment, but for the engineer's, who has the same rows in each."""
-OF_AN_ENVIRONMENT = tuple(role for role in ROLES if role != "engineer")
+"""Each role and who uses it. Each environment has all of them but the engineer's, which the account has once."""
 
-_404 = "S3 tells who may not list that an object is forbidden (403), not that it is absent (404), and the code asks for absent ones"
-_ATHENA = "on its own word: Athena, as who asks,"
-_DEFAULT = f"{_ATHENA} asks for it with every statement"
-_LEASE = "one writer a table: the lease is taken, renewed, released, and old ones are cleared away"
-_RECORD = "the ledger is added to and never changed: an entry that is there stays what it is"
-_PARTS = "on its own word: an upload in parts that fails is taken back"
+# Actions that are always granted together.
+GLUE_READ = (
+    *("glue:GetDatabase", "glue:GetDatabases", "glue:GetTable", "glue:GetTables"),
+    *("glue:GetPartition", "glue:GetPartitions", "glue:BatchGetPartition"),
+)
+GLUE_WRITE = ("glue:CreateTable", "glue:UpdateTable", "glue:DeleteTable")
+GLUE_PARTITIONS = (
+    *("glue:GetPartitions", "glue:BatchCreatePartition"),
+    *("glue:BatchUpdatePartition", "glue:BatchDeletePartition"),
+)
+GLUE_REGISTER = ("glue:CreateTable", "glue:UpdateTable", "glue:GetPartitions", "glue:BatchCreatePartition")
+ATHENA_QUERY = (
+    *("athena:StartQueryExecution", "athena:StopQueryExecution"),
+    *("athena:GetQueryExecution", "athena:GetQueryResults"),
+)
+NAMED_QUERIES = ("athena:ListNamedQueries", "athena:GetNamedQuery")
+LOGS_WRITE = ("logs:CreateLogStream", "logs:PutLogEvents")
+LOGS_SEARCH = (
+    *("logs:DescribeLogStreams", "logs:GetLogEvents", "logs:FilterLogEvents"),
+    *("logs:StartQuery", "logs:GetLogGroupFields"),
+)
+MONITOR = (
+    *("cloudwatch:DescribeAlarms", "cloudwatch:GetDashboard", "cloudwatch:GetMetricData", "cloudwatch:ListDashboards"),
+    *("cloudwatch:ListMetrics", "logs:DescribeLogGroups", "logs:GetQueryResults"),
+)
+
+_404 = "without it, S3 answers 403 instead of 404 for an object that does not exist"
+_ATHENA = f"{UNTESTED}Athena, with the caller's permissions,"
+_DEFAULT = f"{_ATHENA} looks it up with every statement"
+_LEASE = "the lease: one writer per table; taken, renewed, released, and old ones deleted"
+_RECORD = "the ledger is append-only: an existing entry never changes"
+_UPLOADS = f"{UNTESTED}a multipart upload that fails is aborted"
+_LAMBDA_LOG = f"{UNTESTED}Lambda writes the function's log with the function's role"
+_LAMBDA_DEAD = f"{UNTESTED}Lambda stores failed events with the function's role"
 
 TABLE: tuple[Grant, ...] = (
     # The extractor: landing, and nothing else.
-    Grant("extractor", LIST, ("the lake",), _404),
+    Grant("extractor", "s3:ListBucket", ("the lake",), _404),
     Grant(
-        "extractor", READ, ("landing", "landing ledger", "staging ledger", "landing leases"), "what is landed, and used"
+        "extractor",
+        "s3:GetObject",
+        ("landing", "landing ledger", "staging ledger", "landing leases"),
+        "what has landed, and what staging has used of it",
     ),
-    Grant("extractor", WRITE, ("landing", "landing leases"), f"pages and their seal; {_LEASE}"),
-    Grant("extractor", TAKE_BACK, ("landing",), _PARTS),
-    Grant("extractor", DELETE, ("landing", "landing leases"), "what runs that died left; leases that ended"),
-    Grant("extractor", WRITE, ("landing entries",), _RECORD, IF_ABSENT),
-    Grant("extractor", LOG, ("landing logs",), "on its own word: Lambda writes the function's log as the function"),
-    Grant("extractor", SEND, ("dead functions queue",), "on its own word: Lambda keeps lost events as the function"),
-    # The transformer: staging, from landing, which it clears away.
-    Grant("transformer", LIST, ("the lake",), _404),
+    Grant("extractor", "s3:PutObject", ("landing", "landing leases"), f"pages and their manifest; {_LEASE}"),
+    Grant("extractor", "s3:AbortMultipartUpload", ("landing",), _UPLOADS),
+    Grant("extractor", "s3:DeleteObject", ("landing", "landing leases"), "leftovers of killed runs; expired leases"),
+    Grant("extractor", "s3:PutObject", ("landing entries",), _RECORD, IF_ABSENT),
+    Grant("extractor", LOGS_WRITE, ("landing logs",), _LAMBDA_LOG),
+    Grant("extractor", "sqs:SendMessage", ("dead functions queue",), _LAMBDA_DEAD),
+    # The transformer: staging, from landing, which it cleans up.
+    Grant("transformer", "s3:ListBucket", ("the lake",), _404),
     Grant(
         "transformer",
-        READ,
+        "s3:GetObject",
         ("landing", "staging", "landing ledger", "staging ledger", "staging leases"),
-        "the batch, the table as it was, the tables that it looks things up in",
+        "the batch, the previous table, and the lookup tables",
     ),
     Grant(
         "transformer",
-        WRITE,
+        "s3:PutObject",
         ("staging", "staging superseded", "staging quarantine", "staging leases"),
-        f"the table, what it replaces, the rows that break its contract; {_LEASE}",
+        f"the table, the files it replaces, the rows that break its contract; {_LEASE}",
     ),
-    Grant("transformer", TAKE_BACK, ("staging", "staging quarantine"), _PARTS),
-    Grant("transformer", DELETE, ("landing",), "the cleaner: a batch goes once all that is made from it was recorded"),
-    Grant("transformer", DELETE, ("staging", "staging leases"), "partitions that ceased to exist; leases that ended"),
-    Grant("transformer", WRITE, ("staging entries",), _RECORD, IF_ABSENT),
-    Grant("transformer", FIND, ("staging catalog",), "does Glue say what was recorded?"),
-    Grant("transformer", CATALOG, ("staging catalog",), "Glue is told of what was recorded"),
+    Grant("transformer", "s3:AbortMultipartUpload", ("staging", "staging quarantine"), _UPLOADS),
     Grant(
-        "transformer", PARTITION, ("staging catalog",), "of tables whose partitions Athena cannot work out by itself"
+        "transformer", "s3:DeleteObject", ("landing",), "a batch is deleted once everything made from it is recorded"
     ),
-    Grant("transformer", LOG, ("staging logs",), "on its own word: Lambda writes the function's log as the function"),
-    Grant("transformer", SEND, ("dead functions queue",), "on its own word: Lambda keeps lost events as the function"),
+    Grant(
+        "transformer",
+        "s3:DeleteObject",
+        ("staging", "staging leases"),
+        "partitions that no longer exist; expired leases",
+    ),
+    Grant("transformer", "s3:PutObject", ("staging entries",), _RECORD, IF_ABSENT),
+    Grant("transformer", "glue:GetTable", ("staging catalog",), "checks whether Glue matches the ledger"),
+    Grant("transformer", GLUE_WRITE, ("staging catalog",), "updates Glue after a materialization is recorded"),
+    Grant("transformer", GLUE_PARTITIONS, ("staging catalog",), "for tables whose partitions Athena cannot project"),
+    Grant("transformer", LOGS_WRITE, ("staging logs",), _LAMBDA_LOG),
+    Grant("transformer", "sqs:SendMessage", ("dead functions queue",), _LAMBDA_DEAD),
     # The mart role: one mart, from staging and other marts, by way of a candidate.
-    Grant("mart", LIST, ("the lake",), _404),
+    Grant("mart", "s3:ListBucket", ("the lake",), _404),
     Grant(
         "mart",
-        READ,
+        "s3:GetObject",
         ("marts", "candidates", "ledger", "marts leases", "landing manifests"),
-        "the mart as it was, the candidate, and whether what it is made from is as it should be; no raw rows",
+        "the previous mart, the candidate, and the state of its upstreams; no raw rows",
     ),
-    Grant("mart", READ, ("staging", "dbt results"), f"{_ATHENA} reads what a statement names, and its results"),
+    Grant(
+        "mart", "s3:GetObject", ("staging", "dbt results"), f"{_ATHENA} reads the tables of a statement, and results"
+    ),
     Grant(
         "mart",
-        WRITE,
+        "s3:PutObject",
         ("marts", "marts superseded", "marts leases", "candidates"),
-        f"the candidate, then the mart, what it replaces; {_LEASE}",
+        f"the candidate, then the mart, the files it replaces; {_LEASE}",
     ),
-    Grant("mart", WRITE, ("dbt results",), f"{_ATHENA} writes results"),
+    Grant("mart", "s3:PutObject", ("dbt results",), f"{_ATHENA} writes results"),
     Grant(
         "mart",
-        WRITE,
+        "s3:PutObject",
         ("marts quarantine",),
-        "on its own word: rows that break the contract of a mart that tolerates any",
+        f"{UNTESTED}rows that break the contract of a mart that tolerates some",
     ),
-    Grant("mart", TAKE_BACK, ("marts", "marts quarantine", "candidates", "dbt results"), _PARTS),
-    Grant("mart", DELETE, ("marts", "marts leases", "candidates"), "the candidate, afterwards; leases that ended"),
-    Grant("mart", WRITE, ("marts entries",), _RECORD, IF_ABSENT),
-    Grant("mart", LOCATE, ("the lake",), f"{_ATHENA} looks where its results are to go"),
+    Grant("mart", "s3:AbortMultipartUpload", ("marts", "marts quarantine", "candidates", "dbt results"), _UPLOADS),
     Grant(
         "mart",
-        LOOK_UP,
+        "s3:DeleteObject",
+        ("marts", "marts leases", "candidates"),
+        "the candidate, once published; expired leases",
+    ),
+    Grant("mart", "s3:PutObject", ("marts entries",), _RECORD, IF_ABSENT),
+    Grant("mart", "s3:GetBucketLocation", ("the lake",), f"{_ATHENA} checks where results go"),
+    Grant(
+        "mart",
+        GLUE_READ,
         ("staging catalog", "marts catalog", "candidates catalog"),
-        f"{_ATHENA} finds what a statement names; dbt and the pipeline find tables too",
+        f"{_ATHENA} resolves the tables of a statement; so do dbt and the pipeline",
     ),
-    Grant("mart", FIND_DATABASE, ("default database",), _DEFAULT),
-    Grant(
-        "mart", REGISTER, ("staging catalog",), "a table to read that Glue could not be told of when it was published"
-    ),
-    Grant("mart", CATALOG, ("marts catalog", "candidates catalog"), "candidates come and go; Glue is told of marts"),
-    Grant("mart", PARTITION, ("marts catalog",), "of marts that are partitioned: none is now, any may be"),
-    Grant(
-        "mart",
-        PARTITION,
-        ("candidates catalog",),
-        "of candidates: a mart that goes on replaces partitions of its own",
-    ),
-    Grant("mart", VERSIONS, ("candidates catalog",), "dbt counts former versions of what it changes"),
-    Grant(
-        "mart", EXPIRE, ("candidates catalog",), "on its own word: dbt does away with former versions beyond a number"
-    ),
-    Grant("mart", ASK, ("makers' work group",), "dbt's statements, and the reading of rows that failed a test"),
-    Grant("mart", KNOW, ("makers' work group",), "does the group say where results go? dbt asks"),
-    # Airflow: asks functions, becomes the mart role, watches, prunes, backs up.
-    Grant("orchestrator", INVOKE, ("functions",), "on its own word: `dags/functions.py` has landing and staging made"),
-    Grant("orchestrator", BECOME, ("mart role",), "a mart is made under its own role", IF_TAGGED),
-    # IAM Roles Anywhere names the session's source by its certificate, and who goes on to another role takes that along. In a row of
-    # its own: of this action IAM knows no tags.
-    Grant("orchestrator", STAY, ("mart role",), "its certificate's name goes along, into CloudTrail"),
+    Grant("mart", "glue:GetDatabase", ("default database",), _DEFAULT),
+    Grant("mart", GLUE_REGISTER, ("staging catalog",), "registers an upstream that Glue missed when it was published"),
+    Grant("mart", GLUE_WRITE, ("marts catalog", "candidates catalog"), "creates and drops candidates; updates marts"),
+    Grant("mart", GLUE_PARTITIONS, ("marts catalog",), "for partitioned marts: there are none yet"),
+    Grant("mart", GLUE_PARTITIONS, ("candidates catalog",), "an incremental mart replaces partitions of its candidate"),
+    Grant("mart", "glue:GetTableVersions", ("candidates catalog",), "dbt counts old versions of a table it changes"),
+    Grant("mart", "glue:DeleteTableVersion", ("candidates catalog",), f"{UNTESTED}dbt expires old table versions"),
+    Grant("mart", ATHENA_QUERY, ("makers' work group",), "dbt's statements, and reading the rows that failed a test"),
+    Grant("mart", "athena:GetWorkGroup", ("makers' work group",), "dbt checks whether the group enforces a location"),
+    # Airflow: invokes functions, assumes the mart role, monitors, prunes, backs up.
     Grant(
         "orchestrator",
-        RECEIVE,
+        "lambda:InvokeFunction",
+        ("functions",),
+        f"{UNTESTED}`dags/functions.py` makes landing and staging",
+    ),
+    Grant(
+        "orchestrator",
+        ("sts:AssumeRole", "sts:TagSession"),
+        ("mart role",),
+        "a mart is made under its own role",
+        IF_TAGGED,
+    ),
+    # In its own row, because IAM has no tags to check for this action: IAM Roles Anywhere sets the session's source identity from the
+    # certificate, and assuming another role carries it over.
+    Grant(
+        "orchestrator", "sts:SetSourceIdentity", ("mart role",), "carries the certificate's name over, into CloudTrail"
+    ),
+    Grant(
+        "orchestrator",
+        ("sqs:ReceiveMessage", "sqs:DeleteMessage"),
         ("manifests queue",),
-        "on its own word: batches landed by others wake tables (`dags/build.py`)",
+        f"{UNTESTED}batches landed outside Airflow trigger tables (`dags/build.py`)",
     ),
-    Grant("orchestrator", LIST, ("the lake", "backup bucket"), f"{_404}; retention and backups take stock"),
-    Grant("orchestrator", READ, ("ledger", "leases", "landing manifests"), "what is stale, and who is making it"),
-    Grant("orchestrator", WRITE, ("merged ledgers", "leases"), f"retention merges old entries; {_LEASE}"),
+    Grant(
+        "orchestrator", "s3:ListBucket", ("the lake", "backup bucket"), f"{_404}; retention and backups list objects"
+    ),
     Grant(
         "orchestrator",
-        DELETE,
+        "s3:GetObject",
+        ("ledger", "leases", "landing manifests"),
+        "what is stale, and which runs are making it",
+    ),
+    Grant("orchestrator", "s3:PutObject", ("merged ledgers", "leases"), f"retention merges old entries; {_LEASE}"),
+    Grant(
+        "orchestrator",
+        "s3:DeleteObject",
         ("landing", "superseded", "quarantine", "ledger", "leases"),
-        "retention: what had its time, entries that were merged; tables themselves never",
+        "retention: expired objects and merged entries; never tables themselves",
     ),
     Grant(
         "orchestrator",
-        READ,
+        "s3:GetObject",
         ("staging", "marts", "superseded", "quarantine"),
-        "backups copy what tables are; no raw rows",
+        "backups copy tables; no raw rows",
     ),
-    Grant("orchestrator", READ, ("backups",), "backups are incremental, and those of a while ago go"),
-    Grant("orchestrator", WRITE, ("backups",), "backups"),
-    Grant("orchestrator", TAKE_BACK, ("backups",), _PARTS),
-    Grant("orchestrator", DELETE, ("backups",), "backups that had their time"),
-    Grant("orchestrator", LOG, ("Airflow logs",), "Airflow's remote logs of its tasks"),
+    Grant("orchestrator", "s3:GetObject", ("backups",), "backups are incremental, and old ones expire"),
+    Grant("orchestrator", "s3:PutObject", ("backups",), "writes backups"),
+    Grant("orchestrator", "s3:AbortMultipartUpload", ("backups",), _UPLOADS),
+    Grant("orchestrator", "s3:DeleteObject", ("backups",), "deletes expired backups"),
+    Grant("orchestrator", LOGS_WRITE, ("Airflow logs",), "Airflow's remote task logs"),
     Grant(
         "orchestrator",
-        FIND_LOGS,
+        "logs:DescribeLogGroups",
         ("CloudWatch",),
-        "is there a log group? what writes Airflow's logs would make one else",
+        "Airflow's log handler creates the log group unless it finds it",
     ),
-    Grant("orchestrator", READ_LOGS, ("Airflow logs",), "Airflow shows them again"),
-    # Watching.
-    Grant("monitoring", WATCH, ("CloudWatch",), "on its own word: dashboards and alarms"),
-    Grant("monitoring", SEARCH_LOGS, ("logs",), "on its own word: what a run said"),
-    Grant("monitoring", MEASURE_QUEUES, ("queues",), "on its own word: what waits, and what was given up on"),
-    Grant("monitoring", LIST, ("the lake",), _404),
+    Grant("orchestrator", "logs:GetLogEvents", ("Airflow logs",), "Airflow's UI shows task logs"),
+    # Monitoring.
+    Grant("monitoring", MONITOR, ("CloudWatch",), f"{UNTESTED}dashboards and alarms"),
+    Grant("monitoring", LOGS_SEARCH, ("logs",), f"{UNTESTED}the log of a run"),
+    Grant("monitoring", "sqs:GetQueueAttributes", ("queues",), f"{UNTESTED}waiting and failed messages"),
+    Grant("monitoring", "s3:ListBucket", ("the lake",), _404),
     Grant(
         "monitoring",
-        READ,
+        "s3:GetObject",
         ("ledger", "leases", "landing manifests"),
         "`catalunya status`: fresh, stale, overdue; no rows",
     ),
-    # Deploying: the CDK's own roles do it, this one becomes them.
-    Grant("deployment", ASSUME, ("CDK's roles",), "on its own word: `cdk deploy`"),
-    Grant("deployment", LIST, ("the lake",), "on its own word: `aws s3 sync` compares", IF_DOCS),
-    Grant("deployment", WRITE, ("dbt docs",), "on its own word: the marts' manifest and documentation"),
-    # Asking: docs/athena.md.
-    Grant("reader", ASK, ("readers' work group",), "`catalunya query`, or any client of Athena"),
+    # Deploying: the CDK's own roles do it, this one assumes them.
+    Grant("deployment", "sts:AssumeRole", ("CDK's roles",), f"{UNTESTED}`cdk deploy`"),
+    Grant("deployment", "s3:ListBucket", ("the lake",), f"{UNTESTED}`aws s3 sync` compares", IF_DOCS),
+    Grant("deployment", "s3:PutObject", ("dbt docs",), f"{UNTESTED}the marts' manifest and documentation"),
+    # Querying: docs/athena.md.
+    Grant("reader", ATHENA_QUERY, ("readers' work group",), "`catalunya query`, or any Athena client"),
     Grant(
-        "reader", KNOW, ("readers' work group",), "on its own word: Athena's console and drivers ask what the group is"
-    ),
-    Grant("reader", NAMED, ("readers' work group",), "the usual questions"),
-    Grant("reader", LOOK_UP, ("staging catalog", "marts catalog"), f"{_ATHENA} finds what a statement names"),
-    Grant("reader", FIND_DATABASE, ("default database",), _DEFAULT),
-    Grant("reader", READ, ("staging", "marts", "results"), f"{_ATHENA} reads tables, and results"),
-    Grant("reader", LIST, ("the lake",), f"{_ATHENA} lists a table's objects", IF_TABLES),
-    Grant("reader", LOCATE, ("the lake", "results bucket"), f"{_ATHENA} looks where its results are to go"),
-    Grant("reader", WRITE, ("results",), f"{_ATHENA} writes results"),
-    Grant("reader", LIST_PARTS, ("results",), f"{_ATHENA} writes large results in parts"),
-    Grant("reader", TAKE_BACK, ("results",), _PARTS),
-    # S3's copies.
-    Grant("replication", COPY_SETTINGS, ("the lake",), "on its own word: S3 looks what to copy"),
-    Grant(
-        "replication", READ_VERSIONS, ("critical",), "on its own word: S3 reads what cannot be made again; no landing"
-    ),
-    Grant("replication", COPY, ("replica",), "on its own word: S3 writes it to the other region"),
-    # A deployment's tables.
-    Grant("tables", FIND, ("staging catalog",), "was it published?"),
-    Grant("tables", CATALOG, ("staging catalog",), "tables exist before they are first made"),
-    Grant("tables", LOG, ("tables logs",), "on its own word: Lambda writes the function's log as the function"),
-    # A data engineer: looks at everything, asks like a reader, and mends what no program may.
-    Grant("engineer", LIST, ("the lake", "backup bucket"), "verify, status, history, `backup list`"),
-    Grant("engineer", READ, ("backups",), "`backup check` and `restore`"),
-    Grant(
-        "engineer",
-        READ,
-        ("any object",),
-        "verify reads every object; landing and quarantine hold what is to be looked into",
-    ),
-    Grant("engineer", ASK, ("readers' work group",), "asks like a reader, with the same limit"),
-    Grant(
-        "engineer",
-        KNOW,
+        "reader",
+        "athena:GetWorkGroup",
         ("readers' work group",),
-        "on its own word: Athena's console and drivers ask what the group is",
+        f"{UNTESTED}Athena's console and drivers read settings",
     ),
-    Grant("engineer", NAMED, ("readers' work group",), "the usual questions"),
+    Grant("reader", NAMED_QUERIES, ("readers' work group",), "the named queries"),
+    Grant("reader", GLUE_READ, ("staging catalog", "marts catalog"), f"{_ATHENA} resolves the tables of a statement"),
+    Grant("reader", "glue:GetDatabase", ("default database",), _DEFAULT),
+    Grant("reader", "s3:GetObject", ("staging", "marts", "results"), f"{_ATHENA} reads tables and results"),
+    Grant("reader", "s3:ListBucket", ("the lake",), f"{_ATHENA} lists a table's objects", IF_TABLES),
+    Grant("reader", "s3:GetBucketLocation", ("the lake", "results bucket"), f"{_ATHENA} checks where results go"),
+    Grant("reader", "s3:PutObject", ("results",), f"{_ATHENA} writes results"),
+    Grant("reader", "s3:ListMultipartUploadParts", ("results",), f"{_ATHENA} writes large results in parts"),
+    Grant("reader", "s3:AbortMultipartUpload", ("results",), _UPLOADS),
+    # S3's copies.
+    Grant(
+        "replication",
+        ("s3:GetReplicationConfiguration", "s3:ListBucket"),
+        ("the lake",),
+        f"{UNTESTED}S3 reads which objects to copy",
+    ),
+    Grant(
+        "replication",
+        ("s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging"),
+        ("critical",),
+        f"{UNTESTED}S3 reads what cannot be rebuilt from a source; no landing",
+    ),
+    Grant(
+        "replication",
+        ("s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"),
+        ("replica",),
+        f"{UNTESTED}S3 writes to the other region",
+    ),
+    # Staging tables at a deployment.
+    Grant("tables", "glue:GetTable", ("staging catalog",), "checks whether the table was published"),
+    Grant("tables", GLUE_WRITE, ("staging catalog",), "creates tables before they are first made"),
+    Grant("tables", LOGS_WRITE, ("tables logs",), _LAMBDA_LOG),
+    # A data engineer: sees everything, queries like a reader, and repairs what no program may.
+    Grant("engineer", "s3:ListBucket", ("the lake", "backup bucket"), "verify, status, history, `backup list`"),
+    Grant("engineer", "s3:GetObject", ("backups",), "`backup check` and `restore`"),
     Grant(
         "engineer",
-        LOOK_UP,
+        "s3:GetObject",
+        ("any object",),
+        "verify reads every object; landing and quarantine hold what needs investigating",
+    ),
+    Grant("engineer", ATHENA_QUERY, ("readers' work group",), "queries like a reader, with the same limit"),
+    Grant(
+        "engineer",
+        "athena:GetWorkGroup",
+        ("readers' work group",),
+        f"{UNTESTED}Athena's console and drivers read settings",
+    ),
+    Grant("engineer", NAMED_QUERIES, ("readers' work group",), "the named queries"),
+    Grant(
+        "engineer",
+        GLUE_READ,
         ("staging catalog", "marts catalog"),
-        f"{_ATHENA} finds tables; `catalog check` does too",
+        f"{_ATHENA} resolves tables; so does `catalog check`",
     ),
-    Grant("engineer", FIND_DATABASE, ("default database",), _DEFAULT),
-    Grant("engineer", LOCATE, ("the lake", "results bucket"), f"{_ATHENA} looks where its results are to go"),
-    Grant("engineer", READ, ("results",), f"{_ATHENA} reads results"),
-    Grant("engineer", WRITE, ("results",), f"{_ATHENA} writes results"),
-    Grant("engineer", LIST_PARTS, ("results",), f"{_ATHENA} writes large results in parts"),
-    Grant("engineer", TAKE_BACK, ("results",), _PARTS),
-    Grant("engineer", INVOKE, ("functions",), "on its own word: one table made anew, as Airflow would ask for it"),
-    Grant("engineer", WATCH, ("CloudWatch",), "on its own word: dashboards and alarms"),
-    Grant("engineer", SEARCH_LOGS, ("logs",), "on its own word: what a run said"),
-    Grant("engineer", MEASURE_QUEUES, ("queues",), "on its own word: what waits, and what was given up on"),
+    Grant("engineer", "glue:GetDatabase", ("default database",), _DEFAULT),
+    Grant("engineer", "s3:GetBucketLocation", ("the lake", "results bucket"), f"{_ATHENA} checks where results go"),
+    Grant("engineer", "s3:GetObject", ("results",), f"{_ATHENA} reads results"),
+    Grant("engineer", "s3:PutObject", ("results",), f"{_ATHENA} writes results"),
+    Grant("engineer", "s3:ListMultipartUploadParts", ("results",), f"{_ATHENA} writes large results in parts"),
+    Grant("engineer", "s3:AbortMultipartUpload", ("results",), _UPLOADS),
+    Grant("engineer", "lambda:InvokeFunction", ("functions",), f"{UNTESTED}rebuilds one table, as Airflow would"),
+    Grant("engineer", MONITOR, ("CloudWatch",), f"{UNTESTED}dashboards and alarms"),
+    Grant("engineer", LOGS_SEARCH, ("logs",), f"{UNTESTED}the log of a run"),
+    Grant("engineer", "sqs:GetQueueAttributes", ("queues",), f"{UNTESTED}waiting and failed messages"),
     Grant(
         "engineer",
-        WRITE,
-        ("staging", "marts", "superseded", "quarantine", "ledger", "leases", "aside"),
-        "`restore`, `verify --repair`, `quarantine --replay`: nobody else may change an entry",
-        IF_MENDING,
+        "s3:PutObject",
+        ("staging", "marts", "superseded", "quarantine", "ledger", "leases", "damaged objects"),
+        "`restore`, `verify --repair`, `quarantine --replay`: no other role may change an entry",
+        IF_REPAIR,
     ),
-    Grant("engineer", TAKE_BACK, ("staging", "marts", "superseded", "quarantine"), _PARTS, IF_MENDING),
     Grant(
         "engineer",
-        DELETE,
+        "s3:AbortMultipartUpload",
+        ("staging", "marts", "superseded", "quarantine"),
+        _UPLOADS,
+        IF_REPAIR,
+    ),
+    Grant(
+        "engineer",
+        "s3:DeleteObject",
         ("landing", "staging", "marts", "superseded", "ledger", "leases"),
-        "`verify --repair` takes away what it has set aside, `restore` what the backup has not",
-        IF_MENDING,
+        "`verify --repair` deletes damaged objects after copying them, `restore` what the backup does not have",
+        IF_REPAIR,
     ),
-    Grant("engineer", CATALOG, ("staging catalog", "marts catalog"), "`catalunya catalog sync`", IF_MENDING),
-    Grant("engineer", PARTITION, ("staging catalog", "marts catalog"), "`catalunya catalog sync`", IF_MENDING),
-    Grant("engineer", NAME, ("readers' work group",), "`catalunya catalog sync`", IF_MENDING),
-    Grant("engineer", RENAME, ("readers' work group",), "on its own word: `catalunya catalog sync`", IF_MENDING),
-    # A lake under a key of its own (CATALUNYA_LAKE_KMS_KEY_ID); without one, these rows are empty.
+    Grant("engineer", GLUE_WRITE, ("staging catalog", "marts catalog"), "`catalunya catalog sync`", IF_REPAIR),
+    Grant("engineer", GLUE_PARTITIONS, ("staging catalog", "marts catalog"), "`catalunya catalog sync`", IF_REPAIR),
+    Grant("engineer", "athena:CreateNamedQuery", ("readers' work group",), "`catalunya catalog sync`", IF_REPAIR),
+    Grant(
+        "engineer",
+        "athena:UpdateNamedQuery",
+        ("readers' work group",),
+        f"{UNTESTED}`catalunya catalog sync`",
+        IF_REPAIR,
+    ),
+    # A lake encrypted with its own key (CATALUNYA_LAKE_KMS_KEY_ID); without one, these rows are empty.
     *(
-        Grant(role, ENCRYPT, ("key",), "on its own word: objects under the lake's key", IF_BY_S3)
+        Grant(
+            role,
+            ("kms:Decrypt", "kms:GenerateDataKey"),
+            ("key",),
+            f"{UNTESTED}objects encrypted with the lake's key",
+            IF_THROUGH_S3,
+        )
         for role in (
-            "extractor",
-            "transformer",
-            "mart",
-            "orchestrator",
-            "monitoring",
-            "reader",
-            "replication",
-            "engineer",
+            *("extractor", "transformer", "mart", "orchestrator"),
+            *("monitoring", "reader", "replication", "engineer"),
         )
     ),
 )
@@ -330,7 +383,40 @@ def policy(role: str, names: Names, table: Iterable[Grant] = TABLE, places: Mapp
 
 
 def engineer_policies(names: Names) -> dict[str, Document]:
-    """The engineer's in two, by name: together they are larger than IAM takes a policy."""
-    mend = [grant for grant in TABLE if grant.condition is IF_MENDING]
-    look = [grant for grant in TABLE if grant.condition is not IF_MENDING]
-    return {name: policy("engineer", names, table) for name, table in (("look", look), ("mend", mend))}
+    """The engineer's policy in two, by name: one policy would exceed IAM's size limit."""
+    repair = [grant for grant in TABLE if grant.condition is IF_REPAIR]
+    view = [grant for grant in TABLE if grant.condition is not IF_REPAIR]
+    return {name: policy("engineer", names, table) for name, table in (("view", view), ("repair", repair))}
+
+
+# The page
+
+PAGE = "docs/access.md"
+BEGIN, END = "<!-- the table of cdk/access.py, written by `make generate` -->", "<!-- end of the table -->"
+
+
+def access_page(root: Path) -> str:
+    """The page of a repository, with today's table between its two marks; everything else on it is written by hand."""
+    path = root / PAGE
+    before, _, rest = (path.read_text() if path.exists() else "").partition(BEGIN)
+    return "\n".join([f"{before}{BEGIN}", *_tables(), f"{END}{rest.partition(END)[2]}"])
+
+
+def _tables() -> Iterator[str]:
+    # The lake is set here, so that a variable of the person who runs `make generate` does not show on the page.
+    settings = load_settings(env="dev", lake="s3://catalunya-data-dev")
+    names = Names(settings=settings, partition="aws", account="ACCOUNT", region="REGION")
+    yield from ("## Roles", "", "| role | used by | who may assume it |", "| --- | --- | --- |")
+    for role, user in ROLES.items():
+        yield f"| [`{names.role(role).replace('-dev', '-{env}')}`](#{role}) | {user} | {IN_WORDS[role]} |"
+    for role in ROLES:
+        yield from ("", f"## {role}", "", "| actions | where | condition | why |", "| --- | --- | --- | --- |")
+        for grant in grants(role):
+            actions = ", ".join(f"`{action}`" for action in grant.actions)
+            condition = grant.condition.words if grant.condition else ""
+            yield f"| {actions} | {', '.join(grant.places)} | {condition} | {grant.why} |"
+    yield from ("", "## Places", "", "The ARNs of each place in dev; prod's are named alike.", "")
+    yield from ("| where | ARNs |", "| --- | --- |")
+    for place in dict.fromkeys(place for grant in TABLE for place in grant.places):
+        arns = ", ".join(f"`{arn}`" for arn in PLACES[place](names))
+        yield f"| {place} | {arns or 'the key in CATALUNYA_LAKE_KMS_KEY_ID, if there is one'} |"

@@ -1,6 +1,6 @@
-"""When somebody is told: the alarms, each with what to do, and the topic that they go to; the budget.
+"""What raises an alarm, with what to do about it; the topic that alarms notify; the budget.
 
-Here: what is too much, and for how long. Not here: where metrics come from (`signals.py`), what is drawn (`dashboards.py`).
+Here: thresholds and periods. Not here: where metrics come from (`signals.py`), what is drawn (`dashboards.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from catalunya.assets.graph.graph import AssetGraph
-from catalunya.assets.graph.spec import Layer
+from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.cdk.deployment import FUNCTION_SIZES, PROFILES
 from catalunya.cdk.naming import Names
 from catalunya.cdk.signals import (
@@ -35,16 +35,17 @@ from catalunya.cdk.signals import (
 
 NEAR_THE_LIMIT = 0.9
 UNREAD_MINUTES = 30
-PASSING = 3
-"""What failed so often in an hour, and for reasons that may pass, was tried again by Airflow, and is nobody's business yet."""
-LONGEST_HOURS = 168  # Amazon CloudWatch API Reference: PutMetricAlarm, periods of an hour together
+TRANSIENT = 3
+"""Up to so many transient failures in an hour need no attention: Airflow retries them."""
+LONGEST_HOURS = 168  # Amazon CloudWatch API Reference, PutMetricAlarm: the most hourly periods that an alarm may have
 BACKUP_TAKES_HOURS = 1
 ALERTS_PERCENT = (80, 100)
 ENVIRONMENT_TAG = "environment"
+HOUR = cdk.Duration.hours(1)
 
 
 class Topic(Construct):
-    """Where alarms and budgets tell; those who subscribed hear it."""
+    """The topic that alarms and the budget publish to."""
 
     def __init__(self, scope: Construct, id: str, names: Names, *, email: str | None) -> None:  # noqa: A002
         super().__init__(scope, id)
@@ -53,7 +54,7 @@ class Topic(Construct):
         )
         self.topic.add_to_resource_policy(
             iam.PolicyStatement(
-                sid="AlarmsAndBudgetsTell",
+                sid="AlarmsAndBudgetsPublish",
                 principals=[iam.ServicePrincipal(f"{service}.amazonaws.com") for service in ("cloudwatch", "budgets")],
                 actions=["sns:Publish"],
                 resources=[self.topic.topic_arn],
@@ -65,7 +66,7 @@ class Topic(Construct):
 
 
 class Alarms(Construct):
-    """Every alarm of an environment; `all` of them go to the topic."""
+    """Every alarm of an environment; each description says what to do. `all` of them notify the topic."""
 
     def __init__(
         self,
@@ -77,55 +78,57 @@ class Alarms(Construct):
         topic: sns.ITopic,
     ) -> None:
         super().__init__(scope, id)
-        self._names, self._action = names, actions.SnsAction(topic)
+        self._names, self._signals, self._action = names, signals, actions.SnsAction(topic)
         self.all: list[cloudwatch.Alarm] = []
-        self._of_runs(graph, signals)
+        self._add_runs()
+        self._add_backups()
+        for asset in graph.select("layer:landing"):
+            self._add_landing(asset)
 
-    def of_function(self, layer: Layer, function: lambda_.IFunction) -> None:
-        """Alarms on a function: it raises, is refused, or nears its time limit."""
-        name = self._names.function(layer)
-        hour = cdk.Duration.hours(1)
+    def add_function(self, layer: Layer, function: lambda_.IFunction) -> None:
+        """A function raises, is throttled, or comes close to its timeout."""
+        name, size = self._names.function(layer), FUNCTION_SIZES[layer]
         self._add(
             f"{layer}-errors",
-            function.metric_errors(period=hour),
-            above=PASSING,
-            todo=f"{name} raised more than {PASSING} times in an hour. Its log says why: filter for function_failed",
+            function.metric_errors(period=HOUR),
+            above=TRANSIENT,
+            description=f"{name} failed more than {TRANSIENT} times in an hour. Search its log for function_failed to see why",
         )
         self._add(
             f"{layer}-throttled",
-            function.metric_throttles(period=hour),
+            function.metric_throttles(period=HOUR),
             above=0,
-            todo=f"{name} was asked more often at once than it has concurrency: somebody but Airflow asks it",
+            description=f"{name} was invoked more often at once than its reserved concurrency allows: find out what invokes it besides Airflow",
         )
-        limit = FUNCTION_SIZES[layer].timeout_s * NEAR_THE_LIMIT
+        limit = size.timeout_s * NEAR_THE_LIMIT
         self._add(
             f"{layer}-slow",
-            function.metric_duration(period=hour, statistic="Maximum"),
+            function.metric_duration(period=HOUR, statistic="Maximum"),
             above=limit * 1000,
-            todo=f"{name} took more than {limit:.0f} s of {FUNCTION_SIZES[layer].timeout_s} s: give it memory in cdk/deployment.py, or backfill in parts",
+            description=f"{name} took more than {limit:.0f} s of {size.timeout_s} s: increase its memory in cdk/deployment.py, or backfill in smaller steps",
         )
 
-    def of_queue(self, queue: sqs.IQueue, subject: str, name: str) -> None:
-        """An alarm on a queue that nobody reads."""
+    def add_queue(self, queue: sqs.IQueue, subject: str, name: str) -> None:
+        """No one reads a queue."""
         self._add(
             f"{subject}-unread",
             queue.metric_approximate_age_of_oldest_message(period=cdk.Duration.minutes(5)),
             above=UNREAD_MINUTES * 60,
-            todo=f"nobody has read {name} for {UNREAD_MINUTES} minutes: Airflow's triggerer is down, or may not",
+            description=f"{name} has had an unread message for {UNREAD_MINUTES} minutes: check that Airflow's triggerer runs and may read the queue",
         )
 
-    def of_dead(self, queue: sqs.IQueue, subject: str, name: str) -> None:
-        """An alarm on a queue in which nothing should ever be."""
+    def add_dead_letters(self, queue: sqs.IQueue, subject: str, name: str) -> None:
+        """A dead-letter queue is not empty."""
         self._add(
             f"{subject}-dead",
             queue.metric_approximate_number_of_messages_visible(period=cdk.Duration.minutes(5), statistic="Maximum"),
             above=0,
-            todo=f"a message ended in {name}: read it, mend the reason, then redrive or purge (docs/infrastructure.md)",
+            description=f"{name} received a message: read it, fix the cause, then redrive or purge the queue (docs/infrastructure.md)",
         )
 
-    def of_readers(self, group: athena.CfnWorkGroup) -> None:
-        """An alarm on what people's queries scan a day."""
-        limit = PROFILES[self._names.env].scans_a_day_gb
+    def add_readers(self, group: athena.CfnWorkGroup) -> None:
+        """People's queries scan more in a day than they should."""
+        limit = PROFILES[self._names.env].daily_scan_gb
         scanned = cloudwatch.Metric(
             namespace="AWS/Athena",
             metric_name="ProcessedBytes",
@@ -137,104 +140,104 @@ class Alarms(Construct):
             "readers-scan-much",
             scanned,
             above=limit * 2**30,
-            todo=f"queries in {group.name} scanned more than {limit} GB in a day: see its history for whose, and name partitions",
+            description=f"Queries in {group.name} scanned more than {limit} GB in a day: find them in its query history, and filter on partitions",
         )
 
-    def _of_runs(self, graph: AssetGraph, signals: Signals) -> None:
+    def _add_runs(self) -> None:
         self._add(
             "failures",
-            signals.metric(LASTING_FAILURES),
+            self._signals.metric(LASTING_FAILURES),
             above=0,
-            todo="a table could not be made, stays as it was, and trying again changes nothing: `catalunya status` says which and why",
+            description="A materialization failed, and a retry would fail too; the table is unchanged. `catalunya status` shows which and why",
         )
         self._add(
             "failures-repeated",
-            signals.metric(FAILURES),
-            above=PASSING,
-            todo=f"tables could not be made more than {PASSING} times in an hour, for reasons that may pass: a source, or AWS, is not well",
+            self._signals.metric(FAILURES),
+            above=TRANSIENT,
+            description=f"More than {TRANSIENT} materializations failed in an hour for transient reasons: check the sources and AWS",
         )
         self._add(
             "sources-overdue",
-            signals.metric(SOURCES_OVERDUE),
+            self._signals.metric(SOURCES_OVERDUE),
             above=0,
-            todo="a source was not updated for longer than its freshness says: `catalunya status`; ask who publishes it",
+            description="A source has not been updated within its freshness. `catalunya status` shows which; ask its publisher",
         )
         self._add(
             "silent",
-            signals.metric(RUNS),
+            self._signals.metric(RUNS),
             below=1,
             periods=LONGEST_HOURS,
-            todo=f"no table at all was made or found unchanged for {LONGEST_HOURS} hours: see whether Airflow runs",
+            description=f"No table was made or found unchanged for {LONGEST_HOURS} hours: check that Airflow runs",
         )
+
+    def _add_backups(self) -> None:
         self._add(
             "backup-gaps",
-            signals.metric(BACKUP_GAPS),
+            self._signals.metric(BACKUP_GAPS),
             above=0,
-            todo="a backup does not hold all that it should: its log says what; `catalunya verify`, then `catalunya backup`",
+            description="A backup is incomplete. Its log shows what is missing; run `catalunya verify`, then `catalunya backup`",
         )
-        hours = self._names.settings.rpo_hours
-        if hours:
+        if hours := self._names.settings.rpo_hours:
             self._add(
                 "backup-missed",
-                signals.metric(BACKUPS),
+                self._signals.metric(BACKUPS),
                 below=1,
                 periods=hours + BACKUP_TAKES_HOURS,
-                todo=f"no backup was sealed for {hours} hours, which a disaster may cost at most: see ops.backup in Airflow",
+                description=f"No backup was completed for {hours} hours, the recovery point objective: see ops.backup in Airflow",
             )
-        for asset in graph.select("layer:landing"):
-            if asset.freshness is None or asset.freshness.hours > LONGEST_HOURS:
-                continue
-            # A landing table runs by the clock, so it is heard of even when its source has nothing new.
-            hours = int(asset.freshness.hours)
-            heard = cloudwatch.MathExpression(
-                expression="FILL(made, 0) + FILL(unchanged, 0)",
-                using_metrics={
-                    "made": signals.metric(MADE, asset=asset.key),
-                    "unchanged": signals.metric(UNCHANGED, asset=asset.key),
-                },
-                period=cdk.Duration.hours(1),
-                label=asset.key,
-            )
-            self._add(
-                f"{asset.key}-not-asked",
-                heard,
-                below=1,
-                periods=hours,
-                todo=f"{asset.key} was neither made nor found unchanged for {hours} hours, which is its freshness: see its DAG",
-            )
+
+    def _add_landing(self, asset: Asset) -> None:
+        """A landing table runs on a schedule, so even a source without changes is logged within its freshness."""
+        if asset.freshness is None or asset.freshness.hours > LONGEST_HOURS:
+            return
+        hours = int(asset.freshness.hours)
+        checked = cloudwatch.MathExpression(
+            expression="FILL(made, 0) + FILL(unchanged, 0)",
+            using_metrics={
+                "made": self._signals.metric(MADE, asset=asset.key),
+                "unchanged": self._signals.metric(UNCHANGED, asset=asset.key),
+            },
+            period=HOUR,
+            label=asset.key,
+        )
+        self._add(
+            f"{asset.key}-not-asked",
+            checked,
+            below=1,
+            periods=hours,
+            description=f"{asset.key} was neither made nor found unchanged for {hours} hours, its freshness: see its DAG",
+        )
 
     def _add(
         self,
         subject: str,
         metric: cloudwatch.IMetric,
         *,
-        todo: str,
+        description: str,
         above: float | None = None,
         below: float | None = None,
         periods: int = 1,
     ) -> None:
-        """An alarm; without data there is none where something is counted, and there is one where something is awaited."""
-        is_awaited = below is not None
-        comparison = cloudwatch.ComparisonOperator
-        missing = cloudwatch.TreatMissingData
+        """An alarm above or below a threshold. Missing data is fine for the first and an alarm for the second."""
+        comparison, missing = cloudwatch.ComparisonOperator, cloudwatch.TreatMissingData
         alarm = cloudwatch.Alarm(
             self,
-            "".join(part.title() for part in subject.replace(".", "-").replace("_", "-").split("-")),
+            "".join(word.title() for word in subject.replace(".", "-").replace("_", "-").split("-")),
             alarm_name=self._names.alarm(subject),
-            alarm_description=todo,
+            alarm_description=description,
             metric=metric,
-            threshold=(below if below is not None else above) or 0,
-            comparison_operator=comparison.LESS_THAN_THRESHOLD if is_awaited else comparison.GREATER_THAN_THRESHOLD,
+            threshold=(above if below is None else below) or 0,
+            comparison_operator=comparison.GREATER_THAN_THRESHOLD if below is None else comparison.LESS_THAN_THRESHOLD,
             evaluation_periods=periods,
-            treat_missing_data=missing.BREACHING if is_awaited else missing.NOT_BREACHING,
+            treat_missing_data=missing.NOT_BREACHING if below is None else missing.BREACHING,
         )
         alarm.add_alarm_action(self._action)
         self.all.append(alarm)
 
 
 def budget(scope: Construct, names: Names, topic: sns.ITopic, usd: float) -> budgets.CfnBudget:
-    """What the environment may cost a month, by its tag; the topic is told at 80 and 100 %."""
-    told = budgets.CfnBudget.SubscriberProperty(subscription_type="SNS", address=topic.topic_arn)
+    """What the environment may cost per month, by its tag; notifies the topic at 80 and 100 %."""
+    subscriber = budgets.CfnBudget.SubscriberProperty(subscription_type="SNS", address=topic.topic_arn)
     return budgets.CfnBudget(
         scope,
         "Budget",
@@ -253,7 +256,7 @@ def budget(scope: Construct, names: Names, topic: sns.ITopic, usd: float) -> bud
                     threshold=percent,
                     threshold_type="PERCENTAGE",
                 ),
-                subscribers=[told],
+                subscribers=[subscriber],
             )
             for percent in ALERTS_PERCENT
         ],

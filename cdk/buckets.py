@@ -1,12 +1,15 @@
-"""The buckets of one environment: the lake, readers' results, backups, access logs.
+"""The buckets of one environment: the lake, readers' results, backups, access logs; and what S3 deletes in them.
 
-Here: encryption, versions, who may not come in, lifecycle, notification, replication. Not here: which objects go when
-(`lifecycle.py`), who may read or write (`access.py`).
+The pipeline deletes by the ledger's time (`assets/record/retention.py`), which S3 does not know: a superseded object may be older
+than the day it was replaced, and one that is still needed is as old as it is. So S3 never deletes an object that a table consists of. It
+deletes old versions of objects, which the pipeline cannot see, and leftovers that no one needs after a while.
+Here: encryption, versions, lifecycle, notification, replication. Not here: who may read or write (`access.py`, `limits.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -14,18 +17,59 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct, IDependable
 
 from catalunya.assets.graph.spec import Asset, Layer
-from catalunya.assets.record.paths import MANIFEST
-from catalunya.cdk.accepted import accept
-from catalunya.cdk.deployment import CRITICAL
-from catalunya.cdk.lifecycle import UPLOAD_DAYS, rules
+from catalunya.assets.record.paths import MANIFEST, quarantine_folder
+from catalunya.assets.record.retention import LEDGER_DAYS, superseded_folder
 from catalunya.cdk.limits import bucket_policy
 from catalunya.cdk.naming import Names
-from catalunya.cdk.policy import document
+from catalunya.cdk.policy import CRITICAL, document
+from catalunya.cdk.roles import accept
+from catalunya.io.environment import Settings
+from catalunya.io.warehouse.athena_warehouse import FOLDER as CANDIDATES
 
 RESULT_DAYS = 7  # readers' results are copies
 ACCESS_LOG_DAYS = 90
-BACKUP_FORMER_DAYS = 30
-REPLICA_FORMER_DAYS = 30
+BACKUP_VERSION_DAYS = 30
+REPLICA_VERSION_DAYS = 30
+LEFTOVER_DAYS = 7
+"""Results of dbt's queries, and candidates of killed runs."""
+UNDELETE_DAYS = 7
+"""How long objects that retention deleted can be restored."""
+UPLOAD_DAYS = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Days after which S3 deletes below a prefix: old `versions` of objects, and, where it may, `objects` themselves."""
+
+    name: str
+    prefix: str
+    versions: int
+    objects: int | None = None
+
+
+def rules(assets: Iterable[Asset], settings: Settings) -> Iterator[Rule]:
+    """The lifecycle rules of a lake with these assets; the last is for all other prefixes."""
+    found = list(_rules_of_places(assets, settings))
+    yield from found
+    # Where two rules apply, S3 uses the shorter one.
+    yield Rule(name="rest", prefix="", versions=max(rule.versions for rule in found))
+
+
+def _rules_of_places(assets: Iterable[Asset], settings: Settings) -> Iterator[Rule]:
+    for asset in assets:
+        if asset.layer is Layer.LANDING:
+            # A batch is deleted once it is used, and its personal fields with it. One that was never used can be fetched again.
+            yield Rule(name=asset.key, prefix=f"{asset.prefix}/", versions=1, objects=asset.keep_days)
+            continue
+        yield Rule(name=asset.key, prefix=f"{asset.prefix}/", versions=asset.keep_days)
+        yield Rule(name=f"superseded.{asset.key}", prefix=f"{superseded_folder(asset)}/", versions=UNDELETE_DAYS)
+        yield Rule(name=f"quarantine.{asset.key}", prefix=f"{quarantine_folder(asset)}/", versions=UNDELETE_DAYS)
+    yield Rule(name="ledger", prefix="_ledger/", versions=LEDGER_DAYS)
+    yield Rule(name="leases", prefix="_leases/", versions=1)
+    yield Rule(name="candidates", prefix=f"{CANDIDATES}/", versions=1, objects=LEFTOVER_DAYS)
+    results = settings.athena_results.removeprefix(f"{settings.lake.rstrip('/')}/")
+    if "://" not in results:  # otherwise they are in another bucket
+        yield Rule(name="athena", prefix=results, versions=1, objects=LEFTOVER_DAYS)
 
 
 class Buckets(Construct):
@@ -42,25 +86,25 @@ class Buckets(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.logs = PrivateBucket(self, "Logs", names, names.log_bucket)
-        self.logs.forget(current=ACCESS_LOG_DAYS)
-        accept(self.logs, "AwsSolutions-S1", "It is where access logs go: logging its own access would never end")
+        self.logs.expire(objects=ACCESS_LOG_DAYS)
+        accept(self.logs, "AwsSolutions-S1", "It stores access logs: logging access to it would never end")
         self.results = PrivateBucket(self, "Results", names, names.results_bucket, has_access_logs=True)
-        self.results.forget(current=RESULT_DAYS)
+        self.results.expire(objects=RESULT_DAYS)
         self.backups = PrivateBucket(self, "Backups", names, names.backup_bucket, has_access_logs=True)
-        self.backups.forget(former=BACKUP_FORMER_DAYS)
+        self.backups.expire(versions=BACKUP_VERSION_DAYS)
         self.data = PrivateBucket(
             self, "Data", names, names.data_bucket, has_access_logs=True, is_accelerated=is_accelerated
         )
         for logged in (self.results, self.backups, self.data):
-            # S3 tries whether it may write there.
+            # S3 checks that it can write there.
             logged.node.add_dependency(self.logs)
         for rule in rules(assets, names.settings):
-            self.data.forget(name=rule.name, prefix=rule.prefix or None, former=rule.former, current=rule.current)
+            self.data.expire(name=rule.name, prefix=rule.prefix or None, versions=rule.versions, objects=rule.objects)
 
-    def tell(self, queue_arn: str, policy: IDependable) -> None:
-        """Have the lake tell the queue of each landing batch that was sealed; `policy` is what lets it.
+    def notify(self, queue_arn: str, policy: IDependable) -> None:
+        """Send a message to the queue for each sealed landing batch; `policy` must allow it first.
 
-        Said on the bucket itself: CDK's own way would bring a function with a role to say it at each deployment.
+        Set on the bucket itself: CDK's own construct would deploy an extra function with its own role to set it.
         """
         filters = [
             s3.CfnBucket.FilterRuleProperty(name="prefix", value=f"{Layer.LANDING}/"),
@@ -80,7 +124,7 @@ class Buckets(Construct):
         self.data.node.add_dependency(policy)
 
     def replicate(self, role: iam.IRole, replica: str) -> None:
-        """Have what cannot be made again copied to the bucket of that ARN in another region."""
+        """Copy what cannot be rebuilt from a source to the bucket of that ARN in another region."""
         self.data.resource.replication_configuration = s3.CfnBucket.ReplicationConfigurationProperty(
             role=role.role_arn,
             rules=[
@@ -92,7 +136,7 @@ class Buckets(Construct):
                     destination=s3.CfnBucket.ReplicationDestinationProperty(
                         bucket=replica, storage_class="STANDARD_IA"
                     ),
-                    # What is deleted is deleted there too; its former versions stay for a while.
+                    # Deletions are replicated; the old versions there stay for a while.
                     delete_marker_replication=s3.CfnBucket.DeleteMarkerReplicationProperty(status="Enabled"),
                 )
                 for number, prefix in enumerate(CRITICAL)
@@ -102,7 +146,7 @@ class Buckets(Construct):
 
 
 class PrivateBucket(Construct):
-    """A bucket that nobody outside can see, that only TLS reaches, encrypted and versioned. It stays when its stack goes."""
+    """A private bucket: no public access, TLS only, encrypted, versioned. It outlives its stack."""
 
     def __init__(
         self,
@@ -141,20 +185,20 @@ class PrivateBucket(Construct):
             expired_object_delete_marker=True,
         )
 
-    def forget(
-        self, *, name: str = "all", prefix: str | None = None, former: int = 1, current: int | None = None
+    def expire(
+        self, *, name: str = "all", prefix: str | None = None, versions: int = 1, objects: int | None = None
     ) -> None:
-        """Have former versions of objects below the prefix go after so many days, and objects themselves where it is said."""
+        """Delete old versions below the prefix after so many days, and objects themselves if days are given for them."""
         self.bucket.add_lifecycle_rule(
             id=name,
             prefix=prefix,
-            noncurrent_version_expiration=cdk.Duration.days(former),
-            expiration=cdk.Duration.days(current) if current else None,
+            noncurrent_version_expiration=cdk.Duration.days(versions),
+            expiration=cdk.Duration.days(objects) if objects else None,
         )
 
 
 def _encryption(names: Names, name: str) -> s3.CfnBucket.BucketEncryptionProperty:
-    """As the settings say of the lake. Access logs are S3's own to write, which it does with its own keys."""
+    """As the settings define for the lake. S3 writes access logs and replicas itself, with its own keys."""
     settings = names.settings
     is_by_kms = settings.lake_encryption == "aws:kms" and name not in (names.log_bucket, names.replica_bucket)
     by_default = s3.CfnBucket.ServerSideEncryptionByDefaultProperty(

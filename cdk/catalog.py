@@ -1,7 +1,7 @@
-"""What Athena finds: Glue's databases, the staging tables before they are first made, work groups, the usual questions.
+"""What Athena finds: Glue's databases, the staging tables before they are first made, work groups, named queries.
 
-Once a table is published, Glue's entry of it is made from the ledger (`io/warehouse/glue.py`), never from here. Not here: what a table
-looks like in Glue (`io/warehouse/glue_table.py`).
+Once a table is published, its entry in Glue comes from the ledger (`io/warehouse/glue.py`), never from here. Not here: how a table is
+defined in Glue (`io/warehouse/glue_table.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from constructs import Construct
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Layer
-from catalunya.assets.record import catalog_tables as catalogd
+from catalunya.assets.record import catalog_tables
 from catalunya.cdk.functions import accept_runtime, log_group, runtime
 from catalunya.cdk.naming import Names
 from catalunya.io.warehouse.athena import Athena
@@ -33,7 +33,7 @@ SCHEMA = str(Layer.STAGING)
 
 
 class Catalog(Construct):
-    """The databases, and a function that puts the declared staging tables there until somebody publishes them."""
+    """The databases, and a function that creates the declared staging tables there until they are published."""
 
     def __init__(
         self,
@@ -56,16 +56,16 @@ class Catalog(Construct):
             for schema, name in names.databases.items()
         }
         for database in self.databases.values():
-            # Tables go with their database, and what the pipeline knows of them would have to be told again.
+            # Deleting a database deletes its tables, and the pipeline would have to register all of them again.
             database.apply_removal_policy(cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
         self.log_group = log_group(self, "Logs", names.tables_log_group, log_days)
-        first = self._first_tables(names, role)
+        function = self._first_tables(names, role)
         for name, definition in first_tables(names, graph):
             table = cdk.CustomResource(
                 self,
-                f"Table{''.join(part.title() for part in name.split('_'))}",
+                f"Table{''.join(word.title() for word in name.split('_'))}",
                 resource_type="Custom::StagingTable",
-                service_token=first.function_arn,
+                service_token=function.function_arn,
                 service_timeout=cdk.Duration.minutes(2),
                 properties={"Database": names.database(SCHEMA), "TableInput": definition},
             )
@@ -76,7 +76,7 @@ class Catalog(Construct):
             self,
             "FirstTables",
             function_name=names.tables_function,
-            description="Asked by CloudFormation alone: puts staging tables into Glue until they are first published",
+            description="Called by CloudFormation only: creates staging tables in Glue until they are first published",
             code=lambda_.Code.from_inline(HANDLER.read_text(encoding="utf-8")),
             handler="index.handler",
             runtime=runtime(),
@@ -92,20 +92,20 @@ class Catalog(Construct):
 
 
 class WorkGroups(Construct):
-    """Where queries run: the pipeline's own group, and the readers', which has limits and the usual questions."""
+    """Where queries run: the pipeline's own group, and the readers', which has limits and named queries."""
 
     def __init__(self, scope: Construct, id: str, names: Names, graph: AssetGraph, *, scan_limit_gb: int) -> None:  # noqa: A002
         super().__init__(scope, id)
         settings = names.settings
-        # dbt-athena says itself where each table goes: a group that enforces its own place would have Athena decide.
-        self.pipeline = _work_group(
-            self, "Pipeline", names.work_group, "Marts are made here", settings.athena_results, names, is_enforced=False
+        # dbt-athena sets the location of each table itself; a group that enforces its own location would override it.
+        _work_group(
+            self, "Pipeline", names.work_group, "Makes the marts", settings.athena_results, names, is_enforced=False
         )
         self.readers = _work_group(
             self,
             "Readers",
             names.readers_work_group,
-            "People's queries: limited, results in a bucket of their own",
+            "Queries of people: limited, with results in a separate bucket",
             f"s3://{names.results_bucket}/",
             names,
             is_enforced=True,
@@ -115,7 +115,7 @@ class WorkGroups(Construct):
         for query in as_kept(Athena(settings, tables, for_readers=True)):
             kept = athena.CfnNamedQuery(
                 self,
-                f"Query{''.join(part.title() for part in query.name.split('_'))}",
+                f"Query{''.join(word.title() for word in query.name.split('_'))}",
                 name=query.name,
                 description=query.title,
                 query_string=query.sql,
@@ -126,12 +126,12 @@ class WorkGroups(Construct):
 
 
 def first_tables(names: Names, graph: AssetGraph) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each staging table by name, as the pipeline itself would define it, but for what only its publishing tells.
+    """Each staging table by name, as the pipeline itself defines it, without what is only known once it is published.
 
-    Without the mark of a published table: `catalunya catalog` takes it for nobody's until then, and does not remove it.
+    Without the mark of a published table, too: until then, `catalunya catalog` neither owns nor removes it.
     """
     for asset in graph.select(f"layer:{SCHEMA}"):
-        wanted = table_input(catalogd.unmade(names.settings.lake, asset))
+        wanted = table_input(catalog_tables.unmade(names.settings.lake, asset))
         unknown = (MARK, DATA_VERSION)
         wanted["Parameters"] = {name: value for name, value in wanted["Parameters"].items() if name not in unknown}
         yield asset.name, wanted
@@ -159,7 +159,7 @@ def _work_group(
         id,
         name=name,
         description=description,
-        # What a group holds is its history and named queries, which would keep it from going; tables and results are elsewhere.
+        # A group contains only its history and named queries, which would block its deletion; tables and results are elsewhere.
         recursive_delete_option=True,
         work_group_configuration=athena.CfnWorkGroup.WorkGroupConfigurationProperty(
             enforce_work_group_configuration=is_enforced,

@@ -1,6 +1,6 @@
-"""What people look at: three dashboards of an environment, for who runs it, who uses its tables, and who pays.
+"""Three dashboards per environment: for operations, for users of the tables, for costs.
 
-Here: what is drawn, table by table of the graph. Not here: where metrics come from (`signals.py`), when somebody is told
+Here: what is drawn, table by table of the graph. Not here: where metrics come from (`signals.py`), what raises an alarm
 (`alarms.py`).
 """
 
@@ -34,7 +34,7 @@ from catalunya.cdk.signals import (
 )
 from catalunya.io.warehouse.athena import TERABYTE, USD_PER_TB
 
-BILLING_REGION = "us-east-1"  # AWS keeps what an account was charged there, wherever it was
+BILLING_REGION = "us-east-1"  # AWS publishes billing metrics only there
 SERVICES = {
     "AmazonS3": "S3",
     "AWSLambda": "Lambda",
@@ -78,16 +78,18 @@ class Dashboards(Construct):
         return [
             [cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=WHOLE)],
             [
-                _graph("Runs, failures, retries of sources", [self._signals.metric(signal) for signal in totals]),
-                _graph("Seconds a table took, at most", self._by_asset(SECONDS, self._graph, "Maximum")),
+                _graph(
+                    "Runs, failures, retried requests to sources", [self._signals.metric(signal) for signal in totals]
+                ),
+                _graph("Materialization: seconds, maximum", self._by_asset(SECONDS, self._graph, "Maximum")),
             ],
             [
                 _graph("Functions: invocations", [each.metric_invocations() for each in functions]),
-                _graph("Functions: errors and refusals", [*_errors(functions)]),
+                _graph("Functions: errors and throttles", [*_errors(functions)]),
             ],
             [
                 _graph(
-                    "Functions: duration, at most", [each.metric_duration(statistic="Maximum") for each in functions]
+                    "Functions: duration, maximum", [each.metric_duration(statistic="Maximum") for each in functions]
                 ),
                 _graph(
                     "Queues: messages waiting",
@@ -96,7 +98,7 @@ class Dashboards(Construct):
             ],
             [
                 self._lines(
-                    "The last errors",
+                    "Latest errors",
                     'filter level in ["error", "critical"]',
                     "sort @timestamp desc",
                     "limit 25",
@@ -120,28 +122,28 @@ class Dashboards(Construct):
         return [
             [
                 self._lines(
-                    "Freshness: when each table was last known to be right",
+                    "Freshness: when each table was last made or found unchanged",
                     'filter event in ["materialized", "skipped"]',
                     "stats max(@timestamp) as last by asset",
                     "sort last desc",
                     "limit 100",
                     width=HALF,
                 ),
-                _graph("Freshness: hours that sources are overdue", self._by_asset(OVERDUE, dated, "Maximum")),
+                _graph("Freshness: hours overdue, by source", self._by_asset(OVERDUE, dated, "Maximum")),
             ],
             [
                 _graph(f"Rows of {layer}", self._by_asset(ROWS, [a for a in tables if a.layer is layer], "Maximum"))
                 for layer in (Layer.STAGING, Layer.MARTS)
             ],
             [
-                _graph("Rows set aside", self._by_asset(QUARANTINED, tables, "Maximum")),
-                _graph("Drift of sources", self._by_asset(DRIFT, self._graph.select("layer:landing"))),
+                _graph("Quarantined rows", self._by_asset(QUARANTINED, tables, "Maximum")),
+                _graph("Source drift", self._by_asset(DRIFT, self._graph.select("layer:landing"))),
             ],
             [
                 _graph("Availability", [available]),
                 _graph(
                     "Readers' queries",
-                    [self._athena("TotalExecutionTime", self._names.readers_work_group, "SampleCount", "queries")],
+                    [_athena("TotalExecutionTime", self._names.readers_work_group, "SampleCount", "queries")],
                 ),
             ],
         ]
@@ -149,33 +151,33 @@ class Dashboards(Construct):
     def _cost(self, budget_usd: float) -> list[list[cloudwatch.IWidget]]:
         names = self._names
         groups = (names.work_group, names.readers_work_group)
-        scanned = [self._athena("ProcessedBytes", group, "Sum", group) for group in groups]
+        scanned = [_athena("ProcessedBytes", group, "Sum", group) for group in groups]
         athena = cloudwatch.MathExpression(
             expression=f"(FILL(marts, 0) + FILL(readers, 0)) / {TERABYTE} * {USD_PER_TB}",
             using_metrics=dict(zip(("marts", "readers"), scanned, strict=True)),
             period=DAY,
-            label="Athena, USD a day, about",
+            label="Athena, approximate USD per day",
         )
-        told = (
-            f"Budget of {names.env}: **{budget_usd:g} USD a month**; the alarms' topic is told at 80 and 100 %. By service and day: "
-            f"Cost Explorer, filtered by the tag `environment = {names.env}`. What drives each part: docs/infrastructure.md."
+        text = (
+            f"Budget of {names.env}: **{budget_usd:g} USD a month**; the alarms' topic is notified at 80 and 100 %. For costs by service "
+            f"and day, filter Cost Explorer by the tag `environment = {names.env}`. What drives the costs: docs/infrastructure.md."
         )
-        charged = [_charged("all of the account"), *(_charged(label, service) for service, label in SERVICES.items())]
+        charged = [_charged("whole account"), *(_charged(label, service) for service, label in SERVICES.items())]
         return [
-            [cloudwatch.TextWidget(markdown=told, width=WHOLE, height=2)],
+            [cloudwatch.TextWidget(markdown=text, width=WHOLE, height=2)],
             [
                 cloudwatch.GraphWidget(
-                    title="Charged this month, USD", left=charged, region=BILLING_REGION, width=HALF, height=TALL
+                    title="Charges this month, USD", left=charged, region=BILLING_REGION, width=HALF, height=TALL
                 ),
-                _graph("Athena: about what queries cost", [athena]),
+                _graph("Athena: approximate cost of queries", [athena]),
             ],
             [
-                _graph("Athena: bytes scanned a day", scanned),
-                _graph("Functions: GB-seconds a day", [*self._gigabyte_seconds()]),
+                _graph("Athena: bytes scanned per day", scanned),
+                _graph("Functions: GB-seconds per day", [*self._gigabyte_seconds()]),
             ],
             [
                 _graph("Buckets: bytes", [_stored(bucket) for bucket in names.buckets]),
-                _graph("Logs: bytes taken in a day", [_taken_in(group) for group in self._groups]),
+                _graph("Logs: bytes ingested per day", [_ingested(group) for group in self._groups]),
             ],
         ]
 
@@ -191,18 +193,8 @@ class Dashboards(Construct):
                 label=self._names.function(layer),
             )
 
-    def _athena(self, metric: str, group: str, statistic: str, label: str) -> cloudwatch.Metric:
-        return cloudwatch.Metric(
-            namespace="AWS/Athena",
-            metric_name=metric,
-            dimensions_map={"WorkGroup": group},
-            statistic=statistic,
-            period=DAY,
-            label=label,
-        )
-
     def _lines(self, title: str, *lines: str, fields: str | None = None, width: int = WHOLE) -> cloudwatch.IWidget:
-        """A table of what a query over the logs finds."""
+        """A table with the results of a query over the logs."""
         first = [f"fields {fields}"] if fields else []
         return cloudwatch.LogQueryWidget(
             title=title,
@@ -233,36 +225,34 @@ def _errors(functions: Iterable[lambda_.IFunction]) -> Iterable[cloudwatch.IMetr
         yield function.metric_throttles()
 
 
-def _charged(label: str, service: str | None = None) -> cloudwatch.Metric:
-    """What AWS says that the account was charged this month, for all or one service; it tells no environments apart."""
+def _metric(
+    service: str, name: str, dimensions: dict[str, str], statistic: str, label: str, **more: object
+) -> cloudwatch.Metric:
     return cloudwatch.Metric(
-        namespace="AWS/Billing",
-        metric_name="EstimatedCharges",
-        dimensions_map={"Currency": "USD"} | ({"ServiceName": service} if service else {}),
-        statistic="Maximum",
-        period=cdk.Duration.hours(6),
-        region=BILLING_REGION,
+        namespace=f"AWS/{service}",
+        metric_name=name,
+        dimensions_map=dimensions,
+        statistic=statistic,
         label=label,
+        **{"period": DAY, **more},
     )
+
+
+def _charged(label: str, service: str | None = None) -> cloudwatch.Metric:
+    """AWS's estimate of this month's charges, for everything or one service; it does not distinguish environments."""
+    dimensions = {"Currency": "USD"} | ({"ServiceName": service} if service else {})
+    period = cdk.Duration.hours(6)
+    return _metric("Billing", "EstimatedCharges", dimensions, "Maximum", label, period=period, region=BILLING_REGION)
+
+
+def _athena(metric: str, group: str, statistic: str, label: str) -> cloudwatch.Metric:
+    return _metric("Athena", metric, {"WorkGroup": group}, statistic, label)
 
 
 def _stored(bucket: str) -> cloudwatch.Metric:
-    return cloudwatch.Metric(
-        namespace="AWS/S3",
-        metric_name="BucketSizeBytes",
-        dimensions_map={"BucketName": bucket, "StorageType": "StandardStorage"},
-        statistic="Average",
-        period=DAY,
-        label=bucket,
-    )
+    dimensions = {"BucketName": bucket, "StorageType": "StandardStorage"}
+    return _metric("S3", "BucketSizeBytes", dimensions, "Average", bucket)
 
 
-def _taken_in(group: str) -> cloudwatch.Metric:
-    return cloudwatch.Metric(
-        namespace="AWS/Logs",
-        metric_name="IncomingBytes",
-        dimensions_map={"LogGroupName": group},
-        statistic="Sum",
-        period=DAY,
-        label=group,
-    )
+def _ingested(group: str) -> cloudwatch.Metric:
+    return _metric("Logs", "IncomingBytes", {"LogGroupName": group}, "Sum", group)

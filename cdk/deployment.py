@@ -1,7 +1,7 @@
-"""What is decided at deployment and not by the graph: account, regions, addresses, and what dev and prod are given.
+"""What a deployment decides and the graph does not: account, regions, addresses, and the sizes of dev and prod.
 
-Here: reading it from the CDK's context or the environment, with its errors, and the sizes of things as data. Not here: names
-(`naming.py`), what is made of it (`*_stack.py`). No account and no region stands in code.
+Here: reading it from the CDK's context or the environment, with its errors, and sizes as data. Not here: names (`naming.py`), what
+is built from it (`stacks.py`). No account and no region is in the code.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ from catalunya.cdk.trust import Trusted
 from catalunya.io.errors import ConfigurationError
 
 Context = Callable[[str], Any]
-"""What the CDK was given under a name (`-c name=value`), or None."""
+"""The value of a name in the CDK's context (`-c name=value`), or None."""
 
 VARIABLES = "CATALUNYA_CDK_"
-"""What variables begin with that stand for a value of the context."""
+"""Prefix of the variables that can stand in for a value of the context."""
 TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers")
-"""What `trust.py` reads of the context."""
-CRITICAL = ("staging/", "marts/", "_ledger/")
-"""What is copied to another region where that is done. Landing is not: it is asked of the source again, and holds personal data."""
+"""What `trust.py` reads from the context."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +37,9 @@ class Size:
 
 FUNCTION_SIZES: Mapping[Layer, Size] = MappingProxyType(
     {
-        # An extraction waits for the source: it needs time more than memory.
+        # An extraction waits for the source: it needs time rather than memory.
         Layer.LANDING: Size(memory_mb=1024, timeout_s=900, disk_mb=1024),
-        # Memory buys processors: 1769 MB are one.
+        # Memory buys CPU: 1,769 MB is one vCPU.
         Layer.STAGING: Size(memory_mb=3008, timeout_s=900, disk_mb=2048),
     }
 )
@@ -49,14 +47,14 @@ FUNCTION_SIZES: Mapping[Layer, Size] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What an environment is given. Money is USD a month; `scan_limit_gb` is what one query of a reader may scan."""
+    """The sizes of an environment: USD per month, and the GB that one reader's query, or all of them in a day, may scan."""
 
     budget_usd: float
     log_days: int
     is_replicated: bool
     is_protected: bool
-    scan_limit_gb: int = 1
-    scans_a_day_gb: int = 50
+    query_scan_gb: int = 1
+    daily_scan_gb: int = 50
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -69,7 +67,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """Where to, and on whose word: `-c name=value` of the CDK's command, or CATALUNYA_CDK_NAME in the environment."""
+    """The settings of a deployment: `-c name=value` of the CDK's command, or the variable CATALUNYA_CDK_NAME."""
 
     account: str
     region: str
@@ -86,14 +84,14 @@ class Deployment:
 
     @property
     def regions(self) -> tuple[str, ...]:
-        """Where anything of the project is."""
+        """The regions in which the project has resources."""
         return tuple(filter(None, (self.region, self.replica_region)))
 
     @classmethod
     def read(cls, context: Context, make_package: Callable[[], Path]) -> Deployment:
-        """From the context, else from the environment; without `-c package` the functions' zip is made.
+        """From the context, else from variables; without `-c package` the functions' zip is built.
 
-        Raises ConfigurationError that names what is missing and how to say it.
+        Raises ConfigurationError that names what is missing and how to set it.
         """
         context = _with_variables(context)
         environments = tuple(str(context("environments") or ",".join(PROFILES)).split(","))
@@ -102,15 +100,15 @@ class Deployment:
             raise ConfigurationError(
                 f"-c environments={','.join(environments)}: expected some of {', '.join(PROFILES)}, found {', '.join(sorted(unknown))}"
             )
-        region = _needed(context, "region", "CDK_DEFAULT_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
+        region = _required(context, "region", "CDK_DEFAULT_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
         replica = str(context("replica_region") or "")
         if any(PROFILES[env].is_replicated for env in environments) and replica in ("", region):
             raise ConfigurationError(
-                f"expected a region for the copies of {', '.join(e for e in environments if PROFILES[e].is_replicated)}, another than "
-                f"{region}; found {replica or 'none'}: add -c replica_region=REGION"
+                f"{', '.join(env for env in environments if PROFILES[env].is_replicated)} needs a second region for its copies, "
+                f"other than {region}; found {replica or 'none'}: add -c replica_region=REGION"
             )
         return cls(
-            account=_needed(context, "account", "CDK_DEFAULT_ACCOUNT"),
+            account=_required(context, "account", "CDK_DEFAULT_ACCOUNT"),
             region=region,
             replica_region=replica,
             environments=environments,
@@ -126,16 +124,16 @@ class Deployment:
 
 
 def _with_variables(context: Context) -> Context:
-    """What the context does not say, a variable may: `-c alarm_email=…` or CATALUNYA_CDK_ALARM_EMAIL."""
+    """Fall back to variables: `-c alarm_email=…` or CATALUNYA_CDK_ALARM_EMAIL."""
     return lambda name: context(name) or os.environ.get(f"{VARIABLES}{name.upper()}")
 
 
-def _needed(context: Context, name: str, *variables: str) -> str:
+def _required(context: Context, name: str, *variables: str) -> str:
     for found in (context(name), *(os.environ.get(variable) for variable in variables)):
         if found:
             return str(found)
     raise ConfigurationError(
-        f"expected to be told the {name} to deploy to, found nothing: add -c {name}=… or set {VARIABLES}{name.upper()} or {variables[0]}"
+        f"no {name} to deploy to: add -c {name}=…, or set {VARIABLES}{name.upper()} or {variables[0]}"
     )
 
 
@@ -146,5 +144,5 @@ def _money(context: Context, name: str, default: float) -> float:
     except ValueError:
         amount = 0.0
     if amount <= 0:
-        raise ConfigurationError(f"-c {name}={given}: expected an amount in USD a month above 0; correct it")
+        raise ConfigurationError(f"-c {name}={given}: expected an amount above 0, in USD per month")
     return amount

@@ -1,8 +1,8 @@
-"""Lambda function of CloudFormation's: puts a staging table into Glue until the pipeline first publishes it.
+"""Lambda function for CloudFormation: creates a staging table in Glue until the pipeline first publishes it.
 
-From then on the table follows the ledger (`io/warehouse/glue.py`), and a deployment leaves it alone: CloudFormation's own kind of table
-would write over what the pipeline put there, the list of its partitions above all, and readers would find it empty until the
-next run. This file goes into the template as it is, so it imports nothing that Lambda does not have, and is kept small.
+From then on the table follows the ledger (`io/warehouse/glue.py`), and deployments leave it alone. CloudFormation's own table resource
+would overwrite what the pipeline wrote, above all the list of partitions, and readers would find an empty table until the next run.
+The template contains this file as it is, so it imports only what Lambda provides, and is kept small.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import json
 import urllib.request
 from typing import Any
 
-MARK = "catalunya.code_version"  # who published it wrote this: io/warehouse/glue_table.py
+MARK = "catalunya.code_version"  # set when the table is published: io/warehouse/glue_table.py
 
 
 def handler(event: dict[str, Any], context: object) -> None:  # noqa: ARG001
-    """Answer CloudFormation: the table is as wanted, or somebody else's by now; or why not."""
+    """Answer CloudFormation: the table is as declared, or was published since; or the reason why not."""
     import boto3
 
     given = event["ResourceProperties"]
@@ -24,7 +24,7 @@ def handler(event: dict[str, Any], context: object) -> None:  # noqa: ARG001
     answer |= {"Status": "SUCCESS", "PhysicalResourceId": name}
     try:
         done = apply(boto3.client("glue"), event["RequestType"], given["Database"], given["TableInput"])
-    except Exception as error:  # noqa: BLE001  CloudFormation waits for one that does not answer
+    except Exception as error:  # noqa: BLE001  without an answer, CloudFormation waits until it times out
         done = str(error)
         answer |= {"Status": "FAILED", "Reason": done[:500]}
     print(json.dumps({"event": "first_table", "table": name, "status": answer["Status"], "done": done}))  # noqa: T201
@@ -34,13 +34,13 @@ def handler(event: dict[str, Any], context: object) -> None:  # noqa: ARG001
 
 
 def apply(glue: Any, request: str, database: str, wanted: dict[str, Any]) -> str:
-    """Make, change or remove the table, unless it was published. Returns what was done."""
+    """Create, update or delete the table, unless it was published. Returns what was done."""
     place = {"DatabaseName": database, "Name": wanted["Name"]}
     try:
         found = glue.get_table(**place)["Table"]
     except glue.exceptions.EntityNotFoundException:
         if request == "Delete":
-            return "nothing: it is gone"
+            return "nothing: there is no such table"
         glue.create_table(DatabaseName=database, TableInput=wanted)
         return "created"
     if MARK in (found.get("Parameters") or {}):

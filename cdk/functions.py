@@ -1,7 +1,7 @@
-"""The Lambda functions that make landing and staging, each with its log group, and the queue of events that they gave up on.
+"""The Lambda functions that make landing and staging, with their log groups; the queues, and the dead-letter queues of both.
 
-Here: sizes, environment, limits. Not here: their code and its package (`ops/lambdas.py`, `ops/package.py`), their roles
-(`roles.py`), alarms on them (`alarms.py`).
+Here: sizes, variables, limits. Not here: the functions' code and package (`ops/lambdas.py`, `ops/package.py`), roles (`roles.py`),
+alarms (`alarms.py`), the bucket's side of the notification (`buckets.py`), what Airflow does with it (`dags/build.py`).
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
-from catalunya.cdk.accepted import accept
 from catalunya.cdk.deployment import FUNCTION_SIZES
 from catalunya.cdk.naming import Names
-from catalunya.cdk.queues import dead_queue
+from catalunya.cdk.roles import accept
 from catalunya.io.environment import Settings
 from catalunya.ops import package
 
 HANDLERS = "catalunya.ops.lambdas"
+MAX_RECEIVES = 5
 _RETENTIONS = {30: logs.RetentionDays.ONE_MONTH, 365: logs.RetentionDays.ONE_YEAR}
 
 
 class Functions(Construct):
-    """One function a layer that functions make; `dead` holds the events that they could not deal with."""
+    """One function per layer that functions make; `dead` receives the events that they could not process."""
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class Functions(Construct):
         token_secret: str | None,
     ) -> None:
         super().__init__(scope, id)
-        self.dead = dead_queue(self, "Dead", names.functions_dead_queue)
+        self.dead = dead_letter_queue(self, "Dead", names.functions_dead_queue)
         self.by_layer: dict[Layer, lambda_.Function] = {}
         self.log_groups: dict[Layer, logs.LogGroup] = {}
         zipped = lambda_.Code.from_asset(str(code))
@@ -56,7 +57,7 @@ class Functions(Construct):
                 self,
                 f"Make{layer.title()}",
                 function_name=name,
-                description=f"Makes the {layer} tables of the open data pipeline, one an event",
+                description=f"Makes the {layer} tables of the open data pipeline, one per event",
                 code=zipped,
                 handler=f"{HANDLERS}.{FUNCTIONS[layer]}",
                 runtime=runtime(),
@@ -65,7 +66,7 @@ class Functions(Construct):
                 memory_size=size.memory_mb,
                 timeout=cdk.Duration.seconds(size.timeout_s),
                 ephemeral_storage_size=cdk.Size.mebibytes(size.disk_mb),
-                # As many as read an asset's pages, and one where nobody does: more would only wait for each other.
+                # As many as can work at once: the readers of each asset's pages, or one. More would only wait for each other.
                 reserved_concurrent_executions=sum(max(asset.readers, 1) for asset in assets),
                 dead_letter_queue=self.dead,
                 retry_attempts=2,
@@ -77,27 +78,72 @@ class Functions(Construct):
             self.by_layer[layer], self.log_groups[layer] = function, group
 
 
+class Queues(Construct):
+    """The queue that S3 notifies of sealed landing batches; `dead` receives messages that were received too often."""
+
+    def __init__(self, scope: Construct, id: str, names: Names) -> None:  # noqa: A002
+        super().__init__(scope, id)
+        self.dead = dead_letter_queue(self, "Dead", names.manifests_dead_queue)
+        self.manifests = sqs.Queue(
+            self,
+            "Manifests",
+            queue_name=names.manifests_queue,
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=cdk.Duration.days(4),
+            receive_message_wait_time=cdk.Duration.seconds(20),
+            visibility_timeout=cdk.Duration.minutes(1),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead, max_receive_count=MAX_RECEIVES),
+        )
+        added = self.manifests.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="NotificationsFromTheLake",
+                principals=[iam.ServicePrincipal("s3.amazonaws.com")],
+                actions=["sqs:SendMessage"],
+                resources=[self.manifests.queue_arn],
+                conditions={
+                    "ArnEquals": {"aws:SourceArn": names.bucket_arn(names.data_bucket)},
+                    "StringEquals": {"aws:SourceAccount": names.account},
+                },
+            )
+        )
+        assert added.policy_dependable is not None
+        self.policy = added.policy_dependable
+
+
+def dead_letter_queue(scope: Construct, id: str, name: str) -> sqs.Queue:  # noqa: A002
+    """The dead-letter queue of a queue or a function."""
+    queue = sqs.Queue(
+        scope,
+        id,
+        queue_name=name,
+        encryption=sqs.QueueEncryption.SQS_MANAGED,
+        enforce_ssl=True,
+        retention_period=cdk.Duration.days(14),  # the longest that SQS allows
+    )
+    accept(queue, "AwsSolutions-SQS3", "It is a dead-letter queue")
+    return queue
+
+
 def runtime() -> lambda_.Runtime:
-    """The Python that the functions' packages are of."""
+    """The Python version that the functions' package is built for."""
     return lambda_.Runtime(f"python{package.Target().python}", lambda_.RuntimeFamily.PYTHON, supports_inline_code=True)
 
 
 def accept_runtime(function: lambda_.Function) -> None:
-    """That the CDK knows of a newer Python is no finding."""
-    accept(
-        function, "AwsSolutions-L1", "The Python is the one that the zip's packages are of: ops/package.py says which"
-    )
+    """Accept that the CDK knows of a newer Python."""
+    accept(function, "AwsSolutions-L1", "The package is built for this Python version: see ops/package.py")
 
 
 def environment(settings: Settings, token_secret: str | None) -> dict[str, str]:
-    """The variables of a function: which environment it is in, and what differs from that one's defaults there."""
+    """The variables of a function: its environment, and the settings that differ from that environment's defaults."""
     given = {
         "CATALUNYA_ENV": settings.env,
         "CATALUNYA_LAKE": settings.lake,
         "CATALUNYA_LAKE_ENCRYPTION": settings.lake_encryption,
         "CATALUNYA_LAKE_KMS_KEY_ID": settings.lake_kms_key_id or "",
-        "CATALUNYA_CACHE": "/tmp/catalunya",  # noqa: S108  the one folder that a function may write to, its own
-        # CloudFormation puts it in place of this reference: it stands in no template and no log.
+        "CATALUNYA_CACHE": "/tmp/catalunya",  # noqa: S108  the only folder that a function can write to, its own
+        # CloudFormation resolves this reference; the token is in no template and no log.
         "CATALUNYA_SOCRATA_APP_TOKEN": cdk.SecretValue.secrets_manager(token_secret).unsafe_unwrap()
         if token_secret
         else "",
@@ -106,7 +152,7 @@ def environment(settings: Settings, token_secret: str | None) -> dict[str, str]:
 
 
 def log_group(scope: Construct, id: str, name: str, days: int) -> logs.LogGroup:  # noqa: A002
-    """A log group that forgets after so many days."""
+    """A log group that keeps events for so many days."""
     return logs.LogGroup(
         scope,
         id,

@@ -1,14 +1,15 @@
-"""What everything in AWS is called: one environment's names and ARNs, in one place for stacks, policies and tests.
+"""What everything in AWS is called: the names and ARNs of one environment, in one place for stacks, policies and tests.
 
-Names that the pipeline knows too come from its settings (`io/environment.py`), so that both sides cannot differ; nothing here
-asks AWS or imports the CDK. Account, region and partition are given: CloudFormation's own references in a template, plain
-text in a test. Not here: what is made (`*_stack.py`), who may do what (`access.py`).
+Names that the pipeline knows too come from its settings (`io/environment.py`), so the two cannot differ; nothing here calls AWS or
+imports the CDK. Account, region and partition are arguments: CloudFormation's own references in a template, plain text in a test.
+Not here: what is created (`stacks.py`), who may do what (`access.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
 from catalunya.io.environment import Settings, load_settings
@@ -18,14 +19,16 @@ PROJECT = "catalunya"
 ACCOUNT_STACK = "CatalunyaAccount"
 SCHEMAS = ("staging", "marts", "candidates")
 BOUNDARY = "catalunya-boundary"
-ENGINEER = "catalunya-data-engineer-role"
-
-PARTITION_REF, ACCOUNT_REF, REGION_REF = "${AWS::Partition}", "${AWS::AccountId}", "${AWS::Region}"
+"""The permissions boundary of every role."""
+DEPLOYMENT_BOUNDARY = "catalunya-deployment-boundary"
+"""The permissions boundary of the roles that CloudFormation deploys with, one per environment."""
+QUALIFIERS: Mapping[str, str] = MappingProxyType({"dev": "catdev", "prod": "catprod"})
+"""The qualifier of each environment's CDK bootstrap. With a shared one, whoever may deploy dev could deploy prod."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """The names of one environment. `settings` are the pipeline's own there."""
+    """The names of one environment. `settings` are the pipeline's own in that environment."""
 
     settings: Settings
     partition: str
@@ -34,9 +37,14 @@ class Names:
 
     @classmethod
     def of(
-        cls, env: str, *, partition: str = PARTITION_REF, account: str = ACCOUNT_REF, region: str = REGION_REF
+        cls,
+        env: str,
+        *,
+        partition: str = "${AWS::Partition}",
+        account: str = "${AWS::AccountId}",
+        region: str = "${AWS::Region}",
     ) -> Names:
-        """The names of dev or prod. Raises ConfigurationError for another environment, or a lake that is no whole bucket."""
+        """The names of dev or prod. Raises ConfigurationError for another environment, or if the lake is not a whole bucket."""
         settings = load_settings(env=env)
         bucket = settings.lake.removeprefix("s3://")
         if not settings.functions or bucket == settings.lake or "/" in bucket.rstrip("/"):
@@ -50,6 +58,12 @@ class Names:
     def env(self) -> str:
         return self.settings.env
 
+    def arn(self, service: str, resource: str) -> str:
+        """ARN of a resource in the environment's account and region."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+    # Stacks and buckets
+
     @property
     def stack(self) -> str:
         """The environment's stack."""
@@ -57,7 +71,7 @@ class Names:
 
     @property
     def replica_stack(self) -> str:
-        """The stack in the other region, where copies go."""
+        """The stack in the other region, for the copies."""
         return f"{self.stack}-Replica"
 
     @property
@@ -67,12 +81,12 @@ class Names:
 
     @property
     def results_bucket(self) -> str:
-        """What readers' queries return."""
+        """Results of readers' queries."""
         return f"{PROJECT}-athena-results-{self.env}"
 
     @property
     def backup_bucket(self) -> str:
-        """What is restored from after a disaster: the pipeline's own backups."""
+        """The pipeline's own backups."""
         return self.settings.backup.removeprefix("s3://").partition("/")[0]
 
     @property
@@ -82,25 +96,19 @@ class Names:
 
     @property
     def replica_bucket(self) -> str:
-        """Copies of what cannot be made again, in another region."""
+        """Copies, in another region, of what cannot be rebuilt from a source."""
         return f"{self.data_bucket}-replica"
 
     @property
     def buckets(self) -> tuple[str, ...]:
-        """Those of the environment's own region."""
+        """The buckets in the environment's own region."""
         return (self.data_bucket, self.results_bucket, self.backup_bucket, self.log_bucket)
 
-    def check_copies(self) -> None:
-        """Raises ConfigurationError where objects are encrypted by a key that the other region does not have."""
-        if self.settings.lake_encryption == "aws:kms":
-            raise ConfigurationError(
-                f"CATALUNYA_LAKE_ENCRYPTION=aws:kms: expected AES256 in {self.env}, whose objects are copied to another region, where the "
-                "key is not; leave it out, or give the copies a key of their own in cdk/buckets.py first"
-            )
-
     def bucket_arn(self, bucket: str) -> str:
-        """ARN of a bucket; `bucket_arn(names.data_bucket) + "/landing/*"` is of objects."""
+        """ARN of a bucket; with `/…` appended, of its objects."""
         return f"arn:{self.partition}:s3:::{bucket}"
+
+    # Functions, queues, logs
 
     def function(self, layer: Layer) -> str:
         """The function that makes the assets of a layer."""
@@ -110,16 +118,12 @@ class Names:
         """The layers that functions make, each with its function."""
         return ((layer, self.function(layer)) for layer in FUNCTIONS)
 
-    def function_arn(self, layer: Layer) -> str:
-        return self._arn("lambda", f"function:{self.function(layer)}")
-
     def function_log_group(self, layer: Layer) -> str:
-        """Where Lambda keeps what the function says."""
         return f"/aws/lambda/{self.function(layer)}"
 
     @property
     def tables_function(self) -> str:
-        """What makes staging tables in Glue at a deployment, until they are first published."""
+        """The function that creates staging tables in Glue at a deployment, until they are first published."""
         return f"{PROJECT}-first-tables-{self.env}"
 
     @property
@@ -127,26 +131,17 @@ class Names:
         return f"/aws/lambda/{self.tables_function}"
 
     @property
-    def tables_role(self) -> str:
-        return f"{PROJECT}-first-tables-role-{self.env}"
-
-    @property
-    def replication_role(self) -> str:
-        """What S3 copies to the other region with."""
-        return f"{PROJECT}-replication-role-{self.env}"
-
-    @property
     def airflow_log_group(self) -> str:
-        """Where Airflow's tasks say what they do: marts are made there."""
+        """The remote logs of Airflow's tasks."""
         return f"/{PROJECT}/airflow/{self.env}"
 
     def log_group_arn(self, group: str) -> str:
-        """ARN of a log group; with `:*` behind it, of its streams."""
-        return self._arn("logs", f"log-group:{group}")
+        """ARN of a log group; with `:*` appended, of its streams."""
+        return self.arn("logs", f"log-group:{group}")
 
     @property
     def manifests_queue(self) -> str:
-        """The queue that tells of sealed landing batches."""
+        """The queue that S3 notifies of sealed landing batches."""
         return f"{PROJECT}-manifests-{self.env}"
 
     @property
@@ -155,29 +150,18 @@ class Names:
 
     @property
     def functions_dead_queue(self) -> str:
-        """Events that the functions could not deal with."""
+        """Events that the functions could not process."""
         return f"{PROJECT}-functions-{self.env}-dead"
 
     def queue_arn(self, queue: str) -> str:
-        return self._arn("sqs", queue)
+        return self.arn("sqs", queue)
+
+    # Monitoring
 
     @property
     def topic(self) -> str:
-        """Where alarms go."""
+        """The topic that alarms notify."""
         return f"{PROJECT}-alarms-{self.env}"
-
-    @property
-    def topic_arn(self) -> str:
-        return self._arn("sns", self.topic)
-
-    def database(self, schema: str) -> str:
-        """The Glue database of a schema: staging, marts or candidates."""
-        return self.settings.glue_database(schema)
-
-    @property
-    def databases(self) -> dict[str, str]:
-        """All of them by schema."""
-        return {schema: self.database(schema) for schema in SCHEMAS}
 
     @property
     def metrics(self) -> str:
@@ -189,92 +173,74 @@ class Names:
         return f"{PROJECT}-{self.env}-{subject}"
 
     def alarm(self, subject: str) -> str:
+        """An alarm, or the budget."""
         return f"{PROJECT}-{self.env}-{subject}"
+
+    # Glue and Athena
+
+    def database(self, schema: str) -> str:
+        """The Glue database of a schema: staging, marts or candidates."""
+        return self.settings.glue_database(schema)
+
+    @property
+    def databases(self) -> dict[str, str]:
+        """All databases by schema."""
+        return {schema: self.database(schema) for schema in SCHEMAS}
 
     @property
     def catalog_arn(self) -> str:
-        return self._arn("glue", "catalog")
-
-    def database_arn(self, schema: str) -> str:
-        return self._arn("glue", f"database/{self.database(schema)}")
-
-    @property
-    def default_database_arn(self) -> str:
-        """The database `default`, which Athena asks for whatever is asked of it."""
-        return self._arn("glue", "database/default")
-
-    def table_arn(self, schema: str, table: str) -> str:
-        return self._arn("glue", f"table/{self.database(schema)}/{table}")
-
-    def tables_arn(self, schema: str) -> str:
-        """ARN of all tables of a database."""
-        return self._arn("glue", f"table/{self.database(schema)}/*")
+        return self.arn("glue", "catalog")
 
     @property
     def work_group(self) -> str:
-        """The group that marts are made in."""
+        """The work group in which marts are made."""
         return self.settings.athena_work_group
 
     @property
     def readers_work_group(self) -> str:
-        """The group of people's queries."""
+        """The work group of people's queries."""
         return self.settings.athena_readers
 
     def work_group_arn(self, group: str) -> str:
-        return self._arn("athena", f"workgroup/{group}")
+        return self.arn("athena", f"workgroup/{group}")
 
-    @property
-    def extractor_role(self) -> str:
-        return f"{PROJECT}-lambda-extractor-role-{self.env}"
+    # Roles
 
-    @property
-    def transformer_role(self) -> str:
-        return f"{PROJECT}-lambda-transformer-role-{self.env}"
-
-    @property
-    def mart_role(self) -> str:
-        return f"{PROJECT}-mart-role-{self.env}"
-
-    @property
-    def monitoring_role(self) -> str:
-        return f"{PROJECT}-monitoring-role-{self.env}"
-
-    @property
-    def deployment_role(self) -> str:
-        return f"{PROJECT}-deployment-role-{self.env}"
-
-    @property
-    def orchestrator_role(self) -> str:
-        """The role of Airflow itself, wherever it runs."""
-        return f"{PROJECT}-orchestrator-role-{self.env}"
-
-    @property
-    def reader_role(self) -> str:
-        """Who asks the tables by Athena, and nothing else."""
-        return f"{PROJECT}-reader-role-{self.env}"
-
-    @property
-    def engineer_role(self) -> str:
-        """One for the account: a person, not an environment."""
-        return ENGINEER
+    def role(self, role: str) -> str:
+        """The IAM name of a role of `access.ROLES`. The engineer's is one for the account."""
+        if role == "engineer":
+            return f"{PROJECT}-data-engineer-role"
+        name = {"extractor": "lambda-extractor", "transformer": "lambda-transformer", "tables": "first-tables"}
+        return f"{PROJECT}-{name.get(role, role)}-role-{self.env}"
 
     def role_arn(self, role: str) -> str:
+        """ARN of an IAM role, by its IAM name."""
         return f"arn:{self.partition}:iam::{self.account}:role/{role}"
 
     @property
+    def certificate(self) -> str:
+        """The common name in the certificate of the environment's Airflow."""
+        return f"{PROJECT}-airflow-{self.env}"
+
+    @property
     def boundary_arn(self) -> str:
-        """What no role of the project may go beyond."""
+        """The permissions boundary of every role."""
         return f"arn:{self.partition}:iam::{self.account}:policy/{BOUNDARY}"
 
-    def _arn(self, service: str, resource: str) -> str:
-        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+    def check_replication(self) -> None:
+        """Raises ConfigurationError if objects are encrypted with a key that the other region does not have."""
+        if self.settings.lake_encryption == "aws:kms":
+            raise ConfigurationError(
+                f"CATALUNYA_LAKE_ENCRYPTION=aws:kms: expected AES256 in {self.env}, whose objects are copied to another region, where the "
+                "key does not exist; unset it, or give the copies their own key in cdk/buckets.py first"
+            )
 
 
-def check_apart(environments: Sequence[Names]) -> None:
-    """Raises ConfigurationError where two environments would share a lake: a variable that names it is of one of them."""
+def check_separate_lakes(environments: Sequence[Names]) -> None:
+    """Raises ConfigurationError if two environments would share a lake: a variable that names the lake fits only one of them."""
     lakes = [names.data_bucket for names in environments]
     if len(set(lakes)) < len(lakes):
         raise ConfigurationError(
             f"CATALUNYA_LAKE: expected a lake for each of {', '.join(names.env for names in environments)}, found {lakes[0]} for all; "
-            "deploy them one by one, with -c environments=…, or unset it"
+            "deploy them one at a time with -c environments=…, or unset it"
         )

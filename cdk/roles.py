@@ -1,7 +1,7 @@
-"""The roles as constructs: each with its trust, its policy and the boundary, exactly as the tables say.
+"""The roles as constructs, each with exactly the trust, policy and boundary that the tables define; and accepted findings.
 
-A role is handed out so that nothing can be added to it: what CDK's own constructs would grant, the table grants, or nobody does.
-Not here: what is in the documents (`access.py`, `trust.py`, `limits.py`).
+A role is handed out read-only: what CDK's own constructs would grant must be in the table. cdk-nag's findings are accepted where they
+occur, each with its reason. Not here: the policy documents themselves (`access.py`, `trust.py`, `limits.py`).
 """
 
 from __future__ import annotations
@@ -9,43 +9,45 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from constructs import Construct
+from constructs import Construct, IConstruct
 
-from catalunya.cdk.accepted import accept, accept_wildcard
 from catalunya.cdk.access import ROLES, engineer_policies, grants, policy
 from catalunya.cdk.limits import boundary
 from catalunya.cdk.naming import BOUNDARY, Names
-from catalunya.cdk.policy import Document
+from catalunya.cdk.policy import PLACES, Document
 from catalunya.cdk.trust import AUDIENCE, GITHUB, Trusted, trust
-from catalunya.cdk.vocabulary import PLACES
+
+
+def accept(construct: IConstruct, finding: str, why: str) -> None:
+    """Accept a finding of cdk-nag on a construct and everything in it."""
+    cdk.Validations.of(construct).acknowledge(cdk.Acknowledgment(id=f"AwsSolutions::{finding}", reason=why))
 
 
 class Roles(Construct):
-    """The roles of one environment. A role that the environment has no use for is None."""
+    """The roles of one environment. `replication` is None where nothing is replicated."""
 
     def __init__(self, scope: Construct, id: str, names: Names, trusted: Trusted, *, is_replicated: bool) -> None:  # noqa: A002
         super().__init__(scope, id)
         self._names, self._trusted = names, trusted
-        self.extractor = self._role("extractor", names.extractor_role)
-        self.transformer = self._role("transformer", names.transformer_role)
-        self.orchestrator = self._role("orchestrator", names.orchestrator_role)
-        self.mart = self._role("mart", names.mart_role)
-        # IAM takes only principals that exist.
-        self.mart.node.add_dependency(self.orchestrator)
-        self.monitoring = self._role("monitoring", names.monitoring_role)
-        self.deployment = self._role("deployment", names.deployment_role)
-        self.reader = self._role("reader", names.reader_role)
-        self.tables = self._role("tables", names.tables_role)
-        self.replication = self._role("replication", names.replication_role) if is_replicated else None
+        self.extractor = self._role("extractor")
+        self.transformer = self._role("transformer")
+        self.orchestrator = self._role("orchestrator")
+        # IAM accepts only principals that exist.
+        self._role("mart").node.add_dependency(self.orchestrator)
+        for role in ("monitoring", "deployment", "reader"):
+            self._role(role)
+        self.tables = self._role("tables")
+        self.replication = self._role("replication") if is_replicated else None
 
-    def _role(self, role: str, name: str) -> iam.IRole:
+    def _role(self, role: str) -> iam.IRole:
         documents = {"access": policy(role, self._names)}
-        return make_role(self, role, name, trust(role, self._names, self._trusted), documents, [self._names])
+        return make_role(self, role, trust(role, self._names, self._trusted), documents, [self._names])
 
 
 class AccountRoles(Construct):
-    """What an account has once: the boundary of all roles, GitHub's provider unless there is one, and the engineer's role."""
+    """What an account has once: the boundary of all roles, GitHub's provider unless it exists already, and the engineer's role."""
 
     def __init__(
         self,
@@ -57,46 +59,36 @@ class AccountRoles(Construct):
         regions: Iterable[str],
     ) -> None:
         super().__init__(scope, id)
-        names = environments[0]
-        bounds = boundary(environments, regions)
-        self.boundary = iam.CfnManagedPolicy(
+        document = boundary(environments, regions)
+        bounds = iam.CfnManagedPolicy(
             self,
             "Boundary",
             managed_policy_name=BOUNDARY,
-            description="What no role of the open data pipeline can ever do more than",
-            policy_document=bounds,
+            description="The most that any role of the open data pipeline can do",
+            policy_document=document,
         )
-        _accept_bounds(self.boundary, bounds)
-        self.provider = None
+        _accept_boundary(bounds, document)
         if trusted.provider is None:
-            self.provider = iam.CfnOIDCProvider(self, "GitHub", url=f"https://{GITHUB}", client_id_list=[AUDIENCE])
+            iam.CfnOIDCProvider(self, "GitHub", url=f"https://{GITHUB}", client_id_list=[AUDIENCE])
         policies = {
             f"{names.env}-{title}": found for names in environments for title, found in engineer_policies(names).items()
         }
-        self.engineer = make_role(
-            self,
-            "engineer",
-            names.engineer_role,
-            trust("engineer", names, trusted),
-            policies,
-            environments,
-            is_large=True,
-        )
-        self.engineer.node.add_dependency(self.boundary)
+        trusting = trust("engineer", environments[0], trusted)
+        engineer = make_role(self, "engineer", trusting, policies, environments, is_large=True)
+        engineer.node.add_dependency(bounds)
 
 
 def make_role(
     scope: Construct,
     role: str,
-    name: str,
-    trusted: Document,
+    trusting: Document,
     documents: dict[str, Document],
     environments: Sequence[Names],
     *,
     is_large: bool = False,
 ) -> iam.IRole:
-    """One role with these policies by name; a large one has them beside it (IAM: 10,240 characters are in a role at most)."""
-    boundary_arn = environments[0].boundary_arn
+    """One role with these policies by name; a large one has managed policies (IAM: inline ones may have 10,240 characters at most)."""
+    name, boundary_arn = environments[0].role(role), environments[0].boundary_arn
     made = iam.Role(
         scope,
         role.title(),
@@ -107,7 +99,7 @@ def make_role(
     )
     resource = made.node.default_child
     assert isinstance(resource, iam.CfnRole)
-    resource.assume_role_policy_document = trusted
+    resource.assume_role_policy_document = trusting
     holders: list[Any] = [made]
     if is_large:
         holders += [
@@ -128,16 +120,27 @@ def make_role(
         for grant in grants(role):
             for arn in dict.fromkeys(arn for place in grant.places for arn in PLACES[place](names) if "*" in arn):
                 for holder in holders:
-                    accept_wildcard(holder, arn, grant.why)
+                    _accept_wildcard(holder, arn, grant.why)
     return made.without_policy_updates()
 
 
-def _accept_bounds(policy: iam.CfnManagedPolicy, bounds: Document) -> None:
-    why = "A boundary grants nothing: a role may do what its own policy says as well, and that one names things"
-    for statement in bounds["Statement"]:
-        for action in statement.get("Action", ()):
-            if "*" in action and statement["Effect"] == "Allow":
+def _accept_boundary(policy: iam.CfnManagedPolicy, document: Document) -> None:
+    why = "A boundary grants nothing: a role also needs its own policy to allow an action, and that one names resources"
+    for statement in document["Statement"]:
+        if statement["Effect"] == "Allow":
+            for action in (each for each in statement["Action"] if "*" in each):
                 accept(policy, f"AwsSolutions-IAM5[Action::{action}]", why)
-        for resource in statement["Resource"]:
-            if "*" in resource and statement["Effect"] == "Allow":
-                accept_wildcard(policy, resource, why)
+            for resource in (each for each in statement["Resource"] if "*" in each):
+                _accept_wildcard(policy, resource, why)
+
+
+def _accept_wildcard(construct: IConstruct, resource: str, why: str) -> None:
+    """Accept that a policy names resources by a wildcard (an ARN); cdk-nag writes references as `<AWS::Region>`."""
+    references = {
+        cdk.Aws.PARTITION: "AWS::Partition",
+        cdk.Aws.REGION: "AWS::Region",
+        cdk.Aws.ACCOUNT_ID: "AWS::AccountId",
+    }
+    for token, name in references.items():
+        resource = resource.replace(token, f"<{name}>")
+    accept(construct, f"AwsSolutions-IAM5[Resource::{resource}]", why)

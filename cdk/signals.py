@@ -1,8 +1,8 @@
-"""Metrics out of log lines: which events the pipeline logs are counted, and in which metric, as data.
+"""Metrics from log lines: which logged events are counted, in which metric, as data.
 
-The pipeline logs JSON lines (`ops/logging.py`); CloudWatch's metric filters count them where they are kept, so that nothing in
-the pipeline speaks to CloudWatch. A metric of `by_asset` has the asset for its dimension; alarms need the others, for an alarm
-adds nothing up. Not here: what is drawn (`dashboards.py`), when somebody is told (`alarms.py`).
+The pipeline logs JSON lines (`ops/logging.py`) and CloudWatch's metric filters count them, so the pipeline itself never calls
+CloudWatch. A metric with `by_asset` has the asset as its dimension; alarms use the others, because an alarm cannot add up dimensions.
+Not here: what is drawn (`dashboards.py`), what raises an alarm (`alarms.py`).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from catalunya.cdk.naming import Names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """A metric that counts lines of these events, or adds up a field of theirs; with `only_not`, those whose field of that name is false."""
+    """A metric that counts the lines of these events, or sums a field of theirs; with `only_if_not`, only lines where that field is false."""
 
     metric: str
     events: tuple[str, ...]
     field: str | None = None
     unit: str = "Count"
     by_asset: bool = False
-    only_not: str | None = None
+    only_if_not: str | None = None
 
     @property
     def pattern(self) -> str:
-        """The lines, as a metric filter asks for them."""
+        """The pattern of the metric filter that matches the lines."""
         terms = [f'($.event = "{event}")' for event in self.events]
         counted = " || ".join(terms)
-        return f"{{ ({counted}) && ($.{self.only_not} IS FALSE) }}" if self.only_not else f"{{ {counted} }}"
+        return f"{{ ({counted}) && ($.{self.only_if_not} IS FALSE) }}" if self.only_if_not else f"{{ {counted} }}"
 
 
 MADE = Signal(metric="Made", events=("materialized",), by_asset=True)
@@ -48,7 +48,7 @@ DRIFT = Signal(metric="SourceDrift", events=("source_drift",), by_asset=True)
 OVERDUE = Signal(metric="OverdueHours", events=("source_overdue",), field="hours", unit="None", by_asset=True)
 RUNS = Signal(metric="Runs", events=("materialized", "skipped"))
 FAILURES = Signal(metric="Failures", events=("materialization_failed",))
-LASTING_FAILURES = Signal(metric="LastingFailures", events=("materialization_failed",), only_not="transient")
+LASTING_FAILURES = Signal(metric="LastingFailures", events=("materialization_failed",), only_if_not="transient")
 FUNCTION_FAILURES = Signal(metric="FunctionFailures", events=("function_failed",))
 RETRIES = Signal(metric="SourceRetries", events=("http_retry",))
 SOURCES_OVERDUE = Signal(metric="SourcesOverdue", events=("source_overdue",))
@@ -77,7 +77,7 @@ class Signals(Construct):
                     metric_namespace=self._namespace,
                     metric_name=signal.metric,
                     metric_value=f"$.{signal.field}" if signal.field else "1",
-                    unit=_UNITS[signal.unit],
+                    unit=cloudwatch.Unit[signal.unit.upper()],
                     dimensions={"asset": "$.asset"} if signal.by_asset else None,
                 )
 
@@ -88,22 +88,13 @@ class Signals(Construct):
         asset: str | None = None,
         hours: float = 1,
         statistic: str = "Sum",
-        label: str | None = None,
     ) -> cloudwatch.Metric:
-        """The metric of a signal, of one asset where it is by asset."""
+        """The metric of a signal; of one asset if the signal is by asset."""
         return cloudwatch.Metric(
             namespace=self._namespace,
             metric_name=signal.metric,
             dimensions_map={"asset": asset} if asset else None,
             period=cdk.Duration.hours(hours),
             statistic=statistic,
-            label=label or asset,
+            label=asset,
         )
-
-
-_UNITS = {
-    "Count": cloudwatch.Unit.COUNT,
-    "Bytes": cloudwatch.Unit.BYTES,
-    "Seconds": cloudwatch.Unit.SECONDS,
-    "None": cloudwatch.Unit.NONE,
-}

@@ -1,1 +1,1 @@
-"""What each table promises: one file per source, and `marts.py`. `model` has the vocabulary and what is derived from it."""
+"""The contract of each table: one file per source, and `marts.py`. `model` has the base classes, the checks and what is derived."""

@@ -1,4 +1,4 @@
-"""The promises of the employment source: IDESCAT `afic`, monthly affiliations to the Social Security by section and comarca."""
+"""Contracts of the employment source: IDESCAT `afic`, monthly Social Security affiliations by section and comarca."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class RawEmployment(LandingContract):
     time: str = raw("Month", kind="time", required=True)
     geo: str = raw("Code of the comarca, two digits; TOTAL for Catalonia", kind="geo", required=True)
     metric: str = raw("What was counted", kind="metric", required=True)
-    SECTION: str = raw("Section of the CCAE, a letter; TOTAL for all", kind="dimension", required=True)
-    SECTION_label: str = raw("The section in Catalan", required=True)
+    SECTION: str = raw("CCAE section, a letter; TOTAL for all sections", kind="dimension", required=True)
+    SECTION_label: str = raw("Name of the section in Catalan", required=True)
     value: str = raw("The count")
     status: str = raw("p provisional, .. not available")
-    table: str = raw("Table the cell is of: there is one a classification", required=True)
-    updated: str = raw("Day the table was last updated", required=True)
+    table: str = raw("Table the cell belongs to; there is one per classification", required=True)
+    updated: str = raw("Date the table was last updated", required=True)
 
 
 class Employment(Contract, tolerate=0.01, max_shrink=0.05):
     """Jobs (affiliations on the last day of the month) by month, comarca and CCAE section.
 
-    CCAE-2009 until the end of 2025, CCAE-2025 from March 2026: the same letter may mean another thing, so that a section
-    counts only together with its classification. What the source does not tell (`..`) is empty, never zero.
+    CCAE-2009 until the end of 2025, CCAE-2025 from March 2026: the same letter may mean a different section in each, so always
+    read a section together with its classification. A figure the source does not publish (`..`) is null, never zero.
     """
 
     month_id: str = column("The month: `2024-03`", key=True, period=True, str_matches=r"^(19|20)\d{2}-(0[1-9]|1[0-2])$")
@@ -41,20 +41,22 @@ class Employment(Contract, tolerate=0.01, max_shrink=0.05):
         key=True,
         str_matches=r"^(0[1-9]|[1-3]\d|4[0-3])$",
     )
-    classification: str = column("Classification that the section is of", key=True, isin=CLASSIFICATIONS)
-    section_id: str = column("Section: a letter", source=RawEmployment.SECTION, key=True, str_matches=r"^[A-V]$")
-    section_name: str = column("The section's name in Catalan", source=RawEmployment.SECTION_label)
-    observed_date: date = column("Day the count refers to: the last of the month")
+    classification: str = column("Classification the section belongs to", key=True, isin=CLASSIFICATIONS)
+    section_id: str = column("Section, a letter", source=RawEmployment.SECTION, key=True, str_matches=r"^[A-V]$")
+    section_name: str = column("Name of the section in Catalan", source=RawEmployment.SECTION_label)
+    observed_date: date = column("Reference date: the last day of the month")
     jobs: int = column("Affiliations", source=RawEmployment.value, nullable=True, unit="jobs", ge=0)
-    observation_status: str = column("How firm the figure is", isin=OBSERVATION_STATUS)
-    comarca_jobs: int = column(
-        "The source's own total of the comarca in that month: to hold sums against", nullable=True, unit="jobs", ge=0
+    observation_status: str = column(
+        "Whether the figure is final, provisional, an advance or missing", isin=OBSERVATION_STATUS
     )
-    updated_date: date = column("Day the source last updated the table", source=RawEmployment.updated)
+    comarca_jobs: int = column(
+        "The source's own total for the comarca and month, to check sums against", nullable=True, unit="jobs", ge=0
+    )
+    updated_date: date = column("Date the source last updated the table", source=RawEmployment.updated)
     year_id: str = column("Year of the month", str_matches=r"^(19|20)\d{2}$")
 
     @pa.dataframe_check
     @classmethod
     def missing_is_empty(cls, data: pa.PolarsData) -> pl.LazyFrame:
-        """A figure is empty exactly where its status says that it is missing."""
+        """A figure is null exactly where its status is `missing`."""
         return data.lazyframe.select(pl.col("jobs").is_null() == (pl.col("observation_status") == "missing"))

@@ -1,4 +1,4 @@
-"""The promises of the GDP source: IDESCAT `pibt`, quarterly GDP from the supply side, at current prices and in volume."""
+"""Contracts of the GDP source: IDESCAT `pibt`, quarterly GDP from the supply side, at current prices and in volume."""
 
 from __future__ import annotations
 
@@ -32,34 +32,38 @@ class RawGdp(LandingContract):
     geo: str = raw("TOTAL: Catalonia", kind="geo", required=True)
     metric: str = raw("VALUE, INDEX, Q_CHANGE or Y_CHANGE", kind="metric", required=True)
     SECTOR: str = raw("Code of the sector", kind="dimension", required=True)
-    SECTOR_label: str = raw("The sector in Catalan", required=True)
+    SECTOR_label: str = raw("Name of the sector in Catalan", required=True)
     value: str = raw("The figure")
     status: str = raw("p provisional, a advance, .. not available")
-    table: str = raw("Table the cell is of", required=True)
-    updated: str = raw("Day the table was last updated", required=True)
+    table: str = raw("Table the cell belongs to", required=True)
+    updated: str = raw("Date the table was last updated", required=True)
 
 
 class Gdp(Contract, max_shrink=0.05):
     """GDP of Catalonia by quarter and sector, seasonally adjusted: at current prices (`value`) and in volume (`index`).
 
-    What the source does not tell (`..`) is empty, never zero.
+    A figure the source does not publish (`..`) is null, never zero.
     """
 
     quarter_id: str = column("The quarter: `2024-Q3`", key=True, period=True, str_matches=r"^(19|20)\d{2}-Q[1-4]$")
     sector_id: str = column("The sector, or an aggregate of sectors", key=True, isin=GDP_SECTORS)
-    sector_name: str = column("The sector's name in Catalan", source=RawGdp.SECTOR_label)
+    sector_name: str = column("Name of the sector in Catalan", source=RawGdp.SECTOR_label)
     price_basis: str = column("Current prices, or volume (chained)", key=True, isin=["current", "volume"])
     measure: str = column(
-        "What the figure is: EUR millions, index, per cent on the quarter before, per cent on the year before",
+        "What the figure is: EUR millions, index, % change on the previous quarter, % change on a year earlier",
         key=True,
         isin=MEASURES,
     )
-    figure: float = column("The figure, in what the measure says", source=RawGdp.value, nullable=True)
-    observation_status: str = column("How firm the figure is", isin=OBSERVATION_STATUS)
-    updated_date: date = column("Day the source last updated the table: its revision", source=RawGdp.updated)
+    figure: float = column("The figure, in the unit of its measure", source=RawGdp.value, nullable=True)
+    observation_status: str = column(
+        "Whether the figure is final, provisional, an advance or missing", isin=OBSERVATION_STATUS
+    )
+    updated_date: date = column(
+        "Date the source last updated the table; identifies the revision", source=RawGdp.updated
+    )
 
     @pa.dataframe_check
     @classmethod
     def missing_is_empty(cls, data: pa.PolarsData) -> pl.LazyFrame:
-        """A figure is empty exactly where its status says that it is missing."""
+        """A figure is null exactly where its status is `missing`."""
         return data.lazyframe.select(pl.col("figure").is_null() == (pl.col("observation_status") == "missing"))

@@ -1,4 +1,4 @@
-"""The promises of the municipalities source: `9aju-tpwc`, Municipis Catalunya Geo."""
+"""Contracts of the municipalities source: `9aju-tpwc`, Municipis Catalunya Geo."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import polars as pl
 
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 
-# Control digit of Idescat's six-digit municipality code, over the INE's five: weights by position (facts: 947 of 947).
+# Control digit of Idescat's six-digit municipality code, computed from the INE's five digits: weights by position. Holds for all 947.
 _A = [0, 3, 8, 2, 7, 4, 1, 5, 9, 6]
 _B = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]
 
@@ -16,7 +16,7 @@ class RawMunicipalities(LandingContract):
     """Municipis Catalunya Geo as the portal publishes it."""
 
     codi: str = raw("Idescat code, six digits", kind="text", required=True)
-    nom: str = raw("Name, with the article behind", kind="text", required=True)
+    nom: str = raw("Name, with the article at the end", kind="text", required=True)
     codi_comarca: str = raw("Code of the comarca, two digits", kind="text", required=True)
     nom_comarca: str = raw("Name of the comarca", kind="text", required=True)
     utm_x: str = raw("UTM x of the municipality's seat", kind="number")
@@ -36,7 +36,7 @@ class Municipalities(Contract, max_shrink=0.02):
         str_matches=r"^\d{6}$",
     )
     municipality_name: str = column(
-        "Official name, with the article behind: `Bisbal d'Empordà, la`", source=RawMunicipalities.nom
+        "Official name, with the article at the end: `Bisbal d'Empordà, la`", source=RawMunicipalities.nom
     )
     comarca_id: str = column(
         "Code of the comarca, two digits",

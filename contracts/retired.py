@@ -1,12 +1,12 @@
-"""Tables that were, and are no more: naming one here says that its removal is meant.
+"""Tables that were removed on purpose.
 
-A table's version lives in its contract, and a table that goes takes its contract with it; this is what remains to declare
-the breaking change (`catalunya contracts diff`). Not here: tables that are.
+A breaking change is declared by raising the contract's version, but a removed table has no contract any more, so its removal is
+declared here (see `catalunya contracts diff`). Not here: tables that still exist.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# Asset key -> what its readers do instead: {"marts.fact_visits": "count the rows of marts.fact_service_usage_daily"}
+# Asset key -> what readers should use instead: {"marts.fact_visits": "count the rows of marts.fact_service_usage_daily"}
 RETIRED: Mapping[str, str] = {}

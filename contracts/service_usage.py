@@ -1,4 +1,4 @@
-"""The promises of the service usage source: `yavr-pn8q`, users of day centres and residences."""
+"""Contracts of the service usage source: `yavr-pn8q`, users of day centers and residences."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class RawServiceUsage(LandingContract):
     any: str = raw("Year", required=True)
     codi: str = raw("Code of the comarca, two digits", required=True)
     comarca: str = raw("Name of the comarca", required=True)
-    dones_centre_de_dia_gent: str = raw("Women in day centres for the elderly")
-    homes_centre_de_dia_gent: str = raw("Men in day centres for the elderly")
-    total_centre_de_dia_gent: str = raw("People in day centres for the elderly", required=True)
+    dones_centre_de_dia_gent: str = raw("Women in day centers for the elderly")
+    homes_centre_de_dia_gent: str = raw("Men in day centers for the elderly")
+    total_centre_de_dia_gent: str = raw("People in day centers for the elderly", required=True)
     dones_resid_ncia_gent_gran: str = raw("Women in residences for the elderly")
     homes_resid_ncia_gent_gran: str = raw("Men in residences for the elderly")
     total_resid_ncia_gent_gran: str = raw("People in residences for the elderly", required=True)
@@ -26,7 +26,7 @@ class RawServiceUsage(LandingContract):
 
 
 class ServiceUsage(Contract, max_shrink=0.05):
-    """Users of day centres and residences for the elderly by comarca and year. A number the source leaves out is unknown, not zero."""
+    """Users of day centers and residences for the elderly by comarca and year. A number the source omits is unknown, not zero."""
 
     year: int = column("Year of the count", source=RawServiceUsage.any, key=True, period=True, ge=2000, le=2100)
     comarca_id: str = column(
@@ -34,13 +34,13 @@ class ServiceUsage(Contract, max_shrink=0.05):
     )
     comarca_name: str = column("Name of the comarca", source=RawServiceUsage.comarca)
     day_centre_women: int = column(
-        "Women in day centres", source=RawServiceUsage.dones_centre_de_dia_gent, nullable=True, ge=0
+        "Women in day centers", source=RawServiceUsage.dones_centre_de_dia_gent, nullable=True, ge=0
     )
     day_centre_men: int = column(
-        "Men in day centres", source=RawServiceUsage.homes_centre_de_dia_gent, nullable=True, ge=0
+        "Men in day centers", source=RawServiceUsage.homes_centre_de_dia_gent, nullable=True, ge=0
     )
     day_centre_users: int = column(
-        "People in day centres", source=RawServiceUsage.total_centre_de_dia_gent, nullable=True, ge=0
+        "People in day centers", source=RawServiceUsage.total_centre_de_dia_gent, nullable=True, ge=0
     )
     residence_women: int = column(
         "Women in residences", source=RawServiceUsage.dones_resid_ncia_gent_gran, nullable=True, ge=0
@@ -58,7 +58,7 @@ class ServiceUsage(Contract, max_shrink=0.05):
     @pa.dataframe_check
     @classmethod
     def totals_are_women_and_men(cls, data: pa.PolarsData) -> pl.LazyFrame:
-        """Where both are given, each total is the sum of women and men."""
+        """Where both are known, each total is the sum of women and men."""
         agree = [
             (pl.col(f"{kind}_women") + pl.col(f"{kind}_men") == pl.col(f"{kind}_users")).fill_null(value=True)
             for kind in ("day_centre", "residence", "total")

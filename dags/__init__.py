@@ -1,6 +1,5 @@
-"""One DAG per asset, from the graph, `ops.reconcile`, `ops.retention` and `ops.backup`. Airflow's `dags_folder` is this
-folder.
+"""The DAGs: one per asset, generated from the graph, and `ops.reconcile`, `ops.retention` and `ops.backup`.
 
-`asset_dags.py` is the one file Airflow parses (`.airflowignore` leaves the others out); `build.py` says what the DAGs are,
-`tasks.py` what happens in them. Not here: what is made and how (`assets/`), starting Airflow (`ops/local_airflow/`).
+This folder is Airflow's `dags_folder`. Airflow parses only `asset_dags.py` (see `.airflowignore`); `build.py` defines the DAGs, `tasks.py`
+and `functions.py` their tasks. Not here: how an asset is made (`assets/`), starting Airflow (`ops/local_airflow/`).
 """

@@ -1,7 +1,7 @@
-"""The DAG file: what Airflow parses to find the DAGs of all assets, and once more in each task for that task's own DAG.
+"""The DAG file: Airflow parses it to find the DAGs of all assets, and again in each task for that task's DAG.
 
-Nothing else belongs here, but that Airflow is told which values its logs must not show: those of a task are written by Airflow,
-not by `ops/logging.py`. (Airflow's safe mode wants the word it is looking for in this file.)
+Besides building the DAGs it only registers the secrets that Airflow must mask: Airflow writes the task logs, not `ops/logging.py`.
+(In safe mode, Airflow parses only files that contain the words "airflow" and "dag".)
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""What the DAGs are: one per asset, DAG id = asset key, with one task each, and `ops.reconcile`, `ops.retention` and
-`ops.backup`.
+"""Defines the DAGs: one per asset, with the asset key as DAG id, and `ops.reconcile`, `ops.retention` and `ops.backup`.
 
-Here: schedules, inlets and outlets, retries, documentation, all from plain assets. Not here: what the tasks do (`tasks.py`).
-This is imported whenever Airflow parses, so nothing heavy is, and nothing is read.
+Here: schedules, inlets and outlets, retries and documentation, all derived from the graph. Not here: what the tasks do (`tasks.py`).
+Airflow imports this module whenever it parses the DAGs, so it imports nothing heavy and reads nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ RECONCILE_EVERY = "*/10 * * * *"
 MANIFESTS = "ops.manifests"
 MANIFESTS_EVERY_S = 5
 RETENTION = "ops.retention"
-RETENTION_AT = "30 2 * * *"  # UTC, before the day's first sources are asked
+RETENTION_AT = "30 2 * * *"  # UTC, before the first extraction of the day
 
 # The first delay is Airflow's `[core] default_task_retry_delay`; it doubles from there.
 RETRIES: dict[str, Any] = {
@@ -37,17 +36,17 @@ RETRIES: dict[str, Any] = {
     "execution_timeout": timedelta(hours=2),
     "retry_policy": ExceptionRetryPolicy(
         [
-            RetryRule(PermanentError, RetryAction.FAIL, reason="trying again changes nothing"),
-            RetryRule(TransientError, RetryAction.RETRY, reason="trying again later may help"),
+            RetryRule(PermanentError, RetryAction.FAIL, reason="a retry would fail the same way"),
+            RetryRule(TransientError, RetryAction.RETRY, reason="a later retry may succeed"),
         ]
     ),
 }
 
 
 def build_dags(graph: AssetGraph, settings: Settings, *, only: str | None = None) -> dict[str, DAG]:
-    """The DAGs by id: one per asset, `ops.reconcile`, `ops.retention` and `ops.backup`; or `only` the one a task is going to run in.
+    """The DAGs by id: one per asset, `ops.reconcile`, `ops.retention` and `ops.backup`; or `only` the DAG of the task being run.
 
-    Without `settings.clocks`, what would run at certain times has to be triggered: for a single wave.
+    Without `settings.clocks`, no DAG has a time-based schedule, and the landing DAGs must be triggered, as `catalunya run` does.
     """
     events = {asset.key: airflow_asset(asset) for asset in graph}
     dags = {asset.key: _dag(asset, events, settings) for asset in graph if only in (None, asset.key)}
@@ -61,7 +60,7 @@ def build_dags(graph: AssetGraph, settings: Settings, *, only: str | None = None
 
 
 def airflow_asset(asset: Asset) -> AirflowAsset:
-    """The asset as Airflow knows it. Name and URI are both said: one made from the other would not survive a change."""
+    """The asset as an Airflow asset. Name and URI are both given, so that Airflow's way of deriving one from the other does not matter."""
     return AirflowAsset(name=asset.key, uri=asset.uri, group=asset.layer.value)
 
 
@@ -70,10 +69,10 @@ def _dag(asset: Asset, events: dict[str, AirflowAsset], settings: Settings) -> D
     schedule = asset.schedule if settings.clocks else None
     dag = DAG(
         asset.key,
-        # What has neither (a calendar) is woken by ops.reconcile alone.
+        # An asset with neither (dim_time) is triggered only by ops.reconcile.
         schedule=schedule or (AssetAny(*upstream) if upstream else None),
         catchup=False,
-        # Events that arrive meanwhile wait, and become one run afterwards, which reads the state as it is then.
+        # Events that arrive during a run become one later run, which reads the state at that time.
         max_active_runs=1,
         is_paused_upon_creation=False,
         description=asset.description.partition("\n")[0],
@@ -87,14 +86,16 @@ def _dag(asset: Asset, events: dict[str, AirflowAsset], settings: Settings) -> D
         "task_id": MATERIALIZE,
         "inlets": upstream,
         "outlets": [events[asset.key]],
-        # Tasks of a pool that nobody created are never run (3.3.2 only warns).
+        # Airflow 3.3.2 only warns about a pool that does not exist, and never runs its tasks.
         "pool": settings.sources_pool if asset.layer is Layer.LANDING else None,
         **RETRIES,
     }
     if settings.functions and asset.layer is not Layer.MARTS:
-        from catalunya.dags.functions import Invoke, ReadPages  # only where there are: it costs each parse an import
+        from catalunya.dags.functions import Invoke, ReadPages  # imported only where used, to keep parsing fast
 
-        made = Invoke(functions=settings.functions, trigger_rule="all_done", **task)  # it reads what parts did not
+        invoke = Invoke(
+            functions=settings.functions, trigger_rule="all_done", **task
+        )  # it reads the pages that parts did not land
         if asset.readers > 1:
             shared: dict[str, Any] = {
                 "dag": dag,
@@ -102,20 +103,23 @@ def _dag(asset: Asset, events: dict[str, AirflowAsset], settings: Settings) -> D
                 "map_index_template": "{{ task.index }}",
                 **RETRIES,
             }
-            told = {"key": asset.key, "functions": settings.functions, "of": asset.readers}
-            ReadPages.partial(task_id=READ_PAGES, **told, **shared).expand(index=list(range(asset.readers))) >> made
+            arguments = {"key": asset.key, "functions": settings.functions, "of": asset.readers}
+            (
+                ReadPages.partial(task_id=READ_PAGES, **arguments, **shared).expand(index=list(range(asset.readers)))
+                >> invoke
+            )
     else:
         Materialize(**task)
     return dag
 
 
 def _params(asset: Asset) -> dict[str, Param]:
-    """What a run that is triggered by hand can be told."""
-    params = {"force": Param(False, type="boolean", description="Make it though nothing changed.")}
+    """The parameters of a run that is triggered manually."""
+    params = {"force": Param(False, type="boolean", description="Materialize even if nothing has changed.")}
     if asset.has_periods:
-        said = "a year (2014), half-year (2014-H1), quarter (2014-Q3), month (2014-06) or day"
+        formats = "a year (2014), half-year (2014-H1), quarter (2014-Q3), month (2014-06) or day"
         for name, which in (("period_from", "First"), ("period_to", "Last")):
-            about = f"{which} period to read again, for a backfill: {said}. Other periods stay as they are."
+            about = f"{which} period to backfill: {formats}. Other periods stay unchanged."
             params[name] = Param(None, type=["null", "string"], description=about)
     return params
 
@@ -127,11 +131,12 @@ def _reconcile(settings: Settings) -> DAG:
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,
-        description="Wakes every asset that is stale and that nobody is making.",
-        doc_md="Airflow can lose the tail of a burst of asset events, and a calendar sends none. What the ledger says is "
-        "stale, waits for nothing, has not failed on the same inputs and is not being made, is triggered here.",
+        description="Triggers every stale asset that is not being materialized.",
+        doc_md="Airflow can lose asset events in a burst, and an asset without upstreams gets none. This DAG triggers every asset that "
+        "is stale according to the ledger, unless it waits for an upstream, has already failed on the same inputs, or is "
+        "being materialized.",
         tags=["ops"],
-        params={"select": Param("*", type="string", description="Which assets, as in `catalunya plan`.")},
+        params={"select": Param("*", type="string", description="Assets to check; same syntax as `catalunya plan`.")},
     ) as dag:
         found = FindStale(task_id="find_stale", retries=1)
         Wake.partial(task_id="wake", map_index_template="{{ task.key }}").expand_kwargs(found.output)
@@ -145,18 +150,18 @@ def _retention(*, clocks: bool) -> DAG:
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,
-        description="Deletes what retention says has had its time.",
-        doc_md="Used landing batches go, and what tables and their quarantine were before, once its time is over; old ledger "
-        "entries are merged. What a table is now is never touched. `catalunya prune --dry-run` shows it beforehand.",
+        description="Deletes landing batches, past table versions and quarantine that have expired.",
+        doc_md="Deletes used landing batches and past versions of tables and quarantine that are older than the retention, and "
+        "merges old ledger entries. The current version of a table is never deleted. Preview with `catalunya prune --dry-run`.",
         tags=["ops"],
-        params={"select": Param("*", type="string", description="Which assets, as in `catalunya prune`.")},
+        params={"select": Param("*", type="string", description="Assets to prune; same syntax as `catalunya prune`.")},
     )
     Prune(dag=dag, task_id="prune", **RETRIES)
     return dag
 
 
 def _reconcile_schedule(settings: Settings) -> Any:
-    """Every ten minutes; and whenever a queue tells that somebody else than Airflow sealed a landing batch."""
+    """Every ten minutes, and when a queue reports a landing batch that was sealed outside Airflow."""
     clock = RECONCILE_EVERY if settings.clocks else None
     if not settings.manifests_queue:
         return clock
@@ -181,7 +186,7 @@ def _documentation(asset: Asset) -> str:
         "reads": ", ".join(f"`{key}`" for key in asset.upstream),
         "key": ", ".join(f"`{name}`" for name in asset.key_columns),
         "partitions": ", ".join(f"`{name}`" for name in asset.partition_by),
-        "made when": f"the {asset.clock} turns" if asset.clock else None,
+        "stale when": f"a new {asset.clock} begins" if asset.clock else None,
         "objects": f"`{asset.prefix}/`",
         "declared in": f"`{asset.module}`",
     }

@@ -1,8 +1,8 @@
-"""What happens in the tasks: an asset is materialized, what is stale is found, or what has had its time is deleted.
+"""The tasks: materialize an asset, find stale assets, trigger them, and prune what has expired.
 
-Here: the seam between Airflow and `materialize`, and nothing else: what to do is worked out from the ledger, never from the
-events that triggered a run, because Airflow can lose some. Not here: the DAGs (`build.py`). Heavy imports only within
-`execute`.
+Here: only the connection between Airflow and `materialize`. What to do follows from the ledger, never from the events that
+triggered the run, because Airflow can lose events (docs/architecture.md, invariant 7). Not here: the DAGs (`build.py`). Heavy
+imports are made inside `execute`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from catalunya.assets.record.project import Project
 
 
-class Making(BaseOperator):
-    """What a task that makes one asset has in common, wherever the work is done: what is asked for, and how it ends.
+class MaterializeBase(BaseOperator):
+    """What all tasks that materialize an asset share, wherever the work is done: the steps, and how the task ends.
 
-    Its event carries the summary of the ledger entry. Nothing to do, or deferred: skipped, no event.
+    The asset event carries the summary of the ledger entry. If nothing was made, the task ends as skipped and sends no event.
     """
 
     ui_color = "#e8f4f8"
@@ -40,23 +40,23 @@ class Making(BaseOperator):
         self.asset = asset
 
     def steps(self, project: Project, *, force: bool) -> list[Stale]:
-        """What to make, the asset itself last: a landing batch that was deleted after use and is needed again comes first."""
+        """What to materialize: the asset, after a landing batch that was deleted after use and is needed again."""
         key = self.asset.name
         before = [step for step in plan(project.state(), [project.graph[key]], force=force) if step.key != key]
-        return [*before, Stale(key, Reason.FORCED if force else Reason.DATA, "its own turn")]
+        return [*before, Stale(key, Reason.FORCED if force else Reason.DATA, "this run's asset")]
 
     def end(self, context: Context, status: str, why: str, summary: dict[str, Any] | None) -> None:
-        """Let the event carry the summary. Raises AirflowSkipException, with one line why, when nothing was made."""
+        """Attach the summary to the asset event. Raises AirflowSkipException, with the reason in one line, when nothing was made."""
         if status != "materialized" or summary is None:
             raise AirflowSkipException(f"{status}: {why}")
         context["outlet_events"][self.asset].extra.update(summary)
 
 
-class Materialize(Making):
-    """Makes one asset in the task's own process."""
+class Materialize(MaterializeBase):
+    """Materializes one asset in the task's process."""
 
     def execute(self, context: Context) -> None:
-        """Make the asset."""
+        """Materialize the asset."""
         from catalunya.assets.making.materialize import materialize
         from catalunya.assets.making.request import Request
         from catalunya.assets.record.project import Project
@@ -71,14 +71,14 @@ class Materialize(Making):
         )
         is_mart = project.graph[self.asset.name].layer is Layer.MARTS
         with assumed(project.settings.mart_role if is_mart else "", context["dag_run"].run_id):
-            mask_secrets()  # the role's own by now
+            mask_secrets()  # now including those of the assumed role
             for step in self.steps(project, force=bool(params["force"])):
                 outcome = materialize(project, step.key, replace(request, force=step.reason is Reason.FORCED))
         self.end(context, outcome.status, outcome.why, outcome.entry.summary() if outcome.entry else None)
 
 
 class FindStale(BaseOperator):
-    """Finds what `ops.reconcile` has to wake: what `Wake` is expanded with, one item a run. Says which sources are overdue."""
+    """Finds the runs that `ops.reconcile` triggers, one item for each mapped `Wake` task. Also reports sources that are overdue."""
 
     ui_color = "#f8f0e8"
 
@@ -96,14 +96,14 @@ class FindStale(BaseOperator):
             if not ti.get_dr_count(stale.key, states=["queued", "running"])
         ]
         if not found:
-            raise AirflowSkipException("nothing is stale that is not being made")
+            raise AirflowSkipException("no stale asset needs a run")
         for each in found:
             self.log.info("%s is stale: %s", each["key"], each["why"])
         return found
 
 
 class Wake(BaseOperator):
-    """Triggers one run of one asset. (The standard provider's operator would cost every parse a second of imports.)"""
+    """Triggers one run of one asset. (The standard provider's operator would add a second of imports to every parse.)"""
 
     ui_color = "#f8f0e8"
 
@@ -112,7 +112,7 @@ class Wake(BaseOperator):
         self.key, self.run_id, self.why = key, run_id, why
 
     def execute(self, context: Context) -> None:  # noqa: ARG002  the signature is Airflow's
-        """Trigger it. A retry finds that the run exists, and is skipped."""
+        """Trigger the run. A retry finds that the run exists, and is skipped."""
         raise DagRunTriggerException(
             trigger_dag_id=self.key,
             dag_run_id=self.run_id,
@@ -129,12 +129,12 @@ class Wake(BaseOperator):
 
 
 class Prune(BaseOperator):
-    """Deletes what has had its time, and logs one line for each asset that had any."""
+    """Deletes what has expired, and logs one line for each asset concerned."""
 
     ui_color = "#f8f0e8"
 
     def execute(self, context: Context) -> None:
-        """Prune. Raises AirflowSkipException when nothing has had its time, LedgerError when a ledger cannot be read."""
+        """Prune. Raises AirflowSkipException when there is nothing to prune, LedgerError when a ledger cannot be read."""
         from catalunya.assets.record.project import Project
         from catalunya.assets.record.retention import prune
 
@@ -143,17 +143,17 @@ class Prune(BaseOperator):
         if pruned.failed:
             raise LedgerError("; ".join(pruned.failed.values()))
         if not pruned.removals:
-            raise AirflowSkipException("nothing has had its time")
+            raise AirflowSkipException("nothing to prune")
 
 
 def mask_secrets() -> None:
-    """Tell Airflow which values its logs must not show: those of a task are written by Airflow, not by `ops/logging.py`."""
+    """Register the secrets that Airflow must mask: Airflow writes the task logs, not `ops/logging.py`."""
     for secret in known_secrets():
         mask_secret(secret)
 
 
 def correlation_of(context: Context) -> str | None:
-    """The wave that the newest triggering event belongs to: only for the logs, never for what is done."""
+    """The correlation id of the newest triggering event. For the logs only; it never decides what is done."""
     events = [event for found in context["triggering_asset_events"].values() for event in found]
     newest = max(events, key=lambda event: event.timestamp, default=None)
     return (newest.extra or {}).get("correlation_id") if newest else None

@@ -36,7 +36,7 @@ _COMMANDS = (
     ("changes", "comparing", _DEVELOP, "Show which assets differ from an earlier commit, and what is downstream."),
     ("prune", "maintenance", _MAINTAIN, "Delete what has expired."),
     ("backup", "backup", _MAINTAIN, "Back up what cannot be rebuilt; list, check and prune backups."),
-    ("restore", "restore", _MAINTAIN, "Restore the lake and Airflow from a backup."),
+    ("restore", "backup", _MAINTAIN, "Restore the lake and Airflow from a backup."),
     ("mock", "services", _RUN, "Serve the mock APIs of the local environment."),
     ("run", "services", _RUN, "Run the whole pipeline once on Airflow, mock APIs included."),
     ("up", "services", _RUN, "Do the same as run, then keep running with the Airflow UI until Ctrl-C."),

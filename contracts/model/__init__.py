@@ -1,1 +1,1 @@
-"""The vocabulary of contracts, their checks, and what is derived from them. Knows no table."""
+"""The base classes of contracts, how they are checked, and what is derived from them. Imports no table."""

@@ -1,7 +1,7 @@
-"""Applying a contract to rows: bring a frame to the declared types, and part good rows from bad with a reason each.
+"""Applies a contract to rows: casts a frame to the declared types, and separates the rows that break a rule, with a reason for each.
 
-Here: what is true of rows and of raw fields. Not here: what happens to the outcome (quarantine, failure), which is the
-materialization's business.
+Here: checks of rows and of a source's fields. Not here: what follows from them (quarantine, failure), which is up to the
+materialization (`assets/making`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ ROW = "_row"
 REASON = "_reason"
 _TEXT = "_text."
 LONGEST_REASON = 300
-"""Characters of the reason that a staging function gives for setting a row aside."""
+"""Longest reason, in characters, that a staging function may give for rejecting a row."""
 SHOWN = 20
-"""Names of one kind that a report of drift lists."""
+"""How many names of each kind a drift message lists."""
 
-# What is written for "nothing": Socrata omits nulls, but forms that fill its tables do not; IDESCAT prints two dots.
-_NOTHING = ("", "null", "NULL", "N/A", "..")
+# Values that stand for "no value": Socrata omits nulls, but the forms that fill its tables do not; IDESCAT prints two dots.
+_NO_VALUE = ("", "null", "NULL", "N/A", "..")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class FieldDrift:
         return bool(self.new or self.missing or self.retyped)
 
     def __str__(self) -> str:
-        """What goes into messages, the ledger and asset events: names are the source's, and shown as such, not all of them."""
-        parts = [f"new {_few(sorted(self.new))}"] if self.new else []
-        parts += [f"missing {_few(self.missing)}"] if self.missing else []
-        parts += [f"{name} was {was}, is {legible(now, NAME)}" for name, (was, now) in self.retyped.items()]
-        return "; ".join(parts)
+        """As shown in messages, the ledger and asset events. The names are the source's, so they are escaped and their number is limited."""
+        changes = [f"new {_few(sorted(self.new))}"] if self.new else []
+        changes += [f"missing {_few(self.missing)}"] if self.missing else []
+        changes += [f"{name} was {was}, is {legible(now, NAME)}" for name, (was, now) in self.retyped.items()]
+        return "; ".join(changes)
 
 
 def check_fields(asset: str, contract: type[LandingContract], found: Mapping[str, str]) -> FieldDrift:
@@ -66,8 +66,8 @@ def check_fields(asset: str, contract: type[LandingContract], found: Mapping[str
     required = [name for name in drift.missing if declared[name].required]
     if required or (drift and contract.terms().drift == "freeze"):
         raise ContractError(
-            f"{asset}: the source's fields are not those of {contract.__name__}: {drift}. "
-            f"Nothing was published; if the source means it, change the contract"
+            f"{asset}: the source's fields do not match {contract.__name__}: {drift}. "
+            f"Nothing was published; if the source changed on purpose, update the contract"
             + (f" (is {required[0]} now called {_few(list(drift.new)[:1])}?)" if required and drift.new else "")
         )
     return FieldDrift() if contract.terms().drift == "discard" else drift
@@ -79,13 +79,13 @@ def _few(names: Sequence[str]) -> str:
 
 
 def renamed(raw: pl.DataFrame, contract: type[Contract]) -> pl.LazyFrame:
-    """The raw page with the contract's names beside the raw ones: text trimmed, nothing written in words made null.
+    """The raw page with the contract's columns added beside the raw ones: text trimmed, words for "no value" made null.
 
-    Adds `_row` (the row's place in the page) and `_reason` (null). A staging function gets this frame, keeps the two
-    columns, and sets `_reason` on a row it cannot place.
+    Adds `_row` (the row's position in the page) and `_reason` (null). A staging function gets this frame, keeps these two
+    columns, and sets `_reason` on the rows it rejects.
     """
     text = [
-        _said(pl.col(column.source).str.strip_chars()).alias(column.name)
+        _no_value_as_null(pl.col(column.source).str.strip_chars()).alias(column.name)
         for column in contract.columns()
         if column.source in raw.columns
     ]
@@ -100,16 +100,16 @@ def renamed(raw: pl.DataFrame, contract: type[Contract]) -> pl.LazyFrame:
 def conform(asset: str, frame: pl.LazyFrame, contract: type[Contract]) -> pl.LazyFrame:
     """Select the contract's columns in order and cast text to their types.
 
-    The result also has `_row`, `_reason`, and behind `_text.` the texts that were cast, for `part` to find those that do
-    not read as their type. Raises DeclarationError when the frame lacks a column of the
-    contract, or has one of a type that is not text and not the declared one.
+    The result also has `_row`, `_reason`, and for each column that was cast its text as `_text.<column>`, so that `split_rows`
+    can find values that could not be cast. Raises DeclarationError when the frame lacks a column of the contract, or has one
+    whose type is neither text nor the declared type.
     """
     found = frame.collect_schema()
     absent = [name for name in (*contract.polars_schema(), ROW, REASON) if name not in found]
     if absent:
         raise DeclarationError(
             f"{asset}: expected the columns of {contract.__name__}, found no {', '.join(absent)}. "
-            "Give the column a source field, or make it in the staging function (with_columns, not select)"
+            "Give the column a source field, or add it in the staging function (with_columns, not select)"
         )
     columns, texts = [], []
     for column in contract.columns():
@@ -123,23 +123,23 @@ def conform(asset: str, frame: pl.LazyFrame, contract: type[Contract]) -> pl.Laz
             columns.append(pl.col(name).cast(dtype))
         else:
             raise DeclarationError(
-                f"{asset}: column {name} is {found[name]}, {contract.__name__} says {dtype}; mend the function that makes it"
+                f"{asset}: column {name} is {found[name]}, {contract.__name__} declares {dtype}; fix the staging function"
             )
-    # A staging function quotes in its reasons what the source said, at whatever length that is.
+    # A staging function quotes source values in its reasons, and these may be of any length.
     reason = pl.col(REASON).cast(pl.String).str.slice(0, LONGEST_REASON)
     return frame.select(*columns, pl.col(ROW).cast(pl.UInt32), reason, *texts)
 
 
 def split_rows(frame: pl.DataFrame, contract: type[Contract]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Part a conformed frame into its good rows (contract columns only) and (`_row`, `_reason`) of the bad ones."""
+    """Split a conformed frame into the rows that pass (contract columns only) and `_row` and `_reason` of those that do not."""
     names = list(contract.polars_schema())
-    unread = {
+    unparsed = {
         c: pl.col(_TEXT + c.name).is_not_null() & pl.col(c.name).is_null()
         for c in contract.columns()
         if _TEXT + c.name in frame.columns
     }
-    is_bad = pl.any_horizontal(pl.col(REASON).is_not_null(), *unread.values())
-    bad = frame.filter(is_bad).select(ROW, _reasons(unread).alias(REASON))
+    is_bad = pl.any_horizontal(pl.col(REASON).is_not_null(), *unparsed.values())
+    bad = frame.filter(is_bad).select(ROW, _reasons(unparsed).alias(REASON))
     rest = frame if bad.is_empty() else frame.filter(~is_bad)
     try:
         contract.to_schema().validate(rest.select(names), lazy=True)
@@ -151,16 +151,16 @@ def split_rows(frame: pl.DataFrame, contract: type[Contract]) -> tuple[pl.DataFr
 
 
 def _broken_rules(cases: pl.DataFrame, contract: type[Contract], rows: pl.Series) -> pl.DataFrame:
-    """pandera's failure cases as (`_row`, `_reason`). A case that is of the table, not of a row, is an error of ours."""
+    """pandera's failure cases as `_row` and `_reason`. A failure of the whole table, not of a row, is a mistake in our code."""
     of_the_table = cases.filter(pl.col("index").is_null())
     if not of_the_table.is_empty():
         first = of_the_table.row(0, named=True)
         raise ContractError(
             f"{contract.__name__}: column {first['column']}: {first['check']}: found {first['failure_case']}; "
-            "mend the function that makes it"
+            "fix the staging function"
         )
     value = pl.col("failure_case").fill_null("null").str.slice(0, 80)
-    # polars 2.1 panics in `format` on columns whose chunks are not cut alike, as those of a page in pieces are here.
+    # polars 2.1 panics in `format` when the columns' chunks differ in size, as they do here for a page read in several batches.
     reasons = cases.rechunk().select(
         pl.col("index").cast(pl.UInt32), pl.format("{}: {} fails {}", "column", value, "check").alias(REASON)
     )
@@ -168,24 +168,26 @@ def _broken_rules(cases: pl.DataFrame, contract: type[Contract], rows: pl.Series
     return rows.to_frame().with_row_index("index").join(by_row, on="index").select(ROW, REASON)
 
 
-def _reasons(unread: dict[Column, pl.Expr]) -> pl.Expr:
-    """The row's reason so far, and one for each text that does not read as its type."""
-    said = [
-        pl.when(is_unread).then(
-            pl.format(f"{column.name}: '{{}}' is no {column.type}", pl.col(_TEXT + column.name).str.slice(0, 80))
+def _reasons(unparsed: dict[Column, pl.Expr]) -> pl.Expr:
+    """The row's reason so far, and one for each text that could not be cast."""
+    reasons = [
+        pl.when(is_unparsed).then(
+            pl.format(
+                f"{column.name}: '{{}}' is not a valid {column.type}", pl.col(_TEXT + column.name).str.slice(0, 80)
+            )
         )
-        for column, is_unread in unread.items()
+        for column, is_unparsed in unparsed.items()
     ]
-    return pl.concat_str(REASON, *said, separator="; ", ignore_nulls=True)
+    return pl.concat_str(REASON, *reasons, separator="; ", ignore_nulls=True)
 
 
-def _said(text: pl.Expr) -> pl.Expr:
-    """Text, or null where it only says that there is none."""
-    return pl.when(~text.is_in(_NOTHING)).then(text)
+def _no_value_as_null(text: pl.Expr) -> pl.Expr:
+    """The text, or null where it stands for "no value"."""
+    return pl.when(~text.is_in(_NO_VALUE)).then(text)
 
 
 def _parsed(name: str, dtype: pl.DataType) -> pl.Expr:
-    """Text to a type, null where it is none: whole numbers may end in `.0`, dates may carry a time."""
+    """Text cast to a type, null where it cannot be: whole numbers may end in `.0`, dates may have a time of midnight."""
     text = pl.col(name).cast(pl.String)
     if dtype.is_integer():
         return text.str.replace(r"\.0+$", "").cast(dtype, strict=False)

@@ -1,6 +1,6 @@
-"""Columns as plain data: what a contract says of each, in a form that costs nothing to import and goes into JSON.
+"""Columns as plain data: what a contract declares of each column, cheap to import and easy to write as JSON.
 
-The asset graph, the DAGs and the CLI read these; how they are declared and checked is `base.py` and `check.py`.
+The asset graph, the DAGs and the CLI read these. Not here: declaring columns (`contract.py`) and checking them (`check.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ LogicalType = Literal["string", "integer", "bigint", "double", "boolean", "date"
 class Column:
     """One column of a contract.
 
-    `source` is the raw field it comes from, `references` the `table.column` of the same layer it points to, `period` marks
-    the column that says which time a row is of (`2024`, `2024-H1`, `2024-Q3`, `2024-06`).
+    `source` is the raw field it comes from, `references` the `table.column` of the same layer it points to. `period` marks
+    the column with the period a row belongs to (`2024`, `2024-H1`, `2024-Q3`, `2024-06`).
     """
 
     name: str
@@ -35,7 +35,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class RawField:
-    """One field of a source: `kind` is the type the source declares (None: not checked)."""
+    """One field of a source. `kind` is the type the source declares (None: not checked)."""
 
     name: str
     description: str

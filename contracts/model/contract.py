@@ -1,8 +1,7 @@
-"""The vocabulary of contracts: a pandera model that carries all that is known of a table and its columns.
+"""What a contract is made of: a pandera model that carries everything declared about a table and its columns.
 
-Here: the base classes and the two ways to declare a column.
-Not here: applying a contract to rows (`check.py`), what is derived for others (`derive.py`), the contracts
-themselves (one module per source, `marts.py`).
+Here: the base classes, and the two functions that declare a column. Not here: applying a contract to rows (`check.py`), files
+generated from contracts (`derive.py`), the contracts themselves (one module per source, and `marts.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from catalunya.contracts.model.columns import Column, LogicalType, RawField
 from catalunya.io.errors import DeclarationError
 
 _PARSING = threading.Lock()
-"""Python 3.11 counts the depth of a syntax tree for all threads together: two that parse at once may both fail."""
+"""Python 3.11 tracks the depth of a syntax tree across threads: when two parse at once, both may fail."""
 
 Drift = Literal["evolve", "freeze", "discard"]
 
@@ -40,12 +39,12 @@ LOGICAL_TYPES: dict[pl.DataType, LogicalType] = {
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a contract allows of the table as a whole.
+    """The table-level settings of a contract.
 
-    - `drift`: what a column the source adds or retypes leads to: `evolve` records and warns, `freeze` fails, `discard` is silent.
+    - `drift`: what happens when the source adds or retypes a field: `evolve` records it and warns, `freeze` fails, `discard` ignores it.
     - `tolerate`: the share of rows (0 to 1) that may be quarantined before the materialization fails.
     - `max_shrink`: the share of rows (0 to 1) the table may lose from one materialization to the next.
-    - `version`: raised, it declares that a change which breaks readers is meant (`compatibility.py` says which do).
+    - `version`: raise it to declare a breaking change (`compatibility.py` has the rules).
     """
 
     drift: Drift = "evolve"
@@ -55,7 +54,7 @@ class Terms:
 
 
 class Contract(pa.DataFrameModel):
-    """The promise of one table. Its terms are class options: `class X(Contract, tolerate=0.02)`."""
+    """The contract of one table. Its terms are class options: `class X(Contract, tolerate=0.02)`."""
 
     def __init_subclass__(
         cls,
@@ -68,8 +67,8 @@ class Contract(pa.DataFrameModel):
     ) -> None:
         if drift not in get_args(Drift) or not 0 <= tolerate <= 1 or not 0 <= max_shrink <= 1 or version < 1:
             raise DeclarationError(
-                f"contract {cls.__name__}: drift is one of {', '.join(get_args(Drift))}, tolerate and max_shrink lie in 0..1, "
-                f"version is 1 or more; found {drift!r}, {tolerate}, {max_shrink}, {version}"
+                f"contract {cls.__name__}: drift must be one of {', '.join(get_args(Drift))}, tolerate and max_shrink between 0 and 1, "
+                f"version 1 or more; found {drift!r}, {tolerate}, {max_shrink}, {version}"
             )
         cls._terms = Terms(drift, tolerate, max_shrink, version)
         super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
@@ -78,13 +77,13 @@ class Contract(pa.DataFrameModel):
 
     @classmethod
     def terms(cls) -> Terms:
-        """What is allowed of the table as a whole."""
+        """The table-level settings."""
         return cls._terms
 
     @classmethod
     @cache
     def columns(cls) -> tuple[Column, ...]:
-        """The columns in declared order. Raises DeclarationError on a type no engine of ours has."""
+        """The columns in declared order. Raises DeclarationError on a type that not every engine has."""
         return tuple(_column(cls, name, column) for name, column in cls.to_schema().columns.items())
 
     @classmethod
@@ -94,7 +93,7 @@ class Contract(pa.DataFrameModel):
 
     @classmethod
     def period(cls) -> str | None:
-        """The column that says which time a row is of, where there is one."""
+        """The column with the period a row belongs to, if the table has one."""
         return next((column.name for column in cls.columns() if column.period), None)
 
     @classmethod
@@ -110,12 +109,12 @@ class Contract(pa.DataFrameModel):
 
     @classmethod
     def version(cls) -> str:
-        """A hash of the declaration; comments and layout do not count. (The number that a person raises is in the terms.)"""
+        """A hash of the declaration, without comments and layout. (The version number that a person raises is in the terms.)"""
         return source_hash(cls)
 
 
 class LandingContract(Contract):
-    """The raw fields a source promises. Values are text; the source's own type is checked where it is given."""
+    """The raw fields expected of a source. Values are text; the type that the source declares is checked where `kind` is given."""
 
     @classmethod
     @cache
@@ -129,7 +128,7 @@ class LandingContract(Contract):
 
 
 def raw(description: str, *, kind: str | None = None, required: bool = False, personal: bool = False) -> Any:
-    """Declare a raw field of a landing contract. A required one that is missing at the source fails the extraction."""
+    """Declare a raw field of a landing contract. The extraction fails if the source lacks a required one."""
     return pa.Field(
         description=description,
         nullable=not required,
@@ -151,7 +150,7 @@ def column(
 ) -> Any:
     """Declare a column; `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
 
-    The digits (`\\d`) of a pattern are ASCII's: to polars those of every script are digits, and they look like a code's.
+    `\\d` in a pattern matches ASCII digits only: polars would accept the digits of every script, which look like valid codes.
     """
     if "str_matches" in checks:
         checks["str_matches"] = checks["str_matches"].replace(r"\d", "[0-9]")
@@ -161,11 +160,11 @@ def column(
 
 
 def source_hash(declared: object) -> str:
-    """SHA-256 (16 hex digits) of the syntax tree of a class, function or module, docstrings left out.
+    """SHA-256 (16 hex digits) of the syntax tree of a class, function or module, without docstrings.
 
-    The same under every Python: what makes a table and what looks whether it is up to date need not run on the same one.
+    The same on every Python version: the process that makes a table and the one that checks whether it is stale may run different ones.
     """
-    with _PARSING:  # to find a class, inspect parses too
+    with _PARSING:  # inspect.getsource parses too, to find a class
         tree = ast.parse(textwrap.dedent(inspect.getsource(declared)))  # type: ignore[arg-type]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
@@ -174,24 +173,24 @@ def source_hash(declared: object) -> str:
 
 
 def _syntax(node: object) -> str:
-    """A syntax tree as text. Not `ast.dump`: what that says of empty fields, and which there are, changes with Python."""
+    """A syntax tree as text. Not `ast.dump`: its output for empty fields, and the fields themselves, differ between Python versions."""
     if isinstance(node, list):
         return f"[{','.join(map(_syntax, node))}]"
     if not isinstance(node, ast.AST):
         return repr(node)
-    said = ((name, value) for name, value in ast.iter_fields(node) if value or not isinstance(value, list | None))
-    return f"{type(node).__name__}({','.join(f'{name}={_syntax(value)}' for name, value in said)})"
+    fields = ((name, value) for name, value in ast.iter_fields(node) if value or not isinstance(value, list | None))
+    return f"{type(node).__name__}({','.join(f'{name}={_syntax(value)}' for name, value in fields)})"
 
 
 def _column(contract: type[Contract], name: str, declared: Any) -> Column:
     dtype = declared.dtype.type if declared.dtype else None
     if dtype not in LOGICAL_TYPES:
         raise DeclarationError(
-            f"contract {contract.__name__}: column {name} has type {dtype}; the types that every engine here has are "
+            f"contract {contract.__name__}: column {name} has type {dtype}; use one of the types that every engine has: "
             f"{', '.join(str(known) for known in LOGICAL_TYPES)}"
         )
     if not declared.description:
-        raise DeclarationError(f"contract {contract.__name__}: column {name} has no description; say what it holds")
+        raise DeclarationError(f"contract {contract.__name__}: column {name} has no description; add one")
     accepted = next((check.statistics["allowed_values"] for check in declared.checks if check.name == "isin"), ())
     key = bool((declared.metadata or {}).get("key"))
     return Column(

@@ -1,6 +1,6 @@
 """`materialize` and `backfill`: make assets in this process, with progress bars or lines and a summary at the end.
 
-Not here: making one asset (`assets/making/materialize.py`), the order of several (`ops/wave.py`).
+Not here: making one asset (`assets/making/materialize.py`), the order of several (`ops/plan_run.py`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from catalunya.io.periods import Window, window
 from catalunya.ops import console
 from catalunya.ops.commands.looking import show_steps
 from catalunya.ops.commands.options import FLAG, AsJson, DryRun, Force, Select, Workers, selection
+from catalunya.ops.plan_run import PlanRun, Result
 from catalunya.ops.processes import Terminated, terminable
-from catalunya.ops.wave import Result, Wave
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -137,28 +137,28 @@ def make(
 
     with ExitStack() as stack:
         log_file, bars = _configure_logs(project, run_id), None
-        wave = Wave(project, steps, request=request, workers=workers)
+        plan_run = PlanRun(project, steps, request=request, workers=workers)
         if sys.stderr.isatty():
             bars = stack.enter_context(ProgressBars([step.key for step in steps]))
-            wave.listen(bars.observe, bars.finish)
+            plan_run.listen(bars.observe, bars.finish)
         elif not as_json:
-            wave.listen(finished=lambda result: console.say(_line(result)))
+            plan_run.listen(finished=lambda result: console.say(_line(result)))
         stack.enter_context(terminable())
         try:
-            wave.run()
+            plan_run.run()
         except KeyboardInterrupt as interrupt:
             stack.close()
-            _summarize(run_id, wave, as_json=as_json, table=bars is not None, log_file=log_file)
+            _summarize(run_id, plan_run, as_json=as_json, table=bars is not None, log_file=log_file)
             console.warn(
                 "interrupted: recorded assets are kept, and no table is half written; run it again to continue"
             )
-            if wave.stuck:
-                console.warn(f"{', '.join(wave.stuck)} did not stop in time and was killed; this is safe")
+            if plan_run.stuck:
+                console.warn(f"{', '.join(plan_run.stuck)} did not stop in time and was killed; this is safe")
                 sys.stdout.flush()
                 os._exit(143 if isinstance(interrupt, Terminated) else 130)
             raise
-    _summarize(run_id, wave, as_json=as_json, table=bars is not None, log_file=log_file)
-    return int(any(result.status == "failed" for result in wave.results.values()))
+    _summarize(run_id, plan_run, as_json=as_json, table=bars is not None, log_file=log_file)
+    return int(any(result.status == "failed" for result in plan_run.results.values()))
 
 
 def _configure_logs(project: Project, run_id: str) -> Path | None:
@@ -177,9 +177,9 @@ def _configure_logs(project: Project, run_id: str) -> Path | None:
     return file
 
 
-def _summarize(run_id: str, wave: Wave, *, as_json: bool, table: bool, log_file: Path | None) -> None:
+def _summarize(run_id: str, plan_run: PlanRun, *, as_json: bool, table: bool, log_file: Path | None) -> None:
     """The end of a run: a JSON document, or a table on a terminal and one line."""
-    results = [wave.results[key] for key in wave.steps if key in wave.results]
+    results = [plan_run.results[key] for key in plan_run.steps if key in plan_run.results]
     if as_json:
         console.emit_json({"run_id": run_id, "assets": [_document(result) for result in results]})
         return
@@ -188,7 +188,7 @@ def _summarize(run_id: str, wave: Wave, *, as_json: bool, table: bool, log_file:
     }
     if table and any(counts.values()):
         console.table(_HEADINGS, [_row(result) for result in results if result.status != "skipped"])
-    if len(results) == len(wave.steps) and not any(counts.values()):
+    if len(results) == len(plan_run.steps) and not any(counts.values()):
         console.say("everything is up to date")
         return
     skipped = sum(result.status == "skipped" for result in results)

@@ -201,7 +201,7 @@ def test_the_task_raises_the_error_of_its_function(dev: Field, chain_run: ChainR
     dev.mock.faults()
 
     assert (task.state, task.try_number) == ("failed", 1)
-    assert any("the source's fields are not those of RawServiceUsage" in line for line in dev.client.log_lines(task))
+    assert any("the source's fields do not match RawServiceUsage" in line for line in dev.client.log_lines(task))
 
 
 def test_a_batch_landed_outside_airflow_triggers_its_table_through_the_queue(dev: Field, chain_run: ChainRun) -> None:

@@ -1,5 +1,7 @@
-"""Adding a source is one asset file and one contract; adding a mart one SQL file and one contract class. Nothing else is edited:
-in a copy of the project these are added, and the graph, the DAGs, dbt and the data know them."""
+"""Adding a source takes one asset file and one contract; adding a mart takes one SQL file and one contract class.
+
+Both are added to a copy of the project, without any other edit: graph, DAGs and dbt include them, and they can be made.
+"""
 
 from __future__ import annotations
 
@@ -14,61 +16,62 @@ from typing import Any
 import pytest
 
 from catalunya.ops.mock import serve
+from small.patience import patience
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("assets", "cdk", "contracts", "io", "dags", "dbt", "ops", "src")
 
-CONTRACT = '''"""The promises of the day centres source."""
+CONTRACT = '''"""Contracts of the day centers source."""
 
 from __future__ import annotations
 
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 
 
-class RawDayCentres(LandingContract):
-    """Users of day centres as the portal publishes them."""
+class RawDayCenters(LandingContract):
+    """Users of day centers as the portal publishes them."""
 
     any: str = raw("Year", required=True)
     codi: str = raw("Code of the comarca", required=True)
     total_centre_de_dia_gent: str = raw("Users")
 
 
-class DayCentres(Contract):
-    """Users of day centres by comarca and year."""
+class DayCenters(Contract):
+    """Users of day centers by comarca and year."""
 
-    year: int = column("Year of the count", source=RawDayCentres.any, key=True)
-    comarca_id: str = column("Code of the comarca", source=RawDayCentres.codi, key=True)
-    users: int = column("Users", source=RawDayCentres.total_centre_de_dia_gent, nullable=True)
+    year: int = column("Year of the count", source=RawDayCenters.any, key=True)
+    comarca_id: str = column("Code of the comarca", source=RawDayCenters.codi, key=True)
+    users: int = column("Users", source=RawDayCenters.total_centre_de_dia_gent, nullable=True)
 '''
 
-ASSET = '''"""Users of day centres, by comarca and year."""
+ASSET = '''"""Users of day centers, by comarca and year."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from catalunya.assets.graph.spec import Landing, staging
-from catalunya.contracts.day_centres import DayCentres, RawDayCentres
+from catalunya.contracts.day_centers import DayCenters, RawDayCenters
 from catalunya.io.sources.socrata import Socrata
 
-landing = Landing("day_centres", source=Socrata("yavr-pn8q", key=("any", "codi")), contract=RawDayCentres, schedule="@weekly")
+landing = Landing("day_centers", source=Socrata("yavr-pn8q", key=("any", "codi")), contract=RawDayCenters, schedule="@weekly")
 
 
-@staging(landing, contract=DayCentres)
-def day_centres(raw: pl.LazyFrame) -> pl.LazyFrame:
-    """The contract says it all."""
+@staging(landing, contract=DayCenters)
+def day_centers(raw: pl.LazyFrame) -> pl.LazyFrame:
+    """Nothing to add to the contract."""
     return raw
 '''
 
 MART = """select year, cast(sum(users) as bigint) as users
-from {{ source('staging', 'day_centres') }}
+from {{ source('staging', 'day_centers') }}
 group by year
 """
 
 MART_CONTRACT = '''
 
-class AggDayCentreUsersYearly(Contract):
-    """Users of day centres by year."""
+class AggDayCenterUsersYearly(Contract):
+    """Users of day centers by year."""
 
     year: int = column("Year of the count", key=True)
     users: int = column("Users in all comarques")
@@ -82,23 +85,23 @@ from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.project import Project
 from catalunya.dags.build import build_dags
 project = Project()
-made = {asset.key: materialize(project, asset.key).status for asset in project.graph.select("+agg_day_centre_users_yearly")}
+made = {asset.key: materialize(project, asset.key).status for asset in project.graph.select("+agg_day_center_users_yearly")}
 dags = build_dags(project.graph, project.settings)
-print(json.dumps({"made": made, "dags": sorted(dags), "rows": project.ledger.latest("marts.agg_day_centre_users_yearly").rows}))
+print(json.dumps({"made": made, "dags": sorted(dags), "rows": project.ledger.latest("marts.agg_day_center_users_yearly").rows}))
 """
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The project's own files, somewhere else, with one source and one mart more."""
+    """A copy of the project, with one more source and one more mart."""
     root = tmp_path / "copy"
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, root / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "README.md", root)
-    (root / "contracts/day_centres.py").write_text(CONTRACT)
-    (root / "assets/day_centres.py").write_text(ASSET)
+    (root / "contracts/day_centers.py").write_text(CONTRACT)
+    (root / "assets/day_centers.py").write_text(ASSET)
     (root / "dbt/models/marts/aggregates").mkdir(exist_ok=True)
-    (root / "dbt/models/marts/aggregates/agg_day_centre_users_yearly.sql").write_text(MART)
+    (root / "dbt/models/marts/aggregates/agg_day_center_users_yearly.sql").write_text(MART)
     marts = root / "contracts/marts.py"
     marts.write_text(marts.read_text() + MART_CONTRACT)
     return root
@@ -121,15 +124,15 @@ def test_a_source_and_a_mart_are_added_without_editing_a_list(copy: Path, tmp_pa
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=patience(240),
         )
     assert done.returncode == 0, done.stderr[-3000:]
     *generated, last = done.stdout.splitlines()
     assert "dbt/models/staging/_sources.yml" in "".join(generated)
     printed: dict[str, Any] = json.loads(last)
     assert printed["made"] == dict.fromkeys(
-        ["landing.day_centres", "staging.day_centres", "marts.agg_day_centre_users_yearly"], "materialized"
+        ["landing.day_centers", "staging.day_centers", "marts.agg_day_center_users_yearly"], "materialized"
     )
     assert printed["rows"] == 10
-    assert "staging_day_centres --> marts_agg_day_centre_users_yearly" in (copy / "README.md").read_text()
-    assert {"landing.day_centres", "staging.day_centres", "marts.agg_day_centre_users_yearly"} <= set(printed["dags"])
+    assert "staging_day_centers --> marts_agg_day_center_users_yearly" in (copy / "README.md").read_text()
+    assert {"landing.day_centers", "staging.day_centers", "marts.agg_day_center_users_yearly"} <= set(printed["dags"])

@@ -1,4 +1,4 @@
-"""What the DAGs are, as Airflow reads them: asked in a process of its own, for importing Airflow changes the one it is in."""
+"""The DAGs as Airflow parses them. A subprocess reads them, because importing Airflow changes the process it is imported in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from catalunya.io.environment import load_settings
 DAGS = Path(catalunya.__file__).parent / "dags"
 SECRETS = ("an-app-token-of-a-test", "a-key-of-a-test-for-AWS")
 
-ASK = """
+SCRIPT = """
 import json, os, runpy, sys
 
 found = runpy.run_path(sys.argv[1])
@@ -50,22 +50,22 @@ large = AssetGraph(
 def wired(functions):
     dags_of_large = build_dags(large, load_settings(functions=functions))
     for dag in dags_of_large.values():
-        DagSerialization.from_dict(DagSerialization.to_dict(dag))  # as the scheduler keeps it
+        DagSerialization.from_dict(DagSerialization.to_dict(dag))  # as the scheduler stores it
     return {
         name: {
             task.task_id: {
-                "of": task.expand_input.value if task.is_mapped else None,
-                "before": sorted(task.downstream_task_ids),
+                "mapped": task.expand_input.value if task.is_mapped else None,
+                "downstream": sorted(task.downstream_task_ids),
                 "rule": str(task.trigger_rule.value),
                 "pool": task.pool,
-                "on": [said(task, errors.SourceUnavailable("…")), said(task, errors.SourceError("…"))],
+                "retry": [action(task, errors.SourceUnavailable("…")), action(task, errors.SourceError("…"))],
             }
             for task in dag.tasks
         }
         for name, dag in dags_of_large.items() if name.startswith("landing.")
     }
 
-def asked(index):
+def event_of(index):
     from datetime import UTC, datetime
     from types import SimpleNamespace
     from airflow.sdk.exceptions import TaskDeferred
@@ -80,7 +80,7 @@ def asked(index):
     except TaskDeferred as deferred:
         return [deferred.trigger.function, json.loads(deferred.trigger.payload)]
 
-def said(task, error):
+def action(task, error):
     return task.retry_policy.evaluate(error, 1, 3).action.value
 
 def schedule(dag):
@@ -97,7 +97,7 @@ print(json.dumps({
     "backups": {hours: schedule(dag) for hours, dag in backups.items()},
     "functions": wired("catalunya-{purpose}-dev"),
     "processes": wired(""),
-    "asked": [asked(index) for index in range(3)],
+    "events": [event_of(index) for index in range(3)],
     "one": list(build_dags(graph, load_settings(), only="staging.social_services")),
     "dags": {
         name: {
@@ -112,8 +112,8 @@ print(json.dumps({
                     "inlets": [asset.name for asset in task.inlets],
                     "outlets": [asset.uri for asset in task.outlets],
                     "retries": task.retries,
-                    "on": {
-                        kind.__name__: said(task, kind("…"))
+                    "retry": {
+                        kind.__name__: action(task, kind("…"))
                         for kind in (errors.SourceUnavailable, errors.LeaseHeld, errors.ContractError, errors.LakeError)
                         if task.retry_policy
                     },
@@ -134,7 +134,7 @@ def graph(compiled: Path) -> AssetGraph:
 
 @pytest.fixture(scope="module")
 def read(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What Airflow reads in the DAG file."""
+    """What Airflow finds in the DAG file, as JSON."""
     env = os.environ | {
         "AIRFLOW_HOME": str(tmp_path_factory.mktemp("home")),
         "CATALUNYA_CACHE": str(compiled),
@@ -142,31 +142,31 @@ def read(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         "CATALUNYA_SOCRATA_APP_TOKEN": SECRETS[0],
         "AWS_SECRET_ACCESS_KEY": SECRETS[1],
     }
-    command = [sys.executable, "-W", "ignore", "-c", ASK, str(DAGS / "asset_dags.py")]
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(DAGS / "asset_dags.py")]
     answer = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     return dict(json.loads(answer.stdout.strip().splitlines()[-1]))
 
 
-def test_secrets_are_masked_in_the_logs_of_tasks_and_on_no_page_of_a_dag(read: dict[str, Any]) -> None:
+def test_secrets_are_masked_in_task_logs_and_appear_on_no_dag_page(read: dict[str, Any]) -> None:
     assert read["masked"] == {"event": "***", "why": ["***"]}
     pages = json.dumps(read["pages"])
     assert "staging.population" in pages
     assert not [secret for secret in SECRETS if secret in pages]
 
 
-def test_there_is_a_dag_for_each_asset_and_three_that_keep_house(read: dict[str, Any], graph: AssetGraph) -> None:
+def test_there_is_one_dag_per_asset_and_three_for_operations(read: dict[str, Any], graph: AssetGraph) -> None:
     assert set(read["dags"]) == {asset.key for asset in graph} | {"ops.reconcile", "ops.retention", "ops.backup"}
 
 
-def test_retention_goes_by_the_day_and_never_twice_at_once(read: dict[str, Any]) -> None:
+def test_retention_runs_daily_and_never_twice_at_once(read: dict[str, Any]) -> None:
     dag = read["dags"]["ops.retention"]
     assert (dag["schedule"], dag["without_clocks"]) == ("30 2 * * *", [])
     assert (dag["max_active_runs"], dag["catchup"], dag["paused"]) == (1, False, False)
     assert list(dag["tasks"]) == ["prune"]
 
 
-def test_backups_are_made_as_often_as_the_recovery_point_asks_for_and_in_local_when_triggered(
+def test_backups_run_as_often_as_the_recovery_point_requires_and_locally_only_when_triggered(
     read: dict[str, Any],
 ) -> None:
     dag = read["dags"]["ops.backup"]
@@ -176,12 +176,12 @@ def test_backups_are_made_as_often_as_the_recovery_point_asks_for_and_in_local_w
     assert list(dag["tasks"]) == ["backup"]
 
 
-def test_airflow_parses_one_file_of_the_folder_and_nothing_heavy_with_it(read: dict[str, Any]) -> None:
+def test_airflow_parses_only_one_file_and_imports_nothing_heavy(read: dict[str, Any]) -> None:
     assert read["files"] == ["asset_dags.py"]
     assert read["heavy"] == []
 
 
-def test_landing_goes_by_its_clock_and_the_rest_by_any_of_what_it_reads(
+def test_landing_runs_on_its_schedule_and_the_rest_when_any_upstream_is_updated(
     read: dict[str, Any], graph: AssetGraph
 ) -> None:
     for asset in graph:
@@ -191,7 +191,7 @@ def test_landing_goes_by_its_clock_and_the_rest_by_any_of_what_it_reads(
         assert (dag["max_active_runs"], dag["catchup"], dag["paused"]) == (1, False, False)
 
 
-def test_a_task_declares_what_it_reads_and_what_it_makes(read: dict[str, Any], graph: AssetGraph) -> None:
+def test_a_task_declares_its_inlets_outlets_and_pool(read: dict[str, Any], graph: AssetGraph) -> None:
     for asset in graph:
         (task,) = read["dags"][asset.key]["tasks"].values()
         assert task["inlets"] == list(asset.upstream)
@@ -199,11 +199,11 @@ def test_a_task_declares_what_it_reads_and_what_it_makes(read: dict[str, Any], g
         assert task["pool"] == ("sources" if asset.layer == "landing" else "default_pool")
 
 
-def test_what_may_pass_is_tried_again_and_what_will_not_fails_at_once(read: dict[str, Any]) -> None:
+def test_transient_errors_are_retried_and_permanent_ones_fail_at_once(read: dict[str, Any]) -> None:
     (task,) = read["dags"]["landing.social_services"]["tasks"].values()
 
     assert task["retries"] == 3
-    assert task["on"] == {
+    assert task["retry"] == {
         "SourceUnavailable": "retry",
         "LeaseHeld": "retry",
         "ContractError": "fail",
@@ -215,27 +215,27 @@ def test_a_task_builds_only_its_own_dag(read: dict[str, Any]) -> None:
     assert read["one"] == ["staging.social_services"]
 
 
-def test_functions_read_the_parts_of_a_large_source_before_the_task_that_makes_it_of_them_whatever_became_of_each(
+def test_the_parts_of_a_large_source_are_read_first_and_its_task_follows_even_if_they_fail(
     read: dict[str, Any],
 ) -> None:
     parts, made = (read["functions"]["landing.large"][name] for name in ("read_pages", "materialize"))
-    assert (parts["of"], parts["before"]) == ({"index": [0, 1, 2]}, ["materialize"])
+    assert (parts["mapped"], parts["downstream"]) == ({"index": [0, 1, 2]}, ["materialize"])
     assert made["rule"] == "all_done"
     assert parts["pool"] == made["pool"] == "sources"
-    assert parts["on"] == made["on"] == ["retry", "fail"]
+    assert parts["retry"] == made["retry"] == ["retry", "fail"]
 
 
-def test_a_source_that_is_not_large_is_read_by_one_task_and_so_is_every_one_where_there_are_no_functions(
+def test_a_small_source_and_any_source_without_functions_is_read_by_one_task(
     read: dict[str, Any],
 ) -> None:
     assert list(read["functions"]["landing.small"]) == ["materialize"]
     assert [list(tasks) for tasks in read["processes"].values()] == [["materialize"], ["materialize"]]
 
 
-def test_the_parts_of_one_run_ask_for_pages_of_one_batch(read: dict[str, Any]) -> None:
+def test_all_parts_of_a_run_share_one_batch(read: dict[str, Any]) -> None:
     batch = "ingested_process_at=20260803T140512007"
-    told = {"asset": "landing.large", "run_id": "r1", "correlation_id": None, "force": False}
-    told |= {"period_from": "2014", "period_to": None}
-    assert read["asked"] == [
-        ["f-extract-dev", {**told, "part": {"of": 3, "index": index, "batch": batch}}] for index in range(3)
+    event = {"asset": "landing.large", "run_id": "r1", "correlation_id": None, "force": False}
+    event |= {"period_from": "2014", "period_to": None}
+    assert read["events"] == [
+        ["f-extract-dev", {**event, "part": {"of": 3, "index": index, "batch": batch}}] for index in range(3)
     ]

@@ -33,7 +33,7 @@ from catalunya.ops.cli import main
 from catalunya.ops.named_queries import questions
 from small.aws import Aws
 from small.commands import Ran
-from small.records import record
+from small.lakes import record
 from small.warehouse import Warehouse, frame, relation
 
 pytest.importorskip(

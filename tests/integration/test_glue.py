@@ -21,7 +21,7 @@ from catalunya.io.warehouse.glue import Glue
 from catalunya.io.warehouse.glue_table import COMMENT_BYTES, Field, Table, table_input
 from catalunya.ops.cli import main
 from small.aws import Aws
-from small.records import record
+from small.lakes import record
 from small.shops import FolderSource, declare, some
 
 STAGING, MARTS = "catalunya_staging_prod", "catalunya_marts_prod"

@@ -1,4 +1,4 @@
-"""Counting what an account of AWS is asked for: a layer in front of the server, by who asks, which service and which operation."""
+"""Counts the requests to a fake AWS account, by caller, service and operation: a layer in front of the server."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ App = Callable[..., Iterable[bytes]]
 
 
 class Counting:
-    """A WSGI app that counts and passes on to `inner`. Who asks is told by the id of the key that a request is signed with."""
+    """A WSGI app that counts requests and passes them to `inner`. The caller is the access key id in the signature."""
 
     def __init__(self, inner: App) -> None:
         self._inner, self._lock = inner, threading.Lock()
         self.clear()
 
     def clear(self) -> None:
-        """Begin to count anew."""
+        """Reset all counts."""
         with self._lock:
             self.requests: Counter[tuple[str, str, str]] = Counter()
             self.sent: Counter[tuple[str, str]] = Counter()
             self.received: Counter[tuple[str, str]] = Counter()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Answer as `inner` does; bytes sent are those of the request, received those of the answer."""
+        """Respond as `inner` does; `sent` counts the bytes of requests, `received` those of responses."""
         service, operation = operation_of(environ)
-        who = key_of(environ.get("HTTP_AUTHORIZATION", ""))
+        caller = key_of(environ.get("HTTP_AUTHORIZATION", ""))
         body = list(self._inner(environ, start_response))
         with self._lock:
-            self.requests[who, service, operation] += 1
-            self.sent[who, service] += int(environ.get("CONTENT_LENGTH") or 0)
-            self.received[who, service] += sum(map(len, body))
+            self.requests[caller, service, operation] += 1
+            self.sent[caller, service] += int(environ.get("CONTENT_LENGTH") or 0)
+            self.received[caller, service] += sum(map(len, body))
         return body
 
 
 def key_of(authorization: str) -> str:
-    """The id of the key in a signature of version 4, empty where there is none."""
+    """The access key id in a signature of version 4, or an empty string."""
     found = re.search(r"Credential=([^/]+)/", authorization)
     return found[1] if found else ""
 
 
 def operation_of(environ: dict[str, Any]) -> tuple[str, str]:
-    """Service and operation: those of the JSON APIs say it in a header, S3's is told by method and query."""
+    """Service and operation: from a header for the JSON APIs, from method and query for S3."""
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         service, _, operation = target.partition(".")

@@ -1,4 +1,4 @@
-"""What is wrong with a template, as a list of sentences: empty for ours, and tests see that each check can fail."""
+"""What is wrong with a template, as a list of sentences: empty for ours. test_flaws.py shows that each check can fail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from small.templates import Template, statements
 
 
 def flaws(template: Template) -> list[str]:
-    """Everything that is wrong: something open, endless, unlimited or unwatched."""
+    """All flaws: public access, missing retention, missing limits, missing alarms."""
     return [*_of_buckets(template), *_of_logs(template), *_of_queues(template), *_of_functions(template)]
 
 
@@ -18,21 +18,21 @@ def _of_buckets(template: Template) -> Iterator[str]:
     for bucket in template.of("AWS::S3::Bucket").values():
         name = bucket["BucketName"]
         if set(bucket.get("PublicAccessBlockConfiguration", {"": False}).values()) != {True}:
-            yield f"{name} may be made public"
+            yield f"{name} can be made public"
         if "BucketEncryption" not in bucket:
             yield f"{name} is not encrypted"
         if bucket.get("VersioningConfiguration") != {"Status": "Enabled"}:
-            yield f"{name} has no versions"
+            yield f"{name} is not versioned"
         if "LoggingConfiguration" not in bucket and "-logs-" not in name and not name.endswith("-replica"):
-            yield f"nobody sees who asks {name}"
+            yield f"{name} has no access logs"
         rules = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if rule["Status"] == "Enabled"]
         if not any("AbortIncompleteMultipartUpload" in rule and "Prefix" not in rule for rule in rules):
-            yield f"parts of uploads stay in {name} for good"
+            yield f"{name} keeps unfinished uploads forever"
         if not any("NoncurrentVersionExpiration" in rule and "Prefix" not in rule for rule in rules):
-            yield f"former versions stay in {name} for good"
+            yield f"{name} keeps old versions forever"
         denied = [found for found in statements(policies.get(name, {"Statement": []})) if _is_tls_only(found, name)]
         if not denied:
-            yield f"{name} answers without TLS"
+            yield f"{name} allows requests without TLS"
 
 
 def _is_tls_only(statement: dict[str, Any], bucket: str) -> bool:
@@ -50,17 +50,17 @@ def _of_logs(template: Template) -> Iterator[str]:
     groups = template.of("AWS::Logs::LogGroup")
     for group in groups.values():
         if not group.get("RetentionInDays"):
-            yield f"{group['LogGroupName']} never forgets"
+            yield f"{group['LogGroupName']} has no retention"
     for function in template.of("AWS::Lambda::Function").values():
         if function.get("LoggingConfig", {}).get("LogGroup", "").strip("<>") not in groups:
-            yield f"{function['FunctionName']} logs to a group that Lambda makes, without end"
+            yield f"{function['FunctionName']} logs to a group that Lambda creates, without retention"
 
 
 def _of_queues(template: Template) -> Iterator[str]:
     queues = template.of("AWS::SQS::Queue")
     redriven = {queue["RedrivePolicy"]["deadLetterTargetArn"] for queue in queues.values() if "RedrivePolicy" in queue}
     functions = template.of("AWS::Lambda::Function").values()
-    dead = redriven | {function.get("DeadLetterConfig", {}).get("TargetArn") for function in functions}
+    dead_letters = redriven | {function.get("DeadLetterConfig", {}).get("TargetArn") for function in functions}
     watched = {
         dimension["Value"]
         for alarm in template.of("AWS::CloudWatch::Alarm").values()
@@ -69,10 +69,10 @@ def _of_queues(template: Template) -> Iterator[str]:
     }
     for logical, queue in queues.items():
         name = queue["QueueName"]
-        if f"<{logical}.Arn>" in dead and f"<{logical}.QueueName>" not in watched:
-            yield f"nobody is told of messages in {name}"
-        if f"<{logical}.Arn>" not in dead and "RedrivePolicy" not in queue:
-            yield f"messages of {name} that nobody can deal with come again and again"
+        if f"<{logical}.Arn>" in dead_letters and f"<{logical}.QueueName>" not in watched:
+            yield f"{name} has no alarm on its messages"
+        if f"<{logical}.Arn>" not in dead_letters and "RedrivePolicy" not in queue:
+            yield f"{name} has no dead-letter queue"
         if not queue.get("SqsManagedSseEnabled"):
             yield f"{name} is not encrypted"
 
@@ -81,10 +81,10 @@ def _of_functions(template: Template) -> Iterator[str]:
     for function in template.of("AWS::Lambda::Function").values():
         name, is_ours = function["FunctionName"], "S3Key" in function["Code"]
         if (function["Runtime"], function["Architectures"]) != ("python3.13", ["arm64"]):
-            yield f"{name} is for {function['Runtime']} on {function['Architectures']}"
+            yield f"{name} is built for {function['Runtime']} on {function['Architectures']}"
         if not 0 < function.get("Timeout", 0) <= 900:
-            yield f"{name} has no time limit of its own"
+            yield f"{name} has no valid timeout"
         if is_ours and "ReservedConcurrentExecutions" not in function:
-            yield f"{name} may take all of the account's concurrency"
+            yield f"{name} can use all of the account's concurrency"
         if is_ours and "DeadLetterConfig" not in function:
-            yield f"events of {name} are lost"
+            yield f"{name} loses failed events"

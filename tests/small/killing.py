@@ -1,4 +1,4 @@
-"""Processes that are killed in the middle of their work: a lake with a trapdoor, and a run that falls through it."""
+"""Processes that are killed while they work: a lake that kills its process at a given write, and runs on such a lake."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from catalunya.assets.record.retention import prune
 from catalunya.io.environment import Settings
 from catalunya.io.errors import LeaseLost
 from catalunya.io.lake import Lake
+from small.patience import patience
 from small.shops import declare
 
 KEYS = ("landing.shops", "staging.shops", "staging.cities")
 
-# A server that has everything imported and nothing started forks each child, so that a child costs milliseconds.
+# A fork server imports everything once, so that starting a child takes milliseconds.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["small.killing", "catalunya.assets.making.staging", "catalunya.assets.making.landing"])
 
 
 class TrapdoorLake(Lake):
-    """A lake whose process is killed (SIGKILL) right before its n-th write or deletion; it counts them otherwise."""
+    """A lake that kills its process (SIGKILL) right before its n-th write or deletion; without a trapdoor, it only counts them."""
 
     def __init__(self, root: str, trapdoor: int | None) -> None:
         super().__init__(root)
@@ -70,7 +71,7 @@ def make_all(
     keys: Sequence[str] = KEYS,
     force: bool = False,
 ) -> int:
-    """Make the three assets in order, in this process. Returns how many writes and deletions it took."""
+    """Make the three assets in order, in this process; returns the number of writes and deletions."""
     _, declared = declare(folder)
     project = Project(settings, declared)
     lake = TrapdoorLake(settings.lake, trapdoor)
@@ -81,7 +82,7 @@ def make_all(
 
 
 def prune_all(settings: Settings, folder: Path, now: datetime, trapdoor: int | None = None) -> int:
-    """Prune the three assets, in this process. Returns how many writes and deletions it took."""
+    """Prune the three assets in this process; returns the number of writes and deletions."""
     project = Project(settings, declare(folder)[1])
     lake = TrapdoorLake(settings.lake, trapdoor)
     project.lake = lake
@@ -90,17 +91,17 @@ def prune_all(settings: Settings, folder: Path, now: datetime, trapdoor: int | N
 
 
 def prune_all_elsewhere(settings: Settings, folder: Path, now: datetime, trapdoor: int) -> int | None:
-    """The same in a process of its own. Returns its exit code: -9 if it was killed."""
+    """The same in a child process; returns its exit code: -9 if it was killed."""
     return _code(elsewhere(prune_all, settings, folder, now, trapdoor))
 
 
 def make_all_elsewhere(settings: Settings, folder: Path, trapdoor: int | None = None) -> int | None:
-    """The same in a process of its own. Returns its exit code: -9 if it was killed."""
+    """The same in a child process; returns its exit code: -9 if it was killed."""
     return _code(elsewhere(make_all, settings, folder, trapdoor))
 
 
-def make_and_stop_before_publishing(settings: Settings, folder: Path, said: Path) -> None:
-    """Make the landing asset, and stop (SIGSTOP, as a machine that sleeps would) once it is produced."""
+def make_and_stop_before_publishing(settings: Settings, folder: Path, result: Path) -> None:
+    """Make the landing asset, and stop the process (SIGSTOP, like a suspended machine) before it is published."""
     project = Project(settings, declare(folder)[1])
 
     def stop(progress: ProgressEvent) -> None:
@@ -110,22 +111,22 @@ def make_and_stop_before_publishing(settings: Settings, folder: Path, said: Path
     try:
         materialize(project, KEYS[0], observer=stop)
     except LeaseLost:
-        said.write_text("lost")
+        result.write_text("lost")
     else:
-        said.write_text("made")
+        result.write_text("made")
 
 
 def hold_and_die(root: str) -> None:
-    """Take the lease of the landing asset, and be killed with it."""
+    """Take the lease of the landing asset, and get killed while holding it."""
     with lease(Lake(root), KEYS[0], "the-dead", 600):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def elsewhere(function: Callable[..., object], *arguments: object) -> BaseProcess:
-    """Call a function of a module in a process of its own, which is running when this returns."""
-    # The server may be older than what the test has set in its environment to reach its AWS.
-    reaching = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    child = FORKS.Process(target=_call, args=(reaching, function, arguments))
+    """Start a child process that calls a function, and return it while it is running."""
+    # The fork server may have started before the test set the environment that points to its AWS.
+    aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    child = FORKS.Process(target=_call, args=(aws, function, arguments))
     child.start()
     return child
 
@@ -136,5 +137,5 @@ def _call(environment: dict[str, str], function: Callable[..., object], argument
 
 
 def _code(child: BaseProcess) -> int | None:
-    child.join(60)
+    child.join(patience(60))
     return child.exitcode

@@ -1,5 +1,6 @@
-"""Comparing lakes: what two of them have in common once names that carry a time or a run are set aside. Any lake will do:
-a folder, or S3 of this process's moto.
+"""Reading, restoring and comparing whole lakes, and recording tables in them that no run has made.
+
+A lake is a folder, or a bucket of this process's moto.
 """
 
 from __future__ import annotations
@@ -7,16 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from catalunya.assets.record.ledger import Entry, Stored
+from catalunya.assets.record.project import Project
 from small import aws
 
 _OF_THE_RUN = ("run_id", "correlation_id", "started_at", "seconds", "batch", "requests", "reason")
 
 
 def contents(lake: str | Path) -> dict[str, bytes]:
-    """Path -> bytes of every object, in order."""
+    """Path -> bytes of every object, sorted by path."""
     if str(lake).startswith("s3://"):
         return aws.contents(str(lake))
     root = Path(lake)
@@ -25,7 +30,7 @@ def contents(lake: str | Path) -> dict[str, bytes]:
 
 
 def restore(lake: str | Path, before: dict[str, bytes]) -> None:
-    """Make the lake what it was when its `contents` were taken."""
+    """Bring the lake back to earlier `contents`."""
     if str(lake).startswith("s3://"):
         return aws.restore(str(lake), before)
     shutil.rmtree(lake)
@@ -37,7 +42,7 @@ def restore(lake: str | Path, before: dict[str, bytes]) -> None:
 
 
 def picture(lake: str | Path) -> dict[str, Any]:
-    """Path -> content hash of every table and quarantine object, and the ledger's entries without times and run ids."""
+    """Path -> hash of every object and, for ledger entries, their fields without times and run ids: equal for equal lakes."""
     found: dict[str, Any] = {}
     for name, body in contents(lake).items():
         if name.startswith("_leases/"):
@@ -50,3 +55,26 @@ def picture(lake: str | Path) -> dict[str, Any]:
         else:
             found[name] = hashlib.sha256(body).hexdigest()
     return found
+
+
+def record(project: Project, key: str, objects: Iterable[Stored]) -> None:
+    """Record a first materialization of an asset with these objects, on 2026-08-03, without making it."""
+    asset = project.graph[key]
+    project.ledger.append(
+        Entry(
+            asset=key,
+            sequence=0,
+            status="materialized",
+            run_id="run",
+            correlation_id="run",
+            reason="MISSING",
+            started_at=datetime(2026, 8, 3, tzinfo=UTC),
+            seconds=1,
+            code_version=asset.code_version,
+            versions={},
+            data_version="v1",
+            objects=tuple(objects),
+            columns={column.name: column.type for column in asset.columns},
+        ),
+        after=0,
+    )

@@ -1,6 +1,6 @@
-"""A small source and its two tables: shops, read from a folder that a test writes, through the real materialization path.
+"""A small source and its two tables: shops, read from a folder that the test writes, through the real materialization path.
 
-The source is real in all that counts to the path: it has a version, fields, pages and a count; only its wire is a folder.
+To that path the source is complete: it has a version, fields, pages and a count. Only it reads a folder instead of an API.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Rows = Sequence[dict[str, Any]]
 
 
 class RawShops(LandingContract):
-    """Shops as their source has them."""
+    """Shops as the source publishes them."""
 
     codi: str = raw("Code", kind="text", required=True)
     ciutat: str = raw("City", kind="text", required=True)
@@ -50,36 +50,41 @@ class Shops(Contract, tolerate=0.25, max_shrink=0.5):
 
 
 class Cities(Contract, max_shrink=1.0):
-    """Shops again, as another table that reads the first."""
+    """Shops again, in a second table that reads the first."""
 
     shop_id: str = column("Code of the shop", source=RawShops.codi, key=True)
     city: str = column("City", source=RawShops.ciutat)
-    shops_known: int = column("Shops the other table knows in this city")
+    shops_known: int = column("Shops of the other table in this city")
 
 
 @dataclass(frozen=True)
-class FolderSource:
-    """A source whose table is `rows.json` of a folder, its version the content's hash, read in pages of two rows."""
+class InFolder:
+    """What sources that read a folder have in common."""
 
     folder: Path
     kind: ClassVar[str] = "socrata"
     pages_are: ClassVar[PageFormat] = "rows"
     has_periods: ClassVar[bool] = False
 
+    def describe(self) -> str:
+        return f"folder {self.folder.name}"
+
+    def url(self, base_url: str) -> str:
+        return self.folder.as_uri()
+
+
+@dataclass(frozen=True)
+class FolderSource(InFolder):
+    """A source that reads `rows.json` in a folder, in pages of two rows; its version is the hash of the content."""
+
     def write(self, rows: Rows, *, version: str | None = None, fields: dict[str, str] | None = None) -> None:
-        """What the source publishes from now on."""
+        """Set what the source publishes from now on."""
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(list(rows))
         known = {"codi": "text", "ciutat": "text", "places": "number", "telefon": "text"}
         state = {"version": version or hashlib.sha256(text.encode()).hexdigest()[:8], "fields": fields or known}
         (self.folder / "rows.json").write_text(text)
         (self.folder / "state.json").write_text(json.dumps(state))
-
-    def describe(self) -> str:
-        return "folder shops"
-
-    def url(self, base_url: str) -> str:
-        return self.folder.as_uri()
 
     async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
         with (self.folder / "asked.txt").open("a") as asked:
@@ -105,16 +110,16 @@ class FolderSource:
         rows = json.loads((self.folder / "rows.json").read_text())
         pages = []
         for number, at in enumerate(range(0, len(rows), 2)):
-            part = rows[at : at + 2]
-            body = ("[" + "\n,".join(json.dumps(row) for row in part) + "]\n").encode()
+            chunk = rows[at : at + 2]
+            body = ("[" + "\n,".join(json.dumps(row) for row in chunk) + "]\n").encode()
             name = f"page-{number:05}.json"
-            page = Page(name, f"folder:{at}", len(part), len(body), hashlib.sha256(body).hexdigest())
+            page = Page(name, f"folder:{at}", len(chunk), len(body), hashlib.sha256(body).hexdigest())
             if page.url not in have:
                 await sink(name, _chunks(body))
                 await landed.add(page)
             pages.append(have.get(page.url, page))
             if progress:
-                progress(at + len(part), len(rows))
+                progress(at + len(chunk), len(rows))
         return Extraction(state, tuple(pages), len(pages), started, datetime.now(UTC))
 
 
@@ -141,5 +146,5 @@ def declare(folder: Path) -> tuple[FolderSource, list[Declaration]]:
 
 
 def some(count: int, city: str = "Reus") -> list[dict[str, Any]]:
-    """`count` good rows in one city."""
+    """`count` valid rows in one city."""
     return [{"codi": f"S{number}", "ciutat": city, "places": str(number), "telefon": "900"} for number in range(count)]

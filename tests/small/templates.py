@@ -1,4 +1,4 @@
-"""CloudFormation templates as tests read them: resources by type, and what references come to."""
+"""CloudFormation templates for tests: resources by type, with references resolved."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Template:
     content: dict[str, Any]
 
     def of(self, kind: str) -> dict[str, dict[str, Any]]:
-        """The properties of all resources of a type, by logical id; pseudo parameters and joins are put in place."""
+        """The properties of all resources of a type, by logical id, resolved."""
         return {
             logical: self.resolved(resource.get("Properties", {}))
             for logical, resource in self.content["Resources"].items()
@@ -41,7 +41,7 @@ class Template:
         }
 
     def named(self, kind: str, name: str) -> dict[str, Any]:
-        """The properties of the one resource of a type that is called so, by whichever property names it."""
+        """The properties of the one resource of a type with this name, in whichever property has it."""
         (found,) = [
             properties
             for properties in self.of(kind).values()
@@ -50,7 +50,7 @@ class Template:
         return found
 
     def resolved(self, value: Any) -> Any:
-        """The value with references, joins and substitutions in place; a reference to a resource is `<LogicalId>`."""
+        """The value with references, joins and substitutions resolved; a reference to a resource becomes `<LogicalId>`."""
         if isinstance(value, list):
             return [self.resolved(inner) for inner in value]
         if not isinstance(value, dict):

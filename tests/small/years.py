@@ -1,6 +1,6 @@
-"""A small source with periods and its table: births by year and half-year, read from a folder that a test writes.
+"""A small source with periods and its table: births by half-year, read from a folder that the test writes.
 
-As in `shops.py`, only its wire is a folder. It can be asked for some periods, and notes which windows it was asked for.
+Like the source of `shops.py`, but it can extract single periods, and it notes the windows of its extractions.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import polars as pl
 from catalunya.assets.graph.spec import Declaration, Landing, staging
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.io.periods import Window, period
-from catalunya.io.sources.base import Extraction, HttpSettings, Landed, Page, PageFormat, PageSink, SourceState
+from catalunya.io.sources.base import Extraction, HttpSettings, Landed, Page, PageSink, SourceState
+from small.shops import InFolder
 
 Births = dict[str, int]
 
 
 class RawBirths(LandingContract):
-    """Births as their source has them."""
+    """Births as the source publishes them."""
 
     quan: str = raw("Half-year", required=True)
     nascuts: str = raw("Births")
@@ -39,29 +40,20 @@ class BirthsByHalfYear(Contract, max_shrink=0.4):
 
 
 @dataclass(frozen=True)
-class YearsSource:
-    """A source whose table is `births.json` of a folder, its version the content's hash; a page a half-year."""
+class YearsSource(InFolder):
+    """A source that reads `births.json` in a folder, one page per half-year; its version is the hash of the content."""
 
-    folder: Path
-    kind: ClassVar[str] = "socrata"
-    pages_are: ClassVar[PageFormat] = "rows"
     has_periods: ClassVar[bool] = True
 
     def write(self, births: Births) -> None:
-        """What the source publishes from now on."""
+        """Set what the source publishes from now on."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "births.json").write_text(json.dumps(births))
 
     def asked(self) -> list[str]:
-        """The windows it was asked for so far, `whole` among them."""
+        """The windows extracted so far; `whole` for an extraction of everything."""
         log = self.folder / "asked.txt"
         return log.read_text().splitlines() if log.exists() else []
-
-    def describe(self) -> str:
-        return "folder births"
-
-    def url(self, base_url: str) -> str:
-        return self.folder.as_uri()
 
     async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
         version = hashlib.sha256((self.folder / "births.json").read_bytes()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""What a day costs: the arithmetic, by hand; and docs/aws.md, which says what was counted and names what there is."""
+"""What a day costs: the arithmetic, checked by hand; and docs/aws.md, which shows the counts and the names of resources."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from catalunya.cdk.deployment import PROFILES
 from catalunya.cdk.naming import Names
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,7 @@ def usd(table: ModuleType, day: dict[str, Any], ticks: dict[str, Any] | None = N
     return {line.what: round(line.usd, 9) for line in table.lines(EMPTY | day, NOTHING | (ticks or {})) if line.usd}
 
 
-def test_requests_are_charged_by_their_kind_on_the_day_and_by_what_each_day_has(table: ModuleType) -> None:
+def test_requests_are_charged_by_kind_for_the_day_and_for_what_happens_every_day(table: ModuleType) -> None:
     found = usd(
         table,
         {"s3": {"PUT": 600, "LIST": 300, "COPY": 50, "POST": 50, "GET": 900, "HEAD": 100, "DELETE": 7}, "glue": 400},
@@ -47,46 +48,46 @@ def test_requests_are_charged_by_their_kind_on_the_day_and_by_what_each_day_has(
     }
 
 
-def test_a_query_is_charged_for_ten_megabytes_at_least_and_leaves_two_objects(table: ModuleType) -> None:
+def test_a_query_is_charged_at_least_ten_megabytes_and_writes_two_objects(table: ModuleType) -> None:
     found = usd(table, {"athena_scanned": [1, 20 * 2**20]})
-    assert found["Athena: charged for"] == round((10 + 20) / 2**20 * 5, 9)
+    assert found["Athena: charged"] == round((10 + 20) / 2**20 * 5, 9)
     assert found["S3: PUT, COPY, POST, LIST"] == 4 * 0.005 / 1000
 
 
-def test_a_function_is_charged_for_its_start_its_work_and_its_waits_by_its_memory(table: ModuleType) -> None:
+def test_a_function_is_charged_for_start_work_and_waits_times_its_memory(table: ModuleType) -> None:
     invocation = {"init_s": 0.5, "run_s": 0.2001, "pages": 2, "aws_requests": 10, "memory_mb": 2048}
     assert table.seconds(invocation) == 3.001
     assert table.gb_seconds([invocation]) == 6.002
     found = usd(table, {"invocations": [invocation], "log_bytes": 999_500})
-    assert found["Lambda: time"] == round(6.002 * 0.0000133334, 9)
-    assert found["logs of functions"] == round(0.001 * 0.57, 9)
+    assert found["Lambda: duration"] == round(6.002 * 0.0000133334, 9)
+    assert found["CloudWatch: logs of functions"] == round(0.001 * 0.57, 9)
 
 
-def test_what_leaves_aws_and_what_stays_stored_are_charged_by_the_gigabyte(table: ModuleType) -> None:
-    assert usd(table, {"worker_bytes": 10**9})["out of AWS, to the worker"] == 0.09
+def test_data_transfer_and_storage_are_charged_by_the_gigabyte(table: ModuleType) -> None:
+    assert usd(table, {"worker_bytes": 10**9})["data transfer out, to the worker"] == 0.09
     assert table.storage_usd({"stored_bytes": 10**9, "added_bytes": 10**8}) == pytest.approx(10 * 0.023)
 
 
-def test_the_page_says_what_was_counted(table: ModuleType) -> None:
+def test_the_page_shows_the_counts(table: ModuleType) -> None:
     counted = json.loads((ROOT / "bench" / "aws_costs.json").read_text())
     assert table.render(counted) in PAGE, "stale: run `python bench/aws_costs.py --table`"
 
 
-def test_what_was_counted_is_within_the_budget_of_either_environment(table: ModuleType) -> None:
+def test_the_counted_cost_is_within_the_budget_of_each_environment(table: ModuleType) -> None:
     counted = json.loads((ROOT / "bench" / "aws_costs.json").read_text())
     days = {name: sum(line.usd for line in table.lines(day, counted["ticks"])) for name, day in counted["days"].items()}
     assert days["quiet"] < days["changed"]
-    assert days["changed"] * 30 + table.storage_usd(counted) < min(table.price.BUDGET.values())
+    assert days["changed"] * 30 + table.storage_usd(counted) < min(profile.budget_usd for profile in PROFILES.values())
 
 
-def test_the_names_on_the_page_are_those_of_the_infrastructure() -> None:
+def test_the_page_uses_the_names_of_the_infrastructure() -> None:
     names = Names.of("dev")
-    there = [
+    expected = [
         names.data_bucket,
         names.manifests_queue,
         *(name for _, name in names.functions()),
         *names.databases.values(),
     ]
-    there += [names.settings.athena_work_group, names.settings.athena_readers]
-    for name in there:
+    expected += [names.settings.athena_work_group, names.settings.athena_readers]
+    for name in expected:
         assert re.search(rf"`(…/)?{re.escape(name.replace('dev', '{env}'))}`", PAGE), name

@@ -1,4 +1,4 @@
-"""Backfills: some periods of a source are read again, and no other is disturbed."""
+"""Backfills: some periods of a source are read again, and all others stay unchanged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ assert IN_2014
 
 
 class Years:
-    """The lake of `small/years.py` and what is done with it."""
+    """A project over the source of `small/years.py`, and what tests do with it."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings = settings
@@ -56,7 +56,7 @@ class Years:
         assert isinstance(staged, StagingDeclaration)
 
         class Reworded(staged.contract):  # type: ignore[misc,name-defined]
-            """Births by half-year, told otherwise."""
+            """Births by half-year, as a contract with another code version."""
 
         self.declared = [landing, replace(staged, contract=Reworded)]
 
@@ -79,7 +79,7 @@ def made(births: Years) -> Years:
     return births
 
 
-def test_a_backfill_brings_its_periods_and_leaves_all_others_as_they_were(made: Years) -> None:
+def test_a_backfill_updates_its_periods_and_leaves_all_others_unchanged(made: Years) -> None:
     before = made.partitions()
     made.source.write(AFTER)
     assert made.land(IN_2014).status == "materialized"
@@ -90,21 +90,21 @@ def test_a_backfill_brings_its_periods_and_leaves_all_others_as_they_were(made: 
     assert made.source.asked() == ["whole", "from 2014-01-01 to 2014-12-31"]
 
 
-def test_a_half_year_can_be_read_again_without_its_other_half(made: Years) -> None:
+def test_one_half_year_can_be_backfilled_without_the_other(made: Years) -> None:
     made.source.write(AFTER)
     made.land(window("2014-H2", "2014-H2"))
     made.stage()
     assert made.table() == BEFORE | {"2014-H2": 921}
 
 
-def test_a_period_that_the_source_withdrew_goes(made: Years) -> None:
+def test_a_period_that_the_source_withdrew_is_removed(made: Years) -> None:
     made.source.write({when: count for when, count in AFTER.items() if when != "2014-H2"})
     made.land(IN_2014)
     made.stage()
     assert made.table() == {"2013-H1": 10, "2013-H2": 11, "2014-H1": 920, "2015-H1": 30}
 
 
-def test_the_next_regular_run_still_sees_that_the_source_moved(made: Years) -> None:
+def test_the_next_regular_run_still_sees_that_the_source_changed(made: Years) -> None:
     made.source.write(AFTER)
     made.land(IN_2014)
     made.stage()
@@ -113,14 +113,14 @@ def test_the_next_regular_run_still_sees_that_the_source_moved(made: Years) -> N
     assert made.table() == AFTER
 
 
-def test_after_a_backfill_of_an_unmoved_source_a_regular_run_finds_nothing_to_do(made: Years) -> None:
+def test_after_a_backfill_of_an_unchanged_source_a_regular_run_has_nothing_to_do(made: Years) -> None:
     made.land(IN_2014)
     made.stage()
     assert made.land().status == "skipped"
     assert made.table() == BEFORE
 
 
-def test_a_first_run_may_be_a_backfill_and_the_next_brings_the_rest(births: Years) -> None:
+def test_the_first_run_may_be_a_backfill_and_the_next_brings_the_rest(births: Years) -> None:
     births.land(IN_2014)
     births.stage()
     assert births.table() == {"2014-H1": 20, "2014-H2": 21}
@@ -129,7 +129,7 @@ def test_a_first_run_may_be_a_backfill_and_the_next_brings_the_rest(births: Year
     assert births.table() == BEFORE
 
 
-def test_a_backfill_never_hides_a_batch_that_nobody_used_yet(made: Years) -> None:
+def test_a_backfill_is_refused_while_a_batch_is_unused(made: Years) -> None:
     made.source.write(AFTER)
     made.land()
     with pytest.raises(
@@ -140,7 +140,7 @@ def test_a_backfill_never_hides_a_batch_that_nobody_used_yet(made: Years) -> Non
     assert made.table() == AFTER
 
 
-def test_two_backfills_in_a_row_do_not_hide_each_other(made: Years) -> None:
+def test_a_second_backfill_is_refused_until_the_first_is_used(made: Years) -> None:
     made.source.write(AFTER)
     made.land(IN_2014)
     with pytest.raises(BackfillBlocked):
@@ -151,7 +151,7 @@ def test_two_backfills_in_a_row_do_not_hide_each_other(made: Years) -> None:
     assert made.table() == BEFORE | {"2014-H1": 920, "2014-H2": 921, "2015-H1": 930}
 
 
-def test_a_wider_backfill_may_replace_a_narrower_one_that_nobody_used_yet(made: Years) -> None:
+def test_a_wider_backfill_may_replace_an_unused_narrower_one(made: Years) -> None:
     made.source.write(AFTER)
     made.land(IN_2014)
     made.land(window("2013", "2014"))
@@ -159,9 +159,9 @@ def test_a_wider_backfill_may_replace_a_narrower_one_that_nobody_used_yet(made: 
     assert made.table() == AFTER | {"2015-H1": 30}
 
 
-def test_a_backfill_is_not_mixed_with_rows_that_other_code_made(made: Years) -> None:
+def test_a_backfill_is_not_mixed_with_rows_of_other_code(made: Years) -> None:
     made.source.write(AFTER)
-    made.land(IN_2014)  # and before the table is made of it, its code changes
+    made.land(IN_2014)  # then the code changes before the table is made
     made.change_code()
     state = made.project.state()
     assert (stale := state.stale("landing.births"))
@@ -175,13 +175,13 @@ def test_a_backfill_is_not_mixed_with_rows_that_other_code_made(made: Years) -> 
     assert made.table() == AFTER
 
 
-def test_a_table_whose_code_changed_is_made_whole_before_a_backfill(made: Years) -> None:
+def test_a_backfill_is_refused_while_the_tables_code_is_stale(made: Years) -> None:
     made.change_code()
     with pytest.raises(BackfillBlocked, match=r"staging\.births must be made first \(CODE"):
         made.land(IN_2014)
 
 
-def test_a_table_whose_code_changed_after_a_backfill_is_made_of_the_whole_source(made: Years) -> None:
+def test_a_table_whose_code_changed_after_a_backfill_is_rebuilt_from_the_whole_source(made: Years) -> None:
     made.source.write(AFTER)
     made.land(IN_2014)
     made.stage()
@@ -191,7 +191,7 @@ def test_a_table_whose_code_changed_after_a_backfill_is_made_of_the_whole_source
     assert made.table() == AFTER
 
 
-def test_a_backfill_killed_before_its_record_is_taken_up_by_the_next_of_the_same_periods_only(made: Years) -> None:
+def test_the_pages_of_a_killed_backfill_are_not_used_by_one_of_other_periods(made: Years) -> None:
     made.source.write(AFTER)
 
     def kill(progress: ProgressEvent) -> None:
@@ -206,7 +206,7 @@ def test_a_backfill_killed_before_its_record_is_taken_up_by_the_next_of_the_same
     assert made.source.asked() == ["whole", "from 2014-01-01 to 2014-12-31", "from 2015-01-01 to 2015-12-31"]
 
 
-def test_a_backfill_that_fails_leaves_no_mark_on_the_table(made: Years) -> None:
+def test_a_failed_backfill_leaves_the_table_unchanged(made: Years) -> None:
     made.source.write({"2014-H1": -1})
     made.land(IN_2014)
     with pytest.raises(Exception, match="births"):
@@ -214,7 +214,7 @@ def test_a_backfill_that_fails_leaves_no_mark_on_the_table(made: Years) -> None:
     assert made.table() == BEFORE
 
 
-def test_a_backfill_is_planned_from_the_landing_asset_on(made: Years) -> None:
+def test_the_plan_of_a_backfill_starts_at_the_landing_asset(made: Years) -> None:
     project = made.project
     assert IN_2014
     steps = plan_backfill(project.state(), project.graph.select("births"), IN_2014)
@@ -235,12 +235,12 @@ def test_a_source_without_periods_cannot_be_backfilled(settings: Settings, tmp_p
         plan_backfill(project.state(), [project.graph["staging.shops"]], IN_2014)
 
 
-def test_a_table_of_a_source_with_periods_says_which_column_tells_them(tmp_path: Path) -> None:
+def test_a_table_of_a_source_with_periods_must_declare_its_period_column(tmp_path: Path) -> None:
     _, (_, staged) = years.declare(tmp_path)
     assert isinstance(staged, StagingDeclaration)
 
     class Timeless(Contract):
-        """No column of it is a period."""
+        """No column is the period."""
 
         births: int = column("Births")
 
@@ -248,7 +248,7 @@ def test_a_table_of_a_source_with_periods_says_which_column_tells_them(tmp_path:
         _ = replace(staged, contract=Timeless).asset
 
 
-def test_forcing_a_table_whose_batch_is_gone_plans_to_land_it_again(made: Years) -> None:
+def test_forcing_a_table_whose_batch_was_deleted_plans_to_land_it_again(made: Years) -> None:
     project = made.project
     steps = plan(project.state(), [project.graph["staging.births"]], force=True)
     assert [(step.key, step.reason) for step in steps] == [

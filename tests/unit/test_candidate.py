@@ -1,4 +1,4 @@
-"""Candidates: the checks that need the whole table, and files that are the same for the same rows."""
+"""Candidates: checks that need the whole table, and deterministic files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rows(candidate: Candidate) -> list[tuple[str, int]]:
     return sorted(pl.concat(frames).rows())
 
 
-def test_the_last_row_of_a_key_stays_whichever_page_it_is_on(asset: Asset, tmp_path: Path) -> None:
+def test_the_last_row_of_a_key_is_kept_whichever_page_it_is_on(asset: Asset, tmp_path: Path) -> None:
     candidate = gather(
         asset, tmp_path / "a", page(("A", 1, "Reus"), ("B", 1, "Reus"), ("A", 2, "Vic")), page(("B", 9, "Vic"))
     )
@@ -46,25 +46,25 @@ def test_the_last_row_of_a_key_stays_whichever_page_it_is_on(asset: Asset, tmp_p
     assert (candidate.rows, candidate.duplicates) == (2, 2)
 
 
-def test_rows_of_one_hash_and_different_keys_both_stay(asset: Asset, tmp_path: Path) -> None:
+def test_rows_with_the_same_hash_and_different_keys_are_both_kept(asset: Asset, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     builder = CandidateBuilder(asset, Shops, tmp_path / "a")
     stored = builder.store(0, page(("A", 1, "Reus"), ("B", 2, "Reus")), NOTHING)
-    # Two keys of one hash are too rare to be found; the page is given one.
+    # Two keys with the same hash are too rare to find, so the test assigns one.
     same = pl.Series(HASH, [7, 7], pl.UInt64)
     pl.read_parquet(stored.good).with_columns(same).write_parquet(stored.good)
     builder.pages.append(replace(stored, hashes=same))
     assert rows(builder.build(None)) == [("A", 1), ("B", 2)]
 
 
-def test_a_strict_table_may_hold_no_duplicate(asset: Asset, tmp_path: Path) -> None:
+def test_a_strict_table_refuses_duplicates(asset: Asset, tmp_path: Path) -> None:
     with pytest.raises(
         ContractError, match=r"expected one row per key \(shop_id\), found 1 duplicates, the first \{'shop_id': 'A'\}"
     ):
         gather(asset, tmp_path / "a", page(("A", 1, "Reus"), ("A", 2, "Reus")), strict=True)
 
 
-def test_an_empty_table_is_never_published_by_itself(asset: Asset, tmp_path: Path) -> None:
+def test_an_empty_table_is_refused(asset: Asset, tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"expected at least 1 rows .* found 0"):
         gather(asset, tmp_path / "a", page())
 

@@ -1,4 +1,4 @@
-"""Which changes break readers, and how one says that they are meant."""
+"""Which changes break readers, and how a breaking change is declared."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ BASE: dict[str, Any] = {
 TOWNS, LANDING = "marts.dim_towns", "landing.towns"
 
 
-def after(**parts: Any) -> dict[str, Any]:
-    """The base with parts of it changed: `column__type="x"` of a mart's column, `asset__schedule="x"`; None takes away."""
+def after(**changes: Any) -> dict[str, Any]:
+    """The base with changes: `column__type="x"` for a column of the mart, `asset__schedule="x"` for the asset; None removes."""
     now = copy.deepcopy(BASE)
-    for path, value in parts.items():
-        name, _, part = path.partition("__")
+    for path, value in changes.items():
+        name, _, attribute = path.partition("__")
         holder = now["assets"][TOWNS] if name == "asset" else now["assets"][TOWNS]["columns"].setdefault(name, {})
-        if not part:
+        if not attribute:
             if value is None:
                 del now["assets"][TOWNS]["columns"][name]
             else:
                 now["assets"][TOWNS]["columns"][name] = value
         elif value is None:
-            del holder[part]
+            del holder[attribute]
         else:
-            holder[part] = value
+            holder[attribute] = value
     return now
 
 
 def fields_after(**fields: Any) -> dict[str, Any]:
-    """The base with fields of the landing contract changed; None takes one away."""
+    """The base with fields of the landing contract changed; None removes one."""
     now = copy.deepcopy(BASE)
     for name, field in fields.items():
         now["assets"][LANDING]["fields"][name] = field
@@ -72,26 +72,26 @@ def only(now: dict[str, Any]) -> Change:
     return changes[0]
 
 
-def test_a_graph_that_did_not_change_shows_nothing() -> None:
+def test_an_unchanged_graph_has_no_changes() -> None:
     assert compare(BASE, copy.deepcopy(BASE)) == []
 
 
 @pytest.mark.parametrize(
-    ("parts", "what", "why"),
+    ("changes", "what", "why"),
     [
-        ({"people": None}, "column gone", "whoever reads it fails"),
+        ({"people": None}, "column removed", "queries on it fail"),
         ({"people__type": "double"}, "type", "casts, comparisons and sums"),
         ({"people__type": "string"}, "type", "casts, comparisons and sums"),
         ({"area__type": "bigint"}, "type", "casts, comparisons and sums"),
         ({"people__nullable": True}, "nullable", "nulls where there were none"),
-        ({"town_id__unique": None}, "unique", "a join on it may double rows"),
-        ({"people__unit": "thousands"}, "unit", "another amount"),
-        ({"people__unit": None}, "unit", "another amount"),
+        ({"town_id__unique": None}, "unique", "a join on it may duplicate rows"),
+        ({"people__unit": "thousands"}, "unit", "a different amount"),
+        ({"people__unit": None}, "unit", "a different amount"),
         ({"province_id__accepted": ["08", "17", "25"]}, "accepted", "a reader's cases miss 25"),
-        ({"province_id__accepted": ["08"]}, "accepted", "who asks for 17 finds nothing"),
-        ({"province_id__accepted": None}, "accepted", "any value may come"),
+        ({"province_id__accepted": ["08"]}, "accepted", "a filter on 17 finds nothing"),
+        ({"province_id__accepted": None}, "accepted", "any value may appear"),
         ({"province_id__references": None}, "references", "may lose rows"),
-        ({"people__personal": True}, "personal", "by law"),
+        ({"people__personal": True}, "personal", "data protection law"),
         ({"province_id__key": True}, "key", "joins and counts by the old key"),
         ({"town_id__key": None}, "key", "joins and counts by the old key"),
         ({"asset__partition_by": ["town_id"]}, "partition by", "paths and partition filters"),
@@ -99,15 +99,15 @@ def test_a_graph_that_did_not_change_shows_nothing() -> None:
         ({"asset__keep_days": 30}, "keep days", "deleted sooner"),
     ],
 )
-def test_what_a_reader_was_promised_and_is_no_more_breaks(parts: dict[str, Any], what: str, why: str) -> None:
-    change = only(after(**parts))
+def test_withdrawing_a_promise_to_readers_is_breaking(changes: dict[str, Any], what: str, why: str) -> None:
+    change = only(after(**changes))
     assert (change.asset, change.what, change.verdict) == (TOWNS, what, "breaking")
     assert change.breaks
     assert why in change.breaks
 
 
 @pytest.mark.parametrize(
-    ("parts", "what"),
+    ("changes", "what"),
     [
         ({"mayor": {"type": "string"}}, "new column"),
         ({"people__type": "bigint"}, "type"),
@@ -123,12 +123,12 @@ def test_what_a_reader_was_promised_and_is_no_more_breaks(parts: dict[str, Any],
         ({"asset__something_new": 5}, "something new"),
     ],
 )
-def test_what_keeps_every_promise_is_told_and_breaks_nothing(parts: dict[str, Any], what: str) -> None:
-    change = only(after(**parts))
+def test_a_change_that_keeps_every_promise_is_reported_as_compatible(changes: dict[str, Any], what: str) -> None:
+    change = only(after(**changes))
     assert (change.what, change.verdict) == (what, "compatible")
 
 
-def test_columns_in_another_order_are_told_and_break_nothing() -> None:
+def test_reordered_columns_are_reported_as_compatible() -> None:
     now = copy.deepcopy(BASE)
     columns = now["assets"][TOWNS]["columns"]
     now["assets"][TOWNS]["columns"] = dict(reversed(columns.items()))
@@ -139,16 +139,18 @@ def test_columns_in_another_order_are_told_and_break_nothing() -> None:
 @pytest.mark.parametrize(
     ("fields", "what", "why"),
     [
-        ({"nom": None}, "field gone", "whoever reads it fails"),
-        ({"nom": {"required": True}}, "required", "an extraction fails"),
+        ({"nom": None}, "field removed", "queries on it fail"),
+        ({"nom": {"required": True}}, "required", "the extraction fails"),
         ({"codi": {"kind": "text"}}, "required", "staging meets nulls"),
-        ({"codi": {"kind": "number", "required": True}}, "kind", "in another way"),
+        ({"codi": {"kind": "number", "required": True}}, "kind", "differently"),
         ({"nif": {}}, "personal", "personal data leaves landing"),
-        ({"nom": {"personal": True}}, "personal", "does not leave landing any more"),
-        ({"cp": {"required": True}}, "new field", "an extraction fails"),
+        ({"nom": {"personal": True}}, "personal", "no longer leaves landing"),
+        ({"cp": {"required": True}}, "new field", "the extraction fails"),
     ],
 )
-def test_what_asks_more_of_a_source_or_gives_staging_less_breaks(fields: dict[str, Any], what: str, why: str) -> None:
+def test_requiring_more_of_a_source_or_giving_staging_less_is_breaking(
+    fields: dict[str, Any], what: str, why: str
+) -> None:
     change = only(fields_after(**fields))
     assert (change.asset, change.what, change.verdict) == (LANDING, what, "breaking")
     assert change.breaks
@@ -156,63 +158,63 @@ def test_what_asks_more_of_a_source_or_gives_staging_less_breaks(fields: dict[st
 
 
 @pytest.mark.parametrize("fields", [{"cp": {}}, {"nom": {"kind": "text"}}, {"codi": {"required": True}}])
-def test_a_field_more_or_one_less_checked_breaks_nothing(fields: dict[str, Any]) -> None:
+def test_an_optional_field_or_a_change_of_its_checks_is_compatible(fields: dict[str, Any]) -> None:
     assert only(fields_after(**fields)).verdict == "compatible"
 
 
-def test_a_column_that_went_while_one_of_its_type_came_may_be_renamed_and_still_breaks() -> None:
+def test_a_removed_column_and_a_new_one_of_its_type_are_a_likely_rename_and_still_breaking() -> None:
     changes = compare(BASE, after(people=None, inhabitants={"type": "integer", "unit": "people"}))
     assert [(c.what, c.column, c.verdict) for c in changes] == [
-        ("column gone (renamed to inhabitants?)", "people", "breaking"),
+        ("column removed (renamed to inhabitants?)", "people", "breaking"),
         ("new column", "inhabitants", "compatible"),
     ]
 
 
-def test_a_key_column_that_is_renamed_is_told_as_a_column_and_as_a_key() -> None:
+def test_a_renamed_key_column_is_reported_as_a_column_and_as_a_key() -> None:
     changes = compare(BASE, after(town_id=None, municipality_id={"type": "string", "key": True}))
-    assert {"key", "column gone (renamed to municipality_id?)"} <= {c.what for c in undeclared(changes)}
+    assert {"key", "column removed (renamed to municipality_id?)"} <= {c.what for c in undeclared(changes)}
     assert next(c for c in changes if c.what == "key").now == ["municipality_id"]
 
 
-def test_raising_the_contracts_version_declares_its_breaking_changes() -> None:
+def test_raising_a_contracts_version_declares_its_breaking_changes() -> None:
     changes = compare(BASE, after(people=None, asset__version=2))
-    assert [(c.what, c.verdict) for c in changes] == [("version", "compatible"), ("column gone", "declared")]
+    assert [(c.what, c.verdict) for c in changes] == [("version", "compatible"), ("column removed", "declared")]
     assert undeclared(changes) == []
 
 
-def test_a_version_declares_nothing_of_other_tables() -> None:
+def test_raising_a_version_declares_nothing_for_other_tables() -> None:
     now = after(asset__version=2)
     now["assets"][LANDING]["fields"]["nom"] = {"required": True}
     assert [c.asset for c in undeclared(compare(BASE, now))] == [LANDING]
 
 
-def test_a_version_that_goes_back_breaks_whatever_else_there_is() -> None:
+def test_lowering_a_version_is_breaking() -> None:
     was = after(asset__version=3)
     changes = compare(was, after(asset__version=2))
     assert [(c.what, c.verdict) for c in changes] == [("version", "breaking")]
 
 
-def test_a_new_table_breaks_nothing() -> None:
+def test_a_new_table_is_compatible() -> None:
     now = copy.deepcopy(BASE)
     now["assets"]["marts.dim_roads"] = {"columns": {"road_id": {"type": "string"}}}
     assert only(now) == Change("marts.dim_roads", "new table")
 
 
-def test_a_table_that_goes_breaks_until_it_is_named_as_retired() -> None:
+def test_removing_a_table_is_breaking_until_it_is_declared_retired() -> None:
     now = copy.deepcopy(BASE)
     del now["assets"][TOWNS]
     assert only(now).verdict == "breaking"
     assert only(now | {"retired": {TOWNS: "read staging.towns"}}).verdict == "declared"
 
 
-def test_a_table_that_comes_back_under_another_name_is_seen() -> None:
+def test_a_renamed_table_is_recognized() -> None:
     now = copy.deepcopy(BASE)
     now["assets"]["marts.dim_municipalities"] = now["assets"].pop(TOWNS)
-    gone = undeclared(compare(BASE, now))
-    assert [c.what for c in gone] == ["table gone (renamed to marts.dim_municipalities?)"]
+    breaking = undeclared(compare(BASE, now))
+    assert [c.what for c in breaking] == ["table removed (renamed to marts.dim_municipalities?)"]
 
 
-def test_a_contract_has_version_1_until_it_says_otherwise_and_none_below() -> None:
+def test_a_contract_has_version_1_by_default_and_never_a_lower_one() -> None:
     class Towns(Contract):
         """Towns."""
 
@@ -224,7 +226,7 @@ def test_a_contract_has_version_1_until_it_says_otherwise_and_none_below() -> No
         city_id: str = column("Code of the city", key=True)
 
     assert (Towns.terms().version, Cities.terms().version) == (1, 2)
-    with pytest.raises(DeclarationError, match="version is 1 or more; found"):
+    with pytest.raises(DeclarationError, match="version 1 or more; found"):
 
         class Nothing(Contract, version=0):
             """Nothing."""

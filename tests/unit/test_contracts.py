@@ -1,4 +1,4 @@
-"""Contracts: how they are declared, and how rows and fields are held against them."""
+"""Contracts: how they are declared, and how rows and fields are checked against them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_text_becomes_the_declared_type() -> None:
 
 
 @pytest.mark.parametrize("nothing", ["", "  ", "null", "NULL", "N/A", None])
-def test_what_is_written_for_nothing_is_null(nothing: str | None) -> None:
+def test_words_for_no_value_become_null(nothing: str | None) -> None:
     good, bad = checked([{"t": "a", "w": nothing}])
     assert good["whole"].to_list() == [None]
     assert bad.is_empty()
@@ -73,17 +73,17 @@ def test_what_is_written_for_nothing_is_null(nothing: str | None) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
-        ("w", "4.5", "whole: '4.5' is no bigint"),
-        ("w", "many", "whole: 'many' is no bigint"),
-        ("r", "1,5", "real: '1,5' is no double"),
-        ("f", "maybe", "flag: 'maybe' is no boolean"),
-        ("d", "7/2/2007", "day: '7/2/2007' is no date"),
-        ("d", "2007-02-07T13:00:00.000", "day: '2007-02-07T13:00:00.000' is no date"),
-        ("m", "yesterday", "moment: 'yesterday' is no timestamp"),
-        ("w", "9" * 30, f"whole: '{'9' * 30}' is no bigint"),
+        ("w", "4.5", "whole: '4.5' is not a valid bigint"),
+        ("w", "many", "whole: 'many' is not a valid bigint"),
+        ("r", "1,5", "real: '1,5' is not a valid double"),
+        ("f", "maybe", "flag: 'maybe' is not a valid boolean"),
+        ("d", "7/2/2007", "day: '7/2/2007' is not a valid date"),
+        ("d", "2007-02-07T13:00:00.000", "day: '2007-02-07T13:00:00.000' is not a valid date"),
+        ("m", "yesterday", "moment: 'yesterday' is not a valid timestamp"),
+        ("w", "9" * 30, f"whole: '{'9' * 30}' is not a valid bigint"),
     ],
 )
-def test_what_cannot_be_read_is_set_aside_and_never_guessed(field: str, value: str, reason: str) -> None:
+def test_a_row_with_a_value_that_cannot_be_cast_is_quarantined(field: str, value: str, reason: str) -> None:
     good, bad = checked([{"t": "a", field: value}, {"t": "b"}])
     assert good["text"].to_list() == ["b"]
     assert bad.rows() == [(0, reason)]
@@ -91,10 +91,10 @@ def test_what_cannot_be_read_is_set_aside_and_never_guessed(field: str, value: s
 
 def test_a_row_that_breaks_two_rules_has_both_reasons() -> None:
     _, bad = checked([{"t": None, "w": "x", "d": "y"}])
-    assert bad[REASON].to_list() == ["whole: 'x' is no bigint; day: 'y' is no date"]
+    assert bad[REASON].to_list() == ["whole: 'x' is not a valid bigint; day: 'y' is not a valid date"]
 
 
-def test_a_page_in_pieces_is_parted_like_one_in_one_piece() -> None:
+def test_a_page_read_in_several_batches_is_split_like_one_read_at_once() -> None:
     row = {"any": "2101", "codi": "01", "comarca": "Alt Camp", "total": "10", "dones_total": "4", "homes_total": "7"}
     good = [row | {"any": year, "homes_total": "6"} for year in ("2020", "2021")]
     raws = [pl.DataFrame([one]) for one in (row, *good)]
@@ -108,23 +108,23 @@ def test_a_page_in_pieces_is_parted_like_one_in_one_piece() -> None:
     assert "totals_are_women_and_men" in pieces[1][REASON][0]
 
 
-def test_a_missing_key_is_set_aside() -> None:
+def test_a_row_without_its_key_is_quarantined() -> None:
     _, bad = checked([{"t": None}, {"t": "a"}])
     assert bad.rows() == [(0, "text: null fails not_nullable")]
 
 
-def test_a_column_of_another_type_is_an_error_of_ours_and_says_so() -> None:
+def test_a_column_of_the_wrong_type_is_a_declaration_error() -> None:
     frame = pl.DataFrame({"text": ["a"], "whole": [date(2020, 1, 1)], "real": [1.0], "flag": [True]}).with_columns(
         day=pl.lit(None, pl.Date), moment=pl.lit(None, pl.Datetime("ms"))
     )
     frame = frame.with_columns(pl.lit(0, pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON))
-    with pytest.raises(DeclarationError, match="column whole is Date, Every says Int64"):
+    with pytest.raises(DeclarationError, match="column whole is Date, Every declares Int64"):
         conform("staging.every", frame, Every)
 
 
-def test_a_type_that_not_every_engine_has_cannot_be_declared() -> None:
+def test_a_type_that_some_engine_lacks_cannot_be_declared() -> None:
     class Odd(Contract):
-        """A contract of its own kind."""
+        """A contract with a type that not every engine has."""
 
         span: pl.Duration = column("A span")
 
@@ -133,43 +133,43 @@ def test_a_type_that_not_every_engine_has_cannot_be_declared() -> None:
 
 
 def test_a_column_without_a_description_cannot_be_declared() -> None:
-    class Mute(Contract):
-        """A contract that keeps to itself."""
+    class Undescribed(Contract):
+        """A contract whose column has no description."""
 
         text: str = column("")
 
     with pytest.raises(DeclarationError, match="column text has no description"):
-        Mute.columns()
+        Undescribed.columns()
 
 
 def test_terms_out_of_range_cannot_be_declared() -> None:
-    with pytest.raises(DeclarationError, match=r"tolerate and max_shrink lie in 0\.\.1"):
+    with pytest.raises(DeclarationError, match=r"tolerate and max_shrink between 0 and 1"):
 
         class Generous(Contract, tolerate=2):
-            """Tolerates more than there is."""
+            """Tolerates more rows than there are."""
 
 
-def test_fields_that_agree_show_no_drift() -> None:
+def test_matching_fields_are_no_drift() -> None:
     assert not check_fields("landing.x", Raw, {"codi": "text", "nom": "text"})
 
 
-def test_new_missing_and_retyped_fields_are_drift_to_record() -> None:
+def test_new_missing_and_retyped_fields_are_drift() -> None:
     drift = check_fields("landing.x", Raw, {"codi": "number", "barri": "text"})
     assert str(drift) == "new barri; missing nom; codi was text, is number"
 
 
-def test_a_required_field_that_is_gone_fails_with_the_likely_new_name() -> None:
+def test_a_missing_required_field_fails_and_suggests_its_new_name() -> None:
     with pytest.raises(ContractError, match=r"missing codi.*\(is codi now called code\?\)"):
         check_fields("landing.x", Raw, {"code": "text", "nom": "text"})
 
 
-def test_a_frozen_contract_takes_no_drift_at_all() -> None:
+def test_a_frozen_contract_fails_on_any_drift() -> None:
     with pytest.raises(ContractError, match="new nom"):
         check_fields("landing.x", Frozen, {"codi": "text", "nom": "text"})
 
 
 def version_of(tmp_path: Path, text: str) -> str:
-    """The version of a contract in a module of this text."""
+    """The version of the contract in a module with this source text."""
     path = tmp_path / f"contract_{abs(hash(text))}.py"
     path.write_text(f"from catalunya.contracts.model.contract import Contract, column\n\n\n{text}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -181,7 +181,7 @@ def version_of(tmp_path: Path, text: str) -> str:
     return str(module.One.version())
 
 
-def test_layout_and_words_do_not_change_a_version_and_rules_do(tmp_path: Path) -> None:
+def test_rules_change_a_contracts_version_and_layout_and_docstrings_do_not(tmp_path: Path) -> None:
     one = 'class One(Contract):\n    """Words."""\n\n    text: str = column("Text", key=True)\n'
     assert version_of(tmp_path, one) == version_of(
         tmp_path, one.replace("Words", "Other words") + "    # and a comment\n"
@@ -190,8 +190,10 @@ def test_layout_and_words_do_not_change_a_version_and_rules_do(tmp_path: Path) -
     assert len(source_hash(Raw)) == 16
 
 
-@pytest.mark.parametrize(("code", "right"), [("080193", True), ("430347", True), ("080194", False), ("08019x", False)])
-def test_the_control_digit_of_a_municipality_is_checked(code: str, right: bool) -> None:
+@pytest.mark.parametrize(
+    ("code", "is_valid"), [("080193", True), ("430347", True), ("080194", False), ("08019x", False)]
+)
+def test_the_control_digit_of_a_municipality_code_is_checked(code: str, is_valid: bool) -> None:
     row = {
         "codi": code,
         "nom": "Somewhere",
@@ -202,10 +204,10 @@ def test_the_control_digit_of_a_municipality_is_checked(code: str, right: bool) 
     }
     frame = renamed(pl.DataFrame([row]), Municipalities).with_columns(province_id=pl.lit("08")).collect()
     good, bad = split_rows(conform("staging.municipalities", frame, Municipalities), Municipalities)
-    assert (good.height, bad.height) == ((1, 0) if right else (0, 1))
+    assert (good.height, bad.height) == ((1, 0) if is_valid else (0, 1))
 
 
-def test_totals_that_are_not_women_and_men_are_set_aside() -> None:
+def test_totals_that_are_not_the_sum_of_women_and_men_are_quarantined() -> None:
     row = {"any": "2020", "codi": "01", "comarca": "Alt Camp", "total": "10"}
     rows = [
         row | {"dones_total": "4", "homes_total": "6"},

@@ -1,5 +1,7 @@
-"""A table that cannot be made in its time: the attempt stops by itself, and the table, the lake and the lease are as before it.
-(How an extraction stops and goes on: test_resume.py; both as functions: test_lambdas.py.)"""
+"""A staging table that reaches its time limit: the attempt stops, and table, lake and lease are as before.
+
+Resuming an extraction is tested in test_resume.py, both layers as Lambda functions in test_lambdas.py.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from catalunya.assets.record.verify import verify
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeadlineReached, TransientError
 from small.lakes import picture
+from small.patience import patience
 from small.shops import FolderSource, declare, some
 
 LANDING, TABLE = "landing.shops", "staging.shops"
@@ -29,7 +32,7 @@ def source(tmp_path: Path) -> FolderSource:
 
 @pytest.fixture
 def project(settings: Settings, source: FolderSource) -> Project:
-    """A table of five rows was made, and its source has nine by now: five pages, the last of one row."""
+    """A table of five rows, whose source now has nine: five pages, the last with one row."""
     project = Project(settings, declare(source.folder)[1])
     source.write(some(5))
     materialize(project, LANDING)
@@ -40,13 +43,13 @@ def project(settings: Settings, source: FolderSource) -> Project:
 
 
 def tables(project: Project) -> dict[str, object]:
-    """All objects but what tells of attempts: leases and the ledger."""
+    """All objects except leases and the ledger, which change with each attempt."""
     found = picture(project.settings.lake)
-    return {name: said for name, said in found.items() if not name.startswith(("_leases/", "_ledger/"))}
+    return {name: content for name, content in found.items() if not name.startswith(("_leases/", "_ledger/"))}
 
 
 def stopped(project: Project, ends_at: float, wait_at: str = "") -> DeadlineReached:
-    """The error of an attempt that ends by `ends_at`, and that waits until then at a step of it, once that has come somewhere."""
+    """The error of an attempt that must end by `ends_at`, and waits until then during the step `wait_at`."""
 
     def wait(progress: ProgressEvent) -> None:
         if progress.step == wait_at and (progress.done or wait_at == "produced"):
@@ -65,7 +68,7 @@ def stopped(project: Project, ends_at: float, wait_at: str = "") -> DeadlineReac
 
 
 @pytest.mark.parametrize(
-    ("seconds", "wait_at", "told"),
+    ("seconds", "wait_at", "message"),
     [
         (
             0.0,
@@ -77,23 +80,23 @@ def stopped(project: Project, ends_at: float, wait_at: str = "") -> DeadlineReac
     ],
     ids=["before the first page", "between pages", "before it is published"],
 )
-def test_a_table_whose_time_is_over_is_not_published_and_all_is_as_it_was(
-    project: Project, seconds: float, wait_at: str, told: str
+def test_a_table_at_its_time_limit_is_not_published_and_nothing_has_changed(
+    project: Project, seconds: float, wait_at: str, message: str
 ) -> None:
-    error = stopped(project, time.monotonic() + seconds, wait_at)
+    error = stopped(project, time.monotonic() + patience(seconds), wait_at)
     assert isinstance(error, TransientError)
     assert "\n" not in str(error)
-    assert re.search(told, str(error)), error
+    assert re.search(message, str(error)), error
 
 
-def test_another_attempt_makes_it(project: Project) -> None:
+def test_the_next_attempt_makes_the_table(project: Project) -> None:
     stopped(project, time.monotonic())
-    outcome = materialize(project, TABLE, Request(ends_at=time.monotonic() + 60))
+    outcome = materialize(project, TABLE, Request(ends_at=time.monotonic() + patience(60)))
     assert outcome.entry
     assert (outcome.status, outcome.entry.rows) == ("materialized", 9)
 
 
-def test_it_counts_as_failed_so_that_nobody_who_looks_for_what_is_stale_begins_it_anew_for_ever(
+def test_the_attempt_counts_as_failed_so_that_reconcile_does_not_repeat_it_forever(
     project: Project,
 ) -> None:
     stopped(project, time.monotonic())

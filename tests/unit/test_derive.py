@@ -1,4 +1,4 @@
-"""What is derived from the contracts agrees with them, and the committed files are up to date."""
+"""The files generated from contracts match the contracts, and the committed ones are up to date."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def columns_of(text: str, table: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("path", [SOURCES, MODELS, "docs/data-dictionary.md"])
-def test_the_committed_files_are_up_to_date_with_the_contracts(path: str) -> None:
+def test_the_committed_files_are_up_to_date(path: str) -> None:
     contracts = discovery.contracts()
     assert (ROOT / path).read_text() == render(contracts)[path], f"{path} is out of date: run make generate"
 
 
-def test_types_and_nulls_become_data_types_and_tests() -> None:
+def test_types_and_nullability_become_data_types_and_tests() -> None:
     found = columns_of(dbt_models_yaml({"shops": Shops, "towns": Towns}), "shops")
     assert found["people"] == {"name": "people", "description": "People", "data_type": "bigint"}
     assert found["open_date"]["data_tests"] == ["not_null"]
@@ -60,19 +60,19 @@ def test_a_key_of_one_column_is_tested_as_unique() -> None:
     assert "unique" in columns_of(dbt_models_yaml({"towns": Towns}), "towns")["town_id"]["data_tests"]
 
 
-def test_a_key_of_several_columns_is_tested_together() -> None:
+def test_a_key_of_several_columns_is_tested_as_unique_together() -> None:
     table = columns_of(dbt_models_yaml({"shops": Shops, "towns": Towns}), "shops")[""]
     assert table["data_tests"] == [{"unique_together": {"arguments": {"columns": ["open_date", "town_id"]}}}]
 
 
-def test_accepted_values_stay_text_for_every_reader_of_yaml() -> None:
+def test_accepted_values_are_text_in_yaml() -> None:
     text = dbt_models_yaml({"towns": Towns})
     tests = columns_of(text, "towns")["town_id"]["data_tests"]
     assert {"accepted_values": {"arguments": {"values": ["08", "17"]}}} in tests
     assert "- '08'" in text
 
 
-def test_a_reference_is_a_relationship_to_a_model_or_to_a_source() -> None:
+def test_a_reference_is_a_relationship_to_a_model_or_a_source() -> None:
     contracts = {"shops": Shops, "towns": Towns}
     for text, target in (
         (dbt_models_yaml(contracts), "ref('towns')"),
@@ -82,7 +82,7 @@ def test_a_reference_is_a_relationship_to_a_model_or_to_a_source() -> None:
         assert {"relationships": {"arguments": {"to": target, "field": "town_id"}}} in tests
 
 
-def test_a_reference_to_nothing_is_refused() -> None:
+def test_a_reference_to_an_unknown_table_is_refused() -> None:
     with pytest.raises(DeclarationError, match=r"shops.town_id references towns.town_id: expected .*, which has shops"):
         dbt_models_yaml({"shops": Shops})
 
@@ -95,7 +95,7 @@ def test_the_dictionary_has_the_constraints_and_the_description_of_every_column(
     assert "| `town_id` | string | key; one of `08`, `17` | Code of the town |  |" in text
 
 
-def test_the_dictionary_marks_personal_fields_and_keeps_its_tables_whole() -> None:
+def test_the_dictionary_marks_personal_fields_and_escapes_pipes() -> None:
     text = data_dictionary({"landing.shops": RawShops})
     assert "| `telefon` |  | personal | Telephone |" in text
     assert "| `codi` | text | required | Code &#124; number |" in text

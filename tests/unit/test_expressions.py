@@ -1,4 +1,4 @@
-"""What statistical observations say of their time: read where it is certain, and never guessed."""
+"""Time codes of statistical tables: read where they are unambiguous, never guessed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from catalunya.assets.making.expressions import PeriodKind, first_day, last_day,
 
 def read(time: str | None, kind: PeriodKind) -> tuple[str | None, str | None, date | None, date | None]:
     frame = pl.DataFrame({"time": [time]}, schema={"time": pl.String})
-    said = frame.select(
+    found = frame.select(
         a=year_of("time"), b=period_id("time", kind), c=first_day("time", kind), d=last_day("time", kind)
     )
-    return said.row(0)
+    return found.row(0)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def read(time: str | None, kind: PeriodKind) -> tuple[str | None, str | None, da
         ("03/2026", "M", "2026-03", date(2026, 3, 1), date(2026, 3, 31)),
     ],
 )
-def test_a_time_code_is_a_period_with_its_days(
+def test_a_time_code_becomes_a_period_with_its_first_and_last_day(
     time: str, kind: PeriodKind, period: str, first: date, last: date
 ) -> None:
     assert read(time, kind) == (period[:4], period, first, last)
@@ -47,12 +47,12 @@ def test_a_time_code_is_a_period_with_its_days(
         ("2024M99", "M"),
     ],
 )
-def test_a_number_that_no_year_has_is_no_period(time: str, kind: PeriodKind) -> None:
+def test_a_period_number_out_of_range_gives_no_period(time: str, kind: PeriodKind) -> None:
     assert read(time, kind) == (time[:4], None, None, None)
 
 
 @pytest.mark.parametrize(
     "time", [None, "", "1814S1", "2024S1-rev", "x2024S1", "12024S1", "2024S1\n", "20٢٤S1", "２０２４S1"]
 )
-def test_another_code_is_not_guessed_at(time: str | None) -> None:
+def test_an_unknown_time_code_gives_nothing(time: str | None) -> None:
     assert read(time, "H") == (None, None, None, None)

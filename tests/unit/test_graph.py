@@ -1,4 +1,4 @@
-"""The asset graph: order, lineage, selection, and what it says to a typo."""
+"""The asset graph: order, lineage, selection, and error messages for typos."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def test_assets_come_in_dependency_order() -> None:
         ("*", {a.key for a in GRAPH}),
     ],
 )
-def test_selection_speaks_dbts_language(expression: str, keys: set[str]) -> None:
+def test_selection_follows_dbts_syntax(expression: str, keys: set[str]) -> None:
     assert selected(expression) == keys
 
 
-def test_a_typo_gets_the_nearest_names() -> None:
+def test_a_typo_gets_suggestions() -> None:
     with pytest.raises(UsageError, match=r"did you mean staging\.population"):
         GRAPH.select("staging.poblation")
     with pytest.raises(UsageError, match=r"did you mean marts\.dim_time"):
@@ -62,7 +62,7 @@ def test_a_typo_gets_the_nearest_names() -> None:
         GRAPH.select("tag:x")
 
 
-def test_an_unknown_upstream_a_circle_and_a_double_are_refused() -> None:
+def test_an_unknown_upstream_a_cycle_and_a_duplicate_key_are_refused() -> None:
     with pytest.raises(DeclarationError, match=r"staging\.a reads landing\.b, which is not declared"):
         AssetGraph([asset("staging.a", "landing.b")])
     with pytest.raises(DeclarationError, match="in a cycle"):
@@ -72,12 +72,12 @@ def test_an_unknown_upstream_a_circle_and_a_double_are_refused() -> None:
 
 
 @pytest.mark.parametrize("key", ["raw.a", "staging.A", "staging", "marts.population", "staging.a-b"])
-def test_a_name_out_of_the_conventions_is_refused(key: str) -> None:
+def test_a_name_against_the_conventions_is_refused(key: str) -> None:
     with pytest.raises(DeclarationError):
         asset(key)
 
 
-def test_an_asset_is_the_same_everywhere_and_its_place_follows_from_its_key() -> None:
+def test_uri_and_prefix_follow_from_the_key() -> None:
     assert GRAPH["marts.dim_time"].uri == "catalunya://marts/dim_time"
     assert GRAPH["marts.dim_time"].prefix == "marts/dimensions/dim_time"
     assert GRAPH["staging.gdp"].prefix == "staging/gdp"

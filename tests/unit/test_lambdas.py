@@ -1,4 +1,4 @@
-"""The Lambda functions' handlers, called as Lambda calls them: event and answer, errors there and back, time limit, leases."""
+"""The Lambda handlers, called as Lambda calls them: event and result, errors and how callers get them, time limit, leases."""
 
 from __future__ import annotations
 
@@ -35,20 +35,21 @@ from catalunya.io.errors import (
 from catalunya.ops import mock
 from catalunya.ops.lambdas import LEASE_S, extract, transform
 from catalunya.ops.mock.server import MockServer
+from small.patience import patience
 
 LANDING, STAGING = "landing.service_usage", "staging.service_usage"
 
 
 @dataclass
 class Invocation:
-    """What Lambda tells of an invocation that may take `limit_s`."""
+    """Lambda's context object, for an invocation with a limit of `limit_s`."""
 
     limit_s: float = 900
     aws_request_id: str = "8a4b"
-    began: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
 
     def get_remaining_time_in_millis(self) -> int:
-        return int((self.limit_s - (time.monotonic() - self.began)) * 1000)
+        return int((self.limit_s - (time.monotonic() - self.started)) * 1000)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def server() -> Iterator[MockServer]:
 
 @pytest.fixture
 def apis(server: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockServer]:
-    """The mock APIs, and the environment of a function that reads them and has a lake of its own."""
+    """The mock APIs, and the environment of a function that reads them and has its own lake."""
     server.reset()
     values = {"LAKE": str(tmp_path / "lake"), "SOCRATA_URL": server.url, "IDESCAT_URL": server.url}
     for name in [name for name in os.environ if name.startswith("CATALUNYA_")]:
@@ -85,30 +86,28 @@ def reported(error: BaseException) -> dict[str, str]:
     return {"errorType": type(error).__name__, "errorMessage": str(error), "requestId": "8a4b"}
 
 
-def test_an_asset_is_made_and_the_answer_is_its_ledger_entry(apis: MockServer) -> None:
-    answer = extract(event(correlation_id="wave"), Invocation())
+def test_an_asset_is_made_and_the_result_is_its_ledger_entry(apis: MockServer) -> None:
+    answer = extract(event(correlation_id="c1"), Invocation())
     assert json.loads(json.dumps(answer)) == answer
     entry = project().ledger.latest(LANDING)
     assert entry
     assert answer == {"status": "materialized", "why": "it has never been made", "entry": entry.summary()}
-    assert (answer["entry"]["run_id"], answer["entry"]["correlation_id"]) == ("r1", "wave")
+    assert (answer["entry"]["run_id"], answer["entry"]["correlation_id"]) == ("r1", "c1")
     assert transform(event(STAGING), Invocation())["status"] == "materialized"
 
 
-def test_nothing_new_is_skipped_and_an_upstream_that_is_missing_deferred_to(apis: MockServer) -> None:
+def test_an_asset_is_skipped_without_new_data_and_deferred_without_its_upstream(apis: MockServer) -> None:
     answer = transform(event(STAGING), Invocation())
     assert (answer["status"], answer["entry"]) == ("deferred", None)
     extract(event(), Invocation())
     assert extract(event(run_id="r2"), Invocation())["status"] == "skipped"
 
 
-# The same event twice
+# Repeated events
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_an_event_that_comes_twice_is_answered_as_before_and_nothing_is_made_twice(
-    apis: MockServer, force: bool
-) -> None:
+def test_a_repeated_event_gets_the_same_result_and_makes_nothing(apis: MockServer, force: bool) -> None:
     first = extract(event(force=force), Invocation())
     pages = [asked for asked in apis.requests if "offset" in str(asked)]
     again = extract(event(force=force), Invocation())
@@ -117,7 +116,7 @@ def test_an_event_that_comes_twice_is_answered_as_before_and_nothing_is_made_twi
     assert len(project().ledger.history(LANDING)) == 1
 
 
-def test_a_backfill_that_comes_twice_is_done_once(apis: MockServer) -> None:
+def test_a_repeated_backfill_is_done_once(apis: MockServer) -> None:
     extract(event(), Invocation())
     transform(event(STAGING), Invocation())
     backfill = event(run_id="b1", period_from="2014", period_to="2015")
@@ -127,7 +126,7 @@ def test_a_backfill_that_comes_twice_is_done_once(apis: MockServer) -> None:
     assert len(apis.requests) == asked
 
 
-def test_what_is_new_since_the_first_time_is_made(apis: MockServer) -> None:
+def test_a_repeated_event_makes_data_that_is_new_since_the_first(apis: MockServer) -> None:
     first = extract(event(), Invocation())
     apis.advance()
     assert extract(event(), Invocation())["entry"]["data_version"] != first["entry"]["data_version"]
@@ -150,9 +149,7 @@ def test_what_is_new_since_the_first_time_is_made(apis: MockServer) -> None:
     ],
     ids=["no asset", "no run", "type", "unknown", "period", "10 MB", "empty", "a list"],
 )
-def test_an_event_that_is_none_is_refused_for_good_and_the_field_is_named(
-    apis: MockServer, wrong: Any, named: str
-) -> None:
+def test_an_invalid_event_is_a_permanent_error_that_names_the_field(apis: MockServer, wrong: Any, named: str) -> None:
     with pytest.raises(PermanentError, match=named) as raised:
         extract(wrong, Invocation())
     assert len(str(raised.value)) < 1000
@@ -161,19 +158,19 @@ def test_an_event_that_is_none_is_refused_for_good_and_the_field_is_named(
 @pytest.mark.parametrize(
     "asset", [STAGING, "marts.dim_time", "landing.nothing", "../../etc/passwd", "landing.a'; --\n"]
 )
-def test_a_function_makes_the_assets_of_its_own_layer_only(apis: MockServer, asset: str, tmp_path: Path) -> None:
+def test_a_function_makes_only_assets_of_its_layer(apis: MockServer, asset: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         extract(event(asset), Invocation())
     assert not list((tmp_path / "lake").rglob("*.json"))
 
 
-def test_every_error_of_the_hierarchy_comes_back_as_what_it_was() -> None:
+def test_every_error_class_is_rebuilt_by_the_caller() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CatalunyaError)]
     assert len(kinds) > 15
     for kind in kinds:
-        back = from_function(reported(kind("landing.gdp: it was so")))
+        back = from_function(reported(kind("landing.gdp: no answer")))
         assert type(back) is kind
-        assert str(back) == "landing.gdp: it was so"
+        assert str(back) == "landing.gdp: no answer"
 
 
 @pytest.mark.parametrize(
@@ -192,23 +189,23 @@ def test_every_error_of_the_hierarchy_comes_back_as_what_it_was() -> None:
         (None, PermanentError),
     ],
 )
-def test_what_lambda_itself_says_is_told_by_whether_it_may_pass(payload: object, kind: type[CatalunyaError]) -> None:
+def test_errors_of_lambda_itself_are_transient_or_permanent(payload: object, kind: type[CatalunyaError]) -> None:
     error = from_function(payload)
     assert type(error) is kind
     assert "\n" not in str(error)
 
 
-def test_an_error_of_a_class_that_only_its_module_knows_is_raised_as_the_public_one_above_it() -> None:
+def test_an_error_of_a_private_class_is_raised_as_its_public_base_class() -> None:
     class _Missing(errors.LakeError):
-        """There is no such object."""
+        """The object does not exist."""
 
-    told = reportable(_Missing("it is gone"))
-    assert (type(told), str(told)) == (errors.LakeError, "it is gone")
+    error = reportable(_Missing("it is gone"))
+    assert (type(error), str(error)) == (errors.LakeError, "it is gone")
     same = errors.LeaseLost("lost")
     assert reportable(same) is same
 
 
-def test_a_source_that_does_not_answer_is_transient_there_and_back(apis: MockServer) -> None:
+def test_a_source_that_does_not_answer_is_a_transient_error_for_the_caller_too(apis: MockServer) -> None:
     apis.faults("error-503")
     with pytest.raises(SourceUnavailable) as raised:
         extract(event(), Invocation())
@@ -218,7 +215,7 @@ def test_a_source_that_does_not_answer_is_transient_there_and_back(apis: MockSer
 # The time limit
 
 
-def test_an_extraction_stops_before_the_limit_and_the_next_invocation_goes_on(
+def test_an_extraction_stops_before_the_limit_and_the_next_invocation_resumes_it(
     apis: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CATALUNYA_PAGE_ROWS", "100")
@@ -238,7 +235,7 @@ def test_an_extraction_stops_before_the_limit_and_the_next_invocation_goes_on(
     assert min(offsets) == 200
 
 
-def test_a_transformation_whose_time_is_over_publishes_nothing_and_may_be_asked_for_again(apis: MockServer) -> None:
+def test_a_transformation_at_its_time_limit_publishes_nothing_and_can_be_retried(apis: MockServer) -> None:
     extract(event(), Invocation())
     with pytest.raises(DeadlineReached, match=r"0 of \d+ rows were checked") as raised:
         transform(event(STAGING), Invocation(limit_s=0))
@@ -255,7 +252,7 @@ def part(index: int, **more: Any) -> dict[str, Any]:
     return event(part={"of": 2, "index": index, "batch": batch}, **more)
 
 
-def test_parts_land_the_pages_that_the_whole_is_then_made_of(apis: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_land_the_pages_from_which_the_asset_is_made(apis: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CATALUNYA_PAGE_ROWS", "100")
     answers = [extract(part(index), Invocation()) for index in range(2)]
     assert [(answer["status"], answer["entry"]) for answer in answers] == [("landed", None)] * 2
@@ -266,7 +263,7 @@ def test_parts_land_the_pages_that_the_whole_is_then_made_of(apis: MockServer, m
     assert not [asked for asked in apis.requests if "offset=" in str(asked)]
     apis.clear_requests()
     again = extract(part(0, force=True), Invocation())
-    assert (again["status"], again["why"]) == ("skipped", "this run made it before (MISSING)")
+    assert (again["status"], again["why"]) == ("skipped", "already made by this run (MISSING)")
     assert apis.requests == []
 
 
@@ -275,23 +272,23 @@ def test_parts_land_the_pages_that_the_whole_is_then_made_of(apis: MockServer, m
     [{"of": 17}, {"of": 0}, {"index": 2}, {"index": -1}, {"batch": "../x"}, {"more": 1}, {"batch": None}],
     ids=str,
 )
-def test_a_part_that_is_none_is_refused_for_good(apis: MockServer, wrong: dict[str, Any]) -> None:
-    asked = part(0)
+def test_an_invalid_part_is_a_permanent_error(apis: MockServer, wrong: dict[str, Any]) -> None:
+    valid = part(0)
     with pytest.raises(UsageError):
-        extract({**asked, "part": {**asked["part"], **wrong}}, Invocation())
+        extract({**valid, "part": {**valid["part"], **wrong}}, Invocation())
     assert apis.requests == []
 
 
 # Leases
 
 
-def test_a_function_that_finds_another_at_work_is_told_to_come_again(apis: MockServer) -> None:
+def test_a_function_is_refused_while_another_run_holds_the_lease(apis: MockServer) -> None:
     extract(event(), Invocation())
     with lease(project().lake, LANDING, "other", 60), pytest.raises(LeaseHeld, match="run other"):
         extract(event(run_id="r2", force=True), Invocation())
 
 
-def test_the_lease_of_a_function_that_was_cut_off_ends_before_lambda_tries_again(
+def test_the_lease_of_a_killed_function_expires_before_lambda_retries(
     apis: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CATALUNYA_HTTP_ATTEMPTS", "1")
@@ -300,7 +297,7 @@ def test_the_lease_of_a_function_that_was_cut_off_ends_before_lambda_tries_again
 
     def look() -> None:
         time.sleep(0.1)
-        until = time.monotonic() + 5
+        until = time.monotonic() + patience(5)
         while not seen and time.monotonic() < until:
             if held := holder(project().lake, LANDING):
                 seen.append(held.expires_at.timestamp() - time.time())
@@ -308,20 +305,20 @@ def test_the_lease_of_a_function_that_was_cut_off_ends_before_lambda_tries_again
     watcher = threading.Thread(target=look)
     watcher.start()
     extract(event(), Invocation())
-    watcher.join()
+    watcher.join(patience(30))
     assert seen
     assert seen[0] <= LEASE_S <= 60 < load_settings().lease_s
 
 
-def test_one_function_does_not_take_another_of_the_same_host_name_for_dead(
+def test_a_function_does_not_take_over_the_lease_of_another_with_the_same_host_name(
     apis: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All of Lambda's machines have the same few names, and processes of the same few numbers."""
-    monkeypatch.setattr(os, "getpid", lambda: 2**22 + 1)  # a process that is not on this machine
+    """On Lambda, host names and process ids are the same few everywhere."""
+    monkeypatch.setattr(os, "getpid", lambda: 2**22 + 1)  # no such process on this machine
     monkeypatch.setenv("AWS_LAMBDA_LOG_STREAM_NAME", "2026/11/23/[$LATEST]one")
     lake = project().lake
     with lease(lake, LANDING, "one", 60):
-        assert holder(lake, LANDING) is None, "on the very same machine it is known to be gone"
+        assert holder(lake, LANDING) is None, "on the same machine the process is known to be gone"
         monkeypatch.setenv("AWS_LAMBDA_LOG_STREAM_NAME", "2026/11/23/[$LATEST]other")
         held = holder(lake, LANDING)
         assert held
@@ -331,9 +328,7 @@ def test_one_function_does_not_take_another_of_the_same_host_name_for_dead(
 # Logs
 
 
-def test_logs_are_json_lines_that_name_request_run_and_asset(
-    apis: MockServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_logs_are_json_lines_with_request_run_and_asset(apis: MockServer, capsys: pytest.CaptureFixture[str]) -> None:
     extract(event(), Invocation(aws_request_id="q1"))
     with pytest.raises(UsageError):
         extract(event("landing.nothing"), Invocation(aws_request_id="q2"))
@@ -344,13 +339,13 @@ def test_logs_are_json_lines_that_name_request_run_and_asset(
     assert (failed["request_id"], failed["error_type"], failed["level"]) == ("q2", "UsageError", "error")
 
 
-# Who makes a table and who looks whether it is up to date
+# Code versions across Python versions
 
 
 def doubled(rows: list[int], *, by: int = 2) -> list[int]:
-    """Words that do not count."""
+    """A docstring, which does not count."""
     return [row * by for row in rows if row is not None]
 
 
-def test_the_hash_of_code_is_the_same_under_every_python() -> None:
+def test_the_code_hash_is_the_same_on_every_python_version() -> None:
     assert source_hash(doubled) == "a4fab563965819d6"

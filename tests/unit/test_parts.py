@@ -1,5 +1,7 @@
-"""Several functions read the pages of one large source: each lands its part early, and the batch that `materialize` then makes
-of them is the one that it would have made alone, whatever became of the parts."""
+"""Several functions read the pages of one large source, each landing its part of the pages in advance.
+
+Whatever happens to the parts, `materialize` makes the same batch from them that it would have made alone.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +32,7 @@ from catalunya.io.errors import DeadlineReached, DeclarationError, SourceUnavail
 from catalunya.io.sources.base import HttpSettings, Part
 from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.idescat import Idescat
+from small.patience import patience
 
 KEY, TABLE = "landing.services", "staging.services"
 BATCH = "ingested_process_at=20260803T050000000"
@@ -37,13 +40,13 @@ LATER = "Thu, 19 Dec 2024 10:58:26 GMT"
 
 
 class RawServices(LandingContract):
-    """Services, as far as the portal of the test has them."""
+    """Services, with the fields of the test's portal."""
 
     registre: str = raw("Register number", required=True)
 
 
 class RawCells(LandingContract):
-    """Cells of IDESCAT, as they come."""
+    """Cells of an IDESCAT table."""
 
     value: str = raw("Value")
 
@@ -69,7 +72,7 @@ def declared(source: Source) -> list[Declaration]:
 
 
 class Field:
-    """A small real portal of 75 rows in pages of ten: eight pages, of which three parts read 3, 3 and 2."""
+    """A small portal with 75 rows in pages of ten: eight pages, of which three parts read 3, 3 and 2."""
 
     def __init__(self, portal: Portal, settings: Settings) -> None:
         self.portal, self.settings = portal, settings
@@ -93,13 +96,13 @@ class Field:
         return [found.path.split("/", 3)[3] for found in self.project.lake.objects(f"landing/services/{batch}")]
 
     def move(self) -> None:
-        """The source publishes other rows."""
+        """Change the source's rows, metadata and stamps."""
         self.portal.rows = [{**row, "nom": "changed"} for row in self.portal.rows]
         self.portal.rows_updated_at += 60
         self.portal.last_modified = LATER
 
-    def is_whole(self, outcome: Outcome) -> None:
-        """The batch is the one of a single reader: the same pages in the same order, the same data version."""
+    def check_batch(self, outcome: Outcome) -> None:
+        """Assert that the batch equals that of a single reader: the same pages in the same order, the same data version."""
         assert outcome.entry
         lake = self.project.lake
         found = [lake.get(stored.path) for stored in outcome.entry.objects]
@@ -127,18 +130,18 @@ def field(settings: Settings) -> Iterator[Field]:
         yield Field(portal, settings)
 
 
-def test_a_batch_of_three_parts_is_the_one_that_a_single_reader_lands(field: Field) -> None:
+def test_a_batch_read_in_three_parts_equals_that_of_a_single_reader(field: Field) -> None:
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda index: field.part(index, project=field.opened()), range(3)))
     assert [(part.status, part.pages) for part in found] == [("landed", 3), ("landed", 3), ("landed", 2)]
-    assert sorted(field.asked()) == [*range(0, 80, 10)], "no page is asked for twice"
+    assert sorted(field.asked()) == [*range(0, 80, 10)], "no page is requested twice"
     assert not field.project.ledger.history(KEY), "a part records nothing"
     outcome = field.make()
-    assert field.asked() == [], "there was none left to ask for"
-    field.is_whole(outcome)
+    assert field.asked() == [], "no page was missing"
+    field.check_batch(outcome)
 
 
-def test_a_part_that_never_runs_or_dies_is_read_by_the_one_that_seals(field: Field) -> None:
+def test_pages_of_parts_that_failed_or_never_ran_are_read_when_the_batch_is_sealed(field: Field) -> None:
     field.portal.on_page = lambda asked, page: Answer(b"", 503) if at(asked) == 40 else page
     with pytest.raises(SourceUnavailable):
         field.part(1)
@@ -146,10 +149,10 @@ def test_a_part_that_never_runs_or_dies_is_read_by_the_one_that_seals(field: Fie
     field.part(0)
     outcome = field.make()
     assert field.asked() == [20, 40, 50, 70]
-    field.is_whole(outcome)
+    field.check_batch(outcome)
 
 
-def test_without_any_part_everything_is_as_it_was_without_parts(field: Field) -> None:
+def test_without_parts_the_extraction_reads_all_pages(field: Field) -> None:
     outcome = field.make()
     assert len(field.asked()) == 8
     assert outcome.entry
@@ -158,7 +161,7 @@ def test_without_any_part_everything_is_as_it_was_without_parts(field: Field) ->
     ]
 
 
-def test_the_same_part_again_asks_only_for_what_it_has_not_landed_and_writes_nothing_twice(field: Field) -> None:
+def test_a_repeated_part_requests_only_missing_pages_and_writes_nothing_twice(field: Field) -> None:
     field.portal.on_page = lambda asked, page: Answer(b"", 503) if at(asked) == 30 else page
     with pytest.raises(SourceUnavailable):
         field.part(0)
@@ -173,34 +176,34 @@ def test_the_same_part_again_asks_only_for_what_it_has_not_landed_and_writes_not
     assert field.below() == landed
 
 
-def test_two_invocations_of_one_part_at_once_do_not_touch_each_others_pages(field: Field) -> None:
+def test_concurrent_invocations_of_one_part_do_not_touch_each_others_pages(field: Field) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: field.part(0, project=field.opened()), range(2)))
     names = [name for name in field.below() if not name.startswith("_landed")]
     assert len({name.split(".")[0] for name in names}) == 3
-    field.is_whole(field.make())
+    field.check_batch(field.make())
 
 
-def test_a_source_that_moves_between_parts_gives_a_batch_of_its_new_state_only(field: Field) -> None:
+def test_a_source_that_changes_between_parts_gives_a_batch_of_its_new_version_only(field: Field) -> None:
     field.part(0)
     field.move()
     field.part(1)
     outcome = field.make()
-    assert sorted(field.asked()) == [0, 20, 30, 50, 60], "all but the pages of the part that saw the new state"
-    field.is_whole(outcome)
+    assert sorted(field.asked()) == [0, 20, 30, 50, 60], "all but the pages of the part that read the new version"
+    field.check_batch(outcome)
 
 
-def test_a_source_that_moves_without_its_metadata_between_parts_is_found_out_by_its_stamps(field: Field) -> None:
+def test_a_change_that_the_metadata_do_not_show_is_detected_by_the_pages_stamps(field: Field) -> None:
     field.part(0)
     field.portal.rows = [{**row, "nom": "changed"} for row in field.portal.rows]
     field.portal.last_modified = LATER
     field.part(1)
     outcome = field.make()
-    assert field.asked()[-8:] == [*range(0, 80, 10)], "all is read anew"
-    field.is_whole(outcome)
+    assert field.asked()[-8:] == [*range(0, 80, 10)], "all pages are read again"
+    field.check_batch(outcome)
 
 
-def test_a_page_that_was_damaged_after_its_part_landed_it_is_asked_for_again(field: Field) -> None:
+def test_a_page_that_was_damaged_after_landing_is_requested_again(field: Field) -> None:
     field.part(0)
     lake = field.project.lake
     damaged = next(name for name in field.below() if name.startswith("page-00003"))
@@ -208,10 +211,10 @@ def test_a_page_that_was_damaged_after_its_part_landed_it_is_asked_for_again(fie
     lake.put(path, b"x" * len(lake.get(path)))
     outcome = field.make()
     assert 30 in field.asked()
-    field.is_whole(outcome)
+    field.check_batch(outcome)
 
 
-def test_a_source_that_did_not_change_costs_a_part_one_request_and_it_writes_nothing(field: Field) -> None:
+def test_a_part_of_an_unchanged_source_makes_one_request_and_writes_nothing(field: Field) -> None:
     field.make()
     field.make(TABLE)
     field.portal.server.asked.clear()
@@ -221,40 +224,40 @@ def test_a_source_that_did_not_change_costs_a_part_one_request_and_it_writes_not
     assert field.project.lake.objects("") == before
 
 
-# Too late
+# Late parts
 
 
 def straggling(field: Field, while_it_reads: object) -> PartRead:
-    """A part whose second page is on its way while something else happens."""
+    """A part whose second page is held back while `while_it_reads` runs."""
     reached, go = threading.Event(), threading.Event()
 
     def hold(asked: Asked, page: Answer) -> Answer:
         if at(asked) == 30 and not reached.is_set():
             reached.set()
-            assert go.wait(10)
+            assert go.wait(patience(20))
         return page
 
     field.portal.on_page = hold
     with ThreadPoolExecutor(1) as pool:
         straggler = pool.submit(field.part, 0, project=field.opened())
-        assert reached.wait(10)
+        assert reached.wait(patience(20))
         while_it_reads()  # type: ignore[operator]
         go.set()
         return straggler.result()
 
 
-def test_a_part_that_comes_after_the_seal_writes_nothing_more_and_the_batch_stays_as_it_is(field: Field) -> None:
+def test_a_part_that_is_late_for_the_seal_writes_no_more_and_leaves_the_batch_unchanged(field: Field) -> None:
     outcomes: list[Outcome] = []
     straggler = straggling(field, lambda: outcomes.append(field.make()))
     assert (straggler.status, straggler.pages) == ("skipped", 1)
     assert "sealed meanwhile" in straggler.why
-    field.is_whole(outcomes[0])
+    field.check_batch(outcomes[0])
     assert not verify(field.project).findings
     assert field.part(1).status == "skipped"
     assert field.part(1, force=True).status == "skipped"
 
 
-def test_a_part_that_comes_after_the_batch_was_used_and_deleted_does_not_bring_it_back(field: Field) -> None:
+def test_a_part_does_not_recreate_a_batch_that_was_used_and_deleted(field: Field) -> None:
     def use() -> None:
         field.make()
         field.make(TABLE)
@@ -265,9 +268,9 @@ def test_a_part_that_comes_after_the_batch_was_used_and_deleted_does_not_bring_i
     assert not verify(field.project).findings
 
 
-@pytest.mark.parametrize("used", [False, True], ids=["before it is used", "after it was used"])
-def test_what_a_straggler_wrote_between_the_look_and_the_seal_goes_with_its_batch(field: Field, used: bool) -> None:
-    """No check can be as one with the write that follows: a page may come after all, under a name that nobody lists."""
+@pytest.mark.parametrize("used", [False, True], ids=["batch not used", "batch used"])
+def test_a_page_that_a_late_part_still_wrote_is_deleted_with_its_batch(field: Field, used: bool) -> None:
+    """A check and the write that follows are not atomic, so a page can still be written, under a name that no manifest lists."""
     outcome = field.make()
     assert outcome.entry
     assert outcome.entry.batch
@@ -280,8 +283,8 @@ def test_what_a_straggler_wrote_between_the_look_and_the_seal_goes_with_its_batc
     pages = {stored.path: lake.get(stored.path) for stored in outcome.entry.objects if not used}
     for path in late:
         lake.put(path, b"[]")
-    told = [(finding.kind, finding.todo, finding.damaged) for finding in verify(field.project).findings]
-    assert told == ([] if used else [("unknown_object", "nothing to do: it is deleted with its batch", ())])
+    found = [(finding.kind, finding.todo, finding.damaged) for finding in verify(field.project).findings]
+    assert found == ([] if used else [("unknown_object", "nothing to do: it is deleted with its batch", ())])
     assert {path: lake.get(path) for path in pages} == pages
     if not used:
         field.make(TABLE)
@@ -290,19 +293,19 @@ def test_what_a_straggler_wrote_between_the_look_and_the_seal_goes_with_its_batc
     assert not verify(field.project).findings
 
 
-def test_a_batch_that_parts_are_landing_pages_in_is_left_alone_until_they_must_be_over(field: Field) -> None:
-    began = datetime.now(UTC)
-    for batch, is_over in ((batch_name(began), False), (batch_name(began - PARTS_TIMEOUT), True)):
+def test_a_batch_is_not_pruned_while_parts_may_still_be_landing_pages(field: Field) -> None:
+    now = datetime.now(UTC)
+    for batch, is_over in ((batch_name(now), False), (batch_name(now - PARTS_TIMEOUT), True)):
         part = field.part(0, batch=batch)
         assert part.pages == 3
-        removed = {removal.why for removal in plan_retention(field.project, began)}
+        removed = {removal.why for removal in plan_retention(field.project, now)}
         assert removed == ({"its run was interrupted before it was complete"} if is_over else set())
         assert {finding.kind for finding in verify(field.project).findings} == (
             {"batch_unsealed"} if is_over else set()
         )
 
 
-def test_an_extraction_does_not_go_on_with_a_batch_that_was_recorded_and_deleted(field: Field) -> None:
+def test_an_extraction_does_not_resume_a_batch_that_was_recorded_and_deleted(field: Field) -> None:
     field.part(0)
     kept = {
         path: field.project.lake.get(path) for path in (f"landing/services/{BATCH}/{name}" for name in field.below())
@@ -317,20 +320,20 @@ def test_an_extraction_does_not_go_on_with_a_batch_that_was_recorded_and_deleted
     assert field.below() == []
 
 
-# The source's and the API's side
+# Requests and declarations
 
 
-def test_all_parts_together_ask_no_more_often_than_one_reader(field: Field) -> None:
+def test_all_parts_together_stay_within_the_request_rate_of_one_reader(field: Field) -> None:
     one = HttpSettings("http://127.0.0.1:1", requests_per_second=20.0, concurrency=4)
     assert Part(4, 1).share(one) == replace(one, requests_per_second=5.0)
     spaced = field.opened(http_requests_per_second=30.0, http_concurrency=4)
     field.part(0, project=spaced, force=True)
     times = [asked.at for asked in field.portal.asked("page")]
     assert len(times) == 3
-    assert times[-1] - times[0] >= 0.18, "ten a second, for a part of three"
+    assert times[-1] - times[0] >= 0.18, "10 requests per second for one of three parts"
 
 
-def test_a_part_stops_before_its_limit_and_goes_on_when_it_is_asked_again(field: Field) -> None:
+def test_a_part_stops_before_its_time_limit_and_resumes_when_repeated(field: Field) -> None:
     field.portal.on_page = lambda asked, page: time.sleep(2.5 if at(asked) == 30 else 0) or page  # type: ignore[func-returns-value]
     with pytest.raises(DeadlineReached, match=r"1 pages of part 0 of 3 landed; run it again to resume"):
         field.part(0, ends_at=time.monotonic() + 1.5)
@@ -338,7 +341,7 @@ def test_a_part_stops_before_its_limit_and_goes_on_when_it_is_asked_again(field:
     assert field.part(0).pages == 2
 
 
-def test_what_is_to_be_judged_is_left_to_the_one_that_seals(field: Field) -> None:
+def test_a_contract_breach_is_left_to_the_extraction_that_seals_the_batch(field: Field) -> None:
     del field.portal.columns["registre"]
     part = field.part(0)
     assert (part.status, part.pages) == ("skipped", 0)
@@ -347,7 +350,7 @@ def test_what_is_to_be_judged_is_left_to_the_one_that_seals(field: Field) -> Non
 
 
 @pytest.mark.parametrize("batch", ["../../staging/services", "ingested_process_at=now", "", f"{BATCH}/.."])
-def test_a_batch_has_the_name_of_one(field: Field, batch: str) -> None:
+def test_an_invalid_batch_name_is_refused(field: Field, batch: str) -> None:
     with pytest.raises(UsageError, match="expected the name of a batch"):
         field.part(0, batch=batch)
     assert field.project.lake.objects("") == []
@@ -361,19 +364,17 @@ def test_only_landing_assets_are_read_in_parts(field: Field) -> None:
 
 
 @pytest.mark.parametrize("readers", [0, 17])
-def test_the_number_of_readers_is_declared_within_bounds(readers: int) -> None:
+def test_the_number_of_readers_must_be_within_bounds(readers: int) -> None:
     with pytest.raises(DeclarationError, match=f"expected 1 to 16 readers, found {readers}"):
         Landing("services", source=RESES, contract=RawServices, schedule="0 5 * * *", readers=readers)
 
 
-def test_idescats_questions_are_shared_out_with_the_halves_they_have_to_be_asked_as(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_parts_share_idescats_requests_including_those_that_must_be_halved(settings: Settings, tmp_path: Path) -> None:
     with idescat.opened() as api:
         served = {"idescat_url": api.server.url, "http_concurrency": 1, "http_attempts": 1, "page_rows": 20}
         mended = settings.model_copy(update=served)
         source = Idescat(*api.tables)
-        api.limit = 15  # less than is asked for at first
+        api.limit = 15  # fewer cells than the first requests ask for
         project = Project(mended, cells(source))
         landed = [read_part(project, KEY, Part(3, index), BATCH, Request()).pages for index in range(3)]
         api.server.asked.clear()

@@ -1,5 +1,6 @@
-"""An extraction that was stopped goes on from the pages that are landed: after a deadline, a failure or a kill; whole pages of
-one state only. (Killed at every write: invariants/test_kill_and_run_again.py, whose source can be gone on with, too.)"""
+"""An extraction that was stopped by a deadline, a failure or a kill resumes from the landed pages, if they are intact and of the
+same source version. Killing one at every write is tested in invariants/test_kill_and_run_again.py.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +31,13 @@ KEY = "landing.services"
 
 
 class RawServices(LandingContract):
-    """Services, as far as the portal of the test has them."""
+    """Services, with the fields of the test's portal."""
 
     registre: str = raw("Register number")
 
 
 class Services:
-    """One landing asset over a small real portal of 35 rows: three pages of ten and one of five."""
+    """One landing asset over a small portal with 35 rows: three pages of ten and one of five."""
 
     def __init__(self, portal: Portal, settings: Settings) -> None:
         self.portal, self.settings = portal, settings
@@ -52,18 +53,18 @@ class Services:
         return materialize(self.project, KEY, Request(**request))  # type: ignore[arg-type]
 
     def stop(self, offset: int = 20) -> None:
-        """An attempt that comes as far as the page at `offset`, which fails."""
+        """An attempt that fails at the page at `offset`."""
         self.portal.on_page = lambda asked, page: Answer(b"", 503) if at(asked) == offset else page
         with pytest.raises(SourceUnavailable):
             self.make()
         self.portal.on_page = lambda _, page: page
 
     def asked(self) -> list[int]:
-        """The offsets that the last attempt asked for."""
+        """The offsets that the last attempt requested."""
         return [at(asked) for asked in self.portal.asked("page")]
 
     def landed(self) -> dict[str, bytes]:
-        """Every object of the landing folder below its batch."""
+        """Every object of the landing folder, by its path in the batch."""
         lake = self.project.lake
         return {found.path.split("/", 3)[3]: lake.get(found.path) for found in lake.objects("landing/services")}
 
@@ -88,7 +89,7 @@ def services(settings: Settings) -> Iterator[Services]:
         yield Services(portal, settings)
 
 
-def test_an_extraction_that_reaches_its_deadline_records_nothing_and_the_next_goes_on_from_there(
+def test_an_extraction_that_reaches_its_deadline_records_nothing_and_the_next_resumes_it(
     services: Services,
 ) -> None:
     def slow(asked: Asked, page: Answer) -> Answer:
@@ -110,7 +111,7 @@ def test_an_extraction_that_reaches_its_deadline_records_nothing_and_the_next_go
     assert sorted(services.landed()) == ["_manifest.json", *(f"page-0000{n}.json" for n in range(4))]
 
 
-def test_an_extraction_that_came_no_further_within_its_time_is_a_failure_of_the_source(services: Services) -> None:
+def test_an_extraction_without_progress_before_its_deadline_is_a_failure_of_the_source(services: Services) -> None:
     services.portal.on_page = lambda _, page: time.sleep(0.5) or page  # type: ignore[func-returns-value]
     with pytest.raises(SourceUnavailable, match="deadline") as raised:
         services.make(ends_at=time.monotonic() + 0.3)
@@ -118,14 +119,14 @@ def test_an_extraction_that_came_no_further_within_its_time_is_a_failure_of_the_
     assert [entry.status for entry in services.project.ledger.history(KEY)] == ["failed"]
 
 
-def test_after_a_failure_only_what_is_not_landed_is_asked_for(services: Services) -> None:
+def test_after_a_failure_only_missing_pages_are_requested(services: Services) -> None:
     services.stop()
     services.make()
     assert services.asked() == [20, 30]
     assert services.pages() == services.expected()
 
 
-def test_a_resumed_batch_is_that_of_a_run_that_nobody_stopped(services: Services, tmp_path: Path) -> None:
+def test_a_resumed_batch_equals_that_of_an_uninterrupted_run(services: Services, tmp_path: Path) -> None:
     services.stop()
     resumed = services.make().entry
     other = services.opened(lake=str(tmp_path / "other"))
@@ -140,9 +141,7 @@ def test_a_resumed_batch_is_that_of_a_run_that_nobody_stopped(services: Services
 
 
 @pytest.mark.parametrize("damage", [lambda body: body[:-3], lambda body: b"x" * len(body)], ids=["cut off", "changed"])
-def test_a_page_that_is_not_whole_any_more_is_asked_for_again(
-    services: Services, damage: Callable[[bytes], bytes]
-) -> None:
+def test_a_damaged_page_is_requested_again(services: Services, damage: Callable[[bytes], bytes]) -> None:
     services.stop()
     lake = services.project.lake
     page = next(found.path for found in lake.objects("landing/services") if found.path.endswith("page-00001.json"))
@@ -153,7 +152,7 @@ def test_a_page_that_is_not_whole_any_more_is_asked_for_again(
     assert services.pages() == services.expected()
 
 
-def test_a_note_that_cannot_be_read_counts_for_nothing(services: Services) -> None:
+def test_a_page_whose_note_is_unreadable_is_requested_again(services: Services) -> None:
     services.stop()
     lake = services.project.lake
     for found in lake.objects("landing/services"):
@@ -163,7 +162,7 @@ def test_a_note_that_cannot_be_read_counts_for_nothing(services: Services) -> No
     assert services.asked() == [0, 20, 30]
 
 
-def test_pages_of_a_source_that_moved_are_never_mixed(services: Services) -> None:
+def test_pages_of_different_source_versions_are_never_mixed(services: Services) -> None:
     services.stop()
     services.portal.rows = [{**row, "nom": "changed"} for row in services.portal.rows]
     services.portal.rows_updated_at += 60
@@ -173,16 +172,16 @@ def test_pages_of_a_source_that_moved_are_never_mixed(services: Services) -> Non
     assert services.pages() == services.expected()
 
 
-def test_pages_that_carry_another_stamp_than_those_read_now_are_read_anew(services: Services) -> None:
+def test_landed_pages_with_another_stamp_than_new_ones_are_read_again(services: Services) -> None:
     services.stop()
     services.portal.rows = [{**row, "nom": "changed"} for row in services.portal.rows]
-    services.portal.last_modified = "Thu, 19 Dec 2024 10:58:26 GMT"  # and the metadata do not know of it
+    services.portal.last_modified = "Thu, 19 Dec 2024 10:58:26 GMT"  # but the metadata do not change
     services.make()
     assert services.asked()[-4:] == [0, 10, 20, 30]
     assert services.pages() == services.expected()
 
 
-def test_that_the_portal_lagged_behind_is_not_forgotten_with_the_attempt(services: Services) -> None:
+def test_a_resumed_extraction_remembers_that_the_portal_was_out_of_date(services: Services) -> None:
     services.portal.headers = {"X-SODA2-Data-Out-Of-Date": "true"}
     services.stop()
     services.portal.headers = {}
@@ -192,7 +191,7 @@ def test_that_the_portal_lagged_behind_is_not_forgotten_with_the_attempt(service
     assert entry.source_version.endswith("-behind")
 
 
-def test_pages_of_another_size_answer_other_questions(services: Services) -> None:
+def test_pages_of_another_size_are_not_reused(services: Services) -> None:
     services.stop()
     services.project = services.opened(page_rows=20)
     services.make()
@@ -200,7 +199,7 @@ def test_pages_of_another_size_answer_other_questions(services: Services) -> Non
     assert services.pages() == [soda(services.portal.rows[:20]), soda(services.portal.rows[20:])]
 
 
-def test_pages_of_another_window_are_not_taken(services: Services) -> None:
+def test_pages_of_another_window_are_not_reused(services: Services) -> None:
     services.stop()
     batch = "landing/services/" + services.project.lake.folders("landing/services")[0]
     version = json.loads(services.project.lake.get(f"{batch}/_landed/page-00000.json"))["version"]
@@ -213,11 +212,11 @@ def test_pages_of_another_window_are_not_taken(services: Services) -> None:
 # IDESCAT
 
 
-def test_idescats_questions_that_were_answered_are_not_asked_again_nor_those_that_were_too_large(
+def test_idescat_requests_that_were_answered_or_too_large_are_not_repeated(
     settings: Settings,
 ) -> None:
     with idescat.opened() as api:
-        api.limit = api.table.cells // 3  # the first question has to be halved, twice
+        api.limit = api.table.cells // 3  # the first request must be halved twice
         source = Idescat(*api.tables)
         mended = settings.model_copy(update={"idescat_url": api.server.url, "http_concurrency": 1, "http_attempts": 1})
         project = Project(mended, [declared(source)])
@@ -231,7 +230,7 @@ def test_idescats_questions_that_were_answered_are_not_asked_again_nor_those_tha
         api.on_data = twice
         with pytest.raises(SourceUnavailable):
             materialize(project, KEY)
-        before = {asked.target for asked in api.asked("data")[:-1]}  # but for the one that failed
+        before = {asked.target for asked in api.asked("data")[:-1]}  # all but the one that failed
         api.server.asked.clear()
         api.on_data = lambda _, answer: answer
         entry = materialize(project, KEY).entry
@@ -245,13 +244,13 @@ def test_idescats_questions_that_were_answered_are_not_asked_again_nor_those_tha
 # A process that is killed
 
 
-def test_a_killed_extraction_leaves_its_pages_to_the_next(settings: Settings, tmp_path: Path) -> None:
+def test_a_killed_extraction_leaves_its_pages_for_the_next(settings: Settings, tmp_path: Path) -> None:
     FolderSource(tmp_path / "source").write(some(8))
-    for trapdoor in (6, 8, 10):  # after the lease: the first page, its note, ...
+    for trapdoor in (6, 8, 10):  # after the lease: the first page, its note, and so on
         assert make_all_elsewhere(settings, tmp_path / "source", trapdoor) == -9
     written = Path(settings.lake).rglob("page-*.json")
     assert {path.name for path in written if path.parent.name != "_landed"} >= {"page-00000.json", "page-00001.json"}
     assert make_all(settings, tmp_path / "source") > 0
     lake = TrapdoorLake(settings.lake, None)
-    assert not lake.objects("landing"), "it was made whole, and used"
+    assert not lake.objects("landing"), "it was completed and used"
     assert all(Project(settings, []).ledger.latest(key) for key in KEYS)

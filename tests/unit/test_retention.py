@@ -1,4 +1,4 @@
-"""Retention: what had its time goes, what is needed never does, and a prune that is killed and run again is one prune."""
+"""Retention: expired objects are deleted, needed ones never are, and a prune that is killed and rerun has the same result."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BAD = {"codi": "B1", "ciutat": "nowhere"}
 
 
 class Shop:
-    """A lake whose days go by as the test says."""
+    """A project over the shops source, made and pruned on the days the test chooses."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings, self.folder, self.root = settings, folder, Path(settings.lake)
@@ -52,7 +52,7 @@ class Shop:
         return Project(self.settings, self.declared)
 
     def make(self, day: int, rows: Rows | None = None, *keys: str, force: bool = False) -> list[Outcome]:
-        """What the source says on a day, and the assets made of it."""
+        """Write the source's rows and make the assets on this day."""
         if rows is not None:
             self.source.write(rows)
         request = Request(now=at(day), accept_shrink=True, force=force)
@@ -62,7 +62,7 @@ class Shop:
         return plan_retention(self.project, at(day))
 
     def counts(self, day: float, kind: Kind) -> dict[str, int]:
-        """How many objects of a kind would go on a day, by asset."""
+        """How many objects of a kind would be deleted on a day, by asset."""
         return dict(Counter(removal.asset for removal in self.planned(day) if removal.kind is kind))
 
     def prune(self, day: float) -> list[Removal]:
@@ -93,20 +93,20 @@ def at(day: float) -> datetime:
 
 @pytest.fixture
 def shop(settings: Settings, tmp_path: Path) -> Shop:
-    """Made on day 0 and, with another content, on day 10."""
+    """Made on day 0 and, with other content, on day 10."""
     shop = Shop(settings, tmp_path / "source")
     shop.make(0, [*some(4), BAD])
     shop.make(10, [*some(5), BAD])
     return shop
 
 
-def test_nothing_goes_from_an_empty_lake(settings: Settings, tmp_path: Path) -> None:
+def test_an_empty_lake_has_nothing_to_prune(settings: Settings, tmp_path: Path) -> None:
     shop = Shop(settings, tmp_path / "source")
     assert shop.prune(1000) == []
     assert shop.files("") == []
 
 
-def test_a_plan_touches_nothing_and_a_prune_without_removals_neither(shop: Shop) -> None:
+def test_a_plan_and_a_prune_without_removals_change_nothing(shop: Shop) -> None:
     before = {path: path.stat().st_mtime_ns for path in shop.root.rglob("*")}
     assert shop.planned(500) != []
     assert shop.prune(20) == []
@@ -114,40 +114,42 @@ def test_a_plan_touches_nothing_and_a_prune_without_removals_neither(shop: Shop)
     assert {path: path.stat().st_mtime_ns for path in shop.root.rglob("*")} == before
 
 
-def test_superseded_objects_go_when_their_days_are_over_since_they_were_replaced(shop: Shop) -> None:
+def test_superseded_objects_expire_some_days_after_they_were_replaced(shop: Shop) -> None:
     assert len(shop.files("_superseded/staging/shops")) == 1
-    assert shop.counts(10 + 89.9, Kind.SUPERSEDED) == {}, "90 days count from day 10, when it was replaced"
+    assert shop.counts(10 + 89.9, Kind.SUPERSEDED) == {}, "the 90 days start on day 10, when it was replaced"
     assert shop.counts(10 + 90.1, Kind.SUPERSEDED) == {"staging.shops": 1, "staging.cities": 1}
     shop.prune(101)
     assert shop.files("_superseded") == []
     assert shop.kinds() == []
 
 
-def test_each_superseded_object_counts_from_the_entry_that_replaced_it(shop: Shop) -> None:
+def test_each_superseded_object_expires_after_the_entry_that_replaced_it(shop: Shop) -> None:
     shop.make(60, some(6))
     assert len(shop.files("_superseded/staging/shops")) == 2
     shop.prune(101)
     first, second, third = shop.project.ledger.history("staging.shops")
     assert find_objects(second, third) == shop.files("_superseded/staging/shops")
-    assert find_objects(first, third) == [], "it had its time"
+    assert find_objects(first, third) == [], "it has expired"
 
 
-def test_content_that_came_back_and_was_replaced_again_counts_from_the_last_time(shop: Shop) -> None:
+def test_content_that_recurred_expires_after_it_was_last_replaced(shop: Shop) -> None:
     shop.make(60, [*some(4), BAD])
     shop.make(70, [*some(6), BAD])
-    assert shop.counts(70 + 89, Kind.SUPERSEDED) == {"staging.shops": 1, "staging.cities": 1}, "that of day 10"
+    assert shop.counts(70 + 89, Kind.SUPERSEDED) == {"staging.shops": 1, "staging.cities": 1}, "the content of day 10"
     assert shop.counts(70 + 91, Kind.SUPERSEDED) == {"staging.shops": 2, "staging.cities": 2}
 
 
-def test_how_long_is_what_the_asset_declares(shop: Shop) -> None:
+def test_each_asset_declares_its_retention(shop: Shop) -> None:
     shop.declared[1] = replace(shop.declared[1], keep=timedelta(days=400))  # type: ignore[call-arg]
     assert shop.counts(300, Kind.SUPERSEDED) == {"staging.cities": 1}
-    assert shop.counts(300, Kind.LEDGER) == {"landing.shops": 1, "staging.cities": 1}, "its entry is as long readable"
+    assert shop.counts(300, Kind.LEDGER) == {"landing.shops": 1, "staging.cities": 1}, (
+        "its entry stays readable as long as its objects"
+    )
     assert shop.counts(411, Kind.SUPERSEDED) == {"staging.shops": 1, "staging.cities": 1}
     assert shop.counts(411, Kind.LEDGER) == dict.fromkeys(KEYS, 1)
 
 
-def test_the_copies_of_what_a_table_is_now_stay_for_its_next_run_may_have_died_while_publishing(shop: Shop) -> None:
+def test_copies_of_a_tables_current_objects_are_kept_in_case_a_publish_was_killed(shop: Shop) -> None:
     project = shop.project
     latest = project.ledger.latest("staging.shops")
     assert latest
@@ -156,7 +158,7 @@ def test_the_copies_of_what_a_table_is_now_stay_for_its_next_run_may_have_died_w
     assert shop.files("_superseded/staging/shops") == sorted(map(superseded_path, latest.objects))
 
 
-def test_a_superseded_object_that_no_entry_speaks_of_goes_at_once(shop: Shop) -> None:
+def test_a_superseded_object_that_no_entry_lists_is_deleted_at_once(shop: Shop) -> None:
     stray = shop.root / "_superseded/staging/shops/city=Olot/0123456789abcdef.parquet"
     stray.parent.mkdir()
     stray.write_bytes(b"")
@@ -164,7 +166,7 @@ def test_a_superseded_object_that_no_entry_speaks_of_goes_at_once(shop: Shop) ->
     assert not stray.exists()
 
 
-def test_what_an_entry_that_was_lost_may_have_spoken_of_is_kept_as_long_as_the_rest(shop: Shop) -> None:
+def test_superseded_objects_that_a_lost_entry_may_list_are_kept_for_the_full_retention(shop: Shop) -> None:
     (shop.root / Ledger.path("staging.shops", 1)).write_bytes(b"{")
     repair(shop.project, verify(shop.project).findings)
     today = (datetime.now(UTC) - START) / timedelta(days=1)
@@ -172,7 +174,7 @@ def test_what_an_entry_that_was_lost_may_have_spoken_of_is_kept_as_long_as_the_r
     assert shop.counts(today + 91, Kind.SUPERSEDED)["staging.shops"] == 1
 
 
-def test_quarantine_goes_when_it_was_replaced_long_enough_ago_and_that_of_the_table_stays(shop: Shop) -> None:
+def test_past_quarantine_expires_and_that_of_the_current_table_is_kept(shop: Shop) -> None:
     first, second = (entry.quarantine for entry in shop.project.ledger.history("staging.shops"))
     assert shop.files("quarantine/staging/shops") == sorted([str(first), str(second)])
     assert shop.counts(99, Kind.QUARANTINE) == {}
@@ -183,7 +185,7 @@ def test_quarantine_goes_when_it_was_replaced_long_enough_ago_and_that_of_the_ta
     assert materialize(shop.project, "staging.shops", Request(replay=True, now=at(1000))).status == "materialized"
 
 
-def test_a_quarantine_object_that_two_entries_share_stays_with_the_later(shop: Shop) -> None:
+def test_a_quarantine_object_of_two_entries_is_kept_for_the_later_one(shop: Shop) -> None:
     shop.append("staging.shops", 10.5)
     shop.prune(500)
     latest = shop.project.ledger.latest("staging.shops")
@@ -191,7 +193,7 @@ def test_a_quarantine_object_that_two_entries_share_stays_with_the_later(shop: S
     assert shop.files("quarantine/staging/shops") == [latest.quarantine]
 
 
-def test_a_batch_that_a_table_has_not_used_yet_stays(shop: Shop) -> None:
+def test_a_batch_that_a_table_has_not_used_is_kept(shop: Shop) -> None:
     shop.make(20, some(6), "landing.shops", "staging.shops")
     assert shop.counts(1000, Kind.LANDING) == {}, "staging.cities has not used it"
     shop.prune(1000)
@@ -199,19 +201,19 @@ def test_a_batch_that_a_table_has_not_used_yet_stays(shop: Shop) -> None:
     assert shop.files("landing") == []
 
 
-def test_a_used_batch_whose_run_died_before_it_deleted_it_goes(shop: Shop) -> None:
+def test_a_used_batch_is_deleted_if_its_run_was_killed_before_deleting_it(shop: Shop) -> None:
     shop.make(20, some(6), "landing.shops")
     (batch,) = (shop.root / "landing/shops").iterdir()
     shutil.copytree(batch, shop.folder / "copy")
     shop.make(20)
     shutil.copytree(shop.folder / "copy", batch)
-    (first, *_) = gone = [r for r in shop.prune(21) if r.kind is Kind.LANDING]
-    assert first.path.endswith("_manifest.json"), "a batch without its manifest is nothing"
-    assert {r.why for r in gone} == {"every table made from it has used it"}
+    (first, *_) = removed = [r for r in shop.prune(21) if r.kind is Kind.LANDING]
+    assert first.path.endswith("_manifest.json"), "without its manifest, a batch is never read"
+    assert {r.why for r in removed} == {"every table made from it has used it"}
     assert shop.files("landing") == []
 
 
-def test_batches_that_are_not_the_last_one_go_sealed_or_not_recorded_or_not(shop: Shop) -> None:
+def test_batches_other_than_the_latest_are_deleted_whether_sealed_or_recorded_or_not(shop: Shop) -> None:
     shop.make(20, some(6), "landing.shops")
     shop.make(21, some(7), "landing.shops")
     older, newest = sorted((shop.root / "landing/shops").iterdir())
@@ -228,7 +230,7 @@ def test_batches_that_are_not_the_last_one_go_sealed_or_not_recorded_or_not(shop
     assert {outcome.status for outcome in shop.make(22, None, *KEYS[1:])} == {"materialized"}
 
 
-def test_batches_stay_while_a_table_is_being_made_of_them(shop: Shop) -> None:
+def test_batches_are_kept_while_a_table_is_being_made_from_them(shop: Shop) -> None:
     shop.make(20, some(6), "landing.shops")
     shop.make(21, some(7), "landing.shops")
     with lease(shop.project.lake, "staging.cities", "theirs", 60):
@@ -236,7 +238,7 @@ def test_batches_stay_while_a_table_is_being_made_of_them(shop: Shop) -> None:
     assert shop.counts(22, Kind.LANDING) == {"landing.shops": 4}
 
 
-def test_old_entries_are_merged_and_those_that_say_how_the_asset_is_stay(shop: Shop) -> None:
+def test_old_entries_are_merged_except_the_latest_and_the_last_attempt(shop: Shop) -> None:
     shop.append("staging.shops", 15, status="failed", error="the first failure")
     shop.append("staging.shops", 16, status="failed", error="the last failure")
     before = shop.project.ledger.history("staging.shops")
@@ -244,7 +246,7 @@ def test_old_entries_are_merged_and_those_that_say_how_the_asset_is_stay(shop: S
     shop.prune(1000)
     ledger = shop.project.ledger
     assert shop.files("_ledger/staging/shops") == [
-        Ledger.path("staging.shops", 2),  # what the table is
+        Ledger.path("staging.shops", 2),  # the latest
         Ledger.path("staging.shops", 4),  # the last attempt
         Ledger.compacted_path("staging.shops"),
     ]
@@ -255,7 +257,7 @@ def test_old_entries_are_merged_and_those_that_say_how_the_asset_is_stay(shop: S
     assert shop.kinds() == []
 
 
-def test_entries_merged_at_different_times_are_one_history_and_no_number_comes_twice(shop: Shop) -> None:
+def test_entries_merged_at_different_times_form_one_history_without_repeated_numbers(shop: Shop) -> None:
     for day in range(20, 400, 95):
         shop.make(day, some(4 + day % 3))
         shop.prune(day)
@@ -268,19 +270,19 @@ def test_entries_merged_at_different_times_are_one_history_and_no_number_comes_t
     assert shop.kinds() == []
 
 
-def test_a_version_that_a_table_was_made_from_stays_known(shop: Shop) -> None:
+def test_a_version_that_a_table_was_made_from_stays_in_the_history(shop: Shop) -> None:
     for day in (6, 7, 8):
-        shop.make(10 + day, some(day), "landing.shops", "staging.shops")  # staging.cities is behind
+        shop.make(10 + day, some(day), "landing.shops", "staging.shops")  # staging.cities is not made
     shop.prune(1000)
     assert not [entry for entry in shop.project.ledger.history("staging.shops")[:-1] if not entry.compacted]
     assert "version_unknown" not in shop.kinds()
 
 
-def test_the_compacted_entries_that_cannot_be_read_are_set_aside_and_their_numbers_filled(shop: Shop) -> None:
+def test_unreadable_merged_entries_are_set_aside_and_their_numbers_filled(shop: Shop) -> None:
     shop.prune(1000)
     compacted = shop.root / Ledger.compacted_path("staging.shops")
     compacted.write_bytes(b"{")
-    assert shop.project.ledger.latest("staging.shops"), "what the table is can still be read"
+    assert shop.project.ledger.latest("staging.shops"), "the latest entry can still be read"
     (failed,) = prune(shop.project, "r", now=at(2000)).failed.items()
     assert failed[0] == "staging.shops"
     assert "verify --repair" in failed[1]
@@ -295,11 +297,11 @@ def test_the_compacted_entries_that_cannot_be_read_are_set_aside_and_their_numbe
     assert next(shop.root.glob("_ledger/_aside/**/compacted.jsonl")).read_bytes() == b"{"
 
 
-def test_a_table_whose_last_entry_is_lost_after_the_others_were_merged_is_made_again(shop: Shop) -> None:
+def test_a_table_that_lost_its_latest_entry_after_a_merge_is_rebuilt(shop: Shop) -> None:
     shop.prune(1000)
     (shop.root / Ledger.path("staging.shops", 2)).write_bytes(b"{")
     repair(shop.project, verify(shop.project).findings)
-    assert shop.files("staging/shops") != [], "readers keep the table meanwhile"
+    assert shop.files("staging/shops") != [], "readers keep the table in the meantime"
     assert shop.project.ledger.latest("staging.shops") is None
     shop.make(1001)
     shop.make(1001)
@@ -307,7 +309,7 @@ def test_a_table_whose_last_entry_is_lost_after_the_others_were_merged_is_made_a
     assert shop.kinds() == []
 
 
-def test_an_asset_that_is_being_made_is_left_alone_and_told(shop: Shop) -> None:
+def test_an_asset_that_is_being_made_is_skipped_and_reported(shop: Shop) -> None:
     with lease(shop.project.lake, "staging.shops", "theirs", 60):
         pruned = prune(shop.project, "ours", now=at(1000))
         assert pruned.busy == ["staging.shops"]
@@ -315,14 +317,14 @@ def test_an_asset_that_is_being_made_is_left_alone_and_told(shop: Shop) -> None:
         assert shop.files("_superseded/staging/shops") != []
 
 
-def test_an_asset_whose_ledger_is_damaged_keeps_everything_and_the_others_are_pruned(shop: Shop) -> None:
+def test_an_asset_with_a_damaged_ledger_is_not_pruned_and_the_others_are(shop: Shop) -> None:
     (shop.root / Ledger.path("staging.shops", 1)).write_bytes(b"{")
     pruned = prune(shop.project, "ours", now=at(1000))
     assert list(pruned.failed) == ["staging.shops"]
     assert {removal.asset for removal in pruned.removals} == {"landing.shops", "staging.cities"}
 
 
-def test_what_was_set_aside_and_what_belongs_to_no_asset_is_left_alone(shop: Shop) -> None:
+def test_objects_that_were_set_aside_or_belong_to_no_asset_are_kept(shop: Shop) -> None:
     for name in ("_aside/run/staging/shops/x", "_superseded/staging/older/x", "_ledger/_aside/run/staging/shops/x"):
         (shop.root / name).parent.mkdir(parents=True, exist_ok=True)
         (shop.root / name).touch()
@@ -330,7 +332,7 @@ def test_what_was_set_aside_and_what_belongs_to_no_asset_is_left_alone(shop: Sho
     assert len(shop.files("_aside") + shop.files("_superseded/staging/older") + shop.files("_ledger/_aside")) == 3
 
 
-def test_an_asset_has_two_lease_objects_at_most_whatever_came_before(shop: Shop) -> None:
+def test_a_prune_leaves_at_most_two_lease_objects_per_asset(shop: Shop) -> None:
     for day in (20, 21, 22):
         shop.make(day, some(day - 14))
     dead = msgspec.json.encode(Held("dead", "elsewhere", 1, at(0)))
@@ -340,7 +342,7 @@ def test_an_asset_has_two_lease_objects_at_most_whatever_came_before(shop: Shop)
     assert len(shop.files("_leases/staging/shops")) <= 2
 
 
-def test_after_a_prune_the_lake_is_in_order_and_everything_is_as_stale_as_before(shop: Shop) -> None:
+def test_a_prune_leaves_lake_and_ledger_consistent_and_staleness_unchanged(shop: Shop) -> None:
     shop.make(200, [*some(7), BAD])
     shop.make(300, some(9), "landing.shops", "staging.shops")
     state = plan(shop.project.state(at(1000)), shop.project.graph)
@@ -351,7 +353,7 @@ def test_after_a_prune_the_lake_is_in_order_and_everything_is_as_stale_as_before
     assert {path: read(path) for path in shop.files("staging")} == tables
     assert plan(shop.project.state(at(1000)), shop.project.graph) == state
     assert shop.kinds() == []
-    assert shop.prune(1000) == [], "once is enough"
+    assert shop.prune(1000) == [], "a second prune finds nothing"
     assert [outcome.status for outcome in shop.make(1000)] == ["skipped", "skipped", "materialized"]
     assert [outcome.status for outcome in shop.make(1001, some(10))] == ["materialized"] * 3
     again = shop.make(1002, None, *KEYS[:2], force=True)
@@ -359,9 +361,7 @@ def test_after_a_prune_the_lake_is_in_order_and_everything_is_as_stale_as_before
     assert shop.kinds() == []
 
 
-def test_a_prune_killed_at_any_write_and_run_again_is_one_prune_and_harms_nothing(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_a_prune_killed_at_any_write_and_rerun_has_the_same_result(settings: Settings, tmp_path: Path) -> None:
     shop = Shop(settings, tmp_path / "source")
     shop.make(0, [*some(3), BAD], *KEYS[:2])
     shop.make(10, some(2), *KEYS[:2])
@@ -369,8 +369,8 @@ def test_a_prune_killed_at_any_write_and_run_again_is_one_prune_and_harms_nothin
     shop.make(30, some(2, "Olot"), "landing.shops")
     shutil.copytree(settings.lake, tmp_path / "before")
     writes = prune_all(settings, shop.folder, at(1000))
-    unharmed = picture(settings.lake)
-    assert writes >= 12, "the case is meant to have many places to die in"
+    expected = picture(settings.lake)
+    assert writes >= 12, "the case must have many writes to be killed at"
     for trapdoor in range(1, writes + 1):
         shutil.rmtree(settings.lake)
         shutil.copytree(tmp_path / "before", settings.lake)
@@ -379,12 +379,12 @@ def test_a_prune_killed_at_any_write_and_run_again_is_one_prune_and_harms_nothin
         assert set(shop.kinds()) <= {"batch_unsealed"}, f"killed before write {trapdoor}"
         assert [shop.sequences(key) for key in KEYS] == [[1, 2, 3, 4], [1, 2], []]
         prune_all(settings, shop.folder, at(1000))
-        assert picture(settings.lake) == unharmed, f"killed before write {trapdoor}"
+        assert picture(settings.lake) == expected, f"killed before write {trapdoor}"
 
 
-def test_a_history_that_is_read_while_it_is_being_merged_is_whole(settings: Settings, shop: Shop) -> None:
-    class Late(Lake):
-        """A lake on which a prune comes between the listing of a ledger and its reading."""
+def test_a_history_that_is_read_during_a_merge_is_complete(settings: Settings, shop: Shop) -> None:
+    class PrunedLake(Lake):
+        """A lake on which a prune runs between listing a ledger and reading it."""
 
         pruned = False
 
@@ -394,8 +394,8 @@ def test_a_history_that_is_read_while_it_is_being_merged_is_whole(settings: Sett
                 shop.prune(1000)
             return super().find(path)
 
-    late = Late(settings.lake)
-    assert [entry.sequence for entry in Ledger(late).history("staging.shops")] == [1, 2]
+    pruned_lake = PrunedLake(settings.lake)
+    assert [entry.sequence for entry in Ledger(pruned_lake).history("staging.shops")] == [1, 2]
     project = shop.project
-    project.lake = Late(settings.lake)
+    project.lake = PrunedLake(settings.lake)
     assert verify(project).findings == []

@@ -1,4 +1,4 @@
-"""Superseded objects: what a publish replaces stays readable, under a name that says its content, whatever is killed when."""
+"""Superseded objects: what a publish replaces stays readable, in an object named by its hash, even if the publish is killed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEYS = ("landing.shops", "staging.shops", "staging.cities")
 
 
 class Shop:
-    """Shops by city, whose source the test writes."""
+    """A project over the shops source, and its superseded objects."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings, self.folder = settings, folder
@@ -44,12 +44,12 @@ class Shop:
             materialize(self.project, key, Request(accept_shrink=True))
 
     def kept(self) -> list[str]:
-        """The superseded objects of staging.shops: their folders, by city."""
+        """The partition folders of the superseded objects of staging.shops."""
         kept = self.project.lake.objects("_superseded/staging/shops")
         return sorted(found.path.split("/")[-2] for found in kept)
 
     def table(self, at: int) -> pl.DataFrame:
-        """staging.shops as its entry number `at` left it."""
+        """staging.shops as of its ledger entry `at`."""
         ledger = self.project.ledger
         entry = ledger.history("staging.shops")[at - 1]
         places = find_objects(entry, ledger.latest("staging.shops"))
@@ -71,15 +71,15 @@ def test_a_first_publish_keeps_nothing(shop: Shop) -> None:
     assert shop.kept() == []
 
 
-def test_what_changes_or_vanishes_is_kept_and_what_stays_is_not(shop: Shop) -> None:
+def test_changed_and_removed_objects_are_kept_and_unchanged_ones_are_not_copied(shop: Shop) -> None:
     shop.make([*some(3), OLOT])
-    assert shop.kept() == ["city=Vic"], "Vic vanished, Reus stayed, Olot is new"
+    assert shop.kept() == ["city=Vic"], "Vic was removed, Reus is unchanged, Olot is new"
     shop.make([*some(4), OLOT])
     assert shop.kept() == ["city=Reus", "city=Vic"]
     assert shop.kinds() == []
 
 
-def test_a_table_can_be_read_as_each_entry_left_it(shop: Shop) -> None:
+def test_a_table_can_be_read_as_of_each_entry(shop: Shop) -> None:
     shop.make([*some(5), OLOT])
     shop.make([VIC])
     assert shop.table(1)["shop_id"].to_list() == ["S0", "S1", "S2", "V1"]
@@ -88,27 +88,27 @@ def test_a_table_can_be_read_as_each_entry_left_it(shop: Shop) -> None:
     assert shop.table(3)["shop_id"].to_list() == ["V1"]
 
 
-def test_content_that_comes_back_is_kept_once(shop: Shop) -> None:
+def test_content_that_recurs_is_kept_once(shop: Shop) -> None:
     for rows in ([*some(4), VIC], [*some(3), VIC], [*some(4), VIC], [*some(3), VIC]):
         shop.make(rows)
     assert shop.kept() == ["city=Reus", "city=Reus"]
     assert shop.kinds() == []
 
 
-def test_landing_pages_are_never_kept_for_they_hold_personal_fields(shop: Shop) -> None:
+def test_landing_pages_are_never_kept_because_they_hold_personal_fields(shop: Shop) -> None:
     shop.make(some(5))
     assert not (shop.root / "_superseded" / "landing").exists()
     assert not list((shop.root / "_superseded").rglob("*.json"))
 
 
-def test_the_name_is_by_layer_table_partition_and_content() -> None:
+def test_the_path_has_layer_table_partition_and_content_hash() -> None:
     stored = Stored(path="marts/facts/fact_x/year=2025/file.parquet", bytes=1, rows=1, sha256="ab" * 32)
     assert superseded_path(stored) == "_superseded/marts/facts/fact_x/year=2025/abababababababab.parquet"
     assert is_named_by(superseded_path(stored), stored.sha256)
     assert not is_named_by(superseded_path(stored), "cd" * 32)
 
 
-def test_an_object_that_is_gone_or_damaged_is_not_kept_and_stops_nothing(shop: Shop) -> None:
+def test_a_missing_or_damaged_object_is_not_kept_and_does_not_stop_the_publish(shop: Shop) -> None:
     (shop.root / "staging/shops/city=Vic/file.parquet").unlink()
     reus = shop.root / "staging/shops/city=Reus/file.parquet"
     reus.write_bytes(reus.read_bytes()[:100])
@@ -117,25 +117,25 @@ def test_an_object_that_is_gone_or_damaged_is_not_kept_and_stops_nothing(shop: S
     assert shop.kinds() == []
 
 
-def test_a_later_put_leaves_what_was_kept_alone(tmp_path: Path) -> None:
+def test_a_later_put_does_not_change_the_kept_copy(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     lake.put("a/b", b"old")
     assert lake.copy("a/b", "kept/b")
     lake.put("a/b", b"new")
     assert (lake.get("a/b"), lake.get("kept/b")) == (b"new", b"old")
     large = tmp_path / "large"
-    large.write_bytes(b"x" * 20_000_000)  # one that is put in several parts
+    large.write_bytes(b"x" * 20_000_000)  # large enough for a multipart upload
     assert lake.copy("a/b", "kept/c")
     lake.put("a/b", large)
     lake.delete(["a/b"])
     assert lake.get("kept/c") == b"new"
-    assert not lake.copy("a/b", "kept/d"), "there is none to copy"
+    assert not lake.copy("a/b", "kept/d"), "there is nothing to copy"
 
 
-def test_a_copy_needs_no_links(tmp_path: Path) -> None:
+def test_a_copy_works_across_file_systems(tmp_path: Path) -> None:
     elsewhere = Path("/dev/shm")
     if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no second file system to copy to")
+        pytest.skip("this machine has no second file system to copy to")
     lake, other = Lake(str(tmp_path / "lake")), elsewhere / f"catalunya-{tmp_path.parent.name}-{tmp_path.name}"
     other.mkdir()
     try:
@@ -148,7 +148,7 @@ def test_a_copy_needs_no_links(tmp_path: Path) -> None:
         shutil.rmtree(other)
 
 
-def test_kept_content_that_is_not_what_its_name_says_is_found_and_set_aside(shop: Shop) -> None:
+def test_a_corrupt_superseded_object_is_found_and_set_aside(shop: Shop) -> None:
     shop.make([*some(3)])
     (kept,) = (shop.root / "_superseded/staging/shops").rglob("*.parquet")
     kept.write_bytes(kept.read_bytes()[:-1] + b"?")
@@ -165,7 +165,7 @@ AFTER = [*some(4), OLOT]
 OTHER = [*some(6), {**VIC, "places": "8"}]
 
 
-def test_a_killed_publish_keeps_the_old_content_whatever_the_source_says_afterwards(
+def test_a_killed_publish_keeps_the_old_content_whatever_the_source_has_afterwards(
     settings: Settings, tmp_path: Path
 ) -> None:
     folder, seen = tmp_path / "source", set()
@@ -173,7 +173,7 @@ def test_a_killed_publish_keeps_the_old_content_whatever_the_source_says_afterwa
     make_all(settings, folder)
     shutil.copytree(settings.lake, tmp_path / "before")
     landing = make_all(settings, tmp_path / "source", keys=KEYS[:1], force=True)
-    for trapdoor in itertools.count(landing + 1):  # the writes of staging.shops, up to its record and the one after
+    for trapdoor in itertools.count(landing + 1):  # the writes of staging.shops up to its record, and one more
         shutil.rmtree(settings.lake)
         shutil.copytree(tmp_path / "before", settings.lake)
         FolderSource(folder).write(AFTER)
@@ -193,7 +193,7 @@ def test_a_killed_publish_keeps_the_old_content_whatever_the_source_says_afterwa
     assert seen == {(0, False, False), (1, False, False), (2, False, False), (2, True, False), (2, True, True)}
 
 
-def test_an_entry_without_a_latest_one_is_all_kept_beside() -> None:
+def test_without_a_latest_entry_all_objects_of_an_entry_are_superseded() -> None:
     stored = Stored(path="staging/x/file.parquet", bytes=1, rows=1, sha256="ab" * 32)
     assert find_objects(replace(_entry(), objects=(stored,)), None) == [superseded_path(stored)]
 
@@ -203,7 +203,7 @@ def _entry() -> Entry:
                  started_at=datetime(2026, 1, 1, tzinfo=UTC), seconds=1.0, code_version="c", versions={})  # fmt: skip
 
 
-def test_a_forced_run_of_the_same_content_keeps_nothing(shop: Shop) -> None:
+def test_a_forced_run_with_the_same_content_keeps_nothing(shop: Shop) -> None:
     for key in KEYS:
         materialize(shop.project, key, Request(force=True))
     assert shop.kept() == []

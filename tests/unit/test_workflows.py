@@ -1,4 +1,4 @@
-"""The workflows of GitHub: what they may do, what they run, and where a branch goes. Their syntax is `make lint`'s affair."""
+"""The GitHub workflows: their permissions, their commands, and which branch deploys where. `make lint` checks their syntax."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ACTIONS = [*FILES.values(), *(ROOT / ".github" / "actions").rglob("action.yml")]
 
 
 def read(name: str) -> dict[str, Any]:
-    """A workflow. YAML 1.1 takes the key `on` for a truth value."""
+    """A workflow. YAML 1.1 reads the key `on` as a boolean."""
     found: dict[Any, Any] = yaml.safe_load(FILES[name].read_text())
     return {("on" if key is True else key): value for key, value in found.items()}
 
@@ -24,12 +24,12 @@ def steps(job: dict[str, Any]) -> list[dict[str, Any]]:
     return list(job.get("steps", []))
 
 
-def test_there_are_the_four() -> None:
+def test_there_are_four_workflows() -> None:
     assert set(FILES) == {"ci", "deploy", "nightly", "plan"}
 
 
 @pytest.mark.parametrize("path", ACTIONS, ids=lambda path: path.parent.name + "/" + path.name)
-def test_every_action_of_others_is_pinned_to_a_commit_and_says_its_version(path: Path) -> None:
+def test_third_party_actions_are_pinned_to_a_commit_with_its_version(path: Path) -> None:
     for line in path.read_text().splitlines():
         if match := re.search(r"uses: (\S+)(.*)", line):
             assert match[1].startswith("$/") or re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", match[1]), line
@@ -37,13 +37,13 @@ def test_every_action_of_others_is_pinned_to_a_commit_and_says_its_version(path:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_nothing_is_permitted_but_what_a_job_asks_for(name: str) -> None:
+def test_every_job_declares_its_permissions(name: str) -> None:
     assert read(name)["permissions"] == {}
     assert all("permissions" in job for job in read(name)["jobs"].values())
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if "pull_request" in read(name)["on"]])
-def test_the_code_of_a_pull_request_is_given_neither_credentials_nor_a_token_that_writes(name: str) -> None:
+def test_code_of_a_pull_request_gets_no_credentials_and_no_write_token(name: str) -> None:
     workflow = read(name)
     assert "pull_request_target" not in workflow["on"]
     for job in workflow["jobs"].values():
@@ -53,14 +53,14 @@ def test_the_code_of_a_pull_request_is_given_neither_credentials_nor_a_token_tha
         assert "secrets." not in yaml.safe_dump(job)
 
 
-def test_only_the_deployment_may_be_somebody_in_aws_and_only_after_all_checks_in_an_environment() -> None:
-    asking = {
+def test_only_the_deployment_gets_aws_credentials_after_all_checks_and_in_an_environment() -> None:
+    authorized = {
         (name, key)
         for name in FILES
         for key, job in read(name)["jobs"].items()
         if "id-token" in job["permissions"] or "aws-actions" in yaml.safe_dump(job)
     }
-    assert asking == {("deploy", "deploy")}
+    assert authorized == {("deploy", "deploy")}
     job = read("deploy")["jobs"]["deploy"]
     assert job["needs"] == "ci"
     assert read("deploy")["jobs"]["ci"]["uses"].endswith("/ci.yml")
@@ -68,13 +68,13 @@ def test_only_the_deployment_may_be_somebody_in_aws_and_only_after_all_checks_in
     assert job["environment"] == job["env"]["CATALUNYA_ENV"] == "${{ github.ref_name == 'main' && 'prod' || 'dev' }}"
 
 
-def test_every_make_target_that_is_run_exists() -> None:
+def test_every_make_target_in_the_workflows_exists() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     for path in ACTIONS:
         text = re.sub(r"#.*", "", path.read_text())
         assert set(re.findall(r"\bmake (?:--\w+ )*([a-z][a-z0-9-]*)", text)) <= targets, path
 
 
-def test_every_job_ends_some_time() -> None:
+def test_every_job_has_a_timeout() -> None:
     for name in FILES:
         assert all("timeout-minutes" in job or "uses" in job for job in read(name)["jobs"].values()), name

@@ -1,4 +1,4 @@
-"""An account in moto with the roles as the tables make them, and sessions of theirs; the same names everywhere."""
+"""An account in moto with the roles that the tables define, and sessions of them. All tests use the same names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def role_arn(role: str) -> str:
 
 @contextmanager
 def buckets(aws: Aws, names: Iterable[str]) -> Iterator[None]:
-    """Buckets of these very names, for as long as the block runs: others of this process may want the names as well."""
+    """Buckets with exactly these names while the block runs; other tests in this process may use the names afterwards."""
     s3 = aws.client("s3")
     for name in names:
         aws.make_bucket(name)
@@ -42,14 +42,14 @@ def buckets(aws: Aws, names: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def sessions(aws: Aws, roles: Mapping[str, Document]) -> Iterator[dict[str, dict[str, str]]]:
-    """The roles in moto, each with its policy, and credentials of a session of each by its name."""
+    """The roles in moto, each with its policy, and credentials of a session of each, by role name."""
     iam, sts = aws.client("iam"), aws.client("sts")
-    anybody = {
+    anyone = {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}],
     }
     for role, document in roles.items():
-        iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(anybody))
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(anyone))
         iam.put_role_policy(RoleName=role, PolicyName="access", PolicyDocument=json.dumps(document))
     found = {}
     for role in roles:
@@ -68,7 +68,7 @@ def sessions(aws: Aws, roles: Mapping[str, Document]) -> Iterator[dict[str, dict
 
 
 def client_of(aws: Aws, service: str, credentials: Mapping[str, str]) -> Any:
-    """A boto3 client of a session, which does not try again."""
+    """A boto3 client with a session's credentials, without retries."""
     import boto3
     from botocore.config import Config
 

@@ -1,4 +1,4 @@
-"""What the tests of the infrastructure share: all stacks of dev, prod and the account, written once for all workers."""
+"""Shared by the infrastructure tests: all stacks of dev, prod and the account, synthesized once for all workers."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ def graph(compiled: Path) -> AssetGraph:
 
 
 @pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory, graph: AssetGraph, compiled: Path) -> Path:
-    """A folder with what the command that writes the templates wrote (`cdk.out`) and said (`said.txt`)."""
+def synthesized(tmp_path_factory: pytest.TempPathFactory, graph: AssetGraph, compiled: Path) -> Path:
+    """A folder with the templates that the command wrote (`cdk.out`) and its output (`output.txt`)."""
 
     def make(folder: Path) -> None:
-        package = folder / "package.zip"  # what is in it makes no difference to a template
+        package = folder / "package.zip"  # its content does not affect a template
         with zipfile.ZipFile(package, "w") as zipped:
             zipped.writestr("catalunya/__init__.py", "")
         context = [f"--context={name}={value}" for name, value in (CONTEXT | {"package": str(package)}).items()]
         here = {"CATALUNYA_CACHE": str(compiled), "CDK_OUTDIR": str(folder / "cdk.out")}
         command = [sys.executable, "-m", "catalunya.cdk", *context]
         done = subprocess.run(command, env=os.environ | here, capture_output=True, text=True, check=False)
-        (folder / "said.txt").write_text(done.stdout + done.stderr)
+        (folder / "output.txt").write_text(done.stdout + done.stderr)
 
     return once(tmp_path_factory, "infrastructure", make)
 
 
 @pytest.fixture(scope="session")
-def assembly(written: Path) -> Path:
-    """The folder of templates, and of a report of what cdk-nag and CloudFormation's rules found."""
-    return written / "cdk.out"
+def assembly(synthesized: Path) -> Path:
+    """The folder with the templates and the report of cdk-nag and CloudFormation's own rules."""
+    return synthesized / "cdk.out"
 
 
 @pytest.fixture(scope="session")
-def templates(written: Path, assembly: Path) -> dict[str, Template]:
-    """The templates by the name of their stack."""
+def templates(synthesized: Path, assembly: Path) -> dict[str, Template]:
+    """The templates by stack name."""
     found = {path.name.partition(".")[0]: json.loads(path.read_text()) for path in assembly.glob("*.template.json")}
-    assert found, (written / "said.txt").read_text()
+    assert found, (synthesized / "output.txt").read_text()
     return {name: Template(name, content) for name, content in sorted(found.items())}
 
 
@@ -63,11 +63,11 @@ def env(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def names(env: str) -> Names:
-    """What everything is called in the environment, in the account and region of the templates."""
+    """The names of the environment, in the account and region of the templates."""
     return Names.of(env, partition="aws", account=ACCOUNT, region=REGION)
 
 
 @pytest.fixture
 def template(templates: dict[str, Template], env: str) -> Template:
-    """The stack of an environment; a test that takes it is run for each."""
+    """The stack of an environment; a test that uses it runs once for each."""
     return templates[f"CatalunyaData-{env}"]

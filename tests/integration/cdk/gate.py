@@ -1,10 +1,10 @@
-"""IAM in front of moto: each request of a session is worked out as actions on resources, decided, kept, and only then passed on.
+"""IAM in front of moto: each request of a session is translated to actions on resources, allowed or refused, recorded, and passed on.
 
-moto enforces neither conditions nor boundaries, takes a deletion of many objects for one of the bucket, and knows no resources
-but S3's. What a request is in IAM's terms is told here; the rules are `iam.py`'s. A session is one of a role that was
-assumed through this gate, or given (`as_role`); who signs with the tests' own keys may do everything, unseen.
+moto enforces neither conditions nor boundaries, treats deleting many objects as an action on the bucket, and knows no resources
+except S3's. Here: what a request is in IAM's terms. Not here: IAM's rules (`iam.py`). A session belongs to a role that was
+assumed through this gate, or granted (`as_role`); requests signed with the tests' own keys are neither checked nor recorded.
 
-One thing more of S3 is told as it is: who may not list a bucket is answered 403 for an object that is absent, not 404.
+It also imitates one more behavior of S3: callers who may not list a bucket get 403 instead of 404 for an absent object.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BEHIND = "210987654321"
 
 @dataclass(frozen=True)
 class Deployed:
-    """A role as it is deployed."""
+    """A deployed role."""
 
     policies: tuple[Mapping[str, Any], ...]
     trust: Mapping[str, Any]
@@ -42,7 +42,7 @@ class Deployed:
 
 @dataclass
 class Gate:
-    """The WSGI app. `seen` are the requests of roles that were allowed, `refused` those that were not."""
+    """The WSGI app. `seen` has the allowed requests of roles, `refused` the others."""
 
     inner: App
     roles: Mapping[str, Deployed]
@@ -58,34 +58,34 @@ class Gate:
         role = self._sessions.get(_signer(environ))
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(body)
-        if role is None or b"Action=GetCallerIdentity" in body:  # which nobody needs a permission for
+        if role is None or b"Action=GetCallerIdentity" in body:  # which needs no permission
             return self.inner(environ, start_response)
         of_session = self._contexts.get(_signer(environ), {})
-        asked = [replace(each, context={**of_session, **each.context}) for each in self._asked(environ, body)]
-        assert asked, (
-            f"not known what this is in IAM: {environ['REQUEST_METHOD']} {environ['PATH_INFO']} {environ.get('HTTP_X_AMZ_TARGET')}"
+        requests = [replace(each, context={**of_session, **each.context}) for each in self._requests(environ, body)]
+        assert requests, (
+            f"unknown to the tests' IAM: {environ['REQUEST_METHOD']} {environ['PATH_INFO']} {environ.get('HTTP_X_AMZ_TARGET')}"
         )
-        for request in asked:
+        for request in requests:
             if not self.allows(role, request):
                 self.refused.append((role, request))
                 return _forbidden(request)(environ, start_response)
             self.seen.append((role, request))
-        return self._answered(environ, start_response, role, asked, body)
+        return self._answered(environ, start_response, role, requests, body)
 
     def as_role(self, role: str, context: Context) -> dict[str, str]:
-        """Credentials of a session of a role, as the environment holds them; `context` is what IAM knows of the session."""
+        """Credentials of a session of a role, as environment variables; `context` are the session's condition keys."""
         key = f"SESSION{len(self._sessions)}"
         self._sessions[key], self._contexts[key] = role, context
         return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "testing", "AWS_SESSION_TOKEN": role}
 
     def allows(self, role: str, request: Request) -> bool:
-        """Whether a role may, by its own policies, the boundary, and the bucket's policy."""
+        """Whether a role's own policies, the boundary and the bucket's policy allow a request."""
         bucket = request.resource.removeprefix("arn:aws:s3:::").partition("/")[0]
         return allowed(
             request, self.roles[role].policies, boundary=self.boundary, resource_policy=self.bucket_policies.get(bucket)
         )
 
-    def _asked(self, environ: dict[str, Any], body: bytes) -> Iterator[Request]:
+    def _requests(self, environ: dict[str, Any], body: bytes) -> Iterator[Request]:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         service, _, action = target.partition(".")
         if service == "AWSGlue":
@@ -109,44 +109,44 @@ class Gate:
         else:
             yield from _of_s3(environ, body)
 
-    def _group(self, asked: dict[str, Any]) -> str:
-        """The work group of a query: it is what the permission is on."""
-        if named := asked.get("NamedQueryId"):
+    def _group(self, payload: dict[str, Any]) -> str:
+        """The work group of a query, which is the resource of the permission."""
+        if named := payload.get("NamedQueryId"):
             from moto.athena.models import athena_backends
 
             return str(athena_backends[BEHIND][REGION].named_queries[named].workgroup.name)
-        return str(asked.get("WorkGroup") or self._groups[asked["QueryExecutionId"]])
+        return str(payload.get("WorkGroup") or self._groups[payload["QueryExecutionId"]])
 
     def _answered(
-        self, environ: dict[str, Any], start_response: Any, role: str, asked: list[Request], body: bytes
+        self, environ: dict[str, Any], start_response: Any, role: str, requests: list[Request], body: bytes
     ) -> Iterable[bytes]:
-        """What is behind answers; what follows from its answer is kept, or told otherwise."""
-        told: dict[str, Any] = {}
+        """The answer of moto, with what the gate records from it or changes in it."""
+        response: dict[str, Any] = {}
 
         def start(status: str, headers: Any, *rest: Any) -> Any:
-            told.update(status=status, headers=headers)
+            response.update(status=status, headers=headers)
             return lambda _: None
 
         answer = b"".join(self.inner(environ, start))
-        action = asked[0].action
+        action = requests[0].action
         if action == "athena:StartQueryExecution":
             self._groups[json.loads(answer)["QueryExecutionId"]] = json.loads(body)["WorkGroup"]
         if action == "sts:AssumeRole":
-            return self._assumed(role, asked, answer)(environ, start_response)
-        bucket = asked[0].resource.partition("/")[0]
-        is_absent = action == "s3:GetObject" and told["status"].startswith("404")
+            return self._assumed(role, requests, answer)(environ, start_response)
+        bucket = requests[0].resource.partition("/")[0]
+        is_absent = action == "s3:GetObject" and response["status"].startswith("404")
         if is_absent and not self.allows(role, Request("s3:ListBucket", bucket)):
             self.refused.append((role, Request("s3:ListBucket", bucket)))
-            return _forbidden(asked[0])(environ, start_response)
+            return _forbidden(requests[0])(environ, start_response)
         if is_absent:
             self.seen.append((role, Request("s3:ListBucket", bucket)))
-        start_response(told["status"], told["headers"])
+        start_response(response["status"], response["headers"])
         return [answer]
 
-    def _assumed(self, role: str, asked: list[Request], answer: bytes) -> Response:
-        """A session of the role that is asked for, if that one lets this one."""
-        wanted = asked[0].resource.rpartition("/")[2]
-        for request in asked:
+    def _assumed(self, role: str, requests: list[Request], answer: bytes) -> Response:
+        """A session of the requested role, if its trust policy allows the caller."""
+        wanted = requests[0].resource.rpartition("/")[2]
+        for request in requests:
             from_it = Request(request.action, context=request.context, principal=role_arn(role))
             if wanted not in self.roles or not trusts(self.roles[wanted].trust, from_it):
                 self.refused.append((role, request))
@@ -158,16 +158,16 @@ class Gate:
 
 
 def in_another_account(app: App) -> App:
-    """moto keeps what is in an account in the process, where other tests have things of the same names: here it is another."""
+    """moto keeps accounts in the process, and other tests use the same names; so this app uses a different account."""
 
-    def asked(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def elsewhere(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         return app({**environ, "HTTP_X_MOTO_ACCOUNT_ID": BEHIND}, start_response)
 
-    return asked
+    return elsewhere
 
 
 def used(role: str, policy: Mapping[str, Any], seen: Iterable[tuple[str, Request]]) -> set[tuple[str, str, str]]:
-    """Of a role's policy, what was needed: (statement, action, resource) of each pattern that a request came by."""
+    """What requests used of a role's policy: (statement, action, resource) of each pattern that matched one."""
     found = set()
     for request in {_key(request): request for who, request in seen if who == role}.values():
         for statement in matching(policy, request):
@@ -226,48 +226,52 @@ def _of_s3(environ: Mapping[str, Any], body: bytes) -> Iterator[Request]:
             yield Request("s3:GetObject", f"arn:aws:s3:::{unquote(source).lstrip('/')}")
 
 
-def _of_glue(action: str, asked: Mapping[str, Any]) -> Iterator[Request]:
-    """Glue asks for the permission on the thing and on all it is in: the catalog, the database, the table."""
+def _of_glue(action: str, payload: Mapping[str, Any]) -> Iterator[Request]:
+    """Glue checks the permission on a resource and everything it is in: the catalog, the database, the table."""
     start = f"arn:aws:glue:{REGION}:{ACCOUNT}:"
     yield Request(f"glue:{action}", f"{start}catalog")
     if action.endswith(("Database", "Databases")):
-        if name := asked.get("Name") or asked.get("DatabaseInput", {}).get("Name"):
+        if name := payload.get("Name") or payload.get("DatabaseInput", {}).get("Name"):
             yield Request(f"glue:{action}", f"{start}database/{name}")
         return
-    database = asked["DatabaseName"]
+    database = payload["DatabaseName"]
     yield Request(f"glue:{action}", f"{start}database/{database}")
-    table = asked.get("TableName") or asked.get("Name") or asked.get("TableInput", {}).get("Name") or "*"
+    table = payload.get("TableName") or payload.get("Name") or payload.get("TableInput", {}).get("Name") or "*"
     yield Request(f"glue:{action}", f"{start}table/{database}/{table}")
 
 
-def _of_sts(asked: Mapping[str, str]) -> Iterator[Request]:
-    tags = {value: asked[f"{name.removesuffix('Key')}Value"] for name, value in asked.items() if name.endswith(".Key")}
+def _of_sts(payload: Mapping[str, str]) -> Iterator[Request]:
+    tags = {
+        value: payload[f"{name.removesuffix('Key')}Value"] for name, value in payload.items() if name.endswith(".Key")
+    }
     context: dict[str, str | list[str]] = {"aws:TagKeys": [*tags]}
     if "run" in tags:
         context["aws:RequestTag/run"] = tags["run"]
     for action in ("sts:AssumeRole", *(["sts:TagSession"] if tags else [])):
-        yield Request(action, asked["RoleArn"], context)
-    # IAM Roles Anywhere gives each session a source identity, which stays with it.
-    yield Request("sts:SetSourceIdentity", asked["RoleArn"])
+        yield Request(action, payload["RoleArn"], context)
+    # IAM Roles Anywhere gives each session a source identity, which is carried over.
+    yield Request("sts:SetSourceIdentity", payload["RoleArn"])
 
 
 def _forbidden(request: Request) -> Response:
-    said = f"not authorized to perform: {request.action} on resource: {request.resource}"
+    message = f"not authorized to perform: {request.action} on resource: {request.resource}"
     if request.action.startswith("sts:"):
-        error = f"<Error><Code>AccessDenied</Code><Message>{said}</Message></Error>"
+        error = f"<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>"
         return Response(f"<ErrorResponse>{error}</ErrorResponse>", 403, content_type="text/xml")
     if request.action.startswith("s3:"):
         return Response(
-            f"<Error><Code>AccessDenied</Code><Message>{said}</Message></Error>", 403, content_type="text/xml"
+            f"<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>", 403, content_type="text/xml"
         )
     return Response(
-        json.dumps({"__type": "AccessDeniedException", "message": said}), 400, content_type="application/x-amz-json-1.1"
+        json.dumps({"__type": "AccessDeniedException", "message": message}),
+        400,
+        content_type="application/x-amz-json-1.1",
     )
 
 
 class _Quiet(WSGIRequestHandler):
     def log_request(self, *_: object) -> None:
-        """Say nothing of each request."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -277,9 +281,9 @@ def gate(
     boundary: Mapping[str, Any],
     bucket_policies: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[tuple[dict[str, Aws], Gate]]:
-    """The gate, with a port for each role, for as long as the block runs.
+    """The gate, with a port for each role, while the block runs.
 
-    polars keeps the credentials that it first used at an address, whoever works in the process since; so each role has its own.
+    polars caches credentials by address for the life of the process, so each role needs its own port.
     """
     front = Gate(inner, roles, boundary, bucket_policies)
     with ExitStack() as stack:

@@ -1,7 +1,6 @@
-"""IAM's rules, as far as our policies use them: whether a request is allowed by policies, a boundary and a bucket's policy.
+"""IAM's evaluation rules, as far as our policies use them: whether policies, a boundary and a bucket's policy allow a request.
 
-An operator or a key that is not known here raises: an evaluator that denies what it does not understand would find every
-deny right. What no rule is written for is not guessed.
+An unknown operator or key raises an error: an evaluator that denied what it does not understand would confirm every deny.
 """
 
 from __future__ import annotations
@@ -39,17 +38,17 @@ ORDINARY: Context = {"aws:SecureTransport": "true", "s3:TlsVersion": "1.3", "aws
 
 
 class UnknownError(Exception):
-    """A policy says something that no rule is written for here."""
+    """A policy uses something that is not implemented here."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One action on one resource, by somebody (an ARN, a service, a provider), with what IAM knows of it."""
+    """One action on one resource by a principal (an ARN, a service, a provider), with its condition keys."""
 
     action: str
     resource: str = "*"
     context: Context = field(default_factory=dict)
-    principal: str = "arn:aws:iam::123456789012:role/somebody"
+    principal: str = "arn:aws:iam::123456789012:role/someone"
 
     @property
     def known(self) -> Context:
@@ -63,8 +62,10 @@ def allowed(
     boundary: Mapping[str, Any] | None = None,
     resource_policy: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Whether a role of our account with these policies may: a deny anywhere wins, else one of its own has to allow it, and
-    the boundary too. (Within one account; of a bucket's policy only the denies count here, as it allows our roles nothing.)"""
+    """Whether a role with these policies may do it: any deny wins; otherwise its own policies and the boundary must both allow it.
+
+    Within one account. Of a bucket's policy only the denies count here, because ours allow roles nothing.
+    """
     own = [each for policy in policies for each in matching(policy, request)]
     limits = matching(boundary, request) if boundary else []
     theirs = matching(resource_policy, request) if resource_policy else []
@@ -76,21 +77,21 @@ def allowed(
 
 
 def trusts(policy: Mapping[str, Any], request: Request) -> bool:
-    """Whether a trust policy lets the principal have the role. AssumeRole with tags needs TagSession besides: ask for both."""
+    """Whether a trust policy lets the principal assume the role. AssumeRole with tags also needs TagSession: check both."""
     found = [each["Effect"] for each in matching(policy, request)]
     return "Allow" in found and "Deny" not in found
 
 
 def matching(policy: Mapping[str, Any], request: Request) -> list[Mapping[str, Any]]:
-    """The statements that speak of the request."""
-    return [each for each in policy["Statement"] if _speaks_of(each, request)]
+    """The statements that apply to the request."""
+    return [each for each in policy["Statement"] if _applies_to(each, request)]
 
 
-def _speaks_of(statement: Mapping[str, Any], request: Request) -> bool:
+def _applies_to(statement: Mapping[str, Any], request: Request) -> bool:
     unknown = set(statement) - {"Sid", "Effect", "Action", "NotAction", "Resource", "Principal", "Condition"}
     if unknown:
         raise UnknownError(f"elements {unknown} of {statement.get('Sid')}")
-    # Every condition is looked at, also of statements that do not match: what is unknown is to be seen in any test.
+    # Evaluate the conditions of statements that do not match, too, so that any test finds what is unknown.
     conditions = [
         _holds(operator, key, wanted, request.known.get(key))
         for operator, terms in statement.get("Condition", {}).items()
@@ -118,7 +119,7 @@ def _is_principal(wanted: Any, found: str) -> bool:
 
 
 def _holds(operator: str, key: str, wanted: Any, found: str | list[str] | None) -> bool:
-    """One condition. An absent key: a positive operator does not hold, a negated one and `…IfExists` do."""
+    """One condition. With an absent key, a positive operator fails; a negated one and `…IfExists` succeed."""
     if key not in KEYS:
         raise UnknownError(f"condition key {key}")
     values = [str(each) for each in _list(wanted)]

@@ -1,6 +1,6 @@
-"""A while in the life of the pipeline: what is done by functions, by Airflow, by people, each in a session of its role.
+"""A short life of the pipeline: the work of functions, Airflow and people, each in a session of its role.
 
-Here: the work. Not here: the account in which it is done (`world.py`), what is held against it (`test_access_runs.py`).
+Here: the work. Not here: the account it runs in (`world.py`), what is asserted about it (`test_access_runs.py`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import watchtower
 
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.plan import plan
-from catalunya.assets.making.request import Request as Asked
-from catalunya.assets.record import catalog_tables as catalogd
+from catalunya.assets.making.request import Request
+from catalunya.assets.record import catalog_tables
 from catalunya.assets.record.lease import holder, lease
 from catalunya.assets.record.ledger import Ledger, Stored
 from catalunya.assets.record.paths import manifest_path
@@ -36,22 +36,22 @@ from catalunya.io.warehouse.athena import Athena, NamedQuery
 from catalunya.io.warehouse.glue import Glue
 from catalunya.io.warehouse.glue_table import Field, Table
 from catalunya.ops import mock
-from catalunya.ops.backup.keep import tidy
 from catalunya.ops.backup.make import back_up
 from catalunya.ops.backup.restore import restore
 from catalunya.ops.backup.store import Store
+from catalunya.ops.backup.store import prune as prune_backups
 from catalunya.ops.lambdas import extract, transform
 from catalunya.ops.status import statuses
 from integration.cdk.account import DEV, role_arn
-from integration.cdk.world import BAD, MART, MENDING, REAL, World
+from integration.cdk.world import BAD, MART, REAL, REPAIRING, World
 from small.functions import Context
-from small.records import record
+from small.lakes import record
 from small.shops import some
 from small.warehouse import BARCELONA, MOIA, frame
 
 
 def functions_make_tables(world: World) -> None:
-    """The handlers, as Lambda calls them. A batch is left that nobody has used yet."""
+    """The handlers, as Lambda calls them. One batch is left unused."""
     with mock.serve(rows=20) as server, world.patch.context() as patch:
         variables = {"ENV": "dev", "CACHE": world.settings.cache, "SOCRATA_URL": server.url, "HTTP_ATTEMPTS": 1}
         for name, value in variables.items():
@@ -62,12 +62,12 @@ def functions_make_tables(world: World) -> None:
             ("r3", "extractor", extract, "landing"),
         ):
             with world.as_role(role):
-                asked = {"asset": f"{layer}.{REAL}", "run_id": run}
-                assert function(asked, Context(function.__name__))["status"] == "materialized"
+                event = {"asset": f"{layer}.{REAL}", "run_id": run}
+                assert function(event, Context(function.__name__))["status"] == "materialized"
             server.advance()
 
 
-def tables_are_there_before_they_are_made(world: World) -> None:
+def tables_exist_before_they_are_made(world: World) -> None:
     definition = {"Name": "shops", "StorageDescriptor": {"Columns": []}, "Parameters": {}}
     with world.as_role("tables"):
         glue = boto3.client("glue")
@@ -76,7 +76,7 @@ def tables_are_there_before_they_are_made(world: World) -> None:
 
 
 def shops_open_and_close(world: World) -> None:
-    """What befalls a table: it changes, rows are bad, a partition goes, a run dies, a source moves and changes nothing."""
+    """What happens to a table: changes, bad rows, a removed partition, a killed run, an update without changes."""
     world.put("landing/shops/ingested_process_at=20260101T000000000/page-00000.json", b"a run died here")
     for rows in ([*some(3), *some(1, "Salt"), BAD], [*some(3), BAD], some(4), some(4)):
         world.source.write(rows, version=None if rows != some(4) else datetime.now(UTC).isoformat())
@@ -84,13 +84,13 @@ def shops_open_and_close(world: World) -> None:
             materialize(world.shops, "landing.shops")
         for table in ("staging.shops", "staging.cities"):
             with world.as_role("transformer"):
-                materialize(world.shops, table, Asked(accept_shrink=True))
+                materialize(world.shops, table, Request(accept_shrink=True))
     with world.as_role("transformer"):
         register_partitions(world, "staging")
 
 
 def register_partitions(world: World, schema: str) -> None:
-    """A table whose partitions Athena cannot work out, which come and go and move, and at last are others."""
+    """A table whose partitions Athena cannot project: they are added, removed and moved, and then keyed differently."""
     glue = Glue(world.settings)
     for keys, values, folder in (
         ("city", ["Salt", "a,b"], "one"),
@@ -103,7 +103,7 @@ def register_partitions(world: World, schema: str) -> None:
 
 
 def odd(schema: str, key: str, values: list[str], folder: str = "one") -> Table:
-    """A table that is partitioned by a key."""
+    """A table partitioned by one key."""
     location = f"{load_settings(env='dev').lake}/{schema}/{folder}"
     return Table(
         schema=schema,
@@ -120,7 +120,7 @@ def odd(schema: str, key: str, values: list[str], folder: str = "one") -> Table:
 
 
 def airflow_makes_a_mart(world: World) -> None:
-    """A task's own work: it becomes the mart role for the run. The mart goes on from what it was, after two runs of old."""
+    """A task's own work: it assumes the mart role for the run. The mart builds on its previous version, after two old runs."""
     before = {
         **BARCELONA,
         "province_name": "Barcelona",
@@ -134,10 +134,10 @@ def airflow_makes_a_mart(world: World) -> None:
     for run in ("old", "older"):
         with lease(world.project.lake, MART, run, 60):
             pass
-    with world.as_role("orchestrator"), assumed(role_arn(DEV.mart_role), "scheduled__2026-08-03T05:00:00+00:00"):
+    with world.as_role("orchestrator"), assumed(role_arn(DEV.role("mart")), "scheduled__2026-08-03T05:00:00+00:00"):
         project = world.project
         plan(project.state(), [project.graph[MART]])
-        assert materialize(project, MART, Asked(force=True)).status == "materialized"
+        assert materialize(project, MART, Request(force=True)).status == "materialized"
         interrupted(Athena(world.settings, []))
         partitioned = odd("staging", "city", ["Salt", "a,b"])
         assert Glue(world.settings).publish(partitioned)
@@ -147,7 +147,7 @@ def airflow_makes_a_mart(world: World) -> None:
 
 
 def interrupted(athena: Athena) -> None:
-    """A query that whoever asked it gives up."""
+    """A query that its caller cancels."""
 
     def give_up(*_: object) -> None:
         raise KeyboardInterrupt
@@ -157,7 +157,7 @@ def interrupted(athena: Athena) -> None:
 
 
 def published(world: World, key: str, *tables: pl.DataFrame) -> None:
-    """A table as somebody left it, but Glue was not told."""
+    """A recorded table that was never registered in Glue."""
     stored = []
     for number, table in enumerate(tables):
         file = io.BytesIO()
@@ -169,22 +169,22 @@ def published(world: World, key: str, *tables: pl.DataFrame) -> None:
     record(world.project, key, stored)
 
 
-def airflow_looks_after_things(world: World) -> None:
-    """What `dags/tasks.py` and `dags/functions.py` do before a function is asked; retention; backups."""
+def airflow_maintains_the_lake(world: World) -> None:
+    """What `dags/tasks.py` and `dags/functions.py` do before invoking a function; retention; backups."""
     settings, later = world.settings, datetime.now(UTC) + timedelta(days=1000)
     world.put("landing/shops/ingested_process_at=20260101T000000000/page-00000.json", b"a run died here")
     with world.as_role("orchestrator"):
         for project in (world.shops, world.project):
-            assert looked_at(project)
+            assert inspected(project)
         back_up(world.shops, "b1")
         back_up(world.shops, "b2")
-        assert tidy(Store.of(settings), settings, "b3", now=later).backups
+        assert prune_backups(Store.of(settings), settings, "b3", now=later).backups
         assert prune(world.shops, "p1", now=later).removals
         assert prune(world.project, "p2", [world.project.graph[MART]], now=later).removals
 
 
-def looked_at(project: Project) -> list[Any]:
-    """Every asset as `ops.reconcile` and the task that asks a function look at it."""
+def inspected(project: Project) -> list[Any]:
+    """Every asset's state, as `ops.reconcile` and a task that invokes a function read it."""
     state = project.state()
     return [
         (state.stale(asset.key), state.waits_for(asset.key), holder(project.lake, asset.key), plan(state, [asset]))
@@ -193,7 +193,7 @@ def looked_at(project: Project) -> list[Any]:
 
 
 def airflow_logs(world: World) -> None:
-    """Airflow's remote logs on CloudWatch, by what its provider for them uses."""
+    """Airflow's remote logs on CloudWatch, with the handler that its provider uses."""
     with world.as_role("orchestrator"):
         logs: Any = boto3.client("logs")
         handler = watchtower.CloudWatchLogHandler(DEV.airflow_log_group, "run", use_queues=False, boto3_client=logs)
@@ -202,7 +202,7 @@ def airflow_logs(world: World) -> None:
         assert logs.get_log_events(logGroupName=DEV.airflow_log_group, logStreamName="run")["events"]
 
 
-def people_watch_and_ask(world: World) -> None:
+def people_monitor_and_query(world: World) -> None:
     with world.as_role("monitoring"):
         assert statuses(world.project.state(), world.project.graph)
     for who in ("reader", "engineer"):
@@ -213,8 +213,8 @@ def people_watch_and_ask(world: World) -> None:
             interrupted(group)
 
 
-def an_engineer_mends(world: World) -> None:
-    """In a session that is named so: what is damaged is set aside, what is lost comes back, quarantined rows are tried again, Glue is put right."""
+def an_engineer_repairs(world: World) -> None:
+    """In a repair session: damaged objects are moved away, lost ones restored, quarantined rows replayed, Glue synchronized."""
     world.source.write([*some(6), BAD, {**BAD, "codi": "B2"}])
     with world.as_role("extractor"):
         landed = materialize(world.shops, "landing.shops").entry
@@ -241,19 +241,19 @@ def an_engineer_mends(world: World) -> None:
     assert replaced
     assert replaced.quarantine
     rows = pl.read_parquet(io.BytesIO(world.shops.lake.get(replaced.quarantine)))
-    mended = io.BytesIO()
-    rows.with_columns(ciutat=pl.when(codi="B1").then(pl.lit("Reus")).otherwise("ciutat")).write_parquet(mended)
-    world.put(replaced.quarantine, mended.getvalue())
-    with world.as_role("engineer", **MENDING):
+    fixed = io.BytesIO()
+    rows.with_columns(ciutat=pl.when(codi="B1").then(pl.lit("Reus")).otherwise("ciutat")).write_parquet(fixed)
+    world.put(replaced.quarantine, fixed.getvalue())
+    with world.as_role("engineer", **REPAIRING):
         assert repair(world.project, others)
     world.shops.lake.delete([found.path for found in world.shops.lake.objects("marts/dimensions")])
-    with world.as_role("engineer", **MENDING):
+    with world.as_role("engineer", **REPAIRING):
         assert repair(world.shops, findings)
         assert (
-            materialize(world.shops, "staging.shops", Asked(replay=True, accept_shrink=True)).status == "materialized"
+            materialize(world.shops, "staging.shops", Request(replay=True, accept_shrink=True)).status == "materialized"
         )
         glue = Glue(world.settings)
-        tables = catalogd.tables(world.shops)
+        tables = catalog_tables.tables(world.shops)
         assert [glue.compare(table) for table in tables]
         glue.unknown([str(table) for table in tables])
         register_partitions(world, "staging")
@@ -261,6 +261,6 @@ def an_engineer_mends(world: World) -> None:
         store = Store.of(world.settings)
         for project, key in ((world.shops, "staging.shops"), (world.project, MART)):
             backup = store.find("dev", "b2")
-            assert restore(project, store, backup, "x1", assets=[project.graph[key]], replace=True)
+            assert restore(project, store, backup, "x1", assets=[project.graph[key]], replace_newer=True)
         group = Athena(world.settings, [MART], for_readers=True)
         group.save([NamedQuery("places", "Places by comarca", "select 1")])

@@ -1,4 +1,4 @@
-"""Who may do what, held against a matrix that was written by hand; every deny beside something like it that is allowed."""
+"""Who may do what, compared with a matrix written by hand; for every denied action, a similar one is allowed."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ OBJECTS = {
     "candidates": f"{LAKE}/_candidates/dim_time/dim_time/file.parquet",
     "dbt results": f"{LAKE}/_athena/0123.csv",
     "dbt docs": f"{LAKE}/_dbt/manifest.json",
-    "set aside": f"{LAKE}/_aside/run/staging/gdp/file.parquet",
+    "damaged objects": f"{LAKE}/_aside/run/staging/gdp/file.parquet",
     "elsewhere": f"{LAKE}/elsewhere",
     "results": f"{RESULTS}/0123.csv",
     "backups": f"{BACKUP}/backups/0123.json",
     "lake of prod": "catalunya-data-prod/staging/gdp/file.parquet",
-    "somebody's": "somebodys-bucket/staging/gdp/file.parquet",
+    "someone else's": "another-bucket/staging/gdp/file.parquet",
 }
-# r reads, w writes (over what is there, too), n writes only what is not there yet, d deletes.
-# `engineer!` is a data engineer in a session that is named mend-…. Others (deployment's roles, replication) have none of it.
+# r reads, w writes (overwrites, too), n creates but does not overwrite, d deletes.
+# `engineer!` is a data engineer in a session named repair-…. The other roles (tables, replication) have none of it.
 GOLDEN = """
                        extractor transformer mart orchestrator monitoring deployment reader engineer engineer!
 landing page           rwd       rd          -    d            -          -          -      r        rd
@@ -62,12 +62,12 @@ quarantine of marts    -         -           w    rd           -          -     
 candidates             -         -           rwd  -            -          -          -      r        r
 dbt results            -         -           rw   -            -          -          -      r        r
 dbt docs               -         -           -    -            -          w          -      r        r
-set aside              -         -           -    -            -          -          -      r        rw
+damaged objects        -         -           -    -            -          -          -      r        rw
 elsewhere              -         -           -    -            -          -          -      r        r
 results                -         -           -    -            -          -          rw     rw       rw
 backups                -         -           -    rwd          -          -          -      r        r
 lake of prod           -         -           -    -            -          -          -      -        -
-somebody's             -         -           -    -            -          -          -      -        -
+someone else's         -         -           -    -            -          -          -      -        -
 """
 _LINES = [line for line in GOLDEN.splitlines() if line.strip()]
 WHO = _LINES[0].split()
@@ -77,14 +77,14 @@ CELLS = {
     for place in [line[:23].strip()]
     for who, cell in zip(WHO, line[23:].split(), strict=True)
 }
-MENDS = {"aws:userid": "AROAEXAMPLE:mend-maria"}
-LOOKS = {"aws:userid": "AROAEXAMPLE:maria-mend-"}
+REPAIRS = {"aws:userid": "AROAEXAMPLE:repair-maria"}
+VIEWS = {"aws:userid": "AROAEXAMPLE:maria-repair-"}
 NEW = {"s3:if-none-match": "*"}
 
 
 def may(who: str, place: str, document: Document) -> set[str]:
-    """What a policy lets a role do with an object, within the boundary, as the matrix writes it."""
-    context = MENDS if who.endswith("!") else LOOKS
+    """What a policy and the boundary let a role do with an object, in the letters of the matrix."""
+    context = REPAIRS if who.endswith("!") else VIEWS
 
     def can(action: str, **more: str) -> bool:
         request = Request(action, f"arn:aws:s3:::{OBJECTS[place]}", {**context, **more})
@@ -97,7 +97,7 @@ def may(who: str, place: str, document: Document) -> set[str]:
 
 
 def differences(role: str, document: Document) -> list[tuple[str, str]]:
-    """The cells of the matrix that a policy of a role makes wrong."""
+    """The cells of the matrix that a role's policy contradicts."""
     return [
         (who, place)
         for who, place in CELLS
@@ -106,23 +106,23 @@ def differences(role: str, document: Document) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_what_a_role_may_do_with_objects_is_what_the_matrix_says(who: str) -> None:
+def test_what_a_role_may_do_with_objects_matches_the_matrix(who: str) -> None:
     document = POLICIES[who.removesuffix("!")]
     assert {place: may(who, place, document) for place in OBJECTS} == {place: CELLS[who, place] for place in OBJECTS}
 
 
-def test_every_cell_that_is_denied_has_a_twin_that_is_allowed() -> None:
-    """The same with another object, for the same role, or the same object for another one: that nothing is denied for nothing."""
+def test_every_denied_cell_has_an_allowed_twin() -> None:
+    """Another object for the same role, or the same object for another role: so no deny has a trivial cause."""
     assert set(OBJECTS) == {place for _, place in CELLS}
     for who in WHO:
         assert any(CELLS[who, place] for place in OBJECTS), who
-    nobodys = {place for place in OBJECTS if not any(CELLS[who, place] for who in WHO)}
-    assert nobodys == {"lake of prod", "somebody's"}
+    denied = {place for place in OBJECTS if not any(CELLS[who, place] for who in WHO)}
+    assert denied == {"lake of prod", "someone else's"}
     request = Request("s3:GetObject", f"arn:aws:s3:::{OBJECTS['lake of prod']}")
     assert allowed(request, [policy("mart", NAMES["prod"])], boundary=BOUNDARY)
 
 
-# What has no objects: who may, by hand again, for each action on each thing.
+# Other services: who may call each action on each resource, again written by hand.
 
 HERE = "eu-west-1:123456789012"
 ROLE = "arn:aws:iam::123456789012:role"
@@ -174,19 +174,19 @@ SERVICES: list[tuple[str, str, dict[str, str], str]] = [
 
 
 @pytest.mark.parametrize(("action", "resource", "context", "who"), SERVICES)
-def test_what_a_role_may_ask_of_services_is_what_was_written_down(
+def test_what_a_role_may_call_on_services_matches_the_list(
     action: str, resource: str, context: dict[str, str], who: str
 ) -> None:
-    asked = Request(action, resource, {**LOOKS, **context})
-    mending = Request(action, resource, {**MENDS, **context})
-    found = {role for role, document in POLICIES.items() if allowed(asked, [document], boundary=BOUNDARY)}
-    if "engineer" not in found and allowed(mending, [POLICIES["engineer"]], boundary=BOUNDARY):
+    viewing = Request(action, resource, {**VIEWS, **context})
+    repairing = Request(action, resource, {**REPAIRS, **context})
+    found = {role for role, document in POLICIES.items() if allowed(viewing, [document], boundary=BOUNDARY)}
+    if "engineer" not in found and allowed(repairing, [POLICIES["engineer"]], boundary=BOUNDARY):
         found.add("engineer!")
     extra = {"replication"} if action == "s3:ListBucket" and resource.endswith(LAKE) else set()
     assert found == set(who.split()) | extra
 
 
-# In moto, which decides by itself; it knows no conditions, so what holds on one counts as allowed.
+# The same in moto, which evaluates policies itself, but without conditions: what is conditional counts as allowed.
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def account(shared_aws: Aws) -> Iterator[dict[str, dict[str, str]]]:
 
 
 @pytest.mark.parametrize("who", [who for who in WHO if not who.endswith("!")])
-def test_moto_enforces_the_same(shared_aws: Aws, account: dict[str, dict[str, str]], who: str) -> None:
+def test_moto_agrees_with_the_matrix(shared_aws: Aws, account: dict[str, dict[str, str]], who: str) -> None:
     from botocore.exceptions import ClientError
 
     s3 = client_of(shared_aws, "s3", account[who])
@@ -218,7 +218,7 @@ def test_moto_enforces_the_same(shared_aws: Aws, account: dict[str, dict[str, st
                 code = error.response["Error"]["Code"]
                 if code == "AccessDenied":
                     continue
-                if code != "NoSuchKey":  # allowed, but another role has deleted it
+                if code != "NoSuchKey":  # allowed, but another role deleted the object
                     raise
             found[place].add(letter)
     assert found == {place: {letter.replace("n", "w") for letter in unconditional[who, place]} for place in OBJECTS}

@@ -1,4 +1,4 @@
-"""What CloudFormation may not do for a deployment: anything of another environment's, roles without a boundary, its own bounds."""
+"""What a deployment may not do: touch another environment, create roles without the boundary, change its own boundary."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import json
 
 import pytest
 
-from catalunya.cdk.bootstrap import NAME, deployment_boundary, main
+from catalunya.cdk.__main__ import main
+from catalunya.cdk.limits import deployment_boundary
+from catalunya.cdk.naming import DEPLOYMENT_BOUNDARY
 from integration.cdk.account import ACCOUNT, NAMES, role_arn
 from integration.cdk.iam import Request, allowed
 from small.templates import REGION, Template
 
 ADMINISTRATOR = {"Statement": [{"Effect": "Allow", "Action": ["*"], "Resource": ["*"]}]}
-BOUNDS = {
+BOUNDARIES = {
     env: deployment_boundary(names, [other for other in NAMES.values() if other is not names])
     for env, names in NAMES.items()
 }
@@ -21,7 +23,7 @@ POLICIES = f"arn:aws:iam::{ACCOUNT}:policy"
 
 
 def may(env: str, action: str, resource: str, **context: str) -> bool:
-    return allowed(Request(action, resource, context), [ADMINISTRATOR], boundary=BOUNDS[env])
+    return allowed(Request(action, resource, context), [ADMINISTRATOR], boundary=BOUNDARIES[env])
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,7 @@ def test_a_deployment_changes_its_own_environment_and_no_other(action: str, reso
 @pytest.mark.parametrize(
     "action", ["iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:PutRolePermissionsBoundary"]
 )
-def test_a_deployment_makes_roles_within_the_boundary_only(env: str, action: str) -> None:
+def test_a_deployment_creates_roles_only_within_the_boundary(env: str, action: str) -> None:
     role = role_arn(f"catalunya-new-role-{env}")
     assert may(env, action, role, **WITHIN)
     assert not may(env, action, role)
@@ -60,9 +62,9 @@ def test_a_deployment_makes_roles_within_the_boundary_only(env: str, action: str
     assert not may(env, "iam:DeleteRolePermissionsBoundary", role, **WITHIN)
 
 
-def test_a_deployment_leaves_its_own_bounds_and_other_identities_alone() -> None:
+def test_a_deployment_cannot_change_its_own_boundary_or_other_identities() -> None:
     for env in NAMES:
-        assert not may(env, "iam:CreatePolicyVersion", f"{POLICIES}/{NAME}-{env}")
+        assert not may(env, "iam:CreatePolicyVersion", f"{POLICIES}/{DEPLOYMENT_BOUNDARY}-{env}")
         assert not may(env, "iam:UpdateRole", role_arn(f"cdk-cat{env}-cfn-exec-role-123456789012-eu-west-1"))
         assert not may(env, "iam:CreateUser", f"arn:aws:iam::{ACCOUNT}:user/x")
         assert not may(env, "iam:CreateAccessKey", f"arn:aws:iam::{ACCOUNT}:user/x")
@@ -73,7 +75,7 @@ def test_a_deployment_leaves_its_own_bounds_and_other_identities_alone() -> None
     ("action", "resource"),
     [
         ("iam:CreatePolicyVersion", f"{POLICIES}/catalunya-boundary"),
-        ("iam:CreatePolicyVersion", f"{POLICIES}/catalunya-data-engineer-role-prod-mend"),
+        ("iam:CreatePolicyVersion", f"{POLICIES}/catalunya-data-engineer-role-prod-repair"),
         ("iam:UpdateAssumeRolePolicy", role_arn("catalunya-data-engineer-role")),
         (
             "iam:DeleteOpenIDConnectProvider",
@@ -82,12 +84,12 @@ def test_a_deployment_leaves_its_own_bounds_and_other_identities_alone() -> None
         ("cloudformation:UpdateStack", f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/CatalunyaAccount/1"),
     ],
 )
-def test_what_the_account_has_once_is_not_devs_to_change(action: str, resource: str) -> None:
+def test_only_prod_changes_what_the_account_has_once(action: str, resource: str) -> None:
     assert not may("dev", action, resource)
     assert may("prod", action, resource)
 
 
-def test_every_role_of_the_templates_can_be_made(templates: dict[str, Template]) -> None:
+def test_every_role_of_the_templates_can_be_created(templates: dict[str, Template]) -> None:
     for stack, template in templates.items():
         env = "dev" if stack == "CatalunyaData-dev" else "prod"
         for role in template.of("AWS::IAM::Role").values():
@@ -96,23 +98,23 @@ def test_every_role_of_the_templates_can_be_made(templates: dict[str, Template])
                 assert may(env, action, role_arn(role["RoleName"]), **context), role["RoleName"]
 
 
-def test_it_is_printed_for_the_one_who_bootstraps(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["dev", ACCOUNT, REGION]) == 0
+def test_the_command_prints_the_boundary(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["boundary", "dev", ACCOUNT, REGION]) == 0
     printed = capsys.readouterr().out
-    assert json.loads(printed) == BOUNDS["dev"]
+    assert json.loads(printed) == BOUNDARIES["dev"]
     assert len(printed) <= 6144
-    assert main(["local", ACCOUNT, REGION]) == 2
+    assert main(["boundary", "local", ACCOUNT, REGION]) == 2
     assert "expected an environment (dev, prod)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("sid", ["NothingOfProd", "RolesWithinTheBoundary", "NotItsOwnBounds", "NothingOfTheAccount"])
-def test_a_deny_that_is_dropped_lets_something_in(sid: str) -> None:
-    asked = {
-        "NothingOfProd": Request("s3:DeleteBucket", "arn:aws:s3:::catalunya-data-prod"),
-        "RolesWithinTheBoundary": Request("iam:CreateRole", role_arn("catalunya-new-role-dev")),
-        "NotItsOwnBounds": Request("iam:CreatePolicyVersion", f"{POLICIES}/{NAME}-dev"),
-        "NothingOfTheAccount": Request("iam:CreatePolicyVersion", f"{POLICIES}/catalunya-boundary"),
+@pytest.mark.parametrize("sid", ["DenyProd", "DenyRolesOutsideTheBoundary", "DenyItsOwnBoundary", "DenyTheAccount"])
+def test_dropping_a_deny_lets_a_request_through(sid: str) -> None:
+    request = {
+        "DenyProd": Request("s3:DeleteBucket", "arn:aws:s3:::catalunya-data-prod"),
+        "DenyRolesOutsideTheBoundary": Request("iam:CreateRole", role_arn("catalunya-new-role-dev")),
+        "DenyItsOwnBoundary": Request("iam:CreatePolicyVersion", f"{POLICIES}/{DEPLOYMENT_BOUNDARY}-dev"),
+        "DenyTheAccount": Request("iam:CreatePolicyVersion", f"{POLICIES}/catalunya-boundary"),
     }[sid]
-    less = {"Statement": [each for each in BOUNDS["dev"]["Statement"] if each["Sid"] != sid]}
-    assert not allowed(asked, [ADMINISTRATOR], boundary=BOUNDS["dev"])
-    assert allowed(asked, [ADMINISTRATOR], boundary=less)
+    less = {"Statement": [each for each in BOUNDARIES["dev"]["Statement"] if each["Sid"] != sid]}
+    assert not allowed(request, [ADMINISTRATOR], boundary=BOUNDARIES["dev"])
+    assert allowed(request, [ADMINISTRATOR], boundary=less)

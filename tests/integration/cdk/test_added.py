@@ -1,4 +1,4 @@
-"""A source that is added brings its infrastructure with it: no file of `cdk/` is touched."""
+"""Adding a source adds its infrastructure, without editing a file of `cdk/`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from catalunya.assets.graph.graph import AssetGraph
 from catalunya.cdk.naming import Names
 from small.templates import CONTEXT, Template
 
-# The one stack that differs, without the checks that all stacks go through in test_stacks.py.
+# Only the stack that differs, without the checks that test_stacks.py runs on all stacks.
 ADDED = """
 import json, sys
 from dataclasses import replace
@@ -25,8 +25,8 @@ import aws_cdk as cdk
 from catalunya.assets.graph.discovery import load_graph
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Freshness
-from catalunya.cdk.app import FLAGS, names_in_template
-from catalunya.cdk.data_stack import DataStack
+from catalunya.cdk.stacks import FLAGS, DataStack, names_in_template
+
 from catalunya.cdk.deployment import Deployment
 from catalunya.io.environment import load_settings
 
@@ -45,7 +45,7 @@ app.synth()
 
 @pytest.fixture(scope="module")
 def added(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Template:
-    """dev's stack of a graph with one source more."""
+    """dev's stack, of a graph with one more source."""
     folder = tmp_path_factory.mktemp("added")
     program = folder / "program.py"
     program.write_text(ADDED)
@@ -61,7 +61,7 @@ def added(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Template:
     return Template("CatalunyaData-dev", json.loads(path.read_text()))
 
 
-def test_a_source_that_is_added_brings_what_it_needs_and_nothing_else_changes(
+def test_adding_a_source_adds_its_resources_and_changes_nothing_else(
     added: Template, templates: dict[str, Template], graph: AssetGraph
 ) -> None:
     names = Names.of("dev")
@@ -84,9 +84,9 @@ def test_a_source_that_is_added_brings_what_it_needs_and_nothing_else_changes(
 
 
 def _without_code(resource: object) -> str:
-    """The resource, whatever package it runs, and without what is put on all stacks together."""
-    said = json.loads(json.dumps(resource))
+    """The resource without its code package, tags and metadata, which are set for all stacks together."""
+    plain = json.loads(json.dumps(resource))
     for name in ("Code", "Tags", "ResourceTags"):
-        said.get("Properties", {}).pop(name, None)
-    said.pop("Metadata", None)
-    return json.dumps(said, sort_keys=True)
+        plain.get("Properties", {}).pop(name, None)
+    plain.pop("Metadata", None)
+    return json.dumps(plain, sort_keys=True)

@@ -1,4 +1,4 @@
-"""What Athena finds after a deployment is what the pipeline would have made, and what the pipeline made stays."""
+"""A deployment defines tables in Glue as the pipeline does, and does not change those that the pipeline published."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from catalunya.assets.graph.graph import AssetGraph
-from catalunya.assets.record import catalog_tables as catalogd
+from catalunya.assets.record import catalog_tables
 from catalunya.cdk.naming import Names
 from catalunya.io.warehouse.athena import Athena
 from catalunya.io.warehouse.glue import SCHEMAS, Glue, about_database
@@ -28,33 +28,33 @@ Handler = Callable[[dict[str, Any], object], None]
 
 @pytest.fixture
 def answers() -> Any:
-    """What CloudFormation is answered: the address to answer to, and the answers, as they come."""
-    heard: list[dict[str, Any]] = []
+    """A stand-in for CloudFormation: the address for answers, and the answers it received."""
+    received: list[dict[str, Any]] = []
 
     class CloudFormation(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
-            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """It is a test."""
+            """Log nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), CloudFormation)
     Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/", heard
+    yield f"http://127.0.0.1:{server.server_port}/", received
     server.shutdown()
 
 
 @pytest.fixture
 def dev(templates: dict[str, Template]) -> Template:
-    """dev's stack, for tests that do what it says: prod's says the same with other names."""
+    """dev's stack, for tests that apply it; prod's is the same with other names."""
     return templates["CatalunyaData-dev"]
 
 
 @pytest.fixture
 def handler(dev: Template, tmp_path: Path) -> Handler:
-    """The function that the template carries, as it stands there."""
+    """The function in the template, from its inline code."""
     code = dev.named("AWS::Lambda::Function", Names.of("dev").tables_function)["Code"]["ZipFile"]
     path = tmp_path / "index.py"
     path.write_text(code)
@@ -67,17 +67,17 @@ def handler(dev: Template, tmp_path: Path) -> Handler:
 
 
 def deploy(template: Template, handler: Handler, answers: Any, kind: str = "Create") -> list[str]:
-    """Do what CloudFormation does with the staging tables; returns what it is answered."""
-    url, heard = answers
-    heard.clear()
+    """Do what CloudFormation does with the staging tables. Returns the answers' statuses."""
+    url, received = answers
+    received.clear()
     for logical, properties in template.of("Custom::StagingTable").items():
         ids = {"StackId": "stack", "RequestId": "request", "LogicalResourceId": logical}
         handler({"RequestType": kind, "ResponseURL": url, "ResourceProperties": properties, **ids}, None)
-    return [answer["Status"] for answer in heard]
+    return [answer["Status"] for answer in received]
 
 
 def make_databases(aws: Aws, template: Template) -> None:
-    """The databases, empty: a server is shared by tests."""
+    """Create the databases, empty: tests share a server."""
     glue = aws.client("glue")
     there = {each["Name"] for each in glue.get_databases()["DatabaseList"]}
     for database in template.of("AWS::Glue::Database").values():
@@ -88,27 +88,27 @@ def make_databases(aws: Aws, template: Template) -> None:
 
 
 def published(names: Names, graph: AssetGraph) -> Table:
-    """Staging's population as a run recorded it: two years, projected."""
+    """staging.population as a run published it: two years, projected."""
     asset = graph["staging.population"]
-    made = catalogd.unmade(names.settings.lake, asset)
+    made = catalog_tables.unmade(names.settings.lake, asset)
     years = {(year,): f"{made.location}/year_id={year}" for year in ("2024", "2025")}
     return replace(made, partitions=years, code_version="c1", data_version="d1")
 
 
-def test_a_table_in_the_template_is_the_one_that_the_pipeline_makes(
+def test_a_table_in_the_template_is_defined_as_the_pipeline_defines_it(
     graph: AssetGraph, template: Template, names: Names
 ) -> None:
     tables = {each["TableInput"]["Name"]: each for each in template.of("Custom::StagingTable").values()}
 
     for asset in graph.select("layer:staging"):
-        wanted = table_input(catalogd.unmade(names.settings.lake, asset))
-        for unknown in (MARK, DATA_VERSION):  # until it is published
+        wanted = table_input(catalog_tables.unmade(names.settings.lake, asset))
+        for unknown in (MARK, DATA_VERSION):  # known once it is published
             wanted["Parameters"].pop(unknown)
         assert tables[asset.name]["TableInput"] == wanted
         assert tables[asset.name]["Database"] == names.database("staging")
 
 
-def test_the_databases_are_those_that_the_pipeline_would_make(template: Template, names: Names) -> None:
+def test_the_databases_are_the_ones_that_the_pipeline_would_create(template: Template, names: Names) -> None:
     made = [each["DatabaseInput"] for each in template.of("AWS::Glue::Database").values()]
 
     assert {each["Name"]: each["Description"] for each in made} == {
@@ -129,12 +129,12 @@ def test_a_deployment_leaves_no_drift_before_and_after_a_table_is_published(
     assert glue.publish(table)
     assert deploy(dev, handler, answers, "Update") == ["SUCCESS"] * count
     assert glue.compare(table) == []
-    # Nor does one whose tables were there before it.
+    # The same if the tables existed before the deployment.
     assert deploy(dev, handler, answers, "Create") == ["SUCCESS"] * count
     assert glue.compare(table) == []
 
 
-def test_a_stack_that_goes_takes_only_tables_that_were_never_published(
+def test_deleting_the_stack_deletes_only_tables_that_were_never_published(
     aws: Aws, graph: AssetGraph, dev: Template, handler: Handler, answers: Any
 ) -> None:
     names = Names.of("dev")
@@ -149,17 +149,17 @@ def test_a_stack_that_goes_takes_only_tables_that_were_never_published(
     assert set(deploy(dev, handler, answers, "Delete")) == {"SUCCESS"}
 
 
-def test_cloudformation_is_told_why_a_table_could_not_be_made(aws: Aws, handler: Handler, answers: Any) -> None:
-    url, heard = answers
+def test_a_failure_to_create_a_table_is_reported_to_cloudformation(aws: Aws, handler: Handler, answers: Any) -> None:
+    url, received = answers
     nowhere = {"Database": "nowhere", "TableInput": {"Name": "x"}}
     ids = {"StackId": "stack", "RequestId": "request", "LogicalResourceId": "x"}
     handler({"RequestType": "Create", "ResponseURL": url, "ResourceProperties": nowhere, **ids}, None)
 
-    assert heard[0]["Status"] == "FAILED"
-    assert "nowhere" in heard[0]["Reason"]
+    assert received[0]["Status"] == "FAILED"
+    assert "nowhere" in received[0]["Reason"]
 
 
-def test_the_readers_group_keeps_the_named_queries_that_catalog_sync_would(
+def test_the_readers_group_has_the_named_queries_that_catalog_sync_would_save(
     graph: AssetGraph, template: Template, names: Names
 ) -> None:
     kept = template.of("AWS::Athena::NamedQuery").values()
@@ -171,7 +171,7 @@ def test_the_readers_group_keeps_the_named_queries_that_catalog_sync_would(
     assert {each["WorkGroup"] for each in kept} == {names.settings.athena_readers}
 
 
-def test_readers_are_limited_and_the_pipeline_says_itself_where_tables_go(template: Template, names: Names) -> None:
+def test_readers_are_limited_and_the_pipeline_sets_its_own_table_locations(template: Template, names: Names) -> None:
     groups = {each["Name"]: each["WorkGroupConfiguration"] for each in template.of("AWS::Athena::WorkGroup").values()}
     readers, makers = groups[names.settings.athena_readers], groups[names.settings.athena_work_group]
 

@@ -1,4 +1,4 @@
-"""The checks of the templates can fail: one thing undone, and they say so."""
+"""The checks of the templates can fail: each mutation of a template is reported."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from small.flaws import flaws
 from small.templates import Template
 
 Resources = dict[str, Any]
-Undo = Callable[[Resources], None]
+Mutation = Callable[[Resources], None]
 
 
 def first(resources: Resources, kind: str, having: str) -> dict[str, Any]:
-    """The properties of the first resource of a type that has one of that name."""
+    """The properties of the first resource of a type that has a property of that name."""
     found: dict[str, Any] = next(
         resource["Properties"]
         for resource in resources.values()
@@ -25,7 +25,7 @@ def first(resources: Resources, kind: str, having: str) -> dict[str, Any]:
     return found
 
 
-def without(kind: str, name: str) -> Undo:
+def without(kind: str, name: str) -> Mutation:
     return lambda resources: first(resources, kind, name).pop(name)
 
 
@@ -46,58 +46,58 @@ def public_policies(resources: Resources) -> None:
     blocked["PublicAccessBlockConfiguration"]["BlockPublicPolicy"] = False
 
 
-def no_alarm_on_the_dead(resources: Resources) -> None:
+def no_alarm_on_dead_letters(resources: Resources) -> None:
     for logical, resource in [*resources.items()]:
         if resource["Properties"].get("MetricName") == "ApproximateNumberOfMessagesVisible":
             del resources[logical]
 
 
-def alarms_that_tell_nobody(resources: Resources) -> None:
+def alarms_without_action(resources: Resources) -> None:
     for resource in resources.values():
         if resource["Type"] == "AWS::CloudWatch::Alarm":
             resource["Properties"]["AlarmActions"] = []
 
 
-def longer_than_lambda_lets(resources: Resources) -> None:
+def longer_than_lambda_allows(resources: Resources) -> None:
     first(resources, "AWS::Lambda::Function", "Timeout")["Timeout"] = 1000
 
 
-def former_versions_of_the_rest(resources: Resources) -> None:
+def no_rule_for_old_versions(resources: Resources) -> None:
     for resource in resources.values():
         if resource["Type"] == "AWS::S3::Bucket":
             rules = resource["Properties"]["LifecycleConfiguration"]
             rules["Rules"] = [rule for rule in rules["Rules"] if rule["Id"] not in ("rest", "all")]
 
 
-def parts_of_uploads(resources: Resources) -> None:
+def no_rule_for_uploads(resources: Resources) -> None:
     for rule in first(resources, "AWS::S3::Bucket", "LifecycleConfiguration")["LifecycleConfiguration"]["Rules"]:
         rule.pop("AbortIncompleteMultipartUpload", None)
 
 
-UNDONE: dict[str, Undo] = {
-    "may be made public": public_policies,
+MUTATIONS: dict[str, Mutation] = {
+    "can be made public": public_policies,
     "is not encrypted": without("AWS::S3::Bucket", "BucketEncryption"),
-    "has no versions": without("AWS::S3::Bucket", "VersioningConfiguration"),
-    "nobody sees who asks": without("AWS::S3::Bucket", "LoggingConfiguration"),
-    "answers without TLS": without_tls,
-    "answers without TLS ": tls_for_objects_only,
-    "former versions stay": former_versions_of_the_rest,
-    "parts of uploads stay": parts_of_uploads,
-    "never forgets": without("AWS::Logs::LogGroup", "RetentionInDays"),
-    "logs to a group that Lambda makes": without("AWS::Lambda::Function", "LoggingConfig"),
-    "come again and again": without("AWS::SQS::Queue", "RedrivePolicy"),
+    "is not versioned": without("AWS::S3::Bucket", "VersioningConfiguration"),
+    "has no access logs": without("AWS::S3::Bucket", "LoggingConfiguration"),
+    "allows requests without TLS": without_tls,
+    "allows requests without TLS ": tls_for_objects_only,
+    "keeps old versions": no_rule_for_old_versions,
+    "keeps unfinished uploads": no_rule_for_uploads,
+    "has no retention": without("AWS::Logs::LogGroup", "RetentionInDays"),
+    "logs to a group that Lambda creates": without("AWS::Lambda::Function", "LoggingConfig"),
+    "has no dead-letter queue": without("AWS::SQS::Queue", "RedrivePolicy"),
     "is not encrypted ": without("AWS::SQS::Queue", "SqsManagedSseEnabled"),
-    "nobody is told of messages": no_alarm_on_the_dead,
-    "nobody is told of messages ": alarms_that_tell_nobody,
-    "may take all of the account's concurrency": without("AWS::Lambda::Function", "ReservedConcurrentExecutions"),
-    "are lost": without("AWS::Lambda::Function", "DeadLetterConfig"),
-    "has no time limit of its own": longer_than_lambda_lets,
+    "has no alarm": no_alarm_on_dead_letters,
+    "has no alarm ": alarms_without_action,
+    "can use all of the account's concurrency": without("AWS::Lambda::Function", "ReservedConcurrentExecutions"),
+    "loses failed events": without("AWS::Lambda::Function", "DeadLetterConfig"),
+    "has no valid timeout": longer_than_lambda_allows,
 }
 
 
-@pytest.mark.parametrize("said", UNDONE)
-def test_what_was_undone_is_found(templates: dict[str, Template], said: str) -> None:
+@pytest.mark.parametrize("flaw", MUTATIONS)
+def test_a_mutation_of_the_template_is_reported(templates: dict[str, Template], flaw: str) -> None:
     content = copy.deepcopy(templates["CatalunyaData-dev"].content)
-    UNDONE[said](content["Resources"])
+    MUTATIONS[flaw](content["Resources"])
 
-    assert any(said.strip() in flaw for flaw in flaws(Template("mutated", content)))
+    assert any(flaw.strip() in found for found in flaws(Template("mutated", content)))

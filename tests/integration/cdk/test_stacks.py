@@ -1,4 +1,4 @@
-"""What the stacks are made of: graph and template agree in both directions, and nothing is open, endless or unwatched."""
+"""What the stacks contain: graph and templates agree in both directions, and the checks of small/flaws.py pass."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from catalunya.ops import lambdas
 from small.flaws import flaws
 from small.templates import ACCOUNT, REGION, REPLICA_REGION, Template, statements
 
-CDK_SAYS_DEPENDENCIES_TWICE = "W3005"
+REDUNDANT_DEPENDENCY = "W3005"
 MANAGED_POLICY, ROLE_POLICIES, TRUST_POLICY = 6144, 10_240, 2048  # IAM and AWS STS quotas, characters
 LIFECYCLE = "LifecycleConfiguration"
-KEPT_FOR_GOOD = ("staging/", "marts/", "_superseded/", "quarantine/", "_ledger/", "_leases/")
+KEPT = ("staging/", "marts/", "_superseded/", "quarantine/", "_ledger/", "_leases/")
 
 
-def test_the_command_writes_all_stacks_and_says_nothing(written: Path, templates: dict[str, Template]) -> None:
-    assert (written / "said.txt").read_text() == ""
+def test_the_command_writes_all_stacks_without_output(synthesized: Path, templates: dict[str, Template]) -> None:
+    assert (synthesized / "output.txt").read_text() == ""
     assert sorted(templates) == [
         "CatalunyaAccount",
         "CatalunyaData-dev",
@@ -37,7 +37,7 @@ def test_the_command_writes_all_stacks_and_says_nothing(written: Path, templates
     ]
 
 
-def test_cdk_nag_and_cloudformation_s_own_rules_find_nothing(assembly: Path) -> None:
+def test_cdk_nag_and_the_rules_of_cloudformation_find_nothing(assembly: Path) -> None:
     reports = json.loads((assembly / "validation-report.json").read_text())["pluginReports"]
 
     assert {report["pluginName"]: report["conclusion"] for report in reports}["AwsSolutions"] == "success"
@@ -45,8 +45,8 @@ def test_cdk_nag_and_cloudformation_s_own_rules_find_nothing(assembly: Path) -> 
 
 
 def test_cfn_lint_finds_nothing(assembly: Path) -> None:
-    names = ("CatalunyaAccount", "CatalunyaData-prod", "CatalunyaData-prod-Replica")  # dev is prod without its copies
-    lint = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks", CDK_SAYS_DEPENDENCIES_TWICE, "--"]
+    names = ("CatalunyaAccount", "CatalunyaData-prod", "CatalunyaData-prod-Replica")  # dev is prod without replication
+    lint = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks", REDUNDANT_DEPENDENCY, "--"]
     done = subprocess.run(
         [*lint, *(str(assembly / f"{name}.template.json") for name in names)],
         capture_output=True,
@@ -57,7 +57,7 @@ def test_cfn_lint_finds_nothing(assembly: Path) -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
-def test_policies_fit_into_what_iam_takes(templates: dict[str, Template]) -> None:
+def test_policies_are_within_iam_size_limits(templates: dict[str, Template]) -> None:
     for template in templates.values():
         for name, found in template.of("AWS::IAM::ManagedPolicy").items():
             assert size(found["PolicyDocument"]) <= MANAGED_POLICY, name
@@ -67,48 +67,46 @@ def test_policies_fit_into_what_iam_takes(templates: dict[str, Template]) -> Non
 
 
 def size(document: object) -> int:
-    """Characters as IAM counts them: spaces are none."""
+    """Characters as IAM counts them: without white space."""
     return len(json.dumps(document, separators=(",", ":")))
 
 
-def test_dev_is_prod_without_its_copies(templates: dict[str, Template]) -> None:
+def test_dev_is_prod_without_replication(templates: dict[str, Template]) -> None:
     dev, prod = (templates[f"CatalunyaData-{env}"].content["Resources"] for env in ("dev", "prod"))
 
     assert {prod[logical]["Type"] for logical in prod.keys() - dev.keys()} == {"AWS::IAM::Role"}
     assert dev.keys() <= prod.keys()
 
 
-def test_nothing_is_open_endless_unlimited_or_unwatched(templates: dict[str, Template]) -> None:
+def test_the_templates_have_no_flaws(templates: dict[str, Template]) -> None:
     assert [flaw for template in templates.values() for flaw in flaws(template)] == []
 
 
-def test_each_staging_asset_has_its_table_and_nothing_else_has(graph: AssetGraph, template: Template) -> None:
+def test_each_staging_asset_has_a_table_and_there_are_no_others(graph: AssetGraph, template: Template) -> None:
     tables = template.of("Custom::StagingTable").values()
 
     assert {table["TableInput"]["Name"] for table in tables} == {asset.name for asset in graph.select("layer:staging")}
 
 
-def test_what_s3_deletes_follows_from_each_asset_s_retention(
-    graph: AssetGraph, template: Template, names: Names
-) -> None:
+def test_the_lifecycle_rules_match_each_asset_retention(graph: AssetGraph, template: Template, names: Names) -> None:
     rules = template.named("AWS::S3::Bucket", names.data_bucket)[LIFECYCLE]["Rules"]
-    former = {
+    versions = {
         rule["Prefix"]: rule["NoncurrentVersionExpiration"]["NoncurrentDays"] for rule in rules if "Prefix" in rule
     }
-    current = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
+    objects = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
 
     for asset in graph:
         if asset.layer is Layer.LANDING:
-            assert (former[f"{asset.prefix}/"], current[f"{asset.prefix}/"]) == (1, asset.keep_days)
+            assert (versions[f"{asset.prefix}/"], objects[f"{asset.prefix}/"]) == (1, asset.keep_days)
         else:
-            assert former[f"{asset.prefix}/"] == asset.keep_days
-    # Whatever a ledger speaks of is the pipeline's alone to delete.
-    assert [prefix for prefix in current if prefix.startswith(KEPT_FOR_GOOD)] == []
+            assert versions[f"{asset.prefix}/"] == asset.keep_days
+    # Only the pipeline deletes objects that the ledger names.
+    assert [prefix for prefix in objects if prefix.startswith(KEPT)] == []
     owned = {f"{asset.prefix}/" for asset in graph}
-    assert {prefix for prefix in former if prefix.startswith(("landing/", "staging/", "marts/"))} == owned
+    assert {prefix for prefix in versions if prefix.startswith(("landing/", "staging/", "marts/"))} == owned
 
 
-def test_each_layer_that_functions_make_has_one_that_is_there_and_is_limited_by_its_assets(
+def test_each_function_exists_in_the_code_and_its_concurrency_follows_from_its_assets(
     graph: AssetGraph, template: Template, names: Names
 ) -> None:
     made = {name: template.named("AWS::Lambda::Function", name) for _, name in names.functions()}
@@ -124,7 +122,7 @@ def test_each_layer_that_functions_make_has_one_that_is_there_and_is_limited_by_
         assert made[name]["ReservedConcurrentExecutions"] == wanted
 
 
-def test_a_function_is_in_the_environment_that_its_names_are_of(
+def test_a_function_has_the_settings_of_its_environment(
     template: Template, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     function = template.named("AWS::Lambda::Function", names.function(Layer.STAGING))
@@ -136,30 +134,28 @@ def test_a_function_is_in_the_environment_that_its_names_are_of(
     assert settings.glue_database("staging") == names.database("staging")
 
 
-def test_a_token_of_the_portal_is_a_reference_to_a_secret_and_stands_nowhere(template: Template, names: Names) -> None:
+def test_the_portal_token_is_only_a_reference_to_a_secret(template: Template, names: Names) -> None:
     variables = template.named("AWS::Lambda::Function", names.function(Layer.LANDING))["Environment"]["Variables"]
 
     assert variables["CATALUNYA_SOCRATA_APP_TOKEN"].startswith("{{resolve:secretsmanager:catalunya/socrata:")
 
 
-def test_the_queue_hears_of_each_sealed_batch_and_of_nothing_else(
-    graph: AssetGraph, template: Template, names: Names
-) -> None:
+def test_the_queue_is_notified_of_sealed_batches_only(graph: AssetGraph, template: Template, names: Names) -> None:
     bucket = template.named("AWS::S3::Bucket", names.data_bucket)
-    (told,) = bucket["NotificationConfiguration"]["QueueConfigurations"]
-    rules = {rule["Name"]: rule["Value"] for rule in told["Filter"]["S3Key"]["Rules"]}
+    (configured,) = bucket["NotificationConfiguration"]["QueueConfigurations"]
+    rules = {rule["Name"]: rule["Value"] for rule in configured["Filter"]["S3Key"]["Rules"]}
 
-    def is_told(path: str) -> bool:
+    def is_notified(path: str) -> bool:
         return path.startswith(rules["prefix"]) and path.endswith(rules["suffix"])
 
     for asset in graph.select("layer:landing"):
         batch = batch_prefix(asset, datetime(2026, 11, 23, tzinfo=UTC))
-        assert is_told(manifest_path(batch))
-        assert not is_told(f"{batch}/page-00001.json")
-    assert not any(is_told(f"{asset.prefix}/_manifest.json") for asset in graph.select("layer:staging"))
+        assert is_notified(manifest_path(batch))
+        assert not is_notified(f"{batch}/page-00001.json")
+    assert not any(is_notified(f"{asset.prefix}/_manifest.json") for asset in graph.select("layer:staging"))
 
 
-def test_the_lake_and_nobody_else_may_put_into_the_queue(template: Template, names: Names) -> None:
+def test_only_the_lake_may_send_to_the_queue(template: Template, names: Names) -> None:
     (queue,) = [
         logical
         for logical, queue in template.of("AWS::SQS::Queue").items()
@@ -172,7 +168,7 @@ def test_the_lake_and_nobody_else_may_put_into_the_queue(template: Template, nam
     assert allowed[0]["Condition"]["ArnEquals"] == {"aws:SourceArn": names.bucket_arn(names.data_bucket)}
 
 
-def test_airflow_is_told_the_queue_s_address_and_the_mart_role(template: Template, names: Names) -> None:
+def test_the_outputs_are_the_settings_that_airflow_needs(template: Template, names: Names) -> None:
     outputs = {
         output["Description"]: template.resolved(output["Value"])
         for output in template.content["Outputs"].values()
@@ -181,12 +177,12 @@ def test_airflow_is_told_the_queue_s_address_and_the_mart_role(template: Templat
 
     assert outputs == {
         "CATALUNYA_MANIFESTS_QUEUE": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{names.manifests_queue}",
-        "CATALUNYA_MART_ROLE": names.role_arn(names.mart_role),
+        "CATALUNYA_MART_ROLE": names.role_arn(names.role("mart")),
     }
     assert {name.removeprefix("CATALUNYA_").lower() for name in outputs} <= set(Settings.model_fields)
 
 
-def test_copies_go_to_another_region_in_prod_only(templates: dict[str, Template], graph: AssetGraph) -> None:
+def test_only_prod_replicates_to_another_region(templates: dict[str, Template], graph: AssetGraph) -> None:
     prod, dev = (Names.of(env) for env in ("prod", "dev"))
     copied = templates[prod.stack].named("AWS::S3::Bucket", prod.data_bucket)["ReplicationConfiguration"]
     replica = templates[prod.replica_stack].named("AWS::S3::Bucket", prod.replica_bucket)
@@ -195,13 +191,13 @@ def test_copies_go_to_another_region_in_prod_only(templates: dict[str, Template]
     assert "ReplicationConfiguration" not in templates[dev.stack].named("AWS::S3::Bucket", dev.data_bucket)
     assert {rule["Destination"]["Bucket"] for rule in copied["Rules"]} == {f"arn:aws:s3:::{prod.replica_bucket}"}
     assert replica["VersioningConfiguration"] == {"Status": "Enabled"}
-    # All that cannot be asked of a source again, and nothing with personal fields.
+    # Everything that cannot be fetched again, and nothing with personal fields.
     assert all(asset.prefix.startswith(tuple(prefixes)) for asset in graph if asset.layer is not Layer.LANDING)
     assert not any(asset.prefix.startswith(tuple(prefixes)) for asset in graph if asset.layer is Layer.LANDING)
     assert "_ledger/" in prefixes
 
 
-def test_the_replica_is_in_the_other_region_and_comes_first(assembly: Path) -> None:
+def test_the_replica_is_in_the_other_region_and_is_deployed_first(assembly: Path) -> None:
     stacks = json.loads((assembly / "manifest.json").read_text())["artifacts"]
 
     assert stacks["CatalunyaData-prod-Replica"]["environment"].endswith(f"/{REPLICA_REGION}")
@@ -209,13 +205,13 @@ def test_the_replica_is_in_the_other_region_and_comes_first(assembly: Path) -> N
     assert "CatalunyaAccount" in stacks["CatalunyaData-dev"]["dependencies"]
 
 
-def test_uploads_may_be_accelerated(template: Template, names: Names) -> None:
+def test_transfer_acceleration_can_be_enabled(template: Template, names: Names) -> None:
     bucket = template.named("AWS::S3::Bucket", names.data_bucket)
 
     assert bucket["AccelerateConfiguration"] == {"AccelerationStatus": "Enabled"}
 
 
-def test_what_holds_data_outlives_its_stack(template: Template) -> None:
+def test_resources_that_hold_data_outlive_their_stack(template: Template) -> None:
     holders = ("AWS::S3::Bucket", "AWS::Glue::Database", "AWS::Logs::LogGroup")
     kept = [found for found in template.content["Resources"].values() if found["Type"] in holders]
 
@@ -223,7 +219,7 @@ def test_what_holds_data_outlives_its_stack(template: Template) -> None:
     assert {found["UpdateReplacePolicy"] for found in kept} == {"Retain"}
 
 
-def test_what_costs_carries_the_tags_that_costs_are_told_by(template: Template, names: Names) -> None:
+def test_resources_that_cost_money_have_cost_allocation_tags(template: Template, names: Names) -> None:
     for kind in (
         "AWS::S3::Bucket",
         "AWS::Lambda::Function",
@@ -241,23 +237,25 @@ def test_what_costs_carries_the_tags_that_costs_are_told_by(template: Template, 
             }
 
 
-def test_the_budget_is_the_environment_s_own_and_tells_at_80_and_100_percent(template: Template, names: Names) -> None:
+def test_the_budget_notifies_the_topic_at_80_and_100_percent(template: Template, names: Names) -> None:
     (found,) = template.of("AWS::Budgets::Budget").values()
     topic = next(iter(template.of("AWS::SNS::Topic")))
 
     assert found["Budget"]["BudgetLimit"] == {"Amount": PROFILES[names.env].budget_usd, "Unit": "USD"}
     assert found["Budget"]["CostFilters"] == {"TagKeyValue": [f"user:environment${names.env}"]}
-    told = {each["Notification"]["Threshold"]: each["Subscribers"] for each in found["NotificationsWithSubscribers"]}
-    assert told == {limit: [{"Address": f"<{topic}>", "SubscriptionType": "SNS"}] for limit in (80, 100)}
+    notified = {
+        each["Notification"]["Threshold"]: each["Subscribers"] for each in found["NotificationsWithSubscribers"]
+    }
+    assert notified == {limit: [{"Address": f"<{topic}>", "SubscriptionType": "SNS"}] for limit in (80, 100)}
 
 
-def test_no_account_and_no_region_stands_in_code() -> None:
+def test_the_code_names_no_account_and_no_region() -> None:
     folder = Path(__file__).parents[3] / "cdk"
     found = {
         (path.name, match[0])
         for path in folder.glob("*.py")
-        if path.name != "plan.py"  # which compares two commits, with values that are nobody's
+        if path.name != "__main__.py"  # it compares two commits with placeholder values
         for match in re.finditer(r"\b\d{12}\b|\b(?:eu|us|ap|sa|ca)-(?:[a-z]+)-\d\b", path.read_text())
     }
 
-    assert found <= {("dashboards.py", "us-east-1")}  # where AWS keeps what any account was charged
+    assert found <= {("dashboards.py", "us-east-1")}  # the region of billing metrics

@@ -1,4 +1,4 @@
-"""What is counted is what the pipeline logs; what is drawn and told of is what is counted."""
+"""Metrics count events that the pipeline really logs; dashboards and alarms use metrics that exist."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DATASET = "yavr-pn8q"
 
 
 class Invocation:
-    """What Lambda tells a handler."""
+    """The context that Lambda passes to a handler."""
 
     aws_request_id = "request"
 
@@ -47,16 +47,16 @@ class Invocation:
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
-    """What is logged of a table that is made, found unchanged, made of a source that drifts and is slow, and not made; of a
-    source that is overdue; and of a function that is asked wrongly."""
+    """The log of a table that is made, found unchanged, made from a drifting and failing source, and failing; of an overdue source;
+    of backups; and of a function invoked with a wrong event."""
     before = logging.root.level, list(logging.root.handlers)
     structlog.reset_defaults()
-    yield [json.loads(line) for line in said(tmp_path_factory.mktemp("watched")).splitlines()]
+    yield [json.loads(line) for line in logged(tmp_path_factory.mktemp("watched")).splitlines()]
     logging.root.level, logging.root.handlers[:] = before
     structlog.reset_defaults()
 
 
-def said(folder: Path) -> str:
+def logged(folder: Path) -> str:
     stream = io.StringIO()
     with serve(rows=100) as mock:
         settings = load_settings(
@@ -90,19 +90,19 @@ def said(folder: Path) -> str:
         back_up(project, "first")
         project.lake.delete([stored.path for stored in project.lake.objects("staging/service_usage")])
         elsewhere = settings.model_copy(update={"backup": str(folder / "elsewhere")})
-        back_up(Project(elsewhere, list(declarations().values())), "second", airflow=refused)
+        back_up(Project(elsewhere, list(declarations().values())), "second", airflow=unavailable)
     with redirect_stdout(stream), pytest.raises(CatalunyaError):
         lambdas.extract({"asset": LANDING}, Invocation())
     return stream.getvalue()
 
 
-def refused() -> dict[str, Any]:
+def unavailable() -> dict[str, Any]:
     """An Airflow that does not answer."""
     raise SourceUnavailable("Airflow does not answer")
 
 
 def matches(pattern: str, line: dict[str, Any]) -> bool:
-    """Whether a metric filter of our kinds counts a line: `{ ($.event = "a") || ($.event = "b") }`, `{ (…) && ($.x IS FALSE) }`."""
+    """Whether one of our kinds of metric filter counts a line: `{ ($.event = "a") || ($.event = "b") }`, `{ (…) && ($.x IS FALSE) }`."""
     terms = re.findall(r'\(\$\.(\w+) = "([^"]*)"\)', pattern)
     counted = " || ".join(f'($.{field} = "{value}")' for field, value in terms)
     is_counted = any(line.get(field) == value for field, value in terms)
@@ -114,7 +114,7 @@ def matches(pattern: str, line: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.metric)
-def test_each_metric_counts_lines_that_are_really_logged(lines: list[dict[str, Any]], signal: Signal) -> None:
+def test_each_metric_counts_events_that_are_really_logged(lines: list[dict[str, Any]], signal: Signal) -> None:
     counted = [line for line in lines if matches(signal.pattern, line)]
 
     assert {line["event"] for line in counted} == set(signal.events)
@@ -124,7 +124,7 @@ def test_each_metric_counts_lines_that_are_really_logged(lines: list[dict[str, A
         assert {line["asset"] for line in counted} <= {LANDING, STAGING, DATED}
 
 
-def test_a_failure_that_may_pass_is_told_from_one_that_lasts(lines: list[dict[str, Any]]) -> None:
+def test_transient_failures_are_not_counted_as_lasting(lines: list[dict[str, Any]]) -> None:
     failed = [line["transient"] for line in lines if matches(FAILURES.pattern, line)]
     lasting = [line["transient"] for line in lines if matches(LASTING_FAILURES.pattern, line)]
 
@@ -132,7 +132,7 @@ def test_a_failure_that_may_pass_is_told_from_one_that_lasts(lines: list[dict[st
     assert lasting == [False]
 
 
-def test_every_group_that_the_pipeline_logs_to_is_counted(template: Template, names: Names) -> None:
+def test_every_log_group_of_the_pipeline_has_all_metric_filters(template: Template, names: Names) -> None:
     groups = template.of("AWS::Logs::LogGroup")
     counted: dict[str, set[tuple[str, str]]] = {}
     for each in template.of("AWS::Logs::MetricFilter").values():
@@ -146,7 +146,9 @@ def test_every_group_that_the_pipeline_logs_to_is_counted(template: Template, na
     assert all(found == {(signal.metric, signal.pattern) for signal in SIGNALS} for found in counted.values())
 
 
-def test_each_table_of_the_graph_is_drawn_and_no_other(graph: AssetGraph, template: Template, names: Names) -> None:
+def test_the_dashboards_show_every_table_of_the_graph_and_no_other(
+    graph: AssetGraph, template: Template, names: Names
+) -> None:
     drawn = dashboard(template, names.dashboard("business"))
     rows = {metric[3] for metric in metrics(drawn) if metric[:2] == [names.metrics, "Rows"]}
     overdue = {metric[3] for metric in metrics(drawn) if metric[1] == "OverdueHours"}
@@ -159,12 +161,12 @@ def test_each_table_of_the_graph_is_drawn_and_no_other(graph: AssetGraph, templa
     assert seconds == {asset.key for asset in graph}
 
 
-def test_what_is_drawn_and_told_of_is_counted_by_something(template: Template, names: Names) -> None:
+def test_dashboards_and_alarms_use_only_metrics_that_exist(template: Template, names: Names) -> None:
     counted = {
         (each["MetricTransformations"][0]["MetricName"], "Dimensions" in each["MetricTransformations"][0])
         for each in template.of("AWS::Logs::MetricFilter").values()
     }
-    asked = {
+    shown = {
         (metric[1], "asset" in metric)
         for subject in ("operations", "business", "cost")
         for metric in metrics(dashboard(template, names.dashboard(subject)))
@@ -174,13 +176,13 @@ def test_what_is_drawn_and_told_of_is_counted_by_something(template: Template, n
         for query in alarm.get("Metrics", [{"MetricStat": {"Metric": alarm}}]):
             metric = query.get("MetricStat", {}).get("Metric", {})
             if metric.get("Namespace") == names.metrics:
-                asked.add((metric["MetricName"], "Dimensions" in metric))
+                shown.add((metric["MetricName"], "Dimensions" in metric))
 
-    assert asked <= counted
-    assert len(asked) > 10
+    assert shown <= counted
+    assert len(shown) > 10
 
 
-def test_there_are_three_dashboards_and_the_cost_one_says_the_budget(template: Template, names: Names) -> None:
+def test_there_are_three_dashboards_and_the_cost_dashboard_shows_the_budget(template: Template, names: Names) -> None:
     found = {each["DashboardName"] for each in template.of("AWS::CloudWatch::Dashboard").values()}
     cost = json.dumps(dashboard(template, names.dashboard("cost")))
 
@@ -189,7 +191,7 @@ def test_there_are_three_dashboards_and_the_cost_one_says_the_budget(template: T
     assert all(bucket in cost for bucket in names.buckets)
 
 
-def test_each_alarm_tells_the_topic_and_says_what_to_do(template: Template) -> None:
+def test_each_alarm_notifies_the_topic_and_says_what_to_do(template: Template) -> None:
     (topic,) = template.of("AWS::SNS::Topic")
     alarms = template.of("AWS::CloudWatch::Alarm").values()
 
@@ -197,9 +199,7 @@ def test_each_alarm_tells_the_topic_and_says_what_to_do(template: Template) -> N
     assert all(len(alarm["AlarmDescription"]) > 40 for alarm in alarms)
 
 
-def test_a_landing_table_with_a_freshness_is_missed_after_so_long(
-    graph: AssetGraph, template: Template, names: Names
-) -> None:
+def test_a_landing_table_has_an_alarm_after_its_freshness(graph: AssetGraph, template: Template, names: Names) -> None:
     alarms = {alarm["AlarmName"]: alarm for alarm in template.of("AWS::CloudWatch::Alarm").values()}
 
     for asset in graph.select("layer:landing"):
@@ -210,7 +210,7 @@ def test_a_landing_table_with_a_freshness_is_missed_after_so_long(
             assert (alarm["Threshold"], alarm["TreatMissingData"]) == (1, "breaching")
 
 
-def test_a_backup_is_missed_when_the_recovery_point_says_so(template: Template, names: Names) -> None:
+def test_a_missing_backup_raises_an_alarm_after_the_recovery_point_objective(template: Template, names: Names) -> None:
     alarm = template.named("AWS::CloudWatch::Alarm", names.alarm("backup-missed"))
 
     assert alarm["Period"] == 3600
@@ -218,7 +218,7 @@ def test_a_backup_is_missed_when_the_recovery_point_says_so(template: Template, 
 
 
 def dashboard(template: Template, name: str) -> dict[str, Any]:
-    """What a dashboard draws."""
+    """The body of a dashboard."""
     found: dict[str, Any] = json.loads(template.named("AWS::CloudWatch::Dashboard", name)["DashboardBody"])
     return found
 

@@ -1,6 +1,6 @@
-"""An account as it is deployed, its roles with it, and those who work in it: behind the gate, each in a session of its role.
+"""An account as deployed, with its roles, used through the gate: each piece of work in a session of its role.
 
-Here: the account. Not here: what is done in it (`life.py`), the gate (`gate.py`).
+Here: the account. Not here: the work (`life.py`), the gate (`gate.py`).
 """
 
 from __future__ import annotations
@@ -24,26 +24,18 @@ from integration.cdk.gate import Deployed, Gate, gate, in_another_account
 from small.aws import Aws
 from small.shops import FolderSource, declare
 
-NAMES = {
-    "extractor": DEV.extractor_role,
-    "transformer": DEV.transformer_role,
-    "mart": DEV.mart_role,
-    "orchestrator": DEV.orchestrator_role,
-    "monitoring": DEV.monitoring_role,
-    "reader": DEV.reader_role,
-    "tables": DEV.tables_role,
-    "engineer": DEV.engineer_role,
-}
+WORKING = ("extractor", "transformer", "mart", "orchestrator", "monitoring", "reader", "tables", "engineer")
+NAMES = {role: DEV.role(role) for role in WORKING}
 BUCKETS = (DEV.data_bucket, DEV.results_bucket, DEV.backup_bucket)
 REAL = "service_usage"
 MART = "marts.dim_municipalities"
-MENDING = {"aws:userid": "AROAEXAMPLE:mend-maria"}
+REPAIRING = {"aws:userid": "AROAEXAMPLE:repair-maria"}
 BAD = {"codi": "B1", "ciutat": "nowhere"}
 
 
 @dataclass
 class World:
-    """An account as it is deployed, and those who work in it."""
+    """An account as deployed, and access to it by role."""
 
     admin: Aws
     addresses: dict[str, Aws]
@@ -65,9 +57,9 @@ class World:
 
     @contextmanager
     def as_role(self, role: str, **context: str) -> Iterator[None]:
-        """This process works in a session of a role, through the gate; `context` is what IAM knows of the session."""
+        """Use a session of a role in this process, through the gate; `context` are the session's condition keys."""
         with self.patch.context() as patch:
-            patch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials that it first saw
+            patch.setattr(boto3, "DEFAULT_SESSION", None)  # it caches its first credentials
             for name, value in {
                 **self.addresses[NAMES[role]].environment,
                 **self.gate.as_role(NAMES[role], context),
@@ -81,14 +73,14 @@ class World:
 
 @contextmanager
 def apart(api: AthenaApi) -> Iterator[None]:
-    """All that this Athena and what is behind it keep is in an account of its own."""
+    """Keep everything of this Athena, and of moto behind it, in a separate account."""
     api._inner = in_another_account(api._inner)
     yield
 
 
 @contextmanager
 def deployed(cache: Path, folder: Path) -> Iterator[World]:
-    """The account, for as long as the block runs; `cache` is of the settings."""
+    """The account while the block runs; `cache` is the setting."""
     trusted = Trusted.read({"github_subject": "repo:catalunya/pipeline"})
     roles = {name: Deployed((POLICIES[role],), trust(role, DEV, trusted)) for role, name in NAMES.items()}
     limits = {bucket: {"Statement": bucket_policy(DEV, bucket)} for bucket in BUCKETS}

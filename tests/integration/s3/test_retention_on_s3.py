@@ -2,12 +2,12 @@
 
 from unit.test_retention import (
     shop,
-    test_after_a_prune_the_lake_is_in_order_and_everything_is_as_stale_as_before,
-    test_nothing_goes_from_an_empty_lake,
+    test_a_prune_leaves_lake_and_ledger_consistent_and_staleness_unchanged,
+    test_an_empty_lake_has_nothing_to_prune,
 )
 
 __all__ = [
     "shop",
-    "test_after_a_prune_the_lake_is_in_order_and_everything_is_as_stale_as_before",
-    "test_nothing_goes_from_an_empty_lake",
+    "test_a_prune_leaves_lake_and_ledger_consistent_and_staleness_unchanged",
+    "test_an_empty_lake_has_nothing_to_prune",
 ]

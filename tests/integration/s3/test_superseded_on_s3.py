@@ -2,12 +2,12 @@
 
 from unit.test_superseded import (
     shop,
-    test_a_table_can_be_read_as_each_entry_left_it,
-    test_what_changes_or_vanishes_is_kept_and_what_stays_is_not,
+    test_a_table_can_be_read_as_of_each_entry,
+    test_changed_and_removed_objects_are_kept_and_unchanged_ones_are_not_copied,
 )
 
 __all__ = [
     "shop",
-    "test_a_table_can_be_read_as_each_entry_left_it",
-    "test_what_changes_or_vanishes_is_kept_and_what_stays_is_not",
+    "test_a_table_can_be_read_as_of_each_entry",
+    "test_changed_and_removed_objects_are_kept_and_unchanged_ones_are_not_copied",
 ]

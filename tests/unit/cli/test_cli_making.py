@@ -66,7 +66,7 @@ def test_a_failure_does_not_stop_the_others_and_exits_1(run: Run, apis: MockServ
         "staging.social_services": "deferred",
     }
     assert ran.out.splitlines()[-1] == "3 materialized, 1 failed, 2 deferred"
-    assert "the source's fields are not those of RawMunicipalities: missing codi" in ran.out
+    assert "the source's fields do not match RawMunicipalities: missing codi" in ran.out
     apis.faults()
     assert run("materialize", *sources).code == 0
 

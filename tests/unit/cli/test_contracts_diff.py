@@ -58,7 +58,7 @@ def test_an_undeclared_breaking_change_shows_what_to_do_and_exits_1(
     ran = run("contracts", "diff", "--base", "HEAD")
     assert ran.code == 1
     rows = [line.split() for line in ran.out.splitlines()]
-    assert ["breaking", "staging.gdp", "gone_column", "column", "gone"] in [line[:5] for line in rows]
+    assert ["breaking", "staging.gdp", "gone_column", "column", "removed"] in [line[:5] for line in rows]
     assert ["compatible", "staging.municipalities", "utm_x_m", "new", "column"] in [line[:5] for line in rows]
     assert "2 breaking changes are not declared" in ran.out
     assert "staging.gdp: raise its contract's version: `class Gdp(…, version=2)`" in ran.out
@@ -77,7 +77,7 @@ def test_declared_and_compatible_changes_exit_0(run: Run, commit: Commit, now: d
     assert {(c["asset"], c["what"], c["verdict"]) for c in document["changes"]} == {
         ("landing.gdp", "schedule", "compatible"),
         ("staging.gdp", "version", "compatible"),
-        ("staging.gdp", "column gone", "declared"),
+        ("staging.gdp", "column removed", "declared"),
     }
 
 

@@ -1,4 +1,4 @@
-"""What the invariants are tried on: a lake in a folder (tests/integration/s3 tries the same tests on S3)."""
+"""The invariants are tested on a lake in a folder; tests/integration/s3 runs the same tests on S3."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture
 def stride() -> int:
-    """How many writes lie between the ones that a process is killed at: all of them are tried here."""
+    """The distance between the writes at which a process is killed: 1, so every write is tested."""
     return 1

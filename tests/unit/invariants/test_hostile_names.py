@@ -1,4 +1,4 @@
-"""What comes from a source never becomes a path, whatever it says: it is set aside, or comes back as it was."""
+"""Hostile source values never become paths: the row is quarantined, or the value is stored and read back unchanged."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ GOOD = ["08", "2025-S1", "a.b_c", "x" * 64]
 
 
 class Trusting(Contract, tolerate=1.0, max_shrink=1.0):
-    """Shops by city, of a contract that believes all it is told."""
+    """Shops by city, with a contract that accepts any value."""
 
     shop_id: str = column("Code", source=RawShops.codi, key=True)
     city: str = column("City", source=RawShops.ciutat, nullable=True)
 
 
 class Strict(Trusting, tolerate=0.0, max_shrink=1.0):
-    """The same, which tolerates nothing."""
+    """The same, tolerating no quarantined rows."""
 
 
 class Shop:
-    """Shops, partitioned by what their source says."""
+    """Shops, partitioned by values from their source."""
 
     def __init__(self, settings: Settings, folder: Path, contract: type[Contract], by: list[str]) -> None:
         source = FolderSource(folder)
@@ -62,13 +62,13 @@ class Shop:
         return scan_table(self.project.lake, self.project.graph["staging.shops"], entry).collect()
 
 
-def in_order(settings: Settings, project: Project, tmp_path: Path) -> bool:
-    """Whether the lake holds what its ledger says, and nothing was written beside what was given to be written to."""
+def is_in_order(settings: Settings, project: Project, tmp_path: Path) -> bool:
+    """Whether lake and ledger agree, and nothing was written outside the folders meant for it."""
     known = {"cache", "lake", "scratch", "source"}
     return verify(project).findings == [] and {path.name for path in tmp_path.iterdir()} <= known
 
 
-def test_a_partition_value_that_cannot_name_a_folder_is_set_aside(settings: Settings, tmp_path: Path) -> None:
+def test_a_row_whose_partition_value_cannot_name_a_folder_is_quarantined(settings: Settings, tmp_path: Path) -> None:
     shop = Shop(settings, tmp_path / "source", Trusting, ["city"])
     rows = [{"codi": f"S{number:02}", "ciutat": city} for number, city in enumerate([*GOOD, *HOSTILE])]
     entry = shop.make([*rows, {"codi": "T", "ciutat": None}, {"codi": "U", "ciutat": ".."}]).entry
@@ -77,15 +77,15 @@ def test_a_partition_value_that_cannot_name_a_folder_is_set_aside(settings: Sett
     assert {o.path for o in entry.objects} == {
         f"staging/shops/city={city}/file.parquet" for city in [*GOOD, "__HIVE_DEFAULT_PARTITION__"]
     }
-    assert sorted(shop.table()["city"].to_list(), key=str) == sorted([*GOOD, None, None], key=str), "two say nothing"
-    aside = pl.read_parquet(shop.project.lake.get(entry.quarantine)).sort("codi")
-    assert aside["ciutat"].to_list() == HOSTILE, "the rows are kept as received"
-    assert aside["_reason"].str.contains("cannot name a partition").all()
-    assert aside["_reason"].str.len_chars().max() < 300  # type: ignore[operator]
-    assert in_order(settings, shop.project, tmp_path)
+    assert sorted(shop.table()["city"].to_list(), key=str) == sorted([*GOOD, None, None], key=str), "two have no city"
+    quarantined = pl.read_parquet(shop.project.lake.get(entry.quarantine)).sort("codi")
+    assert quarantined["ciutat"].to_list() == HOSTILE, "the rows are kept as received"
+    assert quarantined["_reason"].str.contains("cannot name a partition").all()
+    assert quarantined["_reason"].str.len_chars().max() < 300  # type: ignore[operator]
+    assert is_in_order(settings, shop.project, tmp_path)
 
 
-def test_what_is_not_tolerated_is_told_in_one_short_line(settings: Settings, tmp_path: Path) -> None:
+def test_a_breach_beyond_the_tolerance_is_reported_in_one_short_line(settings: Settings, tmp_path: Path) -> None:
     shop = Shop(settings, tmp_path / "source", Strict, ["city"])
     with pytest.raises(ContractError, match=r"1 of 2 rows break Strict.*cannot name a partition") as raised:
         shop.make([{"codi": "A", "ciutat": "08"}, {"codi": "B", "ciutat": f"n\nl{LONG}"}])
@@ -93,7 +93,7 @@ def test_what_is_not_tolerated_is_told_in_one_short_line(settings: Settings, tmp
     assert len(str(raised.value)) < 1000
 
 
-def test_other_columns_and_keys_come_back_as_they_were(settings: Settings, tmp_path: Path) -> None:
+def test_hostile_values_in_other_columns_and_keys_are_read_back_unchanged(settings: Settings, tmp_path: Path) -> None:
     shop = Shop(settings, tmp_path / "source", Trusting, [])
     entry = shop.make([{"codi": text, "ciutat": text} for text in HOSTILE]).entry
     assert entry
@@ -101,4 +101,4 @@ def test_other_columns_and_keys_come_back_as_they_were(settings: Settings, tmp_p
     found = shop.table()
     assert found["shop_id"].to_list() == found["city"].to_list()
     assert set(found["city"]) == set(HOSTILE)
-    assert in_order(settings, shop.project, tmp_path)
+    assert is_in_order(settings, shop.project, tmp_path)

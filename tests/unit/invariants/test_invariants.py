@@ -1,5 +1,7 @@
-"""The ten invariants of the materialization path, each by its number (DESIGN section 3). 4, 5, 6 and 9 are also tested
-under SIGKILL, in test_kill_and_run_again.py and test_two_writers.py."""
+"""The invariants of the materialization path, each by its number in docs/architecture.md.
+
+4, 5, 6 and 9 are also tested under SIGKILL, in test_kill_and_run_again.py and test_two_writers.py.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,7 @@ def shop(settings: Settings, tmp_path: Path) -> Shop:
     return Shop(settings, tmp_path / "source")
 
 
-def test_1_plan_is_data_it_says_what_is_stale_and_why_and_touches_nothing(shop: Shop) -> None:
+def test_1_a_plan_says_what_is_stale_and_why_and_changes_nothing(shop: Shop) -> None:
     assert shop.planned() == dict.fromkeys(KEYS, Reason.MISSING)
     assert not shop.files()
     shop.make()
@@ -81,7 +83,7 @@ def test_1_plan_is_data_it_says_what_is_stale_and_why_and_touches_nothing(shop: 
     assert before != shop.files()
 
 
-def test_1_a_landing_batch_that_is_needed_again_joins_the_plan(shop: Shop) -> None:
+def test_1_a_landing_batch_that_is_needed_again_is_added_to_the_plan(shop: Shop) -> None:
     shop.make()
     entry = shop.project.ledger.latest("staging.shops")
     assert entry
@@ -95,7 +97,7 @@ def test_1_a_landing_batch_that_is_needed_again_joins_the_plan(shop: Shop) -> No
     assert shop.statuses("landing.shops", "staging.shops") == ["materialized", "materialized"]
 
 
-def test_2_nothing_new_nothing_done_no_write_and_one_request_a_source(shop: Shop) -> None:
+def test_2_without_new_data_nothing_is_written_and_each_source_gets_one_request(shop: Shop) -> None:
     shop.make()
     before, asked = shop.files(), shop.requests()
     counting = shop.project.lake = TrapdoorLake(shop.settings.lake, None)
@@ -105,7 +107,7 @@ def test_2_nothing_new_nothing_done_no_write_and_one_request_a_source(shop: Shop
     assert shop.requests() == asked + 1
 
 
-def test_2_a_source_that_moved_with_the_same_content_wakes_nobody(shop: Shop) -> None:
+def test_2_a_new_source_version_with_the_same_content_makes_nothing_stale(shop: Shop) -> None:
     shop.make()
     shop.source.write(some(5), version="republished")
     assert shop.statuses() == ["skipped", "skipped", "skipped"]
@@ -115,7 +117,7 @@ def test_2_a_source_that_moved_with_the_same_content_wakes_nobody(shop: Shop) ->
     assert not [name for name in shop.files() if name.startswith("landing/")]
 
 
-def test_3_rows_that_break_the_contract_are_set_aside_with_their_reason(shop: Shop) -> None:
+def test_3_rows_that_break_the_contract_are_quarantined_with_their_reason(shop: Shop) -> None:
     shop.source.write(
         [*some(6), {"codi": "B1", "ciutat": "nowhere"}, {"codi": "B2", "ciutat": "Vic", "places": "many"}]
     )
@@ -123,17 +125,17 @@ def test_3_rows_that_break_the_contract_are_set_aside_with_their_reason(shop: Sh
     entry = shop.project.ledger.latest("staging.shops")
     assert entry
     assert entry.quarantine
-    aside = pl.read_parquet(shop.project.lake.get(entry.quarantine)).sort("codi")
-    assert aside["_reason"].to_list() == [
+    quarantined = pl.read_parquet(shop.project.lake.get(entry.quarantine)).sort("codi")
+    assert quarantined["_reason"].to_list() == [
         "city: nowhere fails str_matches('^[A-Z][a-z]+$')",
-        "capacity_places: 'many' is no bigint",
+        "capacity_places: 'many' is not a valid bigint",
     ]
-    assert aside["places"].to_list() == [None, "many"], "the rows are kept as received"
-    assert "telefon" not in aside.columns, "personal fields do not leave landing"
+    assert quarantined["places"].to_list() == [None, "many"], "the rows are kept as received"
+    assert "telefon" not in quarantined.columns, "personal fields do not leave landing"
     assert shop.table("staging.shops")["shop_id"].to_list() == [f"S{number}" for number in range(6)]
 
 
-def test_3_beyond_the_tolerated_share_the_table_stays_as_it_was(shop: Shop) -> None:
+def test_3_beyond_the_tolerated_share_the_table_stays_unchanged(shop: Shop) -> None:
     shop.make()
     before = shop.table("staging.shops")
     shop.source.write([*some(2), *({"codi": f"B{n}", "ciutat": "nowhere"} for n in range(4))])
@@ -147,7 +149,7 @@ def test_3_beyond_the_tolerated_share_the_table_stays_as_it_was(shop: Shop) -> N
     assert [name for name in shop.files() if name.startswith("landing/")], "the batch is kept when its contract fails"
 
 
-def test_3_a_table_that_shrinks_beyond_its_guard_is_refused_until_a_person_accepts_it(shop: Shop) -> None:
+def test_3_a_table_that_shrinks_beyond_its_guard_is_refused_until_accepted(shop: Shop) -> None:
     shop.source.write(some(10))
     shop.make()
     shop.source.write(some(3))
@@ -171,7 +173,7 @@ def test_3_a_missing_required_field_fails_and_a_new_one_is_recorded(shop: Shop) 
         shop.make("landing.shops")
 
 
-def test_3_quarantined_rows_can_be_replayed_once_the_function_knows_better(shop: Shop) -> None:
+def test_3_quarantined_rows_can_be_replayed_once_the_function_is_fixed(shop: Shop) -> None:
     shop.source.write([*some(5), {"codi": "B1", "ciutat": "Vic", "places": "many"}])
     shop.make()
     landing, shops, cities = shop.declared
@@ -180,8 +182,8 @@ def test_3_quarantined_rows_can_be_replayed_once_the_function_knows_better(shop:
     def better(raw: pl.LazyFrame) -> pl.LazyFrame:
         return raw.with_columns(capacity_places=pl.col("capacity_places").replace("many", "99"))
 
-    mended: list[Declaration] = [landing, replace(shops, function=better), cities]
-    project = Project(shop.settings, mended)
+    fixed: list[Declaration] = [landing, replace(shops, function=better), cities]
+    project = Project(shop.settings, fixed)
     assert materialize(project, "staging.shops", Request(replay=True)).status == "materialized"
     assert shop.table("staging.shops").filter(shop_id="B1")["capacity_places"].to_list() == [99]
     latest = project.ledger.latest("staging.shops")
@@ -189,7 +191,7 @@ def test_3_quarantined_rows_can_be_replayed_once_the_function_knows_better(shop:
     assert (latest.quarantined, latest.quarantine, latest.rows) == (0, None, 6)
 
 
-def test_4_publishing_is_convergent_and_deterministic_partitions_that_ceased_are_removed(shop: Shop) -> None:
+def test_4_publishing_is_deterministic_and_removes_partitions_that_no_longer_exist(shop: Shop) -> None:
     shop.source.write([*some(5), {"codi": "V1", "ciutat": "Vic"}])
     shop.make()
     first = {name: content for name, content in shop.files().items() if name.startswith("staging/")}
@@ -221,15 +223,15 @@ def test_6_landing_is_deleted_only_after_every_table_that_reads_it_is_recorded(s
     assert not landed()
 
 
-def test_6_a_batch_nobody_consumed_is_kept_when_a_newer_one_is(shop: Shop) -> None:
+def test_6_an_unused_batch_is_kept_when_a_newer_one_is_used(shop: Shop) -> None:
     shop.make("landing.shops")
     shop.source.write(some(7))
     shop.make()
     landed = {name.split("/")[2] for name in shop.files() if name.startswith("landing/")}
-    assert len(landed) == 1, "only the batch that was consumed is deleted"
+    assert len(landed) == 1, "only the batch that was used is deleted"
 
 
-def test_6_a_batch_is_kept_for_a_table_that_needs_it_once_more(shop: Shop) -> None:
+def test_6_a_batch_is_landed_again_and_kept_for_a_table_that_needs_it_again(shop: Shop) -> None:
     shop.make()
     entry = shop.project.ledger.latest("staging.cities")
     assert entry
@@ -239,7 +241,7 @@ def test_6_a_batch_is_kept_for_a_table_that_needs_it_once_more(shop: Shop) -> No
     assert not [name for name in shop.files() if name.startswith("landing/")]
 
 
-def test_6_what_a_killed_extraction_left_goes_with_the_next(shop: Shop) -> None:
+def test_6_the_leftovers_of_a_killed_extraction_are_deleted_with_the_next_batch(shop: Shop) -> None:
     shop.make("landing.shops")
     shop.source.write(some(7))
     shop.make("landing.shops")
@@ -247,10 +249,10 @@ def test_6_what_a_killed_extraction_left_goes_with_the_next(shop: Shop) -> None:
     shop.source.write(some(8))
     shop.make()
     landed = {name.split("/")[2] for name in shop.files() if name.startswith("landing/")}
-    assert len(landed) == 1, "the first batch was recorded and not consumed; the second was never recorded"
+    assert len(landed) == 1, "the first batch was recorded and not used; the second was never recorded"
 
 
-def test_7_an_asset_reads_state_it_is_made_though_no_event_told_it(shop: Shop) -> None:
+def test_7_an_asset_is_made_from_state_without_any_event(shop: Shop) -> None:
     shop.make()
     for count in (6, 7, 8):
         shop.source.write(some(count))
@@ -260,7 +262,7 @@ def test_7_an_asset_reads_state_it_is_made_though_no_event_told_it(shop: Shop) -
     assert shop.statuses("staging.shops", "staging.cities") == ["skipped", "skipped"]
 
 
-def test_8_an_asset_defers_to_an_upstream_that_is_about_to_be_made(shop: Shop) -> None:
+def test_8_an_asset_defers_to_a_stale_upstream(shop: Shop) -> None:
     shop.make()
     shop.source.write(some(6))
     shop.make("landing.shops")
@@ -269,7 +271,7 @@ def test_8_an_asset_defers_to_an_upstream_that_is_about_to_be_made(shop: Shop) -
     assert shop.statuses("staging.shops", "staging.cities") == ["materialized", "materialized"]
 
 
-def test_8_an_upstream_that_failed_does_not_hold_up_those_who_can_go_on(shop: Shop) -> None:
+def test_8_a_failed_upstream_does_not_block_assets_that_can_be_made(shop: Shop) -> None:
     shop.make()
     shop.source.write([*some(3), *({"codi": f"B{n}", "ciutat": "nowhere"} for n in range(3))])
     shop.make("landing.shops")
@@ -278,34 +280,34 @@ def test_8_an_upstream_that_failed_does_not_hold_up_those_who_can_go_on(shop: Sh
     assert shop.statuses("staging.cities") == ["materialized"]
 
 
-def test_10_every_table_can_be_made_again_and_is_the_same(shop: Shop) -> None:
+def test_10_every_table_can_be_rebuilt_and_is_the_same(shop: Shop) -> None:
     shop.make()
     before = {key: shop.table(key) for key in KEYS[1:]}
     shop.make(force=True)
     assert all(shop.table(key).equals(before[key]) for key in before)
 
 
-def test_a_clock_makes_an_asset_stale_when_its_part_of_the_date_turns(shop: Shop) -> None:
+def test_a_clock_gives_an_asset_a_new_version_each_day_or_year(shop: Shop) -> None:
     asset = replace(shop.project.graph["staging.shops"], clock="day")
     assert asset.clock_version(datetime(2026, 8, 3, 23, tzinfo=UTC)) == "2026-08-03"
     assert replace(asset, clock="year").clock_version(datetime(2026, 8, 3, tzinfo=UTC)) == "2026"
 
 
-def test_the_steps_are_told_in_order(shop: Shop) -> None:
+def test_an_observer_gets_the_steps_in_order(shop: Shop) -> None:
     shop.make("landing.shops")
-    told: list[ProgressEvent] = []
-    materialize(shop.project, "staging.shops", observer=told.append)
-    steps = list(dict.fromkeys(progress.step for progress in told))
+    events: list[ProgressEvent] = []
+    materialize(shop.project, "staging.shops", observer=events.append)
+    steps = list(dict.fromkeys(event.step for event in events))
     assert steps == ["leased", "producing", "produced", "publishing", "published", "recorded", "cleaned"]
 
 
-def test_one_wave_carries_one_correlation_id_from_landing_on(shop: Shop) -> None:
+def test_the_correlation_id_of_landing_is_passed_on_to_all_downstream_assets(shop: Shop) -> None:
     made = shop.make(correlation_id=None)
     ids = {outcome.entry.correlation_id for outcome in made if outcome.entry}
     assert ids == {made[0].entry.run_id}  # type: ignore[union-attr]
 
 
-def test_a_staging_function_that_doubles_rows_is_told_so(shop: Shop) -> None:
+def test_a_staging_function_that_duplicates_rows_fails(shop: Shop) -> None:
     landing, shops, cities = shop.declared
     assert isinstance(shops, StagingDeclaration)
     doubling = replace(shops, function=lambda raw: pl.concat([raw, raw]))
@@ -315,16 +317,16 @@ def test_a_staging_function_that_doubles_rows_is_told_so(shop: Shop) -> None:
         materialize(project, "staging.shops")
 
 
-def test_a_contract_column_that_nobody_makes_is_told_by_name(shop: Shop) -> None:
+def test_a_missing_contract_column_is_reported_by_name(shop: Shop) -> None:
     class Wider(Contract):
         """A table with a column that has no source."""
 
         shop_id: str = column("Code", source="codi", key=True)
-        colour: str = column("Nobody makes it")
+        color: str = column("No source field and no function")
 
     landing, shops, _ = shop.declared
     assert isinstance(shops, StagingDeclaration)
     project = Project(shop.settings, [landing, replace(shops, contract=Wider, partition_by=())])
     materialize(project, "landing.shops")
-    with pytest.raises(Exception, match="found no colour"):
+    with pytest.raises(Exception, match="found no color"):
         materialize(project, "staging.shops")

@@ -19,20 +19,13 @@ from catalunya.io.errors import LeaseHeld
 from catalunya.io.lake import Lake
 from small.killing import elsewhere, hold_and_die, make_and_stop_before_publishing
 from small.lakes import picture
+from small.patience import patience, wait_until
 from small.shops import declare, some
 
 KEY = "landing.shops"
 
 
-def wait_for(path: Path) -> str:
-    for _ in range(400):
-        if path.exists() and path.read_text():
-            return path.read_text()
-        time.sleep(0.02)
-    raise AssertionError(f"{path} was never written")
-
-
-def test_9_a_second_writer_is_refused_while_the_first_lives(settings: Settings, tmp_path: Path) -> None:
+def test_9_a_second_writer_is_refused_while_the_first_is_running(settings: Settings, tmp_path: Path) -> None:
     source, declared = declare(tmp_path / "source")
     source.write(some(3))
     project = Project(settings, declared)
@@ -41,21 +34,23 @@ def test_9_a_second_writer_is_refused_while_the_first_lives(settings: Settings, 
     assert materialize(project, KEY).status == "materialized"
 
 
-def test_9_a_writer_that_slept_through_its_lease_records_nothing(settings: Settings, tmp_path: Path) -> None:
+def test_9_a_writer_whose_lease_expired_while_it_was_stopped_records_nothing(
+    settings: Settings, tmp_path: Path
+) -> None:
     source, declared = declare(tmp_path / "source")
     source.write(some(3))
     short = load_settings(**{**settings.model_dump(), "lease_s": 0.5})
-    said = tmp_path / "said.txt"
-    sleeper = elsewhere(make_and_stop_before_publishing, short, tmp_path / "source", said)
+    result = tmp_path / "result.txt"
+    sleeper = elsewhere(make_and_stop_before_publishing, short, tmp_path / "source", result)
     assert sleeper.pid
-    wait_until_stopped(sleeper.pid)
+    wait_until(lambda: is_stopped(sleeper.pid), 30)
     project = Project(short, declared)
     time.sleep(0.6)
     assert materialize(project, KEY).status == "materialized"
     recorded = picture(settings.lake)
     os.kill(sleeper.pid, signal.SIGCONT)
-    assert wait_for(said) == "lost"
-    sleeper.join(20)
+    sleeper.join(patience(30))
+    assert result.read_text() == "lost"
     assert (
         picture(settings.lake)["_ledger/landing/shops/0000000001.json"]
         == recorded["_ledger/landing/shops/0000000001.json"]
@@ -63,28 +58,24 @@ def test_9_a_writer_that_slept_through_its_lease_records_nothing(settings: Setti
     assert len(project.ledger.history(KEY)) == 1
 
 
-def wait_until_stopped(pid: int) -> None:
-    """Until the process is stopped by a signal (state T)."""
-    for _ in range(400):
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"process {pid} never stopped")
+def is_stopped(pid: int) -> bool:
+    """Whether the process is stopped by a signal (state T)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-def test_9_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(
+def test_9_the_lease_of_a_dead_process_on_this_machine_is_taken_over_at_once(
     settings: Settings, tmp_path: Path
 ) -> None:
     lake = Lake(settings.lake)
     held = elsewhere(hold_and_die, settings.lake)
-    held.join(20)
+    held.join(patience(30))
     assert held.exitcode == -signal.SIGKILL
     assert holder(lake, KEY) is None
     with lease(lake, KEY, "the-next", 60) as mine:
         assert mine.generation == 2
 
 
-def test_9_the_lease_of_another_machine_is_honoured_until_it_expires(settings: Settings) -> None:
+def test_9_the_lease_of_another_machine_is_respected_until_it_expires(settings: Settings) -> None:
     lake = Lake(settings.lake)
     path = "_leases/landing/shops/0000000001.json"
     theirs = Held("theirs", "another-host", 1, datetime.now(UTC) + timedelta(seconds=60))
@@ -96,7 +87,7 @@ def test_9_the_lease_of_another_machine_is_honoured_until_it_expires(settings: S
         mine.check()
 
 
-def test_9_a_lease_is_renewed_while_the_work_goes_on(settings: Settings) -> None:
+def test_9_a_lease_is_renewed_while_its_holder_is_working(settings: Settings) -> None:
     lake = Lake(settings.lake)
     with lease(lake, KEY, "long", 0.3):
         time.sleep(0.7)

@@ -1,4 +1,4 @@
-"""The snapshot of the whole graph: every change of keys, edges, schedules, columns or retention is a line in a diff."""
+"""The graph document (docs/graph.json): every change of keys, edges, schedules, columns or retention is a line in a diff."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def assets(**more: Any) -> list[Asset]:
 
 @pytest.fixture
 def now(compiled: Path) -> dict[str, Any]:
-    """The graph as it is declared."""
+    """The document of the graph as declared now."""
     return graph_now(load_settings(cache=compiled))
 
 
-def test_what_is_committed_is_the_graph_of_today(now: dict[str, Any]) -> None:
+def test_the_committed_document_is_up_to_date(now: dict[str, Any]) -> None:
     committed = json.loads(COMMITTED.read_text())["assets"]
     declared = now["assets"]
     differ = sorted(k for k in committed.keys() | declared.keys() if committed.get(k) != declared.get(k))
@@ -64,7 +64,7 @@ def test_what_is_committed_is_the_graph_of_today(now: dict[str, Any]) -> None:
     assert COMMITTED.read_text() == text(now), f"{SNAPSHOT} is stale: run make generate"
 
 
-def test_the_whole_graph_is_in_it(now: dict[str, Any]) -> None:
+def test_the_document_has_the_whole_graph(now: dict[str, Any]) -> None:
     assert {asset["layer"] for asset in now["assets"].values()} == {"landing", "staging", "marts"}
     for key, asset in now["assets"].items():
         assert asset["contract"], key
@@ -74,7 +74,7 @@ def test_the_whole_graph_is_in_it(now: dict[str, Any]) -> None:
         assert set(asset.get("upstream", ())) <= now["assets"].keys(), key
 
 
-def test_it_says_all_but_words_and_code() -> None:
+def test_the_document_has_everything_but_descriptions_and_code_versions() -> None:
     found = snapshot(assets(), CONTRACTS, {})["assets"]
     assert found["landing.towns"] == {
         "layer": "landing",
@@ -97,7 +97,7 @@ def test_it_says_all_but_words_and_code() -> None:
     }
 
 
-def test_other_words_and_other_code_are_no_change_of_the_graph() -> None:
+def test_changing_descriptions_or_code_does_not_change_the_document() -> None:
     before = text(snapshot(assets(), CONTRACTS, {}))
     assert (
         text(snapshot(assets(description="All towns.", code_version="2", module="elsewhere"), CONTRACTS, {})) == before
@@ -105,13 +105,13 @@ def test_other_words_and_other_code_are_no_change_of_the_graph() -> None:
     assert text(snapshot(assets(keep_days=30), CONTRACTS, {})) != before
 
 
-def test_a_whole_number_is_written_in_one_way() -> None:
+def test_a_whole_number_is_always_written_the_same_way() -> None:
     assert text(snapshot(assets(freshness=Freshness(5)), CONTRACTS, {})) == text(
         snapshot(assets(freshness=Freshness(5.0)), CONTRACTS, {})
     )
 
 
-def test_one_column_is_one_line_and_assets_stand_in_order() -> None:
+def test_each_column_is_one_line_and_assets_are_sorted() -> None:
     lines = text(snapshot(assets(), CONTRACTS, {})).splitlines()
     assert '        "people": {"type": "bigint", "nullable": true, "unit": "people"}' in lines
     assert lines.index('    "landing.towns": {') < lines.index('    "staging.towns": {')

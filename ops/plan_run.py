@@ -1,4 +1,4 @@
-"""A wave: several assets made in this process, in dependency order, independent ones side by side.
+"""Runs a plan: makes several assets in this process, in dependency order, independent ones in parallel.
 
 Here: what is made, in which order, what becomes of the others when one fails, and stopping. Not here: making one asset
 (`assets/making/materialize.py`), showing it (`commands/making.py`). Airflow does the same with one DAG per asset.
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from catalunya.assets.record.project import Project
 
 Status = Literal["materialized", "skipped", "deferred", "failed", "stopped"]
-# How long a Ctrl-C waits for the assets under way to come to a point where they can stop.
+# How long Ctrl-C waits for running assets to reach a point where they can stop.
 GRACE_S = 20.0
-LISTEN_S = 0.25
+POLL_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one asset. `error` is what it raised; `reason` is why it was in the plan."""
+    """The outcome for one asset. `error` is what it raised; `reason` is why it was in the plan."""
 
     asset: str
     status: Status
@@ -45,14 +45,14 @@ class Result:
 
 
 class Stopped(BaseException):
-    """The wave was interrupted; raised within the assets under way, so that they let go of lease and scratch.
+    """The run was interrupted. Raised inside the running assets, so that they release their lease and scratch files.
 
-    No failure, so no `Exception`; no KeyboardInterrupt either, which asyncio would report as a task's lost error.
+    Not an `Exception`, because it is not a failure; not a KeyboardInterrupt, which asyncio would report as an unretrieved task error.
     """
 
 
-class Wave:
-    """One run over several assets."""
+class PlanRun:
+    """One run of a plan over several assets."""
 
     def __init__(
         self,
@@ -72,19 +72,19 @@ class Wave:
         self._stop = threading.Event()
 
     def listen(self, observer: Observer | None = None, finished: Callable[[Result], None] | None = None) -> None:
-        """Hear of each step, from the thread that makes the asset, and of each result, from the one that calls `run`."""
+        """Register callbacks: `observer` for each step, called in the asset's thread; `finished` for each result, called in `run`'s."""
         self._observer, self._finished = observer, finished
 
     def interrupt(self) -> None:
-        """End it early, from any thread: `run` then raises KeyboardInterrupt."""
+        """Stop early; callable from any thread. `run` then raises KeyboardInterrupt."""
         self._stop.set()
 
     def run(self) -> list[Result]:
-        """Make them all. A failure stops nothing but what the gate holds back; the results are in the order of the steps.
+        """Make every asset of the plan and return the results in the plan's order. A failure only defers the assets that depend on it.
 
-        KeyboardInterrupt ends it early: what is under way stops at its next step, or is finished if it is being
-        published. It is raised again once that has happened, or after GRACE_S (or another interrupt) with what is still
-        running in `stuck`. What `results` does not tell of was not begun.
+        On KeyboardInterrupt, each running asset stops at its next step, or finishes if it is already being published.
+        The interrupt is raised again when all have stopped, or after GRACE_S (or a second interrupt); assets that are
+        still running then are listed in `stuck`. An asset that is not in `results` was never started.
         """
         self._import_ahead()
         order = TopologicalSorter({key: self.project.graph.ancestors(key) & self.steps.keys() for key in self.steps})
@@ -96,7 +96,7 @@ class Wave:
                 for key in order.get_ready():
                     running[pool.submit(self._make, self.steps[key])] = key
                 for future in self._ended(running):
-                    self._tell(future.result())
+                    self._report(future.result())
                     order.done(running.pop(future))
         except KeyboardInterrupt:
             self.interrupt()
@@ -107,15 +107,15 @@ class Wave:
                 if not future.done():
                     self.stuck.append(key)
                 elif not future.cancelled():
-                    self._tell(future.result())
+                    self._report(future.result())
             raise
         pool.shutdown()
         return [self.results[key] for key in self.steps]
 
     def _ended(self, running: Iterable[Future[Result]]) -> set[Future[Result]]:
-        """Those that have ended, as soon as one has. Raises KeyboardInterrupt when the wave is to end."""
-        # Not for ever: a signal that another thread was given is seen only when this one runs again.
-        done, _ = wait(running, timeout=LISTEN_S, return_when=FIRST_COMPLETED)
+        """Wait until at least one has ended, and return those that have. Raises KeyboardInterrupt when the run was interrupted."""
+        # Wake up regularly: a signal delivered to another thread is handled only when this one runs.
+        done, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
         if self._stop.is_set():
             raise KeyboardInterrupt
         return done
@@ -131,7 +131,7 @@ class Wave:
             self._check()
             outcome = materialize(self.project, step.key, self._request(step), self._observe)
             result = replace(blank, status=outcome.status, why=outcome.why, entry=outcome.entry)
-        except BaseException as error:  # one asset's failure is its result; the others go on
+        except BaseException as error:  # a failure is this asset's result; the other assets continue
             if _is_stop(error):
                 return replace(blank, seconds=time.monotonic() - started)
             if not isinstance(error, Exception):
@@ -143,7 +143,7 @@ class Wave:
         return replace(result, seconds=time.monotonic() - started)
 
     def _observe(self, progress: ProgressEvent) -> None:
-        # What is being published is soon recorded: stopping then would leave a table that the ledger does not know.
+        # Do not stop between publish and record: that would leave a table the ledger does not know.
         if progress.step in ("leased", "producing", "produced"):
             self._check()
         if self._observer:
@@ -153,13 +153,13 @@ class Wave:
         if self._stop.is_set():
             raise Stopped
 
-    def _tell(self, result: Result) -> None:
+    def _report(self, result: Result) -> None:
         self.results[result.asset] = result
         if self._finished:
             self._finished(result)
 
     def _import_ahead(self) -> None:
-        """Import here what the threads will: several that import one package at once can find it half made."""
+        """Import what the threads need before they start: threads that import one package concurrently can find it half initialized."""
         layers = {self.project.graph[key].layer for key in self.steps}
         for layer in layers:
             importlib.import_module(f"catalunya.assets.making.{layer}")
