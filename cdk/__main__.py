@@ -40,15 +40,16 @@ _TEMPLATE = ".template.json"
 
 def synthesize(arguments: Sequence[str]) -> int:
     """Write the templates to the CDK's output folder, or to cdk.out. Returns the exit code."""
-    from catalunya.assets.graph.discovery import load_graph
-    from catalunya.cdk.stacks import build
-    from catalunya.io.environment import load_settings
-
     usage = "python -m catalunya.cdk [-c NAME=VALUE ...] | plan [BASE] | boundary ENV ACCOUNT REGION | deploy, diff, bootstrap ..."
     parser = argparse.ArgumentParser(usage=usage, description="Write the CloudFormation templates, or run a command.")
     about = "a value for the deployment; docs/infrastructure.md lists them"
     parser.add_argument("-c", "--context", action="append", default=[], metavar="NAME=VALUE", help=about)
     context = dict(pair.partition("=")[::2] for pair in parser.parse_args(arguments).context)
+
+    from catalunya.assets.graph.discovery import load_graph
+    from catalunya.cdk.stacks import build
+    from catalunya.io.environment import load_settings
+
     outdir = Path(os.environ.get("CDK_OUTDIR") or ROOT / "cdk.out")
     app = build(load_graph(load_settings()), _build_package, context, outdir=outdir)
     try:

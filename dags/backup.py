@@ -1,7 +1,7 @@
-"""`ops.backup`: a backup as often as the environment's recovery point asks for, and the tidying up of old ones.
+"""`ops.backup`: makes a backup as often as the environment's recovery point objective requires, and prunes expired ones.
 
-Here: its schedule and its task. Not here: what a backup is (`ops/backup`), what is done with one (docs/recovery.md). Imported whenever
-Airflow parses, so nothing heavy is.
+Here: its schedule and its task. Not here: how a backup is made (`ops/backup`), how to restore one (docs/recovery.md). Airflow imports this
+module at every parse, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ def schedule(settings: Settings) -> str | None:
 
 
 def backup_dag(settings: Settings, arguments: Mapping[str, Any]) -> DAG:
-    """The DAG; `arguments` are those of its task: retries and the like."""
+    """The DAG; `arguments` are its task's, such as retries."""
     dag = DAG(
         BACKUP,
         schedule=schedule(settings),
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,
-        description="Backs up what cannot be made again.",
-        doc_md=f"Tables, their past, quarantine and ledger go to `{settings.backup}`, only what is new; Airflow's pools, variables and "
-        "paused DAGs too, where CATALUNYA_AIRFLOW_URL says where it is. Then backups that are not kept any longer are deleted. "
-        "`catalunya backup list` shows them, docs/recovery.md says what to do after which disaster.",
+        description="Backs up the lake and Airflow's settings, and prunes expired backups.",
+        doc_md=f"Copies what is new of tables, superseded versions, quarantine and ledger to `{settings.backup}`, and Airflow's pools, "
+        "variables and paused DAGs if CATALUNYA_AIRFLOW_URL is set. Then deletes expired backups. "
+        "List them with `catalunya backup list`; docs/recovery.md describes how to recover from each kind of disaster.",
         tags=["ops"],
     )
     Backup(dag=dag, task_id="backup", **arguments)
@@ -46,29 +46,30 @@ def backup_dag(settings: Settings, arguments: Mapping[str, Any]) -> DAG:
 
 
 class Backup(BaseOperator):
-    """Makes a backup, and deletes those that are not kept any longer."""
+    """Makes a backup, and prunes expired ones."""
 
     ui_color = "#e8f8ec"
 
     def execute(self, context: Context) -> str:  # noqa: ARG002  the signature is Airflow's
-        """Back up; returns the backup's name. Raises LedgerError or AirflowError, the rest being saved, when something was not."""
+        """Back up; returns the backup's name. Raises LedgerError or AirflowError if something was not saved; the rest was."""
         from datetime import UTC, datetime
 
         from catalunya.assets.record.ledger import new_run_id
         from catalunya.assets.record.project import Project
         from catalunya.io.errors import AirflowError, LedgerError
-        from catalunya.ops.backup import airflow
-        from catalunya.ops.backup.keep import tidy
+        from catalunya.ops.backup.airflow import export_settings
         from catalunya.ops.backup.make import back_up
-        from catalunya.ops.backup.store import Store
+        from catalunya.ops.backup.store import Store, prune
 
         project, name = Project(), new_run_id(datetime.now(UTC))
         settings = project.settings
-        made = back_up(project, name, airflow=(lambda: airflow.export(settings)) if settings.airflow_url else None)
-        tidy(Store.of(settings), settings, name)
+        made = back_up(project, name, airflow=(lambda: export_settings(settings)) if settings.airflow_url else None)
+        prune(Store.of(settings), settings, name)
         if made.missing:
             path, why = next(iter(made.missing.items()))
-            raise LedgerError(f"backup {name} lacks {len(made.missing)} objects, the first {path}: {why}")
+            raise LedgerError(
+                f"backup {name} is incomplete: {len(made.missing)} objects are missing, the first {path}: {why}"
+            )
         if made.airflow_problem:
-            raise AirflowError(f"backup {name} holds nothing of Airflow: {made.airflow_problem}")
+            raise AirflowError(f"backup {name} does not contain Airflow's settings: {made.airflow_problem}")
         return name

@@ -37,10 +37,10 @@ _COMMANDS = (
     ("changes", "comparing", _DEVELOP, "Show which assets differ from an earlier commit, and what is downstream."),
     ("prune", "maintenance", _MAINTAIN, "Delete what has expired."),
     ("backup", "backup", _MAINTAIN, "Back up what cannot be rebuilt; list, check and prune backups."),
-    ("restore", "restore", _MAINTAIN, "Restore the lake and Airflow from a backup."),
+    ("restore", "backup", _MAINTAIN, "Restore the lake and Airflow from a backup."),
     ("mock", "services", _RUN, "Serve the mock APIs of the local environment."),
     ("run", "services", _RUN, "Run the whole pipeline once on Airflow, mock APIs included."),
-    ("up", "services", _RUN, "The same, then keep running with the Airflow UI until Ctrl-C."),
+    ("up", "services", _RUN, "Do the same as run, then keep running with the Airflow UI until Ctrl-C."),
     ("serve", "services", _DEPLOY, "Run one process of a deployed Airflow (used by compose and Dokku)."),
     ("healthy", "services", _DEPLOY, "Check the health of a process of a deployed Airflow."),
     ("airflow", "services", _DEPLOY, "Call Airflow's own command in the environment of the deployed processes."),
@@ -127,7 +127,7 @@ def _usage(error: CycloptsError) -> str:
         return f"unknown command {word!r}; " + (
             f"did you mean {' or '.join(near)}?" if near else f"see `{path} --help`"
         )
-    return f"{str(error).rstrip('.?')}; see `catalunya --help`, or --help of the command"
+    return f"{str(error).rstrip('.')} (see `catalunya --help`, or --help of the command)"
 
 
 def _keep_traceback(tokens: list[str]) -> str:

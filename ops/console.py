@@ -72,7 +72,7 @@ def emit_json(data: Any) -> None:
 
 
 def table(columns: Mapping[str, str] | Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table on stdout. Empty columns are left out; the last column wraps, or goes below if there is no room.
+    """Print a table on stdout. Empty columns are left out; a last column of text wraps, or goes below if there is no room.
 
     `columns` are the headings, with "right" for numbers. A cell that starts with one of STYLES gets its color.
     """
@@ -84,7 +84,7 @@ def table(columns: Mapping[str, str] | Sequence[str], rows: Iterable[Sequence[An
     cells = [["" if cell is None else legible(cell, LINE) for cell in row] for row in rows]
     used = [at for at in range(len(sides)) if at == 0 or any(row[at] for row in cells)]
     names, right = list(sides), [side == "right" for side in sides.values()]
-    *fixed, last = used if len(used) > 1 else [*used, len(sides)]
+    *fixed, last = used if len(used) > 1 and not right[used[-1]] else [*used, len(sides)]
     widths = {at: max(cell_len(text) for text in [names[at], *(row[at] for row in cells)]) for at in fixed}
     target, indent = console(), sum(widths.values()) + GAP * len(fixed)
     beside = target.width - indent >= ROOM
@@ -163,6 +163,11 @@ def first_sentence(text: str) -> str:
 def number(value: float | None) -> str:
     """20412 -> 20,412; empty for None."""
     return "" if value is None else f"{value:,}"
+
+
+def counted(count: int, noun: str) -> str:
+    """1, object -> 1 object; 20412, row -> 20,412 rows."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def size(count: float | None) -> str:

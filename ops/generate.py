@@ -2,7 +2,7 @@
 and access, docs/graph.json, and the picture of the graph in the README.
 
 Here: the list of these files, their order, the picture, and writing. Not here: what the other files contain
-(`contracts/model/derive.py`, `settings_page.py`, `cdk/access_page.py`, `assets/graph/document.py`).
+(`contracts/model/derive.py`, `settings_page.py`, `cdk/access.py`, `assets/graph/document.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Runs a plan: makes several assets in this process, in dependency order, independent ones in parallel.
 
-Here: the order, what happens to the other assets when one fails, and stopping on Ctrl-C. Not here: making one asset
-(`assets/making/materialize.py`), printing progress (`ops/commands/progress.py`). In Airflow, one DAG per asset does this job.
+Here: what is made, in which order, what becomes of the others when one fails, and stopping. Not here: making one asset
+(`assets/making/materialize.py`), showing it (`commands/making.py`). Airflow does the same with one DAG per asset.
 """
 
 from __future__ import annotations

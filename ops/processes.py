@@ -10,7 +10,8 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -18,6 +19,7 @@ from types import FrameType
 from catalunya.io.errors import UsageError
 
 GRACE_S = 6.0
+Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 TERMINATION = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -32,26 +34,28 @@ def terminable() -> Iterator[None]:
     def terminate(_: int, __: FrameType | None) -> None:
         raise Terminated
 
-    former = {number: signal.signal(number, terminate) for number in TERMINATION}
-    try:
+    with _handling(TERMINATION, terminate):
         yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Ignore Ctrl-C, SIGTERM and SIGHUP while cleaning up."""
-    try:
-        former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *TERMINATION)}
-    except ValueError:  # not the main thread: signals never reach it
-        former = {}
+    if threading.current_thread() is not threading.main_thread():  # signals never reach it
+        yield
+        return
+    with _handling((signal.SIGINT, *TERMINATION), signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handling(signals: Sequence[signal.Signals], handler: Handler) -> Iterator[None]:
+    former = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        for number, before in former.items():
+            signal.signal(number, before)
 
 
 @contextmanager

@@ -1,20 +1,23 @@
-"""Making a backup: everything that is wanted and not kept yet is kept, then the manifest makes a backup of it.
+"""Making a backup: every asset's ledger, and the objects that no source provides again.
 
-Incremental by content: what was kept by any backup is not read again. Safe to kill at any instruction and to run again: content
-without a manifest is nothing, and is there already for the next one. One backup, or one tidying up, at a time: the store has a
-lease. Here: the order of it. Not here: what is wanted (`snapshot.py`), how it lies there (`store.py`).
+Those are the objects of its latest entry, the superseded ones and its quarantine. Never landing batches: they hold personal fields,
+which do not leave landing, and their source provides them again. A landing entry that no table was made from yet is left out with its
+batch, as if that extraction had not happened.
+
+Incremental by content: what any backup has is neither read nor copied again, except quarantine, which is read each time because the
+ledger does not record its hash. Whatever is copied is read and hashed here, because a copy within S3 verifies nothing. No asset's lease
+is taken, so runs and backups never wait for each other: an object of the latest entry is in its place or, once a newer table is being
+published, below `_superseded`. Safe to kill at any instruction and to run again: contents without a record are no backup, and the next
+one finds them. Not here: how backups are stored (`store.py`).
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,189 +26,254 @@ from typing import Any
 
 import structlog
 
+from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Layer
 from catalunya.assets.record.lease import holder, lease
+from catalunya.assets.record.ledger import FOLDER, Entry, Ledger, decode, number_of
 from catalunya.assets.record.project import Project
-from catalunya.io.errors import BackupError, CatalunyaError, LakeError
-from catalunya.ops.backup.records import Backup, Item, Saved, lines
-from catalunya.ops.backup.snapshot import READERS, Snapshot, Wanted, keys, snapshot
-from catalunya.ops.backup.store import LEASE, Store, content_path, copied
+from catalunya.assets.record.retention import SUPERSEDED, superseded_path
+from catalunya.io.errors import CatalunyaError, LakeError, LedgerError
+from catalunya.io.lake import Lake
+from catalunya.ops.backup.store import LEASE, READERS, Backup, Item, SavedAsset, Store, content_path, download
 
 log = structlog.get_logger(__name__)
 
-_LOOKS = 3
+_ATTEMPTS = 3
 
 Export = Callable[[], Mapping[str, Any]]
 
 
 def back_up(
     project: Project,
-    run_id: str,
+    name: str,
     *,
     store: Store | None = None,
     airflow: Export | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Backup:
-    """Make a backup of the lake and of what `airflow` exports, in the `store` (by default the settings'); `run_id` becomes its name,
-    `tell` hears each asset's key.
+    """Back up the lake and what `airflow` exports to the `store` (default: the settings'); `report` is called with each asset's key.
 
-    What cannot be saved is named in the backup (`missing`, `airflow_problem`), which holds everything else: see `is_whole`. Raises
-    LeaseHeld while another backup is made, LakeError when lake or store cannot be read or written.
+    What cannot be saved is named in the backup (`missing`, `airflow_problem`), which has everything else: see `is_complete`. Raises
+    LeaseHeld while another backup is being made, LakeError when lake or store cannot be read or written.
     """
+    began_at, started = datetime.now(UTC), time.monotonic()
     store = store or Store.of(project.settings)
     with (
-        lease(store.lake, LEASE, run_id, project.settings.lease_s) as held,
+        lease(store.lake, LEASE, name, project.settings.lease_s) as held,
         tempfile.TemporaryDirectory(prefix="catalunya-", dir=project.settings.scratch) as scratch,
     ):
-        making = _Making(project, store, Path(scratch))
-        taken = making.take(tell)
-        tell("Airflow")
-        exported, problem = making.export(airflow)
-        backup = making.manifest(run_id, taken, exported, problem)
-        store.lake.sync([content_path(sha256) for sha256 in making.new])
+        writer = _Writer(project.lake, store, Path(scratch))
+        assets = _save_assets(project, writer, report)
+        report("Airflow")
+        exported, problem = _export(airflow)
+        backup = Backup(
+            name=name,
+            env=project.settings.env,
+            lake=project.lake.root,
+            began_at=began_at,
+            seconds=round(time.monotonic() - started, 3),
+            assets=assets,
+            airflow=exported,
+            airflow_problem=problem,
+            missing=writer.missing,
+            new_objects=len(writer.new),
+            new_bytes=sum(writer.new.values()),
+        )
+        store.lake.sync([content_path(sha256) for sha256 in writer.new])
         held.check()
-        store.seal(backup)
-    log.info("backup_sealed", backup=backup.name, objects=backup.objects, bytes=backup.bytes, new=backup.new_bytes)
+        store.add(backup)
+    log.info(
+        "backup_sealed", backup=name, objects=len(backup.items), new=backup.new_objects, new_bytes=backup.new_bytes
+    )
     for path, why in backup.missing.items():
-        log.error("not_backed_up", backup=backup.name, path=path, why=why)
+        log.error("not_backed_up", backup=name, path=path, why=why)
     if problem:
-        log.error("airflow_not_backed_up", backup=backup.name, why=problem)
+        log.error("airflow_not_backed_up", backup=name, why=problem)
     return backup
 
 
-@dataclass
-class _Making:
-    """One backup on its way: what was there before, and what it adds."""
+def _export(airflow: Export | None) -> tuple[dict[str, Any] | None, str]:
+    """What Airflow exports, or why it does not: the lake is worth backing up without it."""
+    try:
+        return (dict(airflow()) if airflow else None), ""
+    except CatalunyaError as error:
+        return None, str(error)
 
-    project: Project
-    store: Store
-    scratch: Path
-    began_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    new: dict[str, int] = field(default_factory=dict)
-    items: list[Item] = field(default_factory=list)
-    missing: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.started = time.monotonic()
-        self.lock = Lock()
-        self.there = self.store.contents()
-        mine = [each for each in self.store.backups() if each.lake == self.project.lake.root]
-        self.before: dict[str, Item] = {}
-        with suppress(BackupError):  # without it, more is read than need be
-            self.before = {item.path: item for item in self.store.inventory(mine[-1])} if mine else {}
+def _save_assets(project: Project, writer: _Writer, report: Callable[[str], None]) -> dict[str, SavedAsset]:
+    graph = project.graph
+    landing = {asset.key for asset in graph if asset.layer is Layer.LANDING and graph.downstream(asset.key)}
+    used: dict[str, set[str]] = {}
+    saved: dict[str, SavedAsset] = {}
+    for key in _keys(project.lake, graph):
+        report(key)
+        saved[key] = _save(project, writer, key, used.get(key, set()) if key in landing else None)
+        latest = saved[key].latest
+        for upstream, version in latest.versions.items() if latest else ():
+            used.setdefault(upstream, set()).add(version)
+    return saved
 
-    def take(self, tell: Callable[[str], None]) -> list[Snapshot]:
-        """Keep what is wanted of every asset."""
-        graph, lake, taken = self.project.graph, self.project.lake, []
-        landing = {asset.key for asset in graph if asset.layer is Layer.LANDING and graph.downstream(asset.key)}
-        used: dict[str, list[str]] = {}
-        for key in keys(lake, graph):
-            tell(key)
-            found = self._asset(key, used.get(key, []) if key in landing else None)
-            for up, version in found.latest.versions.items() if found.latest else ():
-                used.setdefault(up, []).append(version)
-            taken.append(found)
-        return taken
 
-    def export(self, airflow: Export | None) -> tuple[str | None, str]:
-        """Keep what Airflow exports; the content, and what was wrong."""
-        if airflow is None:
-            return None, ""
+def _keys(lake: Lake, graph: AssetGraph) -> list[str]:
+    """The assets that have a ledger: undeclared ones first, then each one before those it is made from.
+
+    In this order a ledger is read after those that refer to its versions, so the backup knows every version a table was made from.
+    """
+    layers = [name for name in lake.folders(FOLDER) if not name.startswith("_")]
+    found = {f"{layer}.{name}" for layer in layers for name in lake.folders(f"{FOLDER}/{layer}")}
+    declared = [asset.key for asset in graph]
+    return [*sorted(found.difference(declared)), *(key for key in reversed(declared) if key in found)]
+
+
+def _save(project: Project, writer: _Writer, key: str, used: Collection[str] | None) -> SavedAsset:
+    """Save one asset, and start over if a run changed it meanwhile. `used`: of a landing asset, the versions tables were made from."""
+    for attempt in range(_ATTEMPTS):
+        is_idle = attempt > 0 and holder(project.lake, key) is None
+        wanted = _read_asset(project.lake, key, used)
+        objects, missing = writer.copy_all(wanted.objects)
+        if not missing or is_idle:
+            break
+    writer.missing |= wanted.unreadable | missing
+    ledger = [Item(path=path, bytes=len(body), sha256=writer.keep(body)) for path, body in wanted.ledger.items()]
+    return SavedAsset(latest=wanted.latest, ledger=tuple(ledger), objects=tuple(objects))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Object:
+    """One object to save. `places` are where it may be, `sha256` is what the ledger says, `required`: the table is incomplete without."""
+
+    path: str
+    bytes: int
+    places: tuple[str, ...]
+    sha256: str | None = None
+    required: bool = False
+
+
+@dataclass(slots=True)
+class _Asset:
+    """What to save of one asset as it is now: its ledger's objects by path, and the others."""
+
+    latest: Entry | None = None
+    ledger: dict[str, bytes] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    objects: list[_Object] = field(default_factory=list)
+
+
+def _read_asset(lake: Lake, key: str, used: Collection[str] | None) -> _Asset:
+    wanted = _Asset()
+    entries = _read_ledger(lake, key, wanted)
+    if used is not None:
+        first_unused = _first_unused(entries, used)
+        for entry in entries[first_unused:]:
+            del wanted.ledger[Ledger.path(key, entry.sequence)]
+        entries = entries[:first_unused]
+    wanted.latest = next((entry for entry in reversed(entries) if entry.is_made), None)
+    if not key.startswith("landing."):
+        wanted.objects = list(_objects(lake, key, entries, wanted.latest))
+    return wanted
+
+
+def _read_ledger(lake: Lake, key: str, wanted: _Asset) -> list[Entry]:
+    """The readable entries, oldest first, without the merged ones; every readable object of the ledger is added to `wanted`."""
+    entries: list[Entry] = []
+    paths = [found.path for found in lake.objects(Ledger.folder(key)) if number_of(found.path) is not None]
+    with ThreadPoolExecutor(READERS) as pool:
+        contents = list(pool.map(lake.find, paths))
+    for path, content in zip(paths, contents, strict=True):
+        if content is None:  # merged since it was listed
+            continue
         try:
-            exported = airflow()
-        except CatalunyaError as error:
-            return None, str(error)  # the lake's part is worth sealing all the same
-        return self._keep(gzip.compress(json.dumps(exported, sort_keys=True).encode(), mtime=0)), ""
+            entries.append(decode(content, path))
+            wanted.ledger[path] = content
+        except LedgerError as error:
+            wanted.unreadable[path] = str(error)
+    # After the single entries: it has those that were merged meanwhile.
+    merged = Ledger.compacted_path(key)
+    content = lake.find(merged)
+    try:
+        Ledger(lake).compacted(key)
+    except LedgerError as error:
+        wanted.unreadable[merged] = str(error)
+    else:
+        wanted.ledger |= {merged: content} if content is not None else {}
+    return entries
 
-    def manifest(self, name: str, taken: list[Snapshot], airflow: str | None, problem: str) -> Backup:
-        """The manifest of all that was kept."""
-        inventory = self._keep(lines(self.items))
-        made = {one.asset: one.latest for one in taken if one.latest}
-        return Backup(
-            name=name,
-            env=self.project.settings.env,
-            lake=self.project.lake.root,
-            began_at=self.began_at,
-            seconds=round(time.monotonic() - self.started, 3),
-            inventory=inventory,
-            airflow=airflow,
-            airflow_problem=problem,
-            assets={
-                key: Saved(
-                    sequence=latest.sequence,
-                    data_version=latest.data_version,
-                    recorded_at=latest.recorded_at,
-                    rows=latest.rows,
-                    bytes=latest.bytes,
-                )
-                for key, latest in sorted(made.items())
-            },
-            missing=self.missing,
-            objects=len(self.items),
-            bytes=sum(item.bytes for item in self.items),
-            new_objects=len(self.new),
-            new_bytes=sum(self.new.values()),
-        )
 
-    def _asset(self, key: str, used: list[str] | None) -> Snapshot:
-        """One asset, and again if a run changed it meanwhile."""
-        for _ in range(_LOOKS):
-            found = snapshot(self.project.lake, key, used)
-            with ThreadPoolExecutor(READERS) as pool:
-                items = list(pool.map(lambda wanted: self._item(key, wanted), found.wanted))
-            gone = {w.path: _why(w) for w, item in zip(found.wanted, items, strict=True) if w.needed and not item}
-            if not gone or (not holder(self.project.lake, key) and self._is_latest(found)):
-                break
-        self.missing |= found.missing | gone
-        self.items += [item for item in items if item]
-        for path, content in found.ledger.items():
-            self.items.append(Item(asset=key, path=path, bytes=len(content), sha256=self._keep(content)))
-        return found
+def _first_unused(entries: Sequence[Entry], used: Collection[str]) -> int:
+    """The index of the first landing entry that no table was made from; failed attempts before it are history."""
+    last = max((at for at, entry in enumerate(entries) if entry.is_made and entry.data_version in used), default=-1)
+    return next((at for at, entry in enumerate(entries) if at > last and entry.is_made), len(entries))
 
-    def _is_latest(self, found: Snapshot) -> bool:
-        now = self.project.ledger.latest(found.asset)
-        return bool(now and found.latest and now.sequence == found.latest.sequence)
 
-    def _item(self, key: str, wanted: Wanted) -> Item | None:
-        """Keep one object; None when it is nowhere with the content it should have."""
-        modified = wanted.found.modified if wanted.found else None
-        known = wanted.sha256 or self._known(wanted)
-        if known and self.there.get(known) == wanted.bytes:
-            return Item(asset=key, path=wanted.path, bytes=wanted.bytes, sha256=known, modified=modified)
+def _objects(lake: Lake, key: str, entries: Iterable[Entry], latest: Entry | None) -> Iterator[_Object]:
+    """The table, what it superseded, and the quarantine."""
+    for stored in latest.objects if latest else ():
+        places = (stored.path, superseded_path(stored))
+        yield _Object(path=stored.path, bytes=stored.bytes, places=places, sha256=stored.sha256, required=True)
+    layer, _, name = key.partition(".")
+    above = f"{SUPERSEDED}/{layer}"
+    superseded = (
+        [f"{above}/{name}"] if layer == "staging" else [f"{above}/{kind}/{name}" for kind in lake.folders(above)]
+    )
+    hashes = {superseded_path(stored): stored.sha256 for entry in entries for stored in entry.objects}
+    quarantine = latest.quarantine if latest else None
+    found = [each for folder in (*superseded, f"quarantine/{layer}/{name}") for each in lake.objects(folder)]
+    for path, size, _ in found:
+        yield _Object(path=path, bytes=size, places=(path,), sha256=hashes.get(path), required=path == quarantine)
+    if quarantine and quarantine not in {each.path for each in found}:
+        yield _Object(path=quarantine, bytes=0, places=(), required=True)
+
+
+class _Writer:
+    """Adds to a store what it does not have yet; `new` is what was added, `missing` what could not be, and why."""
+
+    def __init__(self, lake: Lake, store: Store, scratch: Path) -> None:
+        self.lake, self.store, self.scratch = lake, store, scratch
+        self.new: dict[str, int] = {}
+        self.missing: dict[str, str] = {}
+        self._stored = store.contents()
+        self._lock = Lock()
+
+    def copy_all(self, wanted: Sequence[_Object]) -> tuple[list[Item], dict[str, str]]:
+        """Save these objects; returns them as saved, and why required ones are missing."""
+        with ThreadPoolExecutor(READERS) as pool:
+            items = list(pool.map(self._copy, wanted))
+        missing = {
+            each.path: f"expected an object of {each.bytes:,} bytes with the content that the ledger records, found none; "
+            "see `catalunya verify`"
+            for each, item in zip(wanted, items, strict=True)
+            if each.required and not item
+        }
+        return [item for item in items if item], missing
+
+    def keep(self, body: bytes) -> str:
+        """Save this content; returns its SHA-256."""
+        sha256 = hashlib.sha256(body).hexdigest()
+        self._put(sha256, body, len(body))
+        return sha256
+
+    def _copy(self, wanted: _Object) -> Item | None:
+        """Save one object; None when it is in none of its places with the right content."""
+        if wanted.sha256 and self._stored.get(wanted.sha256) == wanted.bytes:
+            return Item(path=wanted.path, bytes=wanted.bytes, sha256=wanted.sha256)
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             local = Path(folder, "object")
             for place in wanted.places:
                 try:
-                    sha256 = copied(self.project.lake, place, local)
+                    sha256 = download(self.lake, place, local)
                 except LakeError:
-                    if self.project.lake.exists(place):
+                    if self.lake.exists(place):
                         raise
                     continue
                 if wanted.sha256 in (None, sha256):
                     size = local.stat().st_size
-                    self._keep_as(sha256, local, size)
-                    return Item(asset=key, path=wanted.path, bytes=size, sha256=sha256, modified=modified)
+                    self._put(sha256, local, size)
+                    return Item(path=wanted.path, bytes=size, sha256=sha256)
         return None
 
-    def _known(self, wanted: Wanted) -> str | None:
-        """The hash that the last backup found, of an object that nobody has written since."""
-        before = self.before.get(wanted.path)
-        if before is None or wanted.found is None:
-            return None
-        return before.sha256 if (before.bytes, before.modified) == (wanted.bytes, wanted.found.modified) else None
-
-    def _keep(self, content: bytes) -> str:
-        sha256 = hashlib.sha256(content).hexdigest()
-        self._keep_as(sha256, content, len(content))
-        return sha256
-
-    def _keep_as(self, sha256: str, body: bytes | Path, size: int) -> None:
-        with self.lock:  # equal contents may come at once
-            if self.there.get(sha256) == size:
+    def _put(self, sha256: str, body: bytes | Path, size: int) -> None:
+        with self._lock:  # two objects may have the same content
+            if self._stored.get(sha256) == size:
                 return
-            self.there[sha256] = self.new[sha256] = size
-        self.store.put(sha256, body)
-
-
-def _why(wanted: Wanted) -> str:
-    return f"expected the object that the ledger speaks of ({wanted.bytes:,} bytes), found none with its content; `catalunya verify` tells more"
+            self._stored[sha256] = self.new[sha256] = size
+        self.store.lake.put(content_path(sha256), body)

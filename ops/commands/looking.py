@@ -233,21 +233,12 @@ def _described(asset: Asset) -> dict[str, Any]:
 
 def _declaration(project: Project, asset: Asset) -> dict[str, Any]:
     return {
-        "key": asset.key,
-        "description": asset.description,
-        "layer": str(asset.layer),
-        "uri": asset.uri,
+        **_described(asset),
         "location": project.lake.url(asset.prefix),
-        "source": asset.source,
-        "schedule": asset.schedule,
         "clock": asset.clock,
         "freshness": console.hours(asset.freshness.hours) if asset.freshness else None,
-        "upstream": list(asset.upstream),
         "downstream": [down.key for down in project.graph.downstream(asset.key)],
-        "partition_by": list(asset.partition_by),
         "retention": f"{asset.keep_days} d",
-        "code_version": asset.code_version,
-        "declared_in": asset.module,
     }
 
 
@@ -309,13 +300,15 @@ def _show_last(project: Project, asset: Asset, entry: Entry | None) -> None:
         console.say(never_made(asset.key))
         return
     facts = [
-        f"{entry.rows:,} rows",
+        console.counted(entry.rows, "row"),
         console.size(entry.bytes),
-        f"{len(entry.objects)} objects",
+        console.counted(len(entry.objects), "object"),
         f"in {entry.seconds:.1f} s",
     ]
     if entry.quarantined:
-        facts.append(f"{entry.quarantined:,} rows in quarantine (see `catalunya quarantine {asset.key}`)")
+        facts.append(
+            f"{console.counted(entry.quarantined, 'row')} in quarantine (see `catalunya quarantine {asset.key}`)"
+        )
     if entry.drift:
         facts.append(f"drift: {entry.drift}")
     console.say(

@@ -180,13 +180,14 @@ def _show_report(report: Report, moved: dict[str, str], *, quick: bool) -> None:
         console.table(["asset", "finding", "where"], [(f.asset or "(none)", f.what, f.where) for f in report.findings])
     for key in report.busy:
         console.say(f"{key} was skipped: another run is making it")
-    checked = f"{report.assets} assets, {report.objects:,} objects, {console.size(report.bytes)}, {'sizes only' if quick else 'all read'}"
+    counts = f"{console.counted(report.assets, 'asset')}, {console.counted(report.objects, 'object')}"
+    checked = f"{counts}, {console.size(report.bytes)}, {'sizes only' if quick else 'all read'}"
     if not report.findings:
         console.say(f"ledger and objects agree ({checked})")
         return
-    console.say(f"\n{len(report.findings)} findings ({checked})")
+    console.say(f"\n{console.counted(len(report.findings), 'finding')} ({checked})")
     if moved:
-        console.say(f"{len(moved)} objects were moved:")
+        console.say(f"moved {console.counted(len(moved), 'object')}:")
         for old, new in moved.items():
             console.say(f"  {old} -> {new}")
     is_repairable = any(finding.damaged or finding.numbers for finding in report.findings)
@@ -216,7 +217,5 @@ def _show_pruned(pruned: Pruned, *, dry_run: bool) -> None:
     if not count:
         console.say("nothing to prune")
     else:
-        what = "object" if count == 1 else "objects"
-        console.say(
-            f"{count:,} {what}, {size}, {'would be deleted; run without --dry-run to delete' if dry_run else 'deleted'}"
-        )
+        what = "would be deleted; run without --dry-run to delete" if dry_run else "deleted"
+        console.say(f"{console.counted(count, 'object')}, {size}, {what}")

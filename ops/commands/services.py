@@ -6,7 +6,7 @@ Here: their options. Not here: what they start (`ops/mock`, `ops/local_airflow`,
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -66,12 +66,7 @@ def run(
     as_json: AsJson = False,
 ) -> int:
     """Run the whole pipeline once on Airflow, mock APIs included, then stop everything."""
-    from catalunya.ops import local_airflow
-    from catalunya.ops.logging import configure
-
-    settings = load_settings()
-    configure(settings, least="WARNING")
-    return local_airflow.run(settings, as_json=as_json, rows=rows, real=real, timeout_s=timeout)
+    return _run(as_json=as_json, rows=rows, real=real, timeout_s=timeout)
 
 
 def up(
@@ -81,13 +76,17 @@ def up(
     real: Real = None,
     timeout: Timeout = 900,
 ) -> int:
-    """The same as run, then keep running with the Airflow UI until Ctrl-C."""
+    """Do the same as run, then keep running with the Airflow UI until Ctrl-C."""
+    return _run(port=port, rows=rows, real=real, timeout_s=timeout)
+
+
+def _run(**options: Any) -> int:
     from catalunya.ops import local_airflow
     from catalunya.ops.logging import configure
 
     settings = load_settings()
     configure(settings, least="WARNING")
-    return local_airflow.up(settings, port=port, rows=rows, real=real, timeout_s=timeout)
+    return local_airflow.run(settings, **options)
 
 
 def serve(

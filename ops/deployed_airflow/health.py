@@ -36,14 +36,14 @@ def check(name: str) -> str:
 
 def _api_server(env: Mapping[str, str]) -> str:
     """The API server answers, and its database is healthy."""
-    asked = http.client.HTTPConnection("127.0.0.1", int(env[PORT]), timeout=TIMEOUT_S)
+    server = http.client.HTTPConnection("127.0.0.1", int(env[PORT]), timeout=TIMEOUT_S)
     try:
-        asked.request("GET", _HEALTH)
-        database = json.loads(asked.getresponse().read())["metadatabase"]["status"]
+        server.request("GET", _HEALTH)
+        database = json.loads(server.getresponse().read())["metadatabase"]["status"]
     except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
         raise Unhealthy(f"api-server: no answer from port {env[PORT]}: {str(error) or type(error).__name__}") from error
     finally:
-        asked.close()
+        server.close()
     if database != "healthy":
         raise Unhealthy(f"api-server: its database is {database}; is PostgreSQL up?")
     return "api-server: healthy, and so is its database"
@@ -55,8 +55,8 @@ def _heartbeat(name: str, job: str, env: Mapping[str, str]) -> str:
 
     address = re.sub(r"^postgresql\+\w+:", "postgresql:", env.get(DATABASE, ""))
     try:
-        with psycopg.connect(address, connect_timeout=TIMEOUT_S) as asked:
-            found = asked.execute(_HEARTBEAT, (job, socket.gethostname())).fetchone()
+        with psycopg.connect(address, connect_timeout=TIMEOUT_S) as connection:
+            found = connection.execute(_HEARTBEAT, (job, socket.gethostname())).fetchone()
     except psycopg.Error as error:
         raise Unhealthy(
             f"{name}: cannot read its heartbeat from the database: {' '.join(str(error).split())}"

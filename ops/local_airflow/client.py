@@ -97,19 +97,6 @@ class Client:
             for found in answer["task_instances"]
         ]
 
-    def runs(self, dag_id: str = "~") -> list[dict[str, Any]]:
-        """The runs of one DAG, or of all DAGs, oldest first."""
-        found: list[dict[str, Any]] = self.get(f"/dags/{dag_id}/dagRuns", limit=PAGE, order_by="id")["dag_runs"]
-        return found
-
-    def asset_events(self, key: str | None = None) -> list[dict[str, Any]]:
-        """The events of one asset, or of all, oldest first, each with the runs it triggered.
-
-        3.3.2 answers 500 while one of these runs is queued (its model requires a start date); the request is retried.
-        """
-        events: list[dict[str, Any]] = self.get("/assets/events", limit=PAGE, order_by="timestamp")["asset_events"]
-        return [event for event in events if key in (None, event["name"])]
-
     def queued_events(self, dag_id: str) -> int:
         """How many asset events have not yet led to a run of the DAG."""
         return int(self.get(f"/dags/{dag_id}/assets/queuedEvents")["total_entries"])

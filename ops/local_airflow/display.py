@@ -135,15 +135,8 @@ class LiveDisplay:
 
 def summary(assets: Sequence[AssetRun]) -> None:
     """The table at the end, on stdout. An asset that was not made in this run shows its state instead of seconds."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("asset", no_wrap=True)
-    for name in ("rows", "size", "seconds", "quarantined"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for asset in assets:
-        table.add_row(*_cells(asset), style=None if asset.is_good else "red")
-    console.console().print(table)
+    headings = {"asset": "left", "rows": "right", "size": "right", "seconds": "right", "quarantined": "right"}
+    console.table(headings, [_summary_row(asset) for asset in assets])
 
 
 def document(assets: Sequence[AssetRun], seconds: float) -> dict[str, object]:
@@ -166,13 +159,15 @@ def document(assets: Sequence[AssetRun], seconds: float) -> dict[str, object]:
     }
 
 
-def _cells(asset: AssetRun) -> tuple[str, ...]:
-    entry = asset.entry
-    if entry is None:
-        return asset.asset, "", "", asset.state, ""
-    seconds = f"{entry.seconds:.1f}" if asset.state == "done" else asset.state
-    quarantined = console.number(entry.quarantined or None)
-    return asset.asset, console.number(entry.rows), console.size(entry.bytes), seconds, quarantined
+def _summary_row(asset: AssetRun) -> tuple[object, ...]:
+    entry, seconds = asset.entry, asset.seconds if asset.state == "done" else None
+    return (
+        asset.asset,
+        console.number(entry.rows if entry else None),
+        console.size(entry.bytes if entry else None),
+        asset.state if seconds is None else f"{seconds:.1f}",
+        console.number((entry and entry.quarantined) or None),
+    )
 
 
 def _shortened(text: str, width: int = 60) -> str:

@@ -1,4 +1,4 @@
-"""`run` and `up`: start the mock APIs and Airflow, run the pipeline once, and report the result.
+"""`catalunya run` and `up`: start the mock APIs and Airflow, run the pipeline once, and report the result.
 
 Here: the sequence, the report and the exit codes. Not here: the server (`server.py`), the run (`pipeline_run.py`).
 """
@@ -23,13 +23,13 @@ from catalunya.ops.local_airflow.server import HOME, Server, airflow
 from catalunya.ops.processes import check_free, terminable
 
 TIMEOUT_S = 900.0
-UI_PORT = 8080
 LOG_LINES = 12
 
 
 def run(
     settings: Settings,
     *,
+    port: int | None = None,
     as_json: bool = False,
     rows: int | None = None,
     real: Path | None = None,
@@ -38,52 +38,36 @@ def run(
 ) -> int:
     """Run the whole pipeline once on Airflow, then stop everything that was started. Returns the exit code.
 
+    With a `port`, keep running with the Airflow UI there until Ctrl-C; failed assets do not end it, they are there to look at.
     `rows` and `real` are passed to the mock APIs. With `as_json`, stdout gets one JSON document at the end and stderr the rest.
     Raises what `airflow` raises.
     """
+    if port:
+        check_free(port)
     began = time.monotonic()
-    with (
-        terminable(),
-        display(stderr=as_json) as shown,
-        _started(settings, shown, rows=rows, real=real, home=home) as (server, project),
-    ):
-        pipeline = _run_pipeline(project, server, shown, timeout_s)
-        logs = _log_tails(pipeline, server)
-        shown.report("stopping Airflow")
-    return report(pipeline.assets, logs, time.monotonic() - began, as_json=as_json)
-
-
-def up(
-    settings: Settings,
-    *,
-    port: int = UI_PORT,
-    rows: int | None = None,
-    real: Path | None = None,
-    timeout_s: float = TIMEOUT_S,
-    home: Path = HOME,
-) -> int:
-    """The same as `run`, then keep running with the Airflow UI on `port` until Ctrl-C. Returns the exit code.
-
-    Failed assets do not end it: they are there to look at in the UI. Raises UsageError if the port is in use.
-    """
-    check_free(port)
-    began = time.monotonic()
-    with terminable(), display(stderr=False) as shown:
+    with terminable(), display(stderr=as_json) as shown:
         starting = _started(settings, shown, rows=rows, real=real, home=home, port=port)
         with starting as (server, project):
             pipeline = _run_pipeline(project, server, shown, timeout_s)
-            shown.__exit__()
-            report(pipeline.assets, _log_tails(pipeline, server), time.monotonic() - began, stays=True)
-            console.say(
-                f"\nAirflow UI: http://localhost:{port} (no login). Press Ctrl-C to stop everything.", style="bold"
-            )
-            try:
-                while True:
-                    server.check()
-                    time.sleep(1)
-            except KeyboardInterrupt:
-                console.say("stopping")
-    return 0
+            logs = _log_tails(pipeline, server)
+            if port:
+                shown.__exit__()
+                report(pipeline.assets, logs, time.monotonic() - began, stays=True)
+                _serve(server, port)
+                return 0
+            shown.report("stopping Airflow")
+    return report(pipeline.assets, logs, time.monotonic() - began, as_json=as_json)
+
+
+def _serve(server: Server, port: int) -> None:
+    """Keep Airflow running until Ctrl-C. Raises AirflowError if it ends by itself."""
+    console.say(f"\nAirflow UI: http://localhost:{port} (no login). Press Ctrl-C to stop everything.", style="bold")
+    try:
+        while True:
+            server.check()
+            time.sleep(1)
+    except KeyboardInterrupt:
+        console.say("stopping")
 
 
 @contextmanager
@@ -160,7 +144,8 @@ def report(
         )
         return 1
     made = sum(asset.state == "done" for asset in assets)
-    console.say(f"\n{f'{made} assets made, ' if made else ''}all {len(assets)} up to date, in {seconds:.0f} s")
+    counts = f"{console.counted(made, 'asset')} made, all" if made else "all"
+    console.say(f"\n{counts} {len(assets)} up to date, in {seconds:.0f} s")
     if not stays:
         _next_steps()
     return 0

@@ -55,7 +55,7 @@ def test_a_run_makes_what_is_stale_and_the_next_finds_everything_up_to_date(begu
 
 def test_up_makes_what_is_stale_serves_the_ui_and_stops_on_ctrl_c(begun: Path) -> None:
     (port,) = free_ports(1)
-    with started(begun, f"up(load_settings(), rows=300, port={port})") as process:
+    with started(begun, f"run(load_settings(), rows=300, port={port})") as process:
         output = read_until(process, "Airflow UI: ")
         mine = sessions(process) - {os.getsid(process.pid)}
         page = httpx.get(f"http://localhost:{port}/", follow_redirects=True)

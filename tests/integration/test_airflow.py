@@ -20,11 +20,10 @@ from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
-from catalunya.ops.backup.airflow import exported
 from catalunya.ops.backup.store import Store
 from catalunya.ops.local_airflow.client import TaskInstance
 from catalunya.ops.local_airflow.server import airflow
-from small.drill import SECRETS, Clock, check_customized, command, customize
+from small.drill import SECRETS, Clock, check_configured, command, configure
 from small.field import Field
 from small.lakes import contents
 
@@ -148,7 +147,7 @@ def test_reconciliation_makes_what_no_event_has_announced(field: Field) -> None:
     field.settle()
 
     assert field.stale() == []
-    (run,) = [run for run in field.client.runs("marts.fact_service_usage_daily") if "reconcile" in run["dag_run_id"]]
+    (run,) = [run for run in field.runs("marts.fact_service_usage_daily") if "reconcile" in run["dag_run_id"]]
     assert (run["run_type"], run["note"]) == ("operator_triggered", "staging.service_usage changed")
 
 
@@ -260,22 +259,22 @@ def test_a_forced_asset_is_made_even_if_nothing_changed(field: Field) -> None:
     assert field.events("marts.fact_service_usage_daily") == []
 
 
-def test_drill_a_lost_lake_and_airflow_are_restored_from_a_backup_and_continue(
+def test_recovery_drill_a_lost_lake_and_airflow_are_restored_from_a_backup_and_go_on(
     field: Field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The last test, because it destroys the shared lake. It runs the commands of docs/recovery.md, which has the times."""
+    """The last test, because it destroys what the others share. It runs the commands of docs/recovery.md, which quotes its times."""
     settings = field.project.settings
     for name in ("env", "lake", "backup", "cache", "socrata_url", "idescat_url"):
         monkeypatch.setenv(f"CATALUNYA_{name.upper()}", str(getattr(settings, name)))
     field.make_fresh()
-    customize(field)
+    configure(field)
     field.trigger("ops.backup")
     assert [(task.dag_id, task.state) for task in field.settle()] == [("ops.backup", "success")]
     tables, days = _tables(field), _days(field)
     store = Store.of(settings)
     backup = store.find("local")
-    assert backup.is_whole
-    assert not any(secret in json.dumps(exported(store, backup)) for secret in SECRETS)
+    assert backup.is_complete
+    assert not any(secret in json.dumps(backup.airflow) for secret in SECRETS)
 
     shutil.rmtree(settings.lake)
     clock = Clock()
@@ -290,7 +289,7 @@ def test_drill_a_lost_lake_and_airflow_are_restored_from_a_backup_and_continue(
         monkeypatch.setenv("CATALUNYA_AIRFLOW_URL", server.client.url)
         capfd.readouterr()
         assert command("restore", "--only", "airflow") == 0
-        check_customized(again, capfd.readouterr().out)
+        check_configured(again, capfd.readouterr().out)
         clock.took("its settings restored")
         assert again.stale() == []
         again.begin()
@@ -304,7 +303,7 @@ def test_drill_a_lost_lake_and_airflow_are_restored_from_a_backup_and_continue(
     assert command("verify") == 0
     asset = field.project.graph["marts.fact_service_usage_daily"]
     assert days.join(_days(field), on=asset.key_columns, how="anti").is_empty(), (
-        "a day that no source still has was lost"
+        "no day was lost that no source provides again"
     )
     assert clock.seconds < settings.rto_minutes * 60
     with capfd.disabled():

@@ -22,7 +22,7 @@ import pytest
 from catalunya.assets.graph.discovery import load_graph
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import UsageError
-from catalunya.ops.local_airflow import airflow, up
+from catalunya.ops.local_airflow import airflow, run
 from catalunya.ops.mock import serve
 from small.patience import wait_until
 
@@ -40,8 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, compiled: Path, made: Path)
 
 @contextmanager
 def started(folder: Path, call: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """`run(...)` or `up(...)` in its own process, without a terminal, its output in a pipe."""
-    code = f"import sys; from catalunya.ops.local_airflow import run, up; from catalunya.io.environment import load_settings; sys.exit({call})"
+    """A call of `run` in its own process, without a terminal, its output in a pipe."""
+    code = f"import sys; from catalunya.ops.local_airflow import run; from catalunya.io.environment import load_settings; sys.exit({call})"
     env = {name: value for name, value in os.environ.items() if not name.startswith("CATALUNYA")} | environment
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", code],
@@ -138,7 +138,7 @@ def test_a_port_in_use_is_an_error_at_once() -> None:
         with pytest.raises(
             UsageError, match=rf"port {port}, for the Airflow UI, is not available .* --port {port + 1}"
         ):
-            up(load_settings(), port=port)
+            run(load_settings(), port=port)
 
 
 def test_two_airflows_cannot_share_a_home(tmp_path: Path) -> None:

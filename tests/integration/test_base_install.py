@@ -16,7 +16,7 @@ import pytest
 from catalunya.ops.mock import serve
 
 ROOT = Path(__file__).parents[2]
-LIMIT_MB = 230  # unzipped, without boto3, which the Lambda runtime has (facts: the limit is 250)
+LIMIT_MB = 230  # unzipped, without boto3, which the Lambda runtime has; Lambda's limit is 250
 
 RUN = """
 import json, sys
@@ -31,7 +31,7 @@ print(json.dumps({"made": made, "heavy": sorted(heavy)}))
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the base install and nothing else: our wheel, and what it needs at the versions of the lock."""
+    """A folder with only the base install: our wheel and its dependencies at the locked versions."""
     folder = tmp_path_factory.mktemp("base")
     wheels, target = folder / "wheels", folder / "site"
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels)]
@@ -61,7 +61,7 @@ def test_the_base_install_alone_takes_a_source_from_landing_to_staging(installed
             "CATALUNYA_SOCRATA_URL": mock.url,
             "CATALUNYA_IDESCAT_URL": mock.url,
         }
-        # -S: without site, so that nothing of this environment's packages is found.
+        # -S: without site, so that none of this environment's packages are found.
         done = subprocess.run(
             [sys.executable, "-S", "-c", RUN],
             env=environment,

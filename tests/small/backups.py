@@ -1,4 +1,4 @@
-"""Shops that are backed up and restored, also by processes that are killed in the middle of it."""
+"""Shops that are backed up and restored, also by processes that are killed halfway."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from catalunya.assets.making.request import Request
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.verify import verify
 from catalunya.io.environment import Settings, load_settings
-from catalunya.ops.backup.keep import tidy
 from catalunya.ops.backup.make import back_up
-from catalunya.ops.backup.records import Backup
-from catalunya.ops.backup.restore import Given, restore
-from catalunya.ops.backup.store import Store
+from catalunya.ops.backup.restore import Restored, restore
+from catalunya.ops.backup.store import Backup, Store, prune, record_path
 from small import lakes
 from small.killing import KEYS, TrapdoorLake
 from small.lakes import contents
@@ -30,7 +28,7 @@ _numbers = itertools.count(1)
 
 
 class Shop:
-    """Shops whose source the test writes, their lake, and its backups."""
+    """Shops whose source the test writes, with their lake and its backups."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings, self.folder = settings, folder
@@ -45,7 +43,7 @@ class Shop:
         return Store.of(self.settings)
 
     def make(self, rows: Rows | None = None, *keys: str, force: bool = False) -> list[str]:
-        """What the source says, and the assets made of it; the statuses."""
+        """Write the source's rows and materialize the assets; returns their statuses."""
         if rows is not None:
             self.source.write(rows)
         request = Request(accept_shrink=True, force=force)
@@ -57,21 +55,23 @@ class Shop:
     def restore(
         self, *keys: str, backup: Backup | None = None, replace: bool = False, dry: bool = False
     ) -> dict[str, str]:
-        """What became of each asset."""
-        return {each.asset: each.done for each in self.given(*keys, backup=backup, replace=replace, dry=dry)}
+        """The outcome of each asset."""
+        return {each.asset: each.outcome for each in self.restored(*keys, backup=backup, replace=replace, dry=dry)}
 
-    def given(self, *keys: str, backup: Backup | None = None, replace: bool = False, dry: bool = False) -> list[Given]:
+    def restored(
+        self, *keys: str, backup: Backup | None = None, replace: bool = False, dry: bool = False
+    ) -> list[Restored]:
         project, store = self.project, self.store
         assets = [project.graph[key] for key in keys] or None
         backup = backup or store.find("local")
-        return restore(project, store, backup, "restore", assets=assets, replace=replace, dry_run=dry)
+        return restore(project, store, backup, "restore", assets=assets, replace_newer=replace, dry_run=dry)
 
     def elsewhere(self, lake: str | Path) -> Shop:
-        """The same shops and backups, and another lake."""
+        """The same shops and backups with another lake."""
         return Shop(self.settings.model_copy(update={"lake": str(lake)}), self.folder)
 
     def kept(self) -> dict[str, bytes]:
-        """What the lake holds that a backup is to hold, too."""
+        """The objects of the lake that belong in a backup."""
         found = contents(self.settings.lake)
         return {path: body for path, body in found.items() if not path.startswith(("_leases/", "landing/"))}
 
@@ -79,7 +79,7 @@ class Shop:
         return [finding.kind for finding in verify(self.project).findings]
 
     def stale(self) -> list[tuple[str, str]]:
-        """What a run would do that is more than asking the source, and why."""
+        """What a run would do besides asking the source, and why."""
         return [
             (step.key, str(step.reason))
             for step in plan(self.project.state(), self.project.graph)
@@ -91,13 +91,13 @@ class Shop:
 
 
 def made_shop(settings: Settings, folder: Path) -> Shop:
-    """Shops that were made twice, so that something was superseded, and something is in quarantine; the lake is a copy."""
+    """Shops that were materialized twice, so that they have superseded and quarantined objects; the lake is a copy."""
     shop = Shop(settings, folder)
     shop.source.write(ROWS)
     if "://" not in settings.lake:
         Path(settings.lake).mkdir()
     before, code = _made()
-    # A source in another folder is other code.
+    # A source in another folder has another code version.
     now = shop.project.graph[KEYS[0]].code_version.encode()
     lakes.restore(settings.lake, {path: body.replace(code, now) for path, body in before.items()})
     return shop
@@ -121,10 +121,10 @@ def back_up_all(settings: Settings, folder: Path, trapdoor: int | None = None) -
     return lake.writes
 
 
-def tidy_all(settings: Settings, trapdoor: int | None = None) -> int:
-    """Delete what is not kept, in this process. Returns how many writes and deletions the store saw."""
+def prune_backups(settings: Settings, trapdoor: int | None = None) -> int:
+    """Prune the backups in this process. Returns how many writes and deletions the store saw."""
     lake = TrapdoorLake(settings.backup, trapdoor)
-    tidy(Store(lake), settings, "tidy")
+    prune(Store(lake), settings, "prune")
     return lake.writes
 
 
@@ -133,22 +133,21 @@ def restore_all(settings: Settings, folder: Path, trapdoor: int | None = None, *
     project = Project(settings, declare(folder)[1])
     project.lake = lake = TrapdoorLake(settings.lake, trapdoor)
     store = Store.of(settings)
-    restore(project, store, store.find("local"), "restore", replace=replace)
+    restore(project, store, store.find("local"), "restore", replace_newer=replace)
     return lake.writes
 
 
 def replace_all(settings: Settings, folder: Path, trapdoor: int | None = None) -> int:
-    """The same into a lake that has gone on."""
+    """The same into a lake that is ahead of the backup."""
     return restore_all(settings, folder, trapdoor, replace=True)
 
 
 def destroy(lake: str | Path) -> None:
-    """The disaster."""
+    """Lose the lake."""
     lakes.restore(lake, {})
 
 
-def older(store: Store, backup: Backup, **changes: object) -> None:
-    """Have a backup say something else of itself: its time, say."""
-    path = f"backups/{backup.name}.json"
-    store.lake.delete([path])
-    store.seal(replace(backup, **changes))  # type: ignore[arg-type]
+def rewrite(store: Store, backup: Backup, **changes: object) -> None:
+    """Change the record of a backup, for example its time."""
+    store.lake.delete([record_path(backup.name)])
+    store.add(replace(backup, **changes))  # type: ignore[arg-type]

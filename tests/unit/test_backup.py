@@ -1,7 +1,8 @@
-"""Backups: what is in them, that only what is new is written, that half of one is nothing, and how many are kept."""
+"""Backups: what they contain, that they are incremental and atomic, how they are checked, and how many are kept."""
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,12 +13,19 @@ from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import Ledger
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import BackupError, CatalunyaError, ConfigurationError, LeaseHeld, UsageError
-from catalunya.ops.backup.check import check, is_late
-from catalunya.ops.backup.keep import expired, tidy
 from catalunya.ops.backup.make import back_up
-from catalunya.ops.backup.records import Backup
-from catalunya.ops.backup.store import LEASE, Store, content_path
-from small.backups import ROWS, Shop, back_up_all, destroy, made_shop, older, tidy_all
+from catalunya.ops.backup.store import (
+    LEASE,
+    Backup,
+    Store,
+    check,
+    content_path,
+    expired,
+    is_overdue,
+    prune,
+    record_path,
+)
+from small.backups import ROWS, Shop, back_up_all, destroy, made_shop, prune_backups, rewrite
 from small.killing import elsewhere, make_all_elsewhere
 from small.lakes import contents
 from small.shops import some
@@ -35,14 +43,15 @@ def shop(settings: Settings, tmp_path: Path) -> Shop:
     return made_shop(settings, tmp_path / "source")
 
 
-def test_a_backup_holds_everything_that_no_source_gives_again(shop: Shop) -> None:
+def test_a_backup_contains_everything_that_no_source_provides_again(shop: Shop) -> None:
     backup = shop.back_up()
-    held = {item.path: shop.store.get(item.sha256) for item in shop.store.inventory(backup)}
-    assert held == shop.kept()
-    assert {path.split("/")[0] for path in held} == {"staging", "_superseded", "_ledger", "quarantine"}
-    assert backup.new_objects == len(contents(shop.settings.backup)) - 2, "besides its manifest and the lease"
-    assert (backup.env, backup.lake, backup.is_whole) == ("local", shop.settings.lake, True)
-    assert {key: (saved.sequence, saved.rows) for key, saved in backup.assets.items()} == {
+    stored = contents(shop.settings.backup)
+    saved = {item.path: stored[content_path(item.sha256)] for item in backup.items}
+    assert saved == shop.kept()
+    assert {path.split("/")[0] for path in saved} == {"staging", "_superseded", "_ledger", "quarantine"}
+    assert backup.new_objects == len(stored) - 2, "besides its record and the lease"
+    assert (backup.env, backup.lake, backup.is_complete) == ("local", shop.settings.lake, True)
+    assert {key: (each["sequence"], each["rows"]) for key, each in backup.summary()["assets"].items()} == {
         "landing.shops": (2, 7),
         "staging.shops": (2, 6),
         "staging.cities": (2, 7),
@@ -53,50 +62,52 @@ def test_landing_and_its_personal_fields_stay_out_of_backups(shop: Shop) -> None
     shop.make([*ROWS, {"codi": "X9", "ciutat": "Reus", "telefon": "977 123 456"}], "landing.shops")
     assert any(b"977 123 456" in body for body in contents(shop.settings.lake).values())
     shop.back_up()
-    assert not any(b"977 123 456" in body for body in contents(shop.settings.backup).values())
+    stored = contents(shop.settings.backup).items()
+    plain = [gzip.decompress(body) if path.endswith(".gz") else body for path, body in stored]
+    assert not any(b"977 123 456" in body for body in plain)
 
 
 def test_a_second_backup_writes_only_what_is_new(shop: Shop) -> None:
     first = shop.back_up()
     again = shop.back_up()
-    assert (again.new_objects, again.objects, again.inventory) == (0, first.objects, first.inventory)
+    assert (again.new_objects, again.assets) == (0, first.assets)
     shop.make([*some(6), *ROWS[5:]])
     third = shop.back_up()
-    before, after = ({item.sha256 for item in shop.store.inventory(each)} for each in (first, third))
-    assert third.objects == first.objects + 3 + 2 + 1, "three entries, two superseded objects, another quarantine"
-    assert third.new_objects == len(after - before) + 1 == 3 + 2 + 1, (
-        "what was superseded, and its quarantine, were there"
+    before, after = ({item.sha256 for item in each.items} for each in (first, third))
+    assert len(third.items) == len(first.items) + 3 + 2 + 1, "three entries, two superseded objects, another quarantine"
+    assert third.new_objects == len(after - before) == 3 + 2, (
+        "superseded objects and equal quarantine were stored before"
     )
 
 
-def test_equal_contents_are_kept_once(shop: Shop) -> None:
+def test_equal_contents_are_stored_once(shop: Shop) -> None:
     backup = shop.back_up()
     copy = shop.elsewhere(Path(shop.settings.lake).with_name("copy"))
     shop_lake, copy_lake = Path(shop.settings.lake), Path(copy.settings.lake)
     shop_lake.rename(copy_lake)
     second = copy.back_up()
-    assert (second.objects, second.lake) == (backup.objects, str(copy_lake))
+    assert (len(second.items), second.lake) == (len(backup.items), str(copy_lake))
     assert second.new_objects == 0
 
 
-def test_a_landing_batch_that_nothing_was_made_of_is_left_out_with_its_entry(shop: Shop) -> None:
+def test_a_landing_batch_that_no_table_was_made_from_is_left_out_with_its_entry(shop: Shop) -> None:
     shop.make([*some(9), *ROWS[5:]], "landing.shops")
     backup = shop.back_up()
     assert shop.sequences("landing.shops") == [1, 2, 3]
-    assert backup.assets["landing.shops"].sequence == 2
+    assert backup.summary()["assets"]["landing.shops"]["sequence"] == 2
     destroy(shop.settings.lake)
     shop.restore()
     assert (shop.kinds(), shop.stale()) == ([], [])
-    assert shop.make() == ["materialized"] * 3, "the source has moved on since"
+    assert shop.make() == ["materialized"] * 3, "the source has newer data"
 
 
-def test_an_attempt_to_land_that_failed_is_part_of_the_history(shop: Shop) -> None:
+def test_a_failed_landing_attempt_is_part_of_the_backed_up_history(shop: Shop) -> None:
     state = shop.folder / "state.json"
-    said = state.read_text()
+    before = state.read_text()
     state.write_text("{")
     with pytest.raises(ValueError, match="Expecting property name"):
         shop.make(None, "landing.shops", force=True)
-    state.write_text(said)
+    state.write_text(before)
     assert shop.sequences("landing.shops") == [1, 2, 3]
     kept = shop.kept()
     shop.back_up()
@@ -116,49 +127,50 @@ def test_a_table_is_backed_up_as_recorded_while_the_next_one_is_being_published(
         assert shop.sequences("staging.shops") == [1, 2], "it was not recorded"
         places.add(frozenset(shop.kept().items()))
         backup = shop.back_up()
-        assert backup.is_whole, f"killed before write {trapdoor}"
+        assert backup.is_complete, f"killed before write {trapdoor}"
         restored = shop.elsewhere(tmp_path / f"restored-{trapdoor}")
         restored.restore(backup=backup)
         assert restored.kinds() == []
         assert {path: body for path, body in restored.kept().items() if path.startswith("staging/")} == before
-    assert len(places) == 3, "each time it died elsewhere"
-    assert any(("staging/shops/city=Olot/file.parquet") in dict(place) for place in places), "some of it was there"
+    assert len(places) == 3, "it was killed in a different place each time"
+    assert any(("staging/shops/city=Olot/file.parquet") in dict(place) for place in places), (
+        "some of the new table was published"
+    )
 
 
-def test_what_was_lost_before_any_backup_is_named_and_the_rest_is_saved(shop: Shop) -> None:
+def test_an_object_lost_before_the_first_backup_is_named_and_the_rest_is_saved(shop: Shop) -> None:
     lost = Path(shop.settings.lake, "staging/shops/city=Vic/file.parquet")
     lost.unlink()
     backup = shop.back_up()
-    assert not backup.is_whole
+    assert not backup.is_complete
     assert list(backup.missing) == ["staging/shops/city=Vic/file.parquet"]
     assert "catalunya verify" in backup.missing["staging/shops/city=Vic/file.parquet"]
-    assert backup.objects == len(shop.kept())
+    assert len(backup.items) == len(shop.kept())
 
 
-def test_what_is_lost_after_a_backup_is_still_in_the_next_one(shop: Shop) -> None:
+def test_an_object_lost_after_a_backup_is_still_in_the_next_one(shop: Shop) -> None:
     shop.back_up()
     lost = Path(shop.settings.lake, "staging/shops/city=Vic/file.parquet")
     lost.write_bytes(b"something else")
     again = shop.back_up()
-    assert again.is_whole
+    assert again.is_complete
     assert shop.restore("staging.shops", replace=True) == {"staging.shops": "restored"}
     assert shop.kinds() == []
 
 
-def test_a_ledger_entry_that_cannot_be_read_is_named_and_the_table_before_it_is_saved(
-    shop: Shop, tmp_path: Path
-) -> None:
+def test_an_unreadable_ledger_entry_is_named_and_the_table_before_it_is_saved(shop: Shop, tmp_path: Path) -> None:
     path = Ledger.path("staging.shops", 2)
     Path(shop.settings.lake, path).write_bytes(b"{")
     backup = shop.back_up()
-    assert (list(backup.missing), backup.assets["staging.shops"].sequence) == ([path], 1)
+    latest = backup.assets["staging.shops"].latest
+    assert (list(backup.missing), latest and latest.sequence) == ([path], 1)
     restored = shop.elsewhere(tmp_path / "restored")
     restored.restore(backup=backup)
     assert restored.project.ledger.latest("staging.shops") is not None
     assert [kind for kind in restored.kinds() if kind.startswith("object")] == []
 
 
-def test_an_asset_that_no_file_declares_any_more_is_backed_up_and_restored(shop: Shop) -> None:
+def test_an_asset_that_is_no_longer_declared_is_backed_up_and_restored(shop: Shop) -> None:
     kept = shop.kept()
     shop.declared = shop.declared[:2]
     shop.back_up()
@@ -167,26 +179,26 @@ def test_an_asset_that_no_file_declares_any_more_is_backed_up_and_restored(shop:
     assert shop.kept() == kept
 
 
-def test_an_empty_lake_is_backed_up_as_one(settings: Settings, tmp_path: Path) -> None:
+def test_an_empty_lake_can_be_backed_up_and_restored(settings: Settings, tmp_path: Path) -> None:
     shop = Shop(settings, tmp_path / "source")
-    assert (shop.back_up().objects, shop.restore()) == (0, {})
+    assert (shop.back_up().items, shop.restore()) == ([], {})
 
 
-def test_what_airflow_says_is_kept_with_it_and_that_it_says_nothing_is_told(shop: Shop) -> None:
+def test_airflows_settings_are_in_the_backup_and_a_silent_airflow_is_reported(shop: Shop) -> None:
     def silent() -> dict[str, str]:
         raise CatalunyaError("Airflow does not answer")
 
     backup = back_up(shop.project, "with-airflow", airflow=lambda: {"pools": []})
-    assert backup.airflow is not None
-    assert backup.is_whole
+    assert shop.store.find("local", "with-airflow").airflow == {"pools": []}
+    assert backup.is_complete
     without = back_up(shop.project, "without", airflow=silent)
-    assert (without.airflow, without.airflow_problem, without.is_whole) == (None, "Airflow does not answer", False)
-    assert without.objects == backup.objects, "the lake's part is whole"
+    assert (without.airflow, without.airflow_problem, without.is_complete) == (None, "Airflow does not answer", False)
+    assert without.assets == backup.assets, "the lake is all there"
 
 
 @pytest.mark.parametrize("place", ["lake", "lake/backups", "."])
 def test_a_backup_that_would_be_lost_with_the_lake_is_refused(settings: Settings, tmp_path: Path, place: str) -> None:
-    with pytest.raises(ConfigurationError, match="expected a place that is not lost with the lake"):
+    with pytest.raises(ConfigurationError, match="expected a place outside the lake's folder or bucket"):
         Store.of(settings.model_copy(update={"backup": str(tmp_path / place)}))
 
 
@@ -204,15 +216,15 @@ def test_a_backup_in_the_lakes_own_bucket_is_refused_and_each_environment_has_an
         load_settings(rpo_hours=5)
 
 
-def test_two_backups_at_once_are_one(shop: Shop) -> None:
+def test_of_two_backups_at_once_one_is_refused(shop: Shop) -> None:
     with lease(shop.store.lake, LEASE, "theirs", 60), pytest.raises(LeaseHeld):
         shop.back_up()
     assert shop.store.backups() == []
 
 
-def test_a_backup_killed_at_any_write_is_nothing_and_the_next_one_is_whole(shop: Shop, tmp_path: Path) -> None:
+def test_a_backup_killed_at_any_write_does_not_exist_and_the_next_one_is_complete(shop: Shop, tmp_path: Path) -> None:
     writes = back_up_all(shop.settings.model_copy(update={"backup": str(tmp_path / "counted")}), shop.folder)
-    assert writes >= 12, "the case is meant to have many places to die in"
+    assert writes >= 12, "there should be many writes to be killed at"
     for trapdoor in range(writes - 1, 0, -3):
         killed = Shop(shop.settings.model_copy(update={"backup": str(tmp_path / f"backups-{trapdoor}")}), shop.folder)
         child = elsewhere(back_up_all, killed.settings, killed.folder, trapdoor)
@@ -221,8 +233,8 @@ def test_a_backup_killed_at_any_write_is_nothing_and_the_next_one_is_whole(shop:
         assert killed.store.backups() == [], f"killed before write {trapdoor}"
         before = len(killed.store.contents())
         backup = killed.back_up()
-        assert before + backup.new_objects == len(killed.store.contents()), "what was there is not written again"
-        assert check(killed.store, backup).wrong == []
+        assert before + backup.new_objects == len(killed.store.contents()), "stored contents are not written again"
+        assert check(killed.store, backup).problems == []
 
 
 def test_backups_are_found_by_the_beginning_of_their_name(shop: Shop) -> None:
@@ -236,46 +248,52 @@ def test_backups_are_found_by_the_beginning_of_their_name(shop: Shop) -> None:
         shop.store.find("prod")
 
 
-def test_check_finds_contents_that_are_gone_or_not_what_they_were(shop: Shop) -> None:
+def test_check_finds_missing_and_corrupt_contents(shop: Shop) -> None:
     backup = shop.back_up()
-    assert check(shop.store, backup).wrong == []
-    gone, rotten = [item.sha256 for item in shop.store.inventory(backup) if item.path.startswith("staging/shops")][:2]
-    Path(shop.settings.backup, content_path(gone)).unlink()
-    file = Path(shop.settings.backup, content_path(rotten))
+    assert check(shop.store, backup).problems == []
+    missing, corrupt = [item.sha256 for item in backup.items if item.path.startswith("staging/shops")][:2]
+    Path(shop.settings.backup, content_path(missing)).unlink()
+    file = Path(shop.settings.backup, content_path(corrupt))
     file.write_bytes(bytes(file.stat().st_size))
-    assert len(check(shop.store, backup, quick=True).wrong) == 1
-    wrong = check(shop.store, backup).wrong
-    assert len(wrong) == 2
-    assert all("take an older backup" in each.replace("\n", " ") for each in wrong)
+    assert len(check(shop.store, backup, quick=True).problems) == 1
+    problems = check(shop.store, backup).problems
+    assert len(problems) == 2
+    assert all("use an older backup" in each for each in problems)
     file.unlink()
     assert shop.back_up().new_objects == 2, "the lake still has them"
-    assert check(shop.store, backup).wrong == []
+    assert check(shop.store, backup).problems == []
 
 
-def test_a_damaged_backup_keeps_no_other_from_being_made_and_used(shop: Shop) -> None:
-    damaged, rotten = shop.back_up(), shop.back_up()
-    Path(shop.settings.backup, "backups", f"{damaged.name}.json").write_bytes(b"{")
-    Path(shop.settings.backup, content_path(rotten.inventory)).write_bytes(b"not what it was")
+@pytest.mark.parametrize("damage", ["no gzip", "cut off", "one bit"])
+def test_a_damaged_record_does_not_stop_other_backups_from_being_made_and_used(shop: Shop, damage: str) -> None:
+    first, damaged = shop.back_up(), shop.back_up()
+    record = Path(shop.settings.backup, record_path(damaged.name))
+    body = record.read_bytes()
+    flipped = bytes([*body[:99], body[99] ^ 1, *body[100:]])
+    record.write_bytes({"no gzip": b"{", "cut off": body[:-100], "one bit": flipped}[damage])
     backup = shop.back_up()
-    assert shop.store.backups() == [rotten, backup]
+    assert shop.store.backups() == [first, backup]
     assert shop.store.find("local") == backup
-    assert check(shop.store, backup).wrong == []
+    assert check(shop.store, backup).problems == []
     destroy(shop.settings.lake)
     assert set(shop.restore().values()) == {"restored"}
 
 
-def test_a_manifest_that_cannot_be_read_is_told_and_nothing_is_deleted(shop: Shop) -> None:
-    backup = shop.back_up()
-    Path(shop.settings.backup, "backups", f"{backup.name}.json").write_bytes(b"{")
+@pytest.mark.parametrize(
+    ("name", "why"), [("broken.json.gz", "cannot be read"), ("old.json", "not a backup record of this version")]
+)
+def test_nothing_is_pruned_while_a_record_cannot_be_read(shop: Shop, name: str, why: str) -> None:
+    shop.back_up()
+    Path(shop.settings.backup, "backups", name).write_bytes(b"{")
     before = contents(shop.settings.backup).keys()
-    with pytest.raises(BackupError, match="cannot be read"):
-        tidy(shop.store, shop.settings, "tidy")
+    with pytest.raises(BackupError, match=why):
+        prune(shop.store, shop.settings, "prune")
     assert {path for path in contents(shop.settings.backup) if not path.startswith("_leases")} == {
         path for path in before if not path.startswith("_leases")
     }
 
 
-def test_all_of_two_days_are_kept_then_one_a_day_then_one_a_week(shop: Shop) -> None:
+def test_all_backups_of_two_days_are_kept_then_one_a_day_then_one_a_week(shop: Shop) -> None:
     model = shop.back_up()
     every = [_at(model, NOW - timedelta(hours=4 * number)) for number in range(6 * 100)]
     gone = {each.name for each in expired(every, NOW, days=14, weeks=8)}
@@ -285,43 +303,43 @@ def test_all_of_two_days_are_kept_then_one_a_day_then_one_a_week(shop: Shop) -> 
     assert kept[0] > NOW - timedelta(weeks=8)
     assert len({f"{at:%G-W%V}" for at in kept}) >= 8
     assert len(kept) <= 12 + 14 + 9
-    assert expired(every[-1:], NOW, days=1, weeks=0) == [], "the newest stays, however old"
+    assert expired(every[-1:], NOW, days=1, weeks=0) == [], "the newest is kept however old"
 
 
-def test_a_backup_that_is_not_whole_stands_for_no_day_and_the_last_whole_one_stays(shop: Shop) -> None:
+def test_an_incomplete_backup_never_counts_as_the_last_of_a_day_and_the_newest_complete_one_is_kept(shop: Shop) -> None:
     model = shop.back_up()
-    whole = _at(model, NOW - timedelta(days=300))
+    complete = _at(model, NOW - timedelta(days=300))
     broken = [_at(model, NOW - timedelta(days=day), missing={"x": "gone"}) for day in (1, 30, 31)]
-    assert {each.began_at for each in expired([whole, *broken], NOW, days=14, weeks=8)} == {
+    assert {each.began_at for each in expired([complete, *broken], NOW, days=14, weeks=8)} == {
         NOW - timedelta(days=30),
         NOW - timedelta(days=31),
     }
 
 
-def test_a_backup_is_late_once_a_disaster_would_cost_more_than_it_may(shop: Shop) -> None:
+def test_a_backup_is_overdue_once_a_disaster_would_lose_more_than_the_objective_allows(shop: Shop) -> None:
     newest = _at(shop.back_up(), NOW - timedelta(hours=5))
-    assert [is_late(newest, hours, NOW) for hours in (0, 4, 6)] == [False, True, False]
-    assert (is_late(None, 4, NOW), is_late(None, 0, NOW)) == (True, False)
+    assert [is_overdue(newest, hours, NOW) for hours in (0, 4, 6)] == [False, True, False]
+    assert (is_overdue(None, 4, NOW), is_overdue(None, 0, NOW)) == (True, False)
 
 
-def test_tidying_up_killed_at_any_write_and_done_again_leaves_what_is_kept(shop: Shop, tmp_path: Path) -> None:
+def test_pruning_killed_at_any_write_and_run_again_leaves_the_kept_backups(shop: Shop, tmp_path: Path) -> None:
     first = shop.back_up()
-    older(shop.store, first, began_at=NOW - timedelta(days=400))
+    rewrite(shop.store, first, began_at=NOW - timedelta(days=400))
     destroy(shop.settings.lake)
     shop.make(some(3, "Girona"))
     second = shop.back_up()
     killed = 0
     for trapdoor in range(2, 20, 3):
-        child = elsewhere(tidy_all, shop.settings, trapdoor)
+        child = elsewhere(prune_backups, shop.settings, trapdoor)
         child.join(60)
         killed += child.exitcode == -9
         assert second in shop.store.backups()
-        assert check(shop.store, second).wrong == [], f"killed before write {trapdoor}"
+        assert check(shop.store, second).problems == [], f"killed before write {trapdoor}"
         if child.exitcode == 0:
             break
     assert killed >= 2
     assert shop.store.backups() == [second]
-    assert set(shop.store.contents()) == {second.inventory, *(item.sha256 for item in shop.store.inventory(second))}
+    assert set(shop.store.contents()) == {item.sha256 for item in second.items}
 
 
 def _at(model: Backup, at: datetime, **changes: object) -> Backup:

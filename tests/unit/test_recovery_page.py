@@ -1,4 +1,4 @@
-"""docs/recovery.md says what is so: its commands are ones that the command line takes, its figures those of the settings."""
+"""docs/recovery.md is correct: the command line accepts its commands, and its objectives are the settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from catalunya.io.environment import load_settings
-from catalunya.ops.backup.keep import ALL
+from catalunya.ops.backup.store import KEEP_ALL
 from catalunya.ops.cli import app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recovery.md").read_text()
@@ -21,17 +21,17 @@ NAMED = re.findall(r"`(catalunya [^`]+)`", PAGE)
 
 
 @pytest.mark.parametrize("line", sorted({*SHOWN, *NAMED}))
-def test_a_command_it_names_is_one(line: str) -> None:
+def test_the_command_line_accepts_each_of_its_commands(line: str) -> None:
     _, *tokens = shlex.split(line, comments=True)
     app.parse_args(tokens, print_error=False, exit_on_error=False)
 
 
-def test_it_shows_commands() -> None:
+def test_its_commands_are_found() -> None:
     assert len(SHOWN) >= 25
     assert {line.split()[1] for line in SHOWN} >= {"backup", "restore", "verify", "catalog"}
 
 
-def test_its_objectives_are_the_settings() -> None:
+def test_its_objectives_and_places_are_the_settings() -> None:
     rows = {
         row.split("|")[1].strip(): [cell.strip() for cell in row.split("|")[2:-1]] for row in PAGE.splitlines()[2:8]
     }
@@ -42,5 +42,5 @@ def test_its_objectives_are_the_settings() -> None:
     assert rpo[1:] == [f"{s.rpo_hours} h" for s in settings[1:]]
     places = next(cells for name, cells in rows.items() if "CATALUNYA_BACKUP" in name)
     assert places == [f"`{s.backup}`" for s in settings]
-    kept = f"all of {ALL.total_seconds() / 3600:.0f} hours, the last of each of {settings[0].backup_days} days"
+    kept = f"all of {KEEP_ALL.total_seconds() / 3600:.0f} hours, the last of each of {settings[0].backup_days} days"
     assert f"{kept}, the last of each of {settings[0].backup_weeks} weeks" in PAGE

@@ -36,10 +36,10 @@ from catalunya.io.warehouse.athena import Athena, NamedQuery
 from catalunya.io.warehouse.glue import Glue
 from catalunya.io.warehouse.glue_table import Field, Table
 from catalunya.ops import mock
-from catalunya.ops.backup.keep import tidy
 from catalunya.ops.backup.make import back_up
 from catalunya.ops.backup.restore import restore
 from catalunya.ops.backup.store import Store
+from catalunya.ops.backup.store import prune as prune_backups
 from catalunya.ops.lambdas import extract, transform
 from catalunya.ops.status import statuses
 from integration.cdk.account import DEV, role_arn
@@ -178,7 +178,7 @@ def airflow_maintains_the_lake(world: World) -> None:
             assert inspected(project)
         back_up(world.shops, "b1")
         back_up(world.shops, "b2")
-        assert tidy(Store.of(settings), settings, "b3", now=later).backups
+        assert prune_backups(Store.of(settings), settings, "b3", now=later).backups
         assert prune(world.shops, "p1", now=later).removals
         assert prune(world.project, "p2", [world.project.graph[MART]], now=later).removals
 
@@ -261,6 +261,6 @@ def an_engineer_repairs(world: World) -> None:
         store = Store.of(world.settings)
         for project, key in ((world.shops, "staging.shops"), (world.project, MART)):
             backup = store.find("dev", "b2")
-            assert restore(project, store, backup, "x1", assets=[project.graph[key]], replace=True)
+            assert restore(project, store, backup, "x1", assets=[project.graph[key]], replace_newer=True)
         group = Athena(world.settings, [MART], for_readers=True)
         group.save([NamedQuery("places", "Places by comarca", "select 1")])

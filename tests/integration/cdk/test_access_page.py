@@ -22,11 +22,6 @@ def test_the_page_is_up_to_date_with_the_table() -> None:
     assert set(IN_WORDS) == set(ROLES)
 
 
-def test_the_readme_links_to_the_page() -> None:
-    """So that the permission for anything is found in two opened files: the README and the page."""
-    assert f"({PAGE})" in (ROOT / "README.md").read_text()
-
-
 def test_the_documented_reader_policy_is_the_deployed_one() -> None:
     shown = re.findall(r"```json\n(.*?)```", (ROOT / "docs/athena.md").read_text(), re.DOTALL)
     names = Names.of("prod", partition="aws", account="ACCOUNT", region="REGION")

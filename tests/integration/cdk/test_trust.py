@@ -154,7 +154,7 @@ def test_without_a_named_trust_anchor_only_those_of_the_account_are_trusted() ->
 
 @pytest.mark.parametrize("action", ["sts:AssumeRole", "sts:TagSession"])
 def test_only_airflow_assumes_the_mart_role_for_one_run(action: str) -> None:
-    """As `io/role.py` does: with one tag, the run."""
+    """As `io/aws.py` does: with one tag, the run."""
 
     def assuming(principal: str = DEV.role("orchestrator"), **tags: str) -> Request:
         context = {**{f"aws:RequestTag/{name}": value for name, value in tags.items()}, "aws:TagKeys": [*tags]}

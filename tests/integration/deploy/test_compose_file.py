@@ -1,4 +1,4 @@
-"""docker-compose.yml and the Dockerfile as files: what Compose, its schema and hadolint say, and what no service may be given."""
+"""docker-compose.yml and the Dockerfile: checked with Compose, its schema and hadolint, and against what no service may have."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def compose(secrets: dict[str, str]) -> dict[str, Any]:
-    """The file as Compose understands it, with nothing but those."""
+    """The file as Compose resolves it, with only those variables."""
     return resolved(secrets)
 
 
-def test_compose_asks_for_each_secret_and_says_what_makes_them(secrets: dict[str, str]) -> None:
+def test_compose_requires_each_secret_and_names_the_command_that_makes_them(secrets: dict[str, str]) -> None:
     assert set(secrets) == set(GENERATED)
     for missing in secrets:
         env = {name: value for name, value in secrets.items() if name != missing}
@@ -51,7 +51,7 @@ def test_compose_asks_for_each_secret_and_says_what_makes_them(secrets: dict[str
         assert f"{missing} is missing a value: run `make secrets`" in done.stderr
 
 
-def test_the_file_is_what_the_compose_specification_allows() -> None:
+def test_the_file_matches_the_compose_specification() -> None:
     command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", ROOT / "docker-compose.yml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -73,16 +73,18 @@ def test_only_the_ui_is_published_and_only_to_this_machine(compose: dict[str, An
     assert "network_mode" not in COMPOSE
 
 
-def test_nobody_is_asked_to_log_in_only_because_of_that(compose: dict[str, Any]) -> None:
-    told = {name: service.get("environment") or {} for name, service in compose["services"].items()}
-    without = {name for name, env in told.items() if env.get("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS") == "true"}
+def test_only_airflow_services_run_without_a_login(compose: dict[str, Any]) -> None:
+    environments = {name: service.get("environment") or {} for name, service in compose["services"].items()}
+    without = {
+        name for name, env in environments.items() if env.get("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS") == "true"
+    }
     assert without == set(PROCESSES) - {"worker"} | {"migrate"}
-    assert not any("AIRFLOW__CORE__EXECUTOR" in env for env in told.values())
+    assert not any("AIRFLOW__CORE__EXECUTOR" in env for env in environments.values())
     for file in ("Dockerfile", "Procfile", "app.json", "docs/dokku.md"):
         assert "ALL_ADMINS" not in (ROOT / file).read_text()
 
 
-def test_every_service_has_as_few_rights_as_it_can(compose: dict[str, Any]) -> None:
+def test_every_service_is_restricted(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
@@ -97,7 +99,7 @@ def test_every_service_has_as_few_rights_as_it_can(compose: dict[str, Any]) -> N
             assert service["healthcheck"]["test"][0] == "CMD", name
 
 
-def test_what_is_written_lies_in_volumes_or_memory_and_the_image_has_these_folders(compose: dict[str, Any]) -> None:
+def test_written_files_are_in_volumes_or_memory_and_the_image_has_these_folders(compose: dict[str, Any]) -> None:
     env = image_env(DOCKERFILE)
     paths = {value for name, value in env.items() if value.startswith("/var/") and name != "PATH"}
     for name in set(PROCESSES) - {"worker"}:
@@ -105,12 +107,14 @@ def test_what_is_written_lies_in_volumes_or_memory_and_the_image_has_these_folde
         mounted = {volume["target"] for volume in service["volumes"]} | {
             mount.partition(":")[0] for mount in service["tmpfs"]
         }
-        told = {value for value in service["environment"].values() if value.startswith("/var/")}
-        assert all(any(path == each or path.startswith(f"{each}/") for each in mounted) for path in paths | told), name
+        folders = {value for value in service["environment"].values() if value.startswith("/var/")}
+        assert all(any(path == each or path.startswith(f"{each}/") for each in mounted) for path in paths | folders), (
+            name
+        )
         assert {path for path in mounted if path != "/tmp"} <= set(re.findall(r"/var/lib/catalunya/\w+", DOCKERFILE))
 
 
-def test_no_secret_stands_in_a_file_and_the_mock_has_none(compose: dict[str, Any], secrets: dict[str, str]) -> None:
+def test_no_file_contains_a_secret_and_the_mock_gets_none(compose: dict[str, Any], secrets: dict[str, str]) -> None:
     assert not compose["services"]["mock"].get("environment")
     holders = {name for name, service in compose["services"].items() if secrets["CATALUNYA_FERNET_KEY"] in str(service)}
     assert holders == set(PROCESSES) - {"worker"} | {"migrate"}
@@ -120,7 +124,7 @@ def test_no_secret_stands_in_a_file_and_the_mock_has_none(compose: dict[str, Any
         assert not re.search(rf"(?m)^(ENV|ARG).*{name}", DOCKERFILE)
 
 
-def test_the_secrets_that_are_there_stay_and_only_their_owner_reads_them(tmp_path: Path) -> None:
+def test_existing_secrets_are_kept_and_only_their_owner_can_read_them(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("CATALUNYA_POSTGRES_PASSWORD=mine\nCATALUNYA_LOG_LEVEL=DEBUG")
     assert set(write(path)) == set(GENERATED) - {"CATALUNYA_POSTGRES_PASSWORD"}
@@ -131,7 +135,7 @@ def test_the_secrets_that_are_there_stay_and_only_their_owner_reads_them(tmp_pat
     assert path.read_text() == before
 
 
-def test_images_are_pinned_by_digest_and_the_image_runs_as_nobody_in_particular() -> None:
+def test_images_are_pinned_by_digest_and_the_image_has_its_own_user() -> None:
     foreign = [line.split()[1] for line in DOCKERFILE.splitlines() if line.startswith("FROM ")]
     assert [name for name in foreign if name != "base"] == foreign[:1]
     assert PINNED.fullmatch(foreign[0])
@@ -142,7 +146,7 @@ def test_images_are_pinned_by_digest_and_the_image_runs_as_nobody_in_particular(
     assert re.findall(r"(?m)^ARG CATALUNYA_UID=(\d+)$", DOCKERFILE) == ["50000"]
 
 
-def test_the_image_is_given_what_it_is_made_of_and_nothing_else() -> None:
+def test_the_build_context_contains_only_what_the_image_needs() -> None:
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert rules[0] == "*"
     allowed = {rule[1:] for rule in rules if rule.startswith("!")}
@@ -156,7 +160,7 @@ def test_the_image_is_given_what_it_is_made_of_and_nothing_else() -> None:
     assert not {"tests", "data", "docs", "bench", ".git", ".env"} & allowed
 
 
-def test_the_images_lock_is_a_part_of_the_lock_without_what_only_developers_need() -> None:
+def test_the_images_lock_is_part_of_the_lock_without_development_tools() -> None:
     locks = [(ROOT / name).read_text() for name in ("requirements.lock", "requirements-image.lock")]
     whole, image = (
         {entry.split(" ")[0]: set(re.findall(r"sha256:\w+", entry)) for entry in re.split(r"\n(?=\S)", text)}

@@ -79,7 +79,10 @@ def test_a_change_goes_from_landing_to_marts_and_its_history_is_in_postgres(comp
         wait_until(lambda: keys <= client.parsed(EPOCH), WAIT_S, lambda: composed.log("dag-processor"), poll_s=0.7)
         client.trigger(CHAIN[0])
         wait_until(
-            lambda: {run["dag_id"]: run["state"] for run in client.runs()} == dict.fromkeys(CHAIN, "success"),
+            lambda: (
+                {run["dag_id"]: run["state"] for run in client.get("/dags/~/dagRuns", limit=1000)["dag_runs"]}
+                == dict.fromkeys(CHAIN, "success")
+            ),
             WAIT_S,
             lambda: composed.log("scheduler"),
             poll_s=0.7,

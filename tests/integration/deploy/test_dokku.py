@@ -1,4 +1,4 @@
-"""Dokku's files and docs/dokku.md: the processes are those of compose, and what the page has people type is shell, and exists."""
+"""Dokku's files and docs/dokku.md: the processes are those of compose, and the page's blocks are shell with commands that exist."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CHECK_KEYS = {
     "port",
 }
 CHECK_KEYS |= {"scheme", "timeout", "type", "uptime", "wait", "warn"}
-# Its commands, as its documentation and that of its plugins have them.
+# The commands of Dokku and its plugins, from their documentation.
 DOKKU = {
     "apps:create", "checks:run", "checks:set", "config:export", "config:get", "config:set", "docker-options:add", "domains:set", "enter",
     "git:set", "letsencrypt:cron-job", "letsencrypt:enable", "letsencrypt:set", "logs", "network:create", "network:set", "plugin:install",
@@ -53,7 +53,7 @@ DOKKU = {
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What Airflow says of itself, asked once: which options there are, and what is wrong with the commands we have people call."""
+    """Airflow's options and executor, and the errors of the commands on the page, read once in a process of its own."""
     ours = [list(process.command) for process in PROCESSES.values()]
     ours += [["api-server", "--proxy-headers"], ["db", "migrate"], *map(list, airflow_calls())]
     code = """
@@ -82,7 +82,7 @@ def airflow_calls() -> set[tuple[str, ...]]:
     return {tuple(shlex.split(line)[shlex.split(line).index("airflow") + 1 :]) for line in lines}
 
 
-def test_the_procfile_has_every_process_and_the_release_that_prepares_the_database() -> None:
+def test_the_procfile_has_every_process_and_a_release_that_migrates_the_database() -> None:
     assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name) for name in PROCFILE)  # Dokku's strict mode
     started = {command.split()[-1] for name, command in PROCFILE.items() if name != "release"}
     assert started == set(PROCESSES)
@@ -90,12 +90,12 @@ def test_the_procfile_has_every_process_and_the_release_that_prepares_the_databa
     assert PROCFILE["web"].split()[-1] == "api-server"
 
 
-def test_processes_and_their_checks_are_the_very_ones_of_compose() -> None:
+def test_processes_and_health_checks_are_those_of_compose() -> None:
     secrets = {"CATALUNYA_FERNET_KEY", "CATALUNYA_SECRET_KEY", "CATALUNYA_JWT_SECRET", "CATALUNYA_POSTGRES_PASSWORD"}
     services = resolved(dict.fromkeys(secrets, "x"))["services"]
     names = {"release": MIGRATE, "web": "api-server"}
     for process, command in PROCFILE.items():
-        if process == "worker":  # where all is one machine, the scheduler runs the tasks
+        if process == "worker":  # in compose, the scheduler runs the tasks
             continue
         service = services[names.get(process, process)]
         assert service["command"] == command.split()
@@ -104,37 +104,37 @@ def test_processes_and_their_checks_are_the_very_ones_of_compose() -> None:
             assert service["healthcheck"]["test"] == ["CMD", *check["command"]]
 
 
-def test_app_json_has_keys_that_dokku_knows_and_a_check_for_each_process() -> None:
+def test_app_json_has_valid_keys_and_a_health_check_for_each_process() -> None:
     assert set(APP) <= KEYS
     assert set(APP["formation"]) == set(APP["healthchecks"]) == set(PROCFILE) - {"release"}
     for process, formation in APP["formation"].items():
         assert set(formation) <= FORMATION_KEYS
-        assert formation["quantity"] >= 1, process  # one quantity given, those that are not are none
+        assert formation["quantity"] >= 1, process  # with a formation, a process without a quantity does not run
     for process, checks in APP["healthchecks"].items():
         for check in checks:
             assert set(check) <= CHECK_KEYS
             assert check["type"] == "startup"
             assert check["command"] == ["catalunya", "healthy", PROCFILE[process].split()[-1]]
-            assert check["attempts"] * check["wait"] >= 60  # Airflow takes its time
+            assert check["attempts"] * check["wait"] >= 60  # Airflow starts slowly
     assert all(set(each) <= ENV_KEYS and each["required"] for each in APP["env"].values())
 
 
-def test_dokku_asks_for_what_every_process_needs_before_it_deploys() -> None:
+def test_dokku_requires_every_shared_variable_before_it_deploys() -> None:
     linked = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "DATABASE_URL"}
     assert {linked.get(name, name) for name in SHARED} | {"REDIS_URL", "CATALUNYA_ENV"} == set(APP["env"])
     assert all(name in PAGE for name in APP["env"])
 
 
-def test_airflow_takes_the_arguments_that_processes_and_people_give_it(airflow: dict[str, Any]) -> None:
+def test_airflow_accepts_the_arguments_of_processes_and_of_the_page(airflow: dict[str, Any]) -> None:
     assert airflow_calls()
     assert "core" in airflow["options"]
 
 
-def test_the_lock_has_a_celery_that_airflows_executor_works_with(airflow: dict[str, Any]) -> None:
+def test_the_locked_celery_works_with_airflows_executor(airflow: dict[str, Any]) -> None:
     assert airflow["executor"] == "CeleryExecutor"
 
 
-def test_every_option_of_airflow_that_is_named_exists(airflow: dict[str, Any]) -> None:
+def test_every_airflow_option_that_is_mentioned_exists(airflow: dict[str, Any]) -> None:
     files = [
         "docker-compose.yml",
         "Dockerfile",
@@ -150,7 +150,7 @@ def test_every_option_of_airflow_that_is_named_exists(airflow: dict[str, Any]) -
     assert [(section, option) for section, option in named if option.lower() not in options[section.lower()]] == []
 
 
-def test_every_block_is_shell(tmp_path: Path) -> None:
+def test_every_block_is_valid_shell(tmp_path: Path) -> None:
     assert len(BLOCKS) > 15
     compose = re.findall(r"(?ms)^```sh\n(.*?)^```$", (ROOT / "docs/compose.md").read_text())
     assert compose
@@ -161,7 +161,7 @@ def test_every_block_is_shell(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, ""), block
 
 
-def test_what_a_block_uses_was_set_in_the_first_one_or_before_it_on_the_page() -> None:
+def test_every_variable_of_a_block_is_set_before_it_on_the_page() -> None:
     known = {"USER"}
     for block in BLOCKS:
         known |= set(re.findall(r"(?m)(?:^export |^|\(|; )([A-Z]+)=", block))

@@ -1,4 +1,4 @@
-"""Backups from one bucket to another, and back: some tests of tests/unit/test_backup.py and test_restore.py, unchanged."""
+"""Backups between two buckets: some of the tests of tests/unit/test_backup.py and test_restore.py, on S3."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from small.aws import Aws
 from unit.test_backup import test_a_second_backup_writes_only_what_is_new
 from unit.test_restore import (
     shop,
-    test_a_lake_that_was_destroyed_comes_back_as_it_was_and_goes_on,
-    test_a_table_that_was_published_wrong_is_published_again_as_it_was,
+    test_a_lost_lake_is_restored_as_it_was_and_goes_on,
+    test_a_wrong_table_is_replaced_by_the_backups,
 )
 
 __all__ = [
     "shop",
-    "test_a_lake_that_was_destroyed_comes_back_as_it_was_and_goes_on",
+    "test_a_lost_lake_is_restored_as_it_was_and_goes_on",
     "test_a_second_backup_writes_only_what_is_new",
-    "test_a_table_that_was_published_wrong_is_published_again_as_it_was",
+    "test_a_wrong_table_is_replaced_by_the_backups",
 ]
 
 

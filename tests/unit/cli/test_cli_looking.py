@@ -60,7 +60,7 @@ def test_show_has_declaration_contract_last_materialization_and_first_rows(run: 
         "downstream     marts.fact_service_usage_daily",
         "Places",
         "last made",
-        "rows in quarantine",
+        "in quarantine (see `catalunya quarantine staging.social_services`)",
         "S00001",
     ):
         assert part in out

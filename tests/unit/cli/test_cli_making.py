@@ -145,7 +145,7 @@ def test_a_corrupt_ledger_entry_is_one_line_and_verify_repair_fixes_it(run: Run,
     assert run("verify").code == 1
     ran = run("verify", "--repair")
     assert ran.code == 1
-    assert "1 objects were moved" in ran.out
+    assert "moved 1 object" in ran.out
     aside = list((filled / "lake" / "_ledger" / "_aside").rglob("0000000001.json"))
     assert [path.read_bytes() for path in aside] == [good[:100]]
     assert run("materialize", "+staging.municipalities").code == 0
