@@ -15,7 +15,7 @@ from airflow.sdk import Asset as AirflowAsset
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.dags.backup import BACKUP, backup_dag
-from catalunya.dags.tasks import FindStale, Materialize, Prune, Wake
+from catalunya.dags.tasks import FindStale, Materialize, Prune, TriggerRun
 from catalunya.io.environment import Settings
 from catalunya.io.errors import PermanentError, TransientError
 
@@ -93,9 +93,8 @@ def _dag(asset: Asset, events: dict[str, AirflowAsset], settings: Settings) -> D
     if settings.functions and asset.layer is not Layer.MARTS:
         from catalunya.dags.functions import Invoke, ReadPages  # imported only where used, to keep parsing fast
 
-        invoke = Invoke(
-            functions=settings.functions, trigger_rule="all_done", **task
-        )  # it reads the pages that parts did not land
+        # Runs even if a part failed: it reads the pages that the parts did not land.
+        invoke = Invoke(functions=settings.functions, trigger_rule="all_done", **task)
         if asset.readers > 1:
             shared: dict[str, Any] = {
                 "dag": dag,
@@ -104,10 +103,8 @@ def _dag(asset: Asset, events: dict[str, AirflowAsset], settings: Settings) -> D
                 **RETRIES,
             }
             arguments = {"key": asset.key, "functions": settings.functions, "of": asset.readers}
-            (
-                ReadPages.partial(task_id=READ_PAGES, **arguments, **shared).expand(index=list(range(asset.readers)))
-                >> invoke
-            )
+            parts = ReadPages.partial(task_id=READ_PAGES, **arguments, **shared)
+            parts.expand(index=list(range(asset.readers))) >> invoke
     else:
         Materialize(**task)
     return dag
@@ -139,7 +136,7 @@ def _reconcile(settings: Settings) -> DAG:
         params={"select": Param("*", type="string", description="Assets to check; same syntax as `catalunya plan`.")},
     ) as dag:
         found = FindStale(task_id="find_stale", retries=1)
-        Wake.partial(task_id="wake", map_index_template="{{ task.key }}").expand_kwargs(found.output)
+        TriggerRun.partial(task_id="trigger", map_index_template="{{ task.key }}").expand_kwargs(found.output)
     return dag
 
 

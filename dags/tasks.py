@@ -78,7 +78,7 @@ class Materialize(MaterializeBase):
 
 
 class FindStale(BaseOperator):
-    """Finds the runs that `ops.reconcile` triggers, one item for each mapped `Wake` task. Also reports sources that are overdue."""
+    """Finds the runs that `ops.reconcile` triggers, one item for each mapped `TriggerRun` task. Also reports sources that are overdue."""
 
     ui_color = "#f8f0e8"
 
@@ -102,7 +102,7 @@ class FindStale(BaseOperator):
         return found
 
 
-class Wake(BaseOperator):
+class TriggerRun(BaseOperator):
     """Triggers one run of one asset. (The standard provider's operator would add a second of imports to every parse.)"""
 
     ui_color = "#f8f0e8"

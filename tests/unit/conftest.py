@@ -1,4 +1,4 @@
-"""What the unit tests share: a lake in tmp_path and a small source of one's own to fill it from."""
+"""What the unit tests share: settings with a lake in tmp_path, the compiled graph, and a client of the mock APIs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from small.once import once
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Settings of a local environment whose lake, cache and scratch lie in tmp_path, with quick retries."""
+    """Settings of a local environment with lake, cache and scratch in tmp_path, and quick retries."""
     (tmp_path / "scratch").mkdir()
     return load_settings(
         env="local",
@@ -30,7 +30,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache folder that holds the compiled graph. It stays from one test run to the next: compiling runs dbt."""
+    """The cache folder with the compiled graph. It is kept between test runs, because compiling runs dbt."""
     folder = Path(request.config.cache.mkdir("catalunya"))  # type: ignore[union-attr]
     once(tmp_path_factory, "compiled-and-kept", lambda _: load_graph(load_settings(cache=folder)))
     return folder
@@ -45,6 +45,6 @@ def client(server: MockServer) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def api(server: MockServer, client: httpx.Client) -> httpx.Client:
-    """The same, the mock as it was at first."""
+    """The same client, after resetting the mock."""
     server.reset()
     return client

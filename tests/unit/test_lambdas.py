@@ -109,10 +109,10 @@ def test_an_asset_is_skipped_without_new_data_and_deferred_without_its_upstream(
 @pytest.mark.parametrize("force", [False, True])
 def test_a_repeated_event_gets_the_same_result_and_makes_nothing(apis: MockServer, force: bool) -> None:
     first = extract(event(force=force), Invocation())
-    pages = [asked for asked in apis.requests if "offset" in str(asked)]
+    pages = [request for request in apis.requests if "offset" in str(request)]
     again = extract(event(force=force), Invocation())
     assert (again["status"], again["entry"]) == ("materialized", first["entry"])
-    assert [asked for asked in apis.requests if "offset" in str(asked)] == pages
+    assert [request for request in apis.requests if "offset" in str(request)] == pages
     assert len(project().ledger.history(LANDING)) == 1
 
 
@@ -121,9 +121,9 @@ def test_a_repeated_backfill_is_done_once(apis: MockServer) -> None:
     transform(event(STAGING), Invocation())
     backfill = event(run_id="b1", period_from="2014", period_to="2015")
     first = extract(backfill, Invocation())
-    asked = len(apis.requests)
+    requests = len(apis.requests)
     assert extract(backfill, Invocation())["entry"] == first["entry"]
-    assert len(apis.requests) == asked
+    assert len(apis.requests) == requests
 
 
 def test_a_repeated_event_makes_data_that_is_new_since_the_first(apis: MockServer) -> None:
@@ -199,8 +199,8 @@ def test_an_error_of_a_private_class_is_raised_as_its_public_base_class() -> Non
     class _Missing(errors.LakeError):
         """The object does not exist."""
 
-    error = reportable(_Missing("it is gone"))
-    assert (type(error), str(error)) == (errors.LakeError, "it is gone")
+    error = reportable(_Missing("no such object"))
+    assert (type(error), str(error)) == (errors.LakeError, "no such object")
     same = errors.LeaseLost("lost")
     assert reportable(same) is same
 
@@ -219,9 +219,9 @@ def test_an_extraction_stops_before_the_limit_and_the_next_invocation_resumes_it
     apis: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CATALUNYA_PAGE_ROWS", "100")
-    monkeypatch.setenv("CATALUNYA_STOP_BEFORE_S", "0.5")
-    apis.faults("slow:seconds=3:on=rows:after=2")
-    invocation = Invocation(limit_s=1.5)
+    monkeypatch.setenv("CATALUNYA_STOP_BEFORE_S", str(patience(0.5)))
+    apis.faults(f"slow:seconds={patience(3)}:on=rows:after=2")
+    invocation = Invocation(limit_s=patience(1.5))
     with pytest.raises(DeadlineReached, match=r"200 of \d+ rows landed") as raised:
         extract(event(), invocation)
     assert invocation.get_remaining_time_in_millis() > 0
@@ -231,7 +231,9 @@ def test_an_extraction_stops_before_the_limit_and_the_next_invocation_resumes_it
     apis.clear_requests()
     answer = extract(event(), Invocation())
     assert answer["status"] == "materialized"
-    offsets = [int(str(asked).split("offset=")[1].split("&")[0]) for asked in apis.requests if "offset=" in str(asked)]
+    offsets = [
+        int(str(request).split("offset=")[1].split("&")[0]) for request in apis.requests if "offset=" in str(request)
+    ]
     assert min(offsets) == 200
 
 
@@ -260,7 +262,7 @@ def test_parts_land_the_pages_from_which_the_asset_is_made(apis: MockServer, mon
     assert project().ledger.history(LANDING) == []
     apis.clear_requests()
     assert extract(event(), Invocation())["status"] == "materialized"
-    assert not [asked for asked in apis.requests if "offset=" in str(asked)]
+    assert not [request for request in apis.requests if "offset=" in str(request)]
     apis.clear_requests()
     again = extract(part(0, force=True), Invocation())
     assert (again["status"], again["why"]) == ("skipped", "already made by this run (MISSING)")
@@ -318,7 +320,7 @@ def test_a_function_does_not_take_over_the_lease_of_another_with_the_same_host_n
     monkeypatch.setenv("AWS_LAMBDA_LOG_STREAM_NAME", "2026/11/23/[$LATEST]one")
     lake = project().lake
     with lease(lake, LANDING, "one", 60):
-        assert holder(lake, LANDING) is None, "on the same machine the process is known to be gone"
+        assert holder(lake, LANDING) is None, "on the same machine the process is known to have ended"
         monkeypatch.setenv("AWS_LAMBDA_LOG_STREAM_NAME", "2026/11/23/[$LATEST]other")
         held = holder(lake, LANDING)
         assert held

@@ -333,9 +333,9 @@ def test_all_parts_together_stay_within_the_request_rate_of_one_reader(field: Fi
 
 
 def test_a_part_stops_before_its_time_limit_and_resumes_when_repeated(field: Field) -> None:
-    field.portal.on_page = lambda asked, page: time.sleep(2.5 if at(asked) == 30 else 0) or page  # type: ignore[func-returns-value]
+    field.portal.on_page = lambda asked, page: time.sleep(patience(2.5) if at(asked) == 30 else 0) or page  # type: ignore[func-returns-value]
     with pytest.raises(DeadlineReached, match=r"1 pages of part 0 of 3 landed; run it again to resume"):
-        field.part(0, ends_at=time.monotonic() + 1.5)
+        field.part(0, ends_at=time.monotonic() + patience(1.5))
     field.portal.on_page = lambda _, page: page
     assert field.part(0).pages == 2
 

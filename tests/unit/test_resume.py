@@ -24,6 +24,7 @@ from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.idescat import Idescat
 from small.apis import RESES, Answer, Asked, Portal, portal_with, soda, tables_with
 from small.killing import KEYS, TrapdoorLake, make_all, make_all_elsewhere
+from small.patience import patience
 from small.shops import FolderSource, some
 
 KEY = "landing.services"
@@ -92,7 +93,7 @@ def test_an_extraction_that_reaches_its_deadline_records_nothing_and_the_next_re
     services: Services,
 ) -> None:
     def slow(asked: Asked, page: Answer) -> Answer:
-        time.sleep(1.0 if at(asked) == 20 else 0)
+        time.sleep(patience(1.0) if at(asked) == 20 else 0)
         return page
 
     services.portal.on_page = slow
@@ -100,7 +101,7 @@ def test_an_extraction_that_reaches_its_deadline_records_nothing_and_the_next_re
         DeadlineReached,
         match=r"landing.services: time limit reached with 20 of 35 rows landed \(2 pages\).*to resume from there",
     ):
-        services.make(ends_at=time.monotonic() + 0.6)
+        services.make(ends_at=time.monotonic() + patience(0.6))
     assert services.project.ledger.history(KEY) == []
     services.portal.on_page = lambda _, page: page
     outcome = services.make()
@@ -111,9 +112,9 @@ def test_an_extraction_that_reaches_its_deadline_records_nothing_and_the_next_re
 
 
 def test_an_extraction_without_progress_before_its_deadline_is_a_failure_of_the_source(services: Services) -> None:
-    services.portal.on_page = lambda _, page: time.sleep(0.5) or page  # type: ignore[func-returns-value]
+    services.portal.on_page = lambda _, page: time.sleep(patience(0.5)) or page  # type: ignore[func-returns-value]
     with pytest.raises(SourceUnavailable, match="deadline") as raised:
-        services.make(ends_at=time.monotonic() + 0.3)
+        services.make(ends_at=time.monotonic() + patience(0.3))
     assert not isinstance(raised.value, DeadlineReached)
     assert [entry.status for entry in services.project.ledger.history(KEY)] == ["failed"]
 

@@ -89,8 +89,8 @@ def test_9_the_lease_of_another_machine_is_respected_until_it_expires(settings: 
 
 def test_9_a_lease_is_renewed_while_its_holder_is_working(settings: Settings) -> None:
     lake = Lake(settings.lake)
-    with lease(lake, KEY, "long", 0.3):
-        time.sleep(0.7)
+    with lease(lake, KEY, "long", patience(0.3)):
+        time.sleep(patience(0.7))
         held = holder(lake, KEY)
         assert held
         assert held.run_id == "long"
