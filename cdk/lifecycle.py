@@ -15,7 +15,7 @@ from catalunya.assets.record.paths import quarantine_folder
 from catalunya.assets.record.retention import LEDGER_DAYS
 from catalunya.assets.record.superseded import prefix_of
 from catalunya.io.environment import Settings
-from catalunya.io.warehouse.athena_warehouse import FOLDER as CANDIDATES
+from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
 
 LEFT_OVERS_DAYS = 7
 """Results of dbt's queries, and candidates of runs that were killed."""

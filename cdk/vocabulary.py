@@ -16,7 +16,7 @@ from catalunya.assets.record.superseded import SUPERSEDED
 from catalunya.cdk.deployment import CRITICAL
 from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import Condition, Place, Verb
-from catalunya.io.warehouse.athena_warehouse import FOLDER as CANDIDATES
+from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
 
 DOCS = "_dbt"
 """Where a deployment puts the marts' manifest and documentation."""

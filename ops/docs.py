@@ -1,6 +1,6 @@
 """`make docs`: dbt's documentation of the marts as one page, built on this machine without a row of data.
 
-Here: what dbt is given, and where the page goes. Not here: running dbt (`io/warehouse/dbt_project.py`), the words (the contracts).
+Here: what dbt is given, and where the page goes. Not here: running dbt (`io/warehouse/dbt.py`), the words (the contracts).
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ def graph_now(settings: Settings) -> dict[str, Any]:
     from catalunya.assets.graph.discovery import contracts, load_graph
     from catalunya.assets.graph.document import snapshot
     from catalunya.contracts.retired import RETIRED
-    from catalunya.io.warehouse import dbt_project
+    from catalunya.io.warehouse.dbt import is_installed
 
-    if not dbt_project.is_installed():
+    if not is_installed():
         raise ConfigurationError(
             "the whole graph needs dbt, which reads the marts' SQL; expected it in this environment, found none; `make setup` installs it"
         )

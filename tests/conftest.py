@@ -62,7 +62,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 def lasting() -> None:
     """What is there before a module's tests stays, and the collector leaves it alone: mostly code that was imported.
 
-    It was a quarter of what building a mart takes here: our code collects after each build (`io/warehouse/dbt_project.py`).
+    It was a quarter of what building a mart takes here: our code collects after each build (`io/warehouse/dbt.py`).
     """
     gc.collect()
     gc.freeze()

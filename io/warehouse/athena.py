@@ -18,7 +18,7 @@ import structlog
 from catalunya.io.aws import client, code_of, text_of
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalunyaError, UsageError, WarehouseError
-from catalunya.io.warehouse.athena_sql import for_athena, in_words
+from catalunya.io.warehouse.athena_sql import for_athena, with_schemas
 from catalunya.io.warehouse.glue import SCHEMAS
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Athena:
         status = execution["Status"]
         detail = status.get("AthenaError") or {}
         reason = status.get("StateChangeReason") or detail.get("ErrorMessage") or "no reason is given"
-        reason = in_words(" ".join(str(reason).split()), self.databases)
+        reason = with_schemas(" ".join(str(reason).split()), self.databases)
         if "limit was exceeded" in reason.lower():
             return WarehouseError(
                 f"the query was stopped: {reason}; work group {self.group} limits the bytes a query may scan: ask for fewer "
@@ -219,7 +219,7 @@ class Athena:
         try:
             yield
         except (ClientError, BotoCoreError) as error:
-            said = in_words(text_of(error), self.databases)
+            said = with_schemas(text_of(error), self.databases)
             if "workgroup" in said.lower():
                 raise WarehouseError(
                     f"work group {self.group}: {said}; deploy the infrastructure, or name another by {self._variable}"

@@ -1,6 +1,6 @@
 """A published table as a SQL engine sees it, and the SQL that reads it, on DuckDB and in Athena alike.
 
-Here: what both engines share. Not here: the engines (`duckdb_warehouse.py`, `athena_warehouse.py`), building marts (`build.py`).
+Here: what both engines share. Not here: the engines (`duckdb.py`, `athena_build.py`), building marts (`build.py`).
 """
 
 from __future__ import annotations

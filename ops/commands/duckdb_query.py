@@ -1,6 +1,6 @@
 """A person's query on DuckDB, over the objects of the lake: what it may be, and what is said when it cannot be.
 
-Here: one statement from its text to a frame. Not here: the connection (`io/warehouse/query.py`), showing the rows (`query.py`).
+Here: one statement from its text to a frame. Not here: the connection (`io/warehouse/duckdb.py`), showing the rows (`query.py`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def ask(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
     try:
         import duckdb
 
-        from catalunya.io.warehouse.query import connect
+        from catalunya.io.warehouse.duckdb import connect
     except ImportError as error:
         raise UsageError(
             f"query needs DuckDB and pyarrow, which are not installed here ({error}); install catalunya[dbt]"

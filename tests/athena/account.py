@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.warehouse.athena_warehouse import CANDIDATES
+from catalunya.io.warehouse.athena_build import CANDIDATES
 from catalunya.io.warehouse.glue import SCHEMAS
 from catalunya.io.warehouse.relation import Relation
 from small.aws import Aws

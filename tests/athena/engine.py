@@ -22,7 +22,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from athena.refusals import RefusedError, StoppedError
-from athena.storage import Storage, Table, glue_type
+from athena.storage import CSV_SERDE, Storage, Table, glue_type
 from athena.strict import check_types, check_words, typed
 from athena.translate import to_duckdb
 
@@ -48,6 +48,7 @@ class Engine:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._one_at_a_time = threading.Lock()
+        self._views = _Views()
 
     def run(self, sql: str, database: str, most: int | None = None) -> Result:
         """Run a statement, which may scan so many bytes. Raises RefusedError with Athena's reason, StoppedError for more."""
@@ -71,7 +72,7 @@ class Engine:
         if len(trees) != 1:
             raise RefusedError("Only one sql statement is allowed. Got: " + text[:200])
         [tree] = trees
-        with _Session(self._storage, tree, database) as session:
+        with _Session(self._storage, self._views, tree, database) as session:
             if most is not None and session.scanned > most:
                 raise StoppedError("Bytes scanned limit was exceeded")
             match tree:
@@ -171,11 +172,30 @@ class Engine:
             if self._storage.table(*where) is None:
                 raise RefusedError(f"FAILED: SemanticException [Error 10001]: Table not found {'.'.join(where)}")
             self._storage.set_properties(*where, dict(re.findall(r"'([^']*)'\s*=\s*'([^']*)'", found[3])))
+        elif found := re.fullmatch(
+            rf"create\s+external\s+table\s+(?:{name}\.)?{name}\s*\((.*)\)\s*row\s+format\s+serde\s+'([^']*)'\s*"
+            r"location\s+'([^']*)'\s*tblproperties\s*\(\s*'skip\.header\.line\.count'\s*=\s*'1'\s*\)",
+            text,
+            re.IGNORECASE | re.DOTALL,
+        ):
+            self._create_csv_table((found[1] or database).lower(), found[2].lower(), found[3], found[4], found[5])
         else:
             raise RefusedError(
                 f"NOT_SUPPORTED: this executor does not run {text[:80]!r}; add it to tests/athena/engine.py"
             )
         return Result("DDL")
+
+    def _create_csv_table(self, database: str, name: str, columns: str, serde: str, location: str) -> None:
+        """An external table over CSV with a header line, as dbt-athena makes one of a seed: all columns are text."""
+        declared = [
+            re.fullmatch(r"`?([a-z0-9_]+)`?\s+string", column.strip(), re.IGNORECASE) for column in columns.split(",")
+        ]
+        if serde != CSV_SERDE or None in declared:
+            raise RefusedError(f"NOT_SUPPORTED: this executor reads CSV by {CSV_SERDE}, all columns string")
+        if self._storage.table(database, name):
+            raise RefusedError(f"FAILED: AlreadyExistsException: Table {name} already exists")
+        kinds = {column[1].lower(): "varchar" for column in declared if column}
+        self._storage.create_table(Table(database, name, location.rstrip("/"), kinds, {}, is_csv=True), {})
 
 
 @dataclass(frozen=True)
@@ -184,11 +204,61 @@ class _Stored:
     partitions: dict[tuple[str, ...], str]
 
 
+class _Views:
+    """One DuckDB for all statements, in which a table's view stays until its objects or its definition change."""
+
+    def __init__(self) -> None:
+        self.connection = duckdb.connect()
+        self.connection.execute(f"attach ':memory:' as {CATALOG}")
+        self.connection.execute("set threads = 1")
+        self._known: dict[tuple[str, str], tuple[Table, list[Path]]] = {}
+
+    def add(self, table: Table, files: list[Path]) -> None:
+        """See to it that there is a view of a table over its objects. Raises RefusedError when a file has another type."""
+        where = (table.database, table.name)
+        if self._known.get(where) == (table, files):
+            return
+        self.connection.execute(f'create schema if not exists {CATALOG}."{table.database}"')
+        available, source = dict[str, str](), "(select 1)"
+        listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+        if files and table.is_csv:
+            # The SerDe has no nulls: an empty field is an empty string.
+            fields = ", ".join(f'coalesce("{name}", \'\') as "{name}"' for name in table.columns)
+            types = ", ".join(f"'{name}': 'varchar'" for name in table.columns)
+            source = f"(select {fields} from read_csv([{listed}], header = true, columns = {{{types}}}))"
+            available = dict(table.columns)
+        elif files:
+            hive = "hive_partitioning = false"
+            if table.keys:
+                types = ", ".join(f'"{key}": {kind}' for key, kind in table.keys.items())
+                hive = f"hive_partitioning = true, hive_types = {{{types}}}"
+            source = f"read_parquet([{listed}], union_by_name = true, {hive})"
+            available = {
+                row[0]: _trino(row[1]) for row in self.connection.execute(f"describe from {source}").fetchall()
+            }
+        for name, kind in table.columns.items():
+            if available.get(name, kind) != kind:
+                raise RefusedError(
+                    f"HIVE_BAD_DATA: Field {name}'s type {available[name]} in parquet file is incompatible with type {kind} "
+                    f"defined in table schema of {table.database}.{table.name}"
+                )
+        chosen = ", ".join(
+            'cast({} as {}) as "{}"'.format(f'"{name}"' if name in available else "null", kind, name)
+            for name, kind in table.all_columns.items()
+        )
+        where_sql = "" if files else " where false"
+        self.connection.execute(
+            f'create or replace view {CATALOG}."{table.database}"."{table.name}" as select {chosen} from {source}{where_sql}'
+        )
+        self._known[where] = (table, files)
+
+
 class _Session:
     """DuckDB with the tables that one statement reads."""
 
-    def __init__(self, storage: Storage, tree: exp.Expression, database: str) -> None:
-        self._storage, self._database, self.scanned = storage, database.lower(), 0
+    def __init__(self, storage: Storage, views: _Views, tree: exp.Expression, database: str) -> None:
+        self._storage, self._views, self._database, self.scanned = storage, views, database.lower(), 0
+        self._connection = views.connection
         self._reads: dict[tuple[str, str], Table] = {}
         body = tree.expression if isinstance(tree, exp.Create | exp.Insert) else tree
         known = {cte.alias.lower() for cte in body.find_all(exp.CTE)}
@@ -204,15 +274,14 @@ class _Session:
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="athena-"))
-        self._connection = duckdb.connect()
-        self._connection.execute(f"attach ':memory:' as {CATALOG}")
-        self._connection.execute("set threads = 1")
         for table in self._reads.values():
-            self._add(table)
+            files, size = self._storage.files(table)
+            self.scanned += size
+            self._views.add(table, files)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        self._connection.execute("drop table if exists result")
         shutil.rmtree(self._folder)
 
     def resolve(self, node: Any) -> tuple[str, str]:
@@ -281,36 +350,6 @@ class _Session:
             for place in places.values()
         }
         return _Stored(rows, partitions)
-
-    def _add(self, table: Table) -> None:
-        files, size = self._storage.files(table)
-        self.scanned += size
-        self._connection.execute(f'create schema if not exists {CATALOG}."{table.database}"')
-        available, source = dict[str, str](), "(select 1)"
-        if files:
-            listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-            hive = "hive_partitioning = false"
-            if table.keys:
-                types = ", ".join(f'"{key}": {kind}' for key, kind in table.keys.items())
-                hive = f"hive_partitioning = true, hive_types = {{{types}}}"
-            source = f"read_parquet([{listed}], union_by_name = true, {hive})"
-            available = {
-                row[0]: _trino(row[1]) for row in self._connection.execute(f"describe from {source}").fetchall()
-            }
-        for name, kind in table.columns.items():
-            if available.get(name, kind) != kind:
-                raise RefusedError(
-                    f"HIVE_BAD_DATA: Field {name}'s type {available[name]} in parquet file is incompatible with type {kind} "
-                    f"defined in table schema of {table.database}.{table.name}"
-                )
-        chosen = ", ".join(
-            'cast({} as {}) as "{}"'.format(f'"{name}"' if name in available else "null", kind, name)
-            for name, kind in table.all_columns.items()
-        )
-        where = "" if files else " where false"
-        self._connection.execute(
-            f'create view {CATALOG}."{table.database}"."{table.name}" as select {chosen} from {source}{where}'
-        )
 
 
 def _properties(tree: exp.Create) -> dict[str, str]:

@@ -27,6 +27,12 @@ TYPES = {
     "timestamp": "timestamp",
 }
 GLUE_TYPES = {kind: name for name, kind in TYPES.items()}
+CSV_SERDE = "org.apache.hadoop.hive.serde2.OpenCSVSerde"
+_CSV = {
+    "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
+    "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+    "SerdeInfo": {"SerializationLibrary": CSV_SERDE},
+}
 _PARQUET = {
     "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
     "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
@@ -44,6 +50,7 @@ class Table:
     columns: dict[str, str]
     keys: dict[str, str]
     is_projected: bool = False
+    is_csv: bool = False
 
     @property
     def all_columns(self) -> dict[str, str]:
@@ -71,6 +78,7 @@ class Storage:
             {column["Name"]: trino_type(column["Type"]) for column in stored["Columns"]},
             {column["Name"]: trino_type(column["Type"]) for column in found.get("PartitionKeys", [])},
             found.get("Parameters", {}).get("projection.enabled") == "true",
+            stored.get("SerdeInfo", {}).get("SerializationLibrary") == CSV_SERDE,
         )
 
     def create_database(self, name: str, *, if_not_exists: bool) -> None:
@@ -90,11 +98,15 @@ class Storage:
         return True
 
     def create_table(self, table: Table, parameters: dict[str, str]) -> None:
-        """Put a Parquet table into the catalog, no partition registered."""
+        """Put a table into the catalog, without partitions."""
 
         def columns(given: dict[str, str]) -> list[dict[str, str]]:
             return [{"Name": name, "Type": glue_type(name, kind)} for name, kind in given.items()]
 
+        stored = (_CSV if table.is_csv else _PARQUET) | {
+            "Location": f"{table.location}/",
+            "Columns": columns(table.columns),
+        }
         self._glue.create_table(
             DatabaseName=table.database,
             TableInput={
@@ -102,7 +114,7 @@ class Storage:
                 "TableType": "EXTERNAL_TABLE",
                 "Parameters": {"EXTERNAL": "TRUE"} | parameters,
                 "PartitionKeys": columns(table.keys),
-                "StorageDescriptor": _PARQUET | {"Location": f"{table.location}/", "Columns": columns(table.columns)},
+                "StorageDescriptor": stored,
             },
         )
 

@@ -28,7 +28,7 @@ from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import WarehouseError
 from catalunya.io.warehouse.athena import Athena
-from catalunya.io.warehouse.query import connect
+from catalunya.io.warehouse.duckdb import connect
 from catalunya.ops.cli import main
 from catalunya.ops.named_queries import questions
 from small.aws import Aws
@@ -236,7 +236,7 @@ def test_many_rows_come_in_pages_and_a_terminal_is_shown_the_first(ask: Asking, 
         ("select nothing from marts.dim_time", 2, "nothing"),
         ("select * from marts.dim_time where day_of_week = '1'", 2, "Athena cannot run the query: "),
         ("drop table marts.dim_time", 2, "expected one query"),
-        ("select '", 2, "does not end"),
+        ("select '", 2, "is not closed"),
     ],
 )
 def test_a_query_that_cannot_be_is_told_so_in_one_line(ask: Asking, sql: str, code: int, said: str) -> None:

@@ -14,7 +14,8 @@ from catalunya.assets.graph.discovery import load_graph, mart_contracts
 from catalunya.assets.graph.spec import Layer
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import WarehouseError
-from catalunya.io.warehouse.dbt_project import load_project
+from catalunya.io.warehouse.dbt import ROOT as DBT
+from catalunya.io.warehouse.dbt import load_project
 from catalunya.io.warehouse.relation import SQL_TYPES
 from catalunya.ops.docs import write
 
@@ -49,10 +50,15 @@ def page(settings: Settings) -> Path:
 
 
 @pytest.fixture(scope="module")
-def nodes(page: Path) -> dict[str, dict[str, Any]]:
-    """What dbt's manifest says of each model, by name."""
-    found = json.loads(page.with_name("manifest.json").read_text())["nodes"].values()
-    return {node["name"]: node for node in found if node["resource_type"] == "model"}
+def manifest(page: Path) -> list[dict[str, Any]]:
+    """The nodes of dbt's manifest: models, seeds and tests."""
+    return list(json.loads(page.with_name("manifest.json").read_text())["nodes"].values())
+
+
+@pytest.fixture(scope="module")
+def models(manifest: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the manifest says of each model, by name."""
+    return {node["name"]: node for node in manifest if node["resource_type"] == "model"}
 
 
 def test_the_page_is_one_file_that_holds_every_table(page: Path, settings: Settings) -> None:
@@ -63,10 +69,10 @@ def test_the_page_is_one_file_that_holds_every_table(page: Path, settings: Setti
     assert not list(page.parent.glob("*.duckdb"))
 
 
-def test_every_mart_is_described_and_its_contract_enforced(nodes: dict[str, dict[str, Any]]) -> None:
-    assert nodes.keys() == mart_contracts().keys()
+def test_every_mart_is_described_and_its_contract_enforced(models: dict[str, dict[str, Any]]) -> None:
+    assert models.keys() == mart_contracts().keys()
     for name, contract in mart_contracts().items():
-        node = nodes[name]
+        node = models[name]
         assert node["description"] == contract.description()
         assert node["config"]["contract"]["enforced"], name
         declared = {n: (c["data_type"], c["description"]) for n, c in node["columns"].items()}
@@ -77,17 +83,17 @@ def test_the_catalog_has_the_columns_and_types_that_the_models_really_make(page:
     catalog = json.loads(page.with_name("catalog.json").read_text())
     assert not catalog["errors"]
     tables = {key.rpartition(".")[2]: table for key, table in catalog["nodes"].items()}
-    assert tables.keys() == mart_contracts().keys()
+    assert tables.keys() == mart_contracts().keys() | {path.stem for path in (DBT / "seeds").glob("*.csv")}
     for name, contract in mart_contracts().items():
         made = {column["name"]: column["type"].lower() for column in tables[name]["columns"].values()}
         assert made == {column.name: SQL_TYPES[column.type] for column in contract.columns()}, name
 
 
-def test_every_promise_of_a_column_is_a_test_of_dbts(settings: Settings) -> None:
+def test_every_promise_of_a_column_is_a_test_of_dbts(manifest: list[dict[str, Any]]) -> None:
     tests = {
-        (test.attached_node.rpartition(".")[2], test.column_name, test.test_metadata.name)
-        for test in load_project(settings).manifest.nodes.values()
-        if test.resource_type == "test" and getattr(test, "attached_node", None)
+        (test["attached_node"].rpartition(".")[2], test["column_name"], test["test_metadata"]["name"])
+        for test in manifest
+        if test["resource_type"] == "test" and test["attached_node"]
     }
     for name, contract in mart_contracts().items():
         for column in contract.columns():
@@ -102,7 +108,7 @@ def test_a_model_that_makes_another_type_than_its_contract_says_is_not_built(
     settings: Settings, tmp_path: Path
 ) -> None:
     project = load_project(settings)
-    columns = project.manifest.nodes["model.catalunya.dim_time"].columns
+    columns = project._manifest.nodes["model.catalunya.dim_time"].columns
     columns["month_number"].data_type = "varchar"
     outcomes = project.build(
         "dim_time", variables={"as_of": "2026-08-03", "warehouse": str(tmp_path / "warehouse.duckdb")}, folder=tmp_path
@@ -116,7 +122,7 @@ def test_a_model_that_makes_another_type_than_its_contract_says_is_not_built(
 def test_docs_that_cannot_be_built_say_which_model_is_in_the_way(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(
         WarehouseError,
-        match=r"dbt run --empty: expected every model to build, found \w+: .*staging.* does not exist.*; mend it",
+        match=r"dbt build --empty .*: expected every model to build, found \w+: .*staging.* does not exist.*; fix it",
     ):
         load_project(settings).docs(
             variables={"as_of": "2026-08-03", "warehouse": str(tmp_path / "warehouse.duckdb")}, folder=tmp_path

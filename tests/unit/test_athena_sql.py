@@ -10,7 +10,7 @@ import pytest
 from catalunya.assets.graph.discovery import declarations
 from catalunya.io.errors import UsageError
 from catalunya.io.warehouse.athena import LEAST_BYTES, TERABYTE, cost, to_frame
-from catalunya.io.warehouse.athena_sql import for_athena, in_words
+from catalunya.io.warehouse.athena_sql import for_athena, with_schemas
 from catalunya.ops.named_queries import question, questions
 
 DATABASES = {"staging": "catalunya_staging_dev", "marts": "catalunya_marts_dev"}
@@ -39,6 +39,8 @@ TABLES = ["staging.gdp", "marts.dim_time"]
         ("describe staging.gdp", "describe catalunya_staging_dev.gdp"),
         ("((select 1)) union select 2", None),
         ("values (1)", None),
+        ("select ';' as \";\", 'marts.dim_time' from x", None),
+        ('select "." as marts, marts.x from y', None),
         ("explain (type distributed) select 1", None),
         ("explain analyze select 1 from staging.gdp", "explain analyze select 1 from catalunya_staging_dev.gdp"),
     ],
@@ -60,8 +62,11 @@ def test_only_the_names_of_layers_are_changed(written: str, sent: str | None) ->
         ("from staging.gdp", "no query that begins with from"),
         ("  -- nothing", "found nothing"),
         ("", "found nothing"),
-        ("select 'open", "a ' in line 1 .* does not end"),
-        ("select 1\n/* open", "a comment in line 2 .* does not end"),
+        ("select 'open", "a ' in line 1 of the SQL is not closed"),
+        ("select 1\n/* open", "a comment in the SQL is not closed"),
+        ('select 1,\n"open', 'a " in line 2 of the SQL is not closed'),
+        ("select x'marts' from y", "the SQL cannot be read: Numeric string contains invalid characters"),
+        ("select 1 /* /* */; drop table marts.dim_time --*/", "found several"),
     ],
 )
 def test_what_is_no_single_query_is_refused_in_one_line(sql: str, advice: str) -> None:
@@ -71,7 +76,7 @@ def test_what_is_no_single_query_is_refused_in_one_line(sql: str, advice: str) -
 
 def test_what_athena_says_is_told_with_the_names_that_were_written() -> None:
     said = "TABLE_NOT_FOUND: Table 'awsdatacatalog.catalunya_marts_dev.nothing' does not exist"
-    assert in_words(said, DATABASES) == "TABLE_NOT_FOUND: Table 'marts.nothing' does not exist"
+    assert with_schemas(said, DATABASES) == "TABLE_NOT_FOUND: Table 'marts.nothing' does not exist"
 
 
 def test_the_cost_is_of_whole_megabytes_and_of_ten_at_least() -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import polars as pl
 import pytest
-from dateutil.easter import easter
 
 from catalunya.assets import municipalities, service_usage
 from catalunya.assets.graph.dbt_marts import mart_declarations
@@ -17,10 +16,10 @@ from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.assets.graph.spec import StagingDeclaration
 from catalunya.contracts.model.check import conform, part, renamed
 from catalunya.io.environment import Settings
+from catalunya.io.warehouse.dbt import ROOT
 from small.warehouse import BARCELONA, BUILD_ORDER, MOIA, SERVICES, STAGING, Warehouse, municipality, relation, service
 
 REAL = os.environ.get("CATALUNYA_REAL_DATA", "")
-FIXED_HOLIDAYS = ["01-05", "24-06", "15-08", "11-09", "12-10", "01-11", "06-12", "08-12", "25-12", "26-12"]
 
 
 def test_the_calendar_has_every_day_once_to_the_end_of_next_year(warehouse: Warehouse) -> None:
@@ -42,14 +41,10 @@ def test_a_mart_has_the_types_of_its_contract_and_the_same_bytes_again(dims: War
             assert dims.build_file(name, "2026-08-03").read_bytes() == once, name
 
 
-def test_easter_moves_its_holidays_as_the_church_reckons(warehouse: Warehouse) -> None:
-    days = warehouse.build("dim_time", "2099-06-30")
-    years = range(1990, 2101)
-    for name, days_after in (("Divendres Sant", -2), ("Dilluns de Pasqua Florida", 1)):
-        found = days.filter(pl.col("public_holiday_name_ca") == name)["date_id"].to_list()
-        assert found == [easter(year) + timedelta(days_after) for year in years]
-    fixed = days.filter(pl.col("year_number") == 2026, "is_public_holiday")["date_id"].dt.strftime("%d-%m").to_list()
-    assert fixed == ["01-01", "06-01", "03-04", "06-04", *FIXED_HOLIDAYS]
+def test_the_calendar_has_the_holidays_of_the_seed_to_its_last_year(warehouse: Warehouse) -> None:
+    days = warehouse.build("dim_time", "2099-06-30").filter("is_public_holiday")
+    seed = pl.read_csv(ROOT / "seeds" / "public_holidays.csv", try_parse_dates=True)
+    assert days.select(seed.columns).equals(seed)
 
 
 def test_services_are_counted_with_their_places_and_users(dims: Warehouse) -> None:

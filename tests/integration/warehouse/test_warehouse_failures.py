@@ -20,7 +20,7 @@ import pytest
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import WarehouseError
 from catalunya.io.warehouse.build import build_model
-from catalunya.io.warehouse.dbt_project import ROOT, load_project
+from catalunya.io.warehouse.dbt import ROOT, load_project
 from catalunya.io.warehouse.relation import Relation
 from small.warehouse import SERVICES, Warehouse, service
 
@@ -255,7 +255,7 @@ def test_a_model_without_a_contract_is_told_which_class_it_lacks(copy: Workshop)
     assert expected in copy.build("dim_time")
 
 
-def test_a_mart_is_of_other_code_when_its_sql_or_a_macro_it_calls_is(copy: Workshop) -> None:
+def test_the_code_version_of_a_mart_changes_with_a_macro_it_calls_or_a_seed_it_reads(copy: Workshop) -> None:
     def versions() -> dict[str, str]:
         said = copy.build("dim_star")
         return dict(pair.split("=") for pair in said.splitlines()[1].split())
@@ -263,8 +263,10 @@ def test_a_mart_is_of_other_code_when_its_sql_or_a_macro_it_calls_is(copy: Works
     before = versions()
     macros = copy.dbt / "macros/days.sql"
     macros.write_text(macros.read_text().replace("isodow", "dayofweek"))
+    seed = copy.dbt / "seeds/section_sectors.csv"
+    seed.write_text(seed.read_text().replace("CCAE-2025,V,", "CCAE-2025,W,"))
     after = versions()
-    assert {name for name in before if before[name] != after[name]} == {"marts.dim_time"}
+    assert {name for name in before if before[name] != after[name]} == {"marts.dim_time", "marts.dim_economic_sectors"}
     macros.write_text(macros.read_text().replace('{{ var("as_of") }}', '{{ var("as_of") | trim }}'))
     assert {name for name, version in versions().items() if after[name] != version} == {
         "marts.dim_time",

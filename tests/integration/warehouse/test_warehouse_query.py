@@ -11,7 +11,7 @@ import pytest
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import WarehouseError
 from catalunya.io.lake import Lake
-from catalunya.io.warehouse.query import connect
+from catalunya.io.warehouse.duckdb import connect
 from catalunya.io.warehouse.relation import Relation
 from small.warehouse import Warehouse
 

@@ -16,7 +16,7 @@ versions as (
 
 areas as (
 
-    {{ municipality_areas() }}
+    select * from {{ ref('municipality_areas') }}
 
 ),
 

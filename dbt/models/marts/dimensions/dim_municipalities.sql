@@ -1,6 +1,12 @@
 {{ config(materialized='incremental', **replacing('municipality_id', partitioned_by=['province_id'])) }}
 
-with municipalities as (
+with functional_areas as (
+
+    select * from {{ ref('functional_areas') }}
+
+),
+
+municipalities as (
 
     select * from {{ source('staging', 'municipalities') }}
 
@@ -128,22 +134,24 @@ versions as (
 )
 
 select
-    municipality_id,
-    municipality_name,
-    comarca_id,
-    comarca_name,
-    case province_id
+    versions.municipality_id,
+    versions.municipality_name,
+    versions.comarca_id,
+    versions.comarca_name,
+    case versions.province_id
         when '08' then 'Barcelona'
         when '17' then 'Girona'
         when '25' then 'Lleida'
         when '43' then 'Tarragona'
     end as province_name,
-    {{ functional_area_id('comarca_id') }} as functional_area_id,
-    {{ functional_area_name('comarca_id') }} as functional_area_name,
-    longitude_deg,
-    latitude_deg,
-    valid_from,
-    valid_to,
-    valid_to is null as is_current,
-    province_id
+    functional_areas.functional_area_id,
+    functional_areas.functional_area_name,
+    versions.longitude_deg,
+    versions.latitude_deg,
+    versions.valid_from,
+    versions.valid_to,
+    versions.valid_to is null as is_current,
+    versions.province_id
 from versions
+left join functional_areas
+    on versions.comarca_id = functional_areas.comarca_id
