@@ -90,3 +90,16 @@ def test_every_year_has_the_fixed_holidays_and_those_of_easter() -> None:
             "25-12": "Nadal",
             "26-12": "Sant Esteve",
         }
+
+
+def test_the_sectors_of_the_accounts_are_a_hierarchy_that_sections_belong_to() -> None:
+    sectors = {row["sector_id"]: row for row in rows("accounts_sectors").iter_rows(named=True)}
+    for sector in sectors.values():
+        above = sectors[sector["parent_sector_id"]]["level_number"] if sector["parent_sector_id"] else 0
+        assert int(sector["level_number"]) == int(above) + 1
+        assert sector["main_sector_id"] is None or sectors[sector["main_sector_id"]]["level_number"] == "3"
+    assert set(rows("section_sectors")["parent_sector_id"]) <= sectors.keys()
+
+
+def test_every_comarca_has_a_functional_area() -> None:
+    assert rows("functional_areas")["comarca_id"].to_list() == [f"{number:02}" for number in range(1, 44)]
