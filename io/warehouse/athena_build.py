@@ -135,7 +135,7 @@ class AthenaWorkspace:
     def first_row(self, sql: str) -> dict[str, Any] | None:
         """The first row of a data test's SQL, by column."""
         first = f"select * from ({sql}) as failures limit 1"  # noqa: S608  compiled by dbt
-        rows = Athena(self._settings, ()).ask(first).frame
+        rows = Athena(self._settings, ()).run(first).frame
         return rows.row(0, named=True) if rows.height else None
 
     def export(self, order_by: Sequence[str]) -> tuple[Path, int]:

@@ -88,7 +88,7 @@ def builds(
     """All marts on two days: one invocation of dbt a day, on either engine."""
     import_dbt()
     folder, glue = tmp_path_factory.mktemp("dbt"), Glue(athena.settings)
-    asked = Athena(athena.settings, [f"marts.{name}" for name in BUILD_ORDER])
+    queries = Athena(athena.settings, [f"marts.{name}" for name in BUILD_ORDER])
     local = load_settings(env="local", cache=athena.settings.cache)
     places = {
         "duckdb": (local, {"warehouse": str(folder / DATABASE)}),
@@ -127,7 +127,7 @@ def builds(
         made.athena[day] = {
             name: made.athena[DAYS[0]][name]
             if name == "dim_time" and day != DAYS[0]
-            else asked.ask(f"select * from marts.{name}").frame
+            else queries.run(f"select * from marts.{name}").frame
             for name in BUILD_ORDER
         }
     project._invoke(["docs", "generate"], {"as_of": day, **variables}, folder, write_json=True)

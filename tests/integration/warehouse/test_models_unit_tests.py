@@ -1,4 +1,4 @@
-"""The unit tests of the models, which say whether their SQL is right: run here, all at once, and not whenever a mart is made."""
+"""The unit tests of the models. They test the SQL, so they run here, all at once, and not whenever a mart is made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from small.warehouse import STAGING
 
 @pytest.fixture(scope="module")
 def outcomes(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
-    """How each unit test went."""
+    """The outcome of each unit test."""
     sources = [
         Relation("staging", name, {column.name: column.type for column in contract.columns()}, files=())
         for name, contract in STAGING.items()

@@ -10,7 +10,7 @@ sections as (
 
 ),
 
--- A name changes with the statistical revision: the newest one counts.
+-- Names change with statistical revisions: the newest one is used.
 accounts_names as (
 
     select

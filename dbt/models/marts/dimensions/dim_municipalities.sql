@@ -20,7 +20,7 @@ published as (
 
 ),
 
--- The day changes are dated by: that of the run, but never before a change already known, or history would be undone.
+-- The date of a change: the day of the run, but never before a change already recorded, which would rewrite history.
 today as (
 
     select
@@ -33,8 +33,8 @@ today as (
 
 ),
 
--- The history as it stood before that day: what a run of the same day opened or closed is decided anew, so that running
--- a day again gives what running it once gives.
+-- The history before that day: versions opened or closed by an earlier run of the same day are decided again, so that running a
+-- day twice gives the same as running it once.
 known as (
 
     select
@@ -54,7 +54,7 @@ known as (
 
 ),
 
--- Open versions that still hold: same name, same comarca.
+-- Current versions that are still valid: same name, same comarca.
 unchanged as (
 
     select
@@ -78,7 +78,7 @@ earlier_versions as (
         known.municipality_name,
         known.comarca_id,
         known.comarca_name,
-        -- A seat that is surveyed anew has not moved: its position follows the source and makes no version.
+        -- A corrected position is not a change of the municipality: it is updated without a new version.
         coalesce(unchanged.longitude_deg, known.longitude_deg) as longitude_deg,
         coalesce(unchanged.latitude_deg, known.latitude_deg) as latitude_deg,
         known.valid_from,

@@ -2,7 +2,7 @@
 
 with days as (
 
-    -- The calendar ends with the year after the run's, so that facts of this year always find their day.
+    -- The calendar ends with the year after the run, so that every fact of this year finds its day.
     {{ days_between(
         first_day(),
         "cast(cast(extract(year from " ~ as_of() ~ ") + 1 as varchar) || '-12-31' as date)"
