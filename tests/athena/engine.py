@@ -1,6 +1,6 @@
-"""Running statements: a query on DuckDB over the tables' objects, and what CREATE TABLE AS, INSERT and DDL do to tables.
+"""Running statements: queries on DuckDB over the tables' objects, CREATE TABLE AS, INSERT and DDL.
 
-Here: what each kind of statement does, and what it is refused for as a whole. Not here: the rules of expressions
+Here: what each kind of statement does, and when a whole statement is refused. Not here: the rules for expressions
 (`strict.py`), the API (`server.py`).
 """
 
@@ -33,7 +33,7 @@ _PROPERTIES = {"table_type", "is_external", "external_location", "format", "part
 
 @dataclass
 class Result:
-    """What a statement gave: columns (name, Athena's type), rows as text, and what it cost."""
+    """The result of a statement: columns (name, Athena's type), rows as text, and bytes scanned."""
 
     kind: str = "DML"
     columns: list[tuple[str, str]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Engine:
         self._views = _Views()
 
     def run(self, sql: str, database: str, most: int | None = None) -> Result:
-        """Run a statement, which may scan so many bytes. Raises RefusedError with Athena's reason, StoppedError for more."""
+        """Run a statement that may scan at most `most` bytes. Raises RefusedError with Athena's message, StoppedError above the limit."""
         text = re.sub(r"\A(\s*--[^\n]*\n|\s*/\*.*?\*/)+", "", sql, flags=re.DOTALL).strip().rstrip(";").strip()
         with self._one_at_a_time:
             if re.match(
@@ -139,12 +139,14 @@ class Engine:
         if tree.args.get("overwrite"):
             raise RefusedError("mismatched input 'OVERWRITE'. Expecting: 'INTO'")
         every = table.all_columns
-        names = [part.name.lower() for part in target.expressions] if isinstance(target, exp.Schema) else list(every)
-        unknown = [part for part in names if part not in every]
+        names = (
+            [column.name.lower() for column in target.expressions] if isinstance(target, exp.Schema) else list(every)
+        )
+        unknown = [name for name in names if name not in every]
         if unknown:
             raise RefusedError(f"COLUMN_NOT_FOUND: Insert column name does not exist in target table: {unknown[0]}")
         described = session.evaluate(tree.expression)
-        wanted = [every[part] for part in names]
+        wanted = [every[name] for name in names]
         found = [kind for _, kind in described]
         if len(wanted) != len(found) or any(not _coercible(one, to) for one, to in zip(found, wanted, strict=True)):
             raise RefusedError(
@@ -186,7 +188,7 @@ class Engine:
         return Result("DDL")
 
     def _create_csv_table(self, database: str, name: str, columns: str, serde: str, location: str) -> None:
-        """An external table over CSV with a header line, as dbt-athena makes one of a seed: all columns are text."""
+        """An external table over CSV with a header line, as dbt-athena creates for a seed: all columns are text."""
         declared = [
             re.fullmatch(r"`?([a-z0-9_]+)`?\s+string", column.strip(), re.IGNORECASE) for column in columns.split(",")
         ]
@@ -205,7 +207,7 @@ class _Stored:
 
 
 class _Views:
-    """One DuckDB for all statements, in which a table's view stays until its objects or its definition change."""
+    """One DuckDB for all statements. The view of a table is kept until the table's definition or objects change."""
 
     def __init__(self) -> None:
         self.connection = duckdb.connect()
@@ -214,7 +216,7 @@ class _Views:
         self._known: dict[tuple[str, str], tuple[Table, list[Path]]] = {}
 
     def add(self, table: Table, files: list[Path]) -> None:
-        """See to it that there is a view of a table over its objects. Raises RefusedError when a file has another type."""
+        """Create the view of a table over its objects if needed. Raises RefusedError when a file has another type."""
         where = (table.database, table.name)
         if self._known.get(where) == (table, files):
             return
@@ -298,7 +300,7 @@ class _Session:
         return Result("DML", columns, shown, scanned=self.scanned)
 
     def evaluate(self, tree: exp.Expression) -> list[tuple[str, str]]:
-        """Run a query; its rows are in `result` from then on. Returns its columns: names and Trino's types."""
+        """Run a query into the table `result`. Returns its columns: names and Trino's types."""
         schema: dict[str, Any] = {}
         for (database, name), table in self._reads.items():
             schema.setdefault(CATALOG, {}).setdefault(database, {})[name] = table.all_columns
@@ -315,7 +317,7 @@ class _Session:
         return [(name, _trino(kind)) for name, (_, kind, *_) in zip(names, described, strict=True)]
 
     def store(self, table: Table, names: list[str]) -> _Stored:
-        """Write the rows of `result`, whose columns are `names`, below a table's location, one file per partition."""
+        """Write the rows of `result`, with the columns `names`, below a table's location, one file per partition."""
         chosen = ", ".join(
             f'{_kept(f"c{names.index(name)}", kind) if name in names else "null"}::{kind} as "{name}"'
             for name, kind in table.all_columns.items()
@@ -373,7 +375,7 @@ def _coercible(kind: str, to: str) -> bool:
 
 
 def _kept(column: str, kind: str) -> str:
-    """Hive's timestamps keep milliseconds."""
+    """Hive's timestamps have milliseconds."""
     return f"date_trunc('millisecond', {column})" if kind == "timestamp" else column
 
 
@@ -381,7 +383,7 @@ def _trino(kind: str) -> str:
     """Trino's name of a type of DuckDB."""
     if kind in ("HUGEINT", "UBIGINT", "UHUGEINT"):
         raise RefusedError(
-            f"NOT_SUPPORTED: DuckDB gave a {kind}, which Athena would not: mend tests/athena/translate.py"
+            f"NOT_SUPPORTED: DuckDB gave a {kind}, which Athena would not: fix tests/athena/translate.py"
         )
     names = {'"NULL"': "unknown", "TIMESTAMP_MS": "timestamp", "TIMESTAMP_NS": "timestamp", "FLOAT": "real"}
     return names.get(kind, kind.lower())

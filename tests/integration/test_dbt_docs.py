@@ -93,7 +93,7 @@ def test_every_constraint_of_a_column_is_a_dbt_test(manifest: list[dict[str, Any
     tests = {
         (test["attached_node"].rpartition(".")[2], test["column_name"], test["test_metadata"]["name"])
         for test in manifest
-        if test["resource_type"] == "test" and test["attached_node"]
+        if test["resource_type"] == "test" and test.get("attached_node")
     }
     for name, contract in mart_contracts().items():
         for column in contract.columns():
