@@ -68,6 +68,7 @@ def with_schemas(message: str, databases: Mapping[str, str]) -> str:
 @cache
 def _tokenizer() -> Any:
     try:
+        from sqlglot import TokenType
         from sqlglot.dialects.trino import Trino
     except ImportError as error:
         raise UsageError(
@@ -77,7 +78,7 @@ def _tokenizer() -> Any:
     class Tokenizer(Trino.Tokenizer):
         """Trino's words, plus Hive's backquotes. A statement such as `show` is split into words like any other."""
 
-        COMMANDS: ClassVar = frozenset()
+        COMMANDS: ClassVar[set[TokenType]] = set()
         IDENTIFIERS: ClassVar = list(_QUOTES)
         NESTED_COMMENTS = False
 

@@ -76,7 +76,7 @@ def _nearest(project: Project, tables: list[Relation], message: str) -> str:
     known = {table.name: str(table) for table in tables}
     declared = {asset.name: asset.key for asset in project.graph if asset.layer is not Layer.LANDING}
     if wanted in declared and wanted not in known:
-        return f"; {declared[wanted]} has never been made; make it with `catalunya materialize +{declared[wanted]}`"
+        return f"; {declared[wanted]} has never been made: `catalunya materialize +{declared[wanted]}`"
     near = [
         known[name] for name in ([wanted] if wanted in known else get_close_matches(wanted, known, n=3, cutoff=0.4))
     ]

@@ -67,7 +67,7 @@ def query(
         numeric = [name for name, kind in frame.schema.items() if kind.is_numeric()]
         console.grid(frame.columns, shown.rows(), numeric=numeric)
         if frame.height > limit:
-            console.say(f"the first {limit} rows; use --limit, --csv, --json or --output FILE for more", style="dim")
+            console.say(f"the first {limit} rows; --limit, --csv, --json or --output FILE give more", style="dim")
         else:
             console.say(f"{frame.height:,} {'row' if frame.height == 1 else 'rows'}", style="dim")
 
