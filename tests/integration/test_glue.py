@@ -1,4 +1,4 @@
-"""Glue says of every table what was recorded last: as it is made, after a kill or a hand in between, and when asked to."""
+"""Glue has every table as last recorded: when it is made, after a killed run or a manual change, and after `catalog sync`."""
 
 from __future__ import annotations
 
