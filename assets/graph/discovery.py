@@ -42,7 +42,7 @@ _SOURCES = (
     "dbt/models/**/*.yml",
     "dbt/seeds/*.csv",
 )
-_FORMAT = "2"  # raised when the engine compiles the same declarations into another graph
+_FORMAT = "3"  # raised when the engine compiles the same declarations into another graph
 
 
 class _Compiled(msgspec.Struct):
@@ -87,11 +87,15 @@ def load_graph(settings: Settings) -> AssetGraph:
     """The asset graph: from its compiled form if that is up to date, else compiled now and kept."""
     try:
         compiled = msgspec.json.decode((settings.cache / _COMPILED).read_bytes(), type=_Compiled)
-    except (OSError, msgspec.MsgspecError):  # absent or of another version: it is only a cache
-        compiled = None
-    if compiled is None or compiled.fingerprint != _fingerprint():
-        return AssetGraph(keep_graph(settings, _compile(settings)))
-    return AssetGraph(compiled.assets)
+        if compiled.fingerprint == _fingerprint():
+            return AssetGraph(compiled.assets)
+    except (
+        OSError,
+        msgspec.MsgspecError,
+        DeclarationError,
+    ) as error:  # absent, or of another version: it is only a cache
+        log.debug("graph_not_cached", why=str(error))
+    return AssetGraph(keep_graph(settings, _compile(settings)))
 
 
 def keep_graph(settings: Settings, assets: list[Asset]) -> list[Asset]:
