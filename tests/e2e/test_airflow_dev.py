@@ -187,8 +187,8 @@ def test_the_mart_was_built_on_athena_as_a_candidate_that_was_removed(chain_run:
 
 
 def test_a_mart_is_made_under_its_role(dev: Field, chain_run: ChainRun) -> None:
-    (task,) = [task for task in chain_run.tasks if task.dag_id == MART]
-    assert task.state == "success"
+    # A second event can queue one more run, which is skipped.
+    (task,) = [task for task in chain_run.tasks if task.dag_id == MART and task.state == "success"]
     assert any("role_assumed" in line and ROLE in line for line in dev.client.log_lines(task))
 
 
