@@ -59,12 +59,12 @@ def run(script: str, *args: object, env: dict[str, str] | None = None) -> tuple[
 
 
 @contextmanager
-def mock(rows: int, cache: Path) -> Iterator[str]:
-    """The mock portal in a separate process, with its pages rendered once, so that the server is not measured."""
+def mock(rows: int) -> Iterator[str]:
+    """The mock portal in a process of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    serve = f"from catalunya.ops.mock import run; run(port={port}, rows={rows}, cache={str(cache)!r})"
+    serve = f"from catalunya.ops.mock import run; run(port={port}, rows={rows})"
     with subprocess.Popen(
         [sys.executable, "-c", serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -76,9 +76,6 @@ def mock(rows: int, cache: Path) -> Iterator[str]:
                     break
                 except httpx.HTTPError:
                     time.sleep(0.1)
-            for offset in range(0, rows, 50_000):
-                query = f"$limit=50000&$offset={offset}&$order=registre,:id"
-                httpx.get(f"{url}/resource/ivft-vegh.json?{query}", timeout=60).raise_for_status()
             yield url
         finally:
             process.terminate()
@@ -87,7 +84,7 @@ def mock(rows: int, cache: Path) -> Iterator[str]:
 def portal_to_staging(rows: int, repeat: int, work: Path) -> Iterator[Figure]:
     """The register from the portal to its checked, published table; the floor only fetches, parses and writes."""
     floors, ours, peaks = [], [], []
-    with mock(rows, work / f"pages-{rows}") as url:
+    with mock(rows) as url:
         for turn in range(repeat):
             floors.append(run("floor.py", url, rows, work / f"floor-{rows}-{turn}")[0])
             ours_now, peak = run("pipeline.py", url, work / f"ours-{rows}-{turn}")

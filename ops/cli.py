@@ -15,7 +15,6 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
 from catalunya.io.errors import MESSAGE, CatalunyaError, one_line
 from catalunya.io.safe_text import safe_lines, safe_text
-from catalunya.ops.processes import Terminated
 
 _GROUPS = ("Look", "Make", "Run", "Maintain", "Develop", "Deploy", "Help")
 _LOOK, _MAKE, _RUN, _MAINTAIN, _DEVELOP, _DEPLOY, _HELP = (Group(name, sort_key=at) for at, name in enumerate(_GROUPS))
@@ -96,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error(_usage(error))
         return 2
     except KeyboardInterrupt as interrupt:
+        from catalunya.ops.processes import Terminated
+
         return 143 if isinstance(interrupt, Terminated) else 130
     except BrokenPipeError:
         # The reader closed the pipe (`catalunya ls | head`): not an error, and nothing more to flush.

@@ -21,7 +21,10 @@ Key = Annotated[str, Parameter(help="The key of one asset, such as staging.popul
 Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=16), help="Number of assets made at the same time.")]
 Force = Annotated[bool, FLAG, Parameter(help="Make the assets even if they are up to date.")]
 DryRun = Annotated[bool, FLAG, Parameter(help="Only show what would be done.")]
-Real = Annotated[Path | None, Parameter(help="A folder of recorded tables for the mock APIs to serve.")]
+Real = Annotated[
+    Path | None,
+    Parameter(help="A folder of Socrata and JSON-stat files for the mock APIs to serve; see `catalunya mock --help`."),
+]
 
 
 def selection(terms: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@ Here: their options. Not here: what they start (`ops/mock`, `ops/local_airflow`,
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -24,6 +25,13 @@ _FAULTS = Parameter(
     negative=(),
     help="Faults to inject, as KIND[:DATASET][:NAME=VALUE]...: rate-limited:ivft-vegh:times=2, error-500, slow:seconds=1. See --list-faults.",
 )
+_REAL = (
+    "A folder of answers of a source to try: every .json file in it and its subfolders is served, beside the mock's own tables. An array "
+    "of objects is served as rows of /resource/ID.json, an object with id and columns as their metadata, a JSON-stat 2.0 dataset with "
+    "values at /taules/v2/STATISTIC/NODE/TABLE/GEO. The ID is the one in the file's name (stops.ab12-cd34.json), or the name's first "
+    "word; a table's address is in its href, or in the file's name (pmh_446_477_mun.json). The addresses are logged at the start, and so "
+    "is every file that cannot be served, with the reason."
+)
 _PROCESSES = "api-server, scheduler, dag-processor, triggerer or worker"
 
 
@@ -36,13 +44,17 @@ def mock(
         str, Parameter(help="The address to listen on; in a container 0.0.0.0, so that others reach it.")
     ] = "127.0.0.1",
     rows: Annotated[int, Parameter(validator=Number(gte=1), help="Rows in the register of social services.")] = 2000,
-    seed: Annotated[int, Parameter(help="Seed of the generated tables.")] = 1,
-    real: Real = None,
+    seed: Annotated[int, Parameter(help="Decides which requests a fault with share= hits.")] = 1,
+    real: Annotated[Path | None, Parameter(help=_REAL)] = None,
     faults: Annotated[tuple[str, ...], _FAULTS] = (),
     gzip: Annotated[bool, FLAG, Parameter(help="Compress responses, as the real portal does.")] = False,
     list_faults: Annotated[bool, FLAG, Parameter(help="List the faults, and exit.")] = False,
 ) -> None:
-    """Serve the mock APIs of the local environment until Ctrl-C."""
+    """Serve the mock APIs of the local environment until Ctrl-C.
+
+    Socrata's datasets are at /resource/{id}.json and /api/views/{id}, IDESCAT's tables at /taules/v2/{statistic}/{node}/{table}/{geo}.
+    Faults, versions and the log of requests are controlled at /_mock/: PUT faults, POST advance, POST reset, GET requests.
+    """
     if list_faults:
         from catalunya.ops.mock.faults import COMMON, KINDS
 

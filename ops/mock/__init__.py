@@ -1,7 +1,9 @@
 """The mock APIs of the local environment: an ASGI app that answers as the real ones do, with faults on demand.
 
-Two on one port: the portal's datasets (Socrata, `/resource/…`, `/api/views/…`) and IDESCAT's tables (`/taules/v2/…`).
-`serve` and `run` are the way in. Importing this loads neither the server nor polars: that happens when one is called.
+One fake per protocol, on one port: Socrata's datasets (`socrata.py`, `/resource/…`, `/api/views/…`) and IDESCAT's tables
+(`idescat.py`, `/taules/v2/…`). What they serve is in `data.py` (from `seeds/`, whose headers say what was recorded and
+what is synthetic) or in a folder (`real.py`). `serve` and `run` are the way in. Importing this loads neither the server nor
+polars: that happens when one is called.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from catalunya.ops.mock.exchange import Published
     from catalunya.ops.mock.server import MockServer
 
 __all__ = ["run", "serve"]
@@ -29,19 +32,22 @@ def serve(
     seed: int = 1,
     real: Path | str | None = None,
     faults: Sequence[str] = (),
-    cache: Path | str | None = None,
     gzip: bool = False,
+    datasets: Sequence[Published] | None = None,
 ) -> AbstractContextManager[MockServer]:
     """Serve the mock in a thread while the context lasts, on a free port unless one is given.
 
-    `rows`: of the register of social services. `real`: a folder whose recorded tables are served, instead of the portal's
-    generated ones and beside IDESCAT's. `faults`: see faults.py. `cache`: a folder for rendered pages, for benchmarks.
-    `gzip`: compress for clients that accept it, as the portal does. Raises ConfigurationError where the port is taken or
-    a recorded file is missing, UsageError where a fault or `rows` cannot be read.
+    `rows`: of the register of social services. `seed`: of what is left to chance (which requests a fault with `share`
+    hits). `real`: a folder whose Socrata and JSON-stat files are served in place of, and beside, the mock's own tables.
+    `faults`: see `faults.py`. `gzip`: compress for clients that accept it, as the portal does. `datasets`: serve these and
+    nothing else. Raises ConfigurationError if the port is taken or the folder has nothing to serve, UsageError if a fault
+    or `rows` cannot be read.
     """
-    from catalunya.ops.mock import app, server
+    from catalunya.ops.mock import server
 
-    mock = app.Mock(rows=rows, seed=seed, real=real, faults=faults, cache=cache, gzip=gzip)
+    own, found = server.own_and_found(rows, real) if datasets is None else (datasets, ())
+    mock = server.MockServer([*own, *found], seed, gzip=gzip)
+    mock.faults(*faults)
     return server.serve(mock, host, port)
 
 
@@ -53,11 +59,12 @@ def run(
     seed: int = 1,
     real: Path | str | None = None,
     faults: Sequence[str] = (),
-    cache: Path | str | None = None,
     gzip: bool = False,
 ) -> None:
     """Serve the mock until SIGINT or SIGTERM; parameters and errors as in `serve`."""
-    from catalunya.ops.mock import app, server
+    from catalunya.ops.mock import server
 
-    mock = app.Mock(rows=rows, seed=seed, real=real, faults=faults, cache=cache, gzip=gzip)
-    server.run(mock, host, port)
+    own, found = server.own_and_found(rows, real)
+    mock = server.MockServer([*own, *found], seed, gzip=gzip)
+    mock.faults(*faults)
+    server.run(mock, found, host, port)

@@ -1,21 +1,22 @@
-"""Faults on demand: their spelling, and which of them apply to a request.
+"""Faults on demand: how they are written, and which of them apply to a request.
 
 A fault is written `KIND[:DATASET][:NAME=VALUE]...`, for example `rate-limited:ivft-vegh:times=2:retry-after=1` or
-`too-heavy:ep/9122/10002/mun:cells=9000`. What a fault does to an answer is in exchange.py, to a table of the portal's in
-shape.py, to a statistical one in idescat/.
+`too-heavy:ep/9122/10002/mun:cells=9000`. Not here: what a fault does to an answer (`exchange.py`) or to a table
+(`socrata.py`, `idescat.py`).
 """
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from catalunya.io.errors import UsageError
-from catalunya.ops.mock.noise import number
 
-Target = Literal["rows", "count", "metadata"]
+Kind = Literal["rows", "count", "metadata"]
+"""What a request is for."""
 
 ANSWER_KINDS = {
     "rate-limited": "429 with Retry-After, in seconds (retry-after=1)",
@@ -24,39 +25,40 @@ ANSWER_KINDS = {
     "error-503": "503 with an HTML body",
     "error-504": "504 with an HTML body",
     "slow": "waits before it answers (seconds=3)",
-    "cut-off": "Content-Length says more than is sent, then the connection closes",
-    "truncated": "a properly framed answer whose JSON ends in the middle",
+    "cut-off": "closes the connection in the middle of the body",
+    "truncated": "a complete HTTP answer whose JSON ends in the middle",
     "wrong-json": "200 with HTML (body=html) or with one broken row in the array (body=array)",
 }
 TABLE_KINDS = {
-    "new-column": "a column more, in data and metadata (column=nova_columna); IDESCAT: a dimension",
-    "missing-column": "a column less (column=...); IDESCAT: a dimension, of which the total is left",
-    "renamed-column": "a column by another name (column=..., to=...); IDESCAT: a dimension",
+    "new-column": "one more column, in data and metadata (column=nova_columna); IDESCAT: a dimension",
+    "missing-column": "one column less (column=...); IDESCAT: a dimension, of which the total is left",
+    "renamed-column": "a column under another name (column=..., to=...); IDESCAT: a dimension",
     "retyped-column": "a column of another type (column=..., to=text|number|json-number|calendar_date|point|checkbox); "
     "not for IDESCAT",
     "empty": "200 without rows, and a count of 0; IDESCAT: without places",
     "shrunken": "only the first rows of the table are left (keep=0.5); IDESCAT: the first places",
-    "moving-rows": "the data move on after each page of rows",
+    "moving-rows": "publishes a new version after each page of rows",
 }
 STATISTICS_KINDS = {
     "error-in-200": "IDESCAT: an error's body with status 200 (id=05, 00 to 06)",
-    "too-heavy": "IDESCAT: 504 where more than so many cells are asked for (cells=10000)",
-    "ignored-filter": "IDESCAT: the whole table whatever part is asked for, also beyond the limit of cells",
+    "too-heavy": "IDESCAT: 504 if more than so many cells are requested (cells=10000)",
+    "ignored-filter": "IDESCAT: the whole table whatever is requested, even beyond the limit of cells",
     "sparse": "IDESCAT: values as an object that leaves out the missing ones, instead of as an array",
 }
 PORTAL_FAULTS = frozenset(ANSWER_KINDS | TABLE_KINDS)
-"""The kinds that Socrata's tables know."""
+"""The kinds for Socrata's tables."""
 STATISTICS_FAULTS = frozenset(ANSWER_KINDS | TABLE_KINDS | STATISTICS_KINDS) - {"retyped-column"}
-"""The kinds that IDESCAT's tables know: a column is a dimension there, rows are places."""
+"""The kinds for IDESCAT's tables: a column is a dimension there, rows are places."""
 KINDS = ANSWER_KINDS | TABLE_KINDS | STATISTICS_KINDS
 _OF_ROWS = {"moving-rows", "too-heavy", "ignored-filter", "sparse"}
 COMMON = {
     "times": "only this many requests, from the first that matches",
-    "after": "let this many matching requests pass before",
+    "after": "let this many matching requests pass first",
     "share": "this share of the matching requests, 0 to 1",
     "on": "rows, count, metadata or any (the default); a fault of one alone leaves the table's dates as they are",
 }
-_OWN = {
+TYPES = ("text", "number", "json-number", "calendar_date", "point", "checkbox")
+_OPTIONS = {
     "rate-limited": ("retry-after",),
     "slow": ("seconds",),
     "wrong-json": ("body",),
@@ -68,12 +70,16 @@ _OWN = {
     "error-in-200": ("id",),
     "too-heavy": ("cells",),
 }
-TYPES = ("text", "number", "json-number", "calendar_date", "point", "checkbox")
+_CHOICES = {
+    "on": ("rows", "count", "metadata", "any"),
+    "body": ("html", "array"),
+    "id": tuple(f"{number:02}" for number in range(7)),
+}
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault as it was asked for; an empty `dataset` means every one, an empty `column` the dataset's default."""
+    """One fault; an empty `dataset` means every dataset, an empty `column` the dataset's default."""
 
     kind: str
     dataset: str = ""
@@ -93,12 +99,12 @@ class Fault:
     @property
     def spec(self) -> str:
         """The fault as it is written."""
-        said = [self.kind] + ([self.dataset] if self.dataset else [])
+        parts = [self.kind] + ([self.dataset] if self.dataset else [])
         for item in fields(self)[2:]:
             value = getattr(self, item.name)
             if value != item.default:
-                said.append(f"{item.name.replace('_', '-')}={value}")
-        return ":".join(said)
+                parts.append(f"{item.name.replace('_', '-')}={value}")
+        return ":".join(parts)
 
 
 def parse_fault(spec: str) -> Fault:
@@ -106,7 +112,7 @@ def parse_fault(spec: str) -> Fault:
     kind, *parts = spec.strip().split(":")
     if kind not in KINDS:
         raise UsageError(f"Fault {spec!r}: expected one of {', '.join(KINDS)}; found {kind!r}.")
-    allowed = (*COMMON, *_OWN.get(kind, ()))
+    allowed = (*COMMON, *_OPTIONS.get(kind, ()))
     values: dict[str, object] = {"kind": kind}
     if parts and parts[0] and "=" not in parts[0]:
         values["dataset"] = parts.pop(0)
@@ -121,25 +127,22 @@ def parse_fault(spec: str) -> Fault:
 
 
 def _value(spec: str, name: str, text: str) -> int | float | str:
-    choices = {"on": ("rows", "count", "metadata", "any"), "body": ("html", "array")}.get(name)
-    if name == "id":
-        choices = tuple(f"{number:02}" for number in range(7))
-    if spec.startswith("retyped-column") and name == "to":
-        choices = TYPES
+    choices = TYPES if spec.startswith("retyped-column") and name == "to" else _CHOICES.get(name)
     if choices and text not in choices:
-        raise UsageError(f"Fault {spec!r}: {name} is expected as one of {', '.join(choices)}; found {text!r}.")
-    try:
-        if name in ("times", "after", "retry-after", "cells"):
-            value: int | float | str = int(text)
-        elif name in ("share", "seconds", "keep"):
-            value = float(text)
-        else:
-            value = text
-    except ValueError:
-        raise UsageError(f"Fault {spec!r}: {name} is expected as a number; found {text!r}.") from None
+        raise UsageError(f"Fault {spec!r}: expected {name} to be one of {', '.join(choices)}; found {text!r}.")
+    if name in ("times", "after", "retry-after", "cells"):
+        number: type[int | float] = int
+    elif name in ("share", "seconds", "keep"):
+        number = float
+    else:
+        return text
     most = 1 if name in ("share", "keep") else 10**9
-    if not isinstance(value, str) and not 0 <= value <= most:
-        raise UsageError(f"Fault {spec!r}: {name} is expected from 0 to {most}; found {text!r}.")
+    try:
+        value = number(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= most:
+        raise UsageError(f"Fault {spec!r}: expected {name} to be a number from 0 to {most}; found {text!r}.")
     return value
 
 
@@ -152,41 +155,39 @@ class _Counted:
 
 @dataclass
 class FaultPlan:
-    """The faults in force, and how many requests each has met. Safe to use from several threads."""
+    """The faults in force, and how many requests each has seen. Safe to use from several threads."""
 
     seed: int = 0
     _counted: list[_Counted] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def replace(self, specs: Iterable[str]) -> None:
-        """Put these in force instead of the present ones; counts begin anew. Raises UsageError, changing nothing."""
+        """Put these in force instead of the present ones and start counting at 0. On UsageError nothing changes."""
         counted = [_Counted(parse_fault(spec)) for spec in specs]
         with self._lock:
             self._counted = counted
 
-    def admit(self, dataset: str, target: Target, kinds: Collection[str]) -> list[Fault]:
-        """Count one request and say which faults apply to it, in the order they were given; `kinds` as in Desk.serve."""
+    def admit(self, dataset: str, kind: Kind, kinds: Collection[str]) -> list[Fault]:
+        """Count one request and return the faults that apply to it, in the order they were given."""
         with self._lock:
-            return [
-                each.fault
-                for each in self._counted
-                if each.fault.kind in kinds and self._applies(each, dataset, target)
-            ]
+            known = [each for each in self._counted if each.fault.kind in kinds]
+            return [each.fault for each in known if self._applies(each, dataset, kind)]
 
     def describe(self) -> list[dict[str, object]]:
-        """Each fault with the number of requests it has met and touched."""
+        """Each fault with the number of requests it has seen and the number it was applied to."""
         with self._lock:
             return [{"fault": c.fault.spec, "seen": c.seen, "applied": c.applied} for c in self._counted]
 
-    def _applies(self, counted: _Counted, dataset: str, target: Target) -> bool:
+    def _applies(self, counted: _Counted, dataset: str, kind: Kind) -> bool:
         fault = counted.fault
         on = "rows" if fault.kind in _OF_ROWS else fault.on
-        if fault.dataset not in ("", dataset) or on not in ("any", target):
+        if fault.dataset not in ("", dataset) or on not in ("any", kind):
             return False
         counted.seen += 1
         if counted.seen <= fault.after or (fault.times is not None and counted.applied >= fault.times):
             return False
-        if fault.share < 1 and number(self.seed, 61, counted.seen) % 10**6 >= fault.share * 10**6:
+        chance = random.Random(f"{self.seed} {counted.seen}").random()  # noqa: S311 - no secret hangs on it
+        if chance >= fault.share:
             return False
         counted.applied += 1
         return True

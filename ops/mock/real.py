@@ -1,53 +1,136 @@
-"""The recorded tables of `--real DIR`: read from its folder `soda`, served as they are at version 0.
+"""A person's folder as the mock serves it (`--real DIR`): every Socrata and JSON-stat file in it, so that a source can be
+tried that no one has mocked.
 
-Later versions change, add and drop a row or two, as those of the generated tables do. Nothing is written to DIR.
+Here: which file is what, and under which name it is served. Nothing is written to the folder. Files are recognized by what
+they hold: rows are a JSON array of objects (what `/resource/{id}.json` answers), metadata an object with `id` and `columns`
+(`/api/views/{id}.json`), a table a JSON-stat 2.0 dataset with values. A dataset's id comes from the file's name
+(`anything.uczf-rk3c.rows.json`), or is the name's first word; a table's address from its `href`, or from the file's name
+(`pmh_446_477_mun.json`).
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import structlog
 
 from catalunya.io.errors import ConfigurationError
-from catalunya.ops.mock import generate_municipalities, generate_usage
-from catalunya.ops.mock.datasets import MUNICIPALITIES, REGISTER, USAGE
-from catalunya.ops.mock.noise import number
-from catalunya.ops.mock.tables import Dataset, SmallTable, from_rows
+from catalunya.ops.mock.data import SmallRows, known_view, later, portal_dataset, portal_rows
+from catalunya.ops.mock.idescat import Cube, Document, StatTable
+from catalunya.ops.mock.socrata import Dataset, column
+from catalunya.ops.mock.soql import SYSTEM_FIELDS
 
-MUNICIPALITIES_FILE = "9aju-tpwc.resource.derived.json"
-MUNICIPALITIES_VIEW = "9aju-tpwc.views.json"
-USAGE_FILE = "yavr-pn8q.json"
-REGISTER_FILES = ("ivft-vegh.anonymised_full_rows.json", "ivft-vegh.partial_real.json")
+log = structlog.get_logger(__name__)
 
+_ID = re.compile(r"(?=(?<![a-z0-9])([a-z0-9]{4}-[a-z0-9]{4})(?![a-z0-9]))")
+_HREF = re.compile(r"/taules/v2/((?:[^/?#]+/){3}[^/?#]+?)(?:/data)?/?(?:[?#]|$)")
+_STEM = re.compile(r"([a-z0-9]+)_(\d+)_(\d+)_([a-z]+)")
+_TYPES = {
+    "number": r"^-?(0|[1-9]\d*)(\.\d+)?$",
+    "calendar_date": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?$",
+}
 
-def real_tables(folder: Path) -> tuple[list[SmallTable], dict[str, dict[str, Any]]]:
-    """The three tables, and the recorded metadata by dataset id. Raises ConfigurationError where a file is missing."""
-    register = [row for name in REGISTER_FILES for row in _read(folder, name)]
-    tables = [
-        SmallTable(
-            MUNICIPALITIES, _frame(MUNICIPALITIES, _read(folder, MUNICIPALITIES_FILE)), generate_municipalities.step
-        ),
-        SmallTable(REGISTER, _frame(REGISTER, register), _register_step),
-        SmallTable(USAGE, _frame(USAGE, _read(folder, USAGE_FILE)), generate_usage.step),
-    ]
-    return tables, {MUNICIPALITIES.id: _read(folder, MUNICIPALITIES_VIEW)}
+Rows = list[dict[str, Any]]
 
 
-def _read(folder: Path, name: str) -> Any:
-    path = folder / "soda" / name
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+class _SkippedError(Exception):
+    """Why a file is not served."""
+
+
+def read_folder(folder: Path) -> list[Dataset | StatTable]:
+    """What the files below a folder hold. A file that cannot be served is named in the log with the reason.
+
+    Raises ConfigurationError if there is nothing to serve.
+    """
+    views: dict[str, Document] = {}
+    rows: dict[str, tuple[Path, Rows]] = {}
+    tables: dict[str, StatTable] = {}
+    skipped = 0
+    if not folder.is_dir():
         raise ConfigurationError(
-            f"The mock's real data: expected JSON in {path}, found {error}. Give the folder that holds soda/{name}."
-        ) from error
+            f"Mock: {folder} is not a folder. Give one with Socrata or JSON-stat files with --real."
+        )
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            content = _read(path)
+            if isinstance(content, list):
+                _add_rows(rows, path, content)
+            elif isinstance(content.get("columns"), list) and isinstance(content.get("id"), str):
+                views.setdefault(content["id"], content)
+            else:
+                _add_table(tables, path, content)
+        except _SkippedError as reason:
+            skipped += 1
+            log.warning("file_skipped", file=str(path.relative_to(folder)), reason=str(reason))
+    if not rows and not tables:
+        raise ConfigurationError(
+            f"Mock: nothing to serve in {folder}: expected .json files with rows (an array of objects) or JSON-stat 2.0 "
+            f"datasets; found {skipped} other .json files. Give another folder with --real."
+        )
+    return [*(_dataset(name, path, found, views.get(name)) for name, (path, found) in rows.items()), *tables.values()]
 
 
-def _frame(dataset: Dataset, rows: list[dict[str, Any]]) -> pl.DataFrame:
-    return from_rows(dataset, [{name: _text(value) for name, value in row.items()} for row in rows])
+def _read(path: Path) -> list[Any] | Document:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _SkippedError(f"not readable as JSON: {error}") from error
+    if not isinstance(content, (list, dict)):
+        raise _SkippedError(f"expected an array or an object, found {type(content).__name__}")
+    return content
+
+
+# Socrata
+
+
+def _add_rows(rows: dict[str, tuple[Path, Rows]], path: Path, content: list[Any]) -> None:
+    """Files of one folder with the same id are one dataset; the same id in another folder is the same data once more."""
+    if not content or not all(isinstance(row, dict) for row in content):
+        raise _SkippedError("expected an array of objects, with at least one")
+    ids = _ID.findall(path.name)
+    ids = [each for each in ids if re.search(r"\d", each)] or ids  # words of the name can look like an id
+    name = ids[-1] if ids else re.sub(r"[^\w-]+", "_", path.name.partition(".")[0])
+    known = rows.setdefault(name, (path, []))
+    if known[0].parent != path.parent:
+        raise _SkippedError(f"{name} is already served from {known[0]}")
+    known[1].extend(content)
+
+
+def _dataset(name: str, path: Path, rows: Rows, view: Document | None) -> Dataset:
+    known = known_view(name)
+    described = view or known
+    fields = dict.fromkeys(field for row in rows for field in row)
+    if described:
+        fields = (
+            dict.fromkeys(entry["fieldName"] for entry in described["columns"] if entry.get("position") != 0) | fields
+        )
+    frame = pl.DataFrame(
+        {field: [_text(row.get(field)) for row in rows] for field in fields}, schema=dict.fromkeys(fields, pl.String)
+    )
+    if view:
+        view = Document(rowsUpdatedAt=_modified(path)) | view
+    if known:
+        return portal_dataset(name, portal_rows(name, frame), view)
+    own = [field for field in fields if field not in SYSTEM_FIELDS]
+    if not view:
+        columns = [column(field, field, _type(row.get(field) for row in rows)) for field in own]
+        view = Document(id=name, name=name, rowsUpdatedAt=_modified(path), columns=columns)
+    entries: list[Document] = view["columns"]
+    types = {entry["fieldName"]: entry["dataTypeName"] for entry in entries}
+    key = _key(view, frame, own)
+    others = [field for field in own if field not in key]
+    revised = [field for field in others if types.get(field) == "number"] or others
+    return Dataset(
+        view=view, rows=SmallRows(frame, key, revised[-1:]), key=tuple(key), target=revised[-1] if revised else ""
+    )
 
 
 def _text(value: Any) -> str | None:
@@ -56,12 +139,91 @@ def _text(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _register_step(frame: pl.DataFrame, version: int) -> pl.DataFrame:
-    """One service has a place more, one is closed, one opens: a copy of another under a new number."""
-    rows = frame.to_dicts()
-    changed, closed = (number(version, 96, role) % len(rows) for role in range(2))
-    rows[changed]["capacitat"] = str(int(rows[changed]["capacitat"] or 0) + 1)
-    opened = rows[changed] | {"registre": f"S{90000 + version:05}"}
-    if closed == changed:
-        closed = (closed + 1) % len(rows)
-    return from_rows(REGISTER, [*rows[:closed], *rows[closed + 1 :], opened])
+def _type(values: Iterable[Any]) -> str:
+    """The portal's type of a column by its values; numbers with a leading zero are codes, and so text."""
+    known = [value for value in values if value is not None]
+    if known and all(isinstance(value, bool) for value in known):
+        return "checkbox"
+    if any(isinstance(value, (dict, list)) for value in known):
+        return (
+            "point" if all(isinstance(value, dict) and value.get("type") == "Point" for value in known) else "location"
+        )
+    texts = [str(value) for value in known]
+    fitting = (kind for kind, pattern in _TYPES.items() if texts and all(re.match(pattern, text) for text in texts))
+    return next(fitting, "text")
+
+
+def _key(view: Document, frame: pl.DataFrame, fields: list[str]) -> list[str]:
+    """The column that the portal names as the rows' identifier, or the first whose values are all there and all different."""
+    identifier = view.get("rowIdentifierColumnId")
+    named = [entry["fieldName"] for entry in view["columns"] if identifier and entry.get("id") == identifier]
+    unique = (field for field in fields if not frame[field].null_count() and frame[field].is_unique().all())
+    return named or [*unique][:1]
+
+
+def _modified(path: Path) -> int:
+    return int(path.stat().st_mtime)
+
+
+# JSON-stat
+
+
+def _add_table(tables: dict[str, StatTable], path: Path, content: Document) -> None:
+    if content.keys() >= {"meta", "data"}:
+        raise _SkippedError("rows as arrays (/api/views/ID/rows.json): save those of /resource/ID.json instead")
+    if content.get("class") != "dataset" or not isinstance(content.get("dimension"), dict):
+        raise _SkippedError("neither rows, nor metadata with id and columns, nor a JSON-stat 2.0 dataset")
+    try:
+        cube = _cube(path, content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _SkippedError(f"a JSON-stat dataset that cannot be read: {error!r}") from error
+
+    @cache
+    def at(version: int) -> Cube:
+        return later(cube, version)
+
+    table = StatTable(path=_address(path, str(content.get("href", ""))), cube=at)
+    if tables.setdefault(table.path, table) is not table:
+        raise _SkippedError(f"{table.path} is already served from another file")
+
+
+def _cube(path: Path, content: Document) -> Cube:
+    dimensions = {code: _dimension(content["dimension"][code]) for code in content["id"]}
+    size = prod(len(dimension["category"]["index"]) for dimension in dimensions.values())
+    values = content.get("value")
+    if values is None:
+        raise _SkippedError("JSON-stat metadata without values")
+    if isinstance(values, dict):
+        values = [values.get(str(at)) for at in range(size)]
+    if len(values) != size:
+        raise _SkippedError(f"expected {size} values, as its dimensions have, found {len(values)}")
+    statuses = content.get("status") or {}
+    if isinstance(statuses, str):
+        statuses = [statuses] * size
+    pairs = statuses.items() if isinstance(statuses, dict) else enumerate(statuses)
+    updated = str(content.get("updated") or datetime.fromtimestamp(_modified(path), UTC).date())
+    date.fromisoformat(updated[:10])
+    document = {name: value for name, value in content.items() if name not in ("value", "status", "size", "link")}
+    document |= {"updated": updated, "dimension": dimensions, "label": content.get("label", path.stem)}
+    return Cube(document, values, {int(at): status for at, status in pairs if status})
+
+
+def _dimension(dimension: Document) -> Document:
+    """The dimension with its categories as a list and a label for each."""
+    category = dimension["category"]
+    index, labels = category.get("index"), category.get("label") or {}
+    if isinstance(index, dict):
+        index = sorted(index, key=index.__getitem__)
+    index = list(labels) if index is None else index
+    return dimension | {
+        "category": category | {"index": index, "label": {code: labels.get(code, code) for code in index}}
+    }
+
+
+def _address(path: Path, href: str) -> str:
+    if match := _HREF.search(href):
+        return match[1]
+    if match := _STEM.match(path.name):
+        return "/".join(match.groups())
+    statistic = re.sub(r"[^a-z0-9]+", "", path.name.partition(".")[0].lower()) or "file"
+    return f"{statistic}/1/1/cat"

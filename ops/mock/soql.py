@@ -1,7 +1,7 @@
 """The part of SoQL that the mock understands, and how the portal refuses the rest: two shapes of error bodies.
 
-From a query string to a Query; answering it is in pages.py. Of `$where` it understands a span of one text or number
-column: `any >= '2014' and any <= '2020'`, either half alone, or `any between '2014' and '2020'`.
+Here: from a query string to a Query. Not here: answering it (`socrata.py`). Of `$where` it understands bounds of one text
+or number column: `any >= '2014' and any <= '2020'`, either half alone, or `any between '2014' and '2020'`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from catalunya.ops.mock.tables import SYSTEM_FIELDS
-
+SYSTEM_FIELDS = (":id", ":version", ":created_at", ":updated_at")
 DEFAULT_LIMIT = 1000
 _FIELD = r"[:@a-z_][a-z0-9_:@]*"
 _IGNORED = {"$$app_token", "$$exclude_system_fields", "$$read_from_nbe", "$$version"}
+_UNDERSTOOD = ("$limit", "$offset", "$order", "$select", "$where")
 _LITERAL = r"'(?:[^']|'')*'|-?\d+(?:\.\d+)?"
 _BOUND = rf"`?({_FIELD})`?\s*(>=|<=)\s*({_LITERAL})"
 _BOUNDS = re.compile(rf"{_BOUND}(?:\s+and\s+{_BOUND})?", re.IGNORECASE)
@@ -23,7 +23,7 @@ _COUNT = re.compile(r"count\s*\(\s*(?:\*|1)\s*\)(?:\s+as\s+`?([a-z_][a-z0-9_]*)`
 
 
 class RefusedQueryError(Exception):
-    """Not an error of ours: what the portal answers, with status 400, to a query that it cannot take."""
+    """Not an error of ours: what the portal answers, with status 400, to a query that it cannot run."""
 
     def __init__(self, body: dict[str, object]) -> None:
         super().__init__(str(body.get("message")))
@@ -32,7 +32,7 @@ class RefusedQueryError(Exception):
 
 @dataclass(frozen=True)
 class Bound:
-    """A column's value is at least (`>=`) or at most (`<=`) this: a number where `is_number`, else a text."""
+    """A column's value is at least (`>=`) or at most (`<=`) this: a number if `is_number`, else a text."""
 
     field: str
     operator: str
@@ -42,7 +42,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked for. `fields` is None for all of the dataset's columns; `count` names the column of a count."""
+    """What a request asks for. `fields`: None for all of the dataset's columns. `count`: the column of a count."""
 
     limit: int = DEFAULT_LIMIT
     offset: int = 0
@@ -54,36 +54,37 @@ class Query:
     where: tuple[Bound, ...] = ()
 
 
-def parse_query(params: Iterable[tuple[str, str]], fields: Mapping[str, str], dataset: str) -> Query:
-    """Read the parameters of a request for rows; `fields` are the types of those that the dataset shows.
+def is_count(select: str) -> bool:
+    """Whether a `$select` asks for a count."""
+    return "count(" in select.replace(" ", "").lower()
 
-    Raises RefusedQueryError.
-    """
-    said: dict[str, str] = {}
+
+def parse_query(params: Iterable[tuple[str, str]], fields: Mapping[str, str], dataset: str) -> Query:
+    """Read the parameters of a request for rows; `fields`: the types of the dataset's columns. Raises RefusedQueryError."""
+    clauses: dict[str, str] = {}
     filters: list[tuple[str, str]] = []
     for name, value in params:
         if name in _IGNORED:
             continue
-        if name.startswith("$"):
-            if name not in ("$limit", "$offset", "$order", "$select", "$where"):
-                raise _malformed(f"select * {name[1:]} {value}", name, f"Unrecognized arguments [{name}]")
-            said[name] = value.strip()
-        else:
+        if not name.startswith("$"):
             _known(name, fields, dataset)
             filters.append((name, value))
+        elif name in _UNDERSTOOD:
+            clauses[name] = value.strip()
+        else:
+            raise _malformed(f"select * {name[1:]} {value}", name, f"Unrecognized arguments [{name}]")
     query = Query(
-        limit=_whole_number("$limit", said.get("$limit"), DEFAULT_LIMIT),
-        offset=_whole_number("$offset", said.get("$offset"), 0),
-        order=_order(said.get("$order", ""), fields, dataset),
+        limit=_whole_number("$limit", clauses, DEFAULT_LIMIT),
+        offset=_whole_number("$offset", clauses, 0),
+        order=_order(clauses.get("$order", ""), fields, dataset),
         filters=tuple(filters),
-        where=_where(said["$where"], fields, dataset) if "$where" in said else (),
+        where=_where(clauses["$where"], fields, dataset) if "$where" in clauses else (),
     )
-    return _select(query, said.get("$select", "*"), fields, dataset)
+    return _select(query, clauses.get("$select", "*"), fields, dataset)
 
 
-def _whole_number(name: str, text: str | None, default: int) -> int:
-    if text is None:
-        return default
+def _whole_number(name: str, clauses: Mapping[str, str], default: int) -> int:
+    text = clauses.get(name, str(default))
     if not re.fullmatch(r"\d{1,12}", text):
         raise _malformed(f"select * {name[1:]} {text}", text, f"Expected a non-negative integer, but got `{text}'")
     return int(text)
@@ -91,10 +92,10 @@ def _whole_number(name: str, text: str | None, default: int) -> int:
 
 def _order(text: str, fields: Mapping[str, str], dataset: str) -> tuple[tuple[str, bool], ...]:
     order = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        match = re.fullmatch(rf"`?({_FIELD})`?(?:\s+(asc|desc))?", part, re.IGNORECASE)
+    for term in filter(None, (term.strip() for term in text.split(","))):
+        match = re.fullmatch(rf"`?({_FIELD})`?(?:\s+(asc|desc))?", term, re.IGNORECASE)
         if not match:
-            raise _malformed(f"select * order by {text}", part, f"Expected an expression, but got `{part}'")
+            raise _malformed(f"select * order by {text}", term, f"Expected an expression, but got `{term}'")
         _known(match[1], fields, dataset)
         order.append((match[1], (match[2] or "").lower() == "desc"))
     return tuple(order)
@@ -103,20 +104,20 @@ def _order(text: str, fields: Mapping[str, str], dataset: str) -> tuple[tuple[st
 def _where(text: str, fields: Mapping[str, str], dataset: str) -> tuple[Bound, ...]:
     query = f"select * where {text}"
     if match := _BETWEEN.fullmatch(text):
-        said = [(match[1], ">=", match[2]), (match[1], "<=", match[3])]
+        bounds = [(match[1], ">=", match[2]), (match[1], "<=", match[3])]
     elif match := _BOUNDS.fullmatch(text):
-        said = [(match[at], match[at + 1], match[at + 2]) for at in (1, 4) if match[at]]
+        bounds = [(match[at], match[at + 1], match[at + 2]) for at in (1, 4) if match[at]]
     else:
-        raise _malformed(query, text, f"Expected a span of one column, but got `{text}'")
-    if len({field for field, _, _ in said}) > 1:
         raise _malformed(query, text, f"Expected bounds of one column, but got `{text}'")
-    return tuple(_bound(query, bound, fields, dataset) for bound in said)
+    if len({field for field, _, _ in bounds}) > 1:
+        raise _malformed(query, text, f"Expected bounds of one column, but got `{text}'")
+    return tuple(_bound(query, bound, fields, dataset) for bound in bounds)
 
 
-def _bound(query: str, said: tuple[str, str, str], fields: Mapping[str, str], dataset: str) -> Bound:
-    field, operator, literal = said
+def _bound(query: str, bound: tuple[str, str, str], fields: Mapping[str, str], dataset: str) -> Bound:
+    field, operator, literal = bound
     _known(field, fields, dataset)
-    kind = fields.get(field, "text")  # those of the system are compared as they are written
+    kind = fields.get(field, "text")  # system fields are compared as text
     value = literal[1:-1].replace("''", "'") if literal.startswith("'") else literal
     fits = re.fullmatch(r"-?\d+(\.\d+)?", value) if kind == "number" else kind == "text" and literal.startswith("'")
     if not fits:
@@ -125,16 +126,16 @@ def _bound(query: str, said: tuple[str, str, str], fields: Mapping[str, str], da
 
 
 def _select(query: Query, text: str, fields: Mapping[str, str], dataset: str) -> Query:
-    parts = [part.strip() for part in text.split(",")]
+    terms = [term.strip() for term in text.split(",")]
     if count := _COUNT.fullmatch(text):
         return Query(filters=query.filters, where=query.where, count=count[1] or "count")
-    if set(parts) <= {"*", ":*"}:
-        return replace(query, fields=None if "*" in parts else (), system=":*" in parts)
-    chosen = tuple(part.strip("`") for part in parts)
-    for part in chosen:
-        if not re.fullmatch(_FIELD, part):
-            raise _malformed(f"select {text}", part, f"Expected an expression, but got `{part}'")
-        _known(part, fields, dataset)
+    if set(terms) <= {"*", ":*"}:
+        return replace(query, fields=None if "*" in terms else (), system=":*" in terms)
+    chosen = tuple(term.strip("`") for term in terms)
+    for term in chosen:
+        if not re.fullmatch(_FIELD, term):
+            raise _malformed(f"select {text}", term, f"Expected an expression, but got `{term}'")
+        _known(term, fields, dataset)
     return replace(query, fields=chosen)
 
 

@@ -64,7 +64,7 @@ class Field:
             lambda: self.client.is_at_rest(self.began, consumers),
             SETTLE_S,
             lambda: [(task.dag_id, task.state) for task in self.tasks()],
-            poll_s=0.2,
+            poll_s=0.4,
         )
         return self.tasks()
 

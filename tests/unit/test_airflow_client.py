@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit._socrata_server import Answer, Asked, Server
 
 from catalunya.io.environment import Settings
 from catalunya.io.errors import AirflowError
 from catalunya.ops.backup.airflow import client, export_settings, list_all
+from catalunya.ops.mock.exchange import Answer
+from small.http_server import Asked, Server
 
 PAGE = 2
 POOLS = [{"name": f"pool-{n}", "slots": n, "description": "", "include_deferred": False} for n in range(5)]

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.unit._socrata_server import Answer, Asked, Server, in_turn
 
 from catalunya.io.errors import ConfigurationError, SourceError, SourceUnavailable
 from catalunya.io.sources.http import BadBodyError, Http, HttpSettings, Reply, connect
+from catalunya.ops.mock.exchange import Answer
+from small.http_server import Asked, Server, in_turn
 
 OK = Answer(b'{"well":"done"}')
 HTML = b"<html><head><style>p {color: red}</style></head><body><h1>Service\n Unavailable</h1></body></html>"

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import AsyncIterator, Iterator
 
 import polars as pl
 import pytest
 from structlog.testing import capture_logs
-from tests.unit._idescat_server import HALF_YEARS, Api, Table, extract, opened, probe
-from tests.unit._socrata_server import Answer, Asked, Landing
 
 from catalunya.io.errors import LakeError, SourceChanged, SourceError, UsageError
 from catalunya.io.periods import window
 from catalunya.io.sources.base import Extraction
 from catalunya.io.sources.jsonstat import read_cells
+from small.apis import HALF_YEARS, Answer, Api, Asked, Landing, Table, tables_with
+from small.apis import extract_tables as extract
+from small.apis import probe_tables as probe
 
 
 @pytest.fixture
 def api() -> Iterator[Api]:
     """One table of twelve half-years, twelve cells each."""
-    with opened() as api:
+    with tables_with() as api:
         yield api
 
 
@@ -30,7 +30,7 @@ def two() -> Iterator[Api]:
     """Two tables of the same dimensions; the years of the second follow those of the first."""
     earlier, later = Table("afic/22001/26101/com"), Table("afic/22002/26102/com", "2026-04-02")
     earlier.codes["SEMESTER"], later.codes["SEMESTER"] = HALF_YEARS[:8], HALF_YEARS[8:]
-    with opened(earlier, later) as api:
+    with tables_with(earlier, later) as api:
         yield api
 
 
@@ -44,9 +44,9 @@ def cells(landing: Landing, done: Extraction) -> pl.DataFrame:
 def test_a_table_within_the_limit_is_one_request_that_names_no_dimension(api: Api) -> None:
     landing = Landing()
     done = extract(api, landing)
-    (asked,) = api.asked("data")
+    (asked,) = api.asked("rows")
     assert asked.target == "/taules/v2/ep/9122/10002/mun/data?lang=ca"
-    body = json.dumps(api.table.dataset({})).encode()
+    body = api.table.whole()
     assert landing.files == {"page-00000.json": body}
     (page,) = done.pages
     assert (page.rows, page.bytes, page.sha256) == (144, len(body), hashlib.sha256(body).hexdigest())
@@ -67,7 +67,7 @@ def test_a_table_beyond_the_limit_is_requested_by_periods_and_arrives_complete(a
 def test_no_question_asks_for_more_cells_than_the_api_answers() -> None:
     table = Table()
     table.codes["MUN"] = [f"{number:06}" for number in range(900)]
-    with opened(table) as api:
+    with tables_with(table) as api:
         done = extract(api, Landing())
     assert [page.rows for page in done.pages] == [7 * 2700, 5 * 2700]
 
@@ -99,7 +99,7 @@ def test_a_table_without_a_time_dimension_is_split_by_its_largest(api: Api) -> N
 def test_a_table_without_cells_gives_no_page(api: Api) -> None:
     api.table.codes["SEMESTER"] = []
     done = extract(api, Landing())
-    assert (done.pages, done.rows, api.asked("data")) == ((), 0, [])
+    assert (done.pages, done.rows, api.asked("rows")) == ((), 0, [])
 
 
 def test_tables_of_one_source_land_one_after_another(two: Api) -> None:
@@ -114,7 +114,7 @@ def test_a_question_too_long_for_a_url_is_posted_and_its_url_is_recorded(api: Ap
     api.table.codes["MUN"] = [f"{number:06}" for number in range(600)]
     landing = Landing()
     done = extract(api, landing, page_rows=1500)
-    asked = api.asked("data")
+    asked = api.asked("rows")
     assert {request.method for request in asked} == {"GET", "POST"}
     assert max(len(api.server.url + request.target) for request in asked) <= 2000
     posted = next(request for request in asked if request.method == "POST")
@@ -126,8 +126,8 @@ def test_a_question_too_long_for_a_url_is_posted_and_its_url_is_recorded(api: Ap
 
 def test_the_metadata_are_requested_before_the_cells_and_again_after_them(two: Api) -> None:
     done = extract(two, Landing())
-    kinds = ["data" if asked.path.endswith("/data") else "metadata" for asked in two.server.asked]
-    assert kinds == ["metadata"] * 4 + ["data"] * 2 + ["metadata"] * 2
+    kinds = [asked.kind for asked in two.server.requests]
+    assert kinds == ["metadata"] * 4 + ["rows"] * 2 + ["metadata"] * 2
     assert done.requests == 6  # the first two are the probe's
 
 
@@ -181,7 +181,7 @@ def test_a_window_over_all_periods_sends_no_filter(api: Api) -> None:
 
 def test_a_window_may_cover_only_one_of_the_tables(two: Api) -> None:
     done = extract(two, Landing(), window("2018", "2018"))
-    assert [asked.path for asked in two.asked("data")] == ["/taules/v2/afic/22002/26102/com/data"]
+    assert [asked.path for asked in two.asked("rows")] == ["/taules/v2/afic/22002/26102/com/data"]
     assert done.rows == 24
 
 
@@ -193,7 +193,7 @@ def test_the_error_for_a_window_without_periods_lists_those_available(two: Api) 
         extract(two, Landing(), window("2030", "2031"))
     with pytest.raises(UsageError, match=r"the table has no period from 2016-01-01 to 2016-01-31"):
         extract(two, Landing(), window("2016-01", "2016-01"))
-    assert two.asked("data") == []
+    assert two.asked("rows") == []
 
 
 def test_a_window_on_a_table_without_time_is_refused(api: Api) -> None:
@@ -214,7 +214,7 @@ def test_a_window_over_codes_that_are_not_periods_is_refused(api: Api) -> None:
 
 def test_if_the_table_is_updated_between_pages_everything_is_read_again(api: Api) -> None:
     def published(_: Asked, answer: Answer) -> Answer:
-        if len(api.asked("data")) == 2 and api.table.updated == "2026-01-29":
+        if len(api.asked("rows")) == 2 and api.table.updated == "2026-01-29":
             api.table.updated = "2026-07-30"
             api.table.codes["SEMESTER"].append("2020S1")
         return answer
@@ -252,7 +252,7 @@ def test_if_the_metadata_change_after_the_last_page_everything_is_read_again(api
     api.on_data = published
     done = extract(api, Landing())
     assert done.state.version.startswith("2026-07-30-")
-    assert len(api.asked("data")) == 2
+    assert len(api.asked("rows")) == 2
 
 
 def test_a_table_that_changed_since_the_probe_is_read_once_as_it_is_now(api: Api) -> None:
@@ -262,12 +262,12 @@ def test_a_table_that_changed_since_the_probe_is_read_once_as_it_is_now(api: Api
 
     api.on_metadata = published
     assert extract(api, Landing()).state.version.startswith("2026-07-30-")
-    assert len(api.asked("data")) == 1
+    assert len(api.asked("rows")) == 1
 
 
 def test_a_table_that_keeps_changing_fails_after_three_readings(api: Api) -> None:
     def restless(_: Asked, answer: Answer) -> Answer:
-        api.table.updated = f"2026-02-{len(api.asked('data')):02}"
+        api.table.updated = f"2026-02-{len(api.asked('rows')):02}"
         return answer
 
     api.on_data = restless
@@ -275,7 +275,7 @@ def test_a_table_that_keeps_changing_fails_after_three_readings(api: Api) -> Non
         SourceChanged, match=r"IDESCAT ep/9122/10002/mun at .* changed during each of 3 readings: expected version"
     ):
         extract(api, Landing())
-    assert len(api.asked("data")) == 3
+    assert len(api.asked("rows")) == 3
 
 
 def test_a_lost_pass_requests_no_more_pages(api: Api) -> None:
@@ -286,12 +286,12 @@ def test_a_lost_pass_requests_no_more_pages(api: Api) -> None:
     api.on_data = mixed
     with pytest.raises(SourceChanged, match="expected cells updated 2026-01-29, found cells updated 2026-01-30"):
         extract(api, Landing(), page_rows=12, concurrency=2)
-    assert len(api.asked("data")) <= 3 * 2
+    assert len(api.asked("rows")) <= 3 * 2
 
 
 def test_a_different_role_of_a_dimension_is_a_different_state(api: Api) -> None:
     def changed(_: Asked, answer: Answer) -> Answer:
-        answer.body = answer.body.replace(b'"geo": ["MUN"]', b'"geo": ["SEX"]')
+        answer.body = answer.body.replace(b'"geo":["MUN"]', b'"geo":["SEX"]')
         return answer
 
     api.on_data = changed

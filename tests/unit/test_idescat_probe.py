@@ -14,24 +14,26 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.unit._idescat_server import (
-    HALF_YEARS,
-    POPULATION,
-    Api,
-    Table,
-    error,
-    extract,
-    fast,
-    filters_of,
-    opened,
-    probe,
-    times,
-)
-from tests.unit._socrata_server import Answer, Asked, Landing
 
 from catalunya.io.errors import DeclarationError, SourceError, SourceUnavailable
 from catalunya.io.sources.idescat import Idescat
 from catalunya.io.sources.jsonstat import read_cells
+from small.apis import (
+    HALF_YEARS,
+    POPULATION,
+    Answer,
+    Api,
+    Asked,
+    Landing,
+    Table,
+    error,
+    fast,
+    filters_of,
+    tables_with,
+    times,
+)
+from small.apis import extract_tables as extract
+from small.apis import probe_tables as probe
 
 NOT_NOW = error("00", "Error intern.", 500)
 
@@ -39,7 +41,7 @@ NOT_NOW = error("00", "Error intern.", 500)
 @pytest.fixture
 def api() -> Iterator[Api]:
     """One table of twelve half-years, twelve cells each."""
-    with opened() as api:
+    with tables_with() as api:
         yield api
 
 
@@ -62,12 +64,12 @@ def changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Answer], Answe
 
 
 def test_a_probe_is_one_request_per_table_and_returns_nothing_if_unchanged() -> None:
-    with opened(Table("pibt/21129/24938/cat"), Table("pibt/21130/24940/cat")) as api:
+    with tables_with(Table("pibt/21129/24938/cat"), Table("pibt/21130/24940/cat")) as api:
         state = probe(api)
         assert state
-        api.server.asked.clear()
+        api.server.clear_requests()
         assert probe(api, known=state.version) is None
-        assert [asked.target for asked in api.server.asked] == [
+        assert [asked.target for asked in api.server.requests] == [
             "/taules/v2/pibt/21129/24938/cat?lang=ca",
             "/taules/v2/pibt/21130/24940/cat?lang=ca",
         ]
@@ -96,7 +98,7 @@ def test_the_fields_of_the_state_are_the_columns_of_the_cells(api: Api) -> None:
 def test_several_tables_are_as_new_as_the_newest_and_have_the_fields_of_all() -> None:
     other = Table("ep/9123/20149/mun", "2026-02-03T07:30:00Z")
     other.codes["AGE"] = ["TOTAL"]
-    with opened(Table(), other) as api:
+    with tables_with(Table(), other) as api:
         state = probe(api)
     assert state
     assert state.updated_at == datetime(2026, 2, 3, 7, 30, tzinfo=UTC)
@@ -160,7 +162,7 @@ def test_contradictory_metadata_are_refused_after_one_request(
     api.on_metadata = lambda _, answer: changed(change)(answer)
     with pytest.raises(SourceError, match=rf"IDESCAT ep/9122/10002/mun: .*{message}"):
         probe(api)
-    assert len(api.server.asked) == 1
+    assert len(api.server.requests) == 1
 
 
 # What must not land
@@ -198,8 +200,8 @@ def test_a_broken_answer_is_requested_again_and_never_lands(api: Api, spoil: Cal
     landing = Landing()
     with capture_logs() as logs:
         done = extract(api, landing)
-    assert landing.files == {"page-00000.json": json.dumps(api.table.dataset({})).encode()}
-    assert len(api.asked("data")) == 2
+    assert landing.files == {"page-00000.json": api.table.whole()}
+    assert len(api.asked("rows")) == 2
     assert done.requests == 4
     assert len([line for line in logs if line["event"] == "http_retry"]) == 1
 
@@ -221,7 +223,7 @@ def test_an_internal_error_that_persists_means_the_source_is_unavailable(api: Ap
 
 
 def test_a_filter_that_the_api_ignores_is_noticed_and_named_in_the_error(api: Api) -> None:
-    everything = Answer(json.dumps(api.table.dataset({})).encode())
+    everything = Answer(api.table.whole())
     api.on_data = always(everything)
     landing = Landing()
     with pytest.raises(
@@ -229,7 +231,7 @@ def test_a_filter_that_the_api_ignores_is_noticed_and_named_in_the_error(api: Ap
         match=r"asked for SEMESTER=2014S1,2014S2,2015S1,2015S2,2016S1, but answered SEMESTER=2014S1,.*,2019S2 \(12\)",
     ):
         extract(api, landing, page_rows=60, concurrency=1)
-    assert (len(api.asked("data")), landing.files) == (1, {})
+    assert (len(api.asked("rows")), landing.files) == (1, {})
 
 
 def test_the_cells_of_another_table_are_refused(api: Api) -> None:
@@ -262,7 +264,7 @@ def test_once_a_limit_is_known_no_larger_question_is_asked(api: Api) -> None:
     assert [page.name for page in done.pages] == [
         f"page-0000{number}{halves}.json" for number in range(3) for halves in ("aa", "ab", "ba", "bb")
     ]
-    assert len(api.asked("data")) == 2 + 12
+    assert len(api.asked("rows")) == 2 + 12
     values = [value for page in done.pages for value in read_cells(landing.files[page.name])["value"]]
     assert values == [str(number) for number in range(144)]
 
@@ -270,7 +272,7 @@ def test_once_a_limit_is_known_no_larger_question_is_asked(api: Api) -> None:
 def test_a_period_refused_as_too_large_is_split_by_the_largest_other_dimension(api: Api) -> None:
     api.limit = 6
     extract(api, Landing(), page_rows=12, concurrency=1)
-    assert {len(filters_of(asked)["MUN"]) for asked in api.asked("data")[1:]} == {2}
+    assert {len(filters_of(asked)["MUN"]) for asked in api.asked("rows")[1:]} == {2}
 
 
 def test_the_halves_of_a_question_are_requested_concurrently(api: Api) -> None:
@@ -289,7 +291,7 @@ def test_a_single_cell_refused_as_too_large_is_an_error(api: Api) -> None:
         SourceError, match="ep/9122/10002/mun/data refuses even the smallest request as too large: 05: Nombre"
     ):
         extract(api, Landing(), concurrency=1)
-    assert len(api.asked("data")) < 20
+    assert len(api.asked("rows")) < 20
 
 
 def test_after_two_gateway_timeouts_a_question_is_split(api: Api) -> None:
@@ -297,7 +299,7 @@ def test_after_two_gateway_timeouts_a_question_is_split(api: Api) -> None:
     with capture_logs() as logs:
         done = extract(api, Landing())
     assert [page.rows for page in done.pages] == [72, 72]
-    assert len(api.asked("data")) == 4
+    assert len(api.asked("rows")) == 4
     (split,) = [line for line in logs if line["event"] == "request_split"]
     assert (split["rows"], split["reason"]) == (144, "timed out 2 times")
 
@@ -316,7 +318,7 @@ def test_a_gateway_that_always_times_out_does_not_get_a_request_per_cell(api: Ap
     api.on_data = always(Answer(b"", 504))
     with pytest.raises(SourceUnavailable, match="failed at all of 3 attempts, the last time with 504 Gateway Timeout"):
         extract(api, Landing(), concurrency=1)
-    assert len(api.asked("data")) < 25
+    assert len(api.asked("rows")) < 25
 
 
 # Refusals, declarations
@@ -337,7 +339,7 @@ def test_a_gateway_that_always_times_out_does_not_get_a_request_per_cell(api: Ap
         (Answer(b"<html><b>Forbidden</b></html>", 403), "403 Forbidden: Forbidden"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("kind", ["metadata", "data"])
+@pytest.mark.parametrize("kind", ["metadata", "rows"])
 def test_the_error_for_a_refusal_has_the_apis_message_and_advice(
     api: Api, kind: str, answer: Answer, message: str
 ) -> None:
@@ -353,9 +355,9 @@ def test_the_error_for_a_refusal_has_the_apis_message_and_advice(
 
 
 def test_a_table_that_does_not_exist_is_refused_after_one_request(api: Api) -> None:
-    with pytest.raises(SourceError, match=r"400 Bad Request: 03: La taula no existeix\. No such table"):
-        asyncio.run(Idescat("ep/9122/99999/mun").probe(fast(api)))
-    assert len(api.server.asked) == 1
+    with pytest.raises(SourceError, match=r"400 Bad Request: 03: Taula inexistent\. No such table"):
+        asyncio.run(Idescat("ep/9122/99999/mun").probe(fast(api.server.url)))
+    assert len(api.server.requests) == 1
 
 
 def test_a_declaration_is_pure_data() -> None:

@@ -42,7 +42,7 @@ def shown(api: httpx.Client, dataset: str) -> set[str]:
     return {field for row in page(api, dataset).json() for field in row}
 
 
-def test_a_rate_limit_tells_how_long_to_wait(api: httpx.Client, server: MockServer) -> None:
+def test_a_rate_limit_has_a_retry_after_header(api: httpx.Client, server: MockServer) -> None:
     server.faults("rate-limited:retry-after=7:times=1")
     limited = page(api)
     assert (limited.status_code, limited.headers["retry-after"]) == (429, "7")
@@ -50,7 +50,7 @@ def test_a_rate_limit_tells_how_long_to_wait(api: httpx.Client, server: MockServ
     assert page(api).status_code == 200
 
 
-def test_a_bare_rate_limit_tells_nothing(api: httpx.Client, server: MockServer) -> None:
+def test_a_bare_rate_limit_has_no_retry_after_header(api: httpx.Client, server: MockServer) -> None:
     server.faults("rate-limited-bare")
     limited = page(api)
     assert limited.status_code == 429
@@ -68,7 +68,7 @@ def test_a_server_error_has_an_html_body(api: httpx.Client, server: MockServer, 
         assert response.text.startswith("<html>")
 
 
-def test_a_slow_answer_is_late_and_whole(api: httpx.Client, server: MockServer) -> None:
+def test_a_slow_answer_is_late_and_complete(api: httpx.Client, server: MockServer) -> None:
     server.faults("slow:seconds=0.15")
     started = time.monotonic()
     assert len(page(api, limit=2).json()) == 2
@@ -91,7 +91,7 @@ def test_a_cut_off_body_is_shorter_than_its_content_length(api: httpx.Client, se
     assert len(page(api).json()) == 1000
 
 
-def test_a_truncated_body_is_framed_properly_and_no_json(api: httpx.Client, server: MockServer) -> None:
+def test_a_truncated_body_is_complete_http_and_invalid_json(api: httpx.Client, server: MockServer) -> None:
     whole = page(api).content
     server.faults("truncated")
     response = page(api)
@@ -114,7 +114,7 @@ def test_wrong_json_is_html_or_one_broken_row(api: httpx.Client, server: MockSer
             api.get(target).json()
 
 
-def test_the_data_move_on_between_pages(api: httpx.Client, server: MockServer) -> None:
+def test_a_new_version_is_published_between_pages(api: httpx.Client, server: MockServer) -> None:
     key: list[str] = []
     stamps, tags, dates = set(), set(), set()
     server.faults("moving-rows:ivft-vegh")
@@ -131,7 +131,7 @@ def test_the_data_move_on_between_pages(api: httpx.Client, server: MockServer) -
     assert server.datasets()["9aju-tpwc"]["version"] == 0
 
 
-def test_the_data_stop_moving_after_the_first_pages(api: httpx.Client, server: MockServer) -> None:
+def test_no_more_versions_are_published_after_the_first_pages(api: httpx.Client, server: MockServer) -> None:
     server.faults("moving-rows:times=1")
     stamps = [page(api, limit=10, offset=offset).headers["last-modified"] for offset in (0, 10, 20, 30)]
     assert stamps[0] != stamps[1] == stamps[2] == stamps[3]
@@ -221,7 +221,7 @@ def test_a_shrunken_table_keeps_a_share_of_its_rows(api: httpx.Client, server: M
 @pytest.mark.parametrize(
     "fault", ["new-column", "missing-column", "renamed-column", "retyped-column", "empty", "shrunken"]
 )
-def test_a_fault_of_the_table_moves_its_dates_and_so_does_its_end(
+def test_a_fault_of_the_table_moves_its_dates_and_so_does_clearing_it(
     api: httpx.Client, server: MockServer, fault: str
 ) -> None:
     def date() -> int:
@@ -298,9 +298,9 @@ def test_faults_are_read_and_changed_over_http(api: httpx.Client, server: MockSe
     assert api.put("/_mock/faults", json=["error-500:times=1:on=count"]).status_code == 200
     assert page(api).status_code == 200
     assert api.get("/resource/ivft-vegh.json?$select=count(*)").status_code == 500
-    told = api.get("/_mock/faults").json()
-    assert told["faults"] == [{"fault": "error-500:times=1:on=count", "seen": 1, "applied": 1}]
-    assert "cut-off" in told["kinds"]
+    found = api.get("/_mock/faults").json()
+    assert found["faults"] == [{"fault": "error-500:times=1:on=count", "seen": 1, "applied": 1}]
+    assert "cut-off" in found["kinds"]
     for wrong in (["explode"], {"faults": []}, [1]):
         assert "xpected" in api.put("/_mock/faults", json=wrong).json()["error"]
     assert api.put("/_mock/faults", content="{").status_code == 400
@@ -326,20 +326,18 @@ def test_requests_are_logged(api: httpx.Client, server: MockServer) -> None:
     count(api, "ivft-vegh")
     server.faults("error-500")
     api.get("/api/views/yavr-pn8q", headers={"If-None-Match": "x"})
-    told = api.get("/_mock/requests").json()
-    assert told["total"] == 3
-    assert told["counts"] == {"ivft-vegh": {"rows": 1, "count": 1}, "yavr-pn8q": {"metadata": 1}}
+    found = api.get("/_mock/requests").json()
+    assert found["total"] == 3
+    assert found["counts"] == {"ivft-vegh": {"rows": 1, "count": 1}, "yavr-pn8q": {"metadata": 1}}
     last = server.requests[-1]
-    assert (last.dataset, last.target, last.status, last.fault) == ("yavr-pn8q", "metadata", 500, "error-500")
+    assert (last.dataset, last.kind, last.status, last.fault) == ("yavr-pn8q", "metadata", 500, "error-500")
     assert last.conditional
-    assert told["requests"][-1]["path"] == "/api/views/yavr-pn8q"
+    assert found["requests"][-1]["path"] == "/api/views/yavr-pn8q"
     api.delete("/_mock/requests")
     assert server.requests == []
 
 
-def test_a_request_that_was_asked_before_the_log_was_cleared_is_not_in_it(
-    api: httpx.Client, server: MockServer
-) -> None:
+def test_a_request_received_before_the_log_was_cleared_is_not_in_it(api: httpx.Client, server: MockServer) -> None:
     server.faults("slow:9aju-tpwc:seconds=0.2")
     with pytest.raises(httpx.ReadTimeout):
         api.get("/resource/9aju-tpwc.json", timeout=0.05)  # the mock goes on answering
@@ -351,10 +349,10 @@ def test_a_request_that_was_asked_before_the_log_was_cleared_is_not_in_it(
     assert [each.dataset for each in server.requests] == ["ivft-vegh"]
 
 
-def test_health_is_told(api: httpx.Client) -> None:
-    told = api.get("/_mock/health").json()
-    assert told["status"] == "ok"
-    assert {name: each["rows"] for name, each in told["datasets"].items()} == {
+def test_health_lists_the_datasets(api: httpx.Client) -> None:
+    found = api.get("/_mock/health").json()
+    assert found["status"] == "ok"
+    assert {name: each["rows"] for name, each in found["datasets"].items()} == {
         "9aju-tpwc": 949,
         "ivft-vegh": 1000,
         "yavr-pn8q": 422,
@@ -377,7 +375,7 @@ def test_a_negative_number_of_rows_is_refused() -> None:
         raise AssertionError("a table of -1 rows")
 
 
-def test_the_server_stops_at_once_although_a_request_waits() -> None:
+def test_the_server_stops_at_once_even_if_a_request_is_waiting() -> None:
     started = time.monotonic()
     with mock.serve(rows=10, faults=["slow:seconds=30"]) as running, pytest.raises(httpx.ReadTimeout):
         httpx.get(f"{running.url}/resource/ivft-vegh.json", timeout=0.05, verify=False)

@@ -24,8 +24,8 @@ def server() -> Iterator[MockServer]:
 
 
 def metadata(api: httpx.Client, table: str = PRICES) -> dict[str, Any]:
-    told: dict[str, Any] = api.get(f"/taules/v2/{table}").json()
-    return told
+    document: dict[str, Any] = api.get(f"/taules/v2/{table}").json()
+    return document
 
 
 def data(api: httpx.Client, table: str = PRICES, **params: str | int) -> httpx.Response:
@@ -42,7 +42,7 @@ def test_a_fault_names_a_table_by_its_path() -> None:
     ("spec", "status"),
     [("rate-limited", 429), ("rate-limited-bare", 429), ("error-500", 500), ("error-503", 503), ("error-504", 504)],
 )
-def test_an_answer_s_fault_is_of_its_table_and_target(
+def test_a_fault_is_limited_to_its_table_and_kind_of_request(
     api: httpx.Client, server: MockServer, spec: str, status: int
 ) -> None:
     server.faults(f"{spec}:{PRICES}:on=rows:after=1:times=1")
@@ -56,7 +56,7 @@ def test_a_gateway_that_gives_up_answers_html(api: httpx.Client, server: MockSer
     assert api.get("/api/views/yavr-pn8q").status_code == 504
 
 
-def test_damaged_bodies_are_no_json(api: httpx.Client, server: MockServer) -> None:
+def test_damaged_bodies_are_invalid_json(api: httpx.Client, server: MockServer) -> None:
     for spec in ("truncated", "wrong-json", "wrong-json:body=array"):
         server.faults(spec)
         assert data(api).status_code == 200
@@ -102,7 +102,7 @@ def test_sparse_values_are_an_object_without_the_missing_ones(api: httpx.Client,
     assert {**sparse, "value": 0} == {**dense, "value": 0}
 
 
-def test_data_move_on_after_each_request_for_them(api: httpx.Client, server: MockServer) -> None:
+def test_a_new_version_is_published_after_each_request_for_data(api: httpx.Client, server: MockServer) -> None:
     server.faults(f"moving-rows:{POPULATION}:times=2")
     dates = [data(api, POPULATION, _LAST_=1, SEX="TOTAL").json()["updated"] for _ in range(4)]
     assert dates == ["2026-04-30", "2026-05-01", "2026-05-02", "2026-05-02"]
@@ -156,7 +156,7 @@ def test_a_new_dimension_has_a_total(api: httpx.Client, server: MockServer) -> N
     assert (found["size"][-1], found["value"]) == (1, values)
 
 
-def test_a_fault_of_the_table_moves_its_date_and_so_does_its_end(api: httpx.Client, server: MockServer) -> None:
+def test_a_fault_of_the_table_moves_its_date_and_so_does_clearing_it(api: httpx.Client, server: MockServer) -> None:
     dates = [metadata(api)["updated"]]
     for faults in (
         ["missing-column"],
@@ -171,18 +171,18 @@ def test_a_fault_of_the_table_moves_its_date_and_so_does_its_end(api: httpx.Clie
     assert dates == ["2026-09-17", "2026-09-18", *["2026-09-19"] * 4]
 
 
-def test_a_fault_of_one_api_is_no_request_of_the_other_s(api: httpx.Client, server: MockServer) -> None:
+def test_a_fault_of_one_api_does_not_count_requests_to_the_other(api: httpx.Client, server: MockServer) -> None:
     server.faults("error-in-200:times=1", "retyped-column:times=1")
     api.get("/api/views/yavr-pn8q")
     assert data(api).json()["class"] == "error"
-    told = api.get("/_mock/faults").json()["faults"]
-    assert [each["applied"] for each in told] == [1, 1]
+    document = api.get("/_mock/faults").json()["faults"]
+    assert [each["applied"] for each in document] == [1, 1]
 
 
 @pytest.mark.parametrize(
     "spec",
     ["sparse:yavr-pn8q", f"retyped-column:{PRICES}", "too-heavy:cells=many", "error-in-200:id=99", "sparse:ep/9122"],
 )
-def test_a_fault_that_its_table_does_not_know_is_refused(server: MockServer, spec: str) -> None:
+def test_a_fault_that_does_not_exist_for_its_table_is_refused(server: MockServer, spec: str) -> None:
     with pytest.raises(UsageError, match="expected"):
         server.faults(spec)

@@ -44,7 +44,7 @@ def test_rows_come_one_a_line(api: httpx.Client) -> None:
     assert response.headers["content-type"] == "application/json;charset=utf-8"
 
 
-def test_a_page_has_1000_rows_where_no_limit_is_given(api: httpx.Client) -> None:
+def test_a_page_has_1000_rows_by_default(api: httpx.Client) -> None:
     assert len(get(api, REGISTER).json()) == 1000
 
 
@@ -93,13 +93,13 @@ def test_pages_without_order_overlap_and_miss_rows(api: httpx.Client) -> None:
     assert len({row[":id"] for row in rows}) < 2500
 
 
-def test_one_page_without_order_holds_every_row_once_in_no_order(api: httpx.Client) -> None:
+def test_one_page_without_order_has_every_row_once_in_any_order(api: httpx.Client) -> None:
     ids = [row[":id"] for row in get(api, REGISTER, limit=2500, select=":id").json()]
     assert len(set(ids)) == 2500
     assert ids != sorted(ids)
 
 
-def test_any_column_can_be_ordered_by_and_numbers_as_numbers(api: httpx.Client) -> None:
+def test_rows_can_be_ordered_by_any_column_and_numbers_as_numbers(api: httpx.Client) -> None:
     rows = get(api, REGISTER, limit=2500, select="registre,capacitat", order="capacitat DESC,registre").json()
     capacities = [int(row["capacitat"]) for row in rows if "capacitat" in row]
     assert capacities == sorted(capacities, reverse=True)
@@ -125,7 +125,7 @@ def test_rows_can_be_filtered_by_a_column(api: httpx.Client) -> None:
         "`any` >= '2017'  AND  `any` <= '2019'",
     ],
 )
-def test_rows_can_be_asked_for_by_a_span_of_a_text_column(api: httpx.Client, where: str) -> None:
+def test_rows_can_be_filtered_by_bounds_of_a_text_column(api: httpx.Client, where: str) -> None:
     rows = get(api, USAGE, where=where, limit=5000, order="any,codi,:id").json()
     everything = get(api, USAGE, limit=5000, order="any,codi,:id").json()
     assert rows == [row for row in everything if "2017" <= row["any"] <= "2019"]
@@ -134,14 +134,14 @@ def test_rows_can_be_asked_for_by_a_span_of_a_text_column(api: httpx.Client, whe
 
 
 @pytest.mark.parametrize("where", ["total >= 90 and total <= '1000'", "total between '90' and 1000.0"])
-def test_rows_can_be_asked_for_by_a_span_of_a_number_column(api: httpx.Client, where: str) -> None:
+def test_rows_can_be_filtered_by_bounds_of_a_number_column(api: httpx.Client, where: str) -> None:
     totals = [int(row["total"]) for row in get(api, USAGE, limit=5000).json()]
     found = [int(row["total"]) for row in get(api, USAGE, where=where, limit=5000).json()]
     assert sorted(found) == sorted(total for total in totals if 90 <= total <= 1000)
     assert 0 < len(found) < len(totals)
 
 
-def test_a_span_may_be_open_and_leaves_out_rows_without_a_value(api: httpx.Client) -> None:
+def test_bounds_may_be_open_and_exclude_rows_without_a_value(api: httpx.Client) -> None:
     rows = get(api, REGISTER, limit=2500).json()
     for operator in (">=", "<="):
         found = get(api, REGISTER, limit=2500, where=f"inscripcio {operator} '2015'", order="registre").json()
@@ -149,7 +149,7 @@ def test_a_span_may_be_open_and_leaves_out_rows_without_a_value(api: httpx.Clien
         assert sorted(row["registre"] for row in found) == sorted(row["registre"] for row in kept)
 
 
-def test_a_span_holds_together_with_a_filter(api: httpx.Client) -> None:
+def test_bounds_combine_with_a_filter(api: httpx.Client) -> None:
     params = {"codi": "13", "$where": "any >= '2020'", "$order": "any"}
     assert [row["any"] for row in api.get(USAGE, params=params).json()] == ["2020", "2021", "2022", "2023", "2024"]
 
@@ -182,7 +182,7 @@ def test_system_fields_are_added_on_demand_only(api: httpx.Client) -> None:
     assert {row[":updated_at"] for row in rows} == {"2025-09-23T11:40:00.795Z"}
 
 
-def test_headers_tell_dates_and_fields(api: httpx.Client) -> None:
+def test_headers_have_dates_and_fields(api: httpx.Client) -> None:
     headers = get(api, USAGE, limit=1).headers
     modified = "Tue, 23 Sep 2025 11:40:00 GMT"
     assert headers["last-modified"] == headers["x-soda2-truth-last-modified"] == modified
@@ -223,7 +223,7 @@ def test_a_new_version_is_answered_in_full(api: httpx.Client, server: MockServer
         assert api.get(USAGE, params={"$limit": 1}, headers={name: value}).status_code == 200
 
 
-def test_metadata_tell_columns_and_dates(api: httpx.Client) -> None:
+def test_metadata_have_columns_and_dates(api: httpx.Client) -> None:
     view = api.get("/api/views/ivft-vegh.json").json()
     assert view == api.get("/api/views/ivft-vegh").json()
     assert view["rowsUpdatedAt"] == view["viewLastModified"]
@@ -239,7 +239,7 @@ def test_metadata_tell_columns_and_dates(api: httpx.Client) -> None:
     assert all(column["description"] for column in own)
 
 
-def test_an_unknown_dataset_is_a_404_with_the_portal_s_bodies(api: httpx.Client) -> None:
+def test_an_unknown_dataset_is_a_404_with_the_portals_bodies(api: httpx.Client) -> None:
     rows = api.get("/resource/abcd-1234.json")
     assert rows.status_code == 404
     assert rows.json() == {
@@ -295,7 +295,7 @@ def test_an_app_token_is_taken_either_way(api: httpx.Client, server: MockServer)
     assert [exchange.app_token for exchange in server.requests] == [True, True, False]
 
 
-def test_answers_are_compressed_where_that_is_switched_on() -> None:
+def test_answers_are_compressed_if_gzip_is_on() -> None:
     with mock.serve(rows=100, gzip=True) as server:
         url = f"{server.url}{REGISTER}?$order=registre"
         packed = httpx.get(url, verify=False)

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit import _idescat_server as idescat
-from tests.unit._socrata_server import RESES, Answer, Asked, Portal, opened, soda
 
 from catalunya.assets.graph.spec import Landing, LandingDeclaration
 from catalunya.assets.making.materialize import materialize
@@ -24,6 +22,7 @@ from catalunya.io.errors import DeadlineReached, SourceUnavailable
 from catalunya.io.periods import window
 from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.idescat import Idescat
+from small.apis import RESES, Answer, Asked, Portal, portal_with, soda, tables_with
 from small.killing import KEYS, TrapdoorLake, make_all, make_all_elsewhere
 from small.patience import patience
 from small.shops import FolderSource, some
@@ -50,7 +49,7 @@ class Services:
         return Project(settings, [declared(RESES)])
 
     def make(self, **request: object) -> Outcome:
-        self.portal.server.asked.clear()
+        self.portal.server.clear_requests()
         return materialize(self.project, KEY, Request(**request))  # type: ignore[arg-type]
 
     def stop(self, offset: int = 20) -> None:
@@ -62,7 +61,7 @@ class Services:
 
     def asked(self) -> list[int]:
         """The offsets that the last attempt requested."""
-        return [at(asked) for asked in self.portal.asked("page")]
+        return [at(asked) for asked in self.portal.asked("rows")]
 
     def landed(self) -> dict[str, bytes]:
         """Every object of the landing folder, by its path in the batch."""
@@ -86,7 +85,7 @@ def at(asked: Asked) -> int:
 
 @pytest.fixture
 def services(settings: Settings) -> Iterator[Services]:
-    with opened(35) as portal:
+    with portal_with(35) as portal:
         yield Services(portal, settings)
 
 
@@ -216,7 +215,7 @@ def test_pages_of_another_window_are_not_reused(services: Services) -> None:
 def test_idescat_requests_that_were_answered_or_too_large_are_not_repeated(
     settings: Settings,
 ) -> None:
-    with idescat.opened() as api:
+    with tables_with() as api:
         api.limit = api.table.cells // 3  # the first request must be halved twice
         source = Idescat(*api.tables)
         mended = settings.model_copy(update={"idescat_url": api.server.url, "http_concurrency": 1, "http_attempts": 1})
@@ -231,11 +230,11 @@ def test_idescat_requests_that_were_answered_or_too_large_are_not_repeated(
         api.on_data = twice
         with pytest.raises(SourceUnavailable):
             materialize(project, KEY)
-        before = {asked.target for asked in api.asked("data")[:-1]}  # all but the one that failed
-        api.server.asked.clear()
+        before = {asked.target for asked in api.asked("rows")[:-1]}  # all but the one that failed
+        api.server.clear_requests()
         api.on_data = lambda _, answer: answer
         entry = materialize(project, KEY).entry
-        again = {asked.target for asked in api.asked("data")}
+        again = {asked.target for asked in api.asked("rows")}
     assert before
     assert not before & again
     assert entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -14,29 +15,17 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.unit._socrata_server import (
-    RESES,
-    Answer,
-    Asked,
-    Landing,
-    Portal,
-    extract,
-    fast,
-    on_page,
-    opened,
-    probe,
-    soda,
-)
 
 from catalunya.io.errors import LakeError, SourceChanged, SourceUnavailable, UsageError
 from catalunya.io.periods import Window, window
 from catalunya.io.sources.socrata import Socrata
+from small.apis import RESES, Answer, Asked, Landing, Portal, extract, fast, on_page, portal_with, probe, soda
 
 
 @pytest.fixture
 def open_portal() -> Iterator[Callable[[int], Portal]]:
     with ExitStack() as stack:
-        yield lambda rows: stack.enter_context(opened(rows))
+        yield lambda rows: stack.enter_context(portal_with(rows))
 
 
 @pytest.fixture
@@ -64,7 +53,7 @@ def test_every_page_lands_byte_for_byte_and_is_described(portal: Portal) -> None
 
 def test_pages_are_requested_in_a_total_order_and_their_urls_recorded(portal: Portal) -> None:
     done = extract(portal, Landing())
-    assert {asked.params["$order"] for asked in portal.asked("page")} == {"registre,:id"}
+    assert {asked.params["$order"] for asked in portal.asked("rows")} == {"registre,:id"}
     assert [page.url for page in done.pages] == [
         f"{portal.server.url}/resource/ivft-vegh.json?$limit=10&$offset={offset}&$order=registre,:id"
         for offset in (0, 10, 20)
@@ -73,13 +62,13 @@ def test_pages_are_requested_in_a_total_order_and_their_urls_recorded(portal: Po
 
 def test_without_a_key_pages_are_ordered_by_the_row_id(portal: Portal) -> None:
     extract(portal, Landing(), Socrata("ivft-vegh"))
-    assert {asked.params["$order"] for asked in portal.asked("page")} == {":id"}
+    assert {asked.params["$order"] for asked in portal.asked("rows")} == {":id"}
 
 
 def test_the_count_is_requested_before_the_pages_and_the_metadata_again_after_them(portal: Portal) -> None:
     done = extract(portal, Landing())
-    kinds = [portal._kind(asked) for asked in portal.server.asked]
-    assert kinds == ["view", "count", "page", "page", "page", "view"]
+    kinds = [asked.kind for asked in portal.server.requests]
+    assert kinds == ["metadata", "count", "rows", "rows", "rows", "metadata"]
     assert done.requests == 5  # the first is the probe's
     assert portal.asked("count")[0].params == {"$select": "count(*) as total"}
 
@@ -158,6 +147,12 @@ def test_at_most_as_many_pages_are_in_memory_as_requests_are_allowed(open_portal
 YEARS = Socrata("ivft-vegh", key=("registre",), period="any")
 
 
+def with_years(portal: Portal) -> None:
+    """Give every row the year 2014."""
+    portal.columns = {**portal.columns, "any": "text"}
+    portal.rows = [{**row, "any": "2014"} for row in portal.rows]
+
+
 @pytest.mark.parametrize(
     ("span", "where"),
     [
@@ -168,14 +163,16 @@ YEARS = Socrata("ivft-vegh", key=("registre",), period="any")
     ],
 )
 def test_a_window_of_years_is_sent_with_the_count_and_with_every_page(portal: Portal, span: Window, where: str) -> None:
+    with_years(portal)
     extract(portal, Landing(), YEARS, window=span)
     assert portal.asked("count")[0].params == {"$select": "count(*) as total", "$where": where}
-    pages = [asked.params for asked in portal.asked("page")]
+    pages = [asked.params for asked in portal.asked("rows")]
     assert [page.pop("$where") for page in pages] == [where] * 3
     assert all(set(page) == {"$limit", "$offset", "$order"} for page in pages)
 
 
 def test_only_the_rows_of_the_window_are_counted_and_land(portal: Portal) -> None:
+    portal.columns = {**portal.columns, "any": "text"}
     portal.rows = [{**row, "any": str(2010 + number)} for number, row in enumerate(portal.rows)]
     landing = Landing()
     done = extract(portal, landing, YEARS, window=window("2014", "2030"))
@@ -186,7 +183,7 @@ def test_only_the_rows_of_the_window_are_counted_and_land(portal: Portal) -> Non
 @pytest.mark.parametrize("span", [None, Window(date.min, date.max)])
 def test_without_an_end_the_window_sends_no_filter(portal: Portal, span: Window | None) -> None:
     extract(portal, Landing(), YEARS, window=span)
-    assert {name for asked in portal.server.asked for name in asked.params} == {
+    assert {name for asked in portal.server.requests for name in asked.params} == {
         "$select",
         "$limit",
         "$offset",
@@ -287,7 +284,7 @@ def test_a_short_page_compensated_by_another_is_noticed(portal: Portal) -> None:
 
 def test_if_the_source_changes_between_pages_everything_is_read_again(portal: Portal) -> None:
     def published(asked: Asked, page: Answer) -> Answer:
-        if len(portal.asked("page")) == 2 and portal.rows_updated_at == 1734602306:
+        if len(portal.asked("rows")) == 2 and portal.rows_updated_at == 1734602306:
             portal.rows_updated_at += 60
             portal.last_modified = "Thu, 19 Dec 2024 09:59:26 GMT"
             portal.rows = [{**row, "nom": "després"} for row in portal.rows[:12]]
@@ -314,7 +311,7 @@ def test_if_the_metadata_change_during_the_extraction_everything_is_read_again(p
     state = probe(portal)
     assert state
     portal.rows_updated_at += 1
-    done = asyncio.run(RESES.extract(fast(portal), state, Landing()))
+    done = asyncio.run(RESES.extract(fast(portal.server.url, page_rows=10), state, Landing()))
     assert done.state.version == f"{portal.rows_updated_at}-{state.version.split('-')[1]}"
     assert len(portal.asked("count")) == 2
 
@@ -333,15 +330,15 @@ def test_a_source_that_keeps_changing_fails_after_three_readings(portal: Portal)
 
 
 def test_a_lost_pass_requests_no_more_pages(open_portal: Callable[[int], Portal]) -> None:
-    portal = open_portal(500)
+    portal, state = open_portal(500), itertools.count()
 
     def mixed(asked: Asked, page: Answer) -> Answer:
-        return replace(page, headers={"Last-Modified": f"state {len(portal.asked('page'))}"})
+        return replace(page, headers={"Last-Modified": f"state {next(state)}"})
 
     portal.on_page = mixed
     with pytest.raises(SourceChanged, match="expected pages of one state"):
         extract(portal, Landing(), concurrency=2)
-    assert len(portal.asked("page")) <= 3 * 3
+    assert len(portal.asked("rows")) <= 3 * 3
 
 
 def test_rows_that_lag_behind_the_metadata_are_not_mistaken_for_the_newest(portal: Portal) -> None:

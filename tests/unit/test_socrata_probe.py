@@ -16,17 +16,17 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.unit._socrata_server import RESES, Answer, Landing, Portal, extract, fast, on_page, opened, probe
 
 from catalunya.io.errors import DeclarationError, SourceError, SourceUnavailable
 from catalunya.io.sources.socrata import Socrata
+from small.apis import RESES, Answer, Landing, Portal, extract, fast, on_page, portal_with, probe
 
 TOKEN = "a-secret-token"
 
 
 @pytest.fixture
 def portal() -> Iterator[Portal]:
-    with opened(25) as portal:
+    with portal_with(25) as portal:
         yield portal
 
 
@@ -36,9 +36,9 @@ def portal() -> Iterator[Portal]:
 def test_a_probe_of_an_unchanged_dataset_is_one_request(portal: Portal) -> None:
     state = probe(portal)
     assert state
-    portal.server.asked.clear()
+    portal.server.clear_requests()
     assert probe(portal, known=state.version) is None
-    assert [asked.target for asked in portal.server.asked] == ["/api/views/ivft-vegh.json"]
+    assert [asked.target for asked in portal.server.requests] == ["/api/views/ivft-vegh.json"]
 
 
 def test_a_probe_finds_version_time_and_declared_fields(portal: Portal) -> None:
@@ -70,19 +70,19 @@ def test_the_version_depends_on_the_columns(portal: Portal, columns: dict[str, s
 
 
 def test_a_dataset_that_is_not_a_table_is_refused(portal: Portal) -> None:
-    portal.columns = {}
+    portal.on_view = lambda _, answer: Answer(json.dumps(json.loads(answer.body) | {"columns": []}).encode())
     with pytest.raises(SourceError, match=r"Socrata ivft-vegh: .* 0 columns .* Is it a table"):
         probe(portal)
 
 
-def test_the_metadata_of_a_real_dataset_can_be_read(portal: Portal) -> None:
+def test_the_metadata_of_a_real_dataset_can_be_read() -> None:
     folder = os.environ.get("CATALUNYA_REAL_DATA")
     if not folder:
         pytest.skip("CATALUNYA_REAL_DATA does not name the folder of real samples")
     view = json.loads((Path(folder) / "soda" / "9aju-tpwc.views.json").read_bytes())
-    portal.dataset_id = "9aju-tpwc"
-    portal.view = lambda: view  # type: ignore[method-assign]
-    state = probe(portal, source=Socrata("9aju-tpwc", key=("codi",)))
+    with portal_with(0, "9aju-tpwc") as portal:
+        portal.dataset.view = view
+        state = probe(portal, source=Socrata("9aju-tpwc", key=("codi",)))
     assert state
     assert state.version.startswith("1734602306-")
     assert list(state.fields.items())[-2:] == [("latitud", "number"), ("georefer_ncia", "point")]
@@ -123,13 +123,13 @@ def test_the_error_for_a_refusal_has_the_portals_message_and_advice(
         extract(portal, Landing(), concurrency=1)
     assert message in str(caught.value)
     assert str(caught.value).startswith("Socrata ivft-vegh: GET http")
-    assert len(portal.asked("page")) == 1
+    assert len(portal.asked("rows")) == 1
 
 
 def test_a_dataset_that_does_not_exist_is_refused_by_one_request(portal: Portal) -> None:
     with pytest.raises(SourceError, match="404 Not Found: not_found: Not found"):
         probe(portal, source=Socrata("xxxx-yyyy"))
-    assert len(portal.server.asked) == 1
+    assert len(portal.server.requests) == 1
 
 
 def test_the_error_for_throttling_mentions_the_token(portal: Portal) -> None:
@@ -140,7 +140,7 @@ def test_the_error_for_throttling_mentions_the_token(portal: Portal) -> None:
 
 def test_the_token_is_sent_with_every_request_and_shown_nowhere(portal: Portal) -> None:
     on_page(portal, 0, 1, lambda _: Answer(b"", 503))
-    settings = fast(portal, app_token=TOKEN)
+    settings = fast(portal.server.url, page_rows=10, app_token=TOKEN)
     with capture_logs() as logs:
         state = asyncio.run(RESES.probe(settings))
         assert state
@@ -148,14 +148,14 @@ def test_the_token_is_sent_with_every_request_and_shown_nowhere(portal: Portal) 
         portal.on_page = lambda _, __: Answer(b"", 403)
         with pytest.raises(SourceError) as caught:
             asyncio.run(RESES.extract(settings, state, Landing()))
-    assert {asked.headers.get("x-app-token") for asked in portal.server.asked} == {TOKEN}
+    assert {asked.headers.get("x-app-token") for asked in portal.server.requests} == {TOKEN}
     assert logs
     assert TOKEN not in f"{logs} {done} {caught.value!r} {caught.value.__cause__!r} {settings!r}"
 
 
 def test_without_a_token_no_header_is_sent(portal: Portal) -> None:
-    asyncio.run(RESES.probe(fast(portal, app_token="")))
-    assert "x-app-token" not in portal.server.asked[0].headers
+    asyncio.run(RESES.probe(fast(portal.server.url, page_rows=10, app_token="")))
+    assert "x-app-token" not in portal.server.requests[0].headers
 
 
 def test_a_declaration_is_pure_data() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,7 +13,9 @@ import pytest
 from catalunya.io.errors import ConfigurationError, Unhealthy, UsageError
 from catalunya.ops.deployed_airflow import health
 from catalunya.ops.deployed_airflow.processes import PROCESSES, SHARED, arguments, check_environment, environment, known
+from catalunya.ops.mock.exchange import Answer
 from catalunya.ops.processes import free_ports
+from small.http_server import Asked, Server
 
 ENOUGH = dict.fromkeys(SHARED, "set")
 DOKKU = {
@@ -30,26 +30,14 @@ def answering(answers: dict[str, Any]) -> Iterator[tuple[int, list[str]]]:
     """A server that answers paths with JSON or text: its port, and the requests it received."""
     asked: list[str] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            asked.append(f"{self.path} {self.headers.get('Authorization', '')}")
-            found = answers.get(self.path)
-            body = found.encode() if isinstance(found, str) else json.dumps(found).encode()
-            self.send_response(200 if found is not None else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("X-aws-ec2-metadata-token-ttl-seconds", "600")
-            self.end_headers()
-            self.wfile.write(body if self.command != "HEAD" else b"")
+    def reply(request: Asked) -> Answer:
+        asked.append(f"{request.target} {request.headers.get('authorization', '')}")
+        found = answers.get(request.target)
+        body = found.encode() if isinstance(found, str) else json.dumps(found).encode()
+        return Answer(body, 200 if found is not None else 404, {"X-aws-ec2-metadata-token-ttl-seconds": "600"})
 
-        do_GET = do_PUT = do_HEAD = answer  # noqa: N815  names of the base class
-
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-            """Nothing on stderr."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield server.server_address[1], asked
-        server.shutdown()
+    with Server(reply).running() as server:
+        yield int(server.url.rpartition(":")[2]), asked
 
 
 def test_a_platforms_addresses_are_used_and_a_broker_selects_celery() -> None:

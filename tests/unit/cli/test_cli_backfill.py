@@ -41,7 +41,7 @@ def test_only_the_requested_years_are_made_again(run: Run, apis: MockServer, fil
     assert {path for path in after if before.get(path) != after[path]} == {
         "staging/population/year_id=2025/file.parquet"
     }
-    asked = [each.query for each in apis.requests if each.target == "rows"]
+    asked = [each.query for each in apis.requests if each.kind == "rows"]
     assert asked
     assert all("2025S1" in query and "2024" not in query for query in asked)
     assert "BACKFILL" in run("history", "landing.population").out

@@ -61,7 +61,7 @@ def test_show_has_declaration_contract_last_materialization_and_first_rows(run: 
         "Places",
         "last made",
         "in quarantine (see `catalunya quarantine staging.social_services`)",
-        "S00001",
+        "S00002",
     ):
         assert part in out
 
@@ -69,7 +69,7 @@ def test_show_has_declaration_contract_last_materialization_and_first_rows(run: 
 def test_show_as_json_has_the_requested_number_of_rows(run: Run) -> None:
     found = document(run("show", "staging.municipalities", "--rows", "2", "--json"))
     assert isinstance(found, dict)
-    assert [row["municipality_id"] for row in found["preview"]] == ["080155", "080193"]
+    assert [row["municipality_id"] for row in found["preview"]] == ["080018", "080023"]
     assert found["columns"][0]["key"] is True
     assert found["last"]["asset"] == "staging.municipalities"
 

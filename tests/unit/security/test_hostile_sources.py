@@ -14,9 +14,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.unit._idescat_server import Api, Table
-from tests.unit._idescat_server import opened as idescat
-from tests.unit._socrata_server import Portal
 
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.project import Project
@@ -28,8 +25,8 @@ from catalunya.io.sources.idescat import Idescat
 from catalunya.io.warehouse.glue_table import Field, table_input
 from catalunya.io.warehouse.glue_table import Table as GlueTable
 from catalunya.ops import console
-from catalunya.ops.mock.datasets import MUNICIPALITIES, REGISTER
-from catalunya.ops.mock.generate_municipalities import generate
+from catalunya.ops.mock.data import MUNICIPALITIES, REGISTER, known_view, read_seed
+from small.apis import Answer, Asked, Portal, Table, tables_with
 from small.commands import Ran
 
 HOSTILE = [
@@ -84,17 +81,19 @@ def command(
 
 
 @contextmanager
-def portal_of(dataset: Any, rows: list[dict[str, Any]], **columns: str) -> Iterator[Portal]:
-    portal = Portal(0, dataset.id)
+def portal_of(dataset: str, rows: list[dict[str, Any]], **columns: str) -> Iterator[Portal]:
+    view = known_view(dataset)
+    assert view
+    portal = Portal(0, dataset)
     portal.rows = rows
-    portal.columns = {column.field: column.type for column in dataset.columns} | columns
-    with portal.server.running():
+    portal.columns = {entry["fieldName"]: entry["dataTypeName"] for entry in view["columns"]} | columns
+    with portal.running():
         yield portal
 
 
 def municipalities() -> list[dict[str, Any]]:
-    """Generated municipalities: the first ones have hostile names, and one has a name of ten megabytes."""
-    rows = [{name: value for name, value in row.items() if not name.startswith(":")} for row in generate(1)]
+    """The municipalities, each of the first with a hostile name, and one whose name is ten megabytes."""
+    rows = read_seed("municipalities.csv").select(pl.exclude("^:.*$")).rows(named=True)
     for row, name in zip(rows, [*HOSTILE, LONG], strict=False):
         row["nom"] = name
     return rows
@@ -205,8 +204,8 @@ def test_a_drift_report_lists_a_few_names_shortened_and_escaped() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rows_updated_at": 10**17}, "no date"),
-        ({"rows_updated_at": -(10**15)}, "no date"),
+        ({"rowsUpdatedAt": 10**17}, "no date"),
+        ({"rowsUpdatedAt": -(10**15)}, "no date"),
         ({"counted": 10**18}, "expected one count"),
         ({"counted": "9" * 5000}, "expected one count"),
         ({"counted": "٣"}, "expected one count"),
@@ -215,8 +214,8 @@ def test_a_drift_report_lists_a_few_names_shortened_and_escaped() -> None:
 )
 def test_invalid_numbers_are_refused_in_one_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with portal_of(MUNICIPALITIES, municipalities()[-3:]) as portal:
-        for name, value in change.items():
-            setattr(portal, name, value)
+        portal.counted = change.get("counted")
+        portal.on_view = lambda _, answer: Answer(json.dumps(json.loads(answer.body) | change).encode())
         settings = load_settings(lake=str(tmp_path), socrata_url=portal.server.url, http_attempts=1, http_backoff_s=0)
         with pytest.raises((SourceError, SourceUnavailable), match=message) as raised:
             materialize(Project(settings), "landing.municipalities")
@@ -225,8 +224,7 @@ def test_invalid_numbers_are_refused_in_one_line(tmp_path: Path, change: dict[st
 
 
 def test_a_refusal_of_megabytes_is_one_short_line(tmp_path: Path) -> None:
-    with portal_of(MUNICIPALITIES, []) as portal:
-        portal.dataset_id = "none-such"
+    with Portal(0, "none-such").running() as portal:
         settings = load_settings(lake=str(tmp_path), socrata_url=portal.server.url, http_attempts=1)
         with pytest.raises(CatalunyaError) as raised:
             materialize(Project(settings), "landing.municipalities")
@@ -238,11 +236,10 @@ def cells(table: Table, lake: Path, change: Callable[[dict[str, Any]], Any]) -> 
     from catalunya.io.sources.base import HttpSettings
     from catalunya.io.sources.jsonstat import read_cells
 
-    def changed(answer: Any) -> Any:
+    def changed(_: Asked, answer: Answer) -> Answer:
         document: dict[str, Any] = json.loads(answer.body)
         change(document)
-        answer.body = json.dumps(document).encode()
-        return answer
+        return Answer(json.dumps(document).encode())
 
     import asyncio
 
@@ -251,9 +248,8 @@ def cells(table: Table, lake: Path, change: Callable[[dict[str, Any]], Any]) -> 
     async def sink(name: str, chunks: Any) -> None:
         bodies[name] = b"".join([chunk async for chunk in chunks])
 
-    with idescat(table) as api:
-        assert isinstance(api, Api)
-        api.on_metadata = api.on_data = lambda _, answer: changed(answer)
+    with tables_with(table) as api:
+        api.on_metadata = api.on_data = changed
         http = HttpSettings(api.server.url, attempts=1, requests_per_second=1000.0)
         source = Idescat(table.name)
         state = asyncio.run(source.probe(http))
