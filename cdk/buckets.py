@@ -24,7 +24,7 @@ from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import CRITICAL, document
 from catalunya.cdk.roles import accept
 from catalunya.io.environment import Settings
-from catalunya.io.warehouse.athena_warehouse import FOLDER as CANDIDATES
+from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
 
 RESULT_DAYS = 7  # readers' results are copies
 ACCESS_LOG_DAYS = 90

@@ -25,7 +25,7 @@ from catalunya.cdk.naming import Names
 from catalunya.io.warehouse.athena import Athena
 from catalunya.io.warehouse.glue import about_database
 from catalunya.io.warehouse.glue_table import DATA_VERSION, MARK, table_input
-from catalunya.ops.named_queries import as_kept
+from catalunya.ops.named_queries import for_work_group
 
 GIGABYTE = 2**30
 HANDLER = Path(__file__).with_name("first_table.py")
@@ -112,7 +112,7 @@ class WorkGroups(Construct):
             limit=scan_limit_gb * GIGABYTE,
         )
         tables = [asset.key for asset in graph if asset.layer is not Layer.LANDING]
-        for query in as_kept(Athena(settings, tables, for_readers=True)):
+        for query in for_work_group(Athena(settings, tables, for_readers=True)):
             kept = athena.CfnNamedQuery(
                 self,
                 f"Query{''.join(word.title() for word in query.name.split('_'))}",

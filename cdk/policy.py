@@ -17,7 +17,7 @@ from catalunya.assets.record.ledger import COMPACTED
 from catalunya.assets.record.paths import MANIFEST
 from catalunya.assets.record.retention import SUPERSEDED
 from catalunya.cdk.naming import QUALIFIERS, Names
-from catalunya.io.warehouse.athena_warehouse import FOLDER as CANDIDATES
+from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
 
 Statement = dict[str, Any]
 Document = dict[str, Any]

@@ -31,7 +31,7 @@ _COMMANDS = (
     ("materialize", "making", _MAKE, "Make stale assets in this process, without Airflow."),
     ("backfill", "making", _MAKE, "Read some periods of a source again, and make what is downstream."),
     ("verify", "maintenance", _MAINTAIN, "Check that ledger and objects agree."),
-    ("catalog", "catalog", _MAINTAIN, "Compare Glue and Athena's named queries with the ledger, or fix them."),
+    ("catalog", "catalog", _MAINTAIN, "Compare Glue and the saved queries with the ledger, or update them."),
     ("contracts", "comparing", _DEVELOP, "Show which contract changes break readers."),
     ("changes", "comparing", _DEVELOP, "Show which assets differ from an earlier commit, and what is downstream."),
     ("prune", "maintenance", _MAINTAIN, "Delete what has expired."),

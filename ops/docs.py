@@ -1,6 +1,6 @@
-"""`make docs`: dbt's documentation of the marts as one page, built on this machine without a row of data.
+"""`make docs`: dbt's documentation of the marts as one page, built on this machine from empty tables.
 
-Here: what dbt is given, and where the page goes. Not here: running dbt (`io/warehouse/dbt_project.py`), the words (the contracts).
+Here: what dbt gets, and where the page goes. Not here: running dbt (`io/warehouse/dbt.py`), the descriptions (the contracts).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ FOLDER = "dbt-docs"
 
 
 def write(settings: Settings) -> Path:
-    """Write the page and its two documents (`manifest.json`, `catalog.json`) below the cache; returns the page.
+    """Write the page and dbt's two artifacts (`manifest.json`, `catalog.json`) below the cache; returns the page.
 
-    Raises WarehouseError when dbt cannot build a model, or a model is not what its contract says.
+    Raises WarehouseError when dbt cannot build a model, or a model does not match its contract.
     """
     sources = [
         Relation(str(asset.layer), asset.name, {column.name: column.type for column in asset.columns}, files=())
@@ -42,7 +42,7 @@ def write(settings: Settings) -> Path:
 
 
 def main() -> int:
-    """Write the page and say where it is. Returns the exit code."""
+    """Write the page and print its path. Returns the exit code."""
     try:
         page = write(load_settings())
     except CatalunyaError as error:

@@ -36,9 +36,9 @@ def graph_now(settings: Settings) -> dict[str, Any]:
     from catalunya.assets.graph.discovery import contracts, load_graph
     from catalunya.assets.graph.document import snapshot
     from catalunya.contracts.retired import RETIRED
-    from catalunya.io.warehouse import dbt_project
+    from catalunya.io.warehouse.dbt import is_installed
 
-    if not dbt_project.is_installed():
+    if not is_installed():
         raise ConfigurationError(
             "dbt is not installed in this environment, and the graph cannot be read without it (dbt parses the SQL of the marts); "
             "run `make setup`"

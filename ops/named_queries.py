@@ -1,7 +1,7 @@
-"""The queries that are asked again and again, one file each in `queries/`: a title in its first line, then SQL for both engines.
+"""The saved queries, one file each in `queries/`: a title in the first line, then SQL that runs on both engines.
 
-Here: finding them. The name is the file's. Not here: running one (`commands/query.py`), putting them into Athena's work group
-(`cdk/catalog.py` at a deployment, `commands/catalog.py` where they differ since).
+Here: finding them; a query is named after its file. Not here: running one (`commands/query.py`), saving them in Athena's work group
+(`cdk/catalog.py` at deployment, `commands/catalog.py` if they differ later).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent / "queries"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SavedQuery:
     """A query with a name: what it answers, and its SQL over `staging.x` and `marts.y`."""
 
     name: str
@@ -28,31 +28,32 @@ class Question:
     sql: str
 
 
-def questions() -> list[Question]:
-    """All of them, by name. Raises DeclarationError on a file without a title."""
+def saved_queries() -> list[SavedQuery]:
+    """All saved queries, by name. Raises DeclarationError for a file without a title."""
     return [_read(file) for file in sorted(FOLDER.glob("*.sql"))]
 
 
-def as_kept(athena: Athena) -> list[NamedQuery]:
-    """All of them as a work group is to keep them."""
+def for_work_group(athena: Athena) -> list[NamedQuery]:
+    """All saved queries as named queries of a work group."""
     from catalunya.io.warehouse.athena import NamedQuery
 
-    return [NamedQuery(each.name, each.title, athena.translate(each.sql)) for each in questions()]
+    return [NamedQuery(each.name, each.title, athena.translate(each.sql)) for each in saved_queries()]
 
 
-def question(name: str) -> Question:
-    """The one of that name. Raises UsageError, with the nearest names, when there is none."""
-    known = {each.name: each for each in questions()}
+def saved_query(name: str) -> SavedQuery:
+    """The saved query of that name. Raises UsageError, with the nearest names, when there is none."""
+    known = {each.name: each for each in saved_queries()}
     if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.4) or known
-        raise UsageError(f"there is no query named {name!r}; there is {', '.join(near)} (`catalunya query --list`)")
+        near = get_close_matches(name, known, n=3, cutoff=0.6)
+        advice = f"; did you mean {' or '.join(near)}?" if near else ";"
+        raise UsageError(f"there is no saved query {name!r}{advice} `catalunya query --list` shows all")
     return known[name]
 
 
-def _read(file: Path) -> Question:
+def _read(file: Path) -> SavedQuery:
     title, _, sql = file.read_text(encoding="utf-8").partition("\n")
     if not title.startswith("-- "):
         raise DeclarationError(
-            f"{file.name}: expected a first line `-- ` and what the query answers, found {title!r}; write it"
+            f"{file.name}: expected a first line with `-- ` and what the query answers, found {title!r}; add it"
         )
-    return Question(file.stem, title.removeprefix("-- ").strip(), sql.strip())
+    return SavedQuery(file.stem, title.removeprefix("-- ").strip(), sql.strip())

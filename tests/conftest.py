@@ -70,7 +70,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 def freeze_imported_objects() -> None:
     """Exempt what exists before a module's tests, mostly imported code, from garbage collection.
 
-    It took a quarter of the time of building a mart: our code collects after each build (`io/warehouse/dbt_project.py`).
+    It took a quarter of the time of building a mart: our code collects after each build (`io/warehouse/dbt.py`).
     """
     gc.collect()
     gc.freeze()

@@ -1,7 +1,7 @@
 """The mart assets: one dbt model and one contract class make one.
 
 Here: putting the two together. Not here: the SQL (`dbt/models/marts`), the contracts (`contracts/marts.py`), reading dbt's
-project (`io/warehouse/dbt_project.py`).
+project (`io/warehouse/dbt.py`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from catalunya.assets.graph.spec import Clock, MartDeclaration
 from catalunya.contracts.model.contract import Contract
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeclarationError
-from catalunya.io.warehouse import dbt_project
-from catalunya.io.warehouse.dbt_project import Model
+from catalunya.io.warehouse.dbt import Model, is_installed, load_project
 
 
 def mart_declarations(contracts: Mapping[str, type[Contract]], settings: Settings) -> list[MartDeclaration]:
@@ -22,9 +21,9 @@ def mart_declarations(contracts: Mapping[str, type[Contract]], settings: Setting
 
     Raises DeclarationError on a model without a contract, a contract without a model, or unknown meta.
     """
-    if not contracts or not dbt_project.is_installed():
+    if not contracts or not is_installed():
         return []
-    models = dbt_project.load_project(settings).models
+    models = load_project(settings).models
     orphans = sorted(contracts.keys() - models.keys())
     if orphans:
         raise DeclarationError(

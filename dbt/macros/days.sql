@@ -1,4 +1,4 @@
-{# The day of the run. Models take it from here and never ask the clock: the same input gives the same table. #}
+{# The day of the run. Models use it and never the clock, so that the same input gives the same table. #}
 {% macro as_of() -%}
     cast('{{ var("as_of") }}' as date)
 {%- endmacro %}

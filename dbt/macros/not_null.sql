@@ -1,4 +1,4 @@
-{# dbt's own test gives only the empty column; the whole row says which one it is. #}
+{# dbt's own test selects only the null column; the whole row shows which row it is. #}
 {% macro default__test_not_null(model, column_name) %}
     select *
     from {{ model }}

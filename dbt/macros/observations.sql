@@ -1,5 +1,5 @@
-{# How firm two figures are together: the status of the less firm one. What is missing says nothing of the other. #}
-{% macro less_firm(one, other) -%}
+{# The status of two figures together: that of the less final one. A missing figure does not change the status of the other. #}
+{% macro combined_status(one, other) -%}
     case
         when {{ one }} = 'advance' or {{ other }} = 'advance' then 'advance'
         when {{ one }} = 'provisional' or {{ other }} = 'provisional' then 'provisional'
@@ -9,7 +9,7 @@
 {%- endmacro %}
 
 
-{# The whole number at `step` of `steps` on the straight line from one number to the other; halves are rounded up. #}
-{% macro on_the_line(first, last, step, steps) -%}
+{# Linear interpolation: the whole number at `step` of `steps` between two numbers; halves are rounded up. #}
+{% macro interpolated(first, last, step, steps) -%}
     cast(round(cast({{ first }} as double) + cast({{ last }} - {{ first }} as double) * {{ step }} / {{ steps }}) as bigint)
 {%- endmacro %}

@@ -11,7 +11,7 @@
 {%- endmacro %}
 
 
-{# A number by which quarters such as 2026-Q3 are counted: the next one's is one more, the same one's of the next year four. #}
+{# A running number of quarters such as 2026-Q3: the next quarter has one more, the same quarter of the next year four more. #}
 {% macro quarter_count(quarter_id) -%}
     cast(substr({{ quarter_id }}, 1, 4) as bigint) * 4 + cast(substr({{ quarter_id }}, 7, 1) as bigint)
 {%- endmacro %}

@@ -1,9 +1,9 @@
 {#
-  The config of an incremental model whose run replaces all rows that share a value of `column` with a row of the run:
-  the rows of its day, or the whole history of its municipalities.
+  The config of an incremental model that replaces every published row whose `column` has a value among the new rows:
+  the rows of a day, or the whole history of a municipality.
 
-  Athena replaces partitions instead: `partitioned_by` names columns of which each value comes with all of its rows.
-  They stand last in the model's select.
+  Athena replaces partitions instead: for each value of the columns in `partitioned_by`, the new rows must be complete. These columns
+  come last in the model's select.
 #}
 {% macro replacing(column, partitioned_by) -%}
     {{ return(adapter.dispatch('replacing', 'catalunya')(column, partitioned_by)) }}

@@ -1,12 +1,12 @@
-{# Whether a version of dim_municipalities (the name of its relation) held on a day. #}
-{% macro held_on(version, day) -%}
+{# Whether a version in dim_municipalities (given as the relation's name) was valid on a day. #}
+{% macro valid_on(version, day) -%}
     {{ version }}.valid_from <= {{ day }} and ({{ version }}.valid_to is null or {{ day }} < {{ version }}.valid_to)
 {%- endmacro %}
 
 
 {#
-  The versions of the municipalities as facts join them. What is known of a municipality before its first version (the
-  source of figures may know it sooner than the register of municipalities does) goes with that version, and is not lost.
+  The versions of the municipalities, for facts to join. The first version is extended back to the first day: figures may be older
+  than the register's first record of a municipality, and would be lost otherwise.
 #}
 {% macro municipality_versions() %}
     select

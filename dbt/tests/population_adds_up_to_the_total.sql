@@ -1,7 +1,7 @@
 {#
-  In a month that the source observed with every municipality, the municipalities are the source's total; in a month between
-  two such, they differ from it by rounding at most. Where the total is not told, or a municipality's figure is not, nothing can
-  be said. A warning: the source's total is soft.
+  In a month for which the source has a figure for every municipality, the municipalities add up to the source's total; in a month
+  between two of those, they differ from it by rounding at most. Months without a total, or without a municipality's figure, are not
+  checked. This is a warning, because the source may revise its total separately.
 #}
 {{ config(severity='warn') }}
 

@@ -1,1 +1,1 @@
-"""The warehouse: marts built by dbt, queries, and the catalog, on DuckDB (local) and Athena (dev, prod)."""
+"""The warehouse: marts built by dbt, queries, and the catalog; DuckDB in local, Athena in dev and prod."""

@@ -1,7 +1,7 @@
-"""A person's queries on Athena: run one in the environment's work group, wait for it, read its rows, say what it cost.
+"""A person's queries on Athena: run one in the environment's work group, wait for it, read its rows, estimate its cost.
 
 Here: one statement from its text to a frame, and the work group's named queries. Not here: dbt's statements (dbt-athena runs
-them itself), the tables (`glue.py`), what SQL is let through (`athena_sql.py`).
+them itself), the tables (`glue.py`), which statements are allowed (`athena_sql.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import structlog
 from catalunya.io.aws import client, code_of, text_of
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalunyaError, UsageError, WarehouseError
-from catalunya.io.warehouse.athena_sql import for_athena, in_words
+from catalunya.io.warehouse.athena_sql import for_athena, with_schemas
 from catalunya.io.warehouse.glue import SCHEMAS
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-# https://aws.amazon.com/athena/pricing/, SQL queries by data scanned (Europe): rounded up to the megabyte, 10 MB at least;
-# statements of DDL and failed ones are free.
+# https://aws.amazon.com/athena/pricing/, SQL queries by data scanned (Europe): rounded up to the megabyte, with a minimum of 10 MB;
+# DDL and failed statements are free.
 USD_PER_TB = 5.0
 MEGABYTE, TERABYTE = 2**20, 2**40
 LEAST_BYTES = 10 * MEGABYTE
@@ -35,14 +35,14 @@ LEAST_BYTES = 10 * MEGABYTE
 FIRST_WAIT_S, LONGEST_WAIT_S, GROWTH = 0.1, 2.0, 1.5
 ROWS_PER_PAGE = 1000  # Amazon Athena API Reference: GetQueryResults
 CATALOG = "AwsDataCatalog"
-_OF_THE_USER = 2  # Amazon Athena API Reference: AthenaError.ErrorCategory
+_USER_ERROR = 2  # Amazon Athena API Reference: AthenaError.ErrorCategory
 
-Tell = Callable[[str, float, int], None]
+OnProgress = Callable[[str, float, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The rows of a query, the bytes it scanned, and about what that costs in USD."""
+class QueryResult:
+    """The rows of a query, the bytes it scanned, and its approximate cost in USD."""
 
     frame: pl.DataFrame
     scanned: int
@@ -51,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NamedQuery:
-    """A query that the work group keeps by name, `sql` as Athena takes it."""
+    """A named query of the work group; `sql` as Athena takes it."""
 
     name: str
     title: str
@@ -59,16 +59,16 @@ class NamedQuery:
 
 
 def cost(scanned: int, *, is_ddl: bool = False) -> float:
-    """About what a query costs in USD, by the bytes it scanned."""
+    """The approximate cost of a query in USD, from the bytes it scanned."""
     if is_ddl:
         return 0.0
     return max(LEAST_BYTES, -(-scanned // MEGABYTE) * MEGABYTE) / TERABYTE * USD_PER_TB
 
 
 class Athena:
-    """A work group of one environment. `tables` are the names known there: `staging.municipalities`.
+    """A work group of one environment. `tables` are the tables that exist there: `staging.municipalities`.
 
-    `for_readers`: the group of people's queries, which has limits and says itself where results go; else the pipeline's own.
+    `for_readers`: the group for people's queries, which has limits and sets the result location itself; else the pipeline's own.
     """
 
     def __init__(self, settings: Settings, tables: Collection[str], *, for_readers: bool = False) -> None:
@@ -80,31 +80,31 @@ class Athena:
 
     @cached_property
     def client(self) -> Any:
-        """boto3's client of Athena."""
+        """boto3's Athena client."""
         return client("athena")
 
     def translate(self, sql: str) -> str:
-        """One reading statement, with the environment's databases. Raises UsageError on another."""
+        """One statement that reads, with the environment's databases. Raises UsageError for any other statement."""
         return for_athena(sql, self.databases, self.tables)
 
-    def ask(self, sql: str, *, limit: int | None = None, tell: Tell | None = None) -> Answer:
-        """Run one statement and read its rows, the first `limit` where it is given; `tell` hears of state, seconds and bytes.
+    def run(self, sql: str, *, limit: int | None = None, on_progress: OnProgress | None = None) -> QueryResult:
+        """Run one statement and read its rows, at most `limit`; `on_progress` receives state, seconds and bytes while it runs.
 
-        Interrupted, the execution is cancelled. Raises UsageError when the statement is wrong, WarehouseError when Athena
-        cannot run it.
+        An interrupt cancels the execution. Raises UsageError when the statement is wrong, WarehouseError when Athena cannot
+        run it.
         """
         statement = self.translate(sql)
         with self._errors():
-            running = self._start(statement)
-            execution = self._wait(running, tell or _unheard)
-            rows, columns = self._rows(running, limit)
+            execution_id = self._start(statement)
+            execution = self._wait(execution_id, on_progress or _ignore)
+            rows, columns = self._rows(execution_id, limit)
         scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
         is_ddl = execution.get("StatementType") == "DDL"
-        log.debug("query_ran", execution=running, scanned=scanned, rows=len(rows))
-        return Answer(to_frame(columns, rows), scanned, cost(scanned, is_ddl=is_ddl))
+        log.debug("query_ran", execution=execution_id, scanned=scanned, rows=len(rows))
+        return QueryResult(to_frame(columns, rows), scanned, cost(scanned, is_ddl=is_ddl))
 
     def named_queries(self) -> dict[str, tuple[str, NamedQuery]]:
-        """The work group's named queries by name, each with its id. Raises WarehouseError."""
+        """The work group's named queries: name -> (id, query). Raises WarehouseError."""
         with self._errors():
             pages = self.client.get_paginator("list_named_queries").paginate(WorkGroup=self.group)
             ids = [each for page in pages for each in page.get("NamedQueryIds") or []]
@@ -118,12 +118,12 @@ class Athena:
         }
 
     def save(self, wanted: Sequence[NamedQuery]) -> list[str]:
-        """Have the work group keep these queries, each once. Returns the names of those written; others' are left alone."""
-        kept = self.named_queries()
+        """Save these named queries where they differ. Returns the names of those written; other queries are left alone."""
+        saved = self.named_queries()
         written = []
         with self._errors():
             for query in wanted:
-                number, known = kept.get(query.name, ("", None))
+                query_id, known = saved.get(query.name, ("", None))
                 if known == query:
                     continue
                 text = {"Name": query.name, "Description": query.title, "QueryString": query.sql}
@@ -131,7 +131,7 @@ class Athena:
                     place = {"Database": self.databases["marts"], "WorkGroup": self.group}
                     self.client.create_named_query(**text, **place)
                 else:
-                    self.client.update_named_query(NamedQueryId=number, **text)
+                    self.client.update_named_query(NamedQueryId=query_id, **text)
                 written.append(query.name)
         return written
 
@@ -147,51 +147,53 @@ class Athena:
         )
         return str(started["QueryExecutionId"])
 
-    def _wait(self, running: str, tell: Tell) -> dict[str, Any]:
-        """Wait until the execution has ended well. Raises when it did not; one who is interrupted leaves nothing running."""
+    def _wait(self, execution_id: str, on_progress: OnProgress) -> dict[str, Any]:
+        """Wait until the execution has succeeded. Raises when it failed; an interrupt cancels it."""
         began, pause = time.monotonic(), FIRST_WAIT_S
         try:
             while True:
-                execution: dict[str, Any] = self.client.get_query_execution(QueryExecutionId=running)["QueryExecution"]
+                execution: dict[str, Any] = self.client.get_query_execution(QueryExecutionId=execution_id)[
+                    "QueryExecution"
+                ]
                 state = execution["Status"]["State"]
                 scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
-                tell(state.lower(), time.monotonic() - began, scanned)
+                on_progress(state.lower(), time.monotonic() - began, scanned)
                 if state not in ("QUEUED", "RUNNING"):
                     break
                 time.sleep(pause)
                 pause = min(pause * GROWTH, LONGEST_WAIT_S)
         except BaseException:
-            self._cancel(running)
+            self._cancel(execution_id)
             raise
         if state != "SUCCEEDED":
             raise self._failure(execution)
         return execution
 
-    def _cancel(self, running: str) -> None:
+    def _cancel(self, execution_id: str) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            self.client.stop_query_execution(QueryExecutionId=running)
+            self.client.stop_query_execution(QueryExecutionId=execution_id)
         except (BotoCoreError, ClientError) as error:
-            log.warning("query_not_cancelled", execution=running, error=text_of(error))
+            log.warning("query_not_cancelled", execution=execution_id, error=text_of(error))
 
     def _failure(self, execution: dict[str, Any]) -> CatalunyaError:
         status = execution["Status"]
         detail = status.get("AthenaError") or {}
-        reason = status.get("StateChangeReason") or detail.get("ErrorMessage") or "no reason is given"
-        reason = in_words(" ".join(str(reason).split()), self.databases)
+        reason = status.get("StateChangeReason") or detail.get("ErrorMessage") or "Athena gave no reason"
+        reason = with_schemas(" ".join(str(reason).split()), self.databases)
         if "limit was exceeded" in reason.lower():
             return WarehouseError(
-                f"the query was stopped: {reason}; work group {self.group} limits the bytes a query may scan: ask for fewer "
-                "columns, or name partitions (docs/athena.md)"
+                f"the query was stopped: {reason}; work group {self.group} limits the bytes that a query may scan: select "
+                "fewer columns, or filter by partition (docs/athena.md)"
             )
         if status["State"] == "CANCELLED":
             return WarehouseError(f"the query was cancelled in work group {self.group}: {reason}; run it again")
-        if detail.get("ErrorCategory") == _OF_THE_USER:
+        if detail.get("ErrorCategory") == _USER_ERROR:
             return UsageError(f"Athena cannot run the query: {reason}")
         return WarehouseError(f"the query failed on Athena: {reason}; execution {execution['QueryExecutionId']}")
 
-    def _rows(self, running: str, limit: int | None) -> tuple[list[list[str | None]], list[dict[str, Any]]]:
+    def _rows(self, execution_id: str, limit: int | None) -> tuple[list[list[str | None]], list[dict[str, Any]]]:
         """The rows as text, and the columns. The first row of a SELECT's first page is its columns' names."""
         rows: list[list[str | None]] = []
         columns: list[dict[str, Any]] = []
@@ -199,7 +201,7 @@ class Athena:
         while not columns or (page.get("NextToken") and (limit is None or len(rows) < limit)):
             more = {"NextToken": page["NextToken"]} if page else {}
             page = self.client.get_query_results(
-                QueryExecutionId=running, MaxResults=min(ROWS_PER_PAGE, (limit or ROWS_PER_PAGE) + 1), **more
+                QueryExecutionId=execution_id, MaxResults=min(ROWS_PER_PAGE, (limit or ROWS_PER_PAGE) + 1), **more
             )
             found = [_cells(row) for row in page["ResultSet"]["Rows"]]
             if not more:
@@ -213,30 +215,30 @@ class Athena:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn what boto3 raises into one line that says what to do."""
+        """Turn boto3's errors into one line that says what to do."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             yield
         except (ClientError, BotoCoreError) as error:
-            said = in_words(text_of(error), self.databases)
-            if "workgroup" in said.lower():
+            message = with_schemas(text_of(error), self.databases)
+            if "workgroup" in message.lower():
                 raise WarehouseError(
-                    f"work group {self.group}: {said}; deploy the infrastructure, or name another by {self._variable}"
+                    f"work group {self.group}: {message}; deploy the infrastructure, or set {self._variable} to another group"
                 ) from error
             if code_of(error) == "InvalidRequestException":
-                raise UsageError(f"Athena does not take the query: {said}") from error
-            advice = self._ADVICE.get(code_of(error), "try again, or see the reason above")
-            raise WarehouseError(f"cannot ask Athena in work group {self.group}: {said}; {advice}") from error
+                raise UsageError(f"Athena does not accept the query: {message}") from error
+            advice = self._ADVICE.get(code_of(error), "try again")
+            raise WarehouseError(f"cannot query Athena in work group {self.group}: {message}; {advice}") from error
 
     _ADVICE: ClassVar[dict[str, str]] = {
-        "AccessDeniedException": "docs/athena.md says what a reader's role has to be allowed",
-        "NoCredentialsError": "set AWS credentials, as a profile or a role",
+        "AccessDeniedException": "docs/athena.md lists the permissions that a reader needs",
+        "NoCredentialsError": "set AWS credentials: a profile or a role",
     }
 
 
 def to_frame(columns: Sequence[dict[str, Any]], rows: Sequence[Sequence[str | None]]) -> pl.DataFrame:
-    """Rows of text as a frame of the columns' types; a name that comes twice gets a number behind."""
+    """Rows of text as a frame with the columns' types; a repeated column name gets a number appended."""
     import polars as pl
 
     series: dict[str, pl.Series] = {}
@@ -251,7 +253,7 @@ def to_frame(columns: Sequence[dict[str, Any]], rows: Sequence[Sequence[str | No
 
 
 def _typed(texts: pl.Series, column: dict[str, Any]) -> pl.Series:
-    """Text as Athena's type says; what has none here (arrays, maps, rows, times with a zone) stays text."""
+    """Text cast to Athena's type; types without an equivalent (arrays, maps, rows, times with a zone) stay text."""
     import polars as pl
 
     kind = str(column["Type"]).lower().partition("(")[0]
@@ -283,11 +285,11 @@ def _cells(row: dict[str, Any]) -> list[str | None]:
 
 
 def _cell(row: Sequence[str | None], at: int, columns: int) -> str | None:
-    """One cell. What describes a table comes as one text a row, with tabs between the columns."""
+    """One cell. DESCRIBE returns each row as one text, with tabs between the columns."""
     if len(row) == 1 < columns:
-        row = [part.strip() for part in (row[0] or "").split("\t", columns - 1)]
+        row = [cell.strip() for cell in (row[0] or "").split("\t", columns - 1)]
     return row[at] if at < len(row) else None
 
 
-def _unheard(_: str, __: float, ___: int) -> None:
-    """The listener of those who do not listen."""
+def _ignore(_: str, __: float, ___: int) -> None:
+    """Ignore progress."""

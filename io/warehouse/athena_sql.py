@@ -1,92 +1,108 @@
-"""A person's SQL for Athena: one statement that only reads, with the Glue databases in the place of `staging` and `marts`.
+"""A person's SQL for Athena: one statement that only reads, with the Glue databases in place of `staging` and `marts`.
 
-Nothing else of the text is touched, so that what Athena says of it is about what was written. It is taken apart into words,
-names, strings and comments, and no further: Athena itself parses it. Here: pure functions. Not here: running it (`athena.py`).
+Nothing else in the text changes, so that Athena's messages are about what the person wrote. sqlglot splits the text into tokens and
+goes no further: Athena itself parses it, and its grammar has statements (show, explain) that sqlglot does not parse.
+
+Here: pure functions. Not here: running the statement (`athena.py`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import Any, ClassVar
 
 from catalunya.io.errors import UsageError
 
-_TOKEN = re.compile(
-    r"""(?P<blank>\s+|--[^\n]*|/\*.*?\*/)|(?P<string>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`)"""
-    r"""|(?P<name>[^\W\d]\w*)|(?P<number>\d[\w.]*)|(?P<sign>.)""",
-    re.DOTALL,
-)
 _READS = ("SELECT", "WITH", "VALUES")
-_LOOKS = ("SHOW", "DESCRIBE", "DESC")
-
-
-class _Token(NamedTuple):
-    """A piece of the text. `word` is a name as it is looked up: without quotes, in lower case."""
-
-    kind: str
-    text: str
-    at: int
-    word: str
+_INSPECTS = ("SHOW", "DESCRIBE", "DESC")
+_QUOTES = '"`'  # Trino's and Hive's, around names
 
 
 def for_athena(sql: str, databases: Mapping[str, str], tables: Collection[str]) -> str:
-    """The statement as Athena takes it. `databases`: schema -> Glue database; `tables`: those known, as `staging.x`.
+    """The statement as Athena takes it. `databases`: schema -> Glue database; `tables`: those that exist, as `staging.x`.
 
-    Raises UsageError on anything but one query, or one statement that shows what there is.
+    Raises UsageError for anything but one query, or one statement that shows or describes tables.
     """
-    tokens = _tokens(sql)
-    ends = [number for number, token in enumerate(tokens) if token.text == ";"]
-    if ends:
-        if any(token.text != ";" for token in tokens[ends[0] :]):
+    places = _tokens(sql)
+    texts = [sql[start:end] for start, end in places]
+    if ";" in texts:
+        first = texts.index(";")
+        if any(text != ";" for text in texts[first:]):
             raise UsageError("expected one statement, found several; run them one by one")
-        sql, tokens = sql[: tokens[ends[0]].at], tokens[: ends[0]]
-    _check_reads(tokens)
-    shows = tokens[0].text.upper() == "SHOW"
-    # A table or a CTE may be called `marts` as well: then only the names of known tables are qualified ones.
-    bare = {
-        token.word
-        for number, token in enumerate(tokens)
-        if token.word in databases and _sign(tokens, number + 1) != "." and _sign(tokens, number - 1) != "."
-    }
-    done, pieces = 0, []
-    for number, token in enumerate(tokens):
-        if token.word not in databases or _sign(tokens, number - 1) == ".":
-            continue
-        follows = tokens[number + 2].word if _sign(tokens, number + 1) == "." and number + 2 < len(tokens) else None
-        qualifies = f"{token.word}.{follows}" in tables or token.word not in bare
-        if qualifies if follows is not None else shows:
-            quote = token.text[0] if token.kind == "quoted" else ""
-            pieces += [sql[done : token.at], quote, databases[token.word], quote]
-            done = token.at + len(token.text)
+        sql, places, texts = sql[: places[first][0]], places[:first], texts[:first]
+    _check_reads([text.upper() for text in texts])
+    is_show = texts[0].upper() == "SHOW"
+    names = [(text[1:-1] if text[0] in _QUOTES else text).lower() for text in texts]
+
+    def is_qualified(number: int) -> bool:
+        return number > 0 and texts[number - 1] == "."
+
+    def qualifies(number: int) -> bool:
+        return number + 2 < len(texts) and texts[number + 1] == "."
+
+    found = [number for number, name in enumerate(names) if name in databases and not is_qualified(number)]
+    # A table or a CTE may be called `marts` too: then only the names of known tables count as qualified.
+    bare = {names[number] for number in found if not qualifies(number)}
+    done, pieces = 0, list[str]()
+    for number in found:
+        name, (start, end) = names[number], places[number]
+        is_schema = is_show
+        if qualifies(number):
+            is_schema = f"{name}.{names[number + 2]}" in tables or name not in bare
+        if is_schema:
+            quote = texts[number][0] if texts[number][0] in _QUOTES else ""
+            pieces += [sql[done:start], quote, databases[name], quote]
+            done = end
     return "".join([*pieces, sql[done:]]).strip()
 
 
-def in_words(message: str, databases: Mapping[str, str]) -> str:
-    """What Athena says, with the names that a person wrote."""
+def with_schemas(message: str, databases: Mapping[str, str]) -> str:
+    """A message of Athena's, with the names that the person wrote in place of the Glue databases."""
     for schema, database in databases.items():
         message = re.sub(rf"(awsdatacatalog\.)?\b{re.escape(database)}\b", schema, message, flags=re.IGNORECASE)
     return message
 
 
-def _tokens(sql: str) -> list[_Token]:
-    """All pieces that mean something, in order. Raises UsageError where a quote or a comment does not end."""
-    tokens = []
-    for match in _TOKEN.finditer(sql):
-        kind, text = str(match.lastgroup), match[0]
-        if kind == "sign" and (text in "'\"`" or sql.startswith("/*", match.start())):
-            line = sql.count("\n", 0, match.start()) + 1
-            what = "a comment" if text == "/" else f"a {text}"
-            raise UsageError(f"{what} in line {line} of the SQL does not end; close it")
-        if kind != "blank":
-            word = text.lower() if kind == "name" else text[1:-1].lower() if kind == "quoted" else ""
-            tokens.append(_Token(kind, text, match.start(), word))
-    return tokens
+@cache
+def _tokenizer() -> Any:
+    try:
+        from sqlglot import TokenType
+        from sqlglot.dialects.trino import Trino
+    except ImportError as error:
+        raise UsageError(
+            f"Athena's SQL needs sqlglot, which is not installed ({error}); install catalunya[dbt]"
+        ) from error
+
+    class Tokenizer(Trino.Tokenizer):
+        """Trino's words, plus Hive's backquotes. A statement such as `show` is split into words like any other."""
+
+        COMMANDS: ClassVar[set[TokenType]] = set()
+        IDENTIFIERS: ClassVar = list(_QUOTES)
+        NESTED_COMMENTS = False
+
+    return Tokenizer(dialect=Trino())
 
 
-def _check_reads(tokens: Sequence[_Token]) -> None:
-    """Raise UsageError unless the statement only reads. What the work group's role may do is another matter, and AWS's."""
-    words = [token.text.upper() for token in tokens]
+def _tokens(sql: str) -> list[tuple[int, int]]:
+    """Where each token begins and ends, comments excluded. Raises UsageError when a quote or a comment is not closed."""
+    tokenizer = _tokenizer()
+    from sqlglot.errors import TokenError
+
+    try:
+        return [(token.start, token.end + 1) for token in tokenizer.tokenize(sql)]
+    except TokenError as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, IndexError):  # sqlglot ran past the end of a comment
+            raise UsageError("a comment in the SQL is not closed; close it") from error
+        if quote := re.search(r"Missing (.+) from (\d+)", str(cause)):
+            raise UsageError(f"a {quote[1]} in line {quote[2]} of the SQL is not closed; close it") from error
+        raise UsageError(f"the SQL cannot be read: {cause}") from error
+
+
+def _check_reads(words: Sequence[str]) -> None:
+    """Raise UsageError unless the statement only reads. What the work group's role may do is up to AWS."""
     first = _first_word(words)
     if first == "EXPLAIN":
         rest = words[words.index("EXPLAIN") + 1 :]
@@ -94,10 +110,10 @@ def _check_reads(tokens: Sequence[_Token]) -> None:
             rest = rest[1:]
         if rest[:1] == ["("] and rest[1:2] in (["TYPE"], ["FORMAT"]) and ")" in rest:
             rest = rest[rest.index(")") + 1 :]
-        good = _first_word(rest) in _READS  # EXPLAIN ANALYZE runs what it explains
+        is_read = _first_word(rest) in _READS  # EXPLAIN ANALYZE runs the statement
     else:
-        good = first in (*_READS, *_LOOKS)
-    if not good:
+        is_read = first in (*_READS, *_INSPECTS)
+    if not is_read:
         raise UsageError(
             f"expected one query (select, with, values, show, describe, explain), found {first or 'nothing'}; "
             "the tables can only be read, and Athena has no query that begins with from"
@@ -105,9 +121,5 @@ def _check_reads(tokens: Sequence[_Token]) -> None:
 
 
 def _first_word(words: Sequence[str]) -> str:
-    """The first word that is no opening bracket."""
+    """The first word that is not an opening bracket."""
     return next((word for word in words if word != "("), "")
-
-
-def _sign(tokens: Sequence[_Token], number: int) -> str:
-    return tokens[number].text if 0 <= number < len(tokens) else ""

@@ -1,7 +1,7 @@
-"""The warehouse, whatever engine it is: what a published table is to it, and `build_model`, the one way a mart is built.
+"""Building marts, whatever the engine: `build_model` is the only way a mart is built.
 
-Here: relations and the SQL that reads them, what a build is, and its failure on one line. Not here: the engines
-(`duckdb_warehouse.py`, `athena_warehouse.py`), running dbt (`dbt_project.py`), a person's queries (`query.py`), assets.
+Here: what a build is, and its failure as one line. Not here: the engines (`duckdb.py`, `athena_build.py`), running dbt (`dbt.py`),
+assets (`assets/making/marts.py`).
 """
 
 from __future__ import annotations
@@ -17,19 +17,23 @@ import structlog
 
 from catalunya.io.environment import Settings
 from catalunya.io.errors import WarehouseError
-from catalunya.io.warehouse.dbt_project import DATABASE, DbtProject, Model, Outcome, load_project, one_line
+from catalunya.io.warehouse.dbt import DATABASE, Databases, Model, Outcome, load_project, one_line
 from catalunya.io.warehouse.relation import Relation
 
 log = structlog.get_logger(__name__)
 
 
-class Workplace(Protocol):
-    """Where one model is built: seen by nobody, and gone afterwards. `variables` are what dbt's profile asks for."""
+class Workspace(Protocol):
+    """Where one model is built: no reader looks there, and it is removed afterwards.
+
+    `variables` are those that dbt's profile needs; `databases` says where tables are, on an engine that keeps them in several.
+    """
 
     variables: Mapping[str, str]
+    databases: Databases | None
 
-    def first_row(self, query: str) -> dict[str, Any] | None:
-        """The first row of a query of dbt's, by column."""
+    def first_row(self, sql: str) -> dict[str, Any] | None:
+        """The first row of a data test's SQL, by column."""
         ...
 
     def export(self, order_by: Sequence[str]) -> tuple[Path, int]:
@@ -49,9 +53,9 @@ def build_model(
 ) -> Path:
     """Build one model with dbt, run its tests, and write its table to a Parquet file in `scratch`, rows by `order_by`.
 
-    `inputs` are all tables that the model and its tests read, `previous` is its own table as last published: an
-    incremental model goes on from there. A test that only warns is logged. Raises WarehouseError, one line, when dbt or
-    a test of the model fails. The engine is the settings'; what is published is not touched by either.
+    `inputs` are all tables that the model and its tests read, `previous` is its own table as last published, from which an
+    incremental model continues. A test that only warns is logged. Raises WarehouseError, one line, when dbt or a test of the
+    model fails. The engine is that of the settings; neither engine changes a published table.
     """
     started = time.monotonic()
     project = load_project(settings)
@@ -60,27 +64,27 @@ def build_model(
     declared = project.models[model]
     missing = sorted({".".join(read) for read in declared.reads} - {str(given) for given in inputs})
     if missing:
-        raise WarehouseError(
-            f"marts.{model} reads {', '.join(missing)}, which it was not given; materialize that first"
+        raise WarehouseError(f"marts.{model} reads {', '.join(missing)}, which has not been made; materialize it first")
+    with _workspace(declared, inputs, previous, settings, scratch) as workspace:
+        outcomes = project.build(
+            model, variables={**variables, **workspace.variables}, folder=scratch, databases=workspace.databases
         )
-    with _workplace(project, declared, inputs, previous, settings, scratch) as place:
-        outcomes = project.build(model, variables={**variables, **place.variables}, folder=scratch)
         failed = [outcome for outcome in outcomes if outcome.failed]
         if failed:
-            raise WarehouseError(_failure(declared, failed, place))
+            raise WarehouseError(_failure(declared, failed, workspace))
         for outcome in outcomes:
             if outcome.status == "warn":
-                log.warning("test_warned", model=model, test=outcome.name, found=_breaking_rows(outcome, place))
-        built, rows = place.export(order_by)
+                log.warning("test_warned", model=model, test=outcome.name, found=_breaking_rows(outcome, workspace))
+        built, rows = workspace.export(order_by)
     seconds = round(time.monotonic() - started, 2)
-    log.info("model_built", model=model, rows=rows, tests=len(outcomes) - 1, seconds=seconds)
+    log.info("model_built", model=model, rows=rows, tests=len(declared.tests), seconds=seconds)
     return built
 
 
 def build_docs(sources: Sequence[Relation], *, variables: Mapping[str, str], settings: Settings, scratch: Path) -> Path:
     """Build dbt's documentation of all models over `sources` in `scratch`, on DuckDB: one HTML file, its JSON beside it.
 
-    Raises WarehouseError when a model is not what its contract says.
+    Raises WarehouseError when a model does not match its contract.
     """
     return load_project(_on_duckdb(settings)).docs(variables=_scratch(sources, variables, scratch), folder=scratch)
 
@@ -88,30 +92,25 @@ def build_docs(sources: Sequence[Relation], *, variables: Mapping[str, str], set
 def run_unit_tests(
     sources: Sequence[Relation], *, variables: Mapping[str, str], settings: Settings, scratch: Path
 ) -> list[Outcome]:
-    """Run the unit tests of all models on DuckDB, for which `sources` need not have a row. What failed is in the outcomes.
+    """Run the unit tests of all models on DuckDB; `sources` may be empty. Failures are in the outcomes.
 
-    Raises WarehouseError when a model is not what its contract says.
+    Raises WarehouseError when a model does not match its contract.
     """
     return load_project(_on_duckdb(settings)).unit_tests(
         variables=_scratch(sources, variables, scratch), folder=scratch
     )
 
 
-def _workplace(
-    project: DbtProject,
-    model: Model,
-    inputs: Sequence[Relation],
-    previous: Relation | None,
-    settings: Settings,
-    scratch: Path,
-) -> AbstractContextManager[Workplace]:
+def _workspace(
+    model: Model, inputs: Sequence[Relation], previous: Relation | None, settings: Settings, scratch: Path
+) -> AbstractContextManager[Workspace]:
     if settings.engine == "athena":
-        from catalunya.io.warehouse.athena_warehouse import open_athena
+        from catalunya.io.warehouse.athena_build import open_athena
 
-        return open_athena(project, model, inputs, previous, settings, scratch)
-    from catalunya.io.warehouse.duckdb_warehouse import open_duckdb
+        return open_athena(model, inputs, previous, settings, scratch)
+    from catalunya.io.warehouse.duckdb import open_duckdb
 
-    return open_duckdb(project, model, inputs, previous, settings, scratch)
+    return open_duckdb(model, inputs, previous, scratch)
 
 
 def _on_duckdb(settings: Settings) -> Settings:
@@ -119,31 +118,31 @@ def _on_duckdb(settings: Settings) -> Settings:
 
 
 def _scratch(sources: Sequence[Relation], variables: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """A scratch database over the sources, and the variables with which dbt works in it."""
-    from catalunya.io.warehouse.duckdb_warehouse import create_database
+    """Create a scratch database over the sources. Returns the variables with which dbt works in it."""
+    from catalunya.io.warehouse.duckdb import create_database
 
     create_database(scratch / DATABASE, sources, None)
     return {**variables, "warehouse": str(scratch / DATABASE)}
 
 
-def _failure(model: Model, failed: Sequence[Outcome], place: Workplace) -> str:
-    """Why a build failed, on one line: what failed, what was found, what to do."""
+def _failure(model: Model, failed: Sequence[Outcome], workspace: Workspace) -> str:
+    """Why a build failed, as one line: what failed, what was found, what to do."""
     first, others = failed[0], ", ".join(outcome.name for outcome in failed[1:])
     what = "the model" if first.kind == "model" else f"{first.kind.replace('_', ' ')} {first.name}"
     found = first.message
     if first.failures and first.kind == "test":
-        found = _breaking_rows(first, place)
+        found = _breaking_rows(first, workspace)
     return (
         f"marts.{model.name}: {what} failed{others and f' (so did {others})'}: {found}; nothing was published: "
-        f"mend {model.path}, its tests beside it, or what it reads"
+        f"fix {model.path}, its tests, or the tables it reads"
     )
 
 
-def _breaking_rows(outcome: Outcome, place: Workplace) -> str:
+def _breaking_rows(outcome: Outcome, workspace: Workspace) -> str:
     """How many rows break a data test, and the first of them."""
     rows = f"{outcome.failures} rows break" if outcome.failures > 1 else "1 row breaks"
     if not outcome.sql:
         return f"{rows} it"
-    first = place.first_row(outcome.sql)
-    shown = one_line(json.dumps(first, default=str, ensure_ascii=False)) if first else "(gone)"
+    first = workspace.first_row(outcome.sql)
+    shown = one_line(json.dumps(first, default=str, ensure_ascii=False)) if first else "(not found again)"
     return f"{rows} it, the first {shown}"

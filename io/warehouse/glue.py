@@ -1,8 +1,9 @@
-"""The catalog of published tables: Glue where Athena answers queries, nothing where DuckDB does.
+"""The catalog of published tables: Glue where Athena runs the queries, none where DuckDB does.
 
-What Glue says is derived state, made from the ledger and made again by whoever finds it different: it is never asked what
-a table is. Here: bringing it up to date and telling the difference. Not here: what a table looks like there
-(`glue_table.py`), which tables there are (`assets/record/catalog_tables.py`), asking them (`athena.py`).
+Glue holds derived state: it is made from the ledger, is rewritten wherever it differs, and is never read to learn what a table is.
+
+Here: bringing Glue up to date and comparing it. Not here: what a table looks like there (`glue_table.py`), which tables exist
+(`assets/record/catalog_tables.py`), querying them (`athena.py`).
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ class Catalog(Protocol):
     """Where readers find the tables."""
 
     def publish(self, table: Table) -> bool:
-        """Make the catalog say what the table is now. Returns whether that took a write."""
+        """Bring the catalog's entry of the table up to date. Returns whether that took a write."""
         ...
 
 
 class NoCatalog:
-    """A lake whose tables are found by their paths."""
+    """A lake without a catalog: tables are found by their paths."""
 
     def publish(self, table: Table) -> bool:  # noqa: ARG002
         return False
 
 
 def about_database(schema: str) -> str:
-    """What Glue is told of a database."""
+    """The description of a database in Glue."""
     return f"Open data of Catalonia: {schema}"
 
 
@@ -60,42 +61,42 @@ def catalog(settings: Settings) -> Catalog:
 
 
 class Glue:
-    """The Glue databases of one environment, one a layer."""
+    """The Glue databases of one environment, one per layer."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
     @cached_property
     def client(self) -> Any:
-        """boto3's client of Glue."""
+        """boto3's Glue client."""
         return client("glue")
 
     def publish(self, table: Table) -> bool:
-        """Make Glue say what the table is now: one GetTable when it does already, and no write.
+        """Bring Glue's entry of the table up to date; if it is, that takes one GetTable and no write.
 
-        Registered partitions come first and the table with its data version last: killed in between, the next call sees
-        the difference and goes on. Raises CatalogError.
+        Partitions are registered first and the table with its data version is written last: after a kill in between, the next
+        call sees the difference and continues. Raises CatalogError.
         """
         with self._errors(str(table), "write"):
             found = self._find(table)
             if found is not None and not differences(table, found):
                 return False
             self._write(table, found)
-        log.info("table_catalogd", table=str(table), was_there=found is not None)
+        log.info("table_registered", table=str(table), existed=found is not None)
         return True
 
-    def mend(self, table: Table) -> bool:
-        """The same for one who does not trust it: registered partitions are read and compared too."""
+    def repair(self, table: Table) -> bool:
+        """Like `publish`, but the registered partitions are read and compared too."""
         with self._errors(str(table), "write"):
             found = self._find(table)
             if found is not None and not differences(table, found) and not self._of_partitions(table, found):
                 return False
             self._write(table, found)
-        log.info("table_catalogd", table=str(table), was_there=found is not None)
+        log.info("table_registered", table=str(table), existed=found is not None)
         return True
 
     def compare(self, table: Table) -> list[Difference]:
-        """How Glue differs from what the table is. Raises CatalogError."""
+        """How Glue's entry differs from the table. Raises CatalogError."""
         with self._errors(str(table), "read"):
             found = self._find(table)
             if found is None:
@@ -103,7 +104,7 @@ class Glue:
             return differences(table, found) + self._of_partitions(table, found)
 
     def unknown(self, known: Sequence[str]) -> list[tuple[str, str]]:
-        """Tables of ours (schema, name) that are in Glue and not among the `known`: those of assets that are no more."""
+        """The pipeline's tables (schema, name) in Glue that are not in `known`: their assets no longer exist."""
         found = []
         for schema in SCHEMAS:
             with self._errors(schema, "list"):
@@ -111,7 +112,7 @@ class Glue:
                     pages = self.client.get_paginator("get_tables").paginate(DatabaseName=self._database(schema))
                     tables = list(chain.from_iterable(page["TableList"] for page in pages))
                 except self.client.exceptions.EntityNotFoundException:
-                    continue  # nothing was ever published
+                    continue  # nothing has been published yet
             ours = (each["Name"] for each in tables if MARK in (each.get("Parameters") or {}))
             found += [(schema, name) for name in ours if f"{schema}.{name}" not in known]
         return found
@@ -135,13 +136,13 @@ class Glue:
     def _write(self, table: Table, found: Mapping[str, Any] | None) -> None:
         database = self._database(table.schema)
         if found is None:
-            # Not with its data version yet: it is the last thing written.
+            # Without its data version, which is written last.
             first = table_input(table)
             if table.registered:
                 first["Parameters"] = {MARK: table.code_version}
             found = self._create(database, table, first)
         else:
-            # Glue does not let the keys of a table with partitions change; its objects are all published elsewhere by then.
+            # Glue cannot change the partition keys of a table that has partitions. The new objects are published already.
             keys = [key["Name"] for key in found.get("PartitionKeys") or []]
             if keys != list(table.partition_by):
                 self.client.delete_table(DatabaseName=database, Name=table.name)
@@ -149,15 +150,15 @@ class Glue:
                 return
         self._sync_partitions(database, table)
         if differences(table, found):
-            # Its former versions are in the ledger; Glue's own archive would only grow.
+            # Earlier versions are in the ledger; Glue's own archive would only grow.
             self.client.update_table(DatabaseName=database, TableInput=merged(table, found), SkipArchive=True)
 
     def _create(self, database: str, table: Table, first: dict[str, Any]) -> dict[str, Any]:
-        """Create the table, and its database when there is none. Returns it as it is then."""
+        """Create the table, and its database if it is missing. Returns the table as it is then."""
         try:
             self.client.create_table(DatabaseName=database, TableInput=first)
         except self.client.exceptions.AlreadyExistsException:
-            return self._find(table) or {}  # another run was quicker
+            return self._find(table) or {}  # another run created it first
         except self.client.exceptions.EntityNotFoundException:
             self._create_database(database, table.schema)
             return self._create(database, table, first)
@@ -196,13 +197,13 @@ class Glue:
         ]
 
     def _sync_partitions(self, database: str, table: Table) -> None:
-        """Register the partitions there are, and take away those there are not. A projected table needs none."""
+        """Register the partitions that exist, and remove those that do not. A projected table needs none."""
         if not table.partition_by or table.is_projected:
             return
         there = self._registered(database, table)
         wrong = [values for values in table.registered if values in there and _is_wrong(table, values, there[values])]
         gone = [values for values in there if values not in table.registered]
-        for some in _in_parts(gone, DELETED_AT_ONCE):
+        for some in _batches(gone, DELETED_AT_ONCE):
             self._check(
                 self.client.batch_delete_partition(
                     DatabaseName=database,
@@ -210,10 +211,10 @@ class Glue:
                     PartitionsToDelete=[{"Values": list(values)} for values in some],
                 ),
                 table,
-                but="EntityNotFoundException",
+                ignore="EntityNotFoundException",
             )
         missing = [values for values in table.registered if values not in there]
-        for some in _in_parts(missing, CREATED_AT_ONCE):
+        for some in _batches(missing, CREATED_AT_ONCE):
             self._check(
                 self.client.batch_create_partition(
                     DatabaseName=database,
@@ -221,9 +222,9 @@ class Glue:
                     PartitionInputList=partition_inputs(table, some),
                 ),
                 table,
-                but="AlreadyExistsException",
+                ignore="AlreadyExistsException",
             )
-        for some in _in_parts(wrong, CREATED_AT_ONCE):
+        for some in _batches(wrong, CREATED_AT_ONCE):
             entries = [
                 {"PartitionValueList": each["Values"], "PartitionInput": each} for each in partition_inputs(table, some)
             ]
@@ -232,9 +233,9 @@ class Glue:
             )
 
     @staticmethod
-    def _check(answer: Mapping[str, Any], table: Table, *, but: str = "") -> None:
-        """A batch call succeeds though some of it failed: raise for those. `but` is a failure that is none."""
-        failed = [each for each in answer.get("Errors") or [] if each["ErrorDetail"]["ErrorCode"] != but]
+    def _check(answer: Mapping[str, Any], table: Table, *, ignore: str = "") -> None:
+        """Raise for the entries of a batch call that failed: the call itself succeeds. `ignore` is an error code to ignore."""
+        failed = [each for each in answer.get("Errors") or [] if each["ErrorDetail"]["ErrorCode"] != ignore]
         if failed:
             detail = failed[0]["ErrorDetail"]
             raise CatalogError(
@@ -244,26 +245,26 @@ class Glue:
 
     @contextmanager
     def _errors(self, what: str, verb: str) -> Iterator[None]:
-        """Turn what boto3 raises into one line that says where and what to do."""
+        """Turn boto3's errors into one line that says where and what to do."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             yield
         except (ClientError, BotoCoreError) as error:
             advice = _ADVICE.get(
-                code_of(error), "the table itself is recorded: the next run, or `catalunya catalog sync`, mends it"
+                code_of(error), "the table itself is recorded; the next run or `catalunya catalog sync` updates Glue"
             )
             raise CatalogError(f"cannot {verb} {what} in Glue: {text_of(error)}; {advice}") from error
 
 
 _ADVICE = {
-    "AccessDeniedException": "give the role the Glue actions that docs/athena.md names, then `catalunya catalog sync`",
-    "NoCredentialsError": "set AWS credentials, as a profile or a role, then `catalunya catalog sync`",
+    "AccessDeniedException": "grant the role the Glue actions listed in docs/athena.md, then run `catalunya catalog sync`",
+    "NoCredentialsError": "set AWS credentials (a profile or a role), then run `catalunya catalog sync`",
 }
 
 
 def _is_wrong(table: Table, values: tuple[str, ...], found: Mapping[str, Any]) -> bool:
-    """Whether a registered partition is of another folder or of other columns than the table's."""
+    """Whether a registered partition has another folder or other columns than the table."""
     wanted = partition_inputs(table, [values])[0]["StorageDescriptor"]
     there = found.get("StorageDescriptor") or {}
     types = [(column["Name"], column["Type"]) for column in wanted["Columns"]]
@@ -271,10 +272,10 @@ def _is_wrong(table: Table, values: tuple[str, ...], found: Mapping[str, Any]) -
     return (there.get("Location") or "").rstrip("/") != wanted["Location"].rstrip("/") or types != seen
 
 
-def _in_parts(all_of_them: list[tuple[str, ...]], size: int) -> Iterator[list[tuple[str, ...]]]:
-    """As many at a time as one call takes."""
-    for first in range(0, len(all_of_them), size):
-        yield all_of_them[first : first + size]
+def _batches(values: list[tuple[str, ...]], size: int) -> Iterator[list[tuple[str, ...]]]:
+    """Lists of at most as many as one call accepts."""
+    for first in range(0, len(values), size):
+        yield values[first : first + size]
 
 
 def _named(table: Table, values: Sequence[str]) -> str:

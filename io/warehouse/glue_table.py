@@ -1,6 +1,6 @@
-"""What a table of ours looks like in Glue, as plain data: its definition, its partitions, and how it differs from one found.
+"""What a table looks like in Glue, as plain data: its definition, its partitions, and how a table found there differs.
 
-Here: pure functions; nothing is called. Not here: the calls (`glue.py`), which asset and ledger entry a table is of
+Here: pure functions that call nothing. Not here: the calls (`glue.py`), from which asset and ledger entry a table comes
 (`assets/record/catalog_tables.py`).
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Logical type of a contract -> the type's name in Glue and in Athena's DDL (its DML says varchar and integer).
+# A contract's logical type -> its name in Glue and in Athena's DDL (the DML has varchar and integer).
 GLUE_TYPES: Mapping[str, str] = {
     "string": "string",
     "integer": "int",
@@ -23,9 +23,9 @@ GLUE_TYPES: Mapping[str, str] = {
     "date": "date",
     "timestamp": "timestamp",
 }
-MARK = "catalunya.code_version"  # a table that has it is ours
+MARK = "catalunya.code_version"  # set on every table of the pipeline
 DATA_VERSION = "catalunya.data_version"
-OF_PROJECTION = ("projection.", "storage.location.template")
+PROJECTION_PREFIXES = ("projection.", "storage.location.template")
 COMMENT_BYTES, DESCRIPTION_BYTES = 255, 2048  # AWS Glue Web API Reference: Column.Comment, DescriptionString
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
@@ -42,7 +42,7 @@ _FORMAT = {
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column: its logical type (`contracts/model/columns.py`), what it holds, and in which unit."""
+    """A column: its logical type (`contracts/model/columns.py`), description and unit."""
 
     name: str
     type: str
@@ -54,8 +54,8 @@ class Field:
 class Table:
     """A published table: `location` is its folder, `partitions` maps the values of `partition_by` to their folders.
 
-    `may_project`: Athena may work out the partitions from the table's definition. Where a writer has to find them in Glue
-    (dbt-athena's insert_overwrite does), it may not.
+    `may_project`: partition projection is allowed. It is not for tables whose writer looks partitions up in Glue, as dbt-athena's
+    insert_overwrite does.
     """
 
     schema: str
@@ -74,24 +74,24 @@ class Table:
 
     @property
     def is_projected(self) -> bool:
-        """Whether its partitions are worked out and not registered.
+        """Whether its partitions are projected instead of registered.
 
-        The list of a projection is joined by commas, and a projected value is text: odd values and the partition of nulls
-        are only right when they are registered. A list without an item is none either.
+        A projection lists its values separated by commas, as text: values with other characters and the partition of nulls are only
+        correct when registered, and an empty list is not allowed.
         """
         values = [value for key in self.partitions for value in key]
-        plain = all(_PLAIN.fullmatch(value) and value != NULL_PARTITION for value in values)
-        return self.may_project and bool(values) and plain
+        are_plain = all(_PLAIN.fullmatch(value) and value != NULL_PARTITION for value in values)
+        return self.may_project and bool(values) and are_plain
 
     @property
     def registered(self) -> Mapping[tuple[str, ...], str]:
-        """The partitions that Glue has to hold."""
+        """The partitions that must be registered in Glue."""
         return {} if self.is_projected else self.partitions
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing in Glue that is not as recorded."""
+    """One property of a table in Glue that differs from the record."""
 
     what: str
     expected: str
@@ -99,7 +99,7 @@ class Difference:
 
 
 def table_input(table: Table) -> dict[str, Any]:
-    """The table as Glue's CreateTable and UpdateTable take it."""
+    """The table as input for Glue's CreateTable and UpdateTable."""
     by_name = {field.name: field for field in table.columns}
     columns = [_column(field) for field in table.columns if field.name not in table.partition_by]
     keys = [_column(by_name.get(name, Field(name, "string"))) for name in table.partition_by]
@@ -121,7 +121,7 @@ def table_input(table: Table) -> dict[str, Any]:
 
 
 def partition_inputs(table: Table, wanted: Sequence[tuple[str, ...]]) -> list[dict[str, Any]]:
-    """Those partitions as Glue's BatchCreatePartition takes them."""
+    """The given partitions as input for Glue's BatchCreatePartition."""
     columns = table_input(table)["StorageDescriptor"]["Columns"]
     return [
         {"Values": list(values), "StorageDescriptor": _storage(columns, table.registered[values])} for values in wanted
@@ -129,41 +129,43 @@ def partition_inputs(table: Table, wanted: Sequence[tuple[str, ...]]) -> list[di
 
 
 def differences(table: Table, found: Mapping[str, Any]) -> list[Difference]:
-    """How the table that GetTable returned differs from the one wanted; parameters that others put there are theirs."""
+    """How the table that GetTable returned differs from the wanted one; parameters set by others are ignored."""
     wanted = table_input(table)
     here, there = wanted["StorageDescriptor"], found.get("StorageDescriptor") or {}
-    parts: list[tuple[str, Any, Any]] = [
+    compared: list[tuple[str, Any, Any]] = [
         ("comment", wanted["Description"], found.get("Description") or ""),
         ("table type", wanted["TableType"], found.get("TableType") or ""),
         ("location", here["Location"], there.get("Location") or ""),
         ("input format", here["InputFormat"], there.get("InputFormat") or ""),
         ("output format", here["OutputFormat"], there.get("OutputFormat") or ""),
         (
-            "serialisation",
+            "serialization",
             here["SerdeInfo"]["SerializationLibrary"],
             (there.get("SerdeInfo") or {}).get("SerializationLibrary") or "",
         ),
     ]
-    parts += _of_columns("column", here["Columns"], there.get("Columns") or [])
-    parts += _of_columns("partition key", wanted["PartitionKeys"], found.get("PartitionKeys") or [])
+    compared += _compare_columns("column", here["Columns"], there.get("Columns") or [])
+    compared += _compare_columns("partition key", wanted["PartitionKeys"], found.get("PartitionKeys") or [])
     given = found.get("Parameters") or {}
-    names = {*wanted["Parameters"], *(name for name in given if name.startswith(OF_PROJECTION))}
-    parts += [(f"parameter {name}", wanted["Parameters"].get(name, ""), given.get(name, "")) for name in sorted(names)]
-    return [Difference(what, str(expected), str(seen)) for what, expected, seen in parts if expected != seen]
+    names = {*wanted["Parameters"], *(name for name in given if name.startswith(PROJECTION_PREFIXES))}
+    compared += [
+        (f"parameter {name}", wanted["Parameters"].get(name, ""), given.get(name, "")) for name in sorted(names)
+    ]
+    return [Difference(what, str(expected), str(seen)) for what, expected, seen in compared if expected != seen]
 
 
 def merged(table: Table, found: Mapping[str, Any]) -> dict[str, Any]:
-    """The table as UpdateTable takes it, with the parameters that others put there."""
+    """The table as input for UpdateTable, keeping the parameters set by others."""
     wanted = table_input(table)
     given = found.get("Parameters") or {}
-    foreign = {name: value for name, value in given.items() if not name.startswith(OF_PROJECTION)}
+    foreign = {name: value for name, value in given.items() if not name.startswith(PROJECTION_PREFIXES)}
     return wanted | {"Parameters": foreign | wanted["Parameters"]}
 
 
 def _projection(table: Table) -> dict[str, str]:
-    """Partition projection by the values that the ledger entry's objects have: always right, whatever the column means.
+    """Partition projection by the values of the ledger entry's objects, which is correct whatever the column means.
 
-    A rule (years from 2000 to 2100) would have Athena list a hundred empty folders, and be wrong one day.
+    A rule (years from 2000 to 2100) would make Athena list a hundred empty folders, and would be wrong one day.
     """
     if not table.is_projected:
         return {}
@@ -178,7 +180,7 @@ def _projection(table: Table) -> dict[str, str]:
 
 
 def _storage(columns: list[dict[str, str]], location: str) -> dict[str, Any]:
-    # The slash keeps a neighbour whose name begins alike out of it.
+    # Without the slash, a folder whose name starts with the same characters would be read too.
     return {"Columns": columns, "Location": f"{location.rstrip('/')}/", **_FORMAT}
 
 
@@ -188,26 +190,26 @@ def _column(field: Field) -> dict[str, str]:
     return {"Name": field.name, "Type": GLUE_TYPES[field.type], "Comment": comment}
 
 
-def _of_columns(
+def _compare_columns(
     kind: str, wanted: Sequence[Mapping[str, str]], found: Sequence[Mapping[str, str]]
 ) -> list[tuple[str, str, str]]:
-    """The columns side by side: type and comment of each, and their order."""
+    """The columns compared: type and comment of each, and their order."""
     there = {column["Name"]: column for column in found}
     here = {column["Name"]: column for column in wanted}
-    parts = [(f"{kind} {name}", "", there[name].get("Type", "")) for name in there if name not in here]
+    compared = [(f"{kind} {name}", "", there[name].get("Type", "")) for name in there if name not in here]
     for name, column in here.items():
         if name not in there:
-            parts.append((f"{kind} {name}", column["Type"], ""))
+            compared.append((f"{kind} {name}", column["Type"], ""))
             continue
-        parts.append((f"{kind} {name}", column["Type"], there[name].get("Type", "")))
-        parts.append((f"comment of {name}", column["Comment"], there[name].get("Comment") or ""))
+        compared.append((f"{kind} {name}", column["Type"], there[name].get("Type", "")))
+        compared.append((f"comment of {name}", column["Comment"], there[name].get("Comment") or ""))
     if here.keys() == there.keys():
-        parts.append((f"order of {kind}s", ", ".join(here), ", ".join(there)))
-    return parts
+        compared.append((f"order of {kind}s", ", ".join(here), ", ".join(there)))
+    return compared
 
 
 def _cut(text: str, limit: int) -> str:
-    """The text on one line and within so many bytes of UTF-8."""
+    """The text on one line, cut to this many bytes of UTF-8."""
     line = " ".join(text.split())
     if len(line.encode()) <= limit:
         return line

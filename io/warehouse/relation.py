@@ -1,6 +1,6 @@
-"""A published table as a SQL engine sees it, and the SQL that reads it, on DuckDB and in Athena alike.
+"""A published table as a SQL engine sees it, and the SQL that reads it on DuckDB and on Athena.
 
-Here: what both engines share. Not here: the engines (`duckdb_warehouse.py`, `athena_warehouse.py`), building marts (`build.py`).
+Here: what both engines share. Not here: the engines (`duckdb.py`, `athena_build.py`), building marts (`build.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SQL_TYPES: Mapping[str, str] = {
 class Relation:
     """A published table: where its Parquet is, and what its columns are (name -> logical type of `contracts/model/columns.py`).
 
-    `partition_by` are columns that stand in the paths (`district_id=01`), always text. No files: an empty table.
+    `partition_by` are the columns whose values are in the paths (`district_id=01`), always text. Without files the table is empty.
     """
 
     schema: str
@@ -42,19 +42,19 @@ class Relation:
 
 
 def scan_sql(relation: Relation, source: str, available: Sequence[str] | None = None) -> str:
-    """The SELECT that reads `source` with the relation's columns, in order and of their types.
+    """The SELECT that reads `source` with the relation's columns, in their order and types.
 
-    Columns that are not among the `available` ones are null there.
+    Columns that are not in `available` are null.
     """
     columns = ", ".join(
         f"cast({quoted(name) if available is None or name in available else 'null'} as {SQL_TYPES[kind]}) as {quoted(name)}"
         for name, kind in relation.columns.items()
     )
-    return f"select {columns} from {source}"  # noqa: S608  names of contracts, quoted
+    return f"select {columns} from {source}"  # noqa: S608  names from contracts, quoted
 
 
 def empty_sql(relation: Relation) -> str:
-    """The SELECT of the relation's columns without a row."""
+    """The SELECT of the relation's columns without rows."""
     return scan_sql(relation, "(select 1) as nothing where false", available=())
 
 
@@ -67,20 +67,20 @@ def arrow_dataset(relation: Relation) -> Any:
     if "://" in files[0]:
         system, _ = fs.FileSystem.from_uri(files[0])
         files = [file.partition("://")[2] for file in files]
-    parts = dataset.partitioning(pa.schema([(name, pa.string()) for name in relation.partition_by]), flavor="hive")
+    keys = dataset.partitioning(pa.schema([(name, pa.string()) for name in relation.partition_by]), flavor="hive")
     try:
-        return dataset.dataset(files, filesystem=system, format="parquet", partitioning=parts)
+        return dataset.dataset(files, filesystem=system, format="parquet", partitioning=keys)
     except OSError as error:
         raise WarehouseError(
-            f"{relation}: cannot read its files: {safe_text(error, 400)}; `catalunya verify` tells what is wrong"
+            f"{relation}: cannot read its files: {safe_text(error, 400)}; run `catalunya verify` to see what is wrong"
         ) from error
 
 
 def quoted(name: str) -> str:
-    """A name as it stands in SQL, whatever is in it."""
+    """A name quoted for SQL, whatever it contains."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A text as it stands in SQL, whatever is in it."""
+    """A text as a SQL literal, whatever it contains."""
     return "'" + text.replace("'", "''") + "'"

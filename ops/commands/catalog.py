@@ -1,7 +1,7 @@
-"""`catalog check` and `catalog sync`: what Glue and Athena's work group say, held against the ledger and the declarations.
+"""`catalog check` and `catalog sync`: compare Glue and Athena's work group with the ledger and the declarations, and update them.
 
-Here: comparing everything, and mending it. Not here: one table's entry (`io/warehouse/glue.py`), which `materialize` keeps up to date as
-it goes: these are for what a person changed by hand, and for what is no table.
+Here: comparing and updating everything at once. Not here: the entry of one table (`io/warehouse/glue.py`), which `materialize` keeps
+up to date; these commands are for changes made by hand, and for saved queries.
 """
 
 from __future__ import annotations
@@ -13,61 +13,60 @@ from typing import TYPE_CHECKING
 from cyclopts import App, Group
 
 from catalunya.assets.graph.spec import Layer
-from catalunya.assets.record import catalog_tables as catalogd
+from catalunya.assets.record import catalog_tables
 from catalunya.assets.record.project import Project
 from catalunya.io.errors import CatalunyaError
 from catalunya.io.warehouse.glue import Glue
 from catalunya.ops import console
 from catalunya.ops.commands.options import AsJson
-from catalunya.ops.named_queries import as_kept
+from catalunya.ops.named_queries import for_work_group
 
 if TYPE_CHECKING:
     from catalunya.io.warehouse.athena import Athena
 
 catalog = App(name="catalog", group_commands=Group("Commands", sort_key=0))
-_MEND = "catalunya catalog sync"
+_SYNC = "catalunya catalog sync"
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One thing that is not as recorded or declared, and what mends it."""
+    """One difference from the record or the declarations, and the command that fixes it."""
 
     where: str
     what: str
     expected: str
     found: str
-    todo: str = _MEND
+    todo: str = _SYNC
 
 
 @catalog.command
 def check(*, as_json: AsJson = False) -> int:
-    """Tell how Glue and the named queries differ from what was recorded and declared; exit with 1 if they do."""
+    """Compare Glue and the saved queries with the ledger and the declarations; exit with 1 if they differ."""
     project = Project()
     glue = _glue(project)
     if glue is None:
-        return _nothing(project, as_json=as_json)
-    tables = catalogd.tables(project)
+        return _no_catalog(project, as_json=as_json)
+    tables = catalog_tables.tables(project)
     found = [
         Drift(str(table), each.what, each.expected, each.found) for table in tables for each in glue.compare(table)
     ]
     found += [
-        Drift(f"{schema}.{name}", "table", "none: no asset of this name was recorded", "a table")
+        Drift(f"{schema}.{name}", "table", "none: no asset of this name is recorded", "a table")
         for schema, name in glue.unknown([str(table) for table in tables])
     ]
-    found += _drift_of_queries(_athena(project))
+    found += _query_drift(_athena(project))
     if as_json:
         console.emit_json({"tables": len(tables), "drift": [asdict(each) for each in found]})
     else:
-        _say(found, len(tables))
+        _print(found, len(tables))
     return int(bool(found))
 
 
 @catalog.command
 def sync(*, as_json: AsJson = False) -> int:
-    """Make Glue and the named queries say what was recorded and declared; what is right already is left alone.
+    """Update Glue and the saved queries to the ledger and the declarations; what is up to date is not written.
 
-    Tables of ours that no asset stands behind are removed from Glue; their objects stay. Exit with 1 if something could not be
-    mended.
+    Tables whose asset no longer exists are removed from Glue; their objects stay. Exit with 1 if something could not be updated.
     """
     from catalunya.ops.logging import configure
 
@@ -75,13 +74,13 @@ def sync(*, as_json: AsJson = False) -> int:
     configure(project.settings, least="WARNING")
     glue = _glue(project)
     if glue is None:
-        return _nothing(project, as_json=as_json)
+        return _no_catalog(project, as_json=as_json)
     written: list[str] = []
     failed: dict[str, str] = {}
-    tables = catalogd.tables(project)
+    tables = catalog_tables.tables(project)
     for table in tables:
         try:
-            written += [str(table)] if glue.mend(table) else []
+            written += [str(table)] if glue.repair(table) else []
         except CatalunyaError as error:
             failed[str(table)] = str(error)
     gone = glue.unknown([str(table) for table in tables])
@@ -90,24 +89,24 @@ def sync(*, as_json: AsJson = False) -> int:
     queries: list[str] = []
     try:
         athena = _athena(project)
-        queries = athena.save(as_kept(athena))
+        queries = athena.save(for_work_group(athena))
     except CatalunyaError as error:
-        failed["named queries"] = str(error)
+        failed["saved queries"] = str(error)
     removed = [f"{schema}.{name}" for schema, name in gone]
     if as_json:
         console.emit_json({"written": written, "removed": removed, "queries": queries, "failed": failed})
     else:
         rows = [
-            *((name, "brought up to date") for name in written),
+            *((name, "updated") for name in written),
             *((name, "removed") for name in removed),
             *((f"query {name}", "saved") for name in queries),
         ]
         if rows:
             console.table(["what", "done"], rows)
         elif not failed:
-            console.say(f"nothing to mend ({len(tables)} tables)")
+            console.say(f"everything is up to date ({len(tables)} tables)")
         for name, why in failed.items():
-            console.warn(f"error: {name} was left as it was: {why}")
+            console.warn(f"error: {name} was not updated: {why}")
     return int(bool(failed))
 
 
@@ -115,14 +114,14 @@ def _glue(project: Project) -> Glue | None:
     return project.catalog if isinstance(project.catalog, Glue) else None
 
 
-def _nothing(project: Project, *, as_json: bool) -> int:
-    """This environment has no catalog: nothing drifts."""
+def _no_catalog(project: Project, *, as_json: bool) -> int:
+    """Report that this environment has no catalog, so nothing can differ."""
     if as_json:
         console.emit_json({"tables": 0, "drift": []})
     else:
         console.say(
             f"{project.settings.lake} has no catalog: {project.settings.engine} reads its objects; "
-            "`--env dev` or `--env prod` has one"
+            "use `--env dev` or `--env prod`"
         )
     return 0
 
@@ -134,14 +133,14 @@ def _athena(project: Project) -> Athena:
     return Athena(project.settings, tables, for_readers=True)
 
 
-def _drift_of_queries(athena: Athena) -> list[Drift]:
+def _query_drift(athena: Athena) -> list[Drift]:
     try:
-        kept = athena.named_queries()
+        saved = athena.named_queries()
     except CatalunyaError as error:
-        return [Drift("named queries", f"work group {athena.group}", "to be read", str(error), "see the reason")]
+        return [Drift("saved queries", f"work group {athena.group}", "readable", str(error), "fix the error shown")]
     found = []
-    for query in as_kept(athena):
-        _, known = kept.get(query.name, ("", None))
+    for query in for_work_group(athena):
+        _, known = saved.get(query.name, ("", None))
         if known is None:
             found.append(Drift(f"query {query.name}", "named query", f"in work group {athena.group}", "none"))
         elif known != query:
@@ -149,13 +148,13 @@ def _drift_of_queries(athena: Athena) -> list[Drift]:
     return found
 
 
-def _say(found: Sequence[Drift], tables: int) -> None:
+def _print(found: Sequence[Drift], tables: int) -> None:
     if not found:
-        console.say(f"Glue and the named queries are as recorded and declared ({tables} tables)")
+        console.say(f"Glue and the saved queries are up to date ({tables} tables)")
         return
     rows = [(each.where, each.what, f"expected {_brief(each.expected)}, found {_brief(each.found)}") for each in found]
     console.table(["where", "what", "difference"], rows)
-    console.say("what mends it:")
+    console.say("to fix it:")
     for todo in dict.fromkeys(each.todo for each in found):
         console.say(f"  {todo}")
 

@@ -1,6 +1,6 @@
-"""A person's query on DuckDB, over the objects of the lake: what it may be, and what is said when it cannot be.
+"""A person's query on DuckDB, over the objects of the lake: which statements are allowed, and the errors of the others.
 
-Here: one statement from its text to a frame. Not here: the connection (`io/warehouse/query.py`), showing the rows (`query.py`).
+Here: one statement from its text to a frame. Not here: the connection (`io/warehouse/duckdb.py`), showing the rows (`query.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _READING = ("SELECT", "EXPLAIN", "PRAGMA", "CALL", "MULTI")  # MULTI: a pivot
 
 
 def relations(project: Project) -> list[Relation]:
-    """Every table that was made, as the warehouse sees it."""
+    """Every table that has been made, as the warehouse sees it."""
     from catalunya.assets.record.paths import relation
 
     state = project.state()
@@ -30,15 +30,15 @@ def relations(project: Project) -> list[Relation]:
     return [relation(project.lake, asset, entry) for asset, entry in made if entry]
 
 
-def ask(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
-    """The rows of a query, the first `limit` where it is given. Raises UsageError or WarehouseError, one line."""
+def run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
+    """The rows of a query, at most `limit`. Raises UsageError or WarehouseError, one line."""
     try:
         import duckdb
 
-        from catalunya.io.warehouse.query import connect
+        from catalunya.io.warehouse.duckdb import connect
     except ImportError as error:
         raise UsageError(
-            f"query needs DuckDB and pyarrow, which are not installed here ({error}); install catalunya[dbt]"
+            f"query needs DuckDB and pyarrow, which are not installed ({error}); install catalunya[dbt]"
         ) from error
     tables = relations(project)
     connection = connect(tables)
@@ -47,10 +47,10 @@ def ask(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
         if len(found) != 1 or found[0] not in _READING:
             raise UsageError(
                 f"expected one query that returns rows (select, from, describe, summarize), found {' and '.join(found) or 'nothing'}; "
-                "the tables can only be read"
+                "the tables are read-only"
             )
-        answer = connection.sql(sql)
-        frame: pl.DataFrame = (answer if limit is None else answer.limit(limit)).pl()
+        result = connection.sql(sql)
+        frame: pl.DataFrame = (result if limit is None else result.limit(limit)).pl()
     except duckdb.CatalogException as error:
         raise UsageError(f"{_first_line(error)}{_nearest(project, tables, str(error))}") from error
     except (
@@ -68,7 +68,7 @@ def ask(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
 
 
 def _nearest(project: Project, tables: list[Relation], message: str) -> str:
-    """The tables nearest to an unknown name, or all; one that is declared but was never made is said so."""
+    """Advice on an unknown table: the nearest names, or all; or that the table is declared but has never been made."""
     named = re.search(r'Table with name "?([^ "]+)"? does not exist', message)
     if not named:
         return ""
@@ -82,7 +82,11 @@ def _nearest(project: Project, tables: list[Relation], message: str) -> str:
     ]
     if near:
         return f"; did you mean {' or '.join(near)}?"
-    return f"; there is {', '.join(known.values()) or 'no table yet: `catalunya materialize` makes them'}"
+    return (
+        f"; the tables are {', '.join(known.values())}"
+        if known
+        else "; there is no table yet: run `catalunya materialize`"
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
-"""`query`: SQL over the published tables, which it can read and nothing else, by the engine of the environment.
+"""`query`: read-only SQL over the published tables, on the engine of the environment.
 
-Here: what a person gives and sees. Not here: DuckDB (`duckdb_query.py`), Athena (`io/warehouse/athena.py`), the queries with names
+Here: arguments and output. Not here: DuckDB (`duckdb_query.py`), Athena (`io/warehouse/athena.py`), the saved queries
 (`ops/named_queries.py`).
 """
 
@@ -33,8 +33,8 @@ def query(
         Parameter(help='SQL, as in "select count(*) from staging.municipalities"; "-" reads it from stdin.'),
     ] = None,
     *,
-    named: Annotated[str | None, Parameter(help="Ask one of the usual questions by its name.")] = None,
-    list_: Annotated[bool, FLAG, Parameter(name="--list", help="List the usual questions.")] = False,
+    named: Annotated[str | None, Parameter(help="Run a saved query by its name.")] = None,
+    list_: Annotated[bool, FLAG, Parameter(name="--list", help="List the saved queries.")] = False,
     as_json: AsJson = False,
     csv: Annotated[bool, FLAG, Parameter(help="Print CSV, all rows.")] = False,
     output: Annotated[
@@ -42,25 +42,25 @@ def query(
     ] = None,
     limit: Annotated[int, Parameter(validator=Number(gte=1), help="Rows shown in a terminal table.")] = 50,
 ) -> None:
-    """Ask the tables in SQL: staging.x, marts.y.
+    """Query the tables in SQL: staging.x, marts.y.
 
-    DuckDB answers in local, Athena in dev and prod: there, the bytes scanned and about what they cost go to stderr.
+    DuckDB runs the query in local, Athena in dev and prod, where the bytes scanned and their approximate cost are printed to stderr.
     """
     if output and output.suffix not in _FORMATS:
-        raise UsageError(f"--output {output}: expected a name that ends in {', '.join(_FORMATS)}; give it one of these")
+        raise UsageError(f"--output {output}: expected a file name that ends in {', '.join(_FORMATS)}; rename it")
     if list_:
         _list(as_json=as_json)
         return
     text = _text(sql, named)
-    whole = as_json or csv or output is not None
-    frame = _ask(Project(), text, None if whole else limit + 1)
+    wants_all = as_json or csv or output is not None
+    frame = _run(Project(), text, None if wants_all else limit + 1)
     if output:
         _write(frame, output)
         console.say(f"{frame.height:,} rows written to {output}")
     elif as_json:
         console.emit_json(frame.to_dicts())
     elif csv:
-        text = frame.write_csv()  # data, as it is; but a terminal would obey what is in it
+        text = frame.write_csv()  # printed unchanged, except to a terminal, which would interpret control characters
         sys.stdout.write(escaped(text, lines=True) if sys.stdout.isatty() else text)
     else:
         shown = frame.head(limit)
@@ -73,57 +73,57 @@ def query(
 
 
 def _list(*, as_json: bool) -> None:
-    from catalunya.ops.named_queries import questions
+    from catalunya.ops.named_queries import saved_queries
 
-    found = questions()
+    found = saved_queries()
     if as_json:
         console.emit_json(found)
         return
     console.table(["name", "answers"], [(each.name, each.title) for each in found])
-    console.say("catalunya query --named NAME asks one", style="dim")
+    console.say("run one with `catalunya query --named NAME`", style="dim")
 
 
 def _text(sql: str | None, named: str | None) -> str:
-    from catalunya.ops.named_queries import question
+    from catalunya.ops.named_queries import saved_query
 
     if (sql is None) == (named is None):
-        raise UsageError("expected SQL or --named, one of the two; `catalunya query --list` shows what has a name")
+        raise UsageError("expected either SQL or --named; `catalunya query --list` shows the saved queries")
     if named is not None:
-        return question(named).sql
+        return saved_query(named).sql
     return sys.stdin.read() if sql == "-" else str(sql)
 
 
-def _ask(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
-    """The rows of a query, the first `limit` where it is given. Raises UsageError or WarehouseError, one line."""
+def _run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
+    """The rows of a query, at most `limit`. Raises UsageError or WarehouseError, one line."""
     if project.settings.engine == "athena":
-        return _ask_athena(project, sql, limit)
-    from catalunya.ops.commands.duckdb_query import ask
+        return _run_on_athena(project, sql, limit)
+    from catalunya.ops.commands.duckdb_query import run
 
-    return ask(project, sql, limit)
+    return run(project, sql, limit)
 
 
-def _ask_athena(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
+def _run_on_athena(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
     from catalunya.io.warehouse.athena import LEAST_BYTES, Athena
     from catalunya.ops.processes import terminable
 
     tables = [asset.key for asset in project.graph if asset.layer is not Layer.LANDING]
     athena = Athena(project.settings, tables, for_readers=True)
     with ExitStack() as stack:
-        stack.enter_context(terminable())  # a query that nobody waits for any more is cancelled
-        tell = None
+        stack.enter_context(terminable())  # SIGTERM cancels the query too
+        on_progress = None
         if sys.stderr.isatty():
-            live = stack.enter_context(console.console(stderr=True).status("asking Athena"))
-            tell = lambda state, seconds, scanned: live.update(  # noqa: E731
+            live = stack.enter_context(console.console(stderr=True).status("running on Athena"))
+            on_progress = lambda state, seconds, scanned: live.update(  # noqa: E731
                 f"{state} on Athena, {seconds:.0f} s, {console.size(scanned)} scanned"
             )
-        answer = athena.ask(sql, limit=limit, tell=tell)
-    least = " (the least that is charged)" if answer.usd and answer.scanned < LEAST_BYTES else ""
-    console.warn(f"{console.size(answer.scanned)} scanned, about {answer.usd:.6f} USD{least}")
-    return answer.frame
+        result = athena.run(sql, limit=limit, on_progress=on_progress)
+    minimum = " (the minimum charge)" if result.usd and result.scanned < LEAST_BYTES else ""
+    console.warn(f"{console.size(result.scanned)} scanned, about {result.usd:.6f} USD{minimum}")
+    return result.frame
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:
-    """Write the frame beside and put it in place whole."""
+    """Write the frame to a temporary file, then rename it: the file is complete or absent."""
     beside = path.with_name(f".{path.name}.partial")
     writers: dict[str, Any] = {".parquet": frame.write_parquet, ".csv": frame.write_csv, ".json": frame.write_json}
     try:

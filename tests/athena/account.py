@@ -1,4 +1,4 @@
-"""An account as the environment dev finds it: a bucket for the lake, a work group, tables published in both lake and Glue."""
+"""An AWS account for the environment dev: a bucket for the lake, work groups, and tables published in the lake."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.warehouse.athena_warehouse import CANDIDATES
+from catalunya.io.warehouse.athena_build import CANDIDATES
 from catalunya.io.warehouse.glue import SCHEMAS
 from catalunya.io.warehouse.relation import Relation
 from small.aws import Aws
@@ -18,7 +18,7 @@ LAKE = "catalunya-data-dev"
 
 @dataclass(frozen=True)
 class Account:
-    """Where tests of dev work. `api` is the Athena that answers."""
+    """The account that tests of dev use. `api` is its Athena."""
 
     aws: Aws
     api: Any
@@ -26,15 +26,14 @@ class Account:
 
     @classmethod
     def prepare(cls, aws: Aws, api: Any, cache: Path) -> Account:
-        """Make the lake's bucket and the work groups of dev; that of marts lets tables be where dbt says. `cache`: of the settings.
+        """Create the lake's bucket and the work groups of dev; the one for marts lets dbt choose where tables go. `cache`: for the settings.
 
-        moto has one state for all of a process: tables of dev that an account before this one had are gone from Glue, work
-        groups are taken over.
+        moto has one state per process: the tables of an earlier account are removed from Glue, its work groups are reused.
         """
         lake = aws.make_bucket(f"{LAKE}-{aws.url.rpartition(':')[2]}")
         settings = load_settings(env="dev", lake=lake, cache=cache)
         account = cls(aws, api, settings)
-        account._forget_tables()
+        account._remove_databases()
         athena, place = aws.client("athena"), {"ResultConfiguration": {"OutputLocation": settings.athena_results}}
         there = {group["Name"] for group in athena.list_work_groups()["WorkGroups"]}
         for group, enforces in ((settings.athena_work_group, False), (settings.athena_readers, True)):
@@ -43,14 +42,14 @@ class Account:
                 athena.create_work_group(Name=group, Configuration=configuration)
         return account
 
-    def _forget_tables(self) -> None:
+    def _remove_databases(self) -> None:
         glue = self.aws.client("glue")
         databases = {found["Name"] for found in glue.get_databases()["DatabaseList"]}
         for database in databases & {self.settings.glue_database(schema) for schema in (*SCHEMAS, CANDIDATES)}:
             glue.delete_database(Name=database)
 
     def publish(self, relation: Relation) -> Relation:
-        """Put a table of one local file into the lake, in the place of what was there."""
+        """Put a table of one local file into the lake, replacing the one that is there."""
         bucket = self.settings.lake.removeprefix("s3://")
         key = f"{relation.schema}/{relation.name}/file.parquet"
         self.aws.client("s3").put_object(Bucket=bucket, Key=key, Body=Path(relation.files[0]).read_bytes())
@@ -61,7 +60,7 @@ class Account:
         return {name: self.publish(relation) for name, relation in relations.items()}
 
     def objects(self, prefix: str) -> list[str]:
-        """The keys of the lake's objects below a prefix."""
+        """The keys of the lake's objects with a prefix."""
         bucket = self.settings.lake.removeprefix("s3://")
         pages = self.aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]

@@ -1,6 +1,6 @@
-"""Running statements: a query on DuckDB over the tables' objects, and what CREATE TABLE AS, INSERT and DDL do to tables.
+"""Running statements: queries on DuckDB over the tables' objects, CREATE TABLE AS, INSERT and DDL.
 
-Here: what each kind of statement does, and what it is refused for as a whole. Not here: the rules of expressions
+Here: what each kind of statement does, and when a whole statement is refused. Not here: the rules for expressions
 (`strict.py`), the API (`server.py`).
 """
 
@@ -22,7 +22,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from athena.refusals import RefusedError, StoppedError
-from athena.storage import Storage, Table, glue_type
+from athena.storage import CSV_SERDE, Storage, Table, glue_type
 from athena.strict import check_types, check_words, typed
 from athena.translate import to_duckdb
 
@@ -33,7 +33,7 @@ _PROPERTIES = {"table_type", "is_external", "external_location", "format", "part
 
 @dataclass
 class Result:
-    """What a statement gave: columns (name, Athena's type), rows as text, and what it cost."""
+    """The result of a statement: columns (name, Athena's type), rows as text, and bytes scanned."""
 
     kind: str = "DML"
     columns: list[tuple[str, str]] = field(default_factory=list)
@@ -48,9 +48,10 @@ class Engine:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._one_at_a_time = threading.Lock()
+        self._views = _Views()
 
     def run(self, sql: str, database: str, most: int | None = None) -> Result:
-        """Run a statement, which may scan so many bytes. Raises RefusedError with Athena's reason, StoppedError for more."""
+        """Run a statement that may scan at most `most` bytes. Raises RefusedError with Athena's message, StoppedError above the limit."""
         text = re.sub(r"\A(\s*--[^\n]*\n|\s*/\*.*?\*/)+", "", sql, flags=re.DOTALL).strip().rstrip(";").strip()
         with self._one_at_a_time:
             if re.match(
@@ -71,7 +72,7 @@ class Engine:
         if len(trees) != 1:
             raise RefusedError("Only one sql statement is allowed. Got: " + text[:200])
         [tree] = trees
-        with _Session(self._storage, tree, database) as session:
+        with _Session(self._storage, self._views, tree, database) as session:
             if most is not None and session.scanned > most:
                 raise StoppedError("Bytes scanned limit was exceeded")
             match tree:
@@ -138,12 +139,14 @@ class Engine:
         if tree.args.get("overwrite"):
             raise RefusedError("mismatched input 'OVERWRITE'. Expecting: 'INTO'")
         every = table.all_columns
-        names = [part.name.lower() for part in target.expressions] if isinstance(target, exp.Schema) else list(every)
-        unknown = [part for part in names if part not in every]
+        names = (
+            [column.name.lower() for column in target.expressions] if isinstance(target, exp.Schema) else list(every)
+        )
+        unknown = [name for name in names if name not in every]
         if unknown:
             raise RefusedError(f"COLUMN_NOT_FOUND: Insert column name does not exist in target table: {unknown[0]}")
         described = session.evaluate(tree.expression)
-        wanted = [every[part] for part in names]
+        wanted = [every[name] for name in names]
         found = [kind for _, kind in described]
         if len(wanted) != len(found) or any(not _coercible(one, to) for one, to in zip(found, wanted, strict=True)):
             raise RefusedError(
@@ -171,11 +174,30 @@ class Engine:
             if self._storage.table(*where) is None:
                 raise RefusedError(f"FAILED: SemanticException [Error 10001]: Table not found {'.'.join(where)}")
             self._storage.set_properties(*where, dict(re.findall(r"'([^']*)'\s*=\s*'([^']*)'", found[3])))
+        elif found := re.fullmatch(
+            rf"create\s+external\s+table\s+(?:{name}\.)?{name}\s*\((.*)\)\s*row\s+format\s+serde\s+'([^']*)'\s*"
+            r"location\s+'([^']*)'\s*tblproperties\s*\(\s*'skip\.header\.line\.count'\s*=\s*'1'\s*\)",
+            text,
+            re.IGNORECASE | re.DOTALL,
+        ):
+            self._create_csv_table((found[1] or database).lower(), found[2].lower(), found[3], found[4], found[5])
         else:
             raise RefusedError(
                 f"NOT_SUPPORTED: this executor does not run {text[:80]!r}; add it to tests/athena/engine.py"
             )
         return Result("DDL")
+
+    def _create_csv_table(self, database: str, name: str, columns: str, serde: str, location: str) -> None:
+        """An external table over CSV with a header line, as dbt-athena creates for a seed: all columns are text."""
+        declared = [
+            re.fullmatch(r"`?([a-z0-9_]+)`?\s+string", column.strip(), re.IGNORECASE) for column in columns.split(",")
+        ]
+        if serde != CSV_SERDE or None in declared:
+            raise RefusedError(f"NOT_SUPPORTED: this executor reads CSV by {CSV_SERDE}, all columns string")
+        if self._storage.table(database, name):
+            raise RefusedError(f"FAILED: AlreadyExistsException: Table {name} already exists")
+        kinds = {column[1].lower(): "varchar" for column in declared if column}
+        self._storage.create_table(Table(database, name, location.rstrip("/"), kinds, {}, is_csv=True), {})
 
 
 @dataclass(frozen=True)
@@ -184,11 +206,61 @@ class _Stored:
     partitions: dict[tuple[str, ...], str]
 
 
+class _Views:
+    """One DuckDB for all statements. The view of a table is kept until the table's definition or objects change."""
+
+    def __init__(self) -> None:
+        self.connection = duckdb.connect()
+        self.connection.execute(f"attach ':memory:' as {CATALOG}")
+        self.connection.execute("set threads = 1")
+        self._known: dict[tuple[str, str], tuple[Table, list[Path]]] = {}
+
+    def add(self, table: Table, files: list[Path]) -> None:
+        """Create the view of a table over its objects if needed. Raises RefusedError when a file has another type."""
+        where = (table.database, table.name)
+        if self._known.get(where) == (table, files):
+            return
+        self.connection.execute(f'create schema if not exists {CATALOG}."{table.database}"')
+        available, source = dict[str, str](), "(select 1)"
+        listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+        if files and table.is_csv:
+            # The SerDe has no nulls: an empty field is an empty string.
+            fields = ", ".join(f'coalesce("{name}", \'\') as "{name}"' for name in table.columns)
+            types = ", ".join(f"'{name}': 'varchar'" for name in table.columns)
+            source = f"(select {fields} from read_csv([{listed}], header = true, columns = {{{types}}}))"
+            available = dict(table.columns)
+        elif files:
+            hive = "hive_partitioning = false"
+            if table.keys:
+                types = ", ".join(f'"{key}": {kind}' for key, kind in table.keys.items())
+                hive = f"hive_partitioning = true, hive_types = {{{types}}}"
+            source = f"read_parquet([{listed}], union_by_name = true, {hive})"
+            available = {
+                row[0]: _trino(row[1]) for row in self.connection.execute(f"describe from {source}").fetchall()
+            }
+        for name, kind in table.columns.items():
+            if available.get(name, kind) != kind:
+                raise RefusedError(
+                    f"HIVE_BAD_DATA: Field {name}'s type {available[name]} in parquet file is incompatible with type {kind} "
+                    f"defined in table schema of {table.database}.{table.name}"
+                )
+        chosen = ", ".join(
+            'cast({} as {}) as "{}"'.format(f'"{name}"' if name in available else "null", kind, name)
+            for name, kind in table.all_columns.items()
+        )
+        where_sql = "" if files else " where false"
+        self.connection.execute(
+            f'create or replace view {CATALOG}."{table.database}"."{table.name}" as select {chosen} from {source}{where_sql}'
+        )
+        self._known[where] = (table, files)
+
+
 class _Session:
     """DuckDB with the tables that one statement reads."""
 
-    def __init__(self, storage: Storage, tree: exp.Expression, database: str) -> None:
-        self._storage, self._database, self.scanned = storage, database.lower(), 0
+    def __init__(self, storage: Storage, views: _Views, tree: exp.Expression, database: str) -> None:
+        self._storage, self._views, self._database, self.scanned = storage, views, database.lower(), 0
+        self._connection = views.connection
         self._reads: dict[tuple[str, str], Table] = {}
         body = tree.expression if isinstance(tree, exp.Create | exp.Insert) else tree
         known = {cte.alias.lower() for cte in body.find_all(exp.CTE)}
@@ -204,15 +276,14 @@ class _Session:
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="athena-"))
-        self._connection = duckdb.connect()
-        self._connection.execute(f"attach ':memory:' as {CATALOG}")
-        self._connection.execute("set threads = 1")
         for table in self._reads.values():
-            self._add(table)
+            files, size = self._storage.files(table)
+            self.scanned += size
+            self._views.add(table, files)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        self._connection.execute("drop table if exists result")
         shutil.rmtree(self._folder)
 
     def resolve(self, node: Any) -> tuple[str, str]:
@@ -229,7 +300,7 @@ class _Session:
         return Result("DML", columns, shown, scanned=self.scanned)
 
     def evaluate(self, tree: exp.Expression) -> list[tuple[str, str]]:
-        """Run a query; its rows are in `result` from then on. Returns its columns: names and Trino's types."""
+        """Run a query into the table `result`. Returns its columns: names and Trino's types."""
         schema: dict[str, Any] = {}
         for (database, name), table in self._reads.items():
             schema.setdefault(CATALOG, {}).setdefault(database, {})[name] = table.all_columns
@@ -246,7 +317,7 @@ class _Session:
         return [(name, _trino(kind)) for name, (_, kind, *_) in zip(names, described, strict=True)]
 
     def store(self, table: Table, names: list[str]) -> _Stored:
-        """Write the rows of `result`, whose columns are `names`, below a table's location, one file per partition."""
+        """Write the rows of `result`, with the columns `names`, below a table's location, one file per partition."""
         chosen = ", ".join(
             f'{_kept(f"c{names.index(name)}", kind) if name in names else "null"}::{kind} as "{name}"'
             for name, kind in table.all_columns.items()
@@ -282,36 +353,6 @@ class _Session:
         }
         return _Stored(rows, partitions)
 
-    def _add(self, table: Table) -> None:
-        files, size = self._storage.files(table)
-        self.scanned += size
-        self._connection.execute(f'create schema if not exists {CATALOG}."{table.database}"')
-        available, source = dict[str, str](), "(select 1)"
-        if files:
-            listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-            hive = "hive_partitioning = false"
-            if table.keys:
-                types = ", ".join(f'"{key}": {kind}' for key, kind in table.keys.items())
-                hive = f"hive_partitioning = true, hive_types = {{{types}}}"
-            source = f"read_parquet([{listed}], union_by_name = true, {hive})"
-            available = {
-                row[0]: _trino(row[1]) for row in self._connection.execute(f"describe from {source}").fetchall()
-            }
-        for name, kind in table.columns.items():
-            if available.get(name, kind) != kind:
-                raise RefusedError(
-                    f"HIVE_BAD_DATA: Field {name}'s type {available[name]} in parquet file is incompatible with type {kind} "
-                    f"defined in table schema of {table.database}.{table.name}"
-                )
-        chosen = ", ".join(
-            'cast({} as {}) as "{}"'.format(f'"{name}"' if name in available else "null", kind, name)
-            for name, kind in table.all_columns.items()
-        )
-        where = "" if files else " where false"
-        self._connection.execute(
-            f'create view {CATALOG}."{table.database}"."{table.name}" as select {chosen} from {source}{where}'
-        )
-
 
 def _properties(tree: exp.Create) -> dict[str, str]:
     found = {}
@@ -334,7 +375,7 @@ def _coercible(kind: str, to: str) -> bool:
 
 
 def _kept(column: str, kind: str) -> str:
-    """Hive's timestamps keep milliseconds."""
+    """Hive's timestamps have milliseconds."""
     return f"date_trunc('millisecond', {column})" if kind == "timestamp" else column
 
 
@@ -342,7 +383,7 @@ def _trino(kind: str) -> str:
     """Trino's name of a type of DuckDB."""
     if kind in ("HUGEINT", "UBIGINT", "UHUGEINT"):
         raise RefusedError(
-            f"NOT_SUPPORTED: DuckDB gave a {kind}, which Athena would not: mend tests/athena/translate.py"
+            f"NOT_SUPPORTED: DuckDB gave a {kind}, which Athena would not: fix tests/athena/translate.py"
         )
     names = {'"NULL"': "unknown", "TIMESTAMP_MS": "timestamp", "TIMESTAMP_NS": "timestamp", "FLOAT": "real"}
     return names.get(kind, kind.lower())

@@ -1,8 +1,7 @@
 """The functions a query may call: Trino's, as Athena's engine version 3 has them, by name.
 
-Here: names only, those that models of this kind of project can want. What is not here counts as unknown, as it would on
-Athena if it were DuckDB's; a function of Trino that is missing is added with a test that its result is Trino's. Not here:
-what a call means on DuckDB (`translate.py`).
+Here: names only, those that the models of such a project may use. Any other function is refused as unknown. To add one that is
+missing, add a test that its result is Trino's. Not here: what a call means on DuckDB (`translate.py`).
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ ARRAYS = "cardinality contains element_at sequence slice unnest json_extract jso
 
 ALLOWED = frozenset(" ".join((AGGREGATES, WINDOWS, NUMBERS, TEXTS, DATES, CONDITIONS, ARRAYS)).split())
 
-# Words that may stand before a bracket and call nothing.
+# Words that may come before a bracket without calling a function.
 NO_CALL = frozenset(
     [
         "all",

@@ -1,4 +1,4 @@
-"""What Athena refuses, in its words: an error that ends a query, and how its place in the text is told."""
+"""Athena's errors: the exceptions that end a query, and the position in the text as Athena writes it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 
 class RefusedError(Exception):
-    """A query that Athena would not run. The text is what Athena gives as the reason."""
+    """A query that Athena would not run. The text is Athena's message."""
 
 
 class StoppedError(RefusedError):
-    """A query that was stopped because it scanned more than its work group lets it: cancelled, and not failed."""
+    """A query that was stopped because it scanned more than its work group allows: its state is cancelled, not failed."""
 
 
 def at(node: Any) -> str:
-    """`line 1:8: ` for a token or a node that knows its place, else nothing."""
+    """`line 1:8: ` for a token or a node with a position, else an empty text."""
     meta = getattr(node, "meta", None) or {}
     line, column = meta.get("line"), meta.get("col")
     if line is None and hasattr(node, "token_type"):

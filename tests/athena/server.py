@@ -1,6 +1,6 @@
-"""Athena's API in front of moto: it answers what runs queries itself, and passes all else on. What moto answers is not changed.
+"""Athena's API in front of moto: requests that run queries are answered here, all others are passed to moto unchanged.
 
-moto keeps its state in the process, so that a server here and another of the same process are one account.
+moto keeps its state in the process, so that two servers in one process are one account.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ App = Callable[..., Iterable[bytes]]
 
 @dataclass
 class Execution:
-    """One query that was run: `reason` is why it failed, if it did, or was stopped."""
+    """One execution of a query; `reason` says why it failed or was stopped."""
 
     id: str
     sql: str
@@ -52,7 +52,7 @@ class Execution:
         return "CANCELLED" if self.is_stopped else "FAILED" if self.reason else "SUCCEEDED"
 
     def described(self) -> dict[str, Any]:
-        """As GetQueryExecution tells it."""
+        """As in the response of GetQueryExecution."""
         status: dict[str, Any] = {
             "State": self.state,
             "SubmissionDateTime": self.at,
@@ -85,11 +85,11 @@ class Execution:
 
 class _Quiet(MotoRequestHandler):
     def log_request(self, *_: object) -> None:
-        """Say nothing of each request."""
+        """Do not log requests."""
 
 
 class AthenaApi:
-    """A WSGI app: Athena's queries here, everything else to `inner`."""
+    """A WSGI app that answers Athena's query actions and passes everything else to `inner`."""
 
     def __init__(self, inner: App, engine: Engine) -> None:
         self._inner, self._engine = inner, engine
@@ -132,13 +132,13 @@ class AthenaApi:
             made.reason, made.is_stopped, made.result.scanned = str(error), True, most
         except RefusedError as error:
             made.reason = str(error)
-        except Exception as error:  # noqa: BLE001  a query that the executor cannot run has failed, and says why
+        except Exception as error:  # noqa: BLE001  a query that the executor cannot run is a failed query with a reason
             made.reason = f"GENERIC_INTERNAL_ERROR: {type(error).__name__}: {' '.join(str(error).split())[:400]}"
         self.executions[made.id] = made
         return {"QueryExecutionId": made.id}
 
     def _configuration(self, name: str) -> dict[str, Any]:
-        """What a work group is set to, read behind moto's back: each query asks."""
+        """A work group's configuration, read from moto's backend without a request, because every query needs it."""
         group = athena_backends[DEFAULT_ACCOUNT_ID][REGION].work_groups.get(name)
         return group.configuration if group else {}
 
@@ -174,7 +174,7 @@ class AthenaApi:
 
 
 def _check_place(sql: str, group: dict[str, Any]) -> None:
-    """A work group that enforces its settings leaves no say in where a table goes. moto makes them so, as AWS does."""
+    """A work group that enforces its settings does not allow a location for a table. moto's groups enforce them by default, as AWS's do."""
     if "external_location" not in sql:
         return
     if group.get("EnforceWorkGroupConfiguration") and group.get("ResultConfiguration", {}).get("OutputLocation"):
@@ -187,9 +187,9 @@ def _check_place(sql: str, group: dict[str, Any]) -> None:
 
 @contextmanager
 def athena_server(around: Callable[[App], App] = lambda app: app) -> Iterator[tuple[Aws, AthenaApi]]:
-    """An account of AWS whose Athena runs, for as long as the block does; and its API, to see what was asked of it.
+    """An AWS account with an Athena that executes queries, and its API, which keeps the executions. It ends with the block.
 
-    `around`: what is put in front of all of it.
+    `around` wraps the whole application.
     """
     look_up_once()
     folder = Path(tempfile.mkdtemp(prefix="athena-objects-"))

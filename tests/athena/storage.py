@@ -1,6 +1,6 @@
-"""Tables as Athena finds them: what Glue says of them, and their objects on S3, brought to this machine for DuckDB.
+"""Tables as Athena finds them: their definition in Glue, and their objects on S3, downloaded for DuckDB.
 
-Here: reading and writing both through moto's own API. Not here: what a statement does with them (`engine.py`).
+Here: reading and writing both through moto's API. Not here: what a statement does with them (`engine.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ TYPES = {
     "timestamp": "timestamp",
 }
 GLUE_TYPES = {kind: name for name, kind in TYPES.items()}
+CSV_SERDE = "org.apache.hadoop.hive.serde2.OpenCSVSerde"
+_CSV = {
+    "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
+    "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+    "SerdeInfo": {"SerializationLibrary": CSV_SERDE},
+}
 _PARQUET = {
     "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
     "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
@@ -36,7 +42,7 @@ _PARQUET = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the catalog: column name -> Trino's type, the partition columns apart."""
+    """A table of the catalog: column name -> Trino's type; `keys` are the partition columns."""
 
     database: str
     name: str
@@ -44,6 +50,7 @@ class Table:
     columns: dict[str, str]
     keys: dict[str, str]
     is_projected: bool = False
+    is_csv: bool = False
 
     @property
     def all_columns(self) -> dict[str, str]:
@@ -52,13 +59,13 @@ class Table:
 
 
 class Storage:
-    """Glue and S3 of one account. `folder` keeps objects that were fetched."""
+    """Glue and S3 of one account. `folder` keeps downloaded objects."""
 
     def __init__(self, glue: Any, s3: Any, folder: Path) -> None:
         self._glue, self._s3, self._folder = glue, s3, folder
 
     def table(self, database: str, name: str) -> Table | None:
-        """A table, None when there is none."""
+        """A table; None if it does not exist."""
         try:
             found = self._glue.get_table(DatabaseName=database, Name=name)["Table"]
         except self._glue.exceptions.EntityNotFoundException:
@@ -71,10 +78,11 @@ class Storage:
             {column["Name"]: trino_type(column["Type"]) for column in stored["Columns"]},
             {column["Name"]: trino_type(column["Type"]) for column in found.get("PartitionKeys", [])},
             found.get("Parameters", {}).get("projection.enabled") == "true",
+            stored.get("SerdeInfo", {}).get("SerializationLibrary") == CSV_SERDE,
         )
 
     def create_database(self, name: str, *, if_not_exists: bool) -> None:
-        """Raises RefusedError when there is one and that was not allowed for."""
+        """Raises RefusedError when it exists, unless that is allowed."""
         try:
             self._glue.create_database(DatabaseInput={"Name": name})
         except self._glue.exceptions.AlreadyExistsException:
@@ -82,7 +90,7 @@ class Storage:
                 raise RefusedError(f"FAILED: Execution Error, Database {name} already exists") from None
 
     def has_database(self, name: str) -> bool:
-        """Whether there is such a database."""
+        """Whether the database exists."""
         try:
             self._glue.get_database(Name=name)
         except self._glue.exceptions.EntityNotFoundException:
@@ -90,11 +98,15 @@ class Storage:
         return True
 
     def create_table(self, table: Table, parameters: dict[str, str]) -> None:
-        """Put a Parquet table into the catalog, no partition registered."""
+        """Put a table into the catalog, without partitions."""
 
         def columns(given: dict[str, str]) -> list[dict[str, str]]:
             return [{"Name": name, "Type": glue_type(name, kind)} for name, kind in given.items()]
 
+        stored = (_CSV if table.is_csv else _PARQUET) | {
+            "Location": f"{table.location}/",
+            "Columns": columns(table.columns),
+        }
         self._glue.create_table(
             DatabaseName=table.database,
             TableInput={
@@ -102,12 +114,12 @@ class Storage:
                 "TableType": "EXTERNAL_TABLE",
                 "Parameters": {"EXTERNAL": "TRUE"} | parameters,
                 "PartitionKeys": columns(table.keys),
-                "StorageDescriptor": _PARQUET | {"Location": f"{table.location}/", "Columns": columns(table.columns)},
+                "StorageDescriptor": stored,
             },
         )
 
     def drop_table(self, database: str, name: str) -> bool:
-        """Drop a table from the catalog; its objects stay, as those of external tables do. Returns whether there was one."""
+        """Drop a table from the catalog; its objects stay, as for every external table. Returns whether it existed."""
         try:
             self._glue.delete_table(DatabaseName=database, Name=name)
         except self._glue.exceptions.EntityNotFoundException:
@@ -123,7 +135,7 @@ class Storage:
         self._glue.update_table(DatabaseName=database, TableInput=table)
 
     def register(self, table: Table, partitions: dict[tuple[str, ...], str]) -> None:
-        """Register partitions (values -> location) that are not registered yet."""
+        """Register the partitions (values -> location) that are not registered yet."""
         known = {tuple(values) for values, _ in self.partitions(table)}
         new = [(values, location) for values, location in partitions.items() if values not in known]
         for start in range(0, len(new), 100):
@@ -144,9 +156,9 @@ class Storage:
                 yield partition["Values"], partition["StorageDescriptor"]["Location"].rstrip("/")
 
     def files(self, table: Table) -> tuple[list[Path], int]:
-        """The table's objects as local files in hive's layout, and their bytes.
+        """The table's objects as local files in Hive's layout, and their size in bytes.
 
-        Of a partitioned table only what is in registered partitions is seen, unless Athena projects them.
+        For a partitioned table, only objects in registered partitions are read, unless the partitions are projected.
         """
         if table.keys and not table.is_projected:
             places = [self._hive(table, values, location) for values, location in self.partitions(table)]
@@ -156,11 +168,11 @@ class Storage:
         return [self._fetch(bucket, item) for bucket, item in found], sum(item["Size"] for _, item in found)
 
     def exists(self, location: str) -> bool:
-        """Whether there is an object below a location."""
+        """Whether a location has an object."""
         return next(self._objects(location), None) is not None
 
     def write(self, files: Sequence[tuple[Path, str]]) -> None:
-        """Put local files where they belong: (file, address)."""
+        """Upload local files: (file, address)."""
         for file, address in files:
             bucket, _, key = address.removeprefix("s3://").partition("/")
             self._s3.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
@@ -181,8 +193,8 @@ class Storage:
 
     @staticmethod
     def _hive(table: Table, values: list[str], location: str) -> str:
-        parts = [unquote(part) for part in location.split("/")[-len(values) :]]
-        if parts != [f"{key}={value}" for key, value in zip(table.keys, values, strict=True)]:
+        folders = [unquote(folder) for folder in location.split("/")[-len(values) :]]
+        if folders != [f"{key}={value}" for key, value in zip(table.keys, values, strict=True)]:
             raise RefusedError(
                 f"NOT_SUPPORTED: the partition {values} of {table.name} is not in hive's layout: {location}"
             )
@@ -190,12 +202,12 @@ class Storage:
 
 
 def trino_type(kind: str) -> str:
-    """The type in queries of a type in Glue."""
+    """The type in queries for a type in Glue."""
     return TYPES.get(kind, kind)
 
 
 def glue_type(column: str, kind: str) -> str:
-    """The type in Glue of a type in queries. Raises RefusedError for those that Hive's tables do not have."""
+    """The type in Glue for a type in queries. Raises RefusedError for types that Hive's tables do not support."""
     if kind in GLUE_TYPES:
         return GLUE_TYPES[kind]
     if kind.startswith("decimal"):

@@ -1,8 +1,7 @@
-"""What is wrong with a query before it runs: each rule refuses something DuckDB or a transpiler would let pass.
+"""Checks of a query before it runs: each rule refuses something that Athena refuses and DuckDB or a transpiler accepts.
 
-Here: rules on tokens (what a word is) and on the typed tree (what an expression is). Not here: making DuckDB give Trino's
-result where both accept the query (`translate.py`), what becomes of tables (`engine.py`). It is evidence, not proof: where
-the type of an expression is not known, the rules of types let it pass.
+Here: rules for tokens and for the typed tree. Not here: making DuckDB give Trino's result where both accept the query
+(`translate.py`), what happens to tables (`engine.py`). The rules are evidence, not proof: an expression of unknown type passes.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _NUMBER_FUNCTIONS = (exp.Sum, exp.Avg, exp.Round, exp.Floor, exp.Ceil, exp.Abs, 
 
 
 def check_words(sql: str) -> None:
-    """Refuse what Trino's grammar or its list of functions does not know. Raises RefusedError."""
+    """Refuse syntax and functions that Trino does not have. Raises RefusedError."""
     try:
         tokens = sqlglot.tokenize(sql, read="duckdb")
     except SqlglotError:
@@ -71,7 +70,7 @@ def _check_call(before: Token | None, token: Token, after: Token) -> None:
 
 
 def _outside_literals(sql: str) -> str:
-    """The text without comments, and without what stands in quotes of either kind."""
+    """The text without comments and without quoted text of either kind."""
     tokens = sqlglot.tokenize(sql, read="duckdb") if "`" in sql and "'" not in sql else None
     if tokens is None:
         out, quote = [], ""
@@ -89,8 +88,8 @@ def _outside_literals(sql: str) -> str:
 
 
 def typed(tree: exp.Expression, schema: dict[str, Any], database: str) -> exp.Expression:
-    """The tree with every column's table and every expression's type. Raises RefusedError for names that are not known,
-    which an alias of the same SELECT is, other than in ORDER BY."""
+    """The tree with every column's table and every expression's type. Raises RefusedError for unknown names: an alias of the same
+    SELECT is one, except in ORDER BY."""
     try:
         tree = qualify(
             tree, schema=schema, dialect="athena", catalog="awsdatacatalog", db=database, expand_alias_refs=False
@@ -106,7 +105,7 @@ def typed(tree: exp.Expression, schema: dict[str, Any], database: str) -> exp.Ex
 
 
 def check_types(tree: exp.Expression) -> None:
-    """Refuse what Trino's types do not allow. Raises RefusedError."""
+    """Refuse expressions that Trino's types do not allow. Raises RefusedError."""
     for node in tree.walk():
         for kinds, rule in _RULES:
             if isinstance(node, kinds):
@@ -114,7 +113,7 @@ def check_types(tree: exp.Expression) -> None:
 
 
 def is_decimal(node: exp.Expression | None) -> bool:
-    """Whether Trino takes an expression for a decimal: `1.5` is one, and so is what is computed of one and whole numbers."""
+    """Whether an expression is a decimal in Trino: `1.5` is one, and so is arithmetic of decimals and whole numbers."""
     if isinstance(node, exp.Literal):
         return not node.is_string and "." in node.this and "e" not in node.this.lower()
     if isinstance(node, exp.Paren | exp.Neg):
@@ -128,13 +127,13 @@ def is_decimal(node: exp.Expression | None) -> bool:
 
 
 def kind(node: exp.Expression) -> Any:
-    """The type of a typed expression, None where it is not known (null has none either)."""
+    """The type of a typed expression; None if it is unknown or null."""
     found = node.type.this if node.type else None
     return None if found in (T.UNKNOWN, T.NULL) else found
 
 
 def family(node: exp.Expression) -> str | None:
-    """Types of one family are compared and combined as they are."""
+    """The family of an expression's type. Types of one family can be compared and combined."""
     found = kind(node)
     return next((name for name, kinds in _FAMILIES.items() if found in kinds), None)
 
@@ -269,8 +268,8 @@ def _shown(node: exp.Cast) -> None:
         and not is_decimal(node.this)
     ):
         raise RefusedError(
-            f"NOT_SUPPORTED: {at(node)}cast({_name(node.this)} as varchar) reads otherwise on Athena (1.0E0) than on DuckDB (1.0): "
-            "no mart may show it as text"
+            f"NOT_SUPPORTED: {at(node)}cast({_name(node.this)} as varchar) reads differently on Athena (1.0E0) and on DuckDB (1.0): "
+            "a mart must not cast it to text"
         )
 
 

@@ -1,6 +1,6 @@
-"""A typed query of Athena as DuckDB's SQL that gives Trino's result, where the two accept the same text and differ.
+"""A typed query for Athena as SQL for DuckDB that gives Trino's result, where both accept the same text with different results.
 
-Here: the corrections (each has a test), on top of what sqlglot's transpiler does. Not here: what is refused (`strict.py`).
+Here: the corrections (each has a test) that sqlglot's transpiler does not make. Not here: refusals (`strict.py`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from athena.strict import FLOATING, WHOLE, T, kind
 
 
 def to_duckdb(tree: exp.Expression) -> str:
-    """DuckDB's SQL of a typed query, which is changed on the way."""
+    """The SQL for DuckDB of a typed query. Changes the tree."""
     root = exp.Paren(this=tree)
-    for node in reversed(list(root.this.walk())):  # the innermost first: a correction takes corrected parts
+    for node in reversed(list(root.this.walk())):  # innermost first: a correction uses corrected operands
         corrected = _correct(node)
         if corrected is not node:
             corrected.type = node.type
@@ -21,7 +21,7 @@ def to_duckdb(tree: exp.Expression) -> str:
     return str(root.this.sql(dialect="duckdb"))
 
 
-def _correct(node: exp.Expression) -> exp.Expression:  # noqa: PLR0911  one case a correction
+def _correct(node: exp.Expression) -> exp.Expression:  # noqa: PLR0911  one case per correction
     match node:
         case exp.Window() if isinstance(node.this, exp.Sum) and kind(node.this.this) in WHOLE:
             return exp.cast(node.copy(), T.BIGINT)  # DuckDB sums to HUGEINT
@@ -36,7 +36,7 @@ def _correct(node: exp.Expression) -> exp.Expression:  # noqa: PLR0911  one case
         case exp.Cast() if (
             kind(node.this) in FLOATING and node.to.this in WHOLE and not isinstance(node.this, exp.Round)
         ):
-            # Trino rounds halves away from zero, DuckDB's cast to the even one.
+            # Trino rounds halves away from zero, DuckDB's cast rounds them to even.
             return type(node)(this=exp.Round(this=node.this.copy()), to=node.to.copy())
         case exp.Div() | exp.Mod() if kind(node.left) in WHOLE and kind(node.right) in WHOLE:
             return _guarded(node)

@@ -1,6 +1,6 @@
-"""`catalunya query` asks Athena as it asks DuckDB: the same names, the same answers, and what it cost.
+"""`catalunya query` on Athena gives the same results as on DuckDB, and reports the cost.
 
-Queries run on an Athena that executes (`tests/athena`); what that cannot do, be slow, is moto's, which executes nothing.
+Queries run on the executor of `tests/athena`. Queries that never end run on moto's Athena, which executes nothing.
 """
 
 from __future__ import annotations
@@ -28,17 +28,15 @@ from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import WarehouseError
 from catalunya.io.warehouse.athena import Athena
-from catalunya.io.warehouse.query import connect
+from catalunya.io.warehouse.duckdb import connect
 from catalunya.ops.cli import main
-from catalunya.ops.named_queries import questions
+from catalunya.ops.named_queries import saved_queries
 from small.aws import Aws
 from small.commands import Ran
 from small.lakes import record
 from small.warehouse import Warehouse, frame, relation
 
-pytest.importorskip(
-    "sqlglot", reason="the Athena of the tests takes SQL apart with sqlglot, which is not installed here"
-)
+pytest.importorskip("sqlglot", reason="the tests' Athena needs sqlglot, which is not installed")
 
 from athena.server import athena_server
 
@@ -147,7 +145,7 @@ def account(
 
 
 def _publish(project: Project, store: S3Store, key: str, file: Path) -> None:
-    """Put a table on S3 as a materialization would have: in a folder per partition, and recorded."""
+    """Put a table on S3 as a materialization does: in a folder per partition, and recorded."""
     asset, table = project.graph[key], pl.read_parquet(file)
     parts = table.partition_by(*asset.partition_by, as_dict=True) if asset.partition_by else {(): table}
     stored = []
@@ -162,8 +160,8 @@ def _publish(project: Project, store: S3Store, key: str, file: Path) -> None:
 
 
 @dataclass
-class Asking:
-    """The command in an environment whose queries Athena answers, and the same tables on DuckDB."""
+class QueryCommand:
+    """The command in an environment that uses Athena, and the same tables on DuckDB."""
 
     warehouse: Warehouse
     capsys: pytest.CaptureFixture[str]
@@ -181,75 +179,75 @@ class Asking:
 
 
 @pytest.fixture
-def ask(
+def query(
     account: tuple[Warehouse, dict[str, str], Settings],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Asking:
+) -> QueryCommand:
     warehouse, variables, _ = account
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return Asking(warehouse, capsys)
+    return QueryCommand(warehouse, capsys)
 
 
-@pytest.mark.parametrize("name", [each.name for each in questions()])
-def test_a_usual_question_has_one_answer_on_both_engines(ask: Asking, name: str) -> None:
-    sql = next(each.sql for each in questions() if each.name == name)
-    ran = ask("--named", name, "--json")
+@pytest.mark.parametrize("name", [each.name for each in saved_queries()])
+def test_a_saved_query_gives_the_same_rows_on_both_engines(query: QueryCommand, name: str) -> None:
+    sql = next(each.sql for each in saved_queries() if each.name == name)
+    ran = query("--named", name, "--json")
     assert (ran.code, ran.err.count("\n")) == (0, 1)
     answer = json.loads(ran.out)
-    assert answer == ask.on_duckdb(sql)
+    assert answer == query.on_duckdb(sql)
     assert answer
 
 
-def test_the_bytes_scanned_and_their_cost_go_to_stderr(ask: Asking) -> None:
-    ran = ask("select count(*) as days from marts.dim_time", "--csv")
-    days = ask.on_duckdb("select count(*) as days from marts.dim_time")[0]["days"]
+def test_the_bytes_scanned_and_the_cost_are_printed_to_stderr(query: QueryCommand) -> None:
+    ran = query("select count(*) as days from marts.dim_time", "--csv")
+    days = query.on_duckdb("select count(*) as days from marts.dim_time")[0]["days"]
     assert ran.out == f"days\n{days}\n"
-    assert ran.err.strip().endswith("kB scanned, about 0.000048 USD (the least that is charged)")
+    assert ran.err.strip().endswith("kB scanned, about 0.000048 USD (the minimum charge)")
 
 
-def test_types_and_partitions_come_through(ask: Asking) -> None:
+def test_types_and_partition_columns_are_kept(query: QueryCommand) -> None:
     sql = (
         "select year_id, half_year_id, observed_date, cast(sum(population) as bigint) as people, max(population) is null as unknown "
         "from staging.population where year_id = '2024' and sex = 'total' group by 1, 2, 3 order by 2"
     )
-    assert json.loads(ask(sql, "--json").out) == ask.on_duckdb(sql)
+    assert json.loads(query(sql, "--json").out) == query.on_duckdb(sql)
 
 
-def test_many_rows_come_in_pages_and_a_terminal_is_shown_the_first(ask: Asking, tmp_path: Path) -> None:
+def test_many_rows_are_read_in_pages_and_a_terminal_shows_the_first(query: QueryCommand, tmp_path: Path) -> None:
     sql = "select date_id from marts.dim_time order by date_id"
-    assert ask(sql, "--output", str(tmp_path / "days.parquet")).code == 0
+    assert query(sql, "--output", str(tmp_path / "days.parquet")).code == 0
     written = pl.read_parquet(tmp_path / "days.parquet")
-    assert written["date_id"].cast(pl.String).to_list() == [row["date_id"] for row in ask.on_duckdb(sql)]
+    assert written["date_id"].cast(pl.String).to_list() == [row["date_id"] for row in query.on_duckdb(sql)]
     assert written.height > 2000
-    out = ask(sql, "--limit", "3").out
+    out = query(sql, "--limit", "3").out
     assert "2020-01-03" in out
     assert "2020-01-04" not in out
     assert "the first 3 rows" in out
 
 
 @pytest.mark.parametrize(
-    ("sql", "code", "said"),
+    ("sql", "code", "message"),
     [
         ("select 1 from marts.dim_tim", 2, "marts.dim_tim"),
         ("select nothing from marts.dim_time", 2, "nothing"),
         ("select * from marts.dim_time where day_of_week = '1'", 2, "Athena cannot run the query: "),
         ("drop table marts.dim_time", 2, "expected one query"),
-        ("select '", 2, "does not end"),
+        ("select '", 2, "is not closed"),
     ],
 )
-def test_a_query_that_cannot_be_is_told_so_in_one_line(ask: Asking, sql: str, code: int, said: str) -> None:
-    ran = ask(sql)
+def test_an_invalid_query_is_reported_in_one_line(query: QueryCommand, sql: str, code: int, message: str) -> None:
+    ran = query(sql)
     assert (ran.code, ran.err.count("\n"), ran.out) == (code, 1, "")
     assert ran.err.startswith("error: ")
-    assert said in ran.err
+    assert message in ran.err
     assert "catalunya_marts_prod" not in ran.err
 
 
 @pytest.fixture
 def heavy(account: tuple[Warehouse, dict[str, str], Settings]) -> Iterator[str]:
-    """A table whose objects are more than the least limit that a work group can have, and a group that has it."""
+    """A table larger than the smallest limit that a work group can have, and a work group with that limit."""
     _, variables, settings = account
     store = S3Store.from_url(settings.lake, client_options={"allow_http": True})
     file, group = io.BytesIO(), "catalunya_limited"
@@ -262,30 +260,30 @@ def heavy(account: tuple[Warehouse, dict[str, str], Settings]) -> Iterator[str]:
     obstore.delete(store, "marts/dimensions/dim_time/ballast.parquet")
 
 
-def test_a_query_that_would_scan_more_than_the_work_group_allows_is_stopped_and_said_to_be(
-    ask: Asking, heavy: str, monkeypatch: pytest.MonkeyPatch
+def test_a_query_that_would_scan_more_than_the_work_group_allows_is_stopped(
+    query: QueryCommand, heavy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sql = "select count(*) as days from marts.dim_time"
-    assert ask(sql, "--json").code == 0
+    assert query(sql, "--json").code == 0
     monkeypatch.setenv("CATALUNYA_ATHENA_READERS", heavy)
-    ran = ask(sql, "--json")
+    ran = query(sql, "--json")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
-        f"error: the query was stopped: Bytes scanned limit was exceeded; work group {heavy} limits the bytes a query may scan: "
-        "ask for fewer columns, or name partitions (docs/athena.md)\n"
+        f"error: the query was stopped: Bytes scanned limit was exceeded; work group {heavy} limits the bytes that a query may "
+        "scan: select fewer columns, or filter by partition (docs/athena.md)\n"
     )
-    assert ask("select count(*) as sectors from marts.dim_economic_sectors", "--json").code == 0
+    assert query("select count(*) as sectors from marts.dim_economic_sectors", "--json").code == 0
 
 
-def test_sql_or_a_name_is_wanted_and_the_names_are_listed(ask: Asking) -> None:
-    assert "expected SQL or --named" in ask().err
-    assert "expected SQL or --named" in ask("select 1", "--named", "gdp_revisions").err
-    assert all(each.name in ask("--list").out for each in questions())
+def test_either_sql_or_a_name_is_required_and_the_names_are_listed(query: QueryCommand) -> None:
+    assert "expected either SQL or --named" in query().err
+    assert "expected either SQL or --named" in query("select 1", "--named", "gdp_revisions").err
+    assert all(each.name in query("--list").out for each in saved_queries())
 
 
 @pytest.fixture
 def slow(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Settings, Callable[[], list[str]]]]:
-    """moto's Athena with queries that run for ever, and the states of those that were started."""
+    """moto's Athena with queries that never end, and the states of those that were started."""
     from moto.moto_api import state_manager
 
     group = "catalunya_slow"
@@ -312,11 +310,11 @@ def test_ctrl_c_cancels_the_query(slow: tuple[Settings, Callable[[], list[str]]]
             timer.start()
 
     with pytest.raises(KeyboardInterrupt):
-        Athena(settings, [], for_readers=True).ask("select 1", tell=started)
+        Athena(settings, [], for_readers=True).run("select 1", on_progress=started)
     assert states() == ["CANCELLED"]
 
 
-def test_a_query_that_somebody_else_cancels_is_said_to_be(
+def test_a_query_cancelled_by_another_user_is_reported(
     aws: Aws, slow: tuple[Settings, Callable[[], list[str]]]
 ) -> None:
     settings, _ = slow
@@ -327,10 +325,10 @@ def test_a_query_that_somebody_else_cancels_is_said_to_be(
             athena.stop_query_execution(QueryExecutionId=each)
 
     with pytest.raises(WarehouseError, match="the query was cancelled in work group catalunya_slow"):
-        Athena(settings, [], for_readers=True).ask("select 1", tell=cancel)
+        Athena(settings, [], for_readers=True).run("select 1", on_progress=cancel)
 
 
-def test_a_work_group_that_is_not_there_is_named(aws: Aws) -> None:
-    settings = load_settings(env="prod", athena_readers="nobody_made_it", lake="s3://anywhere")
-    with pytest.raises(WarehouseError, match=r"work group nobody_made_it: .*deploy the infrastructure"):
-        Athena(settings, [], for_readers=True).ask("select 1")
+def test_a_missing_work_group_is_named(aws: Aws) -> None:
+    settings = load_settings(env="prod", athena_readers="missing_group", lake="s3://anywhere")
+    with pytest.raises(WarehouseError, match=r"work group missing_group: .*deploy the infrastructure"):
+        Athena(settings, [], for_readers=True).run("select 1")

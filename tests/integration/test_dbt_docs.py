@@ -1,4 +1,4 @@
-"""dbt's documentation builds offline, and knows of every mart what its contract says."""
+"""dbt's documentation is built offline, and describes every mart as its contract does."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from catalunya.assets.graph.discovery import load_graph, mart_contracts
 from catalunya.assets.graph.spec import Layer
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import WarehouseError
-from catalunya.io.warehouse.dbt_project import load_project
+from catalunya.io.warehouse.dbt import ROOT as DBT
+from catalunya.io.warehouse.dbt import load_project
 from catalunya.io.warehouse.relation import SQL_TYPES
 from catalunya.ops.docs import write
 
 ROOT = Path(__file__).parents[2]
 
-# A task of Airflow ends like this: without Python's own end, at which what is left open would be closed.
-BUILD_AND_VANISH = """
+# An Airflow task ends like this: without Python's own shutdown, which would close what is left open.
+BUILD_AND_EXIT = """
 import os, sys, tempfile
 from pathlib import Path
 from catalunya.io.environment import load_settings
@@ -49,13 +50,18 @@ def page(settings: Settings) -> Path:
 
 
 @pytest.fixture(scope="module")
-def nodes(page: Path) -> dict[str, dict[str, Any]]:
-    """What dbt's manifest says of each model, by name."""
-    found = json.loads(page.with_name("manifest.json").read_text())["nodes"].values()
-    return {node["name"]: node for node in found if node["resource_type"] == "model"}
+def manifest(page: Path) -> list[dict[str, Any]]:
+    """The nodes of dbt's manifest: models, seeds and tests."""
+    return list(json.loads(page.with_name("manifest.json").read_text())["nodes"].values())
 
 
-def test_the_page_is_one_file_that_holds_every_table(page: Path, settings: Settings) -> None:
+@pytest.fixture(scope="module")
+def models(manifest: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the manifest says of each model, by name."""
+    return {node["name"]: node for node in manifest if node["resource_type"] == "model"}
+
+
+def test_the_page_is_one_file_with_every_table(page: Path, settings: Settings) -> None:
     text = page.read_text()
     for asset in load_graph(settings):
         if asset.layer is not Layer.LANDING:
@@ -63,31 +69,31 @@ def test_the_page_is_one_file_that_holds_every_table(page: Path, settings: Setti
     assert not list(page.parent.glob("*.duckdb"))
 
 
-def test_every_mart_is_described_and_its_contract_enforced(nodes: dict[str, dict[str, Any]]) -> None:
-    assert nodes.keys() == mart_contracts().keys()
+def test_every_mart_is_described_and_its_contract_enforced(models: dict[str, dict[str, Any]]) -> None:
+    assert models.keys() == mart_contracts().keys()
     for name, contract in mart_contracts().items():
-        node = nodes[name]
+        node = models[name]
         assert node["description"] == contract.description()
         assert node["config"]["contract"]["enforced"], name
         declared = {n: (c["data_type"], c["description"]) for n, c in node["columns"].items()}
         assert declared == {c.name: (SQL_TYPES[c.type], c.description) for c in contract.columns()}
 
 
-def test_the_catalog_has_the_columns_and_types_that_the_models_really_make(page: Path) -> None:
+def test_the_catalog_has_the_columns_and_types_that_the_models_produce(page: Path) -> None:
     catalog = json.loads(page.with_name("catalog.json").read_text())
     assert not catalog["errors"]
     tables = {key.rpartition(".")[2]: table for key, table in catalog["nodes"].items()}
-    assert tables.keys() == mart_contracts().keys()
+    assert tables.keys() == mart_contracts().keys() | {path.stem for path in (DBT / "seeds").glob("*.csv")}
     for name, contract in mart_contracts().items():
         made = {column["name"]: column["type"].lower() for column in tables[name]["columns"].values()}
         assert made == {column.name: SQL_TYPES[column.type] for column in contract.columns()}, name
 
 
-def test_every_promise_of_a_column_is_a_test_of_dbts(settings: Settings) -> None:
+def test_every_constraint_of_a_column_is_a_dbt_test(manifest: list[dict[str, Any]]) -> None:
     tests = {
-        (test.attached_node.rpartition(".")[2], test.column_name, test.test_metadata.name)
-        for test in load_project(settings).manifest.nodes.values()
-        if test.resource_type == "test" and getattr(test, "attached_node", None)
+        (test["attached_node"].rpartition(".")[2], test["column_name"], test["test_metadata"]["name"])
+        for test in manifest
+        if test["resource_type"] == "test" and test.get("attached_node")
     }
     for name, contract in mart_contracts().items():
         for column in contract.columns():
@@ -98,11 +104,9 @@ def test_every_promise_of_a_column_is_a_test_of_dbts(settings: Settings) -> None
         assert key in tests
 
 
-def test_a_model_that_makes_another_type_than_its_contract_says_is_not_built(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_a_model_with_another_type_than_its_contract_is_not_built(settings: Settings, tmp_path: Path) -> None:
     project = load_project(settings)
-    columns = project.manifest.nodes["model.catalunya.dim_time"].columns
+    columns = project._manifest.nodes["model.catalunya.dim_time"].columns
     columns["month_number"].data_type = "varchar"
     outcomes = project.build(
         "dim_time", variables={"as_of": "2026-08-03", "warehouse": str(tmp_path / "warehouse.duckdb")}, folder=tmp_path
@@ -113,19 +117,19 @@ def test_a_model_that_makes_another_type_than_its_contract_says_is_not_built(
     assert "month_number" in model.message
 
 
-def test_docs_that_cannot_be_built_say_which_model_is_in_the_way(settings: Settings, tmp_path: Path) -> None:
+def test_docs_that_cannot_be_built_name_the_failing_model(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(
         WarehouseError,
-        match=r"dbt run --empty: expected every model to build, found \w+: .*staging.* does not exist.*; mend it",
+        match=r"dbt build --empty .*: expected every model to build, found \w+: .*staging.* does not exist.*; fix it",
     ):
         load_project(settings).docs(
             variables={"as_of": "2026-08-03", "warehouse": str(tmp_path / "warehouse.duckdb")}, folder=tmp_path
         )
 
 
-def test_a_process_that_builds_and_vanishes_leaks_nothing(settings: Settings) -> None:
+def test_a_process_that_exits_after_a_build_leaks_nothing(settings: Settings) -> None:
     environment = {"PYTHONPATH": str(ROOT / "tests"), "CATALUNYA_CACHE": str(settings.cache.resolve())}
-    command = [sys.executable, "-c", BUILD_AND_VANISH]
+    command = [sys.executable, "-c", BUILD_AND_EXIT]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout.splitlines()[-1:] == ["True"], done.stderr[-2000:]
     assert "leaked" not in done.stderr

@@ -1,4 +1,4 @@
-"""Glue says of every table what was recorded last: as it is made, after a kill or a hand in between, and when asked to."""
+"""Glue has every table as last recorded: when it is made, after a killed run or a manual change, and after `catalog sync`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Command = Callable[..., Any]
 
 @pytest.fixture
 def settings(aws: Aws, bucket: str, tmp_path: Path) -> Iterator[Settings]:
-    """prod (other tests share dev's databases), with a lake and a catalog that are empty."""
+    """prod, with an empty lake and an empty catalog; other tests share the databases of dev."""
     yield load_settings(env="prod", lake=bucket, cache=tmp_path)
     glue = aws.client("glue")
     for each in glue.get_databases()["DatabaseList"]:
@@ -68,7 +68,7 @@ def _found(aws: Aws, name: str = "shops", database: str = STAGING) -> dict[str, 
     return found
 
 
-def test_a_staging_table_stands_in_glue_as_its_contract_says(aws: Aws, source: FolderSource, project: Project) -> None:
+def test_a_staging_table_is_in_glue_as_its_contract_declares(aws: Aws, source: FolderSource, project: Project) -> None:
     source.write(_in_two_cities())
     _make(project)
     found = _found(aws)
@@ -83,11 +83,14 @@ def test_a_staging_table_stands_in_glue_as_its_contract_says(aws: Aws, source: F
     assert found["StorageDescriptor"]["Location"] == folder
     entry = project.ledger.latest("staging.shops")
     assert entry
-    said = found["Parameters"]
-    assert (said["catalunya.data_version"], said["catalunya.code_version"]) == (entry.data_version, entry.code_version)
-    assert said["classification"] == "parquet"
-    assert said["projection.city.values"] == "Reus,Valls"
-    assert said["storage.location.template"] == folder + "city=${city}/"
+    parameters = found["Parameters"]
+    assert (parameters["catalunya.data_version"], parameters["catalunya.code_version"]) == (
+        entry.data_version,
+        entry.code_version,
+    )
+    assert parameters["classification"] == "parquet"
+    assert parameters["projection.city.values"] == "Reus,Valls"
+    assert parameters["storage.location.template"] == folder + "city=${city}/"
 
 
 def test_a_run_with_nothing_to_do_writes_nothing(aws: Aws, source: FolderSource, project: Project) -> None:
@@ -97,7 +100,7 @@ def test_a_run_with_nothing_to_do_writes_nothing(aws: Aws, source: FolderSource,
     assert _found(aws)["VersionId"] == before
 
 
-def test_a_new_partition_is_seen_and_one_that_is_gone_is_not(
+def test_partitions_are_added_and_removed_with_the_table(
     aws: Aws, source: FolderSource, settings: Settings, project: Project, tmp_path: Path
 ) -> None:
     _make(project)
@@ -108,7 +111,7 @@ def test_a_new_partition_is_seen_and_one_that_is_gone_is_not(
 
 
 @pytest.mark.parametrize("by_hand", ["deleted", "another type", "projection off", "an older version"])
-def test_what_was_changed_by_hand_is_put_right_by_the_next_run(
+def test_a_manual_change_is_corrected_by_the_next_run(
     aws: Aws, source: FolderSource, project: Project, by_hand: str
 ) -> None:
     _make(project)
@@ -134,7 +137,7 @@ def test_what_was_changed_by_hand_is_put_right_by_the_next_run(
     assert (now["Parameters"].get("owner") == "a person") is (by_hand != "deleted")
 
 
-def test_a_catalog_that_does_not_answer_loses_no_record_and_is_told_by_the_next_run(
+def test_an_unreachable_catalog_loses_no_record_and_is_updated_by_the_next_run(
     aws: Aws, source: FolderSource, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as closed:
@@ -176,21 +179,21 @@ def _partitions(aws: Aws) -> dict[str, str]:
     return {each["Values"][0]: each["StorageDescriptor"]["Location"] for page in pages for each in page["Partitions"]}
 
 
-def test_a_mart_has_its_partitions_registered_however_many(aws: Aws, settings: Settings) -> None:
+def test_all_partitions_of_a_mart_are_registered_however_many(aws: Aws, settings: Settings) -> None:
     glue = Glue(settings)
     assert glue.publish(_mart(range(1900, 2030)))
     assert len(_partitions(aws)) == 130
     assert _partitions(aws)["1999"] == "s3://lake/marts/facts/fact_x/year_id=1999/"
-    said = _found(aws, "fact_x", MARTS)
-    assert not [name for name in said["Parameters"] if name.startswith("projection")]
-    assert said["StorageDescriptor"]["Columns"][0]["Comment"] == "A figure [EUR millions]"
+    table = _found(aws, "fact_x", MARTS)
+    assert not [name for name in table["Parameters"] if name.startswith("projection")]
+    assert table["StorageDescriptor"]["Columns"][0]["Comment"] == "A figure [EUR millions]"
     assert not glue.publish(_mart(range(1900, 2030)))
     assert glue.compare(_mart(range(1900, 2030))) == []
     assert glue.publish(_mart(range(1950, 2031), data_version="v2"))
     assert sorted(_partitions(aws)) == [str(year) for year in range(1950, 2031)]
 
 
-def test_registered_partitions_that_were_touched_are_told_and_mended(aws: Aws, settings: Settings) -> None:
+def test_changed_partitions_are_reported_and_repaired(aws: Aws, settings: Settings) -> None:
     glue, mart = Glue(settings), _mart(range(2020, 2024))
     glue.publish(mart)
     client = aws.client("glue")
@@ -205,22 +208,20 @@ def test_registered_partitions_that_were_touched_are_told_and_mended(aws: Aws, s
         "partition year_id=2021",
         "partition year_id=2022",
     ]
-    assert glue.mend(mart)
+    assert glue.repair(mart)
     assert glue.compare(mart) == []
-    assert not glue.mend(mart)
+    assert not glue.repair(mart)
     assert _partitions(aws)["2022"].endswith("/year_id=2022/")
 
 
-def test_a_table_that_is_partitioned_otherwise_than_before_is_made_anew(aws: Aws, settings: Settings) -> None:
+def test_a_table_with_other_partition_columns_is_created_again(aws: Aws, settings: Settings) -> None:
     glue, mart = Glue(settings), _mart(range(2020, 2022))
     glue.publish(mart)
     assert glue.publish(replace(mart, partition_by=(), partitions={}, data_version="v2"))
     assert _found(aws, "fact_x", MARTS)["PartitionKeys"] == []
 
 
-def test_partitions_with_odd_names_are_registered_where_a_list_could_not_hold_them(
-    aws: Aws, settings: Settings
-) -> None:
+def test_partitions_with_special_characters_are_registered_instead_of_projected(aws: Aws, settings: Settings) -> None:
     values = {
         ("a,b",): "s3://l/x/city=a%2Cb",
         ("__HIVE_DEFAULT_PARTITION__",): "s3://l/x/city=__HIVE_DEFAULT_PARTITION__",
@@ -232,7 +233,7 @@ def test_partitions_with_odd_names_are_registered_where_a_list_could_not_hold_th
     assert "projection.enabled" not in _found(aws, "fact_x")["Parameters"]
 
 
-def test_comments_are_cut_to_what_glue_takes() -> None:
+def test_comments_are_cut_to_the_limit_of_glue() -> None:
     long = replace(_mart(range(0)), columns=(Field("x", "double", "à " * 200, "m"),), partition_by=())
     comment = table_input(long)["StorageDescriptor"]["Columns"][0]["Comment"]
     assert len(comment.encode()) <= COMMENT_BYTES
@@ -247,7 +248,7 @@ def command(
     monkeypatch.setenv("CATALUNYA_ENV", "prod")
     monkeypatch.setenv("CATALUNYA_LAKE", settings.lake)
     monkeypatch.setenv("CATALUNYA_CACHE", str(compiled))
-    # moto keeps work groups for the session, and a named query belongs to one: each test has its own.
+    # moto keeps work groups and their named queries for the session: each test has its own group.
     group = settings.lake.removeprefix("s3://")
     monkeypatch.setenv("CATALUNYA_ATHENA_READERS", group)
     aws.client("athena").create_work_group(Name=group)
@@ -264,13 +265,13 @@ def command(
 
 
 def _record(project: Project, key: str, *folders: str) -> None:
-    """A materialization of an asset, as the ledger has it."""
+    """Record a materialization of an asset."""
     asset = project.graph[key]
     places = ["/".join([asset.prefix, *folder.split(), "file.parquet"]) for folder in folders]
     record(project, key, [Stored(path=path, bytes=1, rows=1, sha256="0") for path in places])
 
 
-def test_check_tells_the_drift_and_sync_mends_it(
+def test_check_reports_differences_and_sync_fixes_them(
     aws: Aws, settings: Settings, compiled: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = Project(load_settings(env="prod", lake=settings.lake, cache=compiled))
@@ -290,7 +291,7 @@ def test_check_tells_the_drift_and_sync_mends_it(
     glue = aws.client("glue")
     ours = {"Name": "fact_gone", "Parameters": {"catalunya.code_version": "x"}}
     glue.create_table(DatabaseName=MARTS, TableInput=ours)
-    glue.create_table(DatabaseName=MARTS, TableInput={"Name": "of_a_person"})
+    glue.create_table(DatabaseName=MARTS, TableInput={"Name": "of_another_team"})
     glue.delete_table(DatabaseName=MARTS, Name="dim_time")
     code, found = command("catalog", "check")
     assert (code, [(each["where"], each["what"]) for each in found["drift"]]) == (
@@ -299,18 +300,18 @@ def test_check_tells_the_drift_and_sync_mends_it(
     )
     assert command("catalog", "sync")[1]["removed"] == ["marts.fact_gone"]
     names = {each["Name"] for each in glue.get_tables(DatabaseName=MARTS)["TableList"]}
-    assert names == {"dim_time", "of_a_person"}
+    assert names == {"dim_time", "of_another_team"}
 
 
-def test_a_named_query_that_somebody_changed_is_told_and_saved_anew(
+def test_a_saved_query_changed_by_hand_is_reported_and_saved_again(
     aws: Aws, settings: Settings, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from moto.athena.responses import AthenaResponse
 
     def update_named_query(self: Any) -> str:
-        """What moto does not know yet."""
-        kept = self.athena_backend.get_named_query(self._get_param("NamedQueryId"))
-        kept.description, kept.query_string = self._get_param("Description"), self._get_param("QueryString")
+        """An action that moto does not have."""
+        saved = self.athena_backend.get_named_query(self._get_param("NamedQueryId"))
+        saved.description, saved.query_string = self._get_param("Description"), self._get_param("QueryString")
         return "{}"
 
     monkeypatch.setattr(AthenaResponse, "update_named_query", update_named_query, raising=False)
@@ -325,7 +326,7 @@ def test_a_named_query_that_somebody_changed_is_told_and_saved_anew(
     assert len(athena.list_named_queries(WorkGroup=group)["NamedQueryIds"]) == len(ids)
 
 
-def test_without_a_work_group_the_tables_are_mended_and_the_queries_are_said_to_be_missing(
+def test_without_a_work_group_the_tables_are_updated_and_the_queries_are_reported(
     settings: Settings,
     compiled: Path,
     tmp_path: Path,
@@ -339,7 +340,7 @@ def test_without_a_work_group_the_tables_are_mended_and_the_queries_are_said_to_
     assert "has no catalog: duckdb reads its objects" in capsys.readouterr().out
     monkeypatch.setenv("CATALUNYA_ENV", "prod")
     monkeypatch.setenv("CATALUNYA_LAKE", settings.lake)
-    monkeypatch.setenv("CATALUNYA_ATHENA_READERS", "nobody_made_it")
+    monkeypatch.setenv("CATALUNYA_ATHENA_READERS", "missing_group")
     assert main(["catalog", "sync"]) == 1
-    assert "work group nobody_made_it: " in capsys.readouterr().err
+    assert "work group missing_group: " in capsys.readouterr().err
     structlog.reset_defaults()

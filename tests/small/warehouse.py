@@ -1,4 +1,4 @@
-"""Small staging tables as Parquet, and marts built from them."""
+"""Small staging tables as Parquet files, and marts built from them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _numbers = count()
 
 @cache
 def import_dbt() -> None:
-    """Import dbt, and have the collector leave alone its half a million objects, as tests/conftest.py has for the rest."""
+    """Import dbt, and exclude its half a million objects from garbage collection, as tests/conftest.py does for the rest."""
     for name in ("dbt.cli.main", "dbt.parser.manifest", "dbt.task.build", "dbt.adapters.duckdb"):
         importlib.import_module(name)
     gc.collect()
@@ -72,14 +72,14 @@ def municipality(code: str, name: str, comarca: str, comarca_name: str) -> dict[
 
 
 def service(number: int, comarca: str, group: str, places: int | None) -> dict[str, Any]:
-    """A row of staging.social_services, as far as the marts read it."""
+    """A row of staging.social_services: the columns that the marts read."""
     return {"service_id": f"S{number}", "comarca_id": comarca, "service_group": group, "capacity_places": places}
 
 
 def inhabitants(
     half_year: str, municipality: str, women: int | None, men: int | None, catalonia: int | None, status: str = "final"
 ) -> list[dict[str, Any]]:
-    """The rows of staging.population of a municipality and half-year: women, men and both. Nobody counted: None."""
+    """The rows of staging.population for a municipality and half-year: women, men and both. None: not counted."""
     both = None if women is None or men is None else women + men
     return [
         {
@@ -99,7 +99,7 @@ def inhabitants(
 def accounts(
     quarter: str, sector: str, value: float | None, index: float | None, updated: date, status: str = "final"
 ) -> list[dict[str, Any]]:
-    """The rows of staging.gdp of a sector and quarter that the marts read: current prices and volume."""
+    """The rows of staging.gdp for a sector and quarter that the marts read: current prices and volume."""
     return [
         {
             "quarter_id": quarter,
@@ -118,7 +118,7 @@ def accounts(
 def employed(
     month: str, comarca: str, section: str, jobs: int | None, classification: str = "CCAE-2009"
 ) -> dict[str, Any]:
-    """A row of staging.employment, as far as the marts read it."""
+    """A row of staging.employment: the columns that the marts read."""
     return {
         "month_id": month,
         "comarca_id": comarca,
@@ -169,32 +169,32 @@ EMPLOYMENT = [
 
 
 def frame(contract: type[Contract], rows: Rows) -> pl.DataFrame:
-    """Rows as the contract's columns; what they leave out is null."""
+    """Rows with the contract's columns; those left out are null."""
     schema = contract.polars_schema()
     return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
 
 
 def relation(schema: str, name: str, contract: type[Contract], file: Path) -> Relation:
-    """A table of one file."""
+    """A table with one file."""
     return Relation(schema, name, {column.name: column.type for column in contract.columns()}, (str(file),))
 
 
 @dataclass
 class Warehouse:
-    """Staging tables that a test writes, and the marts last built of them."""
+    """Staging tables that a test writes, and the marts last built from them."""
 
     folder: Path
     settings: Settings
     tables: dict[str, Relation] = field(default_factory=dict)
 
     def write(self, name: str, rows: Rows) -> None:
-        """What a staging table holds from now on."""
+        """Set the rows of a staging table."""
         file = self.folder / f"{name}-{next(_numbers)}.parquet"
         frame(STAGING[name], rows).write_parquet(file)
         self.tables[name] = relation("staging", name, STAGING[name], file)
 
     def write_all(self) -> None:
-        """All staging tables, small."""
+        """Write all staging tables, with a few rows each."""
         self.write("municipalities", [BARCELONA, MOIA])
         self.write("social_services", SERVICES)
         self.write("service_usage", USAGE)
@@ -203,14 +203,14 @@ class Warehouse:
         self.write("employment", EMPLOYMENT)
 
     def build(self, model: str, as_of: str = "2026-08-03", *, publish: bool = True) -> pl.DataFrame:
-        """Build a mart of what there is now, going on from the one last built."""
+        """Build a mart from the current tables, continuing from the one last built."""
         file = self.build_file(model, as_of)
         if publish:
             self.tables[model] = relation("marts", model, mart_contracts()[model], file)
         return pl.read_parquet(file)
 
     def build_file(self, model: str, as_of: str) -> Path:
-        """The same, as the file that comes out."""
+        """The same, returning the file."""
         return build_model(
             model,
             inputs=[table for name, table in self.tables.items() if name != model],

@@ -1,4 +1,4 @@
-"""A person's SQL on its way to Athena: names of Glue databases come in, and nothing that writes goes through."""
+"""A person's SQL for Athena: schemas become Glue databases, and statements that write are refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from catalunya.assets.graph.discovery import declarations
 from catalunya.io.errors import UsageError
 from catalunya.io.warehouse.athena import LEAST_BYTES, TERABYTE, cost, to_frame
-from catalunya.io.warehouse.athena_sql import for_athena, in_words
-from catalunya.ops.named_queries import question, questions
+from catalunya.io.warehouse.athena_sql import for_athena, with_schemas
+from catalunya.ops.named_queries import saved_queries, saved_query
 
 DATABASES = {"staging": "catalunya_staging_dev", "marts": "catalunya_marts_dev"}
 TABLES = ["staging.gdp", "marts.dim_time"]
@@ -39,11 +39,13 @@ TABLES = ["staging.gdp", "marts.dim_time"]
         ("describe staging.gdp", "describe catalunya_staging_dev.gdp"),
         ("((select 1)) union select 2", None),
         ("values (1)", None),
+        ("select ';' as \";\", 'marts.dim_time' from x", None),
+        ('select "." as marts, marts.x from y', None),
         ("explain (type distributed) select 1", None),
         ("explain analyze select 1 from staging.gdp", "explain analyze select 1 from catalunya_staging_dev.gdp"),
     ],
 )
-def test_only_the_names_of_layers_are_changed(written: str, sent: str | None) -> None:
+def test_only_schema_names_are_replaced(written: str, sent: str | None) -> None:
     assert for_athena(written, DATABASES, TABLES) == (sent or written)
 
 
@@ -60,28 +62,31 @@ def test_only_the_names_of_layers_are_changed(written: str, sent: str | None) ->
         ("from staging.gdp", "no query that begins with from"),
         ("  -- nothing", "found nothing"),
         ("", "found nothing"),
-        ("select 'open", "a ' in line 1 .* does not end"),
-        ("select 1\n/* open", "a comment in line 2 .* does not end"),
+        ("select 'open", "a ' in line 1 of the SQL is not closed"),
+        ("select 1\n/* open", "a comment in the SQL is not closed"),
+        ('select 1,\n"open', 'a " in line 2 of the SQL is not closed'),
+        ("select x'marts' from y", "the SQL cannot be read: Numeric string contains invalid characters"),
+        ("select 1 /* /* */; drop table marts.dim_time --*/", "found several"),
     ],
 )
-def test_what_is_no_single_query_is_refused_in_one_line(sql: str, advice: str) -> None:
+def test_anything_but_one_query_is_refused_in_one_line(sql: str, advice: str) -> None:
     with pytest.raises(UsageError, match=advice):
         for_athena(sql, DATABASES, TABLES)
 
 
-def test_what_athena_says_is_told_with_the_names_that_were_written() -> None:
-    said = "TABLE_NOT_FOUND: Table 'awsdatacatalog.catalunya_marts_dev.nothing' does not exist"
-    assert in_words(said, DATABASES) == "TABLE_NOT_FOUND: Table 'marts.nothing' does not exist"
+def test_messages_of_athena_have_the_schema_names_that_the_person_wrote() -> None:
+    message = "TABLE_NOT_FOUND: Table 'awsdatacatalog.catalunya_marts_dev.nothing' does not exist"
+    assert with_schemas(message, DATABASES) == "TABLE_NOT_FOUND: Table 'marts.nothing' does not exist"
 
 
-def test_the_cost_is_of_whole_megabytes_and_of_ten_at_least() -> None:
+def test_the_cost_is_per_whole_megabyte_with_a_minimum_of_ten() -> None:
     assert cost(0) == cost(LEAST_BYTES) == pytest.approx(10 / 2**20 * 5)
     assert cost(LEAST_BYTES + 1) == pytest.approx(11 / 2**20 * 5)
     assert cost(TERABYTE) == 5.0
     assert cost(TERABYTE, is_ddl=True) == 0.0
 
 
-def test_results_come_in_their_types() -> None:
+def test_results_have_the_types_of_athena() -> None:
     kinds = ["varchar", "bigint", "integer", "double", "boolean", "date", "timestamp", "decimal(5,2)", "array(integer)"]
     row = ["à", "-1", "2", "1.5E-3", "true", "2026-08-03", "2026-08-03 10:20:30.123", "3.14", "[1, 2]"]
     columns = [{"Name": f"c{at}", "Type": kind, "Precision": 5, "Scale": 2} for at, kind in enumerate(kinds)]
@@ -92,7 +97,7 @@ def test_results_come_in_their_types() -> None:
     assert all(value is None for value in frame.row(1))
 
 
-def test_special_doubles_and_columns_of_one_name_come_through() -> None:
+def test_special_doubles_and_repeated_column_names_are_kept() -> None:
     columns = [{"Name": "x", "Type": "double"}, {"Name": "x", "Type": "varchar"}]
     frame = to_frame(columns, [["NaN", "a"], ["Infinity", "b"], ["-Infinity", None]])
     assert frame.columns == ["x", "x_1"]
@@ -100,28 +105,28 @@ def test_special_doubles_and_columns_of_one_name_come_through() -> None:
     assert frame["x"][1:].is_infinite().all()
 
 
-def test_a_description_that_comes_as_one_text_a_row_is_split() -> None:
+def test_the_rows_of_describe_are_split_at_tabs() -> None:
     columns = [{"Name": name, "Type": "string"} for name in ("col_name", "data_type", "comment")]
     frame = to_frame(columns, [["date_id             \tdate                \tThe day"]])
     assert frame.row(0) == ("date_id", "date", "The day")
     assert to_frame([], []).equals(pl.DataFrame())
 
 
-def test_every_named_query_has_a_title_and_goes_to_athena() -> None:
-    known = questions()
+def test_every_saved_query_has_a_title_and_runs_on_athena() -> None:
+    known = saved_queries()
     assert len(known) >= 4
     for each in known:
         assert each.title
         assert "catalunya_marts_dev." in for_athena(each.sql, DATABASES, TABLES)
     with pytest.raises(
-        UsageError, match=r"there is no query named 'ocupancy_by_comarca'; there is occupancy_by_comarca"
+        UsageError, match=r"there is no saved query 'ocupancy_by_comarca'; did you mean occupancy_by_comarca"
     ):
-        question("ocupancy_by_comarca")
+        saved_query("ocupancy_by_comarca")
 
 
-def test_the_page_on_athena_tells_the_questions_and_the_partitions_there_are() -> None:
+def test_the_page_on_athena_lists_every_saved_query_and_every_partition_column() -> None:
     page = (Path(__file__).parents[2] / "docs" / "athena.md").read_text()
-    for each in questions():
+    for each in saved_queries():
         assert f"| `{each.name}` | {each.title} |" in page
     for declaration in declarations().values():
         asset = declaration.asset

@@ -1,4 +1,4 @@
-"""The contracts of the marts: one a model, and what they refuse."""
+"""The contracts of the marts: one per model, and the rows they refuse."""
 
 from __future__ import annotations
 
@@ -117,13 +117,13 @@ def test_every_model_has_a_contract_and_every_contract_a_model() -> None:
     assert sorted(mart_contracts()) == sorted(path.stem for path in MODELS.rglob("*.sql"))
 
 
-def test_every_mart_says_its_grain_and_has_a_key() -> None:
+def test_every_mart_states_its_grain_and_has_a_key() -> None:
     for name, contract in mart_contracts().items():
         assert "one row per" in contract.description(), name
         assert contract.key(), name
 
 
-def test_a_mart_without_a_contract_is_told_which_class_it_lacks() -> None:
+def test_the_error_for_a_mart_without_a_contract_names_the_missing_class() -> None:
     with pytest.raises(
         DeclarationError, match=r"marts.dim_stars: expected a contract class DimStars in contracts/marts.py"
     ):
@@ -146,9 +146,9 @@ def test_good_rows_pass() -> None:
         {"valid_to": date(2026, 8, 3)},
         {"is_current": False},
     ],
-    ids=["ends when it begins", "current and ended", "neither current nor ended"],
+    ids=["ends when it starts", "current and ended", "neither current nor ended"],
 )
-def test_a_version_begins_before_it_ends_and_is_current_while_it_has_no_end(wrong: dict[str, Any]) -> None:
+def test_a_version_starts_before_it_ends_and_is_current_until_it_ends(wrong: dict[str, Any]) -> None:
     assert len(reasons(DimMunicipalities, BARCELONA | wrong)) == 1
 
 
@@ -167,11 +167,11 @@ def test_a_fact_out_of_bounds_is_refused(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"is_public_holiday": False}, {"public_holiday_name_ca": None}])
-def test_a_day_has_the_name_of_a_holiday_exactly_where_it_is_one(wrong: dict[str, Any]) -> None:
+def test_a_day_has_a_holiday_name_exactly_when_it_is_a_holiday(wrong: dict[str, Any]) -> None:
     assert len(reasons(DimTime, A_HOLIDAY | wrong)) == 1
 
 
-def test_a_section_that_nobody_placed_is_refused_and_only_gdp_has_no_parent() -> None:
+def test_a_section_without_a_sector_is_refused_and_only_gdp_has_no_parent() -> None:
     nowhere = {"parent_sector_id": None}
     assert len(reasons(DimEconomicSectors, A_SECTION | nowhere)) == 1
     gdp = {"sector_id": "gdp", "classification": "GDP", "level_number": 1, "main_sector_id": None}
@@ -179,7 +179,7 @@ def test_a_section_that_nobody_placed_is_refused_and_only_gdp_has_no_parent() ->
     assert len(reasons(DimEconomicSectors, A_SECTION | gdp)) == 1
 
 
-def test_women_and_men_make_the_population_of_an_estimate_while_a_count_is_as_the_source_has_it() -> None:
+def test_women_and_men_add_up_in_an_estimate_while_a_count_is_as_the_source_has_it() -> None:
     assert len(reasons(FactPopulationMonthly, AN_ESTIMATE | {"men": 802})) == 1
     assert reasons(FactPopulationMonthly, A_COUNT | {"men": 802}) == []
     assert reasons(FactPopulationMonthly, AN_ESTIMATE | {"men": None}) == []
@@ -188,12 +188,12 @@ def test_women_and_men_make_the_population_of_an_estimate_while_a_count_is_as_th
 @pytest.mark.parametrize(
     "wrong", [{"municipality_id": "TOTAL"}, {"population": None}, {"observation_status": "missing"}]
 )
-def test_a_total_or_a_missing_figure_is_no_population(wrong: dict[str, Any]) -> None:
+def test_a_total_or_a_missing_figure_is_refused_as_population(wrong: dict[str, Any]) -> None:
     assert len(reasons(FactPopulationMonthly, A_COUNT | wrong)) == 1
 
 
 @pytest.mark.parametrize("wrong", [{"gdp_eur_millions": None}, {"observation_status": "missing"}])
-def test_the_accounts_figures_are_empty_exactly_where_they_are_missing(wrong: dict[str, Any]) -> None:
+def test_a_figure_is_null_exactly_when_its_status_is_missing(wrong: dict[str, Any]) -> None:
     assert len(reasons(FactGdpQuarterly, A_REVISION | wrong)) == 1
     missing = {"gdp_eur_millions": None, "observation_status": "missing"}
     assert reasons(FactGdpQuarterly, A_REVISION | missing) == []

@@ -1,4 +1,4 @@
-{# The columns together identify a row. Returns each combination that occurs more than once. #}
+{# The columns together identify a row. Returns every combination that occurs more than once. #}
 {% test unique_together(model, columns) %}
     select
         {{ columns | join(', ') }},

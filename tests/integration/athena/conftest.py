@@ -1,4 +1,4 @@
-"""One account for all tests of Athena, with a lake, a work group, and the small staging tables published in it."""
+"""One AWS account for all tests of Athena, with a lake and work groups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from small.aws import Aws
 
 @pytest.fixture(scope="session")
 def account(compiled: Path) -> Iterator[Account]:
-    """The account, whose Athena runs. Tests take `athena`."""
+    """The account, with an Athena that executes queries. Tests use `athena`."""
     from athena.server import athena_server
 
     with athena_server() as (aws, api):
@@ -25,14 +25,14 @@ def account(compiled: Path) -> Iterator[Account]:
 
 @pytest.fixture(scope="module")
 def athena(account: Account) -> Iterator[Account]:
-    """The account, and this process's environment pointed at it until the module's tests are over."""
+    """The account, with this process's environment pointing to it during the module's tests."""
     with pointed_at(account.aws):
         yield account
 
 
 @contextmanager
 def pointed_at(aws: Aws) -> Iterator[None]:
-    """This process's environment, in which clients find that AWS."""
+    """Point this process's AWS clients to that account."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("AWS_PROFILE", raising=False)
         for name, value in aws.environment.items():
@@ -42,5 +42,5 @@ def pointed_at(aws: Aws) -> Iterator[None]:
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
-    """A folder for work in progress."""
+    """A scratch folder."""
     return tmp_path

@@ -1,4 +1,4 @@
-"""What the executor refuses, as Athena does, each beside a twin that it lets through; and where its results are Trino's."""
+"""The executor refuses what Athena refuses, accepts a valid variant of each, and gives Trino's results."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def shops(athena: Account, tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def run(athena: Account, sql: str) -> tuple[str, list[list[str | None]]]:
-    """Why a statement failed, empty when it did not, and its rows as text."""
+    """Why a statement failed (empty if it succeeded), and its rows as text."""
     api = client("athena")
     started = api.start_query_execution(
         QueryString=sql,
@@ -196,7 +196,7 @@ REFUSED = {
     ),
     "a double shown as text": (
         f"select cast(share as varchar) {FROM}",
-        "reads otherwise on Athena",
+        "reads differently on Athena",
         f"select cast(places as varchar) {FROM}",
     ),
     "division of whole numbers by zero": (
@@ -210,7 +210,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("rule", REFUSED)
-def test_what_athena_refuses_is_refused_in_its_words_and_its_twin_is_not(athena: Account, rule: str) -> None:
+def test_a_statement_is_refused_with_athenas_message_and_its_valid_variant_is_not(athena: Account, rule: str) -> None:
     refused, reason, allowed = REFUSED[rule]
     assert reason in run(athena, refused)[0]
     assert run(athena, allowed)[0] == ""
@@ -236,7 +236,7 @@ RESULTS = {
 
 
 @pytest.mark.parametrize("claim", RESULTS)
-def test_results_are_trinos(athena: Account, claim: str) -> None:
+def test_results_are_those_of_trino(athena: Account, claim: str) -> None:
     sql, expected = RESULTS[claim]
     assert run(athena, f"{sql} {FROM} where shop_id = 'a'") == ("", [expected])
 
@@ -250,7 +250,7 @@ def create(athena: Account, name: str, query: str, *, by: str = "", location: st
     )[0]
 
 
-def test_a_table_is_made_once_in_an_empty_place_and_rows_are_added(athena: Account) -> None:
+def test_a_table_is_created_once_in_an_empty_location_and_rows_are_added(athena: Account) -> None:
     assert create(athena, "made", f"select shop_id, places {FROM}") == ""
     assert "TABLE_ALREADY_EXISTS" in create(athena, "made", f"select shop_id {FROM}")
     assert "HIVE_PATH_ALREADY_EXISTS" in create(
@@ -263,17 +263,17 @@ def test_a_table_is_made_once_in_an_empty_place_and_rows_are_added(athena: Accou
     assert run(athena, f"insert into made (shop_id, places) (select shop_id, places {FROM})")[0] == ""
     assert run(athena, "select count(*) from made") == ("", [["4"]])
     assert run(athena, "drop table `made`")[0] == ""
-    assert athena.objects("made/made/") != []  # an external table's objects stay
+    assert athena.objects("made/made/") != []  # dropping an external table keeps its objects
 
 
-def test_partitions_are_last_registered_and_at_most_a_hundred(athena: Account) -> None:
+def test_partition_columns_are_last_registered_and_at_most_a_hundred_per_statement(athena: Account) -> None:
     assert "HIVE_COLUMN_ORDER_MISMATCH" in create(athena, "torn", f"select shop_id, places {FROM}", by="shop_id")
     assert create(athena, "parted", f"select places, shop_id {FROM}", by="shop_id") == ""
     glue = athena.aws.client("glue")
     found = glue.get_partitions(DatabaseName=DATABASE, TableName="parted")["Partitions"]
     assert sorted(partition["Values"] for partition in found) == [["a"], ["b"]]
     glue.batch_delete_partition(DatabaseName=DATABASE, TableName="parted", PartitionsToDelete=[{"Values": ["a"]}])
-    assert run(athena, "select shop_id from parted") == ("", [["b"]])  # what is not registered is not seen
+    assert run(athena, "select shop_id from parted") == ("", [["b"]])  # an unregistered partition is not read
     many = "select 1 as one, n from unnest(sequence(1, 101)) as t (n)"
     assert "HIVE_TOO_MANY_OPEN_PARTITIONS" in create(athena, "many", many, by="n")
 
@@ -286,11 +286,11 @@ def test_partitions_are_last_registered_and_at_most_a_hundred(athena: Account) -
         ("current_timestamp as now_at", "Unsupported Hive type"),
     ],
 )
-def test_columns_that_hive_cannot_hold_make_no_table(athena: Account, column: str, reason: str) -> None:
+def test_a_table_with_columns_that_hive_cannot_store_is_refused(athena: Account, column: str, reason: str) -> None:
     assert reason in create(athena, "odd", f"select {column} {FROM}")
 
 
-def test_a_file_of_another_type_than_glue_says_is_bad_data(athena: Account, tmp_path: Path) -> None:
+def test_a_file_with_another_type_than_glue_has_is_bad_data(athena: Account, tmp_path: Path) -> None:
     assert create(athena, "typed", f"select shop_id, places {FROM}") == ""
     bucket = athena.settings.lake.removeprefix("s3://")
     file = tmp_path / "file.parquet"
@@ -298,3 +298,20 @@ def test_a_file_of_another_type_than_glue_says_is_bad_data(athena: Account, tmp_
     for key in athena.objects("made/typed/"):
         athena.aws.client("s3").put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
     assert "HIVE_BAD_DATA" in run(athena, "select * from typed")[0]
+
+
+def test_a_csv_table_has_text_columns_without_nulls(athena: Account) -> None:
+    location = f"{athena.settings.lake}/seeded"
+    bucket = athena.settings.lake.removeprefix("s3://")
+    athena.aws.client("s3").put_object(Bucket=bucket, Key="seeded/s.csv", Body=b'"code","name"\n"01","a, b"\n"02",""\n')
+    create_csv = (
+        "create external table `{name}` (`code` {kind}, `name` string) row format serde "
+        f"'org.apache.hadoop.hive.serde2.OpenCSVSerde' location '{location}' tblproperties ('skip.header.line.count'='1')"
+    )
+    assert "all columns string" in run(athena, create_csv.format(name="typed_csv", kind="int"))[0]
+    assert run(athena, create_csv.format(name="seeded", kind="string"))[0] == ""
+    assert "already exists" in run(athena, create_csv.format(name="seeded", kind="string"))[0]
+    assert run(athena, "select code, name, name is null from seeded order by 1") == (
+        "",
+        [["01", "a, b", "false"], ["02", "", "false"]],
+    )

@@ -98,7 +98,7 @@ def register_partitions(world: World, schema: str) -> None:
         ("city", ["Salt", "Reus"], "two"),
         ("town", ["Salt"], "two"),
     ):
-        glue.mend(odd(schema, keys, values, folder))
+        glue.repair(odd(schema, keys, values, folder))
     glue.remove(schema, "odd")
 
 
@@ -153,7 +153,7 @@ def interrupted(athena: Athena) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        athena.ask("select 1", tell=give_up)
+        athena.run("select 1", on_progress=give_up)
 
 
 def published(world: World, key: str, *tables: pl.DataFrame) -> None:
@@ -208,7 +208,7 @@ def people_monitor_and_query(world: World) -> None:
     for who in ("reader", "engineer"):
         with world.as_role(who):
             group = Athena(world.settings, [MART], for_readers=True)
-            assert group.ask(f"select * from {MART}").frame.height
+            assert group.run(f"select * from {MART}").frame.height
             assert group.named_queries()
             interrupted(group)
 

@@ -19,7 +19,7 @@ from catalunya.cdk.naming import Names
 from catalunya.io.warehouse.athena import Athena
 from catalunya.io.warehouse.glue import SCHEMAS, Glue, about_database
 from catalunya.io.warehouse.glue_table import DATA_VERSION, MARK, Table, table_input
-from catalunya.ops.named_queries import as_kept
+from catalunya.ops.named_queries import for_work_group
 from small.aws import Aws
 from small.templates import Template
 
@@ -166,7 +166,7 @@ def test_the_readers_group_has_the_named_queries_that_catalog_sync_would_save(
     athena = Athena(names.settings, [asset.key for asset in graph], for_readers=True)
 
     assert {(each["Name"], each["Description"], each["QueryString"]) for each in kept} == {
-        (each.name, each.title, each.sql) for each in as_kept(athena)
+        (each.name, each.title, each.sql) for each in for_work_group(athena)
     }
     assert {each["WorkGroup"] for each in kept} == {names.settings.athena_readers}
 

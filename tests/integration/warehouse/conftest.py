@@ -1,4 +1,4 @@
-"""Warehouses to build marts in. dbt parses once for all tests, and the dimensions that facts need are built once."""
+"""Warehouses to build marts in. dbt parses the project once for all tests, and the dimensions are built once."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ TABLES = "tables.pickle"
 
 @pytest.fixture(scope="session")
 def settings(compiled: Path) -> Settings:
-    """Settings whose cache all tests share, with dbt's parsed project in it."""
+    """Settings with a cache shared by all tests, which contains dbt's parsed project."""
     import_dbt()
     return load_settings(env="local", cache=compiled)
 
 
 @pytest.fixture
 def warehouse(tmp_path: Path, settings: Settings) -> Warehouse:
-    """The staging tables, no mart yet."""
+    """The staging tables, without marts."""
     made = Warehouse(tmp_path, settings)
     made.write_all()
     return made
@@ -48,5 +48,5 @@ def built(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Mappi
 
 @pytest.fixture
 def dims(tmp_path: Path, settings: Settings, built: Mapping[str, Relation]) -> Warehouse:
-    """A warehouse of its own with those tables, ready for the facts."""
+    """A new warehouse with the staging tables and the dimensions, ready for the facts."""
     return Warehouse(tmp_path, settings, dict(built))

@@ -1,4 +1,4 @@
-"""What a source says goes through dbt as rows, never as SQL or Jinja; what fails of it is told in one short line."""
+"""Values of a source pass through dbt as rows, never as SQL or Jinja; a failure is reported in one short line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOSTILE = [
 CODES = ["080193", "080018", "080023", "080039", "080044", "080057", "080060", "080076", "080082", "080095"]
 
 
-def test_hostile_names_come_out_of_a_mart_as_they_went_in(warehouse: Warehouse) -> None:
+def test_hostile_names_pass_through_a_mart_unchanged(warehouse: Warehouse) -> None:
     rows = [municipality(code, name, "13", "Barcelonès") for code, name in zip(CODES, HOSTILE, strict=True)]
     warehouse.write("municipalities", rows)
     built = warehouse.build("dim_municipalities")

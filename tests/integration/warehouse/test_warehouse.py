@@ -1,15 +1,14 @@
-"""The marts, built by the real dbt on DuckDB from small staging tables: what they hold, day after day."""
+"""The marts, built by dbt on DuckDB from small staging tables: their rows, day after day."""
 
 from __future__ import annotations
 
 import json
 import os
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import polars as pl
 import pytest
-from dateutil.easter import easter
 
 from catalunya.assets import municipalities, service_usage
 from catalunya.assets.graph.dbt_marts import mart_declarations
@@ -17,10 +16,10 @@ from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.assets.graph.spec import StagingDeclaration
 from catalunya.contracts.model.check import conform, renamed, split_rows
 from catalunya.io.environment import Settings
+from catalunya.io.warehouse.dbt import ROOT
 from small.warehouse import BARCELONA, BUILD_ORDER, MOIA, SERVICES, STAGING, Warehouse, municipality, relation, service
 
 REAL = os.environ.get("CATALUNYA_REAL_DATA", "")
-FIXED_HOLIDAYS = ["01-05", "24-06", "15-08", "11-09", "12-10", "01-11", "06-12", "08-12", "25-12", "26-12"]
 
 
 def test_the_calendar_has_every_day_once_to_the_end_of_next_year(warehouse: Warehouse) -> None:
@@ -29,7 +28,7 @@ def test_the_calendar_has_every_day_once_to_the_end_of_next_year(warehouse: Ware
     assert time["date_id"].to_list() == days.to_list()
 
 
-# What joins most: engines shuffle the rows of joins.
+# The marts with most joins, whose row order varies within an engine.
 JOINED = ("dim_economic_sectors", "fact_population_monthly", "agg_economic_indicators_quarterly")
 
 
@@ -42,14 +41,10 @@ def test_a_mart_has_the_types_of_its_contract_and_the_same_bytes_again(dims: War
             assert dims.build_file(name, "2026-08-03").read_bytes() == once, name
 
 
-def test_easter_moves_its_holidays_as_the_church_reckons(warehouse: Warehouse) -> None:
-    days = warehouse.build("dim_time", "2099-06-30")
-    years = range(1990, 2101)
-    for name, days_after in (("Divendres Sant", -2), ("Dilluns de Pasqua Florida", 1)):
-        found = days.filter(pl.col("public_holiday_name_ca") == name)["date_id"].to_list()
-        assert found == [easter(year) + timedelta(days_after) for year in years]
-    fixed = days.filter(pl.col("year_number") == 2026, "is_public_holiday")["date_id"].dt.strftime("%d-%m").to_list()
-    assert fixed == ["01-01", "06-01", "03-04", "06-04", *FIXED_HOLIDAYS]
+def test_the_calendar_has_the_holidays_of_the_seed_to_its_last_year(warehouse: Warehouse) -> None:
+    days = warehouse.build("dim_time", "2099-06-30").filter("is_public_holiday")
+    seed = pl.read_csv(ROOT / "seeds" / "public_holidays.csv", try_parse_dates=True)
+    assert days.select(seed.columns).equals(seed)
 
 
 def test_services_are_counted_with_their_places_and_users(dims: Warehouse) -> None:
@@ -60,9 +55,9 @@ def test_services_are_counted_with_their_places_and_users(dims: Warehouse) -> No
     ]
 
 
-def test_a_service_that_disappears_from_the_register_is_still_counted_on_the_days_it_was_in_it(dims: Warehouse) -> None:
+def test_a_service_that_leaves_the_register_is_still_counted_on_earlier_days(dims: Warehouse) -> None:
     dims.build("fact_service_usage_daily", "2026-08-03")
-    dims.write("social_services", [service(1, "13", "elderly_residence", 100)])  # S2 of the 42 has closed
+    dims.write("social_services", [service(1, "13", "elderly_residence", 100)])  # S2 in comarca 42 has closed
     dims.build("fact_service_usage_daily", "2026-08-04")
     history = dims.build("fact_service_usage_daily", "2026-08-05")
     closed = history.filter(pl.col("comarca_id") == "42")
@@ -72,7 +67,7 @@ def test_a_service_that_disappears_from_the_register_is_still_counted_on_the_day
     ]
 
 
-def test_each_day_is_added_and_earlier_days_keep_what_later_disappears(dims: Warehouse) -> None:
+def test_each_day_is_added_and_earlier_days_keep_their_rows(dims: Warehouse) -> None:
     first = dims.build("fact_service_usage_daily", "2026-08-03")
     dims.write("social_services", SERVICES[:1])
     second = dims.build("fact_service_usage_daily", "2026-08-04")
@@ -80,7 +75,7 @@ def test_each_day_is_added_and_earlier_days_keep_what_later_disappears(dims: War
     assert second.filter(pl.col("date_id") == date(2026, 8, 4))["comarca_id"].to_list() == ["13"]
 
 
-def test_a_day_run_again_replaces_itself(dims: Warehouse) -> None:
+def test_running_a_day_again_replaces_its_rows(dims: Warehouse) -> None:
     dims.build("fact_service_usage_daily", "2026-08-03")
     dims.write("social_services", [*SERVICES, service(3, "42", "disability", 8)])
     facts = dims.build("fact_service_usage_daily", "2026-08-03")
@@ -103,7 +98,7 @@ def test_a_municipality_that_changes_comarca_has_a_history(warehouse: Warehouse)
     assert warehouse.build("dim_municipalities", "2026-08-17").equals(history)
 
 
-def test_a_change_is_dated_by_the_first_run_that_saw_it_however_often_its_day_is_run(warehouse: Warehouse) -> None:
+def test_a_change_keeps_the_date_of_the_first_run_that_saw_it(warehouse: Warehouse) -> None:
     warehouse.build("dim_municipalities", "2026-08-03")
     warehouse.write("municipalities", [BARCELONA])
     closed = warehouse.build("dim_municipalities", "2026-08-10")
@@ -137,7 +132,7 @@ def test_the_marts_are_assets_with_the_lineage_of_their_sql_and_tests(settings: 
         "marts.dim_time": ((), "year"),
         "marts.fact_gdp_quarterly": (("marts.dim_economic_sectors", "marts.dim_time", "staging.gdp"), None),
         "marts.fact_population_monthly": (("marts.dim_municipalities", "marts.dim_time", "staging.population"), None),
-        # No SQL of the fact reads dim_time: it is the relationships test on its day that does.
+        # The fact's SQL does not read dim_time; the relationships test on its day does.
         "marts.fact_service_usage_daily": (
             ("marts.dim_municipalities", "marts.dim_time", "staging.service_usage", "staging.social_services"),
             "day",
@@ -145,7 +140,7 @@ def test_the_marts_are_assets_with_the_lineage_of_their_sql_and_tests(settings: 
     }
 
 
-@pytest.mark.skipif(not REAL, reason="CATALUNYA_REAL_DATA is not set: no real municipalities and users to build from")
+@pytest.mark.skipif(not REAL, reason="CATALUNYA_REAL_DATA is not set: it needs real municipalities and users")
 def test_the_real_municipalities_and_users_make_marts(tmp_path: Path, settings: Settings) -> None:
     warehouse = Warehouse(tmp_path, settings)
     _stage(warehouse, municipalities.municipalities, "9aju-tpwc.resource.derived.json")
@@ -160,7 +155,7 @@ def test_the_real_municipalities_and_users_make_marts(tmp_path: Path, settings: 
 
 
 def _stage(warehouse: Warehouse, declaration: StagingDeclaration, file: str) -> None:
-    """Write a staging table from a recorded answer, by the asset's own function and contract."""
+    """Write a staging table from a recorded response, with the asset's own function and contract."""
     rows = json.loads((Path(REAL) / "soda" / file).read_text())
     fields = [field.name for field in declaration.landing.contract.fields()]
     raw = pl.DataFrame(

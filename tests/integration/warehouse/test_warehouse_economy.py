@@ -1,4 +1,4 @@
-"""GDP, sectors and jobs, built by the real dbt: revisions that are kept, and what is made of the latest."""
+"""GDP, sectors and jobs, built by dbt: revisions are kept, and indicators use the latest."""
 
 from __future__ import annotations
 
@@ -15,84 +15,84 @@ MARCH, JUNE, SEPTEMBER = date(2026, 3, 15), date(2026, 6, 15), date(2026, 9, 15)
 REVISION = ["quarter_id", "revision_date", "gdp_eur_millions", "volume_index", "is_latest"]
 
 
-def told(value: float | None, updated: date, quarter: str = "2026-Q1") -> list[dict[str, Any]]:
-    """What the source says of the services of a quarter."""
+def published(value: float | None, updated: date, quarter: str = "2026-Q1") -> list[dict[str, Any]]:
+    """The source's figures for the services of a quarter."""
     return accounts(quarter, "services", value, 100.0, updated)
 
 
 def revisions(warehouse: Warehouse, *rows: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """The fact after a run in which the source says this."""
+    """The fact after a run with these rows in the source."""
     warehouse.write("gdp", rows)
     return warehouse.build("fact_gdp_quarterly").select(REVISION).rows()
 
 
-def test_a_revision_is_added_and_the_figures_before_it_stay_with_their_date(dims: Warehouse) -> None:
-    assert revisions(dims, *told(50.0, MARCH)) == [("2026-Q1", MARCH, 50.0, 100.0, True)]
+def test_a_revision_is_added_and_earlier_figures_keep_their_date(dims: Warehouse) -> None:
+    assert revisions(dims, *published(50.0, MARCH)) == [("2026-Q1", MARCH, 50.0, 100.0, True)]
     revised = [("2026-Q1", MARCH, 50.0, 100.0, False), ("2026-Q1", JUNE, 51.0, 100.0, True)]
-    assert revisions(dims, *told(51.0, JUNE)) == revised
-    assert revisions(dims, *told(51.0, JUNE)) == revised
-    assert revisions(dims, *told(52.0, SEPTEMBER)) == [
+    assert revisions(dims, *published(51.0, JUNE)) == revised
+    assert revisions(dims, *published(51.0, JUNE)) == revised
+    assert revisions(dims, *published(52.0, SEPTEMBER)) == [
         ("2026-Q1", MARCH, 50.0, 100.0, False),
         ("2026-Q1", JUNE, 51.0, 100.0, False),
         ("2026-Q1", SEPTEMBER, 52.0, 100.0, True),
     ]
 
 
-def test_the_same_figures_under_a_newer_date_only_move_the_date(dims: Warehouse) -> None:
-    revisions(dims, *told(50.0, MARCH))
-    assert revisions(dims, *told(50.0, JUNE)) == [("2026-Q1", JUNE, 50.0, 100.0, True)]
-    assert revisions(dims, *told(51.0, SEPTEMBER)) == [
+def test_the_same_figures_with_a_newer_date_only_change_the_date(dims: Warehouse) -> None:
+    revisions(dims, *published(50.0, MARCH))
+    assert revisions(dims, *published(50.0, JUNE)) == [("2026-Q1", JUNE, 50.0, 100.0, True)]
+    assert revisions(dims, *published(51.0, SEPTEMBER)) == [
         ("2026-Q1", JUNE, 50.0, 100.0, False),
         ("2026-Q1", SEPTEMBER, 51.0, 100.0, True),
     ]
 
 
-def test_other_figures_of_the_same_day_replace_those_of_the_run_before(dims: Warehouse) -> None:
-    revisions(dims, *told(50.0, MARCH))
-    revisions(dims, *told(51.0, JUNE))
-    assert revisions(dims, *told(50.5, JUNE)) == [
+def test_other_figures_with_the_same_date_replace_those_of_the_previous_run(dims: Warehouse) -> None:
+    revisions(dims, *published(50.0, MARCH))
+    revisions(dims, *published(51.0, JUNE))
+    assert revisions(dims, *published(50.5, JUNE)) == [
         ("2026-Q1", MARCH, 50.0, 100.0, False),
         ("2026-Q1", JUNE, 50.5, 100.0, True),
     ]
-    # Back at the first figures: there never was a revision.
-    assert revisions(dims, *told(50.0, JUNE)) == [("2026-Q1", JUNE, 50.0, 100.0, True)]
+    # The first figures again: the revision is gone.
+    assert revisions(dims, *published(50.0, JUNE)) == [("2026-Q1", JUNE, 50.0, 100.0, True)]
 
 
-def test_a_revision_that_the_source_takes_back_is_gone(dims: Warehouse) -> None:
-    revisions(dims, *told(50.0, MARCH))
-    revisions(dims, *told(51.0, JUNE))
-    assert revisions(dims, *told(50.0, MARCH)) == [("2026-Q1", MARCH, 50.0, 100.0, True)]
+def test_a_revision_that_the_source_withdraws_is_removed(dims: Warehouse) -> None:
+    revisions(dims, *published(50.0, MARCH))
+    revisions(dims, *published(51.0, JUNE))
+    assert revisions(dims, *published(50.0, MARCH)) == [("2026-Q1", MARCH, 50.0, 100.0, True)]
 
 
-def test_quarters_that_the_source_tells_no_more_stay_and_a_first_figure_is_no_revision(dims: Warehouse) -> None:
-    missing = [row | {"figure": None, "observation_status": "missing"} for row in told(None, MARCH, "2026-Q2")]
-    assert revisions(dims, *told(50.0, MARCH), *missing) == [
+def test_quarters_no_longer_in_the_source_stay_and_a_first_figure_is_not_a_revision(dims: Warehouse) -> None:
+    missing = [row | {"figure": None, "observation_status": "missing"} for row in published(None, MARCH, "2026-Q2")]
+    assert revisions(dims, *published(50.0, MARCH), *missing) == [
         ("2026-Q1", MARCH, 50.0, 100.0, True),
         ("2026-Q2", MARCH, None, None, True),
     ]
-    assert revisions(dims, *told(53.0, JUNE, "2026-Q2")) == [
+    assert revisions(dims, *published(53.0, JUNE, "2026-Q2")) == [
         ("2026-Q1", MARCH, 50.0, 100.0, True),
         ("2026-Q2", JUNE, 53.0, 100.0, True),
     ]
 
 
-def test_a_build_from_nothing_has_the_same_latest_figures(dims: Warehouse) -> None:
+def test_a_full_build_has_the_same_latest_figures(dims: Warehouse) -> None:
     for value, updated in ((50.0, MARCH), (51.0, JUNE), (51.0, SEPTEMBER)):
-        revisions(dims, *told(value, updated), *told(40.0, updated, "2025-Q4"))
+        revisions(dims, *published(value, updated), *published(40.0, updated, "2025-Q4"))
     run_by_run = dims.tables["fact_gdp_quarterly"].files[0]
     latest = pl.read_parquet(run_by_run).filter("is_latest")
     del dims.tables["fact_gdp_quarterly"]
     assert dims.build("fact_gdp_quarterly").equals(latest)
 
 
-def test_only_the_latest_revision_counts_among_the_indicators(dims: Warehouse) -> None:
+def test_the_indicators_use_only_the_latest_revision(dims: Warehouse) -> None:
     dims.build("fact_population_monthly")
-    revisions(dims, *told(50.0, MARCH))
-    revisions(dims, *told(51.0, JUNE))
+    revisions(dims, *published(50.0, MARCH))
+    revisions(dims, *published(51.0, JUNE))
     assert dims.build("agg_economic_indicators_quarterly")["gdp_eur_millions"].to_list() == [51.0]
 
 
-def test_jobs_climb_the_hierarchy_of_sectors(dims: Warehouse) -> None:
+def test_jobs_are_added_up_the_hierarchy_of_sectors(dims: Warehouse) -> None:
     dims.write("gdp", GDP)
     dims.write("employment", [*EMPLOYMENT[:4], employed("2024-02", "13", "G", 806)])
     for name in ("fact_population_monthly", "fact_gdp_quarterly"):
@@ -107,7 +107,7 @@ def test_jobs_climb_the_hierarchy_of_sectors(dims: Warehouse) -> None:
     ).rows() == [(70_000 * 1_000_000 / people, 825_000 / people, 2)]
 
 
-def test_a_section_that_nobody_placed_in_a_sector_stops_the_sectors(dims: Warehouse) -> None:
+def test_a_section_without_a_sector_fails_the_build_of_the_sectors(dims: Warehouse) -> None:
     dims.write("employment", [*EMPLOYMENT, employed("2024-01", "13", "V", 1)])
     with pytest.raises(WarehouseError, match=r"not_null_dim_economic_sectors_level_number failed: .*CCAE-2009:V"):
         dims.build("dim_economic_sectors")

@@ -1,4 +1,4 @@
-"""Population by month and year, built by the real dbt: what is estimated, what it adds up to, whose comarca it counts in."""
+"""Population by month and year, built by dbt: estimates, totals, and the comarca of each month."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from small.warehouse import BARCELONA, MOIA, POPULATION, Warehouse, inhabitants,
 REAL = os.environ.get("CATALUNYA_REAL_DATA", "")
 
 
-def test_months_between_two_counts_are_estimated_and_nothing_is_said_after_the_last(dims: Warehouse) -> None:
+def test_months_between_two_counts_are_estimated_and_there_are_no_rows_after_the_last(dims: Warehouse) -> None:
     facts = dims.build("fact_population_monthly").filter(pl.col("municipality_id") == "080193")
     months = pl.date_range(date(2024, 1, 1), date(2025, 1, 1), "1mo", eager=True)
     assert facts["date_id"].to_list() == months.to_list()
@@ -27,7 +27,7 @@ def test_months_between_two_counts_are_estimated_and_nothing_is_said_after_the_l
     assert facts["population"].to_list()[:7] == [1680, 1682, 1684, 1686, 1688, 1690, 1692]
 
 
-def test_totals_are_no_municipality_and_codes_that_are_unknown_are_in_no_mart(dims: Warehouse) -> None:
+def test_totals_and_unknown_codes_are_in_no_mart(dims: Warehouse) -> None:
     dims.write("population", [*POPULATION, *inhabitants("2024-H1", "171045", 5, 5, 1744)])
     facts = dims.build("fact_population_monthly")
     trends = dims.build("agg_population_trends_yearly")
@@ -37,7 +37,7 @@ def test_totals_are_no_municipality_and_codes_that_are_unknown_are_in_no_mart(di
     assert (sums["population"] - sums["catalonia_population"]).abs().max() <= 1  # type: ignore[operator]
 
 
-def test_what_the_source_corrects_is_replaced_and_years_it_tells_no_more_stay(dims: Warehouse) -> None:
+def test_corrected_figures_are_replaced_and_years_no_longer_in_the_source_stay(dims: Warehouse) -> None:
     before = dims.build("fact_population_monthly")
     later = [
         *inhabitants("2025-H1", "080193", 900, 800, 1767),
@@ -51,16 +51,16 @@ def test_what_the_source_corrects_is_replaced_and_years_it_tells_no_more_stay(di
     assert after["month_id"].max() == "2025-07"
 
 
-def test_run_by_run_gives_the_rows_of_a_build_from_nothing(dims: Warehouse) -> None:
+def test_incremental_runs_give_the_rows_of_a_full_build(dims: Warehouse) -> None:
     dims.write("population", [row for row in POPULATION if row["year_id"] == "2024"])
     dims.build("fact_population_monthly")
     dims.write("population", POPULATION)
-    bit_by_bit = dims.build("fact_population_monthly")
+    incremental = dims.build("fact_population_monthly")
     del dims.tables["fact_population_monthly"]
-    assert dims.build("fact_population_monthly").equals(bit_by_bit)
+    assert dims.build("fact_population_monthly").equals(incremental)
 
 
-def test_figures_go_to_the_comarca_that_the_municipality_was_in_on_their_day(dims: Warehouse) -> None:
+def test_figures_have_the_comarca_of_the_municipality_on_their_day(dims: Warehouse) -> None:
     dims.write("municipalities", [BARCELONA, municipality("081385", "Moià", "07", "Bages")])
     del dims.tables["dim_municipalities"]
     dims.build("dim_municipalities", "2024-01-15")
@@ -76,23 +76,23 @@ def test_figures_go_to_the_comarca_that_the_municipality_was_in_on_their_day(dim
 
 
 def warned(warehouse: Warehouse) -> list[str]:
-    """What the build of the fact warns of."""
+    """The warnings of building the fact."""
     with capture_logs() as logs:
         warehouse.build("fact_population_monthly")
     return [f"{log['test']}: {log['found']}" for log in logs if log["log_level"] == "warning"]
 
 
-def test_a_sum_that_is_not_the_sources_total_is_warned_of(dims: Warehouse) -> None:
+def test_a_sum_that_differs_from_the_sources_total_is_a_warning(dims: Warehouse) -> None:
     wrong = [row | {"catalonia_population": 1760} if row["catalonia_population"] == 1757 else row for row in POPULATION]
     dims.write("population", wrong)
     [warning] = warned(dims)
     assert warning.startswith("population_adds_up_to_the_total: ")
-    # The count of July, and the estimates on either side that are off by more than rounding.
+    # The count of July, and the estimates before and after it, which differ by more than rounding.
     assert '"municipalities_population": 17' in warning
 
 
-@pytest.mark.parametrize("gap", ["no total", "a municipality", "nobody at all"])
-def test_where_a_figure_is_missing_nothing_is_held_against_the_total(dims: Warehouse, gap: str) -> None:
+@pytest.mark.parametrize("gap", ["no total", "a municipality", "no municipality"])
+def test_a_month_with_a_missing_figure_is_not_compared_with_the_total(dims: Warehouse, gap: str) -> None:
     first, last = POPULATION[:6], POPULATION[12:]
     middle = {
         "no total": [*inhabitants("2024-H2", "080193", 9, 9, None), *inhabitants("2024-H2", "081385", 9, 9, None)],
@@ -100,13 +100,13 @@ def test_where_a_figure_is_missing_nothing_is_held_against_the_total(dims: Wareh
             *inhabitants("2024-H2", "080193", None, None, 99),
             *inhabitants("2024-H2", "081385", 34, 31, 99),
         ],
-        "nobody at all": [],
+        "no municipality": [],
     }[gap]
     dims.write("population", [*first, *middle, *last])
     assert warned(dims) == []
 
 
-@pytest.mark.skipif(not REAL, reason="CATALUNYA_REAL_DATA is not set: no real population to build from")
+@pytest.mark.skipif(not REAL, reason="CATALUNYA_REAL_DATA is not set: it needs the real population")
 def test_real_municipalities_add_up_to_the_real_totals(tmp_path: Path, settings: Settings) -> None:
     warehouse = Warehouse(tmp_path, settings)
     with (Path(REAL) / "codes" / "municipis_947.csv").open() as file:
@@ -123,7 +123,7 @@ def test_real_municipalities_add_up_to_the_real_totals(tmp_path: Path, settings:
     facts = pl.read_parquet(warehouse.tables["fact_population_monthly"].files[0])
     assert facts.height == 947 * (4 * 12 + 1)
     by_month = facts.group_by("month_id").agg(pl.col("population").sum(), pl.col("catalonia_population").max())
-    # The total of 2023 is not told, and so neither is that of any month after January 2022.
+    # The total of 2023 is missing, so there is none for any month after January 2022.
     totals = by_month.filter(pl.col("month_id") == "2022-01").select("population", "catalonia_population").rows()
     assert totals == [(7_792_611, 7_792_611)]
     assert by_month.filter(pl.col("catalonia_population").is_null())["month_id"].min() == "2022-02"
@@ -132,7 +132,7 @@ def test_real_municipalities_add_up_to_the_real_totals(tmp_path: Path, settings:
 
 
 def _counted(table: dict[str, Any]) -> list[dict[str, Any]]:
-    """A JSON-stat table of years and municipalities as rows of staging.population, both sexes together."""
+    """A JSON-stat table by year and municipality as rows of staging.population, both sexes together."""
     years, codes = (table["dimension"][name]["category"]["index"] for name in ("YEAR", "MUN"))
     figures = iter(table["value"])
     rows = [(year, code, next(figures)) for year in years for code in codes]

@@ -1,4 +1,4 @@
-"""A person's queries see the published tables, on a disk and on S3, and can touch nothing."""
+"""A person's queries read the published tables, on disk and on S3, and can change nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import WarehouseError
 from catalunya.io.lake import Lake
-from catalunya.io.warehouse.query import connect
+from catalunya.io.warehouse.duckdb import connect
 from catalunya.io.warehouse.relation import Relation
 from small.warehouse import Warehouse
 
@@ -28,7 +28,7 @@ def shops(tmp_path: Path) -> Relation:
     return Relation("staging", "shops", COLUMNS, tuple(map(str, files)), partition_by=("city",))
 
 
-def test_tables_are_seen_under_their_names_and_types(shops: Relation) -> None:
+def test_tables_have_their_names_and_types(shops: Relation) -> None:
     nothing = Relation("marts", "dim_nothing", {"date_id": "date"}, ())
     with connect([shops, nothing]) as connection:
         found = connection.execute("select city, sum(places) from staging.shops group by city order by city").fetchall()
@@ -49,14 +49,14 @@ def test_tables_are_seen_under_their_names_and_types(shops: Relation) -> None:
         "install httpfs",
     ],
 )
-def test_a_query_can_write_and_read_nothing_else(shops: Relation, tmp_path: Path, attempt: str) -> None:
+def test_a_query_cannot_write_or_read_anything_else(shops: Relation, tmp_path: Path, attempt: str) -> None:
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with connect([shops]) as connection, pytest.raises(duckdb.Error):
         connection.execute(attempt.format(file=shops.files[0], folder=tmp_path))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_a_table_whose_file_is_gone_is_named(shops: Relation) -> None:
+def test_a_table_with_a_missing_file_is_named(shops: Relation) -> None:
     Path(shops.files[0]).unlink()
     with pytest.raises(WarehouseError, match=r"staging.shops: cannot read its files: .*catalunya verify"):
         connect([shops])

@@ -19,7 +19,7 @@ months as (
 
 ),
 
--- The source's total where it tells one, else the sum of its municipalities.
+-- The source's total where it publishes one, else the sum of the municipalities.
 monthly_population as (
 
     select
@@ -49,8 +49,8 @@ sectors as (
 
 ),
 
--- Each section with the sectors it belongs to, from the nearest to GDP: the hierarchy is five levels deep at most.
-ascents as (
+-- Each section with its parent sectors up to GDP: the hierarchy has at most five levels.
+ancestors as (
 
     select
         sections.sector_id as section_id,
@@ -69,14 +69,14 @@ ascents as (
 
 ),
 
-belongs as (
+memberships as (
 
     {%- for number in range(1, 5) %}
 
     select
         section_id,
         parent_{{ number }} as sector_id
-    from ascents
+    from ancestors
     where parent_{{ number }} is not null
     {%- if not loop.last %}
 
@@ -99,7 +99,7 @@ monthly_jobs as (
 
 ),
 
--- A quarter's jobs are of one classification: the newer one, if it has months of both.
+-- A quarter's jobs use one classification: the newer one, if its months have both.
 classified as (
 
     select
@@ -124,7 +124,7 @@ monthly_sector_jobs as (
         classified.quarter_id,
         classified.classification,
         classified.previous_classification,
-        belongs.sector_id,
+        memberships.sector_id,
         months.month_id,
         sum(monthly_jobs.jobs) as jobs
     from monthly_jobs
@@ -133,13 +133,13 @@ monthly_sector_jobs as (
     inner join classified
         on months.quarter_id = classified.quarter_id
         and monthly_jobs.classification = classified.classification
-    inner join belongs
-        on monthly_jobs.section_id = belongs.section_id
+    inner join memberships
+        on monthly_jobs.section_id = memberships.section_id
     group by
         classified.quarter_id,
         classified.classification,
         classified.previous_classification,
-        belongs.sector_id,
+        memberships.sector_id,
         months.month_id
 
 ),
@@ -163,7 +163,7 @@ select
     gdp.sector_id,
     gdp.date_id,
     gdp.gdp_eur_millions,
-    100 * gdp.gdp_eur_millions / nullif(whole.gdp_eur_millions, 0) as gdp_share_pct,
+    100 * gdp.gdp_eur_millions / nullif(total.gdp_eur_millions, 0) as gdp_share_pct,
     100 * (gdp.volume_index / nullif(previous_quarter.volume_index, 0) - 1) as quarterly_growth_pct,
     100 * (gdp.volume_index / nullif(previous_year.volume_index, 0) - 1) as yearly_growth_pct,
     gdp.observation_status,
@@ -175,9 +175,9 @@ select
     quarterly_jobs.classification as employment_classification,
     coalesce(quarterly_jobs.classification <> quarterly_jobs.previous_classification, false) as is_classification_break
 from gdp
-left join gdp as whole
-    on gdp.quarter_id = whole.quarter_id
-    and whole.sector_id = 'gdp'
+left join gdp as total
+    on gdp.quarter_id = total.quarter_id
+    and total.sector_id = 'gdp'
 left join gdp as previous_quarter
     on gdp.sector_id = previous_quarter.sector_id
     and gdp.quarter_count = previous_quarter.quarter_count + 1

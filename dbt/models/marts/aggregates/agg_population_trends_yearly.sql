@@ -16,7 +16,7 @@ versions as (
 
 areas as (
 
-    {{ municipality_areas() }}
+    select * from {{ ref('municipality_areas') }}
 
 ),
 
@@ -52,7 +52,7 @@ select
 from population
 inner join versions
     on population.municipality_id = versions.municipality_id
-    and {{ held_on('versions', 'population.date_id') }}
+    and {{ valid_on('versions', 'population.date_id') }}
 inner join comarques
     on population.year_number = comarques.year_number
     and population.comarca_id = comarques.comarca_id

@@ -1,16 +1,16 @@
 with accounts as (
 
-    {{ accounts_sectors() }}
+    select * from {{ ref('accounts_sectors') }}
 
 ),
 
 sections as (
 
-    {{ sections_sectors() }}
+    select * from {{ ref('section_sectors') }}
 
 ),
 
--- A name changes with the statistical revision: the newest one counts.
+-- Names change with statistical revisions: the newest one is used.
 accounts_names as (
 
     select
@@ -42,7 +42,7 @@ select
     accounts.sector_code,
     coalesce(accounts_names.sector_name, accounts.sector_name_ca) as sector_name_ca,
     accounts.parent_sector_id,
-    cast(accounts.level_number as bigint) as level_number,
+    accounts.level_number,
     accounts.main_sector_id
 from accounts
 left join accounts_names
@@ -57,7 +57,7 @@ select
     sections_names.section_id as sector_code,
     sections_names.section_name as sector_name_ca,
     sections.parent_sector_id,
-    cast(accounts.level_number + 1 as bigint) as level_number,
+    accounts.level_number + 1 as level_number,
     accounts.main_sector_id
 from sections_names
 left join sections

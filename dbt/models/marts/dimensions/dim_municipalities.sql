@@ -1,6 +1,12 @@
 {{ config(materialized='incremental', **replacing('municipality_id', partitioned_by=['province_id'])) }}
 
-with municipalities as (
+with functional_areas as (
+
+    select * from {{ ref('functional_areas') }}
+
+),
+
+municipalities as (
 
     select * from {{ source('staging', 'municipalities') }}
 
@@ -14,7 +20,7 @@ published as (
 
 ),
 
--- The day changes are dated by: that of the run, but never before a change already known, or history would be undone.
+-- The date of a change: the day of the run, but never before a change already recorded, which would rewrite history.
 today as (
 
     select
@@ -27,8 +33,8 @@ today as (
 
 ),
 
--- The history as it stood before that day: what a run of the same day opened or closed is decided anew, so that running
--- a day again gives what running it once gives.
+-- The history before that day: versions opened or closed by an earlier run of the same day are decided again, so that running a
+-- day twice gives the same as running it once.
 known as (
 
     select
@@ -48,7 +54,7 @@ known as (
 
 ),
 
--- Open versions that still hold: same name, same comarca.
+-- Current versions that are still valid: same name, same comarca.
 unchanged as (
 
     select
@@ -72,7 +78,7 @@ earlier_versions as (
         known.municipality_name,
         known.comarca_id,
         known.comarca_name,
-        -- A seat that is surveyed anew has not moved: its position follows the source and makes no version.
+        -- A corrected position is not a change of the municipality: it is updated without a new version.
         coalesce(unchanged.longitude_deg, known.longitude_deg) as longitude_deg,
         coalesce(unchanged.latitude_deg, known.latitude_deg) as latitude_deg,
         known.valid_from,
@@ -128,22 +134,24 @@ versions as (
 )
 
 select
-    municipality_id,
-    municipality_name,
-    comarca_id,
-    comarca_name,
-    case province_id
+    versions.municipality_id,
+    versions.municipality_name,
+    versions.comarca_id,
+    versions.comarca_name,
+    case versions.province_id
         when '08' then 'Barcelona'
         when '17' then 'Girona'
         when '25' then 'Lleida'
         when '43' then 'Tarragona'
     end as province_name,
-    {{ functional_area_id('comarca_id') }} as functional_area_id,
-    {{ functional_area_name('comarca_id') }} as functional_area_name,
-    longitude_deg,
-    latitude_deg,
-    valid_from,
-    valid_to,
-    valid_to is null as is_current,
-    province_id
+    functional_areas.functional_area_id,
+    functional_areas.functional_area_name,
+    versions.longitude_deg,
+    versions.latitude_deg,
+    versions.valid_from,
+    versions.valid_to,
+    versions.valid_to is null as is_current,
+    versions.province_id
 from versions
+left join functional_areas
+    on versions.comarca_id = functional_areas.comarca_id

@@ -2,7 +2,7 @@
 
 with days as (
 
-    -- The calendar ends with the year after the run's, so that facts of this year always find their day.
+    -- The calendar ends with the year after the run, so that every fact of this year finds its day.
     {{ days_between(
         first_day(),
         "cast(cast(extract(year from " ~ as_of() ~ ") + 1 as varchar) || '-12-31' as date)"
@@ -23,45 +23,20 @@ numbered as (
 
 ),
 
-years as (
+public_holidays as (
 
-    select distinct year_number
-    from numbered
-
-),
-
-easter as (
-
-    {{ easter_sundays('years') }}
+    select * from {{ ref('public_holidays') }}
 
 ),
 
--- The movable holidays are Easter's; none of them ever falls on a fixed one.
 named as (
 
     select
         numbered.*,
-        case
-            when numbered.date_id = cast({{ dbt.dateadd('day', -2, 'easter.easter_sunday') }} as date) then 'Divendres Sant'
-            when numbered.date_id = cast({{ dbt.dateadd('day', 1, 'easter.easter_sunday') }} as date) then 'Dilluns de Pasqua Florida'
-            else case numbered.month_number * 100 + numbered.day_of_month
-                when 101 then 'Cap d''Any'
-                when 106 then 'Reis'
-                when 501 then 'Festa del Treball'
-                when 624 then 'Sant Joan'
-                when 815 then 'L''Assumpció'
-                when 911 then 'Diada Nacional de Catalunya'
-                when 1012 then 'Festa Nacional d''Espanya'
-                when 1101 then 'Tots Sants'
-                when 1206 then 'Dia de la Constitució'
-                when 1208 then 'La Immaculada'
-                when 1225 then 'Nadal'
-                when 1226 then 'Sant Esteve'
-            end
-        end as public_holiday_name_ca
+        public_holidays.public_holiday_name_ca
     from numbered
-    inner join easter
-        on numbered.year_number = easter.year_number
+    left join public_holidays
+        on numbered.date_id = public_holidays.date_id
 
 )
 

@@ -17,14 +17,14 @@ with figures as (
 
 ),
 
-told as (
+current_figures as (
 
     select
         quarter_id,
         sector_id,
         gdp_eur_millions,
         volume_index,
-        {{ less_firm('current_status', 'volume_status') }} as observation_status,
+        {{ combined_status('current_status', 'volume_status') }} as observation_status,
         revision_date
     from figures
 
@@ -32,7 +32,7 @@ told as (
 
 {% if is_incremental() %}
 
--- What was told before. A revision of the same day, or of a later one that the source took back, gives way to what it says now.
+-- Revisions published earlier. One with the same or a later date, which the source has withdrawn, is replaced by the current figures.
 earlier as (
 
     select
@@ -43,19 +43,19 @@ earlier as (
         published.observation_status,
         published.revision_date,
         published.is_latest,
-        told.sector_id is not null as is_told_anew,
+        current_figures.sector_id is not null as is_published_again,
         row_number() over (
             partition by published.quarter_id, published.sector_id order by published.revision_date desc
         ) = 1
-        and published.gdp_eur_millions is not distinct from told.gdp_eur_millions
-        and published.volume_index is not distinct from told.volume_index
-        and published.observation_status is not distinct from told.observation_status as is_what_is_told
+        and published.gdp_eur_millions is not distinct from current_figures.gdp_eur_millions
+        and published.volume_index is not distinct from current_figures.volume_index
+        and published.observation_status is not distinct from current_figures.observation_status as is_unchanged
     from {{ this }} as published
-    left join told
-        on published.quarter_id = told.quarter_id
-        and published.sector_id = told.sector_id
-    where told.sector_id is null
-        or published.revision_date < told.revision_date
+    left join current_figures
+        on published.quarter_id = current_figures.quarter_id
+        and published.sector_id = current_figures.sector_id
+    where current_figures.sector_id is null
+        or published.revision_date < current_figures.revision_date
 
 ),
 
@@ -64,7 +64,7 @@ earlier as (
 revisions as (
 
     {% if is_incremental() %}
-    -- The same figures under a newer date are no revision, and a first figure where there was none is none either.
+    -- The same figures with a newer date are not a revision, and neither is a first figure after a missing one.
     select
         quarter_id,
         sector_id,
@@ -72,10 +72,10 @@ revisions as (
         volume_index,
         observation_status,
         revision_date,
-        is_latest and not is_told_anew as is_latest
+        is_latest and not is_published_again as is_latest
     from earlier
-    where not is_told_anew
-        or (not is_what_is_told and observation_status <> 'missing')
+    where not is_published_again
+        or (not is_unchanged and observation_status <> 'missing')
 
     union all
     {% endif %}
@@ -88,7 +88,7 @@ revisions as (
         observation_status,
         revision_date,
         true as is_latest
-    from told
+    from current_figures
 
 )
 

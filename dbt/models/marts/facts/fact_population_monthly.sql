@@ -37,7 +37,7 @@ observed as (
 
 ),
 
--- From one figure that is known to the next: a half-year without a figure in between is bridged.
+-- From one known figure to the next, across half-years without a figure.
 spans as (
 
     select
@@ -57,7 +57,7 @@ spans as (
 
 ),
 
--- The source's total has no gap bridged: it is there to hold the sum of the municipalities against.
+-- The source's total is not interpolated across gaps: it is there to check the sum of the municipalities.
 total_spans as (
 
     select
@@ -71,7 +71,7 @@ total_spans as (
 
 ),
 
--- Nothing is said of months after the last figure.
+-- There are no rows for months after the last figure.
 placed as (
 
     select
@@ -102,7 +102,7 @@ totals as (
         date_id,
         case
             when step = 0 then catalonia_population
-            else {{ on_the_line('catalonia_population', 'next_catalonia_population', 'step', 'steps') }}
+            else {{ interpolated('catalonia_population', 'next_catalonia_population', 'step', 'steps') }}
         end as catalonia_population
     from (
         select
@@ -133,16 +133,16 @@ estimated as (
         step,
         case
             when step = 0 then population
-            else {{ on_the_line('population', 'next_population', 'step', 'steps') }}
+            else {{ interpolated('population', 'next_population', 'step', 'steps') }}
         end as population,
         case
             when step = 0 then women
-            else {{ on_the_line('women', 'next_women', 'step', 'steps') }}
+            else {{ interpolated('women', 'next_women', 'step', 'steps') }}
         end as women,
         step > 0 as is_interpolated,
         case
             when step = 0 then observation_status
-            else {{ less_firm('observation_status', 'next_status') }}
+            else {{ combined_status('observation_status', 'next_status') }}
         end as observation_status
     from placed
 
@@ -157,7 +157,7 @@ select
     versions.province_id,
     estimated.population,
     estimated.women,
-    -- The rest, so that an estimate's women and men are its population, which two roundings would not see to.
+    -- An estimate's men are the rest, so that women and men add up to the population, which rounding each would not ensure.
     case
         when estimated.step = 0 then estimated.men
         when estimated.men is not null and estimated.next_men is not null then estimated.population - estimated.women
@@ -169,6 +169,6 @@ select
 from estimated
 inner join versions
     on estimated.municipality_id = versions.municipality_id
-    and {{ held_on('versions', 'estimated.date_id') }}
+    and {{ valid_on('versions', 'estimated.date_id') }}
 left join totals
     on estimated.date_id = totals.date_id

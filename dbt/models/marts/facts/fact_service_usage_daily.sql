@@ -21,11 +21,11 @@ comarques as (
         select
             comarca_id,
             comarca_name,
-            -- As it was called on the day; a comarca that began after it, or ended before, has the name nearest in time.
+            -- The name on the day of the run; a comarca that exists only later or earlier has the name nearest in time.
             row_number() over (
                 partition by comarca_id
                 order by
-                    case when {{ held_on('versions', as_of()) }} then 0 else 1 end,
+                    case when {{ valid_on('versions', as_of()) }} then 0 else 1 end,
                     valid_from desc,
                     comarca_name
             ) as names_back
@@ -47,7 +47,7 @@ registered as (
 
 ),
 
--- What the source counts, under the name the register's groups have. It knows nothing of the other groups.
+-- The source counts users of these two groups only; they get the names of the register's groups.
 counted as (
 
     select
@@ -89,7 +89,7 @@ latest as (
 
 ),
 
--- Users may be counted where no service is registered any more, and services be registered where nobody was counted.
+-- There may be users where no service is registered any more, and services without counted users.
 groups as (
 
     select comarca_id, service_group from registered

@@ -1,7 +1,11 @@
-"""The dbt project as a library: what its models are, and running dbt inside this process.
+"""dbt, behind a small interface: what its models are, and running it inside this process.
 
-Here: the parsed project and its cache, dbt's invocation and its clean-up. Not here: the database that dbt works in and
-what its results mean (`warehouse.py`). dbt takes three seconds to import, so it is imported by those who need it.
+This is the only module that imports dbt (import-linter enforces it), and no type of dbt's leaves it: another version of dbt,
+or another way to run it, changes this file alone.
+
+Here: the parsed project and its cache, invoking dbt and cleaning up after it. Not here: the database that dbt works in
+(`duckdb.py`, `athena_build.py`), what a build's outcomes mean (`build.py`). Importing dbt takes three seconds, so it is imported
+inside the functions that need it.
 """
 
 from __future__ import annotations
@@ -33,30 +37,53 @@ log = structlog.get_logger(__name__)
 ROOT = Path(catalunya.__file__).parent / "dbt"
 PROJECT = "catalunya"
 LOCAL = "local"  # the target on DuckDB
-DATABASE = "warehouse.duckdb"  # its stem is the database's name, which the parsed project knows: always the same one
-_PARSED_FROM = ("*.yml", "macros/**/*.sql", "tests/**/*.sql", "models/**/*.sql", "models/**/*.yml")
+DATABASE = "warehouse.duckdb"  # the parsed project contains its stem as the database's name: it cannot vary
+_PARSED_FROM = (
+    "*.yml", "macros/**/*.sql", "tests/**/*.sql", "models/**/*.sql", "models/**/*.yml", "seeds/*.yml", "seeds/*.csv",
+)  # fmt: skip
 
-# dbt keeps flags, adapters and logs in globals: one invocation at a time in a process.
+# dbt keeps flags, adapters and loggers in globals: a process can run one invocation at a time.
 _ONE_AT_A_TIME = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model: `reads` are the (schema, table) it and its data tests need, `tests` the names of those.
+    """One model of the project.
 
-    `sql_version` is a hash of its SQL and of those macros of the project that it calls, directly or not.
+    `reads` are the (schema, table) that it and its data tests need, `tests` the names of those tests, `seeds` the reference data
+    that it reads, which is built with it. `columns` are in the order of the contract. `partitioned_by` is set on Athena only.
+    `sql_version` is a hash of its SQL, of the project's macros that it calls, directly or not, and of its seeds.
     """
 
     name: str
     path: str
     reads: tuple[tuple[str, str], ...]
     tests: tuple[str, ...]
+    seeds: tuple[str, ...]
+    columns: tuple[str, ...]
+    is_incremental: bool
+    partitioned_by: tuple[str, ...]
     sql_version: str
     meta: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """Where a build on Athena reads and writes: schema (`staging`, `marts`) -> the database in which its tables are published,
+    and the database for the model being built and its seeds."""
+
+    catalog: str
+    published: Mapping[str, str]
+    candidates: str
+
+
+def seed_table(model: str, seed: str) -> str:
+    """The name of a seed's table in the database of candidates, where several models that read it may be built at once."""
+    return f"{model}__{seed}"
+
+
 def is_installed() -> bool:
-    """Whether dbt can be imported here; a Lambda carries none."""
+    """Whether dbt can be imported here; a Lambda package does not contain it."""
     try:
         return importlib.util.find_spec("dbt.adapters.duckdb") is not None
     except ModuleNotFoundError:
@@ -65,7 +92,7 @@ def is_installed() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one node of a run went: a model, a test or a unit test. `failures` and `sql` are those of a failed data test."""
+    """How one node of a run ended: a model, a seed, a test or a unit test. `failures` and `sql` belong to a failed data test."""
 
     name: str
     kind: str
@@ -76,29 +103,33 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether it went wrong itself; what was skipped because of that did not."""
+        """Whether the node itself failed; nodes skipped because of it did not."""
         return self.status in ("error", "fail")
 
 
 @dataclass(frozen=True, slots=True)
 class DbtProject:
-    """The parsed project. Good for one run: dbt leaves traces in the manifest it is given."""
+    """The parsed project. Load it again for each run: dbt modifies the manifest it is given."""
 
     models: Mapping[str, Model]
-    manifest: Any
-    target: str = "local"
+    _manifest: Any
+    _target: str = LOCAL
 
-    def build(self, model: str, *, variables: Mapping[str, str], folder: Path) -> list[Outcome]:
-        """Run a model with its data tests. Waits for a run of another thread.
+    def build(
+        self, model: str, *, variables: Mapping[str, str], folder: Path, databases: Databases | None = None
+    ) -> list[Outcome]:
+        """Run a model with its seeds and its data tests. Waits for a run in another thread to end.
 
-        `variables` are those of the models, and those that the target's profile asks for (`profiles.yml`).
+        `variables` are the variables of the models and those of the target's profile (`profiles.yml`); `databases` says where tables
+        are on Athena. Unit tests are not run: they test the SQL, which no data can change, and would take half of the time.
 
-        Unit tests are not run: they say whether the SQL is right, which no data can change, and would take half of the time.
-
-        dbt's target and logs go below `folder`, nothing to the console; when this returns, dbt holds no file any more.
-        Raises WarehouseError when dbt cannot run at all; the outcomes tell whether the model and its tests went well.
+        dbt's target and logs go below `folder`, nothing to the console; when this returns, dbt holds no file open.
+        Raises WarehouseError when dbt cannot run at all; the outcomes say whether the model and its tests succeeded.
         """
-        arguments = ["build", "--indirect-selection", "empty", "--select", model, *self.models[model].tests]
+        declared = self.models[model]
+        arguments = ["build", "--indirect-selection", "empty", "--select", model, *declared.seeds, *declared.tests]
+        if databases:
+            self._place(declared, databases)
         with _ONE_AT_A_TIME:
             result = self._invoke(arguments, variables, folder)
         if result.result is None:
@@ -108,19 +139,19 @@ class DbtProject:
         return _outcomes(result)
 
     def unit_tests(self, *, variables: Mapping[str, str], folder: Path) -> list[Outcome]:
-        """Run the unit tests of all models, which are built without a row for it. Waits for a run of another thread.
+        """Run the unit tests of all models, after building the models empty. Waits for a run in another thread to end.
 
-        Raises WarehouseError when a model is not what its contract says, or dbt cannot run.
+        Raises WarehouseError when a model does not match its contract, or dbt cannot run.
         """
         with _ONE_AT_A_TIME:
             self._run_empty(variables, folder)
             return _outcomes(self._invoke(["test", "--select", "test_type:unit"], variables, folder))
 
     def docs(self, *, variables: Mapping[str, str], folder: Path) -> Path:
-        """Build every model without a row, and dbt's documentation of them all. Waits for a run of another thread.
+        """Build every model empty, and generate dbt's documentation. Waits for a run in another thread to end.
 
         Returns the site, one HTML file; `manifest.json` and `catalog.json` are beside it. Raises WarehouseError when a model
-        is not what its contract says, or dbt cannot run.
+        does not match its contract, or dbt cannot run.
         """
         with _ONE_AT_A_TIME:
             self._run_empty(variables, folder)
@@ -129,17 +160,31 @@ class DbtProject:
         return folder / "target" / "static_index.html"
 
     def _run_empty(self, variables: Mapping[str, str], folder: Path) -> None:
-        command = ["run", "--empty"]
+        command = ["build", "--empty", "--resource-type", "model", "--resource-type", "seed"]
         _check(command, self._invoke(command, variables, folder, write_json=True))
 
     def _invoke(
         self, arguments: Sequence[str], variables: Mapping[str, str], folder: Path, *, write_json: bool = False
     ) -> Any:
-        return _invoke(arguments, variables, folder, self.target, self.manifest, write_json=write_json)
+        return _invoke(arguments, variables, folder, self._target, self._manifest, write_json=write_json)
+
+    def _place(self, model: Model, databases: Databases) -> None:
+        """Have dbt build this model and its seeds as candidates, and read everything else where it is published."""
+        for node in (*self._manifest.nodes.values(), *self._manifest.sources.values()):
+            if node.resource_type not in ("model", "seed", "source"):
+                continue
+            schema = "staging" if node.resource_type == "source" else "marts"
+            node.database, node.schema = databases.catalog, databases.published[schema]
+            if node.resource_type == "seed" or node.name == model.name:
+                node.schema = databases.candidates
+            name = node.name
+            if node.resource_type == "seed":
+                name = node.alias = seed_table(model.name, name)
+            node.relation_name = f'"{node.database}"."{node.schema}"."{name}"'
 
 
 def load_project(settings: Settings) -> DbtProject:
-    """The project for the settings' engine: parsed before, when the cache is of these very files and this dbt, else now.
+    """The project for the settings' engine: from the cache when that was parsed from these files by this dbt, else parsed now.
 
     Raises WarehouseError when dbt cannot parse it.
     """
@@ -155,13 +200,13 @@ def load_project(settings: Settings) -> DbtProject:
             packed = _parse(target)
             _write_cache(cache, fingerprint, packed)
         manifest: Any = Manifest.from_msgpack(packed, decoder=extended_mashumuro_decoder)
-        manifest._lock = threading.Lock()  # noqa: SLF001  dbt's is a semaphore between processes: it would leak, see below
+        manifest._lock = threading.Lock()  # noqa: SLF001  dbt's is a semaphore between processes, which would leak (_left_clean)
     models = [_model(manifest, node) for node in manifest.nodes.values() if node.resource_type == "model"]
     return DbtProject({model.name: model for model in models}, manifest, target)
 
 
 def one_line(text: object, limit: int = 400) -> str:
-    """What dbt says over many lines, on one."""
+    """A message of several lines as one line."""
     line = " ".join(str(text).split())
     return line if len(line) <= limit else f"{line[:limit]}…"
 
@@ -185,16 +230,16 @@ def _check(command: Sequence[str], done: Any) -> None:
     if done.success:
         return
     ran = getattr(done.result, "results", ())
-    found = next((f"{one.node.name}: {one.message}" for one in ran if one.status == "error"), done.exception)
+    found = next((f"{each.node.name}: {each.message}" for each in ran if each.status == "error"), done.exception)
     raise WarehouseError(
-        f"dbt {' '.join(command)}: expected every model to build, found {one_line(found)}; mend it or its contract"
+        f"dbt {' '.join(command)}: expected every model to build, found {one_line(found)}; fix it or its contract"
     )
 
 
 @contextmanager
 def _left_clean() -> Iterator[None]:
-    """dbtRunner leaves connections and log files open, and semaphores: a process that does not end by itself, as Airflow's
-    tasks do not, would be told at its end that it leaked them."""
+    """Close what dbtRunner leaves open: connections, log files and semaphores. Airflow ends its task processes without Python's
+    own shutdown, and Python would then warn of leaked semaphores."""
     try:
         yield
     finally:
@@ -237,17 +282,17 @@ def _invoke(
             ]
         )
     if result.exception is not None and not isinstance(result.exception, Exception):
-        raise result.exception  # an interrupt, which dbtRunner catches as if it were its own
+        raise result.exception  # an interrupt: dbtRunner catches it and returns it
     return result
 
 
 def _target(settings: Settings) -> str:
-    """The target of dbt's profile. Raises ConfigurationError when Athena is asked for where there is no such target."""
+    """The target in dbt's profile. Raises ConfigurationError for Athena in an environment that has none."""
     if settings.engine == "duckdb":
         return LOCAL
     if settings.env == LOCAL:
         raise ConfigurationError(
-            "CATALUNYA_ENGINE=athena: expected CATALUNYA_ENV=dev or prod, whose tables Athena has, found local; set either"
+            "CATALUNYA_ENGINE=athena: expected CATALUNYA_ENV=dev or prod, whose tables are in Athena, found local; set one of the two"
         )
     return settings.env
 
@@ -259,16 +304,16 @@ def _parse(target: str) -> bytes:
         result = _invoke(["parse", "--no-partial-parse"], {}, Path(folder), target)
     if not result.success:
         raise WarehouseError(
-            f"dbt cannot parse the project in {ROOT}: {one_line(result.exception)}. Mend the file it names"
+            f"dbt cannot parse the project in {ROOT}: {one_line(result.exception)}; fix the file it names"
         )
     packed: bytes = result.result.to_msgpack(extended_mashumaro_encoder)
     return packed
 
 
 def _fingerprint() -> str:
-    """A hash of all that a parse follows from: the project's files and the versions of dbt."""
+    """A hash of everything that a parse depends on: the project's place and files, and the versions of dbt."""
     digest = hashlib.sha256(
-        " ".join(version(name) for name in ("dbt-core", "dbt-adapters", "dbt-duckdb", "dbt-athena")).encode()
+        " ".join([str(ROOT), *map(version, ("dbt-core", "dbt-adapters", "dbt-duckdb", "dbt-athena"))]).encode()
     )
     for pattern in _PARSED_FROM:
         for path in sorted(ROOT.glob(pattern)):
@@ -278,7 +323,7 @@ def _fingerprint() -> str:
 
 
 def _read_cache(path: Path, fingerprint: str) -> bytes | None:
-    """The cached parse; None when it is absent, of other files, or damaged."""
+    """The cached parse; None when it is missing, outdated or damaged."""
     try:
         head, _, packed = path.read_bytes().partition(b"\n")
     except OSError:
@@ -287,7 +332,7 @@ def _read_cache(path: Path, fingerprint: str) -> bytes | None:
 
 
 def _write_cache(path: Path, fingerprint: str, packed: bytes) -> None:
-    """Keep a parse for other processes. It is only ever a cache: where it cannot be written, dbt parses again."""
+    """Keep a parse for other processes. It is only a cache: if it cannot be written, dbt parses again."""
     beside = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -304,19 +349,27 @@ def _head(fingerprint: str, packed: bytes) -> bytes:
 def _model(manifest: Any, node: Any) -> Model:
     own = set(node.depends_on.nodes)
     tests = [test for test in manifest.nodes.values() if test.resource_type == "test" and _is_test_of(test, node, own)]
-    reads = own.union(*(test.depends_on.nodes for test in tests)) - {node.unique_id}
+    seeds = [manifest.nodes[each] for each in sorted(own) if each.startswith("seed.")]
+    reads = own.union(*(test.depends_on.nodes for test in tests)) - {
+        node.unique_id,
+        *(seed.unique_id for seed in seeds),
+    }
     return Model(
         name=node.name,
         path=f"dbt/{node.original_file_path}",
         reads=tuple(sorted(_table(manifest, unique_id) for unique_id in reads)),
         tests=tuple(sorted(test.name for test in tests)),
-        sql_version=_sql_version(manifest, node),
+        seeds=tuple(seed.name for seed in seeds),
+        columns=tuple(node.columns),
+        is_incremental=node.config.materialized == "incremental",
+        partitioned_by=tuple(map(str, node.config.get("partitioned_by") or ())),
+        sql_version=_sql_version(manifest, node, seeds),
         meta=dict(node.config.meta),
     )
 
 
 def _is_test_of(test: Any, node: Any, reads: set[str]) -> bool:
-    """A generic test belongs to the model it is declared at, any other to the model that reads all else it reads."""
+    """A generic test belongs to the model it is declared on, any other to the model that reads everything else it reads."""
     attached = getattr(test, "attached_node", None)
     if attached is not None:
         return bool(attached == node.unique_id)
@@ -331,18 +384,19 @@ def _table(manifest: Any, unique_id: str) -> tuple[str, str]:
     return "marts", manifest.nodes[unique_id].name
 
 
-def _sql_version(manifest: Any, node: Any) -> str:
+def _sql_version(manifest: Any, node: Any, seeds: Sequence[Any]) -> str:
     own = {unique_id: macro for unique_id, macro in manifest.macros.items() if macro.package_name == PROJECT}
-    # dbt finds the macros of a model by rendering it, and so not those of a first run's other branch.
+    # dbt finds a model's macros by rendering it, and misses those in the branch of an incremental run.
     called = [unique_id for unique_id, macro in own.items() if re.search(rf"\b{macro.name}\(", node.raw_code)]
-    # What an engine dispatches to counts with what the others do: the same code is of one version wherever it is parsed.
-    waiting, parts = [*node.depends_on.macros, *called], {}
+    # All implementations of a dispatched macro count: the version is the same whichever engine the project is parsed for.
+    waiting, macros = [*node.depends_on.macros, *called], dict[str, str]()
     while waiting:
         unique_id = waiting.pop()
-        if unique_id in own and unique_id not in parts:
-            parts[unique_id] = own[unique_id].macro_sql
+        if unique_id in own and unique_id not in macros:
+            macros[unique_id] = own[unique_id].macro_sql
             name = own[unique_id].name.rpartition("__")[2]
             alike = [other for other, macro in own.items() if macro.name.rpartition("__")[2] == name]
             waiting += [*own[unique_id].depends_on.macros, *alike]
-    text = "\0".join([node.raw_code, node.config.materialized, *(parts[unique_id] for unique_id in sorted(parts))])
+    read = [f"{seed.name} {seed.checksum.checksum} {json.dumps(dict(seed.config.column_types))}" for seed in seeds]
+    text = "\0".join([node.raw_code, node.config.materialized, *(macros[each] for each in sorted(macros)), *read])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,136 @@
+"""DuckDB: the scratch database that a model is built in, and the connection for queries on a laptop.
+
+A scratch database is made for each build and thrown away: the lake's Parquet is the truth. One shared database file would make all
+marts wait for its single writer, would be left half-written by a killed run, and would show a table before it was checked.
+
+Here: both kinds of database, and a built table as Parquet. Not here: what a relation is (`relation.py`), running dbt (`dbt.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catalunya.io.errors import WarehouseError
+from catalunya.io.warehouse.dbt import DATABASE, Databases, Model, one_line
+from catalunya.io.warehouse.relation import Relation, arrow_dataset, empty_sql, literal, quoted, scan_sql
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+class DuckDBWorkspace:
+    """A scratch database in which one model is built."""
+
+    databases: Databases | None = None
+
+    def __init__(self, model: str, scratch: Path) -> None:
+        self._model, self._scratch, self._database = model, scratch, scratch / DATABASE
+        self.variables: Mapping[str, str] = {"warehouse": str(self._database)}
+
+    def first_row(self, sql: str) -> dict[str, Any] | None:
+        """The first row of a data test's SQL, by column."""
+        import duckdb
+
+        with duckdb.connect(str(self._database), read_only=True) as connection:
+            found = connection.execute(f"select * from ({sql}) as failures limit 1")  # noqa: S608  compiled by dbt
+            names = [column[0] for column in found.description or []]
+            rows = found.fetchall()
+        return dict(zip(names, rows[0], strict=True)) if rows else None
+
+    def export(self, order_by: Sequence[str]) -> tuple[Path, int]:
+        """The built table as one Parquet file, and its number of rows. The same rows give the same bytes."""
+        import duckdb
+
+        with duckdb.connect(str(self._database), read_only=True) as connection:
+            return write_sorted(connection, f"marts.{quoted(self._model)}", order_by, self._scratch)
+
+
+@contextmanager
+def open_duckdb(
+    model: Model, inputs: Sequence[Relation], previous: Relation | None, scratch: Path
+) -> Iterator[DuckDBWorkspace]:
+    """A scratch database with the inputs as views, and the previously published table as a table. Raises WarehouseError."""
+    create_database(scratch / DATABASE, inputs, previous)
+    yield DuckDBWorkspace(model.name, scratch)
+
+
+def create_database(database: Path, inputs: Sequence[Relation], previous: Relation | None) -> None:
+    """Create a database with a view per input, and a table with the rows of `previous`. Raises WarehouseError."""
+    import duckdb
+
+    with duckdb.connect(str(database)) as connection:
+        for schema in ("staging", "marts"):
+            connection.execute(f"create schema {schema}")
+        for relation in inputs:
+            _add(connection, relation)
+        if previous:
+            _add(connection, previous, is_previous=True)
+
+
+def connect(relations: Sequence[Relation]) -> duckdb.DuckDBPyConnection:
+    """A read-only database in memory with a view per table: `staging.social_services`, `marts.dim_time`. Close it after use.
+
+    Access to files and the network is disabled for good, because a path that may be read may also be written to
+    (`copy … (use_tmp_file false)`): the Parquet files are registered as Arrow datasets, which are read while a query runs. The
+    views exist in this connection only; a `cursor()` of it has none.
+    """
+    import duckdb
+
+    connection = duckdb.connect()
+    for number, relation in enumerate(relations):
+        connection.execute(f"create schema if not exists {relation.schema}")
+        source = f"_table_{number}"
+        if relation.files:
+            connection.register(source, arrow_dataset(relation))
+        select = scan_sql(relation, source) if relation.files else empty_sql(relation)
+        connection.execute(f"create view {relation.schema}.{quoted(relation.name)} as {select}")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+    return connection
+
+
+def write_sorted(
+    connection: duckdb.DuckDBPyConnection, source: str, order_by: Sequence[str], scratch: Path
+) -> tuple[Path, int]:
+    """Write the rows of `source` to one Parquet file in `scratch`. Returns the file and the number of rows."""
+    built = scratch / "built.parquet"
+    order = ", ".join(map(quoted, order_by)) or "all"
+    select = f"select * from {source} order by {order}"  # noqa: S608  names from contracts, quoted
+    copied = connection.execute(f"copy ({select}) to {literal(str(built))} (format parquet, compression zstd)")
+    return built, copied.fetchall()[0][0]
+
+
+def _add(connection: duckdb.DuckDBPyConnection, relation: Relation, *, is_previous: bool = False) -> None:
+    """Add a relation. `is_previous`: as a table, whose files may lack columns that were declared later."""
+    import duckdb
+
+    kind, source = "table" if is_previous else "view", ""
+    if relation.files and "://" in relation.files[0]:
+        kind, source = "table", "_files"  # DuckDB reads S3 only with an extension that it would have to download
+        connection.register(source, arrow_dataset(relation))
+    elif relation.files:
+        source = _read_parquet(relation)
+    try:
+        available: list[str] | None = None
+        if is_previous and source:
+            available = [row[0] for row in connection.execute(f"describe from {source}").fetchall()]
+        select = scan_sql(relation, source, available) if source else empty_sql(relation)
+        connection.execute(f"create {kind} {relation.schema}.{quoted(relation.name)} as {select}")
+    except duckdb.Error as error:
+        raise WarehouseError(
+            f"{relation}: expected Parquet with the columns {', '.join(relation.columns)}, found {one_line(error)}; run "
+            f"`catalunya verify` to see what is wrong, `catalunya materialize {relation} --force` to rebuild it"
+        ) from error
+    if source == "_files":
+        connection.unregister(source)
+
+
+def _read_parquet(relation: Relation) -> str:
+    files = ", ".join(literal(file) for file in relation.files)
+    if not relation.partition_by:
+        return f"read_parquet([{files}], hive_partitioning = false)"
+    types = ", ".join(f"{quoted(name)}: varchar" for name in relation.partition_by)
+    return f"read_parquet([{files}], hive_partitioning = true, hive_types = {{{types}}})"
