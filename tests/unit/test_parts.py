@@ -30,12 +30,12 @@ from catalunya.io.errors import DeadlineReached, DeclarationError, SourceUnavail
 from catalunya.io.sources.base import HttpSettings, Part
 from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.idescat import Idescat
-from small.apis import RESES, Answer, Asked, Portal, portal_with, soda, tables_with
+from small.apis import RESES, Answer, Asked, portal_with, tables_with
 from small.patience import patience
+from small.portals import KEY, PortalProject, at
 
-KEY, TABLE = "landing.services", "staging.services"
+TABLE = "staging.services"
 BATCH = "ingested_process_at=20260803T050000000"
-LATER = "Thu, 19 Dec 2024 10:58:26 GMT"
 
 
 class RawServices(LandingContract):
@@ -70,42 +70,21 @@ def declared(source: Source) -> list[Declaration]:
     return [landing, services]
 
 
-class Field:
+class Field(PortalProject):
     """A small portal with 75 rows in pages of ten: eight pages, of which three parts read 3, 3 and 2."""
-
-    def __init__(self, portal: Portal, settings: Settings) -> None:
-        self.portal, self.settings = portal, settings
-        self.project = self.opened()
-
-    def opened(self, **changed: object) -> Project:
-        served = {"socrata_url": self.portal.server.url, "page_rows": 10, "http_concurrency": 1, "http_attempts": 1}
-        return Project(self.settings.model_copy(update={**served, **changed}), declared(RESES))
 
     def part(self, index: int, *, batch: str = BATCH, project: Project | None = None, **request: object) -> PartRead:
         return read_part(project or self.project, KEY, Part(3, index), batch, Request(**request))  # type: ignore[arg-type]
 
-    def make(self, key: str = KEY, **request: object) -> Outcome:
-        self.portal.server.clear_requests()
-        return materialize(self.project, key, Request(**request))  # type: ignore[arg-type]
-
-    def asked(self) -> list[int]:
-        return [at(asked) for asked in self.portal.asked("rows")]
-
     def below(self, batch: str = BATCH) -> list[str]:
         return [found.path.split("/", 3)[3] for found in self.project.lake.objects(f"landing/services/{batch}")]
-
-    def move(self) -> None:
-        """Change the source's rows, metadata and stamps."""
-        self.portal.rows = [{**row, "nom": "changed"} for row in self.portal.rows]
-        self.portal.rows_updated_at += 60
-        self.portal.last_modified = LATER
 
     def check_batch(self, outcome: Outcome) -> None:
         """Assert that the batch equals that of a single reader: the same pages in the same order, the same data version."""
         assert outcome.entry
         lake = self.project.lake
         found = [lake.get(stored.path) for stored in outcome.entry.objects]
-        assert found == [soda(self.portal.rows[start : start + 10]) for start in range(0, len(self.portal.rows), 10)]
+        assert found == self.expected()
         assert {f"{BATCH}/{name}" for name in self.below()} == {
             *(stored.path.split("/", 2)[2] for stored in outcome.entry.objects),
             f"{BATCH}/_manifest.json",
@@ -119,14 +98,10 @@ class Field:
         )
 
 
-def at(asked: Asked) -> int:
-    return int(asked.params["$offset"])
-
-
 @pytest.fixture
 def field(settings: Settings) -> Iterator[Field]:
     with portal_with(75) as portal:
-        yield Field(portal, settings)
+        yield Field(portal, settings, declared(RESES))
 
 
 def test_a_batch_read_in_three_parts_equals_that_of_a_single_reader(field: Field) -> None:
@@ -194,8 +169,7 @@ def test_a_source_that_changes_between_parts_gives_a_batch_of_its_new_version_on
 
 def test_a_change_that_the_metadata_do_not_show_is_detected_by_the_pages_stamps(field: Field) -> None:
     field.part(0)
-    field.portal.rows = [{**row, "nom": "changed"} for row in field.portal.rows]
-    field.portal.last_modified = LATER
+    field.change_rows()
     field.part(1)
     outcome = field.make()
     assert field.asked()[-8:] == [*range(0, 80, 10)], "all pages are read again"
@@ -371,15 +345,17 @@ def test_the_number_of_readers_must_be_within_bounds(readers: int) -> None:
 def test_parts_share_idescats_requests_including_those_that_must_be_halved(settings: Settings, tmp_path: Path) -> None:
     with tables_with() as api:
         served = {"idescat_url": api.server.url, "http_concurrency": 1, "http_attempts": 1, "page_rows": 20}
-        mended = settings.model_copy(update=served)
+        served_settings = settings.model_copy(update=served)
         source = Idescat(*api.tables)
         api.limit = 15  # fewer cells than the first requests ask for
-        project = Project(mended, cells(source))
+        project = Project(served_settings, cells(source))
         landed = [read_part(project, KEY, Part(3, index), BATCH, Request()).pages for index in range(3)]
         api.server.clear_requests()
         entry = materialize(project, KEY).entry
         asked_again = api.asked("rows")
-        alone = materialize(Project(mended.model_copy(update={"lake": str(tmp_path / "alone")}), cells(source)), KEY)
+        alone = materialize(
+            Project(served_settings.model_copy(update={"lake": str(tmp_path / "alone")}), cells(source)), KEY
+        )
         assert entry
         assert alone.entry
     assert min(landed) > 0

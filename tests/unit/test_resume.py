@@ -13,7 +13,6 @@ import pytest
 
 from catalunya.assets.graph.spec import Landing, LandingDeclaration
 from catalunya.assets.making.materialize import materialize
-from catalunya.assets.making.request import Outcome, Request
 from catalunya.assets.record.batch import LandedPages
 from catalunya.assets.record.project import Project
 from catalunya.contracts.model.contract import LandingContract, raw
@@ -22,12 +21,11 @@ from catalunya.io.errors import DeadlineReached, SourceUnavailable
 from catalunya.io.periods import window
 from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.idescat import Idescat
-from small.apis import RESES, Answer, Asked, Portal, portal_with, soda, tables_with
+from small.apis import RESES, Answer, Asked, portal_with, soda, tables_with
 from small.killing import KEYS, TrapdoorLake, make_all, make_all_elsewhere
 from small.patience import patience
+from small.portals import KEY, PortalProject, at
 from small.shops import FolderSource, some
-
-KEY = "landing.services"
 
 
 class RawServices(LandingContract):
@@ -36,21 +34,8 @@ class RawServices(LandingContract):
     registre: str = raw("Register number")
 
 
-class Services:
+class Services(PortalProject):
     """One landing asset over a small portal with 35 rows: three pages of ten and one of five."""
-
-    def __init__(self, portal: Portal, settings: Settings) -> None:
-        self.portal, self.settings = portal, settings
-        self.project = self.opened()
-
-    def opened(self, **changed: object) -> Project:
-        served = {"socrata_url": self.portal.server.url, "page_rows": 10, "http_concurrency": 1, "http_attempts": 1}
-        settings = self.settings.model_copy(update={**served, **changed})
-        return Project(settings, [declared(RESES)])
-
-    def make(self, **request: object) -> Outcome:
-        self.portal.server.clear_requests()
-        return materialize(self.project, KEY, Request(**request))  # type: ignore[arg-type]
 
     def stop(self, offset: int = 20) -> None:
         """An attempt that fails at the page at `offset`."""
@@ -58,10 +43,6 @@ class Services:
         with pytest.raises(SourceUnavailable):
             self.make()
         self.portal.on_page = lambda _, page: page
-
-    def asked(self) -> list[int]:
-        """The offsets that the last attempt requested."""
-        return [at(asked) for asked in self.portal.asked("rows")]
 
     def landed(self) -> dict[str, bytes]:
         """Every object of the landing folder, by its path in the batch."""
@@ -71,29 +52,22 @@ class Services:
     def pages(self) -> list[bytes]:
         return [body for name, body in sorted(self.landed().items()) if name.startswith("page-")]
 
-    def expected(self) -> list[bytes]:
-        return [soda(self.portal.rows[start : start + 10]) for start in range(0, len(self.portal.rows), 10)]
-
 
 def declared(source: Source) -> LandingDeclaration:
     return Landing("services", source=source, contract=RawServices, schedule="0 5 * * *")
 
 
-def at(asked: Asked) -> int:
-    return int(asked.params["$offset"])
-
-
 @pytest.fixture
 def services(settings: Settings) -> Iterator[Services]:
     with portal_with(35) as portal:
-        yield Services(portal, settings)
+        yield Services(portal, settings, [declared(RESES)])
 
 
 def test_an_extraction_that_reaches_its_deadline_records_nothing_and_the_next_resumes_it(
     services: Services,
 ) -> None:
     def slow(asked: Asked, page: Answer) -> Answer:
-        time.sleep(patience(1.0) if at(asked) == 20 else 0)
+        time.sleep(patience(3.0) if at(asked) == 20 else 0)
         return page
 
     services.portal.on_page = slow
@@ -101,7 +75,7 @@ def test_an_extraction_that_reaches_its_deadline_records_nothing_and_the_next_re
         DeadlineReached,
         match=r"landing.services: time limit reached with 20 of 35 rows landed \(2 pages\).*to resume from there",
     ):
-        services.make(ends_at=time.monotonic() + patience(0.6))
+        services.make(ends_at=time.monotonic() + patience(2.0))
     assert services.project.ledger.history(KEY) == []
     services.portal.on_page = lambda _, page: page
     outcome = services.make()
@@ -164,9 +138,7 @@ def test_a_page_whose_note_is_unreadable_is_requested_again(services: Services) 
 
 def test_pages_of_different_source_versions_are_never_mixed(services: Services) -> None:
     services.stop()
-    services.portal.rows = [{**row, "nom": "changed"} for row in services.portal.rows]
-    services.portal.rows_updated_at += 60
-    services.portal.last_modified = "Thu, 19 Dec 2024 10:58:26 GMT"
+    services.move()
     services.make()
     assert services.asked() == [0, 10, 20, 30]
     assert services.pages() == services.expected()
@@ -174,8 +146,7 @@ def test_pages_of_different_source_versions_are_never_mixed(services: Services) 
 
 def test_landed_pages_with_another_stamp_than_new_ones_are_read_again(services: Services) -> None:
     services.stop()
-    services.portal.rows = [{**row, "nom": "changed"} for row in services.portal.rows]
-    services.portal.last_modified = "Thu, 19 Dec 2024 10:58:26 GMT"  # but the metadata do not change
+    services.change_rows()
     services.make()
     assert services.asked()[-4:] == [0, 10, 20, 30]
     assert services.pages() == services.expected()
@@ -218,8 +189,10 @@ def test_idescat_requests_that_were_answered_or_too_large_are_not_repeated(
     with tables_with() as api:
         api.limit = api.table.cells // 3  # the first request must be halved twice
         source = Idescat(*api.tables)
-        mended = settings.model_copy(update={"idescat_url": api.server.url, "http_concurrency": 1, "http_attempts": 1})
-        project = Project(mended, [declared(source)])
+        served_settings = settings.model_copy(
+            update={"idescat_url": api.server.url, "http_concurrency": 1, "http_attempts": 1}
+        )
+        project = Project(served_settings, [declared(source)])
         answered = 0
 
         def twice(_: Asked, answer: Answer) -> Answer:

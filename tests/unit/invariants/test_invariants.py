@@ -52,6 +52,10 @@ class Shop:
     def files(self) -> dict[str, object]:
         return picture(self.settings.lake)
 
+    def batches(self) -> set[str]:
+        """The landing batches of the shops that are in the lake."""
+        return {name.split("/")[2] for name in self.files() if name.startswith("landing/")}
+
     def planned(self, **options: bool) -> dict[str, Reason]:
         steps = plan(self.project.state(), self.project.graph, **options)
         return {step.key: step.reason for step in steps}
@@ -114,7 +118,7 @@ def test_2_a_new_source_version_with_the_same_content_makes_nothing_stale(shop: 
     latest = shop.project.ledger.latest("landing.shops")
     assert latest
     assert (latest.status, latest.source_version) == ("unchanged", "republished")
-    assert not [name for name in shop.files() if name.startswith("landing/")]
+    assert not shop.batches()
 
 
 def test_3_rows_that_break_the_contract_are_quarantined_with_their_reason(shop: Shop) -> None:
@@ -146,7 +150,7 @@ def test_3_beyond_the_tolerated_share_the_table_stays_unchanged(shop: Shop) -> N
     attempt = shop.project.ledger.last_attempt("staging.shops")
     assert attempt
     assert attempt.status == "failed"
-    assert [name for name in shop.files() if name.startswith("landing/")], "the batch is kept when its contract fails"
+    assert shop.batches(), "the batch is kept when its contract fails"
 
 
 def test_3_a_table_that_shrinks_beyond_its_guard_is_refused_until_accepted(shop: Shop) -> None:
@@ -216,19 +220,17 @@ def test_5_the_record_is_the_commit_point_and_is_created_once(shop: Shop) -> Non
 
 
 def test_6_landing_is_deleted_only_after_every_table_that_reads_it_is_recorded(shop: Shop) -> None:
-    landed = lambda: [name for name in shop.files() if name.startswith("landing/")]  # noqa: E731
     shop.make("landing.shops", "staging.shops")
-    assert landed(), "staging.cities has not read it yet"
+    assert shop.batches(), "staging.cities has not read it yet"
     shop.make("staging.cities")
-    assert not landed()
+    assert not shop.batches()
 
 
 def test_6_an_unused_batch_is_kept_when_a_newer_one_is_used(shop: Shop) -> None:
     shop.make("landing.shops")
     shop.source.write(some(7))
     shop.make()
-    landed = {name.split("/")[2] for name in shop.files() if name.startswith("landing/")}
-    assert len(landed) == 1, "only the batch that was used is deleted"
+    assert len(shop.batches()) == 1, "only the batch that was used is deleted"
 
 
 def test_6_a_batch_is_landed_again_and_kept_for_a_table_that_needs_it_again(shop: Shop) -> None:
@@ -238,7 +240,7 @@ def test_6_a_batch_is_landed_again_and_kept_for_a_table_that_needs_it_again(shop
     shop.project.ledger.append(replace(entry, code_version="older"), after=entry.sequence)
     assert shop.statuses("landing.shops") == ["materialized"]
     assert shop.statuses("staging.shops", "staging.cities") == ["skipped", "materialized"]
-    assert not [name for name in shop.files() if name.startswith("landing/")]
+    assert not shop.batches()
 
 
 def test_6_the_leftovers_of_a_killed_extraction_are_deleted_with_the_next_batch(shop: Shop) -> None:
@@ -248,8 +250,7 @@ def test_6_the_leftovers_of_a_killed_extraction_are_deleted_with_the_next_batch(
     shop.project.lake.delete(["_ledger/landing/shops/0000000002.json"])  # killed between the manifest and the record
     shop.source.write(some(8))
     shop.make()
-    landed = {name.split("/")[2] for name in shop.files() if name.startswith("landing/")}
-    assert len(landed) == 1, "the first batch was recorded and not used; the second was never recorded"
+    assert len(shop.batches()) == 1, "the first batch was recorded and not used; the second was never recorded"
 
 
 def test_7_an_asset_is_made_from_state_without_any_event(shop: Shop) -> None:
