@@ -1,6 +1,6 @@
-# One image for every process: the api-server, scheduler, dag-processor, triggerer, workers and the mock APIs. The command says which.
-# The base is pinned by the digest of its index (amd64, arm64); Dependabot's docker ecosystem moves tag and digest on together.
-# Python 3.11 because that is what `make test` runs on.
+# One image for every process: api-server, scheduler, dag-processor, triggerer, workers and the mock APIs; the command selects one.
+# The base image is pinned by the digest of its index (amd64, arm64); Dependabot updates tag and digest together.
+# Python 3.11, the version that `make test` uses.
 FROM python:3.11.15-slim-bookworm@sha256:d29f48a31a8b408ed19272ca1e7b10ebae13b240a27e862d3d4217c528e2e0c3 AS base
 ENV PATH=/opt/catalunya/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -12,13 +12,13 @@ ENV UV_LINK_MODE=copy \
     UV_PYTHON_DOWNLOADS=never \
     VIRTUAL_ENV=/opt/catalunya
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-# uv itself at the version and hashes of the lock, as the Makefile has it.
+# uv at the version and hashes of the lock, as in the Makefile.
 COPY requirements.lock ./
 RUN awk '/^uv==/ {found = 1} found {print} found && !/\\$/ {exit}' requirements.lock > uv.txt \
     && python -m venv /opt/uv \
     && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes --requirement uv.txt \
     && python -m venv --without-pip /opt/catalunya
-# What changes seldom first: the dependencies are a layer of their own.
+# Dependencies rarely change: they have their own layer.
 COPY requirements-image.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv \
     /opt/uv/bin/uv pip sync --require-hashes --compile-bytecode requirements-image.lock
@@ -26,7 +26,7 @@ COPY . .
 RUN --mount=type=cache,target=/root/.cache/uv \
     /opt/uv/bin/uv build --wheel --require-hashes --build-constraint requirements.lock --out-dir dist \
     && /opt/uv/bin/uv pip install --no-deps --compile-bytecode dist/*.whl
-# The graph is compiled here: no process does it at its start, and an image that cannot is not made.
+# Compile the graph at build time, so that processes start faster and a broken graph fails the build.
 RUN CATALUNYA_CACHE=/build/cache catalunya ls > /dev/null
 
 FROM base
@@ -34,7 +34,7 @@ LABEL org.opencontainers.image.title="catalunya" \
       org.opencontainers.image.description="Open data of Catalonia as an asset graph on Airflow" \
       org.opencontainers.image.licenses="Apache-2.0"
 ARG CATALUNYA_UID=50000
-# Everything that is written lies below one folder; all else may be read-only.
+# All writable files are below one folder; the rest can be read-only.
 ENV AIRFLOW_HOME=/var/lib/catalunya/airflow \
     AIRFLOW__LOGGING__BASE_LOG_FOLDER=/var/lib/catalunya/logs \
     AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY=/var/lib/catalunya/logs/dag_processor \
@@ -47,7 +47,7 @@ RUN groupadd --gid "${CATALUNYA_UID}" catalunya \
         /var/lib/catalunya/logs
 COPY --from=build /opt/catalunya /opt/catalunya
 COPY --from=build --chown=${CATALUNYA_UID}:${CATALUNYA_UID} /build/cache /var/lib/catalunya/cache
-# Dokku looks for these here when it is given the image instead of the source.
+# Dokku reads these from the image when it deploys an image instead of the source.
 WORKDIR /app
 COPY Procfile app.json ./
 USER ${CATALUNYA_UID}

@@ -1,12 +1,12 @@
-# Everything a person runs. `make` alone lists the targets.
+# Everything you run. `make` lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CDK := $(BIN)/python -m catalunya.cdk.command
-# Whole files go to three workers, the longest first (tests/conftest.py): two cores, and who tests Airflow waits half of the time.
+# Whole files go to three workers, the longest first (tests/conftest.py): more than the two cores, because the Airflow tests mostly wait.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 5
-# The tests start hundreds of processes, and with this variable set each of them would compile our code again.
+# The tests start hundreds of processes, which would otherwise each compile our code.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -16,53 +16,53 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /  make \1\t/' | expand -t 22
 
-run: $(READY) ## Run the whole pipeline once on real Airflow: mock APIs, landing -> staging -> marts
+run: $(READY) ## Run the whole pipeline once on Airflow: mock APIs, landing -> staging -> marts
 	@$(BIN)/catalunya run
 
-up: $(READY) ## The same, and keep it running: Airflow's UI on http://localhost:8080 until Ctrl-C
+up: $(READY) ## The same, then keep running: Airflow UI on http://localhost:8080 until Ctrl-C
 	@$(BIN)/catalunya up
 
 test: $(READY) lint imports contracts ## Lint, types, import rules, contracts, unit and integration tests
 	@$(MAKE) --no-print-directory --jobs 2 types tests
 
-lint: $(READY) ## ruff (style, bugs, no heavy imports where files must load fast), zizmor and actionlint (workflows)
+lint: $(READY) ## ruff, and zizmor and actionlint on the workflows
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/zizmor --offline --quiet .github
 	@$(BIN)/actionlint .github/workflows/*.yml
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
-types: $(READY) ## mypy, strict, on our own code
+types: $(READY) ## mypy, strict
 	@cd src && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
 
 imports: $(READY) ## import-linter: cdk, dags, ops -> assets -> contracts, io
 	@$(BIN)/lint-imports
 
-contracts: $(READY) ## Contract changes since HEAD~1 (or BASE=...) that break readers
+contracts: $(READY) ## Contract changes that break readers, compared with HEAD~1 (or BASE=...)
 	@$(BIN)/catalunya contracts diff $(if $(BASE),--base '$(BASE)')
 
-tests: $(READY) ## Unit and integration tests in one run, which is faster than one after the other
+tests: $(READY) ## Unit and integration tests, in one run
 	@$(PYTEST) tests/unit tests/integration
 
 unit: $(READY) ## Tests without network and without Airflow
 	@$(PYTEST) tests/unit
 
-integration: $(READY) ## Tests with the real Airflow scheduler, dbt, DuckDB and a local AWS
+integration: $(READY) ## Tests with the real Airflow, dbt and DuckDB
 	@$(PYTEST) tests/integration
 
-e2e: $(READY) ## dev on a real scheduler with a local AWS, and `catalunya run` and `up` (two minutes; not part of make test)
+e2e: $(READY) ## End-to-end tests: dev on a real scheduler with a local AWS, `run` and `up` (two minutes; not part of make test)
 	@$(BIN)/python -m pytest tests/e2e --durations 5
 
-generate: $(READY) ## Write the files derived from the declarations: dbt's YAML, the data dictionary, settings, access, the graph
+generate: $(READY) ## Write the files generated from the declarations: dbt YAML, data dictionary, settings, access, graph
 	@$(BIN)/python -m catalunya.ops.generate
 
-docs: $(READY) ## Build dbt's documentation of the marts: one page, .catalunya/dbt-docs/index.html
+docs: $(READY) ## Build dbt's documentation of the marts: .catalunya/dbt-docs/index.html
 	@$(BIN)/python -m catalunya.ops.docs
 
-lambda: $(READY) ## Package the Lambda functions: dist/lambda.zip, for arm64 and Python 3.13
+lambda: $(READY) ## Package the Lambda functions: dist/lambda.zip (arm64, Python 3.13)
 	@$(BIN)/python -m catalunya.ops.package
 
-secrets: $(READY) ## Generate the secrets of Docker Compose, once: .env
+secrets: $(READY) ## Write the secrets of docker-compose to .env, once
 	@$(BIN)/python -m catalunya.ops.deployed_airflow.secrets
 
 synth: $(READY) ## Write the CloudFormation templates to cdk.out and check them, without AWS
@@ -71,36 +71,36 @@ synth: $(READY) ## Write the CloudFormation templates to cdk.out and check them,
 		CATALUNYA_CDK_GITHUB_SUBJECT=$${CATALUNYA_CDK_GITHUB_SUBJECT:-repo:example/example} \
 		$(BIN)/python -m catalunya.cdk && echo "written and checked: cdk.out"
 
-plan: $(READY) ## What the changes since a commit (BASE=...) do to assets and infrastructure, as Markdown
+plan: $(READY) ## Show what changed since HEAD~1 (or BASE=...) in assets and infrastructure, as Markdown
 	@$(BIN)/python -m catalunya.cdk.plan '$(or $(BASE),HEAD~1)'
 
-diff: $(READY) ## What a deployment of CATALUNYA_ENV would change in AWS
+diff: $(READY) ## Show what deploying CATALUNYA_ENV would change in AWS
 	@$(CDK) diff 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively
 
-deploy: $(READY) ## Deploy the infrastructure of CATALUNYA_ENV (options: docs/infrastructure.md)
+deploy: $(READY) ## Deploy CATALUNYA_ENV's infrastructure (see docs/infrastructure.md)
 	@$(CDK) deploy 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively --require-approval never
 
-costs: $(READY) ## Count what a day costs on AWS, with a local AWS (a few minutes); writes docs/aws.md
+costs: $(READY) ## Estimate the cost of a day on AWS, locally (some minutes); writes docs/aws.md
 	@$(BIN)/python bench/aws_costs.py
 
-bench: $(READY) ## Measure speed and memory and compare them with a floor, on this machine (a few minutes)
+bench: $(READY) ## Measure speed and memory on this machine (some minutes)
 	@$(BIN)/python bench/run.py
 
-lock: $(BIN)/uv ## Resolve the dependencies again: requirements.lock, and requirements-image.lock for the image
+lock: $(BIN)/uv ## Update requirements.lock, and the part of it for the image
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --upgrade --output-file requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --extra airflow --extra dbt --extra mock --extra server --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --constraint requirements.lock \
 		--output-file requirements-image.lock
 
-setup: $(READY) ## Set up .venv only
+setup: $(READY) ## Create .venv
 
-clean: ## Remove everything that was set up or made: .venv, .airflow, .catalunya, data
+clean: ## Remove .venv, .airflow, .catalunya and data
 	@rm -rf $(VENV) .airflow .catalunya data
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "error: expected Python 3.11 or newer, found $$($(PYTHON) --version); try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+		|| { echo "error: Python 3.11 or newer is required, found $$($(PYTHON) --version); try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@echo "setting up $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)
 	@awk '/^uv==/ {found = 1} found {print} found && !/\\$$/ {exit}' requirements.lock > $(VENV)/uv.txt

@@ -139,7 +139,7 @@ class Run:
         from catalunya.assets.making.materialize import materialize
         from catalunya.assets.making.plan import plan
         from catalunya.assets.making.request import Request
-        from catalunya.io.role import assumed
+        from catalunya.io.aws import assumed
 
         run_id = f"{asset.key}-{now:%Y%m%d%H%M}-{time.monotonic_ns()}"
         if asset.layer == "marts":

@@ -56,11 +56,10 @@ class Backup(BaseOperator):
 
         from catalunya.assets.record.ledger import new_run_id
         from catalunya.assets.record.project import Project
-        from catalunya.io.errors import LedgerError
+        from catalunya.io.errors import AirflowError, LedgerError
         from catalunya.ops.backup.airflow import export_settings
         from catalunya.ops.backup.make import back_up
         from catalunya.ops.backup.store import Store, prune
-        from catalunya.ops.local_airflow.client import AirflowError
 
         project, name = Project(), new_run_id(datetime.now(UTC))
         settings = project.settings

@@ -60,8 +60,8 @@ class Materialize(Making):
         from catalunya.assets.making.materialize import materialize
         from catalunya.assets.making.request import Request
         from catalunya.assets.record.project import Project
+        from catalunya.io.aws import assumed
         from catalunya.io.periods import window
-        from catalunya.io.role import assumed
 
         params, project = context["params"], Project()
         request = Request(
@@ -85,11 +85,11 @@ class FindStale(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, str]]:
         """The runs to trigger. Raises AirflowSkipException when there are none."""
         from catalunya.assets.record.project import Project
-        from catalunya.ops.status import tell_overdue
+        from catalunya.ops.status import log_overdue
 
         now, project = datetime.now(UTC), Project()
         ti = context["ti"]
-        tell_overdue(project.state(now), project.graph)
+        log_overdue(project.state(now), project.graph)
         found = [
             {"key": stale.key, "run_id": f"reconcile__{now:%Y-%m-%dT%H:%M:%S.%f}", "why": stale.why}
             for stale in project.state(now).neglected(project.graph.select(context["params"]["select"]))

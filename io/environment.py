@@ -1,7 +1,7 @@
-"""The settings of local, dev and prod: one class, one home. Every setting is a `CATALUNYA_` variable with a default.
+"""The settings of local, dev and prod, all in one class. Every setting is a `CATALUNYA_` variable with a default.
 
-What a setting means belongs here; what is done with it does not. `CATALUNYA_ENV` chooses the environment, and nothing
-else in the code asks which one it is.
+Here: what each setting means. Not here: what is done with it. `CATALUNYA_ENV` selects the environment; no other code asks which one
+it is.
 """
 
 from __future__ import annotations
@@ -20,50 +20,57 @@ LOCAL_MOCK = "http://127.0.0.1:8765"
 
 
 class Settings(BaseSettings):
-    """Where this process reads and writes, and how hard it may lean on the sources."""
+    """Where this process reads and writes, and how many requests it may send to the sources."""
 
-    # A ValidationError may be shown by whoever catches it first: without the values, which may be secrets.
+    # Whoever catches a ValidationError may show it: hide the values, which may be secrets.
     model_config = SettingsConfigDict(env_prefix="CATALUNYA_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     env: Literal["local", "dev", "prod"] = Field("local", description="the environment: local, dev or prod")
     lake: str = Field(
         "",
-        description="the lake's root: a folder or s3://bucket[/prefix]; by default ./data, or the environment's bucket",
+        description="the root of the lake: a folder or s3://bucket[/prefix]; by default ./data, or s3://catalunya-data-{env}",
     )
     lake_encryption: Literal["AES256", "aws:kms"] = Field(
-        "AES256", description="how S3 encrypts the lake's objects: AES256 (its own keys) or aws:kms"
+        "AES256", description="how S3 encrypts the lake's objects: AES256 (S3-managed keys) or aws:kms"
     )
     lake_kms_key_id: str | None = Field(
-        None, description="the KMS key for aws:kms, by id or ARN; by default the account's own for S3"
+        None, description="the KMS key for aws:kms, by id or ARN; by default the account's AWS-managed key for S3"
     )
-    lake_attempts: int = Field(8, ge=1, description="tries of one request to S3 before the lake counts as unavailable")
+    lake_attempts: int = Field(
+        8, ge=1, description="attempts at one request to S3 before the lake counts as unavailable"
+    )
     backup: str = Field(
         "",
-        description="where backups of the lake go: a folder or s3://bucket[/prefix], never in the lake's own; by default ./backups, "
+        description="where backups of the lake go: a folder or s3://bucket[/prefix] outside the lake; by default ./backups, "
         "or s3://catalunya-backup-{env}",
     )
-    backup_days: int = Field(14, ge=1, description="days whose last backup is kept; of the last two, all are")
-    backup_weeks: int = Field(8, ge=0, description="weeks whose last backup is kept")
+    backup_days: int = Field(
+        14,
+        ge=1,
+        description="number of days to keep the last backup of each day; all backups of the last two days are kept",
+    )
+    backup_weeks: int = Field(8, ge=0, description="number of weeks to keep the last backup of each week")
     rpo_hours: int = Field(
         0,
-        description="hours of work that a disaster may cost at most, and so the hours between backups: 1, 2, 3, 4, 6, 8, 12 or 24; "
-        "0, as in local, makes none by itself; by default 24 in dev, 4 in prod",
+        description="recovery point objective: the most hours of work a disaster may cost, which is the interval between backups: 1, 2, 3, 4, 6, "
+        "8, 12 or 24; 0 means no scheduled backups; by default 0 in local, 24 in dev, 4 in prod",
     )
     rto_minutes: int = Field(
-        30, ge=1, description="minutes in which all is to run again after a disaster; by default 30, dev 120, prod 240"
+        30,
+        ge=1,
+        description="recovery time objective: minutes until everything runs again after a disaster; by default 30 in local, 120 in dev, 240 in prod",
     )
     airflow_url: str = Field(
         "",
-        description="Airflow's own address, whose pools, variables and paused DAGs backups are to hold; empty, they do not",
+        description="the URL of Airflow, to include its pools, variables and paused DAGs in backups; empty: backups do without them",
     )
-    airflow_user: str = Field("", description="who logs in there; empty, as on this machine, nobody has to")
-    airflow_password: SecretStr | None = Field(None, description="the password of that user")
+    airflow_user: str = Field("", description="Airflow user; empty if no login is needed")
+    airflow_password: SecretStr | None = Field(None, description="Airflow password")
     cache: Path = Field(
-        Path(".catalunya"), description="a folder for what can be made again: the compiled graph, dbt's parse"
+        Path(".catalunya"),
+        description="a folder for files that can be rebuilt: the compiled graph, dbt's parsed project",
     )
-    scratch: Path | None = Field(
-        None, description="a folder for work in progress; by default the system's temporary folder"
-    )
+    scratch: Path | None = Field(None, description="a folder for temporary files; by default the system's")
 
     socrata_url: str = Field(
         "", description="the Socrata portal; by default the mock in local, the Generalitat's in dev and prod"
@@ -72,62 +79,73 @@ class Settings(BaseSettings):
         "", description="IDESCAT's API; by default the mock in local, the real one in dev and prod"
     )
     socrata_app_token: SecretStr | None = Field(
-        None, description="an application token of the portal: lifts its shared rate limit"
+        None, description="the portal's application token, which lifts its shared rate limit"
     )
 
-    http_concurrency: int = Field(4, ge=1, le=32, description="pages of one source fetched at once")
+    http_concurrency: int = Field(4, ge=1, le=32, description="number of pages of one source fetched concurrently")
     http_requests_per_second: float = Field(
-        0, gt=0, description="requests per second to one source; by default 20, and 1000 to the mock"
+        0,
+        gt=0,
+        description="requests per second to one source; by default 1000 in local, where it is the mock, and 20 in dev and prod",
     )
-    http_timeout_s: float = Field(60, gt=0, description="seconds without a byte before a request counts as lost")
-    http_deadline_s: float = Field(840, gt=0, description="seconds one extraction may take in all")
-    http_attempts: int = Field(6, ge=1, description="tries of one request before the source counts as unavailable")
+    http_timeout_s: float = Field(60, gt=0, description="seconds without receiving anything before a request times out")
+    http_deadline_s: float = Field(840, gt=0, description="seconds one extraction may take in total")
+    http_attempts: int = Field(6, ge=1, description="attempts at one request before the source counts as unavailable")
     http_backoff_s: float = Field(
-        0.5, ge=0, description="seconds before the first retry; doubled at each, with as much jitter"
+        0.5,
+        ge=0,
+        description="seconds before the first retry; doubled after each, plus a random wait of at most this long",
     )
-    page_rows: int = Field(50_000, ge=1, le=50_000, description="rows asked for per page")
+    page_rows: int = Field(50_000, ge=1, le=50_000, description="rows requested per page")
 
     engine: Literal["duckdb", "athena"] = Field(
         "duckdb",
-        description="what answers a person's queries: duckdb, from the lake's objects, or athena, over tables that Glue is told of; "
-        "by default athena in dev and prod, whose lakes are on S3",
+        description="the engine for marts and queries: duckdb, which reads the lake's objects, or athena, which reads the tables in Glue's "
+        "catalog; by default athena in dev and prod if the lake is on S3",
     )
-    athena_work_group: str = Field("", description="the work group that marts are made in; by default catalunya_{env}")
+    athena_work_group: str = Field(
+        "", description="the Athena work group that builds the marts; by default catalunya_{env}"
+    )
     athena_results: str = Field(
-        "", description="where Athena puts what the making of marts needs; by default _athena/ in the lake"
+        "", description="where Athena writes results while it builds the marts; by default _athena/ in the lake"
     )
     athena_readers: str = Field(
         "",
-        description="the work group of people's queries, which limits the bytes one may scan and says where results go; "
+        description="the Athena work group for users' queries, which limits the bytes one query may scan and sets where results go; "
         "by default catalunya_{env}_readers",
     )
 
     stop_before_s: float = Field(
         20,
         ge=0,
-        description="seconds before a Lambda function's time limit at which an extraction stops, to go on next time",
+        description="seconds before a Lambda function's timeout at which an extraction stops, to be resumed by the next one",
     )
-    lease_s: float = Field(900, gt=0, description="seconds after which the lease of a run that died may be taken over")
+    lease_s: float = Field(900, gt=0, description="seconds after which the lease of a dead run may be taken over")
     sources_pool: str = Field(
         "default_pool",
-        description="Airflow's pool for landing tasks; create a pool before naming it here, or they never run",
+        description="the Airflow pool for landing tasks; create the pool first, or they never run",
     )
     functions: str = Field(
         "",
-        description="name pattern of the Lambda functions that landing and staging run in, {purpose} being extract or transform; "
-        "empty, they run in the task's own process",
+        description="name pattern of the Lambda functions that run landing and staging, where {purpose} is extract or transform; "
+        "empty: they run in the task's own process",
     )
     manifests_queue: str = Field(
-        "", description="the queue that tells of landing batches sealed outside Airflow (its URL); empty, nothing does"
+        "",
+        description="the URL of the SQS queue that announces landing batches sealed outside Airflow; empty: Airflow does not watch for them",
     )
     mart_role: str = Field(
-        "", description="the role that marts are made under (its ARN), assumed for each; empty, the process's own"
+        "", description="the ARN of the role to assume for building each mart; empty: the process's own role"
     )
-    clocks: bool = Field(True, description="whether DAGs run at their times; off, they run when triggered or woken")
+    clocks: bool = Field(
+        True, description="whether DAGs run on their schedules; if off, only when triggered or by events"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="the least severe log line shown"
+        "INFO", description="the lowest level of log lines shown"
     )
-    log_format: Literal["readable", "json"] = Field("readable", description="readable lines or one JSON object a line")
+    log_format: Literal["readable", "json"] = Field(
+        "readable", description="readable lines, or one JSON object per line"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -137,7 +155,7 @@ class Settings(BaseSettings):
         lake = values.get("lake") or ("./data" if local else f"s3://catalunya-data-{env}")
         on_s3 = str(lake).startswith("s3://")
         defaults = {
-            "http_requests_per_second": 1000 if local else 20,  # the mock is ours to lean on
+            "http_requests_per_second": 1000 if local else 20,  # the mock has no limit
             "lake": lake,
             "backup": "./backups" if local else f"s3://catalunya-backup-{env}",
             "rpo_hours": {"dev": 24, "prod": 4}.get(str(env), 0),
@@ -156,11 +174,11 @@ class Settings(BaseSettings):
     @classmethod
     def _divides_a_day(cls, hours: int) -> int:
         if hours and (hours < 0 or 24 % hours):
-            raise ValueError("should be 0, or hours that divide a day")
+            raise ValueError("should be 0, or a number of hours that divides a day")
         return hours
 
     def model_post_init(self, _: object) -> None:
-        """Have its secrets hidden wherever this process speaks."""
+        """Register its secrets, so that nothing this process shows or logs contains them."""
         for secret in self.secrets():
             register_secret(secret)
 
@@ -174,10 +192,10 @@ class Settings(BaseSettings):
         return f"catalunya_{schema}_{self.env}"
 
     def http(self, kind: str) -> HttpSettings:
-        """How the API of one kind of source (`socrata`, `idescat`) is reached. Raises ConfigurationError for another kind."""
+        """How the API of one kind of source (`socrata`, `idescat`) is reached. Raises ConfigurationError for any other kind."""
         base_urls = {"socrata": self.socrata_url, "idescat": self.idescat_url}
         if kind not in base_urls:
-            raise ConfigurationError(f"no address is known for sources of kind {kind!r}; add one to io/environment.py")
+            raise ConfigurationError(f"no URL is configured for sources of kind {kind!r}; add one to io/environment.py")
         return HttpSettings(
             base_url=base_urls[kind],
             app_token=self.socrata_app_token.get_secret_value()
@@ -195,15 +213,15 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read the settings from the environment; `overrides` win. Raises ConfigurationError, one line, naming the variable."""
+    """Read the settings from the environment; `overrides` win. Raises a one-line ConfigurationError that names the variable."""
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"])
+        name = "_".join(map(str, first["loc"]))
         field = Settings.model_fields.get(name)
-        is_open = field is not None and SecretStr not in (field.annotation, *get_args(field.annotation))
-        found = f"={first.get('input')!r}" if is_open else " (not shown)"
+        is_public = field is not None and SecretStr not in (field.annotation, *get_args(field.annotation))
+        value = f"={first.get('input')!r}" if is_public else " (value not shown)"
         raise ConfigurationError(
-            f"CATALUNYA_{name.upper()}{found}: {first['msg'].lower()}. Set it right or unset it to take the default"
+            f"CATALUNYA_{name.upper()}{value}: {first['msg'].lower()}; correct it, or unset it to use the default"
         ) from None

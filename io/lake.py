@@ -1,13 +1,14 @@
-"""The lake: one object store per environment, a local folder or an S3 bucket, through one interface (obstore).
+"""The lake: one object store per environment, a local folder or an S3 bucket, behind one interface (obstore).
 
-What belongs here: reading, writing, listing and deleting objects by path, and how the store is opened. What does not: what
-its errors are called (`lake_errors.py`), which path belongs to which asset (`assets/record/paths.py`), what is in the objects.
+Here: reading, writing, listing and deleting objects by path, how the store is opened, and what its failures mean. Not here:
+which path belongs to which asset (`assets/record/paths.py`), what the objects contain.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
@@ -15,17 +16,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
-from catalunya.io.errors import LakeError
-from catalunya.io.lake_errors import ObjectExists, ObjectMissing, told
+from catalunya.io.errors import LakeError, LakeUnavailable, ObjectExists, ObjectMissing
 
 Encryption = Literal["AES256", "aws:kms"]
 CHUNK = 8 * 1024 * 1024
 
 
 class Object(NamedTuple):
-    """One object of the lake: its path below the root, its size in bytes, when it was last written (UTC)."""
+    """One object of the lake: its path below the root, its size in bytes, when it was last modified (UTC)."""
 
     path: str
     size: int
@@ -38,8 +39,8 @@ class Lake:
     def __init__(
         self, root: str, *, encryption: Encryption = "AES256", kms_key_id: str | None = None, attempts: int = 8
     ) -> None:
-        """`encryption` is how S3 encrypts what is written, under `kms_key_id` where that is `aws:kms`; `attempts` are the tries
-        of one request to S3. A folder takes none of them."""
+        """`encryption`: how S3 encrypts new objects, with `kms_key_id` for `aws:kms`; `attempts`: how often one request to S3 is
+        tried. None of them applies to a folder."""
         self.root = root.rstrip("/")
         self.is_local = "://" not in root
         with self._errors("open", ""):
@@ -54,15 +55,15 @@ class Lake:
         return f"Lake({self.root!r})"
 
     def put(self, path: str, body: bytes | Path) -> None:
-        """Write one object whole: readers see the old one or the new one, never a part."""
+        """Write one object atomically: readers see the old one or the new one, never a mix."""
         with self._errors("write", path):
             self._store.put(path, body)
 
     def create(self, path: str, body: bytes) -> bool:
-        """Write the object only if there is none at `path`. Returns whether what is there now is this call's.
+        """Write the object only if there is none at `path`. Returns whether the object now there is this call's.
 
-        S3 may write it, and be asked again because its answer was lost: an object of these very bytes is this call's own, for
-        what is created (leases, ledger entries) says who wrote it and when.
+        S3 may have written it and lost the response, so that the retry finds it: an object with exactly these bytes counts as this
+        call's own, because what is created (leases, ledger entries) contains who wrote it and when.
         """
         try:
             with self._errors("write", path):
@@ -72,7 +73,7 @@ class Lake:
         return True
 
     async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> None:
-        """Write one object whole from a stream of chunks: in one request up to 8 MiB, else in parts, as they come."""
+        """Write one object atomically from a stream of chunks: one request up to 8 MiB, above that a multipart upload."""
         first = bytearray()
         async for chunk in chunks:
             first += chunk
@@ -86,10 +87,10 @@ class Lake:
             await self._store.put_async(path, _onward(bytes(first), chunks), chunk_size=CHUNK, max_concurrency=4)
 
     def copy(self, path: str, to: str) -> bool:
-        """Copy one object whole, over what may be at `to`. Returns whether there was one at `path`.
+        """Copy one object, replacing any at `to`. Returns whether there was one at `path`.
 
-        Its bytes do not pass through here: S3 copies by itself (objects up to 5 GB), and a folder gets a second name for the
-        same file, which a later `put` at `path` leaves alone, because that brings a file of its own.
+        No bytes are downloaded: S3 copies on its side (objects up to 5 GB), and a folder gets a hard link, which a later `put`
+        at `path` does not affect because it writes a new file.
         """
         try:
             with self._errors("copy", path):
@@ -99,7 +100,7 @@ class Lake:
         except LakeError:
             if not self.is_local:
                 raise
-            self.put(to, self.get(path))  # a disk of its own, or one without links
+            self.put(to, self.get(path))  # another disk, or one without hard links
         return True
 
     def get(self, path: str) -> bytes:
@@ -149,10 +150,10 @@ class Lake:
             return sorted(path.rsplit("/", 1)[-1] for path in found["common_prefixes"])
 
     def delete(self, paths: list[str]) -> None:
-        """Delete the objects; one that is not there any more is no error.
+        """Delete the objects; a missing one is no error.
 
-        Of each folder, the first path given goes before its others do (so may a seal go before what it seals); S3 deletes
-        the rest in any order, a thousand a request.
+        In each folder the first path given is deleted before the others (so that a manifest can go before the pages it seals); S3
+        deletes the rest in any order, a thousand per request.
         """
         if self.is_local:
             for path in paths:
@@ -169,7 +170,7 @@ class Lake:
                     self._store.delete(step)
 
     def sync(self, paths: list[str]) -> None:
-        """Return when the objects would survive a power cut: an fsync of files and folders locally, nothing on S3."""
+        """Make the objects survive a power cut: an fsync of files and folders locally, nothing on S3."""
         if not self.is_local:
             return
         files = [Path(self.root, path) for path in paths]
@@ -182,12 +183,12 @@ class Lake:
                     os.close(descriptor)
 
     def url(self, path: str) -> str:
-        """The address under which polars and DuckDB can scan the object."""
+        """The URL at which polars and DuckDB can scan the object."""
         return f"{self.root}/{path}"
 
     @cached_property
     def scan_options(self) -> dict[str, str]:
-        """polars' `storage_options` for addresses of this lake."""
+        """polars' `storage_options` for URLs of this lake."""
         if self.is_local:
             return {}
         endpoint, region = _endpoint(), _region()
@@ -198,24 +199,24 @@ class Lake:
 
     @contextmanager
     def reading(self, path: str) -> Iterator[None]:
-        """While polars scans addresses below `path`: what it raises of S3 becomes the lake's own errors."""
+        """Turn the S3 errors that polars raises while it scans URLs below `path` into the lake's own."""
         try:
             yield
         except OSError as error:
             if not str(error).startswith("object-store error"):
-                raise  # of this machine's own disk, or a bug
+                raise  # a local disk error, or a bug
             with self._errors("read", path):
                 raise
 
     def _errors(self, verb: str, path: str) -> AbstractContextManager[None]:
-        return told(verb, f"{self.root}/{path}".rstrip("/"))
+        return _explained(verb, f"{self.root}/{path}".rstrip("/"))
 
 
 def _open_bucket(root: str, encryption: Encryption, kms_key_id: str | None, attempts: int) -> S3Store:
-    """The store of `s3://bucket[/prefix]`. Credentials come from the environment or the machine's role."""
+    """The store of `s3://bucket[/prefix]`. Credentials come from the environment or the instance's role."""
     config: Any = {"aws_server_side_encryption": encryption}
     if encryption == "aws:kms":
-        config["aws_sse_bucket_key_enabled"] = "true"  # one call of KMS for many objects
+        config["aws_sse_bucket_key_enabled"] = "true"  # one call to KMS for many objects
         if kms_key_id:
             config["aws_sse_kms_key_id"] = kms_key_id
     endpoint, region = _endpoint(), _region()
@@ -230,7 +231,7 @@ def _open_bucket(root: str, encryption: Encryption, kms_key_id: str | None, atte
 
 
 def _endpoint() -> str | None:
-    """Where S3 is, if not at Amazon's own address. boto3 reads the same two variables."""
+    """The S3 endpoint, if not Amazon's own. boto3 reads the same two variables."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
@@ -242,3 +243,75 @@ async def _onward(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
     yield first
     async for chunk in rest:
         yield chunk
+
+
+@contextmanager
+def _explained(verb: str, where: str) -> Iterator[None]:
+    """Turn what obstore raises, or polars when it reads from S3, into one line: where, why, and what to do.
+
+    Raises ObjectExists, ObjectMissing, LakeUnavailable if it may pass, otherwise LakeError.
+    """
+    try:
+        yield
+    except AlreadyExistsError as error:
+        raise ObjectExists(f"{where} already exists") from error
+    except (BaseError, OSError, ValueError) as error:
+        text = str(error).partition("Debug source:")[0]
+        if isinstance(error, ValueError) and _INVALID_PATH not in text:
+            raise
+        reason, advice = next((known for sign, known in _REASONS.items() if sign in text), (None, ""))
+        if reason is None and isinstance(error, (NotFoundError, FileNotFoundError)):
+            raise ObjectMissing(
+                f"{where} is not in the lake: run `catalunya verify` to see what else is missing"
+            ) from error
+        if reason is None and _TRANSIENT.search(text):
+            reason = " ".join(text.split())[-200:]
+            raise LakeUnavailable(
+                f"cannot {verb} {where}: the store does not answer or is too busy (…{reason}); "
+                "try again later, and check AWS_ENDPOINT_URL if it is set"
+            ) from error
+        reason = reason or text.strip().splitlines()[0][:300]
+        raise LakeError(
+            f"cannot {verb} {where}: {reason}; {advice or 'nothing was lost, run it again once that is fixed'}"
+        ) from error
+
+
+# obstore has retried for a while by then. `builder error`: a URL that no request can be sent to.
+_TRANSIENT = re.compile(
+    r"HTTP error: (?!builder error)|status code: (5\d\d|408|409|429)|SlowDown|RequestTimeout|InternalError|timed out"
+)
+_INVALID_PATH = "Could not parse path"
+_FULL = ("no space left on the device", "free some, or point CATALUNYA_LAKE at another disk")
+_NOT_WRITABLE = ("permission denied", "make it writable, or point CATALUNYA_LAKE elsewhere")
+_IN_THE_WAY = ("there is a file where a folder is needed", "move it, or point CATALUNYA_LAKE elsewhere")
+_READ_ONLY = ("the file system is read-only", "point CATALUNYA_LAKE elsewhere")
+_NO_BUCKET = ("no such bucket", "deploy the infrastructure first, or set CATALUNYA_LAKE")
+_DENIED = ("access denied", "check the role's permissions on this prefix and on its encryption key")
+_BAD_CREDENTIALS = (
+    "the credentials are invalid or expired",
+    "renew AWS_ACCESS_KEY_ID and its secret, or the role's session",
+)
+_OTHER_REGION = ("the bucket is in another region", "set AWS_REGION to the bucket's")
+
+_REASONS = {
+    "No space left": _FULL,
+    "os error 28": _FULL,
+    "Permission denied": _NOT_WRITABLE,
+    "os error 13": _NOT_WRITABLE,
+    "Not a directory": _IN_THE_WAY,
+    "os error 20": _IN_THE_WAY,
+    "Read-only": _READ_ONLY,
+    "os error 30": _READ_ONLY,
+    "NoSuchBucket": _NO_BUCKET,
+    "InvalidAccessKeyId": _BAD_CREDENTIALS,
+    "SignatureDoesNotMatch": _BAD_CREDENTIALS,
+    "ExpiredToken": _BAD_CREDENTIALS,
+    "PermanentRedirect": _OTHER_REGION,
+    "Received redirect without LOCATION": _OTHER_REGION,
+    "AuthorizationHeaderMalformed": _OTHER_REGION,
+    # After the others, which are 403 Forbidden too.
+    "AccessDenied": _DENIED,
+    "403 Forbidden": _DENIED,
+    "169.254.": ("no credentials found", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run under a role"),
+    _INVALID_PATH: ("invalid path", "nothing was changed; correct the name it comes from"),
+}

@@ -1,6 +1,6 @@
 """Periods of time as sources and people write them: a year, a half-year, a quarter, a month, a day.
 
-Here: reading one, and the window between two. Not here: rows (`contracts/model/check.py` says which are within a window).
+Here: parsing a period, and the window between two. Not here: rows (`contracts/model/check.py` selects those within a window).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EXPECTED = "a year (2014), a half-year (2014-H1), a quarter (2014-Q3), a month 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """A span of days, both ends in it."""
+    """A span of days, including both ends."""
 
     first: date
     last: date
@@ -30,54 +30,54 @@ class Window:
         return " ".join(ends)
 
     def covers(self, other: Window) -> bool:
-        """Whether the other lies in this one whole."""
+        """Whether the other lies entirely in this one."""
         return self.first <= other.first and other.last <= self.last
 
 
 def period(text: str) -> Window:
-    """The days of one period: `2014`, `2014-H1`, `2014-Q3`, `2014-06`, `2014-06-30`, and as IDESCAT's tables write them:
-    `2014S1`, `S1/2014`, `2014T3`, `2014M06`, `06/2014`, `201406`. Raises UsageError on anything else."""
-    said = text.strip().upper()
+    """The days of one period: `2014`, `2014-H1`, `2014-Q3`, `2014-06`, `2014-06-30`, and the notations of IDESCAT's tables:
+    `2014S1`, `S1/2014`, `2014T3`, `2014M06`, `06/2014`, `201406`. Raises UsageError for anything else."""
+    code = text.strip().upper()
     try:
-        found = _day(said) or _part_of_year(said)
-    except ValueError:  # a month 13, a 30 February
+        found = _day(code) or _within_a_year(code)
+    except ValueError:  # month 13, 30 February
         found = None
     if found is None:
-        raise UsageError(f"a period is expected as {_EXPECTED}; found {text!r}")
+        raise UsageError(f"expected a period as {_EXPECTED}, found {text!r}")
     return found
 
 
 def window(first: str | None, last: str | None) -> Window | None:
-    """The span from the first day of one period to the last day of another; without one of them it is open at that end.
+    """The window from the first day of one period to the last day of another; without one of them it is open at that end.
 
-    None where neither is given. Raises UsageError when the span is empty.
+    None if neither is given. Raises UsageError if it ends before it begins.
     """
     if not first and not last:
         return None
     begins = period(first).first if first else date.min
     ends = period(last).last if last else date.max
     if begins > ends:
-        raise UsageError(f"a span of time is expected to begin before it ends; found {first} to {last}")
+        raise UsageError(f"the window must begin before it ends, found {first} to {last}; swap them")
     return Window(begins, ends)
 
 
-def _day(said: str) -> Window | None:
-    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", said):
+def _day(code: str) -> Window | None:
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", code):
         return None
-    day = date.fromisoformat(said)
+    day = date.fromisoformat(code)
     return Window(day, day)
 
 
-def _part_of_year(said: str) -> Window | None:
-    found = _YEAR.search(said)
+def _within_a_year(code: str) -> Window | None:
+    found = _YEAR.search(code)
     if found is None:
         return None
-    year, rest = int(found[0]), re.sub(r"[-/ ]", "", said[: found.start()] + said[found.end() :])
+    year, rest = int(found[0]), re.sub(r"[-/ ]", "", code[: found.start()] + code[found.end() :])
     if not rest:
         return Window(date(year, 1, 1), date(year, 12, 31))
-    part = re.fullmatch(r"([SHTQM]?)(\d{1,2})", rest)
-    if part is None:
+    number = re.fullmatch(r"([SHTQM]?)(\d{1,2})", rest)
+    if number is None:
         return None
-    months = _MONTHS[part[1]]
-    last = months * int(part[2])
+    months = _MONTHS[number[1]]
+    last = months * int(number[2])
     return Window(date(year, last - months + 1, 1), date(year, last, calendar.monthrange(year, last)[1]))

@@ -1,10 +1,11 @@
-"""Text that may be shown: without secrets, shortened, and with nothing in it that a terminal, a log or an eye could mistake.
+"""Text that is safe to show: secrets redacted, length bounded, and nothing in it that could trick a terminal, a log or a reader.
 
-Errors, log lines and what a command prints pass through here. What a source says may hold anything: escape sequences that move
-the cursor, line ends that fake a line, marks that turn the direction of reading, ten million characters. Secrets are recognized
-by their value (settings register theirs, AWS's are in the environment) and by the form in which clients write them: headers,
-query parameters, keys of AWS, passwords in addresses. A module of our own: a Lambda carries nothing that does this, and Airflow's
-masker is in Airflow. Not here: data that is written or answered, which stays as it is.
+Errors, log lines and command output pass through here. What a source sends may contain anything: escape sequences that move the
+cursor, line breaks that fake a log line, characters that reverse the reading direction, ten million characters. Secrets are
+recognized here and nowhere else: by their value (settings register theirs, AWS's are in the environment), by the form in which
+clients write them (headers, query parameters, AWS keys, passwords in URLs), and by the name of the key they are stored under. It is
+a module of our own because nothing in the Lambda package does this, and Airflow's masker needs Airflow. Not here: data that is
+written or returned, which stays unchanged.
 """
 
 from __future__ import annotations
@@ -15,49 +16,49 @@ import re
 from urllib.parse import quote
 
 LINE = 2000
-"""Characters of one value or message."""
+"""Maximum length of one value or message, in characters."""
 NAME = 80
-"""Characters of a name (a field, a category) within a message."""
+"""Maximum length of a name (a field, a category) inside a message."""
 REACH = 8
-"""Of a text over the limit, so many times the limit is looked at, at either end: the cost of ten megabytes is that of these."""
+"""Of a text over the limit, only this many times the limit is processed: ten megabytes cost no more than that."""
 
-# Control characters (C0, DEL, C1: among them ESC and the one-character CSI), what has no width or turns the direction of
-# reading, separators of lines, halves of surrogate pairs (which no encoder takes), tags.
+# Control characters (C0, DEL, C1, which include ESC and the one-character CSI), zero-width and bidirectional characters, line
+# separators, lone surrogates (which cannot be encoded), tag characters.
 _LOW = "\x00-\x08\x0b-\x1f"
 _UNSAFE = (
     "\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
 )
 _IN_LINE = re.compile(f"[\t\n{_LOW}{_UNSAFE}]")
 _IN_LINES = re.compile(f"[{_LOW}{_UNSAFE}]")
-_IN_JSON = re.compile(f"[{_UNSAFE}]")  # the low ones it escapes by itself
+_IN_JSON = re.compile(f"[{_UNSAFE}]")  # JSON escapes the low ones itself
 
 
 def legible(text: object, limit: int = LINE, *, size: int | None = None) -> str:
-    """The text on one line of at most `limit` characters, safe to show. `size`: how long it was, if it was cut before."""
-    told = str(text)
-    line = escaped(" ".join(shortened(told, REACH * limit).split()))
-    return shortened(line, limit, size=max(size or len(told), len(line)))
+    """The text as one line of at most `limit` characters, safe to show. `size`: its original length, if it was cut before."""
+    full = str(text)
+    line = escaped(" ".join(shortened(full, REACH * limit).split()))
+    return shortened(line, limit, size=max(size or len(full), len(line)))
 
 
 def legible_lines(text: object, limit: int = 10 * LINE, *, size: int | None = None) -> str:
-    """The same of a text whose lines are meant, such as a traceback."""
-    told = str(text)
-    lines = escaped(shortened(told, REACH * limit).expandtabs(4), lines=True)
-    return shortened(lines, limit, size=max(size or len(told), len(lines)))
+    """Like `legible`, for a text that keeps its line breaks, such as a traceback."""
+    full = str(text)
+    lines = escaped(shortened(full, REACH * limit).expandtabs(4), lines=True)
+    return shortened(lines, limit, size=max(size or len(full), len(lines)))
 
 
 def escaped(text: str, *, lines: bool = False) -> str:
-    r"""The text with `\x1b` or `\u202e` in place of what would not show as itself; line ends stay where `lines` are meant."""
+    r"""The text with `\x1b` or `\u202e` in place of unsafe characters; line breaks stay if `lines` is set."""
     return (_IN_LINES if lines else _IN_LINE).sub(_escape, text)
 
 
 def escaped_json(document: str) -> str:
-    """The JSON document, equal to whoever parses it, with escapes in its strings for what JSON allows and a terminal obeys."""
+    """The same JSON document, with characters that JSON allows but a terminal interprets written as escapes."""
     return _IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], document)
 
 
 def shortened(text: str, limit: int, *, size: int | None = None) -> str:
-    """The text, or its beginning and its end (which says what to do) with how long it was: at most `limit` characters."""
+    """The text, or its beginning, its length and its end (where the advice is): at most `limit` characters."""
     if len(text) <= limit:
         return text
     gap = f" … [{size or len(text):,} characters] … "
@@ -73,9 +74,28 @@ def _escape(found: re.Match[str]) -> str:
 
 HIDDEN = "***"
 SHORTEST = 8
-"""A shorter value is no secret: to hide it would be to hide every text that it occurs in."""
-# Read at the moment of speaking: a task's role is assumed for a while, and taken off again.
-_OF_ENVIRONMENT = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
+"""A shorter value does not count as a secret: redacting it would garble unrelated text."""
+# Read each time: a task's role is assumed only for a while.
+_IN_ENVIRONMENT = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
+
+# Key names whose values are secrets: one of these words, or the whole name, as in `AWS_SECRET_ACCESS_KEY` and `SecretAccessKey`.
+_SECRET_WORDS = frozenset(
+    [
+        "token",
+        "secret",
+        "password",
+        "passwd",
+        "authorization",
+        "cookie",
+        "apikey",
+        "credential",
+        "credentials",
+        "signature",
+    ]
+)
+_SECRET_KEYS = re.compile(
+    r"(aws|x-?amz|temporary|temp)?(secret)?(access|private|fernet|secret|api)key(id)?|\w*(session|security|access|refresh)token"
+)
 
 _known: set[str] = set()
 
@@ -84,7 +104,7 @@ _IS = r"""\\?["']?\s*(?:[=:>]|,\s*(?=b?["']))\s*b?"""
 _VALUE = r"""(?:\\?"[^"\r\n]*"?|'[^'\r\n]*'?|[^\s&,;"'<>{}()\[\]\\]+)"""
 _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:(?!-----END)[\s\S])*"), HIDDEN),
-    # The rest of the line: a scheme, and any number of parts.
+    # The rest of the line: a scheme, then any number of fields.
     (re.compile(rf"""(?i)((?:\b|_)(?:authorization|set-cookie|cookie){_IS}\\?["']?)[^\r\n"'\\<>]+"""), rf"\1{HIDDEN}"),
     (
         re.compile(
@@ -101,33 +121,40 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def register_secret(secret: str | None) -> None:
-    """Hide this value from now on, wherever this process speaks."""
+    """Redact this value from now on, in everything this process shows or logs."""
     if secret and len(secret) >= SHORTEST:
         _known.update({secret, quote(secret, safe="")})
 
 
 def known_secrets() -> list[str]:
-    """The values to hide, longest first: one may be a part of another."""
-    environment = (os.environ.get(name, "") for name in _OF_ENVIRONMENT)
+    """The values to redact, longest first because one may contain another."""
+    environment = (os.environ.get(name, "") for name in _IN_ENVIRONMENT)
     return sorted({*_known, *(value for value in environment if len(value) >= SHORTEST)}, key=len, reverse=True)
 
 
+def is_secret_key(key: str) -> bool:
+    """Whether a key of this name (in a log line, a mapping) holds a secret."""
+    name = key[:LINE].lower()
+    words = re.split(r"[^a-z]+", name)
+    return not _SECRET_WORDS.isdisjoint(words) or bool(_SECRET_KEYS.fullmatch("".join(words)))
+
+
 def redacted(text: str) -> str:
-    """The text without secrets; its length is not bounded, and neither is the time for it."""
+    """The text without secrets. Neither its length nor the time it takes is bounded: see `safe_text`."""
     for value in known_secrets():
         text = text.replace(value, HIDDEN)
-    for shape, instead in _SHAPES:
-        text = shape.sub(instead, text)
+    for shape, replacement in _SHAPES:
+        text = shape.sub(replacement, text)
     return text
 
 
 def safe_text(text: object, limit: int = LINE) -> str:
-    """What may be said of a text: one line without secrets, safe to show, of at most `limit` characters."""
-    said = str(text)
-    return legible(redacted(shortened(said, REACH * limit)), limit, size=len(said))
+    """Any text as one line without secrets, safe to show, of at most `limit` characters."""
+    full = str(text)
+    return legible(redacted(shortened(full, REACH * limit)), limit, size=len(full))
 
 
 def safe_lines(text: object, limit: int = 10 * LINE) -> str:
-    """The same of a text whose lines are meant, such as a traceback."""
-    said = str(text)
-    return legible_lines(redacted(shortened(said, REACH * limit)), limit, size=len(said))
+    """Like `safe_text`, for a text that keeps its line breaks, such as a traceback."""
+    full = str(text)
+    return legible_lines(redacted(shortened(full, REACH * limit)), limit, size=len(full))

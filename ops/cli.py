@@ -1,7 +1,7 @@
-"""The `catalunya` command: its options for all, its commands by name, and what becomes of an error.
+"""The `catalunya` command: its common options, its commands by name, and how errors are reported.
 
-Here: nothing heavy. The commands are in `commands/` and are imported when called, so that `--help` is immediate. Exit codes:
-0 well done, 1 something failed or was found, 2 wrong usage or configuration, 70 a bug, 130 interrupted, 143 terminated.
+The commands are in `commands/` and are imported when they are called, so that `--help` is fast. Exit codes: 0 success,
+1 something failed or was found, 2 wrong usage or configuration, 70 a bug, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -13,36 +13,37 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
-from catalunya.io.errors import MESSAGE, CatalunyaError
+from catalunya.io.errors import MESSAGE, CatalunyaError, one_line
 from catalunya.io.safe_text import safe_lines, safe_text
-from catalunya.ops.signals import Terminated
+from catalunya.ops.processes import Terminated
 
-_LOOK, _MAKE, _RUN, _HELP = (Group(name, sort_key=at) for at, name in enumerate(("Look", "Make", "Run", "Help")))
-_ALWAYS = Group("Options of every command", sort_key=9)
+_GROUPS = ("Look", "Make", "Run", "Maintain", "Develop", "Deploy", "Help")
+_LOOK, _MAKE, _RUN, _MAINTAIN, _DEVELOP, _DEPLOY, _HELP = (Group(name, sort_key=at) for at, name in enumerate(_GROUPS))
+_COMMON = Group("Common options", sort_key=9)
 _COMMANDS = (
-    ("ls", "listing", _LOOK, "List the assets."),
-    ("show", "show", _LOOK, "Show one asset: its declaration, contract, last materialization and first rows."),
-    ("lineage", "listing", _LOOK, "Show which asset is made from which."),
-    ("status", "state", _LOOK, "Show which assets are fresh, stale, failed or overdue."),
-    ("history", "state", _LOOK, "Show the materializations of one asset."),
-    ("query", "query", _LOOK, "Ask the tables in SQL: staging.x, marts.y."),
-    ("quarantine", "quarantine", _LOOK, "Show the rows that broke a contract, or take them through it again."),
-    ("plan", "listing", _MAKE, "Show what materialize would do, and why."),
-    ("materialize", "materialize", _MAKE, "Make assets here, without Airflow: everything, or a selection."),
-    ("backfill", "backfill", _MAKE, "Read some periods of a source again, and make what follows from them."),
-    ("verify", "verify", _MAKE, "Prove that ledger and objects agree."),
-    ("catalog", "catalog", _MAKE, "Compare Glue and Athena's named queries with what was recorded, or mend them."),
-    ("contracts", "contracts", _MAKE, "Tell which changes of contracts break readers."),
-    ("changes", "changes", _MAKE, "Tell which assets differ from an earlier commit's, and what follows from them."),
-    ("prune", "prune", _MAKE, "Delete what retention says has had its time."),
-    ("backup", "backup", _MAKE, "Back up the lake and Airflow's settings; list, check and prune backups."),
-    ("restore", "backup", _MAKE, "Restore the lake and Airflow's settings from a backup."),
+    ("ls", "looking", _LOOK, "List the assets."),
+    ("show", "looking", _LOOK, "Show one asset: its declaration, contract, last materialization and first rows."),
+    ("lineage", "looking", _LOOK, "Show the lineage of all assets, or of one."),
+    ("status", "looking", _LOOK, "Show which assets are fresh, stale, failed or overdue."),
+    ("history", "looking", _LOOK, "Show the materializations of one asset."),
+    ("query", "query", _LOOK, "Query the tables in SQL: staging.x, marts.y."),
+    ("quarantine", "maintenance", _LOOK, "Show the rows that broke a contract, or replay them."),
+    ("plan", "looking", _MAKE, "Show what materialize would make, and why."),
+    ("materialize", "making", _MAKE, "Make stale assets in this process, without Airflow."),
+    ("backfill", "making", _MAKE, "Read some periods of a source again, and make what is downstream."),
+    ("verify", "maintenance", _MAINTAIN, "Check that ledger and objects agree."),
+    ("catalog", "catalog", _MAINTAIN, "Compare Glue and Athena's named queries with the ledger, or fix them."),
+    ("contracts", "comparing", _DEVELOP, "Show which contract changes break readers."),
+    ("changes", "comparing", _DEVELOP, "Show which assets differ from an earlier commit, and what is downstream."),
+    ("prune", "maintenance", _MAINTAIN, "Delete what has expired."),
+    ("backup", "backup", _MAINTAIN, "Back up the lake and Airflow's settings; list, check and prune backups."),
+    ("restore", "backup", _MAINTAIN, "Restore the lake and Airflow's settings from a backup."),
     ("mock", "services", _RUN, "Serve the mock APIs of the local environment."),
     ("run", "services", _RUN, "Run the whole pipeline once on Airflow, mock APIs included."),
-    ("up", "services", _RUN, "The same, and stay up with Airflow's UI until Ctrl-C."),
-    ("serve", "serving", _RUN, "Run one process of a deployed Airflow: what compose and Dokku call."),
-    ("healthy", "serving", _RUN, "Ask whether a process of a deployed Airflow is well."),
-    ("airflow", "serving", _RUN, "Call Airflow's own command, told what the deployed processes are told."),
+    ("up", "services", _RUN, "The same, then keep running with the Airflow UI until Ctrl-C."),
+    ("serve", "services", _DEPLOY, "Run one process of a deployed Airflow (used by compose and Dokku)."),
+    ("healthy", "services", _DEPLOY, "Check the health of a process of a deployed Airflow."),
+    ("airflow", "services", _DEPLOY, "Call Airflow's own command in the environment of the deployed processes."),
 )
 
 app = App(
@@ -65,16 +66,16 @@ app.meta.suppress_keyboard_interrupt = False
 def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     env: Annotated[
-        str | None, Parameter(group=_ALWAYS, help="The environment: local, dev or prod.", env_var="CATALUNYA_ENV")
+        str | None, Parameter(group=_COMMON, help="The environment: local, dev or prod.", env_var="CATALUNYA_ENV")
     ] = None,
     debug: Annotated[
         bool,
         Parameter(
-            group=_ALWAYS, negative=(), show_default=False, help="Log everything, and show the traceback of an error."
+            group=_COMMON, negative=(), show_default=False, help="Log everything, and show tracebacks of errors."
         ),
     ] = False,
 ) -> object:
-    # The environment variables are the one home of settings, for this process and those it starts.
+    # Settings are environment variables, for this process and for those it starts.
     if env is not None:
         os.environ["CATALUNYA_ENV"] = env
     if debug:
@@ -89,27 +90,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = app.meta(tokens, result_action="return_value", exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except CatalunyaError as error:
-        _complain(str(error), error)
+        _print_error(str(error), error)
         return error.exit_code
     except CycloptsError as error:
-        _complain(_usage(error))
+        _print_error(_usage(error))
         return 2
     except KeyboardInterrupt as interrupt:
         return 143 if isinstance(interrupt, Terminated) else 130
     except BrokenPipeError:
-        # The reader went away (`catalunya ls | head`): nothing to complain about, and nothing more to flush.
+        # The reader closed the pipe (`catalunya ls | head`): not an error, and nothing more to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # noqa: BLE001  the last resort: one line, and the traceback of a bug is kept
-        from catalunya.ops.errors import one_line
-
+    except Exception as error:  # noqa: BLE001  the last resort: one line, and the traceback of a bug goes to a file
         text, is_bug = one_line(error)
-        _complain(f"{text}; its traceback is in {_keep_traceback(tokens)}" if is_bug else text, error)
+        _print_error(f"{text}; traceback: {_keep_traceback(tokens)}" if is_bug else text, error)
         return 70 if is_bug else 1
     return result if isinstance(result, int) else 0
 
 
-def _complain(text: str, error: Exception | None = None) -> None:
+def _print_error(text: str, error: Exception | None = None) -> None:
     if error and os.environ.get("CATALUNYA_LOG_LEVEL") == "DEBUG":
         import traceback
 
@@ -118,28 +117,28 @@ def _complain(text: str, error: Exception | None = None) -> None:
 
 
 def _usage(error: CycloptsError) -> str:
-    """What was wrong with the command line, with the nearest name of a command."""
+    """What is wrong with the command line, with the command that was probably meant."""
     if isinstance(error, UnknownCommandError):
         from difflib import get_close_matches
 
         word, path = (error.unused_tokens or ["?"])[0], " ".join(("catalunya", *(error.command_chain or ())))
         known = [name for name in (error.app or app) if not name.startswith("-")]
         near = get_close_matches(word, known, n=3, cutoff=0.5)
-        return f"there is no command {word!r}; " + (
-            f"did you mean {' or '.join(near)}?" if near else f"`{path} --help` lists them"
+        return f"unknown command {word!r}; " + (
+            f"did you mean {' or '.join(near)}?" if near else f"see `{path} --help`"
         )
-    return f"{str(error).rstrip('.?')}; `catalunya --help`, or --help behind a command, says how"
+    return f"{str(error).rstrip('.?')}; see `catalunya --help`, or --help of the command"
 
 
 def _keep_traceback(tokens: list[str]) -> str:
-    """Write the traceback of the error at hand to a file, for a bug report; returns its path."""
+    """Write the traceback of the current error to a file, for a bug report; returns its path."""
     import tempfile
     import traceback
     from datetime import UTC, datetime
     from pathlib import Path
 
-    said = safe_lines(traceback.format_exc(), 100_000)  # it is there to be sent to somebody
-    text = f"catalunya {safe_text(' '.join(tokens))}\npython {sys.version}\n\n{said}"
+    lines = safe_lines(traceback.format_exc(), 100_000)  # without secrets: people attach it to bug reports
+    text = f"catalunya {safe_text(' '.join(tokens))}\npython {sys.version}\n\n{lines}"
     name = f"error-{datetime.now(UTC):%Y%m%dT%H%M%S}.txt"
     for folder in (Path(os.environ.get("CATALUNYA_CACHE", ".catalunya"), "logs"), Path(tempfile.gettempdir())):
         try:
@@ -148,4 +147,4 @@ def _keep_traceback(tokens: list[str]) -> str:
         except OSError:
             continue
         return str(folder / name)
-    return "nowhere: no folder could be written"
+    return "not saved, no folder is writable"

@@ -1,7 +1,7 @@
-"""What a person sees: tables cut to the terminal, JSON documents, and numbers, sizes and times in words.
+"""Terminal output: tables that fit the terminal, JSON documents, and numbers, sizes and times for people.
 
-Texts are of sources, and all of them pass through `legible` here: none moves the cursor or fakes a line. Here: how things
-look. Not here: what is shown (`commands/`). rich is imported only when something is drawn.
+Text from sources passes through `legible`, so that it cannot move the cursor or fake a line. Here: how things look. Not here: what is
+shown (`commands/`). rich is imported only when something is drawn.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from catalunya.io.safe_text import LINE, NAME, escaped_json, legible, legible_li
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Nobody is to lose a column because the output goes into a pipe.
+    from catalunya.assets.record.ledger import Entry
+
+# Wide enough that no column is lost in a pipe.
 PIPE_WIDTH = 500
 CELL_WIDTH = 40
-SAID = 100_000  # characters of one text, which may be a report of many lines
+TEXT = 100_000  # characters of one text, which may have many lines
 GAP = 2
 ROOM = 24
 STYLES = {
@@ -44,7 +46,7 @@ STYLES = {
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console on stdout (or stderr) as it is now; in a pipe it is as wide as the widest table."""
+    """A rich console on the current stdout (or stderr); very wide in a pipe."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -53,26 +55,26 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def say(text: str = "", *, style: str | None = None) -> None:
-    """One line for a person on stdout. Square brackets are text."""
-    console().print(legible_lines(text, SAID), style=style, markup=False, soft_wrap=True)
+    """Print text on stdout. Square brackets are text, not markup."""
+    console().print(legible_lines(text, TEXT), style=style, markup=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """One line for a person on stderr."""
-    console(stderr=True).print(legible_lines(text, SAID), markup=False, soft_wrap=True)
+    """Print text on stderr."""
+    console(stderr=True).print(legible_lines(text, TEXT), markup=False, soft_wrap=True)
 
 
 def emit_json(data: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     import json
 
     sys.stdout.write(escaped_json(json.dumps(data, default=_plain, indent=2, ensure_ascii=False)) + "\n")
 
 
 def table(columns: Mapping[str, str] | Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table on stdout. A column of nothing is left out; the last one is folded, or stands below where it has no room.
+    """Print a table on stdout. Empty columns are left out; the last column wraps, or goes below if there is no room.
 
-    `columns`: the headings, with "right" for numbers. A cell that begins with one of STYLES gets its colour.
+    `columns` are the headings, with "right" for numbers. A cell that starts with one of STYLES gets its color.
     """
     from rich.cells import cell_len
     from rich.padding import Padding
@@ -116,7 +118,7 @@ def table(columns: Mapping[str, str] | Sequence[str], rows: Iterable[Sequence[An
 
 
 def grid(names: Sequence[str], rows: Sequence[Sequence[Any]], *, numeric: Iterable[str] = ()) -> None:
-    """Rows of data on stdout, on one line each: as many columns as fit, and the names of those that do not."""
+    """Print rows of data on stdout, one line each: as many columns as fit, and the names of the others."""
     from rich.table import Table
     from rich.text import Text
 
@@ -140,18 +142,31 @@ def grid(names: Sequence[str], rows: Sequence[Sequence[Any]], *, numeric: Iterab
         say(f"and {len(names) - shown} more columns: {', '.join(names[shown:])}", style="dim")
 
 
+def aligned(pairs: Mapping[str, str]) -> None:
+    """Print commands and what they do, indented and aligned."""
+    width = max(map(len, pairs))
+    for name, what in pairs.items():
+        say(f"  {name:<{width}}  {what}")
+
+
+def entry_facts(entry: Entry, seconds: float | None = None) -> str:
+    """What a materialization made, in one line: `20,412 rows, 1.2 MB, 3.2 s, 5 quarantined`."""
+    facts = [f"{entry.rows:,} rows", size(entry.bytes), f"{entry.seconds if seconds is None else seconds:.1f} s"]
+    return ", ".join([*facts, *([f"{entry.quarantined:,} quarantined"] if entry.quarantined else [])])
+
+
 def first_sentence(text: str) -> str:
-    """What stands before the first full stop that ends a sentence; colons and semicolons end one too."""
+    """The text up to the first full stop, colon or semicolon that ends a clause."""
     return re.split(r"(?<=\w)[.:;] ", text, maxsplit=1)[0].rstrip(".")
 
 
 def number(value: float | None) -> str:
-    """20412 -> 20,412; nothing for None."""
+    """20412 -> 20,412; empty for None."""
     return "" if value is None else f"{value:,}"
 
 
 def size(count: float | None) -> str:
-    """1234567 -> 1.2 MB; nothing for None."""
+    """1234567 -> 1.2 MB; empty for None."""
     if count is None:
         return ""
     for unit in ("B", "kB", "MB", "GB"):
@@ -167,7 +182,7 @@ def hours(count: float) -> str:
 
 
 def ago(then: datetime | None, now: datetime | None = None) -> str:
-    """How long ago, in one unit: `3 h ago`; nothing for None."""
+    """How long ago, in one unit: `3 h ago`; empty for None."""
     if then is None:
         return ""
     seconds = ((now or datetime.now(UTC)) - then).total_seconds()

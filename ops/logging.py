@@ -1,16 +1,14 @@
-"""Logs: structlog and the standard library's logging through one formatter, as readable lines or one JSON object a line.
+"""Logging: structlog and the standard library through one formatter, as readable lines or one JSON object per line.
 
-Here: how a line looks, where it goes, and what it must not say. What is logged is said where it happens, by the levels:
-ERROR a failed materialization or a breached contract, WARNING a retry, a time-out, drift, INFO a success with its row
-counts, DEBUG detail. `run_id`, `asset` and `correlation_id` are context variables that `materialize` binds, so that they
-are on every line of a run. Airflow sets structlog up for its tasks itself, with context variables and masking of its own:
-there nothing is to be configured, and `configure` sees to that.
+Here: the format, the destination, and redaction. The levels: ERROR for a failed materialization or a breached contract, WARNING for a
+retry, a time-out or drift, INFO for a success with its row counts, DEBUG for detail. `materialize` binds `run_id`, `asset`
+and `correlation_id` as context variables, so that every line of a run has them. In Airflow's tasks, Airflow configures structlog
+itself, with its own context variables and masking; `configure` then does nothing.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from itertools import islice
 from pathlib import Path
@@ -19,44 +17,26 @@ from typing import TYPE_CHECKING, Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from catalunya.io.safe_text import HIDDEN, legible, safe_lines, safe_text
+from catalunya.io.safe_text import HIDDEN, is_secret_key, legible, safe_lines, safe_text
 
 if TYPE_CHECKING:
     from catalunya.io.environment import Settings
 
-# Keys whose values are secrets: one of these words, or all of it, as in `AWS_SECRET_ACCESS_KEY` and `SecretAccessKey`.
-_SECRET_WORDS = frozenset(
-    {
-        "token",
-        "secret",
-        "password",
-        "passwd",
-        "authorization",
-        "cookie",
-        "apikey",
-        "credential",
-        "credentials",
-        "signature",
-    }
-)
-_SECRET_NAMES = re.compile(
-    r"(aws|x-?amz|temporary|temp)?(secret)?(access|private|fernet|secret|api)key(id)?|\w*(session|security|access|refresh)token"
-)
 KEY, VALUE, TRACEBACK = 80, 2000, 20_000
-"""Characters of a key, a value and a traceback that are shown; a longer one is cut in its middle."""
+"""Characters shown of a key, a value and a traceback; a longer one is shortened in the middle."""
 MOST, DEEPEST = 100, 6
-"""Values of one list or mapping, and levels of one in another, that are shown."""
+"""Items shown of one list or mapping, and levels of nesting."""
 _LINES = ("exception", "stack")
-# Libraries that tell of each request; what matters of it, this project's own clients say.
+# Libraries that log every request; our own clients log what matters.
 _CHATTY = ("httpx", "httpcore", "asyncio", "botocore", "boto3", "urllib3", "uvicorn.access")
 
 
 class _Ours(logging.Handler):
-    """A handler that `configure` has put in place, so that configuring again replaces it."""
+    """A handler installed by `configure`, which replaces it when called again."""
 
 
 class _Stream(_Ours, logging.StreamHandler[TextIO]):
-    """Lines on a stream; without one, on what stderr is when the line is written."""
+    """Lines on a stream; by default on what sys.stderr is when the line is written."""
 
     def __init__(self, stream: TextIO | None) -> None:
         super().__init__(stream)
@@ -64,7 +44,7 @@ class _Stream(_Ours, logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._given is None:
-            self.stream = sys.stderr  # progress bars put a stderr of their own in place while they are shown
+            self.stream = sys.stderr  # progress bars replace sys.stderr while they are shown
         super().emit(record)
 
 
@@ -75,15 +55,15 @@ class _File(_Ours, logging.FileHandler):
 def configure(
     settings: Settings, *, to: TextIO | None = None, least: str | None = None, file: Path | None = None
 ) -> bool:
-    """Send every log line to `to` (by default stderr), and all of them to `file` as well where one is given.
+    """Send log lines to `to` (by default stderr), and also to `file` if one is given.
 
-    `least` is the least severe level that `to` is shown, by default the setting's; a file always gets the setting's.
-    Returns False, having changed nothing, when somebody else has configured structlog in this process, as Airflow does.
+    `least` is the lowest level shown on `to`, by default that of the settings; a file always gets that of the settings.
+    Returns False, and changes nothing, if structlog was already configured by someone else, such as Airflow.
     """
     ours = [handler for handler in logging.root.handlers if isinstance(handler, _Ours)]
     if structlog.is_configured() and not ours:
         return False
-    # A library of dbt's calls logging.basicConfig() when it is imported: its handler would say each line twice.
+    # A library that dbt imports calls logging.basicConfig(): its handler would print each line twice.
     theirs = [handler for handler in logging.root.handlers if type(handler) is logging.StreamHandler]
     for handler in [*ours, *theirs]:
         logging.root.removeHandler(handler)
@@ -101,12 +81,12 @@ def configure(
     as_json = settings.log_format == "json"
     shown = _Stream(to)
     shown.setLevel(least or settings.log_level)
-    shown.setFormatter(_formatter(as_json=as_json, colours=bool(getattr(to or sys.stderr, "isatty", bool)())))
+    shown.setFormatter(_formatter(as_json=as_json, colors=bool(getattr(to or sys.stderr, "isatty", bool)())))
     logging.root.addHandler(shown)
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         kept = _File(file, encoding="utf-8")
-        kept.setFormatter(_formatter(as_json=as_json, colours=False))
+        kept.setFormatter(_formatter(as_json=as_json, colors=False))
         logging.root.addHandler(kept)
     logging.root.setLevel(settings.log_level)
     for name in _CHATTY:
@@ -114,37 +94,31 @@ def configure(
     return True
 
 
-def tidy(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Hide secrets, by the name of their key at any depth and by their value and shape in any text; make all the rest safe
-    to show, whoever said it: no control characters, no line of more than it should have."""
+def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Hide secrets, by key at any depth and by value and shape in any text; make everything else safe to print: no control
+    characters, bounded length."""
     return {
-        legible(key, KEY): safe_lines(value, TRACEBACK) if key in _LINES else _tidied(str(key), value)
+        legible(key, KEY): safe_lines(value, TRACEBACK) if key in _LINES else _redacted(str(key), value)
         for key, value in event.items()
     }
 
 
-def _tidied(key: str, value: Any, depth: int = 0) -> Any:
+def _redacted(key: str, value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    if _is_secret(key):
+    if is_secret_key(key):
         return HIDDEN
     if isinstance(value, int | float):
         return value
     if isinstance(value, dict) and depth < DEEPEST:
         first = {
-            legible(name, KEY): _tidied(str(name), inner, depth + 1) for name, inner in islice(value.items(), MOST)
+            legible(name, KEY): _redacted(str(name), inner, depth + 1) for name, inner in islice(value.items(), MOST)
         }
         return {**first, "…": f"{len(value) - MOST:,} more"} if len(value) > MOST else first
     if isinstance(value, list | tuple | set | frozenset) and depth < DEEPEST:
-        shown = [_tidied("", inner, depth + 1) for inner in islice(value, MOST)]
+        shown = [_redacted("", inner, depth + 1) for inner in islice(value, MOST)]
         return [*shown, f"… {len(value) - MOST:,} more"] if len(value) > MOST else shown
-    return safe_text(value, VALUE)  # of anything else, what would be written of it
-
-
-def _is_secret(key: str) -> bool:
-    name = key[:VALUE].lower()
-    words = re.split(r"[^a-z]+", name)
-    return not _SECRET_WORDS.isdisjoint(words) or bool(_SECRET_NAMES.fullmatch("".join(words)))
+    return safe_text(value, VALUE)  # anything else as text
 
 
 def _shared() -> list[Processor]:
@@ -159,17 +133,17 @@ def _shared() -> list[Processor]:
     ]
 
 
-def _formatter(*, as_json: bool, colours: bool) -> logging.Formatter:
+def _formatter(*, as_json: bool, colors: bool) -> logging.Formatter:
     last: list[Processor] = [_in_order, structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
     if not as_json:
         plain = structlog.dev.plain_traceback
-        last = [structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=24, exception_formatter=plain)]
+        last = [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, exception_formatter=plain)]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_shared(),
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            tidy,  # after tracebacks became text
+            redact,  # after tracebacks have become text
             *last,
         ],
     )

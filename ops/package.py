@@ -1,8 +1,8 @@
-"""The zip that the Lambda functions run from: `make lambda` writes dist/lambda.zip. Zipped twice, it is the same bytes twice.
+"""The zip package of the Lambda functions: `make lambda` writes dist/lambda.zip. The build is reproducible byte for byte.
 
-Here: what goes into it, and that it fits. The base install at the versions and hashes of the lock, as wheels for the machine
-that Lambda runs, and of our own packages what takes a source from landing to staging. Not here: what the functions do
-(`lambdas.py`). boto3 is in Lambda's own runtime; Airflow, dbt, DuckDB, pandas and pyarrow have no business there.
+Here: its content and its size limit. It holds the base install at the versions and hashes of the lock, as wheels for Lambda's
+platform, and those of our packages that take a source from landing to staging. Not here: what the functions do (`lambdas.py`).
+boto3 comes with Lambda's runtime; Airflow, dbt, DuckDB, pandas and pyarrow must not be in the package.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ from pathlib import Path
 import catalunya
 from catalunya.io.errors import CatalunyaError, ConfigurationError
 
-LIMIT_MB = 230  # unzipped: Lambda's limit is 250, and its runtime's boto3 does not count
+LIMIT_MB = 230  # unzipped; Lambda's limit is 250
 UNWANTED = frozenset({"airflow", "boto3", "botocore", "dbt", "duckdb", "numpy", "pandas", "pyarrow"})
-# What landing and staging are made with, link by link of src/catalunya; folders whole but for what a function never does.
+# What making landing and staging needs, as paths in src/catalunya.
 OURS = ("__init__.py", "py.typed", "assets", "contracts", "io", "ops/__init__.py", "ops/lambdas.py", "ops/logging.py")
-NOT_OURS = shutil.ignore_patterns("__pycache__", "mock")
-_ZIPPED_AT = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can tell
+_ZIPPED_AT = (1980, 1, 1, 0, 0, 0)  # the earliest date in the zip format
 _ROOT = Path(catalunya.__file__).parent
 
 
 @dataclass(frozen=True)
 class Target:
-    """The machine that the wheels are for, as uv names it, and its Python."""
+    """The platform of the wheels, as uv names it, and its Python version."""
 
     platform: str = "aarch64-manylinux_2_28"
     python: str = "3.13"
@@ -40,33 +39,33 @@ class Target:
 
 @dataclass(frozen=True)
 class Package:
-    """What was made: sizes in bytes, `parts` by the name at the top of the zip, the largest first."""
+    """The sizes of a package in bytes; `sizes` by top-level name, largest first, unzipped."""
 
     zipped: int
     unzipped: int
-    parts: dict[str, int]
+    sizes: dict[str, int]
 
 
 def build(path: Path, target: Target | None = None, *, level: int = 9) -> Package:
-    """Write the zip. Raises ConfigurationError when it does not fit, or has in it what has no business there."""
+    """Write the zip. Raises ConfigurationError if it is too large or contains an unwanted package."""
     with tempfile.TemporaryDirectory(prefix="catalunya-lambda-") as folder:
-        parts = stage(Path(folder), target or Target())
-        unzipped = check(parts)
+        sizes = stage(Path(folder), target or Target())
+        unzipped = check(sizes)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(f".{os.getpid()}")
         _zip(Path(folder), beside, level)
         beside.replace(path)
-    return Package(path.stat().st_size, unzipped, parts)
+    return Package(path.stat().st_size, unzipped, sizes)
 
 
 def stage(folder: Path, target: Target, *, offline: bool = False) -> dict[str, int]:
-    """Put into the folder what is to be zipped; returns the bytes of each part, the largest first.
+    """Fill the folder with the package's content; returns the bytes by top-level name, largest first.
 
-    `offline`: from uv's cache alone. Raises ConfigurationError when a wheel cannot be had.
+    `offline` uses only uv's cache. Raises ConfigurationError if a wheel is not available.
     """
     lock = _ROOT.parents[1] / "requirements.lock"
     if not lock.exists():
-        raise ConfigurationError(f"{lock} is expected beside src/, found none; the package is made from a checkout")
+        raise ConfigurationError(f"{lock} does not exist; build the package from a checkout")
     wheels = ["--python-platform", target.platform, "--python-version", target.python, "--only-binary", ":all:"]
     wheels += ["--offline"] if offline else []
     with tempfile.TemporaryDirectory(prefix="catalunya-lambda-") as scratch:
@@ -80,61 +79,61 @@ def stage(folder: Path, target: Target, *, offline: bool = False) -> dict[str, i
         source, to = _ROOT / name, folder / "catalunya" / name
         to.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, to, ignore=NOT_OURS)
+            shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(source, to)
-    parts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
     for file in _files(folder):
-        parts[file.relative_to(folder).parts[0]] += file.stat().st_size
-    return dict(parts.most_common())
+        sizes[file.relative_to(folder).parts[0]] += file.stat().st_size
+    return dict(sizes.most_common())
 
 
-def check(parts: dict[str, int]) -> int:
-    """The bytes in all. Raises ConfigurationError when they do not fit, or a part has no business there."""
-    unwanted = sorted(UNWANTED & parts.keys())
+def check(sizes: dict[str, int]) -> int:
+    """The total size in bytes. Raises ConfigurationError if it is too large or a package is unwanted."""
+    unwanted = sorted(UNWANTED & sizes.keys())
     if unwanted:
         raise ConfigurationError(
-            f"the Lambda package is expected without {', '.join(sorted(UNWANTED))}; found {', '.join(unwanted)}. "
-            "See which of pyproject.toml's dependencies brought it; it belongs into an extra"
+            f"the Lambda package must not contain {', '.join(unwanted)}; find the dependency in pyproject.toml that requires it, and "
+            "move that to an extra"
         )
-    unzipped = sum(parts.values())
+    unzipped = sum(sizes.values())
     if unzipped > LIMIT_MB * 10**6:
-        largest = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in list(parts.items())[:5])
+        largest = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in list(sizes.items())[:5])
         raise ConfigurationError(
-            f"the Lambda package is expected to have {LIMIT_MB} MB at most, unzipped; found {unzipped / 1e6:.0f} MB, the largest parts "
-            f"being {largest}. Do without one of them"
+            f"the Lambda package is too large: {unzipped / 1e6:.0f} MB unzipped, at most {LIMIT_MB} MB fit. Remove a dependency; the "
+            f"largest are {largest}"
         )
     return unzipped
 
 
 def main() -> int:
-    """Write dist/lambda.zip and say how large it is. Returns the exit code."""
+    """Write dist/lambda.zip and print its size. Returns the exit code."""
     path = _ROOT.parents[1] / "dist" / "lambda.zip"
     try:
         made = build(path)
     except CatalunyaError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    largest = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in list(made.parts.items())[:3])
+    largest = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in list(made.sizes.items())[:3])
     sizes = f"{made.zipped / 1e6:.1f} MB, unzipped {made.unzipped / 1e6:.1f} MB of {LIMIT_MB} ({largest})"
     sys.stdout.write(f"written: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}: {sizes}\n")
     return 0
 
 
 def _locked(names: str, lock: str) -> str:
-    """Of the lock, with its hashes, the requirements that `names` has. Raises ConfigurationError where the lock has one not."""
+    """The lock's entries, with hashes, for the requirements in `names`. Raises ConfigurationError if one is not in the lock."""
     entries = {
         match["pin"]: match[0] for match in re.finditer(r"(?m)^(?P<pin>[\w.-]+==[^\s;\\]+).*(?:\n[ \t]+.*)*", lock)
     }
     pins = [line.split(";")[0].strip() for line in names.splitlines() if line[:1].isalnum()]
     missing = [pin for pin in pins if pin not in entries]
     if missing:
-        raise ConfigurationError(f"requirements.lock is expected to have {', '.join(missing)}; run `make lock`")
+        raise ConfigurationError(f"requirements.lock lacks {', '.join(missing)}; run `make lock`")
     return "\n".join(re.sub(r" ;[^\\\n]*", " ", entries[pin], count=1) for pin in pins) + "\n"
 
 
 def _strip(folder: Path) -> None:
-    """Take away what no program at run time reads: commands, type stubs, byte code that is another Python's."""
+    """Remove what is not needed at run time: commands, type stubs, byte code of another Python."""
     shutil.rmtree(folder / "bin", ignore_errors=True)
     for cache in [*folder.rglob("__pycache__")]:
         shutil.rmtree(cache)
@@ -160,7 +159,7 @@ def _uv(*arguments: str) -> None:
     uv = Path(sys.executable).with_name("uv")
     done = subprocess.run([str(uv), *arguments], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        raise ConfigurationError(f"uv {' '.join(arguments[:2])} was expected to succeed, found: {done.stderr.strip()}")
+        raise ConfigurationError(f"uv {' '.join(arguments[:2])} failed: {done.stderr.strip()}")
 
 
 if __name__ == "__main__":

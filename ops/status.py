@@ -1,6 +1,6 @@
-"""The state of every asset as plain data: fresh, stale and why, failed, overdue, being made. No table is read.
+"""The status of every asset as plain data: fresh, stale and why, failed, overdue, running. No table is read.
 
-Here: what monitoring and the CLI show. Not here: the rules of staleness (`assets/record/state.py`), showing it (`commands/state.py`).
+Here: what monitoring and the CLI show. Not here: the rules of staleness (`assets/record/state.py`), showing it (`commands/looking.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Condition = Literal["fresh", "stale", "missing", "failed", "running"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetStatus:
-    """One asset now. Times are UTC; `overdue_hours` is how far its source's last update is beyond its freshness."""
+    """One asset now. Times are UTC; `overdue_hours` is how much older than its freshness the source's last update is."""
 
     asset: str
     state: Condition
@@ -44,7 +44,7 @@ class AssetStatus:
 
     @property
     def is_fine(self) -> bool:
-        """Whether nobody needs to look: fresh or being made, and not overdue."""
+        """Whether it needs no attention: fresh or running, and not overdue."""
         return self.state in ("fresh", "running") and self.overdue_hours is None
 
 
@@ -58,10 +58,10 @@ def statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
     return [_status(state, asset, run_id) for asset, run_id in zip(chosen, running, strict=True)]
 
 
-def tell_overdue(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
-    """Log landing tables whose source was last updated longer ago than their freshness allows; returns them.
+def log_overdue(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
+    """Log the landing tables whose source was last updated longer ago than their freshness allows; returns them.
 
-    CloudWatch counts these lines: nobody else hears of a source that falls silent.
+    CloudWatch alarms count these log lines: nothing else notices a source that stops publishing.
     """
     dated = [asset for asset in assets if asset.layer is Layer.LANDING and asset.freshness]
     late = [found for found in statuses(state, dated) if found.overdue_hours is not None]
@@ -95,7 +95,7 @@ def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
 
 def _condition(state: State, asset: Asset, running: str | None) -> tuple[Condition, str]:
     if running:
-        return "running", f"run {running} is making it"
+        return "running", f"in run {running}"
     failed, stale = state.failed(asset.key), state.stale(asset.key)
     if failed:
         return "failed", failed.error or "its last attempt failed"

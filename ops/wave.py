@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from catalunya.assets.graph.spec import Layer
 from catalunya.assets.record.state import Reason, Stale
-from catalunya.ops.errors import one_line
+from catalunya.io.errors import one_line
 
 if TYPE_CHECKING:
     from catalunya.assets.making.request import Observer, ProgressEvent, Request

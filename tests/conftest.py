@@ -1,4 +1,4 @@
-"""How a run of the tests goes: the order of files and what goes to which worker, and what no module leaves to the next."""
+"""The order of test files, which worker gets which, time limits, and what must not leak from one module to the next."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
+from small.patience import patience
+
 if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
 TESTS = Path(__file__).parent
-# The longest first, so that no worker is left alone with one of them at the end; then what else there is of integration tests,
-# and the other unit tests last, which are short.
-# Those that start Airflow are one piece: Airflow is several processes, and two of them at once are slower than in turn.
+# The longest first, so that no worker ends up alone with one of them; then the other integration tests, then the short unit tests.
+# Those that start Airflow go to one worker: Airflow is several processes, and two at once are slower than one after the other.
 ON_AIRFLOW = ("integration/test_airflow.py", "integration/test_airflow_run.py")
 LONGEST = (
     *ON_AIRFLOW,
@@ -36,6 +37,13 @@ LONGEST = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Scale pytest-timeout's limit for a test like every other limit (small/patience.py)."""
+    if config.getoption("timeout", None) is None:
+        config.option.timeout = patience(float(config.getini("timeout")))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first; the tests of a file stay in their order."""
     order = {TESTS / name: number for number, name in enumerate(LONGEST)}
@@ -44,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    """With `--dist loadfile`, files go to the workers whole and in the order above, those on Airflow as if they were one."""
+    """With `--dist loadfile`, files go to the workers in the order above, those on Airflow as if they were one file."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -59,18 +67,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 
 @pytest.fixture(scope="module", autouse=True)
-def lasting() -> None:
-    """What is there before a module's tests stays, and the collector leaves it alone: mostly code that was imported.
+def freeze_imported_objects() -> None:
+    """Exempt what exists before a module's tests, mostly imported code, from garbage collection.
 
-    It was a quarter of what building a mart takes here: our code collects after each build (`io/warehouse/dbt_project.py`).
+    It took a quarter of the time of building a mart: our code collects after each build (`io/warehouse/dbt_project.py`).
     """
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def logs_as_they_were() -> Iterator[None]:
-    """A module's tests may configure logging, as each of our commands does; the next module finds it as it was."""
+def restore_logging() -> Iterator[None]:
+    """Undo a module's logging configuration, which each of our commands makes."""
     level, handlers = logging.root.level, list(logging.root.handlers)
     yield
     for handler in [each for each in logging.root.handlers if each not in handlers]:
@@ -80,5 +88,5 @@ def logs_as_they_were() -> Iterator[None]:
 
 
 def pytest_unconfigure() -> None:
-    """What ends with the process is collected after all, so that no library says that it leaked."""
+    """Collect everything at the end, so that no library reports a leak."""
     gc.unfreeze()

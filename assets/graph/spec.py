@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from catalunya.contracts.model.contract import Contract, LandingContract
-    from catalunya.io.sources.base import Source
+    from catalunya.io.sources.extraction import Source
 
     StagingFunction = Callable[..., pl.LazyFrame]
 
@@ -151,7 +151,7 @@ class LandingDeclaration(Declaration):
 
     name: str
     contract: type[LandingContract]
-    source: Source
+    source: Source[Any]
     schedule: str
     freshness: Freshness | None
     readers: int = 1
@@ -261,7 +261,7 @@ def model_name(contract: str) -> str:
 def Landing(  # noqa: N802  reads like a class in an asset file
     name: str,
     *,
-    source: Source,
+    source: Source[Any],
     contract: type[LandingContract],
     schedule: str,
     freshness: Freshness | None = None,

@@ -20,11 +20,18 @@ from catalunya.assets.making.landing import MAKER, http_settings, probe
 from catalunya.assets.making.maker import Context
 from catalunya.assets.making.materialize import decide
 from catalunya.assets.making.request import Outcome, Request
-from catalunya.assets.record.batch import BatchClosedError, PartPages
+from catalunya.assets.record.batch import PartPages
 from catalunya.assets.record.paths import batch_folder, manifest_path
 from catalunya.assets.record.project import Project
 from catalunya.contracts.model.check import check_fields
-from catalunya.io.errors import BackfillBlocked, ContractError, DeadlineReached, SourceUnavailable, UsageError
+from catalunya.io.errors import (
+    BackfillBlocked,
+    BatchClosedError,
+    ContractError,
+    DeadlineReached,
+    SourceUnavailable,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from catalunya.io.sources.base import Part

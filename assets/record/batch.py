@@ -20,6 +20,7 @@ import structlog
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Stored, content_version
 from catalunya.assets.record.paths import begun_at, manifest_path
+from catalunya.io.errors import BatchClosedError
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import Page
@@ -34,10 +35,6 @@ PARTS_TIMEOUT = timedelta(hours=3)
 def may_be_read_into(asset: Asset, batch: str, now: datetime) -> bool:
     """Whether parts may be landing pages in an unsealed batch right now. They hold no lease by which to tell."""
     return asset.readers > 1 and abs(now - begun_at(batch)) < PARTS_TIMEOUT
-
-
-class BatchClosedError(Exception):
-    """A page comes too late: its batch was sealed without it."""
 
 
 class Note(msgspec.Struct, frozen=True):

@@ -1,1 +1,1 @@
-"""API clients: how a source is asked whether it changed, and how its raw pages are read."""
+"""API clients: how to see whether a source changed, and how to read its raw pages."""

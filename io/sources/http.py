@@ -1,7 +1,7 @@
-"""The HTTP client of every source: bounded concurrency, a rate, retries with back-off, a total deadline.
+"""The HTTP client of every source: bounded concurrency, a rate limit, retries with backoff, a total deadline.
 
-Nothing of one protocol belongs here (see socrata.py, idescat.py): a source hands in what an answer must be
-like (`accept`), and how its refusals read (`explain`).
+Here: everything about sending a request. Not here: anything specific to one protocol (`socrata.py`, `idescat.py`): a source passes in
+how to check an answer (`accept`) and how to read a refusal (`explain`).
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
+import msgspec
 import stamina
 import structlog
 from aiolimiter import AsyncLimiter
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from catalunya.io.errors import DeadlineReached, SourceError, SourceUnavailable
+from catalunya.io.errors import BadBodyError, DeadlineReached, SourceError, SourceUnavailable
 from catalunya.io.safe_text import safe_text
-from catalunya.io.sources.base import BadBodyError, HttpSettings
+from catalunya.io.sources.base import HttpSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -38,47 +39,66 @@ __all__ = ["BadBodyError", "Http", "HttpSettings", "Reply", "connect"]
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-MAX_BODY = 256 * 1024 * 1024  # ten wide pages: a source that ignores the page size must not fill the memory
+MAX_BODY = 256 * 1024 * 1024  # ten wide pages: a source that ignores the page size must not fill up the memory
 MAX_ERROR_BODY = 64 * 1024
 BUSY = frozenset({202, 408, 425, 429})  # and 5xx; 202: the source is still preparing the answer
+BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-PIECE = 4 * 1024 * 1024  # bytes that a sink is given at a time
+CHUNK = 4 * 1024 * 1024  # bytes passed to a sink at a time
 
 
-class _PassingError(Exception):
-    """One attempt failed in a way that may pass; `retry_after`: seconds the source asked to wait."""
+class _RetryableError(Exception):
+    """One attempt failed, and another may succeed; `retry_after`: seconds the source asked to wait."""
 
     def __init__(self, url: str, reason: str, retry_after: float | None = None) -> None:
         super().__init__(f"{url}: {reason}")
         self.url = url
-        self.reason = safe_text(reason)  # it goes into logs, and may quote what the source said
+        self.reason = safe_text(reason)  # it goes into logs, and may quote the source
         self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One whole answer; `body` is after content-decoding, and `headers` are looked up in any case."""
+    """One complete answer. `body` is already decompressed; `headers` ignore case."""
 
     url: str
     status: int
     headers: httpx.Headers
     body: bytearray
 
+    def decode(self, kind: type[T]) -> T:
+        """The body, as JSON of this type. Raises BadBodyError if it is not."""
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except BROKEN_JSON as error:
+            raise BadBodyError(f"{error}; {len(self.body)} bytes, beginning {bytes(self.body[:60])!r}") from error
+
     def excerpt(self, limit: int = 200) -> str:
-        """The body as one line for a message: no mark-up, no line ends, at most `limit` characters."""
+        """The body as one line for a message: no markup, no line breaks, at most `limit` characters."""
         text = bytes(self.body[: 16 * limit]).decode(errors="replace")
         text = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text)
         return textwrap.shorten(text, limit, placeholder=" …")
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body for a sink, without a second copy of it whole."""
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body for a sink, without a second full copy in memory."""
         view = memoryview(self.body)
-        for start in range(0, len(view), PIECE):
-            yield bytes(view[start : start + PIECE])
+        for start in range(0, len(view), CHUNK):
+            yield bytes(view[start : start + CHUNK])
 
 
-def _ordinary(_: Reply) -> None:
-    """No refusal means anything special to the source."""
+@dataclass(frozen=True, slots=True)
+class _Call(Generic[T]):
+    """One request, which may be sent several times, and what to do with its answer."""
+
+    method: str
+    url: str
+    accept: Callable[[Reply], T]
+    refused: Callable[[Reply], None]
+    form: Mapping[str, str] | None = None
+
+
+def _nothing_special(_: Reply) -> None:
+    """No refusal has a special meaning to the source."""
 
 
 @asynccontextmanager
@@ -89,17 +109,17 @@ async def connect(
     headers: Mapping[str, str] | None = None,
     explain: Callable[[Reply], str] = Reply.excerpt,
 ) -> AsyncIterator[Http]:
-    """One client for one piece of work, which ends by `settings.deadline_s` or raises `DeadlineReached`.
+    """A client for one job, which finishes within `settings.deadline_s` or raises `DeadlineReached`.
 
-    `what` names the source in every message; `headers` go with every request and are shown nowhere; `explain`
-    reads out of a refusal what the source says, and adds what to do about it.
+    `what` names the source in every message; `headers` are sent with every request and never shown; `explain` turns a refusal
+    into the source's message and what to do about it.
     """
     client = httpx.AsyncClient(
         headers={"User-Agent": "catalunya-open-data-pipeline", **(headers or {})},
         verify=_tls(),
         timeout=settings.timeout_s,
         limits=httpx.Limits(max_connections=settings.concurrency),
-        # A proxy of the environment is for the world outside, never for the mock API of this machine.
+        # A proxy set in the environment is for the internet, never for the mock API on this machine.
         mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in LOOPBACK},
     )
     http = Http(settings, what, client, explain)
@@ -108,28 +128,28 @@ async def connect(
             yield http
     except TimeoutError as error:
         if not deadline.expired():
-            raise  # somebody else's: a sink may know time-outs too
-        trouble = f"; the last trouble was: {http.last_trouble}" if http.last_trouble else ""
+            raise  # not this timeout: a sink may have its own
+        last = f"; last failure: {http.last_failure}" if http.last_failure else ""
         raise DeadlineReached(
             f"{what}: not finished within the deadline of {settings.deadline_s:g} s after {http.requests} "
-            f"request(s) to {settings.base_url}{trouble}. Try again later, or allow more time."
+            f"request(s) to {settings.base_url}{last}. Try again later, or raise CATALUNYA_HTTP_DEADLINE_S."
         ) from error
 
 
 class Http:
-    """Requests to one source. Made by `connect`; `requests` counts what was sent, retries included."""
+    """Requests to one source. Created by `connect`; `requests` counts the requests sent, retries included."""
 
     def __init__(
         self, settings: HttpSettings, what: str, client: httpx.AsyncClient, explain: Callable[[Reply], str]
     ) -> None:
+        self.settings = settings
         self.requests = 0
-        self.last_trouble = ""
-        self._settings = settings
+        self.last_failure = ""
         self._what = what
         self._client = client
         self._explain = explain
         self._slots = asyncio.Semaphore(settings.concurrency)
-        # Evenly spaced: a bucket of `requests_per_second` would let twice as many pass in the first second.
+        # Evenly spaced: a bucket of `requests_per_second` would let through twice as many in the first second.
         self._rate = AsyncLimiter(1, 1 / settings.requests_per_second)
         self._ends_at = time.monotonic() + settings.deadline_s
         self._paused_until = 0.0
@@ -140,16 +160,16 @@ class Http:
         accept: Callable[[Reply], T],
         params: Mapping[str, str] | None = None,
         *,
-        refused: Callable[[Reply], None] = _ordinary,
+        refused: Callable[[Reply], None] = _nothing_special,
     ) -> T:
-        """GET `path` below the base address and return what `accept` makes of the answer.
+        """GET `path` below the base URL and return what `accept` makes of the answer.
 
-        `accept` runs in a worker thread, after status 200; it raises `BadBodyError` to have it asked again.
-        `refused` sees every answer of another status first, and an empty 504 where none came in time: it raises what
-        its caller wants to handle itself, or `BadBodyError`, or nothing. Raises `SourceUnavailable` when every
-        attempt failed, `SourceError` when the source refuses.
+        `accept` runs in a worker thread, after status 200; it raises `BadBodyError` to have the request sent again. `refused` sees
+        every answer with another status first, and an empty 504 if none came in time: it raises what its caller wants to handle
+        itself, or `BadBodyError`, or nothing. Raises `SourceUnavailable` when every attempt failed, `SourceError` when the source
+        refuses.
         """
-        return await self._request("GET", self.address(path, params), accept, refused, None)
+        return await self._request(_Call("GET", self.address(path, params), accept, refused))
 
     async def post(
         self,
@@ -157,26 +177,19 @@ class Http:
         accept: Callable[[Reply], T],
         form: Mapping[str, str],
         *,
-        refused: Callable[[Reply], None] = _ordinary,
+        refused: Callable[[Reply], None] = _nothing_special,
     ) -> T:
-        """The same by POST with a form, for questions too long for an address; it is retried as a GET is."""
-        return await self._request("POST", self.address(path), accept, refused, form)
+        """The same by POST with a form, for parameters too long for a URL; it is retried like a GET."""
+        return await self._request(_Call("POST", self.address(path), accept, refused, form))
 
     def address(self, path: str, params: Mapping[str, str] | None = None) -> str:
-        """The whole address of a GET."""
-        address = f"{self._settings.base_url.rstrip('/')}/{path.lstrip('/')}"
-        # `$`, `,`, `:` and brackets may stand in a query: the address reads as a person would write it.
-        return f"{address}?{urlencode(params, safe='$,:()*', quote_via=quote)}" if params else address
+        """The full URL of a GET."""
+        url = f"{self.settings.base_url.rstrip('/')}/{path.lstrip('/')}"
+        # `$`, `,`, `:` and brackets are allowed in a query: unquoted, the URL is readable.
+        return f"{url}?{urlencode(params, safe='$,:()*', quote_via=quote)}" if params else url
 
-    async def _request(
-        self,
-        method: str,
-        url: str,
-        accept: Callable[[Reply], T],
-        refused: Callable[[Reply], None],
-        form: Mapping[str, str] | None,
-    ) -> T:
-        settings = self._settings
+    async def _request(self, call: _Call[T]) -> T:
+        settings = self.settings
         number = 0
         try:
             async for attempt in stamina.retry_context(
@@ -189,121 +202,110 @@ class Http:
             ):
                 with attempt:
                     number = attempt.num
-                    return await self._attempt(method, url, accept, refused, form)
-        except _PassingError as failure:
+                    return await self._attempt(call)
+        except _RetryableError as failure:
             raise self._given_up(failure, number) from failure
-        raise AssertionError("retries end by an answer or by an error")
+        raise AssertionError("the loop ends with an answer or an error")
 
-    async def _attempt(
-        self,
-        method: str,
-        url: str,
-        accept: Callable[[Reply], T],
-        refused: Callable[[Reply], None],
-        form: Mapping[str, str] | None,
-    ) -> T:
+    async def _attempt(self, call: _Call[T]) -> T:
         try:
-            reply = await self._answer(method, url, form)
-        except _PassingError as failure:
-            if isinstance(failure.__cause__, httpx.ReadTimeout):  # a gateway's patience may be longer than ours
-                refused(Reply(url, 504, httpx.Headers(), bytearray()))
+            reply = await self._answer(call)
+        except _RetryableError as failure:
+            if isinstance(failure.__cause__, httpx.ReadTimeout):  # a gateway may wait longer than we do
+                call.refused(Reply(call.url, 504, httpx.Headers(), bytearray()))
             raise
         try:
             if reply.status == 200:
-                return await asyncio.to_thread(accept, reply)
-            refused(reply)
-            raise self._refusal(method, reply)
+                return await asyncio.to_thread(call.accept, reply)
+            call.refused(reply)
+            raise self._refusal(call.method, reply)
         except BadBodyError as error:
-            trouble = f"a broken answer ({error})"
-        del reply  # a page's worth of memory, which the wait and the next attempt can do without
-        raise _PassingError(url, trouble)
+            reason = f"invalid response body ({error})"
+        del reply  # frees a page's worth of memory before the wait and the next attempt
+        raise _RetryableError(call.url, reason)
 
-    async def _answer(self, method: str, url: str, form: Mapping[str, str] | None) -> Reply:
+    async def _answer(self, call: _Call[T]) -> Reply:
         async with self._slots:
             await self._turn()
             self.requests += 1
             began = time.perf_counter()
             try:
-                async with self._client.stream(method, url, data=form) as response:
-                    body = await self._body(response, url)
+                async with self._client.stream(call.method, call.url, data=call.form) as response:
+                    body = await self._body(response, call.url)
             except httpx.RequestError as error:
-                # Without its frames: they hold what came of the body.
-                raise _PassingError(url, _reason(error, self._settings)) from error.with_traceback(None)
-        reply = Reply(url, response.status_code, response.headers, body)
+                # Without its frames: they hold what was received of the body.
+                raise _RetryableError(call.url, _reason(error, self.settings)) from error.with_traceback(None)
+        reply = Reply(call.url, response.status_code, response.headers, body)
         seconds = round(time.perf_counter() - began, 3)
-        log.debug("http_answer", url=url, status=reply.status, bytes=len(body), seconds=seconds)
+        log.debug("http_answer", url=call.url, status=reply.status, bytes=len(body), seconds=seconds)
         return reply
 
     def _refusal(self, method: str, reply: Reply) -> Exception:
         if reply.status in BUSY or reply.status >= 500:
-            return _PassingError(reply.url, self._said(reply), _retry_after(reply.headers))
-        return SourceError(
-            f"{self._what}: {method} {reply.url} was expected to answer 200 OK, found {self._said(reply)}"
-        )
+            return _RetryableError(reply.url, self._described(reply), _retry_after(reply.headers))
+        return SourceError(f"{self._what}: {method} {reply.url} answered {self._described(reply)}")
 
     async def _turn(self) -> None:
-        """Wait for this request's turn: after the pause that the source asked for, and by the rate."""
-        while (wait := self._paused_until - time.monotonic()) > 0:  # noqa: ASYNC110 - it may be prolonged
+        """Wait until this request may be sent: after any pause the source asked for, and within the rate limit."""
+        while (wait := self._paused_until - time.monotonic()) > 0:  # noqa: ASYNC110 - the pause may be extended
             await asyncio.sleep(wait)
         await self._rate.acquire()
 
     async def _body(self, response: httpx.Response, url: str) -> bytearray:
-        body = bytearray()  # grows in place: joining a list of pieces would hold the page twice
-        async for piece in response.aiter_bytes():
-            body += piece
+        body = bytearray()  # grows in place: joining a list of chunks would hold the page twice
+        async for chunk in response.aiter_bytes():
+            body += chunk
             if response.status_code != 200 and len(body) > MAX_ERROR_BODY:
                 break
             if len(body) > MAX_BODY:
                 raise SourceError(
-                    f"{self._what}: {url} was expected to answer one page, found more than "
-                    f"{MAX_BODY // 2**20} MiB. Ask for fewer rows a page."
+                    f"{self._what}: {url} answered more than {MAX_BODY // 2**20} MiB for one page; lower CATALUNYA_PAGE_ROWS"
                 )
         return body
 
     def _worth_retrying(self, error: Exception) -> bool | float:
-        """Stamina's hook: whether to try again, or the wait in seconds where the source named one."""
-        if not isinstance(error, _PassingError):
+        """Stamina's hook: whether to try again, or how many seconds to wait first if the source gave a time."""
+        if not isinstance(error, _RetryableError):
             return False
-        self.last_trouble = str(error)
+        self.last_failure = str(error)
         if not error.retry_after:
             return True
         if error.retry_after >= self._left():
-            return False  # sleeping towards a deadline that cannot be met would only cost time
-        # It is the client who was told to wait, so its other requests wait too.
+            return False  # no use in waiting for a deadline that cannot be met
+        # The source asked the client to wait, so its other requests wait too.
         self._paused_until = max(self._paused_until, time.monotonic() + error.retry_after)
         return error.retry_after
 
     def _left(self) -> float:
         return max(self._ends_at - time.monotonic(), 0.0)
 
-    def _said(self, reply: Reply) -> str:
-        told = self._explain(reply)
-        to = f". It points to {reply.headers.get('location')}: correct the address"
-        moved = to if 300 <= reply.status < 400 else ""
-        return f"{_status(reply.status)}{': ' if told else ''}{told}{moved}"
+    def _described(self, reply: Reply) -> str:
+        message = self._explain(reply)
+        location = f". It redirects to {reply.headers.get('location')}: correct the URL"
+        moved = location if 300 <= reply.status < 400 else ""
+        return f"{_status(reply.status)}{': ' if message else ''}{message}{moved}"
 
-    def _given_up(self, failure: _PassingError, attempts: int) -> SourceUnavailable:
+    def _given_up(self, failure: _RetryableError, attempts: int) -> SourceUnavailable:
         if isinstance(failure.__cause__, httpx.ConnectError):
-            base_url = self._settings.base_url
+            base_url = self.settings.base_url
             local = urlsplit(base_url).hostname in LOOPBACK
-            todo = "is the mock running? `catalunya mock`" if local else "check the network and the address"
+            advice = "is the mock running? Start it with `catalunya mock`" if local else "check the network and the URL"
             return SourceUnavailable(
-                f"{self._what}: nothing answers at {base_url} ({failure.reason}; {attempts} attempts); {todo}"
+                f"{self._what}: cannot connect to {base_url} ({failure.reason}; {attempts} attempts); {advice}"
             )
         if failure.retry_after and failure.retry_after >= self._left():
             return SourceUnavailable(
                 f"{self._what}: {failure.url} asks to wait {failure.retry_after:g} s ({failure.reason}), "
-                f"and only {self._left():.1f} s are left of the deadline. Try again after that wait."
+                f"and only {self._left():.1f} s are left until the deadline. Try again after that time."
             )
         return SourceUnavailable(
-            f"{self._what}: {failure.url} was expected to answer 200 OK, found at the last of "
-            f"{attempts} attempts: {failure.reason}. Try again later."
+            f"{self._what}: {failure.url} failed at all of {attempts} attempts, the last time with {failure.reason}. Try again later."
         )
 
 
 @cache
 def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context()  # 20 ms, as much as a small extraction takes: once a process
+    return httpx.create_ssl_context()  # 20 ms, as long as a small extraction: once per process
 
 
 def _status(code: int) -> str:
@@ -326,12 +328,12 @@ def _reason(error: httpx.RequestError, settings: HttpSettings) -> str:
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds by `Retry-After`, which is a number or a date (RFC 9110, 10.2.3); None if it cannot be read."""
+    """The seconds of `Retry-After`, which is a number or a date (RFC 9110, 10.2.3); None if it cannot be read."""
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     until = _date(text)
-    # The date is by the source's clock, which need not agree with ours.
+    # The date is by the source's clock, which may differ from ours.
     now = _date(headers.get("date", "")) or datetime.now(UTC)
     return max((until - now).total_seconds(), 0.0) if until else None
 
@@ -346,11 +348,11 @@ def _date(text: str) -> datetime | None:
 
 def _log_retry(details: RetryDetails) -> None:
     cause, url, reason = details.caused_by, details.name, repr(details.caused_by)
-    if isinstance(cause, _PassingError):
+    if isinstance(cause, _RetryableError):
         url, reason = cause.url, cause.reason
     wait_s = round(details.wait_for, 3)
     log.warning("http_retry", url=url, attempt=details.retry_num, wait_s=wait_s, reason=reason)
 
 
-# Stamina's own line tells neither the address nor the reason; nothing else in this package retries by it.
+# Stamina's own log line has neither the URL nor the reason; nothing else in this package uses stamina.
 set_on_retry_hooks([_log_retry])

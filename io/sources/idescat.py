@@ -1,58 +1,143 @@
 """IDESCAT's tables (API taules v2): whether they changed, and their cells as raw pages that are all of one state.
 
-What any HTTP API needs is in http.py, how a page is laid out in jsonstat.py; what the columns mean is the contract's.
-Importing this loads no HTTP client and no polars: assets are declared with it.
+Here: what is specific to this protocol: a table's metadata, a question for some of its cells, what an answer must be. Not here: HTTP
+(`http.py`), reading page by page (`extraction.py`), the layout of a dataset (`jsonstat.py`), what the columns mean (the contract).
+Importing this loads no HTTP client and no polars, because assets are declared with it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
-from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
-import structlog
 
-from catalunya.io.errors import DeclarationError, SourceError, UsageError
-from catalunya.io.sources.base import BadBodyError, NothingLanded, Page, SourceState
-from catalunya.io.sources.jsonstat import moment
-from catalunya.io.sources.passes import extracted, until_of_one_state
-from catalunya.io.sources.taules import (
-    API,
-    INTERNAL,
-    MAX_ADDRESS,
-    MAX_CELLS,
-    TOO_LARGE,
+from catalunya.io.errors import (
+    BadBodyError,
+    ContractError,
+    DeclarationError,
     MovedError,
-    Question,
-    Table,
+    SourceError,
     TooLargeError,
-    accept_cells,
-    accept_table,
-    api_error,
-    explain,
+    UsageError,
 )
+from catalunya.io.periods import period
+from catalunya.io.sources.base import Page, SourceState
+from catalunya.io.sources.extraction import PageRequest, Plan, Source
+from catalunya.io.sources.jsonstat import Dataset, check_places, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from catalunya.io.periods import Window
-    from catalunya.io.sources.base import Extraction, HttpSettings, Landed, PageFormat, PageSink, Part, Progress
+    from catalunya.io.sources.base import HttpSettings, PageFormat
     from catalunya.io.sources.http import Http, Reply
 
-log = structlog.get_logger(__name__)
+API = "/taules/v2"
+MAX_CELLS = 20_000  # of one answer, after its filters; more is refused with 416
+MAX_URL = 2_000  # characters; a longer question goes by POST
+MAX_TIMEOUTS = 2  # of the gateway (504) or ours, until a question counts as too large: a large one never succeeds
+INTERNAL, TOO_LARGE = "00", "05"  # the API's own error numbers
+_MISSING = {"01": "statistic", "02": "node", "03": "table", "04": "territorial division"}
 
-TIMEOUTS = 2  # of the gateway (504) or ours, until a question counts as too large: a large one never succeeds
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as its metadata describe it. `codes` and `columns` are by dimension, in the order of the cells."""
+
+    name: str
+    updated: str
+    codes: Mapping[str, Sequence[str]]
+    columns: Mapping[str, str]
+
+    @property
+    def cells(self) -> int:
+        return prod(map(len, self.codes.values()))
+
+    @property
+    def time(self) -> str | None:
+        """The time dimension."""
+        return next((name for name, column in self.columns.items() if column == "time"), None)
+
+    def fields(self) -> dict[str, str]:
+        """The columns of its cells -> the kind of each."""
+        kinds = {"time": "time", "geo": "geo", "metric": "metric"}
+        codes = {column: kinds.get(column, "dimension") for column in self.columns.values()}
+        labels = {f"{column}_label": "text" for column in self.columns.values() if column not in kinds}
+        return codes | labels | {"value": "number", "status": "text", "table": "text", "updated": "date"}
+
+    def periods(self) -> list[tuple[Window, str]]:
+        """Its periods, with their codes. Raises SourceError if a code is not a period."""
+        if self.time is None:
+            return []
+        try:
+            return [(period(code), code) for code in self.codes[self.time]]
+        except UsageError as error:
+            raise SourceError(
+                f"IDESCAT {self.name}: not all categories of {self.time} are periods: {error}; "
+                "read the whole table, without a window"
+            ) from error
+
+    def within(self, window: Window | None) -> Mapping[str, Sequence[str]] | None:
+        """Its codes, with only the periods that lie entirely in the window; None if there are none."""
+        if window is None:
+            return self.codes
+        inside = [code for days, code in self.periods() if window.covers(days)]
+        return {**self.codes, self.time: inside} if self.time and inside else None
+
+    def question(self, codes: Mapping[str, Sequence[str]], page: str = "") -> Question:
+        """The question for these codes, with a filter for each dimension that is not wanted whole."""
+        filters = {name: ",".join(some) for name, some in codes.items() if len(some) < len(self.codes[name])}
+        cells = prod(map(len, codes.values()))
+        return Question(page, f"{API}/{self.name}/data", {"lang": "ca", **filters}, cells, self, codes)
+
+
+@dataclass(frozen=True, slots=True)
+class Question(PageRequest):
+    """A request for some cells of a table: the codes of each dimension. Its `rows` are cells."""
+
+    table: Table
+    codes: Mapping[str, Sequence[str]]
+
+    def filters(self, dimension: str) -> bool:
+        """Whether only some codes of the dimension are wanted."""
+        return len(self.codes[dimension]) < len(self.table.codes[dimension])
+
+    def split(self, limit: int) -> Iterator[Question]:
+        """Itself, or several questions of at most `limit` cells, in the order of the cells."""
+        if self.rows <= limit:
+            yield self
+            return
+        for smaller in self._cut(max(1, limit * len(self.codes[self._by]) // self.rows)):
+            yield from smaller.split(limit)
+
+    def halves(self) -> Sequence[Question]:
+        """The two halves; none of a single cell."""
+        if self.rows == 1:
+            return ()
+        cut = self._cut((len(self.codes[self._by]) + 1) // 2)
+        return [replace(half, page=f"{self.page}{letter}") for half, letter in zip(cut, "ab", strict=True)]
+
+    @property
+    def _by(self) -> str:
+        """The dimension to cut by: time, or the largest one if there is only one period."""
+        time = self.table.time
+        return time if time and len(self.codes[time]) > 1 else max(self.codes, key=lambda name: len(self.codes[name]))
+
+    def _cut(self, step: int) -> Iterator[Question]:
+        by, codes = self._by, self.codes[self._by]
+        for start in range(0, len(codes), step):
+            yield self.table.question({**self.codes, by: codes[start : start + step]}, self.page)
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Idescat:
+class Idescat(Source[Question]):
     """Tables of one statistic, read as one source: `Idescat("ep/9122/10002/mun")` (statistic/node/table/territory)."""
 
     tables: tuple[str, ...]
@@ -65,8 +150,8 @@ class Idescat:
         wrong = [table for table in tables if not re.fullmatch(r"[a-z0-9]+/\d+/\d+/[a-z]+", str(table))]
         if wrong or not tables or len(set(tables)) != len(tables):
             raise DeclarationError(
-                "Tables of IDESCAT are expected as 'ep/9122/10002/mun' (statistic/node/table/territory), at least one and "
-                f"each once; found {', '.join(map(repr, wrong or tables)) or 'none'}. Take them from the table's address."
+                "expected IDESCAT tables as 'ep/9122/10002/mun' (statistic/node/table/territory), at least one and each once, "
+                f"found {', '.join(map(repr, wrong or tables)) or 'none'}; copy them from the table's URL"
             )
 
     @property
@@ -79,222 +164,165 @@ class Idescat:
     def url(self, base_url: str) -> str:
         return f"{base_url.rstrip('/')}{API}/{self.tables[0]}"
 
-    async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
-        """The tables' state by one request for the metadata of each; None where it is still at version `known`."""
-        async with self._connect(http) as client:
-            state = _state(await self._tables(client))
-        return None if state.version == known else state
-
-    async def extract(
-        self,
-        http: HttpSettings,
-        state: SourceState,  # noqa: ARG002 - the metadata are asked anew, for their categories
-        sink: PageSink,
-        *,
-        window: Window | None = None,
-        progress: Progress | None = None,
-        landed: Landed | None = None,
-    ) -> Extraction:
-        """Read every cell as raw pages `page-00000.json`, ... into `sink`, as few as the API's limit allows.
-
-        A question that is too large after all is asked as two, whose pages are `page-00000a.json` and `page-00000b.json`.
-        Where a page is not of the state that the metadata told, or they moved meanwhile, all is read anew, at most twice;
-        then `SourceChanged`. With a `window`, only the periods that lie in it whole; `UsageError` where there are none.
-        """
-        started_at = datetime.now(UTC)
-        landed = landed or NothingLanded()
-        async with self._connect(http) as client:
-            tables = await self._tables(client)
-            reading: _Reading
-
-            async def read() -> str | None:
-                nonlocal tables, reading
-                questions = self._questions(tables, min(MAX_CELLS, http.page_rows), window)
-                version = _state(tables).version
-                reading = _Reading(self, client, http, questions, sink, progress, landed, landed.of(version))
-                await reading.run()
-                after, flaw = await self._tables(client), reading.flaw
-                if not flaw and _state(after).version != version:
-                    flaw = f"expected one version throughout, found {version}, then {_state(after).version}"
-                if flaw:
-                    tables = after
-                return flaw
-
-            await until_of_one_state(self, http, landed, read)
-            requests = client.requests
-        pages = [reading.pages[name] for name in sorted(reading.pages)]
-        return extracted(self, replace(_state(tables), rows=reading.total), pages, requests, started_at)
-
-    async def read_part(
-        self,
-        http: HttpSettings,
-        state: SourceState,
-        sink: PageSink,
-        part: Part,
-        *,
-        window: Window | None = None,
-        landed: Landed,
-    ) -> None:
-        """Ask every n-th question, with the halves that it may have to be asked as. None where the tables moved since `state`."""
-        async with self._connect(http) as client:
-            tables = await self._tables(client)
-            if _state(tables).version != state.version:
-                return
-            questions = self._questions(tables, min(MAX_CELLS, http.page_rows), window)
-            mine = [question for number, question in enumerate(questions) if part.has(number)]
-            await _Reading(self, client, http, mine, sink, None, landed, landed.of(state.version)).run()
-
-    def _connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
+    def connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
         from catalunya.io.sources.http import connect
 
-        return connect(http, self.describe(), explain=explain)
+        return connect(http, self.describe(), explain=_explain)
 
-    async def _tables(self, client: Http) -> list[Table]:
-        """The metadata of each table, one after the other: the API asks not to be pressed."""
-        return [
-            await client.get(f"{API}/{name}", partial(accept_table, self.describe(), name), {"lang": "ca"})
-            for name in self.tables
-        ]
+    async def read_state(self, client: Http) -> SourceState:
+        """The tables' state, by one request for the metadata of each."""
+        return _state(await self._tables(client))
 
-    def _questions(self, tables: Sequence[Table], limit: int, window: Window | None) -> list[Question]:
-        """What to ask for, in the order of the pages, none of more than `limit` cells."""
-        wanted = [Question(table, codes) for table in tables if (codes := table.within(window))]
+    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[Question]:  # noqa: ARG002
+        """As few questions as the API's limit allows. Their codes come from the metadata, so these are requested again."""
+        tables = await self._tables(client)
+        wanted = [table.question(codes) for table in tables if (codes := table.within(window))]
         if window is not None and not wanted:
             spans = [span for table in tables for span in table.periods()]
-            has = f"{min(spans)[1]} to {max(spans)[1]}" if spans else "none"
+            available = f"{min(spans)[1]} to {max(spans)[1]}" if spans else "none"
             raise UsageError(
-                f"{self.describe()}: no period of the table lies in the span {window}; it has {has}. Ask for one of those."
+                f"{self.describe()}: the table has no period {window}, only {available}; ask for one of those"
             )
-        parts = [part for question in wanted if question.cells for part in question.parts(limit)]
-        return [replace(part, page=f"page-{number:05}") for number, part in enumerate(parts)]
+        limit = min(MAX_CELLS, client.settings.page_rows)
+        questions = [smaller for question in wanted if question.rows for smaller in question.split(limit)]
+        named = [replace(question, page=f"page-{number:05}") for number, question in enumerate(questions)]
+        return Plan(_state(tables), named, sum(question.rows for question in questions))
+
+    async def fetch(self, client: Http, request: Question) -> tuple[Page, Reply]:
+        """The answer to one question. An error of the API itself, or too many timeouts, may mean that it is too large."""
+        url, timeouts = client.address(request.path, request.params), 0
+
+        def accept(reply: Reply) -> tuple[Page, Reply]:
+            _check_cells(self.describe(), request, reply)
+            digest = hashlib.sha256(reply.body).hexdigest()
+            return Page(f"{request.page}.json", url, request.rows, len(reply.body), digest), reply
+
+        def refused(reply: Reply) -> None:
+            nonlocal timeouts
+            error = _api_error(reply)
+            if reply.status == 416 or error.code == TOO_LARGE:
+                raise TooLargeError(_explain(reply))
+            timeouts += reply.status == 504
+            if request.rows > 1 and timeouts >= min(MAX_TIMEOUTS, client.settings.attempts):
+                raise TooLargeError(f"timed out {timeouts} times")
+            if error.code == INTERNAL and reply.status < 500:
+                raise BadBodyError(f"error {_explain(reply)}")
+
+        send = client.get if len(url) <= MAX_URL else client.post
+        return await send(request.path, accept, request.params, refused=refused)
+
+    async def _tables(self, client: Http) -> list[Table]:
+        """The metadata of each table, one after another: the API asks clients to go easy on it."""
+        return [
+            await client.get(f"{API}/{name}", partial(_read_table, self.describe(), name), {"lang": "ca"})
+            for name in self.tables
+        ]
 
 
 def _state(tables: Sequence[Table]) -> SourceState:
     newest = max(_utc(table.updated) for table in tables)
-    told = [(table.name, table.updated, table.columns, table.codes) for table in tables]
-    digest = hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:8]
+    metadata = [(table.name, table.updated, table.columns, table.codes) for table in tables]
+    digest = hashlib.sha256(msgspec.json.encode(metadata)).hexdigest()[:8]
     fields = {name: kind for table in tables for name, kind in table.fields().items()}
     return SourceState(f"{newest:%Y-%m-%d}-{digest}", newest, fields, sum(table.cells for table in tables))
 
 
 def _utc(updated: str) -> datetime:
-    told = moment(updated)
-    return told.astimezone(UTC) if told.tzinfo else told.replace(tzinfo=UTC)
+    at = moment(updated)
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-@dataclass(slots=True)
-class _Reading:
-    """One pass over the tables: questions asked concurrently, the answers held against the metadata and written."""
+class _ApiError(msgspec.Struct, rename={"class_": "class"}):
+    """What the API answers instead of a dataset, with any status: {"class": "error", "id": "05", "label": "..."}."""
 
-    source: Idescat
-    client: Http
-    http: HttpSettings
-    questions: Sequence[Question]
-    sink: PageSink
-    progress: Progress | None
-    landed: Landed
-    have: Mapping[str, Page]  # by address: what is landed of the same state
-    pages: dict[str, Page] = field(default_factory=dict)
-    flaw: str = ""  # why these pages are not one whole state of the tables
-    _left: deque[Question] = field(default_factory=deque)
-    _limits: dict[str, int] = field(default_factory=dict)  # cells of a table that are not too many, as far as is known
-    _free: int = 0  # workers not at work
+    class_: str = ""
+    id: str | int = ""
+    label: str = ""
 
     @property
-    def total(self) -> int:
-        return sum(question.cells for question in self.questions)
+    def code(self) -> str:
+        """The API's number of the error; empty if this is not an error."""
+        return str(self.id).zfill(2) if self.class_ == "error" else ""
 
-    async def run(self) -> None:
-        self._left.extend(self.questions)
-        self._free = self.http.concurrency
-        failures: tuple[Exception, ...] = ()
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._staff(group)
-        except ExceptionGroup as caught:
-            failures = caught.exceptions
-        if failures:
-            raise failures[0]  # as it is: the caller knows nothing of groups
 
-    def _staff(self, group: asyncio.TaskGroup) -> None:
-        """There are as many pages in memory as workers."""
-        for _ in range(min(self._free, len(self._left))):
-            self._free -= 1
-            group.create_task(self._work(group))
+def _api_error(reply: Reply) -> _ApiError:
+    """The API's own error; one without a code if the body is something else."""
+    try:
+        return reply.decode(_ApiError)
+    except BadBodyError:  # a dataset, for example, whose id is a list
+        return _ApiError()
 
-    async def _work(self, group: asyncio.TaskGroup) -> None:
-        # With a flaw this pass is lost; writes under way end before those of the next pass begin.
-        while self._left and not self.flaw:
-            question = self._left.popleft()
-            if self._has(question):
-                continue
-            if self._was_split(question):
-                self._split(question, "it was before, by the attempt that this one goes on from")
-                self._staff(group)
-                continue
-            if question.cells > self._limits.get(question.table.name, MAX_CELLS):
-                self._split(question, "as large as one that was not answered")
-                continue
-            try:
-                await self._read(question)
-            except TooLargeError as error:
-                self._split(question, str(error))
-                self._staff(group)
-            except MovedError as error:
-                self.flaw = str(error)
-        self._free += 1
 
-    def _has(self, question: Question) -> bool:
-        """Take the page of an earlier attempt, where it is the answer to this very question."""
-        page = self.have.get(self.client.address(question.path, question.params))
-        if page is None or page.rows != question.cells:
-            return False
-        self._count(page)
-        return True
+def _explain(reply: Reply) -> str:
+    """The API's message in a refusal, whose body need not be JSON, and what to do about it."""
+    error = _api_error(reply)
+    if not error.code:
+        return reply.excerpt()
+    base, _, table = reply.url.partition("?")[0].partition(f"{API}/")
+    advice = ""
+    if missing := _MISSING.get(error.code):
+        parent = "/".join([f"{base}{API}", *table.split("/")[: int(error.code) - 1]])
+        advice = f". No such {missing}: {parent} lists them"
+    return f"{error.code}: {error.label or 'no message'}".rstrip(". ") + advice
 
-    def _was_split(self, question: Question) -> bool:
-        parts = (f"{question.page}a", f"{question.page}b")
-        return question.cells > 1 and any(page.name.startswith(parts) for page in self.have.values())
 
-    def _count(self, page: Page) -> None:
-        self.pages[page.name] = page
-        if self.progress:
-            self.progress(sum(page.rows for page in self.pages.values()), self.total)
+def _dataset(source: str, name: str, reply: Reply) -> Dataset:
+    error = _api_error(reply)
+    if error.code == INTERNAL:
+        raise BadBodyError(f"error {_explain(reply)}")
+    if error.code:
+        raise SourceError(f"{source}: {reply.url} answered error {_explain(reply)}")
+    dataset = reply.decode(Dataset)
+    try:
+        dataset.codes()
+    except ContractError as flaw:
+        raise BadBodyError(str(flaw)) from flaw
+    if dataset.table != name:
+        raise SourceError(
+            f"{source}: expected table {name} at {reply.url}, found one with the address {dataset.href!r}; "
+            "check whether the table was moved"
+        )
+    return dataset
 
-    def _split(self, question: Question, reason: str) -> None:
-        """Ask for the two halves next; the table's other questions are cut to the same size without being asked."""
-        table = question.table.name
-        if question.cells == 1:
+
+def _read_table(source: str, name: str, reply: Reply) -> Table:
+    """The metadata of the table `name`. Raises BadBodyError if they should be requested again, SourceError if that is no use."""
+    dataset = _dataset(source, name, reply)
+    try:
+        moment(dataset.updated or "")
+        return Table(name, dataset.updated or "", dataset.codes(), dataset.columns())
+    except ContractError as flaw:
+        raise SourceError(
+            f"{source}: the metadata at {reply.url} do not describe a table: {flaw}; look the table up on idescat.cat"
+        ) from flaw
+
+
+def _check_cells(source: str, question: Question, reply: Reply) -> None:
+    """Check that an answer has all the cells asked for and no others. Raises TooLargeError, MovedError, BadBodyError, SourceError."""
+    error, table = _api_error(reply), question.table
+    if error.code == TOO_LARGE:
+        raise TooLargeError(error.label or reply.excerpt())
+    dataset = _dataset(source, table.name, reply)
+    if dataset.updated != table.updated:
+        raise MovedError(f"{table.name}: expected cells updated {table.updated}, found cells updated {dataset.updated}")
+    try:
+        check_places(reply.body, dataset.cells)
+        received, columns = dataset.codes(), dataset.columns()
+    except ContractError as flaw:
+        raise BadBodyError(str(flaw)) from flaw
+    if columns != table.columns:
+        raise MovedError(f"{table.name}: expected the dimensions {dict(table.columns)}, found {columns}")
+    for name, asked in question.codes.items():
+        if set(received[name]) == set(asked):
+            continue
+        if question.filters(name) and set(received[name]) > set(asked):
             raise SourceError(
-                f"{self.source.describe()}: one cell of {table} was asked for, and refused as too many: {reason}. "
-                "See whether the API still takes the dimensions as its filters."
+                f"{source}: {table.name} was asked for {name}={_some(asked)}, but answered {name}={_some(received[name])}; "
+                "the API ignores a filter it does not know, so check what it is called now"
             )
-        halves = question.halves()
-        self._left.extendleft(reversed(halves))
-        self._limits[table] = min(self._limits.get(table, MAX_CELLS), max(half.cells for half in halves))
-        log.warning("question_split", source=self.source.describe(), table=table, cells=question.cells, reason=reason)
+        raise MovedError(f"{table.name}: expected {name} with {_some(asked)}, found {_some(received[name])}")
 
-    async def _read(self, question: Question) -> None:
-        address = self.client.address(question.path, question.params)
-        timeouts = 0
 
-        def accept(reply: Reply) -> tuple[Reply, str]:
-            return reply, accept_cells(self.source.describe(), question, reply)
-
-        def refused(reply: Reply) -> None:
-            nonlocal timeouts
-            error = api_error(reply)
-            if reply.status == 416 or error.code == TOO_LARGE:
-                raise TooLargeError(explain(reply))
-            timeouts += reply.status == 504
-            if question.cells > 1 and timeouts >= min(TIMEOUTS, self.http.attempts):
-                raise TooLargeError(f"{timeouts} times no answer in time")
-            if error.code == INTERNAL and reply.status < 500:
-                raise BadBodyError(f"error {explain(reply)}")
-
-        ask = self.client.get if len(address) <= MAX_ADDRESS else self.client.post
-        reply, sha256 = await ask(question.path, accept, question.params, refused=refused)
-        page = Page(f"{question.page}.json", address, question.cells, len(reply.body), sha256)
-        await self.sink(page.name, reply.pieces())
-        await self.landed.add(page)
-        self._count(page)
+def _some(codes: Sequence[str]) -> str:
+    """Codes for a message: a few of them, and how many there are."""
+    return ",".join(codes) if len(codes) <= 6 else f"{','.join(codes[:3])},…,{codes[-1]} ({len(codes)})"

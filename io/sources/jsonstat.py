@@ -1,7 +1,7 @@
-"""JSON-stat 2.0 datasets (json-stat.org/full): cells laid out as one row each, without a loop over them.
+"""JSON-stat 2.0 datasets (json-stat.org/full): their cells as one row each, without a loop over them.
 
 Here: the layout of a dataset, and reading it as text. Not here: where it comes from and whether it is what was asked for
-(`sources/idescat.py`), what its columns mean (the contracts). Importing this does not load polars.
+(`idescat.py`), what its columns mean (the contracts). Importing this does not load polars.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ROLES = ("time", "geo", "metric")
-UNTOLD = ".."  # confidential, unreliable or not available: no value, and never zero
+NO_VALUE = ".."  # confidential, unreliable or not available; never zero
 BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-LONGEST = 1000
-"""Characters of a code, a label or a status, which stand in a column once for each of up to 20,000 cells."""
+MAX_TEXT = 1000
+"""Maximum length of a code, a label or a status, because a column repeats it for each of up to 20,000 cells."""
 
-MOST_CELLS = 100_000_000
-"""Cells of a table: of more, the questions alone that ask for them would fill the memory."""
+MAX_CELLS = 100_000_000
+"""Maximum number of cells in a table: for more, even the list of requests would fill up the memory."""
 
 _Scalar = int | float | str | None
 _TABLE = re.compile(r"/taules/v2/((?:[^/?#]+/){3}[^/?#]+?)(?:/data)?/?(?:[?#]|$)")
-_PART = r'"(?:[^"\\]|\\.)*"|[^\s,:"]+'  # one scalar of an array or object that is known to be JSON
+_SCALAR_TEXT = r'"(?:[^"\\]|\\.)*"|[^\s,:"]+'  # one scalar of an array or object that is known to be JSON
 _NUMBER = r"^-?\d+(\.\d+)?([eE][+-]?\d+)?$"
 
 
 class Category(msgspec.Struct):
-    """The categories of a dimension, in order; `index` may be left out where there is one only."""
+    """The categories of a dimension, in order; `index` may be missing if there is only one."""
 
     index: list[str] | dict[str, int] | None = None
     label: dict[str, str] = {}
 
     def codes(self) -> list[str]:
-        """The codes in the order of the cells. Raises ContractError where they have no one order, or are no codes."""
+        """The codes in the order of the cells. Raises ContractError if their order is not defined."""
         check_lengths("a category's code", self.index or self.label)
         check_lengths("a category's label", self.label.values())
         if self.index is None:
             found = list(self.label)
             if len(found) != 1:
-                raise ContractError(f"expected an index, as there is not one category, found {len(found)} labels")
+                raise ContractError(f"expected an index for more than one category, found only {len(found)} labels")
             return found
         if isinstance(self.index, dict):
             found = sorted(self.index, key=self.index.__getitem__)
@@ -60,7 +60,9 @@ class Category(msgspec.Struct):
                 )
             return found
         if len(set(self.index)) != len(self.index):
-            raise ContractError(f"expected each category once, found {len(self.index) - len(set(self.index))} again")
+            raise ContractError(
+                f"expected each category once, found {len(self.index) - len(set(self.index))} duplicates"
+            )
         return self.index
 
 
@@ -76,7 +78,7 @@ class Role(msgspec.Struct):
 
 
 class Dataset(msgspec.Struct, rename={"class_": "class"}):
-    """A dataset as it is written. Metadata are the same without `value`."""
+    """A dataset as JSON. Metadata are the same without `value`."""
 
     class_: Literal["dataset"]
     id: list[str]
@@ -94,12 +96,12 @@ class Dataset(msgspec.Struct, rename={"class_": "class"}):
 
     @property
     def table(self) -> str | None:
-        """statistic/node/table/geo out of its own address; None where that is no table's."""
+        """statistic/node/table/territory, from the dataset's own address; None if it is not the address of a table."""
         found = _TABLE.search(self.href)
         return found[1] if found else None
 
     def codes(self) -> dict[str, list[str]]:
-        """Dimension -> its codes, both in the order of the cells. Raises ContractError where sizes do not match them."""
+        """Dimension -> its codes, both in the order of the cells. Raises ContractError if the sizes do not match."""
         if (
             len(self.id) != len(self.size)
             or len(set(self.id)) != len(self.id)
@@ -118,30 +120,32 @@ class Dataset(msgspec.Struct, rename={"class_": "class"}):
                 raise ContractError(f"dimension {name}: {error}") from None
             if len(found[name]) != size:
                 raise ContractError(f"dimension {name}: expected {size} categories, found {len(found[name])}")
-        if self.cells > MOST_CELLS:
-            raise ContractError(f"expected at most {MOST_CELLS:,} cells, found sizes {self.size}")
+        if self.cells > MAX_CELLS:
+            raise ContractError(f"expected at most {MAX_CELLS:,} cells, found sizes {self.size}")
         return found
 
     def columns(self) -> dict[str, str]:
-        """Dimension -> the column its codes are in: its role where it has one, else its id.
+        """Dimension -> the column of its codes: its role if it has one, else its id.
 
-        Raises ContractError where several dimensions share a role, or a column would be there twice.
+        Raises ContractError if several dimensions share a role, or a column would appear twice.
         """
         named = {name: name for name in self.id}
         for role in ROLES:
-            of: list[str] = getattr(self.role, role) if self.role else []
-            if len(of) > 1 or any(named.get(name) != name for name in of):
-                raise ContractError(f"expected one dimension of {self.id} as {role} and nothing else, found {of}")
-            named |= dict.fromkeys(of, role)
-        every = [*named.values(), *(f"{name}_label" for name in self.unruled()), "value", "status", "table", "updated"]
+            having: list[str] = getattr(self.role, role) if self.role else []
+            if len(having) > 1 or any(named.get(name) != name for name in having):
+                raise ContractError(
+                    f"expected one dimension of {self.id} with the role {role} and no other, found {having}"
+                )
+            named |= dict.fromkeys(having, role)
+        every = [*named.values(), *(f"{name}_label" for name in self.labeled()), "value", "status", "table", "updated"]
         if twice := sorted({name for name in every if every.count(name) > 1}):
-            raise ContractError(f"expected each column once, found {', '.join(twice)} again, in dimensions {self.id}")
+            raise ContractError(f"expected each column once, found {', '.join(twice)} twice, in dimensions {self.id}")
         return named
 
-    def unruled(self) -> list[str]:
-        """The dimensions without a role: what the cells are divided by, and whose labels are worth a column."""
-        ruled = [name for role in ROLES for name in getattr(self.role, role)] if self.role else []
-        return [name for name in self.id if name not in ruled]
+    def labeled(self) -> list[str]:
+        """The dimensions without a role, such as sex or sector: their labels get a column."""
+        with_role = [name for role in ROLES for name in getattr(self.role, role)] if self.role else []
+        return [name for name in self.id if name not in with_role]
 
 
 class _Places(msgspec.Struct):
@@ -154,7 +158,7 @@ class _Extension(msgspec.Struct):
 
 
 def decode(body: bytes | bytearray, kind: type[T]) -> T:
-    """The body as `kind`. Raises ContractError where it is not JSON, or not laid out so."""
+    """The body as `kind`. Raises ContractError if it is not JSON, or not of that type."""
     try:
         return msgspec.json.decode(body, type=kind)
     except BROKEN_JSON as error:
@@ -164,51 +168,51 @@ def decode(body: bytes | bytearray, kind: type[T]) -> T:
 
 
 def check_lengths(what: str, texts: Iterable[str | None]) -> None:
-    """Raise ContractError where one of the texts is longer than what stands once a cell may be."""
+    """Raise ContractError if one of the texts is too long to be repeated in every cell."""
     longest = max((len(text) for text in texts if text), default=0)
-    if longest > LONGEST:
-        raise ContractError(f"expected {what} of at most {LONGEST:,} characters, found one of {longest:,}")
+    if longest > MAX_TEXT:
+        raise ContractError(f"expected {what} of at most {MAX_TEXT:,} characters, found one of {longest:,}")
 
 
 def check_places(body: bytes | bytearray, cells: int) -> None:
-    """Raise ContractError where values and statuses are not of so many cells: cheap, as the cells are not laid out."""
+    """Raise ContractError if values and statuses are not for this many cells. Cheap: no frame is built."""
     places = decode(body, _Places)
-    for what, told in (("value", places.value), ("status", places.status)):
-        if isinstance(told, list) and len(told) != cells:
-            raise ContractError(f"expected {cells} in {what}, as the sizes multiply to, found {len(told)}")
-        if isinstance(told, dict) and told and not (min(told) >= 0 and max(told) < cells):
-            raise ContractError(f"expected positions from 0 to {cells - 1} in {what}, found {min(told)} to {max(told)}")
+    for what, given in (("value", places.value), ("status", places.status)):
+        if isinstance(given, list) and len(given) != cells:
+            raise ContractError(f"expected {cells} items in {what}, the product of the sizes, found {len(given)}")
+        if isinstance(given, dict) and given and not (min(given) >= 0 and max(given) < cells):
+            raise ContractError(f"expected positions 0 to {cells - 1} in {what}, found {min(given)} to {max(given)}")
 
 
 def read_cells(body: bytes) -> pl.DataFrame:
-    """One row a cell, in the dataset's order; all columns are text.
+    """One row per cell, in the dataset's order; all columns are text.
 
-    The codes of each dimension (`time`, `geo`, `metric` where it has that role, else its id), `<ID>_label` for those without
-    a role, `value` (the number as it stands, whole ones without `.0`; null for `..`), `status` (the cell's, else the one its
-    category has as a whole; or null), `table` ("ep/9122/10002/mun") and `updated` (the day).
-    Raises ContractError, with a message of one line, where the body is no dataset or contradicts itself.
+    The codes of each dimension (`time`, `geo`, `metric` if it has that role, else its id), `<ID>_label` for those without a role,
+    `value` (the number as written, integers without `.0`; null for `..`), `status` (the cell's, else the one of its whole category,
+    else null), `table` ("ep/9122/10002/mun") and `updated` (the day).
+    Raises ContractError, with a one-line message, if the body is not a dataset or contradicts itself.
     """
     import polars as pl
 
     dataset = decode(body, Dataset)
     codes, named, cells = dataset.codes(), dataset.columns(), dataset.cells
     if not dataset.table:
-        raise ContractError(f"expected an href that names the table (…/taules/v2/…), found {dataset.href!r}")
+        raise ContractError(f"expected an href with the table (…/taules/v2/…), found {dataset.href!r}")
     value = _values(dataset.value, cells)
     status = _scalars(dataset.status, cells, "status")
     position = pl.int_range(cells, dtype=pl.UInt32, eager=True)
     columns, labels, stride = {}, {}, cells
-    for name, of in codes.items():
-        stride //= max(1, len(of))
-        place = position // max(1, stride) % max(1, len(of))
-        columns[named[name]] = pl.Series(of, dtype=pl.String).gather(place)
+    for name, own in codes.items():
+        stride //= max(1, len(own))
+        place = position // max(1, stride) % max(1, len(own))
+        columns[named[name]] = pl.Series(own, dtype=pl.String).gather(place)
         if named[name] == name:
             label = dataset.dimension[name].category.label
-            texts = [label.get(code, code) for code in of]  # a category without a label is its code, says the format
+            texts = [label.get(code, code) for code in own]  # the format: without a label, the code is the label
             labels[f"{name}_label"] = pl.Series(texts, dtype=pl.String).gather(place)
-        if whole := _whole(dataset.dimension[name]):
-            told = pl.Series([whole.get(code) for code in of], dtype=pl.String).gather(place)
-            status = told.zip_with(status.is_null(), status)
+        if by_code := _category_status(dataset.dimension[name]):
+            default = pl.Series([by_code.get(code) for code in own], dtype=pl.String).gather(place)
+            status = default.zip_with(status.is_null(), status)
     return pl.DataFrame(columns | labels | {"value": value, "status": status}).with_columns(
         table=pl.lit(dataset.table, pl.String), updated=pl.lit(_day(dataset.updated), pl.String)
     )
@@ -220,15 +224,15 @@ def _values(raw: msgspec.Raw, cells: int) -> pl.Series:
     text = _scalars(raw, cells, "value")
     if text.str.contains(r"\.0+$").any():
         text = text.str.replace(r"\.0+$", "")
-    if text.str.contains("[eE]").any():  # 1.6E6, as some servers write large numbers
+    if text.str.contains("[eE]").any():  # 1.6E6: some servers write large numbers so
         number = text.cast(pl.Float64, strict=False)
         is_whole = (number == number.round()) & (number.abs() < 2**53) & text.str.contains("[eE]")
         text = number.cast(pl.Int64, strict=False).cast(pl.String).zip_with(is_whole.fill_null(value=False), text)
-    return text.set(text == UNTOLD, None)
+    return text.set(text == NO_VALUE, None)
 
 
 def _scalars(raw: msgspec.Raw, cells: int, what: Literal["value", "status"]) -> pl.Series:
-    """An array, an object keyed by position or (status) one text for all, as text; null where nothing is told."""
+    """An array, an object keyed by position or (status) one text for all cells, as text; null where there is none."""
     import polars as pl
 
     try:
@@ -242,34 +246,34 @@ def _scalars(raw: msgspec.Raw, cells: int, what: Literal["value", "status"]) -> 
         return _read(pl.Series([text]), what).new_from_index(0, cells)
     if text[:1] not in {"[", "{"}:
         raise ContractError(f"expected {what} as an array or an object, found {text[:60] or 'none'}")
-    tokens = pl.Series([text[1:-1]]).str.extract_all(_PART).explode().drop_nulls()
+    tokens = pl.Series([text[1:-1]]).str.extract_all(_SCALAR_TEXT).explode().drop_nulls()
     if text.startswith("["):
         if len(tokens) != cells:
-            raise ContractError(f"expected {cells} in {what}, as the sizes multiply to, found {len(tokens)}")
+            raise ContractError(f"expected {cells} items in {what}, the product of the sizes, found {len(tokens)}")
         return _read(tokens, what)
     keys = tokens.gather_every(2).str.strip_chars('"')
     places = keys.cast(pl.UInt32, strict=False)
     wrong = keys.filter(places.is_null() | (places >= cells) | places.is_duplicated())
     if len(wrong):
-        raise ContractError(f"expected positions from 0 to {cells - 1} in {what}, each once, found {wrong[0]!r}")
+        raise ContractError(f"expected positions 0 to {cells - 1} in {what}, each once, found {wrong[0]!r}")
     order = pl.int_range(cells, dtype=pl.UInt32, eager=True).to_frame("place")
     return order.join(
-        pl.DataFrame({"place": places, "told": _read(tokens.gather_every(2, 1), what)}),
+        pl.DataFrame({"place": places, "text": _read(tokens.gather_every(2, 1), what)}),
         on="place", how="left", maintain_order="left",
-    )["told"]  # fmt: skip
+    )["text"]  # fmt: skip
 
 
 def _read(tokens: pl.Series, what: Literal["value", "status"]) -> pl.Series:
-    """Scalars of JSON as text."""
+    """JSON scalars as text."""
     import polars as pl
 
     is_text = tokens.str.starts_with('"')
-    is_known = is_text | (tokens == "null")
+    is_valid = is_text | (tokens == "null")
     if what == "value":
-        is_known |= tokens.str.contains(_NUMBER)
-    if not is_known.all():
+        is_valid |= tokens.str.contains(_NUMBER)
+    if not is_valid.all():
         kind = "numbers" if what == "value" else "texts"
-        raise ContractError(f"expected {kind} in {what}, found {tokens.filter(~is_known)[0]!r}")
+        raise ContractError(f"expected {kind} in {what}, found {tokens.filter(~is_valid)[0]!r}")
     if is_text.any():
         escaped = tokens.str.contains(r"\\")
         plain = tokens.str.strip_chars('"')
@@ -279,11 +283,11 @@ def _read(tokens: pl.Series, what: Literal["value", "status"]) -> pl.Series:
     return tokens.set(~is_text & (tokens == "null"), None)
 
 
-def _whole(dimension: Dimension) -> dict[str, str]:
-    """Category -> the status of all that is in it, which IDESCAT tells in an extension: `{"status": {"2021": "p"}}`."""
+def _category_status(dimension: Dimension) -> dict[str, str]:
+    """Category -> the status of all its cells, which IDESCAT gives in an extension: `{"status": {"2021": "p"}}`."""
     try:
         found = msgspec.json.decode(dimension.extension, type=_Extension).status if dimension.extension else {}
-    except BROKEN_JSON:  # the format leaves an extension's layout to whoever writes it
+    except BROKEN_JSON:  # the format leaves the layout of an extension open
         return {}
     check_lengths("a status", found.values())
     return found
@@ -296,7 +300,7 @@ def _day(updated: str | None) -> str | None:
 
 
 def moment(updated: str) -> datetime:
-    """When a dataset was updated; a day is its midnight. Raises ContractError where it is no ISO 8601 date."""
+    """When a dataset was updated; midnight if only a day is given. Raises ContractError if it is not an ISO 8601 date."""
     try:
         return datetime.fromisoformat(updated)
     except ValueError:

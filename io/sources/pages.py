@@ -1,7 +1,7 @@
 """Raw pages as frames of text: an array of rows (Socrata), or a JSON-stat dataset of cells (IDESCAT).
 
-Here: where a page is read and what a page that cannot be read is called. Not here: what its fields mean (the contracts), how
-JSON-stat is laid out (`jsonstat.py`).
+Here: reading a landed page, and the error if it cannot be read. Not here: what its fields mean (the contracts), the layout of JSON-stat
+(`jsonstat.py`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _LAYOUTS: dict[PageFormat, str] = {"rows": "a JSON array of rows", "json-stat": 
 
 
 def read_page(lake: Lake, path: str, fields: Sequence[str], pages_are: PageFormat, asset: str) -> pl.DataFrame:
-    """One raw page with the given fields as text columns; null where the page has no such field or a row omits it.
+    """One raw page with the given fields as text columns; null if the page has no such field or a row omits it.
 
-    Raises ContractError when it is no page of that format, LakeError or LakeUnavailable when it cannot be read at all.
+    Raises ContractError if the page does not have that format, LakeError or LakeUnavailable if it cannot be read at all.
     """
     try:
         if pages_are == "json-stat":
@@ -31,7 +31,7 @@ def read_page(lake: Lake, path: str, fields: Sequence[str], pages_are: PageForma
             return _read_rows(lake, path, fields)
     except (pl.exceptions.PolarsError, ContractError) as error:
         raise ContractError(
-            f"{asset}: expected {_LAYOUTS[pages_are]} in {path}, found {str(error)[:200]}; make the landing asset again"
+            f"{asset}: expected {_LAYOUTS[pages_are]} in {path}, found {str(error)[:200]}; materialize the landing asset again"
         ) from None
 
 
@@ -42,13 +42,13 @@ def _with_all(cells: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
 
 
 def _read_rows(lake: Lake, path: str, fields: Sequence[str]) -> pl.DataFrame:
-    """Socrata sends one row a line, behind a bracket or a comma. A newline inside a JSON string is always escaped, so the
-    lines can be cut and each decoded by itself, many times faster than an array as a whole."""
+    """Socrata sends one row per line, after a bracket or a comma. A newline inside a JSON string is always escaped, so each line can
+    be decoded on its own, which is many times faster than decoding the array."""
     row = pl.Struct(dict.fromkeys(fields, pl.String))
     lines = pl.scan_csv(
         lake.url(path),
         has_header=False,
-        separator="\x01",  # which JSON cannot hold as it is: a line is one cell
+        separator="\x01",  # never occurs unescaped in JSON, so that a line is one cell
         quote_char=None,
         schema={"row": pl.String()},
         storage_options=lake.scan_options or None,

@@ -17,9 +17,9 @@ from typing import Any
 from urllib.parse import quote
 
 from catalunya.io.environment import Settings
-from catalunya.io.errors import UsageError
-from catalunya.ops.backup.store import Backup, BackupError
-from catalunya.ops.local_airflow.client import PAGE, AirflowError, Client
+from catalunya.io.errors import AirflowError, BackupError, UsageError
+from catalunya.ops.backup.store import Backup
+from catalunya.ops.local_airflow.client import PAGE, Client
 
 HISTORY = timedelta(days=7)
 MASKED = "***"

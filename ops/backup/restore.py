@@ -32,9 +32,9 @@ from catalunya.assets.record.lease import Lease, lease
 from catalunya.assets.record.ledger import REPAIRED, Entry, Ledger, decode, number_of
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import keep_superseded
-from catalunya.io.errors import CatalogError, LedgerError, UsageError
+from catalunya.io.errors import BackupError, CatalogError, LedgerError, UsageError
 from catalunya.io.lake import Lake
-from catalunya.ops.backup.store import READERS, Backup, BackupError, Item, Store
+from catalunya.ops.backup.store import READERS, Backup, Item, Store
 
 log = structlog.get_logger(__name__)
 

@@ -28,7 +28,7 @@ import structlog
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import Entry
 from catalunya.io.environment import Settings
-from catalunya.io.errors import ConfigurationError, LakeError, PermanentError, UsageError
+from catalunya.io.errors import BackupError, ConfigurationError, LakeError, UsageError
 from catalunya.io.lake import Lake
 
 log = structlog.get_logger(__name__)
@@ -41,10 +41,6 @@ READERS = 8
 KEEP_ALL = timedelta(hours=48)
 # A backup is of the moment it began, and takes some time.
 GRACE = timedelta(minutes=30)
-
-
-class BackupError(PermanentError):
-    """A backup is damaged or incomplete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
-"""Options that several commands share, with their help said once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,15 +13,17 @@ AsJson = Annotated[bool, FLAG, Parameter("--json", help="Print one JSON document
 Select = Annotated[
     str,
     Parameter(
-        help="Which assets: a key (staging.population), a bare name, a pattern (landing.*), layer:staging, source:gdp; "
-        "+ before a term adds all it depends on, behind it all that depends on it. Several terms are added up."
+        help="Assets to select: a key (staging.population), a bare name (population), a pattern (landing.*), layer:staging or "
+        "source:gdp. A leading + adds everything upstream, a trailing + everything downstream. Several terms are combined."
     ),
 ]
 Key = Annotated[str, Parameter(help="The key of one asset, such as staging.population.")]
-Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=16), help="Assets made at once.")]
-Force = Annotated[bool, FLAG, Parameter(help="Make it though nothing changed.")]
+Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=16), help="Number of assets made at the same time.")]
+Force = Annotated[bool, FLAG, Parameter(help="Make the assets even if they are up to date.")]
+DryRun = Annotated[bool, FLAG, Parameter(help="Only show what would be done.")]
+Real = Annotated[Path | None, Parameter(help="A folder of recorded tables for the mock APIs to serve.")]
 
 
 def selection(terms: tuple[str, ...]) -> str:
-    """The selection that the arguments of a command make: everything, when there are none."""
+    """The selection that a command's arguments make; everything if there are none."""
     return " ".join(terms) or "*"

@@ -104,12 +104,12 @@ def _ask(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
 
 def _ask_athena(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
     from catalunya.io.warehouse.athena import LEAST_BYTES, Athena
-    from catalunya.ops.signals import like_ctrl_c
+    from catalunya.ops.processes import terminable
 
     tables = [asset.key for asset in project.graph if asset.layer is not Layer.LANDING]
     athena = Athena(project.settings, tables, for_readers=True)
     with ExitStack() as stack:
-        stack.enter_context(like_ctrl_c())  # a query that nobody waits for any more is cancelled
+        stack.enter_context(terminable())  # a query that nobody waits for any more is cancelled
         tell = None
         if sys.stderr.isatty():
             live = stack.enter_context(console.console(stderr=True).status("asking Athena"))

@@ -1,9 +1,11 @@
-"""`mock`, `run` and `up`: what keeps running, the mock APIs and Airflow on this machine."""
+"""The commands that keep running: the mock APIs, Airflow on this machine, and the processes of a deployed Airflow.
+
+Here: their options. Not here: what they start (`ops/mock`, `ops/local_airflow`, `ops/deployed_airflow`).
+"""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,79 +13,105 @@ from cyclopts.validators import Number
 
 from catalunya.io.environment import load_settings
 from catalunya.ops import console
-from catalunya.ops.commands.options import FLAG, AsJson
+from catalunya.ops.commands.options import FLAG, AsJson, Real
 
 MockRows = Annotated[
-    int | None, Parameter(validator=Number(gte=1), help="Rows of the mock's register of social services.")
+    int | None, Parameter(validator=Number(gte=1), help="Rows in the mock's register of social services.")
 ]
-MockReal = Annotated[Path | None, Parameter(help="A folder of recorded tables for the mock to serve.")]
-Timeout = Annotated[float, Parameter(validator=Number(gt=0), help="Seconds in which all is to be up to date.")]
+Timeout = Annotated[float, Parameter(validator=Number(gt=0), help="Seconds until all assets must be up to date.")]
 _FAULTS = Parameter(
     consume_multiple=True,
     negative=(),
-    help="What goes wrong, as KIND[:DATASET][:NAME=VALUE]...: rate-limited:ivft-vegh:times=2, error-500, slow:seconds=1. --list-faults tells all.",
+    help="Faults to inject, as KIND[:DATASET][:NAME=VALUE]...: rate-limited:ivft-vegh:times=2, error-500, slow:seconds=1. See --list-faults.",
 )
+_PROCESSES = "api-server, scheduler, dag-processor, triggerer or worker"
 
 
 def mock(
     *,
     port: Annotated[
-        int, Parameter(validator=Number(gte=0, lte=65535), help="The port to listen on; 0 takes a free one.")
+        int, Parameter(validator=Number(gte=0, lte=65535), help="The port to listen on; 0 for a free one.")
     ] = 8765,
     host: Annotated[
-        str, Parameter(help="The address to listen on; within a container 0.0.0.0, which others reach.")
+        str, Parameter(help="The address to listen on; in a container 0.0.0.0, so that others reach it.")
     ] = "127.0.0.1",
-    rows: Annotated[int, Parameter(validator=Number(gte=1), help="Rows of the register of social services.")] = 2000,
-    seed: Annotated[int, Parameter(help="The same seed gives the same tables.")] = 1,
-    real: Annotated[
-        Path | None, Parameter(help="A folder of recorded tables to serve instead of generated ones.")
-    ] = None,
+    rows: Annotated[int, Parameter(validator=Number(gte=1), help="Rows in the register of social services.")] = 2000,
+    seed: Annotated[int, Parameter(help="Seed of the generated tables.")] = 1,
+    real: Real = None,
     faults: Annotated[tuple[str, ...], _FAULTS] = (),
-    gzip: Annotated[bool, FLAG, Parameter(help="Compress for clients that accept it, as the portal does.")] = False,
-    list_faults: Annotated[bool, FLAG, Parameter(help="Print the faults there are, and end.")] = False,
+    gzip: Annotated[bool, FLAG, Parameter(help="Compress responses, as the real portal does.")] = False,
+    list_faults: Annotated[bool, FLAG, Parameter(help="List the faults, and exit.")] = False,
 ) -> None:
-    """Serve the mock APIs of the local environment, until Ctrl-C."""
+    """Serve the mock APIs of the local environment until Ctrl-C."""
     if list_faults:
         from catalunya.ops.mock.faults import COMMON, KINDS
 
-        console.table(["fault", "what it does"], KINDS.items())
-        console.table(["with any", "meaning"], COMMON.items())
+        console.table(["fault", "effect"], KINDS.items())
+        console.say()
+        console.table(["option of any fault", "meaning"], COMMON.items())
         return
     from catalunya.ops import mock as apis
     from catalunya.ops.logging import configure
 
     configure(load_settings())
-    with suppress(KeyboardInterrupt):  # the way it ends
+    with suppress(KeyboardInterrupt):  # the normal way to stop it
         apis.run(port=port, host=host, rows=rows, seed=seed, real=real, faults=faults, gzip=gzip)
 
 
 def run(
     *,
     rows: MockRows = None,
-    real: MockReal = None,
+    real: Real = None,
     timeout: Timeout = 900,
     as_json: AsJson = False,
 ) -> int:
-    """Run the whole pipeline once on Airflow, mock APIs included, and stop it all again."""
-    from catalunya.ops import local_airflow as airflow
+    """Run the whole pipeline once on Airflow, mock APIs included, then stop everything."""
+    from catalunya.ops import local_airflow
     from catalunya.ops.logging import configure
 
     settings = load_settings()
     configure(settings, least="WARNING")
-    return airflow.run(settings, as_json=as_json, rows=rows, real=real, timeout_s=timeout)
+    return local_airflow.run(settings, as_json=as_json, rows=rows, real=real, timeout_s=timeout)
 
 
 def up(
     *,
-    port: Annotated[int, Parameter(validator=Number(gte=1, lte=65535), help="The port of Airflow's UI.")] = 8080,
+    port: Annotated[int, Parameter(validator=Number(gte=1, lte=65535), help="The port of the Airflow UI.")] = 8080,
     rows: MockRows = None,
-    real: MockReal = None,
+    real: Real = None,
     timeout: Timeout = 900,
 ) -> int:
-    """The same as run, and stay up with Airflow's UI until Ctrl-C."""
-    from catalunya.ops import local_airflow as airflow
+    """The same as run, then keep running with the Airflow UI until Ctrl-C."""
+    from catalunya.ops import local_airflow
     from catalunya.ops.logging import configure
 
     settings = load_settings()
     configure(settings, least="WARNING")
-    return airflow.up(settings, port=port, rows=rows, real=real, timeout_s=timeout)
+    return local_airflow.up(settings, port=port, rows=rows, real=real, timeout_s=timeout)
+
+
+def serve(
+    process: Annotated[str, Parameter(help=f"{_PROCESSES}; or migrate, which prepares the database and exits.")],
+    /,
+) -> None:
+    """Run one process of a deployed Airflow, with this project's defaults for variables that are not set."""
+    from catalunya.ops.deployed_airflow import processes
+
+    if process == processes.MIGRATE:
+        processes.migrate()
+    else:
+        processes.serve(process)
+
+
+def healthy(process: Annotated[str, Parameter(help=f"{_PROCESSES}.")], /) -> None:
+    """Check the health of the Airflow process on this machine; exit with 1 if it is unhealthy."""
+    from catalunya.ops.deployed_airflow import health
+
+    console.say(health.check(process))
+
+
+def airflow(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, help="Airflow's arguments.")]) -> None:
+    """Call Airflow's own command in the environment of `serve`: `catalunya airflow pools list`."""
+    from catalunya.ops.deployed_airflow import processes
+
+    processes.become("airflow", arguments)

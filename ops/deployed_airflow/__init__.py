@@ -1,5 +1,5 @@
-"""Airflow as separate processes: what compose and Dokku start, what each is told, and whether it is well.
+"""Airflow as separate processes: what compose and Dokku start, each process's environment, and health checks.
 
-`catalunya serve` and `catalunya healthy` are the commands. Not here: all of Airflow on one machine (`ops/local_airflow/`). Containers ask
-for their health every few seconds: importing this loads next to nothing.
+`catalunya serve` and `catalunya healthy` are the commands. Not here: all of Airflow on one machine (`ops/local_airflow/`). Containers
+run their health check every few seconds: importing this package loads next to nothing.
 """

@@ -1,7 +1,7 @@
-"""Whether one process of a deployed Airflow is well: what containers are asked, every few seconds.
+"""The health check of one process of a deployed Airflow, which containers run every few seconds.
 
-Airflow's own `airflow jobs check` imports all of Airflow for that, some seconds of a core each time. Here one row is read. Not here:
-the processes and their environment (`processes.py`).
+Airflow's own `airflow jobs check` imports all of Airflow, which takes seconds of CPU each time; this reads one row. Not here: the
+processes and their environment (`processes.py`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import re
 import socket
 from collections.abc import Mapping
 
-from catalunya.io.errors import TransientError
+from catalunya.io.errors import Unhealthy
 from catalunya.ops.deployed_airflow.processes import BROKER, DATABASE, PORT, addresses, known
 
 TIMEOUT_S = 5
-# Airflow itself takes a component for lost after so long; they say every 5 seconds that they live.
+# Components write a heartbeat every 5 seconds; Airflow too considers them lost after this long.
 LOST_AFTER_S = 30
 _HEALTH = "/api/v2/monitor/health"
 _HEARTBEAT = (
@@ -26,36 +26,31 @@ _HEARTBEAT = (
 )
 
 
-class Unwell(TransientError):
-    """A process does not answer, or has not said for long that it lives."""
-
-
 def check(name: str) -> str:
-    """One line on how the process of this machine is. Raises Unwell when it is not well, UsageError for no such process."""
+    """The health of this machine's process in one line. Raises Unhealthy, or UsageError for an unknown name."""
     process, env = known(name), addresses(os.environ)
     if process.job:
-        return _beats(name, process.job, env)
-    return _works(env) if name == "worker" else _answers(env)
+        return _heartbeat(name, process.job, env)
+    return _worker(env) if name == "worker" else _api_server(env)
 
 
-def _answers(env: Mapping[str, str]) -> str:
-    """The API server answers, and reaches the database."""
+def _api_server(env: Mapping[str, str]) -> str:
+    """The API server answers, and its database is healthy."""
     asked = http.client.HTTPConnection("127.0.0.1", int(env[PORT]), timeout=TIMEOUT_S)
     try:
         asked.request("GET", _HEALTH)
         database = json.loads(asked.getresponse().read())["metadatabase"]["status"]
     except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-        found = str(error) or type(error).__name__
-        raise Unwell(f"api-server: expected an answer at port {env[PORT]}, {_HEALTH}, found {found}") from error
+        raise Unhealthy(f"api-server: no answer from port {env[PORT]}: {str(error) or type(error).__name__}") from error
     finally:
         asked.close()
     if database != "healthy":
-        raise Unwell(f"api-server: expected its database to be healthy, found {database}; is PostgreSQL up?")
-    return "api-server: answers, its database is healthy"
+        raise Unhealthy(f"api-server: its database is {database}; is PostgreSQL up?")
+    return "api-server: healthy, and so is its database"
 
 
-def _beats(name: str, job: str, env: Mapping[str, str]) -> str:
-    """Its job on this machine has said lately that it lives, by the database's clock."""
+def _heartbeat(name: str, job: str, env: Mapping[str, str]) -> str:
+    """The last heartbeat of its job on this machine is recent, by the database's clock."""
     import psycopg
 
     address = re.sub(r"^postgresql\+\w+:", "postgresql:", env.get(DATABASE, ""))
@@ -63,17 +58,18 @@ def _beats(name: str, job: str, env: Mapping[str, str]) -> str:
         with psycopg.connect(address, connect_timeout=TIMEOUT_S) as asked:
             found = asked.execute(_HEARTBEAT, (job, socket.gethostname())).fetchone()
     except psycopg.Error as error:
-        said = " ".join(str(error).split())
-        raise Unwell(f"{name}: expected its heartbeat in the database, found {said}") from error
+        raise Unhealthy(
+            f"{name}: cannot read its heartbeat from the database: {' '.join(str(error).split())}"
+        ) from error
     seconds = found[0] if found else None
     if seconds is None or seconds > LOST_AFTER_S:
-        last = "none" if seconds is None else f"the last one {seconds:.0f} s ago"
-        raise Unwell(f"{name}: expected a heartbeat within {LOST_AFTER_S} s, found {last}; its log tells more")
-    return f"{name}: its last heartbeat was {seconds:.0f} s ago"
+        last = "has no heartbeat" if seconds is None else f"last heartbeat was {seconds:.0f} s ago"
+        raise Unhealthy(f"{name}: {last}, expected one within {LOST_AFTER_S} s; see its log")
+    return f"{name}: healthy, last heartbeat {seconds:.0f} s ago"
 
 
-def _works(env: Mapping[str, str]) -> str:
-    """The worker of this machine answers through its broker."""
+def _worker(env: Mapping[str, str]) -> str:
+    """This machine's worker answers a ping through the broker."""
     from celery import Celery  # type: ignore[import-untyped]
     from kombu.exceptions import OperationalError
 
@@ -83,7 +79,7 @@ def _works(env: Mapping[str, str]) -> str:
             broker.ensure_connection(max_retries=1, interval_start=0)
             answers = app.control.ping(destination=[name], timeout=TIMEOUT_S, connection=broker)
     except OperationalError as error:
-        raise Unwell(f"worker: expected its broker to answer, found {error}") from error
+        raise Unhealthy(f"worker: its broker does not answer: {error}") from error
     if not answers:
-        raise Unwell(f"worker: expected {name} to answer within {TIMEOUT_S} s, found nothing; its log tells more")
-    return f"worker: {name} answers"
+        raise Unhealthy(f"worker: {name} did not answer within {TIMEOUT_S} s; see its log")
+    return f"worker: healthy, {name} answers"

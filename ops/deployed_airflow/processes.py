@@ -1,8 +1,9 @@
-"""The processes of a deployed Airflow: which there are, and the environment that each is started with.
+"""The processes of a deployed Airflow, and the environment that each is started with.
 
-Compose and Dokku start them by name (`catalunya serve scheduler`), so that what Airflow has to be told stands here once. What the
-environment says already is left as it is. Addresses in the form that platforms give them (DATABASE_URL, REDIS_URL, PORT) are
-understood. Not here: whether a process is well (`health.py`).
+Compose and Dokku start them by name (`catalunya serve scheduler`), so that Airflow's settings are written once, here: those it gets
+wherever it runs (`common_settings`, which `ops/local_airflow` uses too) and those of a deployment. A variable that is already set
+wins. Addresses in the form that platforms provide (DATABASE_URL, REDIS_URL, PORT) are accepted. Not here: health checks
+(`health.py`).
 """
 
 from __future__ import annotations
@@ -12,28 +13,35 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
+import catalunya
 from catalunya.io.errors import ConfigurationError, UsageError
-from catalunya.ops.deployed_airflow.settings import PARALLELISM, POOL, POOL_ABOUT, POOL_SLOTS, everywhere, variables
+
+POOL = "sources"
+POOL_SLOTS = 4
+POOL_ABOUT = "landing tasks: limits the load on the sources"
+# Tasks at once. Each takes memory, and 38 at once made SQLite fail.
+PARALLELISM = 4
 
 MIGRATE = "migrate"
 LOCAL, CELERY = "LocalExecutor", "CeleryExecutor"
 DATABASE, BROKER = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CELERY__BROKER_URL"
 PORT = "AIRFLOW__API__PORT"
-# What all processes of one deployment have to be told the same. Airflow would make some of it up, in each process anew.
+# Must be the same for all processes of one deployment. Airflow would otherwise generate some of it, differently in each process.
 SHARED = {
     DATABASE: "the metadata database, as postgresql://…, or DATABASE_URL",
-    "AIRFLOW__CORE__FERNET_KEY": "what connections are encrypted with: 32 bytes, as URL-safe base64",
-    "AIRFLOW__API__SECRET_KEY": "what sessions and requests for logs are signed with",
-    "AIRFLOW__API_AUTH__JWT_SECRET": "what the tokens of tasks are signed with",
+    "AIRFLOW__CORE__FERNET_KEY": "the key that encrypts connections: 32 bytes, as URL-safe base64",
+    "AIRFLOW__API__SECRET_KEY": "the key that signs sessions and log requests",
+    "AIRFLOW__API_AUTH__JWT_SECRET": "the key that signs the tokens of tasks",
     "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": "where tasks reach the api-server: http://host:port/execution/",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process: Airflow's command, and the job whose heartbeat in the database shows that it lives."""
+    """One process: Airflow's command, and the job whose heartbeat in the database shows that it is alive."""
 
     command: tuple[str, ...]
     job: str | None = None
@@ -41,7 +49,7 @@ class Process:
 
 PROCESSES: Mapping[str, Process] = {
     "api-server": Process(("api-server",)),
-    # What tasks log is read from a shared folder or from remote logs; only a worker shows what it is writing.
+    # Task logs are read from a shared folder or from remote logging; only a worker serves the log it is writing.
     "scheduler": Process(("scheduler", "--skip-serve-logs"), job="SchedulerJob"),
     "dag-processor": Process(("dag-processor",), job="DagProcessorJob"),
     "triggerer": Process(("triggerer", "--skip-serve-logs"), job="TriggererJob"),
@@ -50,41 +58,41 @@ PROCESSES: Mapping[str, Process] = {
 
 
 def serve(name: str) -> NoReturn:
-    """Become this process of Airflow. Raises ConfigurationError when the environment lacks something, UsageError for no such process."""
+    """Replace this process with the Airflow process. Raises ConfigurationError if a variable is missing, UsageError for an unknown name."""
     process = known(name)
     become(name, arguments(process, os.environ))
 
 
 def become(name: str, command: Sequence[str]) -> NoReturn:
-    """Become Airflow's command with these arguments, for the process of this name; raises as `serve` does."""
+    """Replace this process with Airflow's command with these arguments, in the environment of `name`. Raises what `serve` raises."""
     if importlib.util.find_spec("airflow") is None:
-        raise UsageError(f"{name}: expected Airflow to be installed, found it is not; `make` installs it")
+        raise UsageError(f"{name}: Airflow is not installed; run `make setup`")
     env = environment(os.environ)
-    complete(name, env)
-    # -P: what lies in the folder it is started in is not to be imported.
+    check_environment(name, env)
+    # -P: do not import from the current folder.
     os.execve(sys.executable, [sys.executable, "-P", "-m", "airflow", *command], env)  # noqa: S606
 
 
 def known(name: str) -> Process:
-    """The process of this name. Raises UsageError, naming those there are."""
+    """The process of this name. Raises UsageError, listing the names, if there is none."""
     if name not in PROCESSES:
-        raise UsageError(f"process {name!r}: expected one of {', '.join((*PROCESSES, MIGRATE))}")
+        raise UsageError(f"unknown process {name!r}; expected one of {', '.join((*PROCESSES, MIGRATE))}")
     return PROCESSES[name]
 
 
 def arguments(process: Process, env: Mapping[str, str]) -> list[str]:
-    """Airflow's arguments. Behind a proxy (FORWARDED_ALLOW_IPS says whose word counts) it is told which address people use."""
+    """Airflow's arguments. Behind a proxy (FORWARDED_ALLOW_IPS lists the trusted ones) it uses the address in the proxy's headers."""
     proxied = process.command == ("api-server",) and env.get("FORWARDED_ALLOW_IPS")
     return [*process.command, *(["--proxy-headers"] if proxied else [])]
 
 
 def migrate() -> None:
-    """Bring the database to this Airflow's schema, and see that the sources' pool is there. Raises ConfigurationError.
+    """Migrate the database to this Airflow's schema, and create the sources' pool. Raises ConfigurationError.
 
-    An existing pool stays as it is: its slots are the operator's to change.
+    An existing pool stays as it is: operators may change its slots.
     """
     env = environment(os.environ)
-    complete(MIGRATE, env)
+    check_environment(MIGRATE, env)
     os.environ.update(env)
     sys.argv = ["airflow", "db", "migrate"]
     from airflow.__main__ import main
@@ -96,32 +104,32 @@ def migrate() -> None:
 
     pool = load_settings().sources_pool
     if Pool.get_pool(pool) is None:
-        # A landing task that waits for its function is leaning on its source all the while: it keeps its slot.
+        # A deferred landing task keeps its slot: its Lambda function is reading from the source meanwhile.
         Pool.create_or_update_pool(pool, POOL_SLOTS, POOL_ABOUT, include_deferred=True)
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The environment of every process: what is given, and for the rest this project's. Raises ConfigurationError."""
+    """The environment of every process: the given variables, over this project's defaults. Raises ConfigurationError."""
     from catalunya.io.environment import load_settings
 
     env = addresses(given)
     executor = env.setdefault("AIRFLOW__CORE__EXECUTOR", CELERY if _is_set(env, BROKER) else LOCAL)
     deployed: dict[str, object] = {
-        "API__HOST": "0.0.0.0",  # noqa: S104  its container's; who reaches that, the network says
-        "CORE__HOSTNAME_CALLABLE": "socket.gethostname",  # what other containers know this one by
+        "API__HOST": "0.0.0.0",  # noqa: S104  inside a container; its network decides who reaches it
+        "CORE__HOSTNAME_CALLABLE": "socket.gethostname",  # the name under which other containers reach this one
         "LOGGING__JSON_LOGS": load_settings().log_format == "json",
     }
     if executor == LOCAL:
         deployed["CORE__PARALLELISM"] = PARALLELISM
     else:
         deployed["CELERY__WORKER_CONCURRENCY"] = PARALLELISM
-        # Longer than any task runs; whatever is not confirmed by then is given to another worker.
+        # Longer than any task runs: a task that is not acknowledged by then is delivered to another worker.
         deployed["CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"] = 86_400
-    return {**everywhere(), **variables(deployed), "CATALUNYA_SOURCES_POOL": POOL, "PYTHONUNBUFFERED": "1", **env}
+    return {**common_settings(), **variables(deployed), "CATALUNYA_SOURCES_POOL": POOL, "PYTHONUNBUFFERED": "1", **env}
 
 
 def addresses(given: Mapping[str, str]) -> dict[str, str]:
-    """What is given, with a platform's addresses under Airflow's names, where those have none."""
+    """The given variables, with a platform's addresses also under Airflow's names, unless those are set."""
     env = dict(given)
     env.setdefault(PORT, given.get("PORT", "8080"))
     if (database := given.get("DATABASE_URL")) and not _is_set(env, DATABASE):
@@ -131,29 +139,48 @@ def addresses(given: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
-def complete(name: str, env: Mapping[str, str]) -> None:
-    """Raise ConfigurationError, naming what the process still has to be told, or may not be told."""
+def check_environment(name: str, env: Mapping[str, str]) -> None:
+    """Raise ConfigurationError if a variable is missing, or has a value that is not allowed."""
     missing = [variable for variable in SHARED if not _is_set(env, variable)]
     if name == "worker" and not _is_set(env, BROKER):
         missing.append(BROKER)
     if missing:
         first = missing[0]
         raise ConfigurationError(
-            f"{name}: expected {first} ({SHARED.get(first, 'what brings work: redis://host:6379/0, or REDIS_URL')}), found it "
-            f"unset{f', and {len(missing) - 1} more' if missing[1:] else ''}; `make secrets` writes them for compose, docs/dokku.md tells the rest"
+            f"{name}: {first} is not set ({SHARED.get(first, 'the broker: redis://host:6379/0, or REDIS_URL')})"
+            f"{f', and {len(missing) - 1} more are missing' if missing[1:] else ''}; `make secrets` writes them for compose, for Dokku see "
+            "docs/dokku.md"
         )
     if is_on(env, "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS") and env["AIRFLOW__CORE__EXECUTOR"] != LOCAL:
         raise ConfigurationError(
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS: expected only where Airflow is one machine's own (LocalExecutor), found "
-            f"it with {env['AIRFLOW__CORE__EXECUTOR']}: everybody who reaches it would be its administrator; unset it"
+            f"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS is set with {env['AIRFLOW__CORE__EXECUTOR']}: everyone who reaches Airflow "
+            "would be an administrator; unset it (it is only for LocalExecutor, on one machine)"
         )
 
 
 def is_on(env: Mapping[str, str], variable: str) -> bool:
-    """Whether a switch of Airflow's is on, as Airflow reads it."""
+    """Whether a boolean setting of Airflow is on, as Airflow parses it."""
     return env.get(variable, "").strip().lower() in ("t", "true", "1")
 
 
 def _is_set(env: Mapping[str, str], variable: str) -> bool:
-    """Whether it has a value, or Airflow is told by which command or from which secret to take it."""
+    """Whether it has a value, or Airflow gets the value from a command or a secrets backend."""
     return any(env.get(f"{variable}{suffix}") for suffix in ("", "_CMD", "_SECRET"))
+
+
+def common_settings() -> dict[str, str]:
+    """Airflow's settings that are the same on one machine and deployed, as environment variables."""
+    return variables(
+        {
+            "CORE__DAGS_FOLDER": Path(catalunya.__file__).parent / "dags",
+            "CORE__LOAD_EXAMPLES": False,
+            "API__MAXIMUM_PAGE_LIMIT": 1000,
+            "API__INSTANCE_NAME": "Catalunya Open Data",
+            "LOGGING__COLORED_CONSOLE_LOG": False,
+        }
+    )
+
+
+def variables(settings: Mapping[str, object]) -> dict[str, str]:
+    """Settings, named SECTION__NAME, as the environment variables that Airflow reads."""
+    return {f"AIRFLOW__{name}": str(value) for name, value in settings.items()}

@@ -1,7 +1,7 @@
-"""`make secrets`: what compose wants in .env and nobody is to choose by hand, made at random, readable by its owner alone.
+"""`make secrets`: generate the passwords and keys that compose reads from .env, a file only its owner can read.
 
-What is there already stays: another database password would lock everybody out of the database that exists. Not here: the secrets of
-dev and prod, which Dokku keeps (docs/dokku.md).
+Existing values stay: a new database password would not match the existing database. Not here: the secrets of dev and prod, which
+Dokku keeps (docs/dokku.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-MADE: Mapping[str, Callable[[], str]] = {
+GENERATED: Mapping[str, Callable[[], str]] = {
     "CATALUNYA_POSTGRES_PASSWORD": lambda: secrets.token_hex(24),
     "CATALUNYA_FERNET_KEY": lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
     "CATALUNYA_SECRET_KEY": lambda: secrets.token_hex(32),
@@ -22,10 +22,10 @@ MADE: Mapping[str, Callable[[], str]] = {
 
 
 def write(path: Path) -> list[str]:
-    """Add to the file what it has not; returns the names of what was added."""
+    """Add the missing secrets to the file; returns their names."""
     text = path.read_text() if path.exists() else ""
     present = {line.partition("=")[0].strip() for line in text.splitlines()}
-    added = {name: make() for name, make in MADE.items() if name not in present}
+    added = {name: generate() for name, generate in GENERATED.items() if name not in present}
     if added:
         head = text if not text or text.endswith("\n") else f"{text}\n"
         beside = path.with_name(f"{path.name}.{os.getpid()}")
@@ -36,10 +36,10 @@ def write(path: Path) -> list[str]:
 
 
 def main(path: str = ".env") -> int:
-    """Write them and say which were missing. Returns the exit code."""
+    """Write the missing secrets and print their names. Returns the exit code."""
     added = write(Path(path))
-    told = f"made {', '.join(added)}" if added else "all secrets are there"
-    sys.stdout.write(f"{path}: {told}\n")
+    what = f"added {', '.join(added)}" if added else "no secret is missing"
+    sys.stdout.write(f"{path}: {what}\n")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""Airflow's REST API, as far as it is needed here.
+"""A client for the parts of Airflow's REST API that are used here.
 
-Here: requests and their answers as plain data. Not here: what is made of them (`wave.py`), starting the server.
+Here: requests, and their responses as plain data. Not here: what is concluded from them (`pipeline_run.py`), starting the server.
 """
 
 from __future__ import annotations
@@ -14,22 +14,18 @@ from typing import Any, Self
 
 import httpx
 
-from catalunya.io.errors import CatalunyaError
-from catalunya.ops.deployed_airflow.settings import POOL_ABOUT
+from catalunya.io.errors import AirflowError
+from catalunya.ops.deployed_airflow.processes import POOL_ABOUT
 
 PAGE = 1000
-# The first request after the start can find the server busy making its routes.
+# The first request after the start can find the server busy building its routes.
 TIMEOUT_S = 60.0
 ATTEMPTS = 3
 
 
-class AirflowError(CatalunyaError):
-    """Airflow does not start, does not answer, or refuses."""
-
-
 @dataclass(frozen=True, slots=True)
 class TaskInstance:
-    """One task of one run. `state` is None until the scheduler has looked at it."""
+    """One task of one DAG run. `state` is None until the scheduler has seen it."""
 
     dag_id: str
     run_id: str
@@ -42,12 +38,12 @@ class TaskInstance:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether this is a final state."""
         return self.state in ("success", "skipped", "failed", "upstream_failed", "removed")
 
 
 class Client:
-    """The REST API of one server: without a login, as those are that are started here, or with one."""
+    """The REST API of one server: without a login, as `server.py` starts it, or with one."""
 
     def __init__(self, url: str, user: str = "", password: str = "") -> None:
         self.url, self._login = url, {"username": user, "password": password}
@@ -61,29 +57,29 @@ class Client:
         self._http.close()
 
     def get(self, path: str, **query: Any) -> Any:
-        """One GET below `/api/v2`; the answer's JSON. Raises AirflowError."""
+        """GET a path below `/api/v2`; returns the JSON. Raises AirflowError."""
         return self._request("GET", f"/api/v2{path}", params=query)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """One POST below `/api/v2`; the answer's JSON. Raises AirflowError."""
+        """POST to a path below `/api/v2`; returns the JSON. Raises AirflowError."""
         return self._request("POST", f"/api/v2{path}", json=body)
 
     def patch(self, path: str, body: Mapping[str, Any], **query: Any) -> Any:
-        """One PATCH below `/api/v2`; the answer's JSON. Raises AirflowError."""
+        """PATCH a path below `/api/v2`; returns the JSON. Raises AirflowError."""
         return self._request("PATCH", f"/api/v2{path}", json=body, params=query)
 
     def trigger(self, dag_id: str, **conf: Any) -> str:
-        """Trigger a DAG with these params; returns the run's id."""
+        """Trigger a DAG with these params; returns the DAG run's id."""
         run = self.post(f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
         return str(run["dag_run_id"])
 
     def ensure_pool(self, name: str, slots: int) -> None:
-        """Create the pool, unless there is one of that name."""
+        """Create the pool, unless it exists."""
         if name not in {pool["name"] for pool in self.get("/pools", limit=PAGE)["pools"]}:
             self.post("/pools", {"name": name, "slots": slots, "description": POOL_ABOUT})
 
     def task_instances(self, since: datetime) -> list[TaskInstance]:
-        """The tasks of all runs that something happened to since then, oldest first."""
+        """The task instances of all runs that were updated since then, oldest first."""
         answer = self.get(
             "/dags/~/dagRuns/~/taskInstances", updated_at_gte=since.isoformat(), limit=PAGE, order_by="run_after"
         )
@@ -102,26 +98,26 @@ class Client:
         ]
 
     def runs(self, dag_id: str = "~") -> list[dict[str, Any]]:
-        """The runs of a DAG, or of all, oldest first."""
+        """The runs of one DAG, or of all DAGs, oldest first."""
         found: list[dict[str, Any]] = self.get(f"/dags/{dag_id}/dagRuns", limit=PAGE, order_by="id")["dag_runs"]
         return found
 
     def asset_events(self, key: str | None = None) -> list[dict[str, Any]]:
-        """The asset events, of one asset or of all, oldest first, each with the runs it triggered.
+        """The events of one asset, or of all, oldest first, each with the runs it triggered.
 
-        3.3.2 answers 500 while one of these runs is queued (its model wants a start date): asked again, a few times.
+        3.3.2 answers 500 while one of these runs is queued (its model requires a start date); the request is retried.
         """
         events: list[dict[str, Any]] = self.get("/assets/events", limit=PAGE, order_by="timestamp")["asset_events"]
         return [event for event in events if key in (None, event["name"])]
 
     def queued_events(self, dag_id: str) -> int:
-        """How many asset events wait for a run of the DAG to be made of them."""
+        """How many asset events have not yet led to a run of the DAG."""
         return int(self.get(f"/dags/{dag_id}/assets/queuedEvents")["total_entries"])
 
     def is_at_rest(self, since: datetime, dag_ids: Iterable[str]) -> bool:
-        """Whether nothing is queued or running, of what something happened to since then, and no event is on its way.
+        """Whether no task updated since then is queued or running, and no asset event of these DAGs is pending.
 
-        Asked in this order: an event that was not there yet was sent by a task that the second look shows as active.
+        The order matters: an event that is not there yet comes from a task that the second request shows as active.
         """
         before = self.task_instances(since)
         if not all(task.is_over for task in before) or any(self.queued_events(dag_id) for dag_id in dag_ids):
@@ -130,17 +126,17 @@ class Client:
         return len(after) == len(before) and all(task.is_over for task in after)
 
     def import_errors(self) -> list[str]:
-        """Why DAG files could not be read, one line each."""
+        """The import errors of DAG files, one line each."""
         found = self.get("/importErrors", limit=PAGE)["import_errors"]
         return [f"{each['filename']}: {str(each['stack_trace']).strip().splitlines()[-1]}" for each in found]
 
     def parsed(self, since: datetime) -> set[str]:
-        """The ids of the DAGs that were parsed since then."""
+        """The ids of the DAGs parsed since then."""
         dags = self.get("/dags", limit=PAGE)["dags"]
         return {dag["dag_id"] for dag in dags if (at := _time(dag["last_parsed_time"])) and at >= since}
 
     def log_lines(self, ti: TaskInstance) -> list[str]:
-        """What a task logged in its last attempt, one line an event, or nothing when it has no log."""
+        """The log of a task's last attempt, one line per event; empty if it has none."""
         path = f"/dags/{ti.dag_id}/dagRuns/{ti.run_id}/taskInstances/{ti.task_id}/logs/{ti.try_number}"
         try:
             content = self.get(path, full_content="true")["content"]
@@ -149,14 +145,14 @@ class Client:
         return [line for event in content for line in _log_line(event)]
 
     def is_alive(self) -> bool:
-        """Whether the server answers at all."""
+        """Whether the server answers."""
         try:
             return self._http.get("/api/v2/version", timeout=2).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 
     def warm_up(self) -> None:
-        """Have the server make the routes that tasks use, which takes seconds, before the first task waits for them."""
+        """Have the server build the routes that tasks use, which takes seconds, before the first task needs them."""
         with self._transport_errors():
             self._http.get("/execution/health")
 
@@ -168,25 +164,25 @@ class Client:
                 answer = self._http.request(
                     method, path, headers={"Authorization": f"Bearer {self._token}"}, **arguments
                 )
-                # 500 is what a locked SQLite looks like from here.
+                # A locked SQLite database shows as 500.
                 if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR or attempt == ATTEMPTS:
                     break
                 time.sleep(0.3 * attempt)
         if answer.is_error:
             raise AirflowError(
-                f"Airflow at {self.url}: {method} {path} was expected to succeed, found {answer.status_code} "
-                f"{' '.join(answer.text.split())[:300]}; its logs tell more"
+                f"Airflow at {self.url} answered {answer.status_code} to {method} {path}: "
+                f"{' '.join(answer.text.split())[:300]}; see its logs"
             )
         return answer.json() if answer.content else None
 
     def _log_in(self) -> str:
-        """A bearer token. Raises AirflowError when the server wants another login, or any."""
-        has_user = bool(self._login["username"])
-        answer = self._http.post("/auth/token", json=self._login) if has_user else self._http.get("/auth/token")
+        """A bearer token. Raises AirflowError if the server rejects the login, or requires one."""
+        user = self._login["username"]
+        answer = self._http.post("/auth/token", json=self._login) if user else self._http.get("/auth/token")
         if answer.is_error:
             raise AirflowError(
-                f"Airflow at {self.url}: expected it to let {self._login['username'] or 'anybody'} in, found {answer.status_code}; "
-                "set CATALUNYA_AIRFLOW_USER and CATALUNYA_AIRFLOW_PASSWORD right"
+                f"Airflow at {self.url} rejects {f'the login of {user}' if user else 'requests without a login'} "
+                f"({answer.status_code}); check CATALUNYA_AIRFLOW_USER and CATALUNYA_AIRFLOW_PASSWORD"
             )
         return str(answer.json()["access_token"])
 
@@ -196,7 +192,7 @@ class Client:
             yield
         except httpx.TransportError as error:
             raise AirflowError(
-                f"Airflow at {self.url} does not answer ({type(error).__name__}); expected it to be running, its logs tell more"
+                f"Airflow at {self.url} does not answer ({type(error).__name__}); is it running? See its logs"
             ) from error
 
 
@@ -204,20 +200,20 @@ def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-# Fields of a log line that say where it comes from, which whoever asked for it knows.
-_WHENCE = {"timestamp", "event", "level", "logger", "loc", "filename", "lineno", "error_detail", "ti_id", "map_index"}
-_WHENCE |= {"try_number", "dag_id", "task_id", "run_id", "correlation_id", "asset"}
-_AIRFLOWS_OWN = ("::", "Worker startup", "DAG bundles loaded", "Filling up the DagBag", "Done. Returned value")
+# Fields that only say where a log line comes from, which the caller knows.
+_ORIGIN = {"timestamp", "event", "level", "logger", "loc", "filename", "lineno", "error_detail", "ti_id", "map_index"}
+_ORIGIN |= {"try_number", "dag_id", "task_id", "run_id", "correlation_id", "asset"}
+_AIRFLOW_NOISE = ("::", "Worker startup", "DAG bundles loaded", "Filling up the DagBag", "Done. Returned value")
 
 
 def _log_line(event: Any) -> list[str]:
-    """One event of a structured log for a person; what Airflow says of itself is left out."""
+    """One event of a structured log, for people; Airflow's own start-up messages are left out."""
     if isinstance(event, str):
         return [event]
     text = str(event.get("event", ""))
-    if text.startswith(_AIRFLOWS_OWN) or not event.get("timestamp"):
+    if text.startswith(_AIRFLOW_NOISE) or not event.get("timestamp"):
         return []
-    told = " ".join(f"{name}={value}" for name, value in event.items() if name not in _WHENCE and value is not None)
-    line = f"{str(event['timestamp'])[11:19]} {event.get('level', 'info'):<7} {text} {told}".rstrip()
+    fields = " ".join(f"{name}={value}" for name, value in event.items() if name not in _ORIGIN and value is not None)
+    line = f"{str(event['timestamp'])[11:19]} {event.get('level', 'info'):<7} {text} {fields}".rstrip()
     causes = [f"  {each.get('exc_type')}: {each.get('exc_value')}" for each in event.get("error_detail") or []]
     return [line, *causes]

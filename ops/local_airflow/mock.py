@@ -1,6 +1,6 @@
-"""The mock APIs in a process of their own, for `run` and `up`: as far away as the real ones, and gone with their parent.
+"""The mock APIs in a process of their own, for `run` and `up`. It ends when its parent does.
 
-Here: that process. Not here: what is served (`ops/mock`).
+Here: that process. Not here: what it serves (`ops/mock`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from catalunya.io.errors import AirflowError
 from catalunya.ops import mock
-from catalunya.ops.local_airflow.client import AirflowError
-from catalunya.ops.local_airflow.processes import child, free_ports
+from catalunya.ops.processes import child, free_ports
 
 START_S = 60.0
 POLL_S = 0.1
@@ -24,7 +24,7 @@ POLL_S = 0.1
 
 @contextmanager
 def mock_apis(*, rows: int | None, real: Path | None, log: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Start the mock on a free port: its address, and a function that waits until it answers."""
+    """Start the mock on a free port. Yields its address, and a function that waits until it answers."""
     (port,) = free_ports(1)
     command = [
         sys.executable,
@@ -40,17 +40,15 @@ def mock_apis(*, rows: int | None, real: Path | None, log: Path) -> Iterator[tup
             until = time.monotonic() + START_S
             while not _answers(port):
                 if process.poll() is not None or time.monotonic() > until:
-                    said = log.read_text(errors="replace").strip().splitlines()
-                    raise AirflowError(
-                        f"the mock APIs: expected them to be up, found {said[-1] if said else 'nothing'}; see {log}"
-                    )
+                    lines = log.read_text(errors="replace").strip().splitlines()
+                    raise AirflowError(f"the mock APIs did not start: {lines[-1] if lines else 'no output'}; see {log}")
                 time.sleep(POLL_S)
 
         yield f"http://127.0.0.1:{port}", wait
 
 
 def main(port: str, rows: str, real: str) -> None:
-    """Serve until told to end, or until the parent has."""
+    """Serve until interrupted, or until the parent ends."""
     parent = os.getppid()
 
     def watch() -> None:

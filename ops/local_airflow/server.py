@@ -1,7 +1,7 @@
-"""Airflow 3.3 on this machine as a context: SQLite, LocalExecutor, bound to 127.0.0.1, no login, nothing left running.
+"""Airflow 3.3 on this machine as a context manager: SQLite, LocalExecutor, on 127.0.0.1, no login, nothing left running.
 
-Here: its settings, its home, starting and stopping. Not here: the processes it consists of (`launcher.py`), what is run on
-it (`wave.py`).
+Here: its settings, its home folder, starting and stopping. Not here: its processes (`launcher.py`), what runs on it
+(`pipeline_run.py`).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pydantic import SecretStr
 
 from catalunya.assets.graph.discovery import load_graph
 from catalunya.io.environment import Settings
-from catalunya.io.errors import UsageError
-from catalunya.ops.deployed_airflow.settings import PARALLELISM, POOL, POOL_SLOTS, everywhere, variables
-from catalunya.ops.local_airflow.client import AirflowError, Client
-from catalunya.ops.local_airflow.processes import check_free, child, free_ports
+from catalunya.io.errors import AirflowError, UsageError
+from catalunya.ops.deployed_airflow.processes import PARALLELISM, POOL, POOL_SLOTS, common_settings, variables
+from catalunya.ops.local_airflow.client import Client
+from catalunya.ops.processes import check_free, child, free_ports
 
 HOME = Path(".airflow")
 START_S = 180.0
@@ -36,7 +36,7 @@ POLL_S = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Airflow, running: the UI and the API at `url`, its files below `home`, all its DAGs parsed at `started_at` or later."""
+    """A running Airflow: UI and API at `url`, files below `home`, every DAG parsed at `started_at` or later."""
 
     url: str
     home: Path
@@ -45,9 +45,9 @@ class Server:
     process: subprocess.Popen[bytes]
 
     def check(self) -> None:
-        """Raise AirflowError when it has ended by itself."""
+        """Raise AirflowError if it has ended by itself."""
         if self.process.poll() is not None:
-            raise AirflowError(f"Airflow ended by itself; {_last_words(self.home / 'logs')}")
+            raise AirflowError(f"Airflow ended unexpectedly; {_last_error(self.home / 'logs')}")
 
 
 @contextmanager
@@ -58,19 +58,16 @@ def airflow(
     port: int | None = None,
     stays: bool = False,
     retry_delay_s: int = 2,
-    tell: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Server]:
-    """Start Airflow for the assets of `settings`, and stop all of it at the end, whatever ends the block.
+    """Start Airflow for the assets of `settings`; stop all of it when the block ends, however it ends.
 
-    `home` keeps its database and logs for the next time; one server at a time may use it. `port`: of the UI, by default a
-    free one. `stays`: for hours instead of one wave: crons are kept, and the scheduler rests longer between its looks.
-    Raises UsageError when Airflow is not installed, the port is taken or the home is in use, AirflowError when it does
-    not come up.
+    `home` keeps the database and logs between runs; one server at a time may use it. `port` is the UI's, by default a free
+    one. `stays` means hours instead of one run: cron schedules are active, and the scheduler polls less often. Raises UsageError
+    if Airflow is not installed, the port is in use or the home is in use, AirflowError if it does not start.
     """
     if importlib.util.find_spec("airflow") is None:
-        raise UsageError(
-            "Airflow is not installed: expected the extra `airflow`; `pip install 'catalunya[airflow]'`, or `make`"
-        )
+        raise UsageError("Airflow is not installed; run `make setup`, or `pip install 'catalunya[airflow]'`")
     if port:
         check_free(port)
     home = home.absolute()
@@ -81,32 +78,32 @@ def airflow(
     url = f"http://127.0.0.1:{ports[0]}"
     env = environment(settings, home, ports, stays=stays, retry_delay_s=retry_delay_s)
     started_at = datetime.now(UTC)
-    # Where nothing defers and nobody looks, nobody misses the triggerer.
+    # One short run without deferrable tasks needs no triggerer, and nobody looks at its health.
     needs_triggerer = stays or settings.functions or settings.manifests_queue
     components = ("scheduler", "dag-processor", *(("triggerer",) if needs_triggerer else ()))
     command = [sys.executable, "-P", str(Path(__file__).with_name("launcher.py")), *components]
     with _locked(home), child(command, log=logs / "launcher.log", env=env) as process, Client(url) as client:
         server = Server(url, home, client, started_at, process)
-        keys = {asset.key for asset in load_graph(settings)}  # compiled here, while the other core starts Airflow
-        _wait_until(server, client.is_alive, "its API to answer")
-        tell("the API answers, waiting for the DAGs")
+        keys = {asset.key for asset in load_graph(settings)}  # compiled here while Airflow starts on the other core
+        _wait_until(server, client.is_alive, "its API did not answer")
+        report("the API answers; waiting for the DAGs to be parsed")
         client.ensure_pool(POOL, POOL_SLOTS)
         client.warm_up()
-        _wait_until(server, lambda: _has_parsed(server, keys), "all DAGs to be parsed")
+        _wait_until(server, lambda: _has_parsed(server, keys), "not every DAG was parsed")
         yield server
 
 
 def environment(
     settings: Settings, home: Path, ports: Sequence[int], *, stays: bool, retry_delay_s: int
 ) -> dict[str, str]:
-    """The environment Airflow runs in: this process's without its Airflow settings, the project's, and Airflow's own."""
+    """Airflow's environment: this process's without its AIRFLOW variables, the project's settings, and Airflow's."""
     port, worker_port, trigger_port = ports
     airflow_settings: dict[str, object] = {
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": PARALLELISM,
         "CORE__DEFAULT_TASK_RETRY_DELAY": retry_delay_s,
         "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-        # Nobody but this machine's user reaches 127.0.0.1; a password would only be in the way.
+        # Only this machine's user reaches 127.0.0.1: a password would add nothing.
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
         "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "API__HOST": "127.0.0.1",
@@ -120,27 +117,27 @@ def environment(
         "LOGGING__TRIGGER_LOG_SERVER_PORT": trigger_port,
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 1 if stays else 0.2,
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
-        # A task that ends is noticed after this many seconds, when its pipes are closed before the process is gone.
+        # How long it can take to notice that a task's process has ended after closing its pipes.
         "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
-        # What a killed scheduler left is taken up by the next one within seconds instead of minutes.
+        # The next scheduler adopts the tasks of a killed one within seconds instead of minutes.
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 10,
         "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": 15,
     }
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
-        **{f"CATALUNYA_{name.upper()}": value for name, value in _written(settings).items()},
+        **{f"CATALUNYA_{name.upper()}": value for name, value in _as_variables(settings).items()},
         "CATALUNYA_SOURCES_POOL": POOL,
         "CATALUNYA_AIRFLOW_URL": f"http://127.0.0.1:{port}",
         "CATALUNYA_CLOCKS": "on" if stays else "off",
         "AIRFLOW_HOME": str(home),
-        **everywhere(),
+        **common_settings(),
         **variables(airflow_settings),
         "PYTHONUNBUFFERED": "1",
     }
 
 
-def _written(settings: Settings) -> dict[str, str]:
-    """The settings as the environment variables they would be read from, paths absolute."""
+def _as_variables(settings: Settings) -> dict[str, str]:
+    """The settings as the environment variables they are read from, with absolute paths."""
     found: dict[str, str] = {}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
@@ -157,14 +154,14 @@ def _written(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
-    """Keep other servers off this home. Raises UsageError when one is there."""
+    """Lock the home folder. Raises UsageError if another server uses it."""
     with (home / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.seek(0)
             raise UsageError(
-                f"{home}: expected no Airflow to run from there, found one (process {lock.read().strip() or 'unknown'}); stop it first"
+                f"another Airflow is running from {home} (process {lock.read().strip() or 'unknown'}); stop it first"
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -175,7 +172,7 @@ def _locked(home: Path) -> Iterator[None]:
 def _has_parsed(server: Server, keys: set[str]) -> bool:
     errors = server.client.import_errors()
     if errors:
-        raise AirflowError(f"Airflow cannot read the DAGs: {errors[0]}; mend it and start again")
+        raise AirflowError(f"Airflow cannot import the DAGs: {errors[0]}; fix the error and start again")
     return keys <= server.client.parsed(server.started_at)
 
 
@@ -185,16 +182,16 @@ def _wait_until(server: Server, is_so: Callable[[], bool], what: str) -> None:
         server.check()
         if time.monotonic() > until:
             raise AirflowError(
-                f"Airflow: expected {what} within {START_S:.0f} s, found it does not; {_last_words(server.home / 'logs')}"
+                f"Airflow did not start: after {START_S:.0f} s {what}; {_last_error(server.home / 'logs')}"
             )
         time.sleep(POLL_S)
 
 
-def _last_words(logs: Path) -> str:
-    """What the component that ended says is wrong, and where to read on."""
+def _last_error(logs: Path) -> str:
+    """The last error of the component that ended, and its log file."""
     ended = (logs / "launcher.log").read_text(errors="replace").split()
     name = ended[0] if ended and (logs / f"{ended[0]}.log").exists() else "launcher"
     log = logs / f"{name}.log"
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"\[error|\w(Error|Exception): ", line)]
-    return f"{log} says: {(telling or lines or ['nothing'])[-1]}"
+    errors = [line for line in lines if re.search(r"\[error|\w(Error|Exception): ", line)]
+    return f"last error in {log}: {(errors or lines or ['(empty)'])[-1]}"

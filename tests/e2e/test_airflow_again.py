@@ -1,4 +1,4 @@
-"""`run` and `up` as a person starts them, when all goes well: each makes what is left, and one after it finds nothing to do."""
+"""Successful runs of `run` and `up`: each makes what is stale, and the next one finds nothing to do."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.integration.test_airflow_run import folder, left_of, read_until, sessions, started, written
+from tests.integration.test_airflow_run import folder, read_until, sessions, started, wait_for_end, written
 
-from catalunya.ops.local_airflow.processes import free_ports
+from catalunya.ops.processes import free_ports
 
 __all__ = ["folder"]
 
-# What is left to be made of a lake in which the rest was: from nothing, one Airflow makes everything in tests/integration/test_airflow.py.
-LEFT = (
+# What these runs have to make, the rest is made already; tests/integration/test_airflow.py starts from an empty lake.
+STALE = (
     "landing.service_usage",
     "staging.service_usage",
     "marts.fact_service_usage_daily",
@@ -29,44 +29,44 @@ LEFT = (
 
 @pytest.fixture
 def begun(folder: Path) -> Path:
-    """The folder, with what is LEFT to be made."""
-    for key in LEFT:
+    """The folder, without the ledger entries of STALE."""
+    for key in STALE:
         shutil.rmtree(folder / "data" / "_ledger" / key.replace(".", "/"))
     return folder
 
 
 def ran(folder: Path) -> dict[str, str]:
-    """What became of each asset in a run, by the document it prints."""
+    """The state of each asset in the JSON that a run prints."""
     with started(folder, "run(load_settings(), rows=300, as_json=True)") as process:
-        said = process.communicate()[0]
-    assert process.returncode == 0, said
-    document: dict[str, Any] = json.loads(said[said.index("{\n") :])
+        output = process.communicate()[0]
+    assert process.returncode == 0, output
+    document: dict[str, Any] = json.loads(output[output.index("{\n") :])
     assert document["status"] == "ok"
     return {asset["asset"]: asset["state"] for asset in document["assets"]}
 
 
-def test_a_run_makes_what_is_left_and_one_after_it_finds_everything_up_to_date(begun: Path) -> None:
+def test_a_run_makes_what_is_stale_and_the_next_finds_everything_up_to_date(begun: Path) -> None:
     first = ran(begun)
-    assert {key for key, state in first.items() if state == "done"} == set(LEFT)
+    assert {key for key, state in first.items() if state == "done"} == set(STALE)
     before = written(begun)
     assert set(ran(begun).values()) == {"up to date"}
     assert written(begun) == before
 
 
-def test_up_makes_what_is_stale_on_plain_lines_serves_the_ui_and_ends_with_ctrl_c(begun: Path) -> None:
+def test_up_makes_what_is_stale_serves_the_ui_and_stops_on_ctrl_c(begun: Path) -> None:
     (port,) = free_ports(1)
     with started(begun, f"up(load_settings(), rows=300, port={port})") as process:
-        said = read_until(process, "Airflow's UI")
+        output = read_until(process, "Airflow UI: ")
         mine = sessions(process) - {os.getsid(process.pid)}
         page = httpx.get(f"http://localhost:{port}/", follow_redirects=True)
         health = httpx.get(f"http://localhost:{port}/api/v2/monitor/health").json()
         process.send_signal(signal.SIGINT)
-        said += process.communicate()[0]
+        output += process.communicate()[0]
 
-    assert process.returncode == 0, said
-    assert "\x1b" not in said
-    assert all(re.search(rf"{re.escape(key)} +done", said) for key in LEFT)
-    assert re.search(r"\d+ assets made, all \d+ up to date, in \d+ s", said)
+    assert process.returncode == 0, output
+    assert "\x1b" not in output
+    assert all(re.search(rf"{re.escape(key)} +done", output) for key in STALE)
+    assert re.search(r"\d+ assets made, all \d+ up to date, in \d+ s", output)
     assert "<title>" in page.text
     assert {part["status"] for part in health.values()} == {"healthy"}
-    assert left_of(mine) == []
+    wait_for_end(mine)

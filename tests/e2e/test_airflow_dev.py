@@ -1,15 +1,14 @@
-"""dev on the real scheduler: landing and staging by functions, the mart by the real dbt-athena, the lake on S3, tables in Glue.
+"""dev on the real scheduler: landing and staging in Lambda functions, the mart by the real dbt-athena, the lake on S3, tables in Glue.
 
-The account is moto with an Athena that executes (`tests/athena`); the functions are our handlers behind an endpoint of this
-machine that speaks Lambda's protocol. One chain is followed from its source on; what the whole graph does on Airflow is in
-test_airflow.py, what every mart is on Athena in test_marts_on_athena.py.
+The account is moto with an Athena that executes (`tests/athena`); the functions are our handlers behind a local endpoint that speaks
+Lambda's protocol. The tests follow one chain from its source. The whole graph on Airflow is in test_airflow.py, every mart on
+Athena in test_marts_on_athena.py.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,12 +27,13 @@ from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
 from catalunya.ops.cli import main
 from catalunya.ops.local_airflow.client import TaskInstance
-from catalunya.ops.local_airflow.processes import child, free_ports
 from catalunya.ops.local_airflow.server import airflow
 from catalunya.ops.mock import serve
+from catalunya.ops.processes import child, free_ports
 from small.aws import Aws
 from small.field import Field
 from small.lakes import contents
+from small.patience import wait_until
 
 ROOT = Path(__file__).parents[2]
 LANDING, STAGING, MART = CHAIN = (
@@ -47,7 +47,7 @@ ROLE = "arn:aws:iam::123456789012:role/catalunya-mart-role-dev"
 
 @pytest.fixture(scope="module")
 def account(compiled: Path) -> Iterator[Account]:
-    """An account whose Athena runs, this process pointed at it. Its Glue is empty."""
+    """An account with a running Athena and an empty Glue, configured for this process."""
     with athena_server() as (aws, api), pytest.MonkeyPatch.context() as patch:
         patch.delenv("AWS_PROFILE", raising=False)
         for name, value in aws.environment.items():
@@ -57,12 +57,12 @@ def account(compiled: Path) -> Iterator[Account]:
 
 @pytest.fixture(scope="module")
 def dev(account: Account, compiled: Path, made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
-    """Airflow in dev: its lake a bucket in which everything was made, its functions an endpoint, its sources the mock APIs."""
+    """Airflow in dev: its lake is a bucket in which everything was made, its functions an endpoint, its sources the mock APIs."""
     folder = tmp_path_factory.mktemp("dev")
     (port,) = free_ports(1)
     aws, lake = account.aws, account.settings.lake
     aws.fill(lake, {name: body for name, body in contents(made).items() if not name.startswith("_leases/")})
-    queue = tell_of_manifests(aws, lake.removeprefix("s3://"))
+    queue = notify_of_manifests(aws, lake.removeprefix("s3://"))
     with serve(rows=300) as mock, pytest.MonkeyPatch.context() as patch:
         settings = load_settings(
             env="dev",
@@ -85,21 +85,21 @@ def dev(account: Account, compiled: Path, made: Path, tmp_path_factory: pytest.T
             yield Field(server.client, Project(settings), mock)
 
 
-def tell_of_manifests(aws: Aws, bucket: str) -> str:
-    """A queue that is told whenever a landing batch is sealed in the bucket. Returns its URL."""
+def notify_of_manifests(aws: Aws, bucket: str) -> str:
+    """A queue that is notified of every sealed landing batch in the bucket. Returns its URL."""
     queues = aws.client("sqs")
     url: str = queues.create_queue(QueueName="catalunya-manifests-dev")["QueueUrl"]
     arn = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     names = {"FilterRules": [{"Name": "prefix", "Value": "landing/"}, {"Name": "suffix", "Value": "_manifest.json"}]}
-    told = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"], "Filter": {"Key": names}}
+    notified = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"], "Filter": {"Key": names}}
     aws.client("s3").put_bucket_notification_configuration(
-        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [told]}
+        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [notified]}
     )
     return url
 
 
 def settings_of_functions(lake: str, cache: Path, url: str) -> dict[str, str]:
-    """The environment that the infrastructure gives the functions."""
+    """The environment of the functions, as the infrastructure sets it."""
     names = {
         "ENV": "dev",
         "LAKE": lake,
@@ -113,17 +113,14 @@ def settings_of_functions(lake: str, cache: Path, url: str) -> dict[str, str]:
 
 @contextmanager
 def functions(port: int, log: Path, environment: dict[str, str]) -> Iterator[None]:
-    """The endpoint of the functions, for as long as the block runs."""
+    """The endpoint of the functions, while the block runs."""
     command = [sys.executable, "-m", "small.functions", str(port)]
     with child(command, log=log, env=os.environ | environment):
-        until = time.monotonic() + 30
-        while not is_there(f"http://127.0.0.1:{port}/health"):
-            assert time.monotonic() < until, log.read_text()
-            time.sleep(0.1)
+        wait_until(lambda: is_up(f"http://127.0.0.1:{port}/health"), 60, log.read_text)
         yield
 
 
-def is_there(url: str) -> bool:
+def is_up(url: str) -> bool:
     try:
         return httpx.get(url).is_success
     except httpx.HTTPError:
@@ -131,28 +128,28 @@ def is_there(url: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Wave:
-    """What came of one source's moving on, until all was quiet: the tasks, and each asset's events."""
+class ChainRun:
+    """What followed from one change of a source: the tasks, and each asset's events."""
 
     tasks: list[TaskInstance]
     events: dict[str, list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def wave(dev: Field) -> Wave:
-    """The register of services moved on, and its landing was triggered."""
+def chain_run(dev: Field) -> ChainRun:
+    """The register of services changed, and its landing DAG was triggered."""
     dev.begin()
     dev.mock.advance("ivft-vegh")
     dev.trigger(LANDING)
     tasks = dev.settle()
-    return Wave(tasks, {key: dev.events(key) for key in CHAIN})
+    return ChainRun(tasks, {key: dev.events(key) for key in CHAIN})
 
 
-def test_a_chain_goes_from_landing_to_its_mart_and_its_lake_is_a_bucket(dev: Field, wave: Wave) -> None:
-    assert {task.state for task in wave.tasks} <= {"success", "skipped"}
+def test_a_chain_goes_from_landing_to_its_mart_and_its_lake_is_a_bucket(dev: Field, chain_run: ChainRun) -> None:
+    assert {task.state for task in chain_run.tasks} <= {"success", "skipped"}
     for key in CHAIN:
         entry = dev.project.ledger.latest(key)
-        (event,) = wave.events[key]
+        (event,) = chain_run.events[key]
         assert entry is not None
         assert event["extra"] == entry.summary()
     for key in (STAGING, MART):
@@ -163,8 +160,8 @@ def test_a_chain_goes_from_landing_to_its_mart_and_its_lake_is_a_bucket(dev: Fie
 
 
 @pytest.mark.parametrize("key", [STAGING, MART])
-def test_its_tables_are_in_glue_as_the_ledger_says_and_are_read_through_athena(
-    dev: Field, wave: Wave, account: Account, key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_its_tables_are_in_glue_as_recorded_and_readable_through_athena(
+    dev: Field, chain_run: ChainRun, account: Account, key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     entry, (schema, _, name) = dev.project.ledger.latest(key), key.partition(".")
     assert entry is not None
@@ -181,7 +178,7 @@ def test_its_tables_are_in_glue_as_the_ledger_says_and_are_read_through_athena(
     assert pl.read_parquet(tmp_path / "answer.parquet").equals(counts)
 
 
-def test_the_mart_was_built_on_athena_as_a_candidate_of_which_nothing_is_left(wave: Wave, account: Account) -> None:
+def test_the_mart_was_built_on_athena_as_a_candidate_that_was_removed(chain_run: ChainRun, account: Account) -> None:
     ran = [execution for execution in account.api.executions.values() if execution.work_group == "catalunya_dev"]
     assert not [execution.reason for execution in ran if execution.reason]
     assert any(f'"{CANDIDATES}"."fact_service_usage_daily' in execution.sql for execution in ran)
@@ -189,13 +186,13 @@ def test_the_mart_was_built_on_athena_as_a_candidate_of_which_nothing_is_left(wa
     assert account.objects("_candidates/") == []
 
 
-def test_a_mart_is_made_under_its_role(dev: Field, wave: Wave) -> None:
-    (task,) = [task for task in wave.tasks if task.dag_id == MART]
+def test_a_mart_is_made_under_its_role(dev: Field, chain_run: ChainRun) -> None:
+    (task,) = [task for task in chain_run.tasks if task.dag_id == MART]
     assert task.state == "success"
     assert any("role_assumed" in line and ROLE in line for line in dev.client.log_lines(task))
 
 
-def test_what_a_function_raises_is_raised_by_the_task_as_what_it_was(dev: Field, wave: Wave) -> None:
+def test_the_task_raises_the_error_of_its_function(dev: Field, chain_run: ChainRun) -> None:
     dev.begin()
     dev.mock.advance("yavr-pn8q")
     dev.mock.faults("missing-column:yavr-pn8q:column=codi")
@@ -207,16 +204,18 @@ def test_what_a_function_raises_is_raised_by_the_task_as_what_it_was(dev: Field,
     assert any("the source's fields are not those of RawServiceUsage" in line for line in dev.client.log_lines(task))
 
 
-def test_a_batch_that_did_not_come_through_airflow_wakes_its_table_by_the_queue(dev: Field, wave: Wave) -> None:
+def test_a_batch_landed_outside_airflow_triggers_its_table_through_the_queue(dev: Field, chain_run: ChainRun) -> None:
     dev.begin()
     dev.mock.advance("yavr-pn8q")
     landed = materialize(dev.project, "landing.service_usage").entry
     assert landed is not None
     assert dev.project.state().stale("staging.service_usage")
 
-    until = time.monotonic() + 60
-    while dev.project.state().stale("staging.service_usage"):
-        assert time.monotonic() < until, [(task.dag_id, task.state) for task in dev.tasks()]
-        time.sleep(0.5)
-    # The mart that this wakes in turn is made no further: the chain was followed above.
+    wait_until(
+        lambda: not dev.project.state().stale("staging.service_usage"),
+        120,
+        lambda: [(task.dag_id, task.state) for task in dev.tasks()],
+        poll_s=0.5,
+    )
+    # The mart that follows is not waited for: the tests above follow a whole chain.
     assert "ops.reconcile" in {task.dag_id for task in dev.tasks()}

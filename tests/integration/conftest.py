@@ -1,4 +1,4 @@
-"""What the integration tests share: one Airflow on a lake and mock APIs of its own, and one AWS (moto), each started once."""
+"""Fixtures of the integration tests: one Airflow with its own lake and mock APIs, and one AWS (moto), each started once."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["aws", "bucket", "shared_aws"]
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder with the compiled graph and dbt's parsed project in it: making these takes seconds."""
+    """A cache folder with the compiled graph and dbt's parsed project, which take seconds to make."""
     return once(tmp_path_factory, "compiled", lambda cache: load_graph(load_settings(cache=cache)))
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
-    """A lake in which everything was made, in this process, of the tables that the mock has for 300 rows. To be copied."""
+    """A lake in which everything was made, from a mock with 300 rows. Tests copy it."""
 
     def make(lake: Path) -> None:
         import_dbt()
@@ -64,7 +64,8 @@ def shared_field(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> It
 
 @pytest.fixture
 def field(shared_field: Field) -> Field:
-    """The shared Airflow, without faults, from now on."""
+    """The shared Airflow, at rest and without faults, whatever the test before did."""
     shared_field.mock.faults()
+    shared_field.settle()
     shared_field.begin()
     return shared_field

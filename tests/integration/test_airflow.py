@@ -1,6 +1,7 @@
-"""The DAGs on a real scheduler: asset events, who triggers whom, lineage, bursts, healing, breaches and retries.
+"""The DAGs on a real scheduler: asset events, triggering, lineage, bursts, reconciliation, breaches and retries.
 
-What happened is asked from Airflow's REST API, what was made from the lake. One Airflow serves all tests, in this order.
+What happened is read from Airflow's REST API, what was made from the lake. One Airflow serves all tests. Each starts from what it needs
+(`first_run`, or `make_fresh`), so that a failure of one does not fail the others; only the drill, which loses everything, is the last.
 """
 
 from __future__ import annotations
@@ -8,44 +9,69 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.ops.backup.store import Store
+from catalunya.ops.local_airflow.client import TaskInstance
 from catalunya.ops.local_airflow.server import airflow
-from small.drill import SECRETS, Clock, check_configured, command, configure
+from small.drill import SECRETS, Clock, check_customized, command, customize
 from small.field import Field
 from small.lakes import contents
 
 
-def test_one_wave_makes_every_mart_by_asset_events_alone(field: Field) -> None:
+@dataclass(frozen=True)
+class FirstRun:
+    """The first run on an empty lake: its tasks, asset events, ledger entries, and what was stale at its end."""
+
+    tasks: list[TaskInstance]
+    events: dict[str, list[dict[str, Any]]]
+    entries: dict[str, Entry]
+    stale: list[str]
+
+
+@pytest.fixture(scope="module")
+def first_run(shared_field: Field) -> FirstRun:
+    """The landing DAGs and every other root triggered on an empty lake."""
+    field = shared_field
+    field.begin()
     field.trigger(*field.roots)
     tasks = field.settle()
+    events: dict[str, list[dict[str, Any]]] = {asset.key: [] for asset in field.project.graph}
+    for event in field.events():
+        events[event["name"]].append(event)
+    latest = {asset.key: field.project.ledger.latest(asset.key) for asset in field.project.graph}
+    return FirstRun(tasks, events, {key: entry for key, entry in latest.items() if entry}, field.stale())
 
-    assert field.stale() == []
-    assert {task.state for task in tasks} <= {"success", "skipped"}
-    assert Counter(event["name"] for event in field.events()) == {asset.key: 1 for asset in field.project.graph}
+
+def test_one_trigger_of_each_root_makes_every_mart_by_asset_events_alone(first_run: FirstRun) -> None:
+    assert first_run.stale == []
+    assert {task.state for task in first_run.tasks} <= {"success", "skipped"}
+    assert {key: len(events) for key, events in first_run.events.items()} == dict.fromkeys(first_run.events, 1)
 
 
-def test_the_event_of_an_asset_carries_the_summary_of_its_ledger_entry(field: Field) -> None:
-    for asset in field.project.graph:
-        entry = field.project.ledger.latest(asset.key)
-        (event,) = field.client.asset_events(asset.key)
+def test_the_event_of_an_asset_carries_the_summary_of_its_ledger_entry(first_run: FirstRun) -> None:
+    for key, (event,) in first_run.events.items():
+        entry = first_run.entries[key]
 
-        assert entry is not None
         assert event["extra"] == entry.summary()
-        assert (event["source_dag_id"], event["source_run_id"]) == (asset.key, entry.run_id)
-        assert event["uri"] == f"catalunya://{asset.key.replace('.', '/')}"
+        assert (event["source_dag_id"], event["source_run_id"]) == (key, entry.run_id)
+        assert event["uri"] == f"catalunya://{key.replace('.', '/')}"
 
 
-def test_what_is_made_downstream_was_triggered_by_its_upstreams_and_by_nothing_else(field: Field) -> None:
+def test_a_downstream_asset_is_triggered_by_its_upstreams_and_by_nothing_else(
+    field: Field, first_run: FirstRun
+) -> None:
     for asset in field.project.graph:
-        made = next(event["source_run_id"] for event in field.client.asset_events(asset.key))
+        made = first_run.events[asset.key][0]["source_run_id"]
         run = field.client.get(f"/dags/{asset.key}/dagRuns/{made}")
         events = field.client.get(f"/dags/{asset.key}/dagRuns/{made}/upstreamAssetEvents")["asset_events"]
 
@@ -54,18 +80,17 @@ def test_what_is_made_downstream_was_triggered_by_its_upstreams_and_by_nothing_e
         assert bool(events) == bool(asset.upstream)
 
 
-def test_a_wave_has_one_correlation_id_from_landing_to_marts(field: Field) -> None:
-    latest = {asset.key: field.project.ledger.latest(asset.key) for asset in field.project.graph}
-    waves = {key: entry.correlation_id for key, entry in latest.items() if entry}
+def test_one_correlation_id_goes_from_landing_to_marts(field: Field, first_run: FirstRun) -> None:
+    ids = {key: entry.correlation_id for key, entry in first_run.entries.items()}
 
     for asset in field.project.graph:
         if asset.upstream:
-            assert waves[asset.key] in {waves[key] for key in asset.upstream}, asset.key
+            assert ids[asset.key] in {ids[key] for key in asset.upstream}, asset.key
         else:
-            assert waves[asset.key] == (latest[asset.key] or {}).run_id  # type: ignore[union-attr]
+            assert ids[asset.key] == first_run.entries[asset.key].run_id
 
 
-def test_the_lineage_that_airflow_knows_is_exactly_that_of_the_graph(field: Field) -> None:
+def test_airflow_has_exactly_the_lineage_of_the_graph(field: Field) -> None:
     known = {asset["name"]: asset for asset in field.client.get("/assets", limit=1000)["assets"]}
 
     assert set(known) == {asset.key for asset in field.project.graph}
@@ -78,7 +103,8 @@ def test_the_lineage_that_airflow_knows_is_exactly_that_of_the_graph(field: Fiel
         assert (here["uri"], here["group"]) == (asset.uri, asset.layer)
 
 
-def test_a_wave_over_sources_that_did_not_move_makes_nothing_and_sends_no_event(field: Field) -> None:
+def test_unchanged_sources_make_nothing_and_send_no_event(field: Field) -> None:
+    field.make_fresh()
     before = field.objects()
     field.trigger(*field.roots)
     tasks = field.settle()
@@ -90,6 +116,7 @@ def test_a_wave_over_sources_that_did_not_move_makes_nothing_and_sends_no_event(
 
 
 def test_a_burst_of_thirty_landing_events_ends_with_every_mart_fresh(field: Field) -> None:
+    field.make_fresh()
     ids = {asset["name"]: asset["id"] for asset in field.client.get("/assets", limit=1000)["assets"]}
     sources = ("landing.service_usage", "landing.social_services")
     for _ in range(30 // len(sources)):
@@ -108,7 +135,7 @@ def test_a_burst_of_thirty_landing_events_ends_with_every_mart_fresh(field: Fiel
     assert events["marts.fact_service_usage_daily"] < 15
 
 
-def test_what_no_event_ever_announced_is_healed_by_the_reconciliation(field: Field) -> None:
+def test_reconciliation_makes_what_no_event_has_announced(field: Field) -> None:
     field.make_fresh()
     field.mock.advance("yavr-pn8q")
     for key in ("landing.service_usage", "staging.service_usage"):
@@ -124,7 +151,7 @@ def test_what_no_event_ever_announced_is_healed_by_the_reconciliation(field: Fie
     assert (run["run_type"], run["note"]) == ("operator_triggered", "staging.service_usage changed")
 
 
-def test_the_reconciliation_finds_nothing_to_do_when_all_is_fresh(field: Field) -> None:
+def test_reconciliation_is_skipped_when_everything_is_fresh(field: Field) -> None:
     field.make_fresh()
 
     field.trigger("ops.reconcile")
@@ -132,7 +159,7 @@ def test_the_reconciliation_finds_nothing_to_do_when_all_is_fresh(field: Field) 
     assert {task.task_id: task.state for task in field.settle()} == {"find_stale": "skipped", "wake": "skipped"}
 
 
-def test_a_used_batch_that_is_needed_again_is_landed_again_by_the_table_that_needs_it(field: Field) -> None:
+def test_a_table_that_needs_a_deleted_batch_lands_it_again(field: Field) -> None:
     field.make_fresh()
     before = field.project.ledger.latest("landing.social_services")
     field.trigger("staging.social_services", force=True)
@@ -147,7 +174,7 @@ def test_a_used_batch_that_is_needed_again_is_landed_again_by_the_table_that_nee
     assert field.stale() == []
 
 
-def test_a_backfill_is_a_run_with_parameters_and_disturbs_no_other_period(field: Field) -> None:
+def test_a_backfill_is_a_run_with_parameters_and_changes_no_other_period(field: Field) -> None:
     field.make_fresh()
     before = field.project.ledger.latest("staging.employment")
     field.mock.advance("afic/22002/26102/com")
@@ -179,7 +206,7 @@ def test_a_breach_of_the_landing_contract_stops_the_chain_and_leaves_the_old_tab
     assert any("registre" in line for line in field.client.log_lines(task))
 
 
-def test_a_breach_in_staging_stops_the_chain_there_and_the_next_good_batch_mends_it(field: Field) -> None:
+def test_a_breach_in_staging_stops_the_chain_there_until_the_next_good_batch(field: Field) -> None:
     field.make_fresh()
     before = field.objects()
     field.mock.advance("yavr-pn8q")
@@ -196,7 +223,7 @@ def test_a_breach_in_staging_stops_the_chain_there_and_the_next_good_batch_mends
     failed = field.project.ledger.last_attempt("staging.service_usage")
     assert failed is not None
     assert failed.status == "failed"
-    # It failed on these very inputs: waking it again would mean the same.
+    # It failed on the same inputs: another attempt would fail the same way.
     field.begin()
     field.trigger("ops.reconcile")
     assert {task.dag_id for task in field.settle()} == {"ops.reconcile"}
@@ -208,7 +235,7 @@ def test_a_breach_in_staging_stops_the_chain_there_and_the_next_good_batch_mends
     assert field.stale() == []
 
 
-def test_a_source_that_is_down_for_a_moment_is_asked_again_after_a_moment(field: Field) -> None:
+def test_a_source_that_is_down_for_a_moment_is_retried(field: Field) -> None:
     field.make_fresh()
     field.mock.advance("yavr-pn8q")
     field.mock.faults("error-503:yavr-pn8q:times=1")
@@ -221,7 +248,7 @@ def test_a_source_that_is_down_for_a_moment_is_asked_again_after_a_moment(field:
     assert field.stale() == []
 
 
-def test_an_asset_is_made_anew_though_nothing_changed_when_forced(field: Field) -> None:
+def test_a_forced_asset_is_made_even_if_nothing_changed(field: Field) -> None:
     field.make_fresh()
 
     field.trigger("marts.dim_time", force=True)
@@ -232,15 +259,15 @@ def test_an_asset_is_made_anew_though_nothing_changed_when_forced(field: Field) 
     assert field.events("marts.fact_service_usage_daily") == []
 
 
-def test_recovery_drill_a_lost_lake_and_airflow_are_restored_from_a_backup_and_go_on(
+def test_drill_a_lost_lake_and_airflow_are_restored_from_a_backup_and_continue(
     field: Field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The last test, because it destroys what the others share. It runs the commands of docs/recovery.md, which quotes its times."""
+    """The last test, because it destroys the shared lake. It runs the commands of docs/recovery.md, which has the times."""
     settings = field.project.settings
     for name in ("env", "lake", "backup", "cache", "socrata_url", "idescat_url"):
         monkeypatch.setenv(f"CATALUNYA_{name.upper()}", str(getattr(settings, name)))
     field.make_fresh()
-    configure(field)
+    customize(field)
     field.trigger("ops.backup")
     assert [(task.dag_id, task.state) for task in field.settle()] == [("ops.backup", "success")]
     tables, days = _tables(field), _days(field)
@@ -262,7 +289,7 @@ def test_recovery_drill_a_lost_lake_and_airflow_are_restored_from_a_backup_and_g
         monkeypatch.setenv("CATALUNYA_AIRFLOW_URL", server.client.url)
         capfd.readouterr()
         assert command("restore", "--only", "airflow") == 0
-        check_configured(again, capfd.readouterr().out)
+        check_customized(again, capfd.readouterr().out)
         clock.took("its settings restored")
         assert again.stale() == []
         again.begin()
@@ -276,7 +303,7 @@ def test_recovery_drill_a_lost_lake_and_airflow_are_restored_from_a_backup_and_g
     assert command("verify") == 0
     asset = field.project.graph["marts.fact_service_usage_daily"]
     assert days.join(_days(field), on=asset.key_columns, how="anti").is_empty(), (
-        "no day was lost that no source provides again"
+        "a day that no source still has was lost"
     )
     assert clock.seconds < settings.rto_minutes * 60
     with capfd.disabled():

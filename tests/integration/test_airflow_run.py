@@ -1,7 +1,7 @@
-"""`run` as a person starts it: what it prints, how it ends, and that nothing is left running.
+"""`run` as a user starts it: what it prints, how it ends, and that nothing is left running.
 
-They share one folder, in this order: a run that is killed, and one after it, in which an asset fails. Those that go well, and `up`,
-are in tests/e2e: an Airflow more takes half a minute.
+A run that is killed, and a run in which an asset fails. Successful runs and `up` are in tests/e2e, because each Airflow takes half a
+minute.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +24,14 @@ from catalunya.io.environment import load_settings
 from catalunya.io.errors import UsageError
 from catalunya.ops.local_airflow import airflow, up
 from catalunya.ops.mock import serve
+from small.patience import wait_until
 
 FAILED = "landing.social_services"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, compiled: Path, made: Path) -> Path:
-    """A folder to work in, with a lake in which all was made."""
+    """A working folder with a lake in which everything was made."""
     folder = tmp_path_factory.mktemp("run")
     (folder / ".catalunya").symlink_to(compiled)
     shutil.copytree(made, folder / "data")
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, compiled: Path, made: Path)
 
 @contextmanager
 def started(folder: Path, call: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """`run(...)` or `up(...)` in a process of its own, without a terminal; its output is in its pipe."""
+    """`run(...)` or `up(...)` in its own process, without a terminal, its output in a pipe."""
     code = f"import sys; from catalunya.ops.local_airflow import run, up; from catalunya.io.environment import load_settings; sys.exit({call})"
     env = {name: value for name, value in os.environ.items() if not name.startswith("CATALUNYA")} | environment
     process = subprocess.Popen(
@@ -59,27 +59,24 @@ def started(folder: Path, call: str, **environment: str) -> Iterator[subprocess.
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """What it prints up to the line with the text."""
+    """The output up to the line with this text."""
     assert process.stdout is not None
-    said = ""
+    output = ""
     for line in process.stdout:
-        said += line
+        output += line
         if text in line:
-            return said
-    raise AssertionError(f"{text!r} never came:\n{said}")
+            return output
+    raise AssertionError(f"{text!r} was not printed:\n{output}")
 
 
 def sessions(process: subprocess.Popen[str]) -> set[int]:
-    """The sessions of all that the process has started."""
+    """The process and the sessions that it has started."""
     return {psutil.Process(process.pid).pid, *(child.pid for child in psutil.Process(process.pid).children())}
 
 
-def left_of(started_sessions: set[int], within_s: float = 90) -> list[str]:
-    """What is still running of these sessions after a while: on a busy machine Airflow imports for a minute before it looks up."""
-    until = time.monotonic() + within_s
-    while (left := list(_in(started_sessions))) and time.monotonic() < until:
-        time.sleep(0.1)
-    return left
+def wait_for_end(started_sessions: set[int]) -> None:
+    """Wait until nothing of these sessions is running. On a busy machine Airflow can import for a minute before it reacts."""
+    wait_until(lambda: not list(_in(started_sessions)), 120, lambda: list(_in(started_sessions)))
 
 
 def _in(wanted: set[int]) -> Iterator[str]:
@@ -92,24 +89,24 @@ def _in(wanted: set[int]) -> Iterator[str]:
 
 
 def written(folder: Path) -> dict[str, tuple[int, int]]:
-    """Every object of the lake but leases: size and time of writing."""
+    """The size and time of writing of every object of the lake except leases."""
     files = [path for path in (folder / "data").rglob("*") if path.is_file() and "_leases" not in path.parts]
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 
 
-def test_nothing_outlives_a_run_that_is_killed(folder: Path) -> None:
+def test_nothing_is_left_running_after_a_run_is_killed(folder: Path) -> None:
     with started(folder, "run(load_settings(), rows=300)") as process:
         read_until(process, "starting Airflow")
-        while len(psutil.Process(process.pid).children(recursive=True)) < len(("mock", "launcher", "api-server", "db")):
-            time.sleep(0.1)
+        expected = len(("mock", "launcher", "api-server", "db"))
+        wait_until(lambda: len(psutil.Process(process.pid).children(recursive=True)) >= expected, 120)
         mine = sessions(process) - {os.getsid(process.pid)}
         process.kill()
 
         assert len(mine) >= len(("mock", "launcher"))
-        assert left_of(mine) == []
+        wait_for_end(mine)
 
 
-def test_a_run_after_that_tells_what_failed_and_why_exits_with_1_and_writes_nothing_of_what_is_up_to_date(
+def test_a_run_reports_what_failed_and_why_exits_1_and_writes_nothing_that_is_up_to_date(
     folder: Path,
 ) -> None:
     before = written(folder)
@@ -118,31 +115,33 @@ def test_a_run_after_that_tells_what_failed_and_why_exits_with_1_and_writes_noth
         with started(
             folder, "run(load_settings())", CATALUNYA_SOCRATA_URL=mock.url, CATALUNYA_IDESCAT_URL=mock.url
         ) as process:
-            said = process.communicate()[0]
+            output = process.communicate()[0]
 
-    assert process.returncode == 1, said
-    assert "the end of the log of landing.social_services" in said
-    assert "landing.social_services failed: landing.social_services: " in said
-    assert "starting the mock" not in said
+    assert process.returncode == 1, output
+    assert "last log lines of landing.social_services" in output
+    assert "landing.social_services failed: landing.social_services: " in output
+    assert "starting the mock" not in output
     others = {asset.key for asset in load_graph(load_settings(cache=folder / ".catalunya"))} - {FAILED}
-    assert [key for key in others if not re.search(rf"{re.escape(key)} +up to date", said)] == []
+    assert [key for key in others if not re.search(rf"{re.escape(key)} +up to date", output)] == []
     after = written(folder)
     assert {path: at for path, at in after.items() if path in before} == before
     of_the_failed = tuple(str(folder / "data" / top / FAILED.replace(".", "/")) for top in ("", "_ledger"))
     assert [path for path in after.keys() - before.keys() if not path.startswith(of_the_failed)] == []
 
 
-def test_a_taken_port_is_named_at_once() -> None:
+def test_a_port_in_use_is_an_error_at_once() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
 
-        with pytest.raises(UsageError, match=rf"port {port}: expected it to be free .* --port {port + 1}"):
+        with pytest.raises(
+            UsageError, match=rf"port {port}, for the Airflow UI, is not available .* --port {port + 1}"
+        ):
             up(load_settings(), port=port)
 
 
-def test_two_airflows_do_not_share_a_home(tmp_path: Path) -> None:
+def test_two_airflows_cannot_share_a_home(tmp_path: Path) -> None:
     import fcntl
 
     with (tmp_path / "lock").open("w") as lock:
@@ -150,5 +149,8 @@ def test_two_airflows_do_not_share_a_home(tmp_path: Path) -> None:
         lock.flush()
         fcntl.flock(lock, fcntl.LOCK_EX)
 
-        with pytest.raises(UsageError, match=r"found one \(process 4711\)"), airflow(load_settings(), home=tmp_path):
+        with (
+            pytest.raises(UsageError, match=r"another Airflow is running .* \(process 4711\)"),
+            airflow(load_settings(), home=tmp_path),
+        ):
             pass

@@ -1,4 +1,4 @@
-"""The `catalunya` command as tests run it: what came of it, and the real one in a process of its own."""
+"""The `catalunya` command in tests: its result, and the real command in its own process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMAND = str(Path(sys.executable).with_name("catalunya"))
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command came to."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -24,5 +24,5 @@ Run = Callable[..., Ran]
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    """The real command in a process of its own, its streams in pipes."""
+    """The real command in its own process, its streams in pipes."""
     return subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""For the recovery drill: a clock, and settings that a person made in an Airflow that is going to be lost."""
+"""The recovery drill's clock, and the settings that people make in an Airflow that is then lost."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Clock:
 
     def print(self) -> None:
         steps = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in self.steps.items())
-        sys.stdout.write(f"\nrecovery drill: {self.seconds:.1f} s in all ({steps}); {_cpu() - self.cpu:.0f} s of CPU\n")
+        sys.stdout.write(f"\nrecovery drill: {self.seconds:.1f} s ({steps}); {_cpu() - self.cpu:.0f} s of CPU\n")
 
 
 def command(*arguments: str) -> int:
-    """Run `catalunya` in this process; returns its exit code, and leaves this process's logging as it was."""
+    """Run `catalunya` in this process; returns its exit code. Logging is restored afterwards."""
     before = logging.root.level, list(logging.root.handlers)
     try:
         return main(arguments)
@@ -48,13 +48,13 @@ def command(*arguments: str) -> int:
 
 
 def _cpu() -> float:
-    """Seconds of CPU of this process and of its finished children."""
+    """CPU seconds of this process and of its children that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def configure(field: Field) -> None:
-    """Make settings in Airflow as a person would: a pool, variables, a connection, a paused DAG."""
+def customize(field: Field) -> None:
+    """Make the settings that people make in Airflow: a pool, variables, a connection, a paused DAG."""
     client = field.client
     client.post("/pools", {"name": "slow", "slots": 3, "description": "a slow source", "include_deferred": True})
     client.post("/variables", {"key": "contact", "value": "data@example.org", "description": "whom to ask"})
@@ -76,8 +76,8 @@ def configure(field: Field) -> None:
     client.patch("/pools/default_pool", {"slots": 64}, update_mask="slots")
 
 
-def check_configured(field: Field, output: str) -> None:
-    """All settings are as they were except secrets, which `output` lists for a person to set."""
+def check_customized(field: Field, output: str) -> None:
+    """All of them are restored, except secrets, which the output lists for someone to set."""
     get = field.client.get
     pool = get("/pools/slow")
     assert (pool["slots"], pool["include_deferred"], get("/pools/default_pool")["slots"]) == (3, True, 64)

@@ -1,6 +1,6 @@
-"""What takes seconds to make and is only read by tests: made once for all workers of a test run.
+"""Folders that take seconds to make and that tests only read: made once for all workers of a test run.
 
-Each worker of pytest-xdist is a process with session fixtures of its own; without this, two workers make everything twice.
+Each pytest-xdist worker is a process with its own session fixtures; without this, every worker would make everything again.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import pytest
 
 
 def once(folders: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """The folder `name`, filled by `make` in whichever worker comes first; the others wait for it. Nobody writes to it after.
+    """The folder `name`, filled by `make` in whichever worker comes first, while the others wait. Tests must not write to it.
 
-    A `make` that fails has made nothing: the next worker that comes begins anew, in an empty folder.
+    If `make` fails, the next worker starts over in an empty folder.
     """
     base = folders.getbasetemp()
-    shared = base.parent if base.name.startswith("popen-") else base  # workers have folders below the run's own
+    shared = (
+        base.parent if base.name.startswith("popen-") else base
+    )  # workers have their own folders below that of the run
     folder, done = shared / name, shared / f"{name}.done"
     with (shared / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

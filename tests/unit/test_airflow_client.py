@@ -1,4 +1,4 @@
-"""Reading Airflow's settings through its REST API, with a login and small pages as a server on Dokku has them."""
+"""The client of Airflow's REST API, against a server with a login and small pages as on Dokku: a backup gets everything."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pytest
 from tests.unit._socrata_server import Answer, Asked, Server
 
 from catalunya.io.environment import Settings
+from catalunya.io.errors import AirflowError
 from catalunya.ops.backup.airflow import client, export_settings, list_all
-from catalunya.ops.local_airflow.client import AirflowError
 
 PAGE = 2
 POOLS = [{"name": f"pool-{n}", "slots": n, "description": "", "include_deferred": False} for n in range(5)]
 
 
 class Airflow:
-    """A REST API with one user and a page size of two."""
+    """Accepts one user, and returns pages of two items."""
 
     def __call__(self, asked: Asked) -> Answer:
         if asked.path == "/auth/token":
             known = asked.method == "POST" and json.loads(asked.body) == {"username": "backup", "password": "hunter2"}
-            return _json({"access_token": "valid-token"}, 201) if known else _json({"detail": "no"}, 401)
-        if asked.headers.get("authorization") != "Bearer valid-token":
+            return _json({"access_token": "let-me-in"}, 201) if known else _json({"detail": "no"}, 401)
+        if asked.headers.get("authorization") != "Bearer let-me-in":
             return _json({"detail": "no"}, 401)
         if asked.path == "/api/v2/version":
             return _json({"version": "3.3.2"})
@@ -53,23 +53,23 @@ def _secret(text: str) -> Any:
     return SecretStr(text)
 
 
-def test_a_collection_is_read_completely_whatever_its_page_size(airflow: Settings) -> None:
+def test_a_collection_is_complete_whatever_the_page_size(airflow: Settings) -> None:
     with client(airflow) as opened:
         assert list(list_all(opened, "/pools", "pools")) == POOLS
         assert list(list_all(opened, "/variables", "variables")) == []
 
 
-def test_the_export_is_complete_even_if_events_cannot_be_listed(airflow: Settings) -> None:
+def test_an_export_is_complete_even_if_events_fail_for_a_moment(airflow: Settings) -> None:
     found = export_settings(airflow)
     assert (found["version"], found["pools"], found["runs"], found["events"]) == ("3.3.2", POOLS, [], [])
     assert "500" in found["events_problem"]
     assert "hunter2" not in json.dumps(found)
 
 
-def test_a_refused_login_is_reported_without_the_password(airflow: Settings) -> None:
+def test_a_rejected_login_is_an_error_without_the_password(airflow: Settings) -> None:
     with (
         client(airflow.model_copy(update={"airflow_password": _secret("wrong-one")})) as opened,
-        pytest.raises(AirflowError, match="expected it to let backup in, found 401") as refused,
+        pytest.raises(AirflowError, match=r"rejects the login of backup \(401\)") as refused,
     ):
         opened.get("/version")
     assert "wrong-one" not in str(refused.value)

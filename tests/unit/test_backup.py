@@ -12,12 +12,11 @@ import pytest
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import Ledger
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.errors import CatalunyaError, ConfigurationError, LeaseHeld, UsageError
+from catalunya.io.errors import BackupError, CatalunyaError, ConfigurationError, LeaseHeld, UsageError
 from catalunya.ops.backup.make import back_up
 from catalunya.ops.backup.store import (
     LEASE,
     Backup,
-    BackupError,
     Store,
     check,
     content_path,

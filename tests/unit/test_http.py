@@ -1,4 +1,4 @@
-"""The HTTP client against a real server on loopback: what it tries again, how long it waits, what it says."""
+"""The HTTP client against a real server on loopback: what it retries, how long it waits, its error messages."""
 
 from __future__ import annotations
 
@@ -64,20 +64,20 @@ def get(settings: HttpSettings, accept: Callable[[Reply], Any] = body, **options
     ],
     ids=["429", "503 HTML", "500", "202", "408", "cut off", "broken compression"],
 )
-def test_what_may_pass_is_tried_again(serve: Serve, trouble: Answer) -> None:
+def test_a_transient_failure_is_retried(serve: Serve, trouble: Answer) -> None:
     server = serve(in_turn(trouble, trouble, OK))
     assert get(fast(server.url)) == OK.body
     assert len(server.asked) == 3
 
 
-def test_a_request_that_times_out_is_tried_again(serve: Serve) -> None:
+def test_a_request_that_times_out_is_retried(serve: Serve) -> None:
     server = serve(in_turn(Answer(delay=0.2), OK))
     with capture_logs() as logs:
         assert get(fast(server.url, timeout_s=0.05)) == OK.body
     assert [line["reason"] for line in logs if line["event"] == "http_retry"] == ["no answer within 0.05 s"]
 
 
-def test_an_answer_that_is_not_accepted_is_asked_for_again(serve: Serve) -> None:
+def test_a_request_whose_answer_is_not_accepted_is_sent_again(serve: Serve) -> None:
     server = serve(in_turn(Answer(b"half"), OK))
 
     def accept(reply: Reply) -> bytes:
@@ -87,10 +87,10 @@ def test_an_answer_that_is_not_accepted_is_asked_for_again(serve: Serve) -> None
 
     with capture_logs() as logs:
         assert get(fast(server.url), accept) == OK.body
-    assert [line["reason"] for line in logs if line["event"] == "http_retry"] == ["a broken answer (half of it)"]
+    assert [line["reason"] for line in logs if line["event"] == "http_retry"] == ["invalid response body (half of it)"]
 
 
-def test_every_retry_is_a_warning_with_address_attempt_wait_and_reason(serve: Serve) -> None:
+def test_every_retry_logs_a_warning_with_url_attempt_wait_and_reason(serve: Serve) -> None:
     server = serve(in_turn(Answer(HTML, 503), Answer(b"", 429), OK))
     with capture_logs() as logs:
         get(fast(server.url))
@@ -106,7 +106,7 @@ def test_every_retry_is_a_warning_with_address_attempt_wait_and_reason(serve: Se
     assert all(0 < line["wait_s"] <= 0.01 for line in retries)
 
 
-def test_waits_double_up_to_their_bound(serve: Serve) -> None:
+def test_waits_double_up_to_a_maximum(serve: Serve) -> None:
     server = serve(in_turn(Answer(b"", 500)))
     bounds = {"backoff_initial_s": 0.004, "backoff_max_s": 0.012, "backoff_jitter_s": 0.0}
     with capture_logs() as logs, pytest.raises(SourceUnavailable):
@@ -114,7 +114,7 @@ def test_waits_double_up_to_their_bound(serve: Serve) -> None:
     assert [line["wait_s"] for line in logs if line["event"] == "http_retry"] == [0.004, 0.008, 0.012]
 
 
-def test_the_jitter_makes_waits_differ(serve: Serve) -> None:
+def test_jitter_makes_waits_differ(serve: Serve) -> None:
     server = serve(in_turn(Answer(b"", 500)))
     with capture_logs() as logs, pytest.raises(SourceUnavailable):
         get(fast(server.url, backoff_initial_s=0.0, backoff_max_s=0.05, backoff_jitter_s=0.02, attempts=6))
@@ -123,7 +123,7 @@ def test_the_jitter_makes_waits_differ(serve: Serve) -> None:
     assert max(waits) <= 0.02
 
 
-def test_retry_after_is_waited_for_by_every_request_of_the_client(serve: Serve) -> None:
+def test_retry_after_delays_every_request_of_the_client(serve: Serve) -> None:
     server = serve(in_turn(Answer(b"", 429, {"Retry-After": "0.2"}), OK))
 
     async def two(http: Http) -> None:
@@ -158,41 +158,43 @@ def test_retry_after_zero_falls_back_to_the_clients_own_wait(serve: Serve) -> No
     ],
     ids=["seconds", "date"],
 )
-def test_a_wait_beyond_the_deadline_is_not_begun(serve: Serve, headers: dict[str, str]) -> None:
+def test_a_wait_beyond_the_deadline_is_not_started(serve: Serve, headers: dict[str, str]) -> None:
     server = serve(in_turn(Answer(b"", 429, headers), OK))
-    with pytest.raises(SourceUnavailable, match=r"asks to wait 3600 s .*429 Too Many Requests.* left of the deadline"):
+    with pytest.raises(
+        SourceUnavailable, match=r"asks to wait 3600 s .*429 Too Many Requests.* left until the deadline"
+    ):
         get(fast(server.url, deadline_s=1))
     assert len(server.asked) == 1
 
 
-def test_when_all_attempts_fail_the_message_says_where_what_and_how_often(serve: Serve) -> None:
+def test_when_all_attempts_fail_the_message_has_url_reason_and_number_of_attempts(serve: Serve) -> None:
     server = serve(in_turn(Answer(HTML, 503, {"Content-Type": "text/html"})))
     with pytest.raises(SourceUnavailable) as caught:
         get(fast(server.url))
     assert str(caught.value) == (
-        f"Test source: {server.url}/table.json was expected to answer 200 OK, found at the last of 4 "
-        "attempts: 503 Service Unavailable: Service Unavailable. Try again later."
+        f"Test source: {server.url}/table.json failed at all of 4 attempts, the last time with "
+        "503 Service Unavailable: Service Unavailable. Try again later."
     )
     assert len(server.asked) == 4
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 416])
-def test_a_refusal_is_not_tried_again(serve: Serve, status: int) -> None:
+def test_a_refusal_is_not_retried(serve: Serve, status: int) -> None:
     server = serve(in_turn(Answer(b"<p>No, " + b"never " * 20_000 + b"</p>", status)))
-    with pytest.raises(SourceError, match=f"Test source: GET {server.url}/table.json .* found {status} ") as caught:
+    with pytest.raises(SourceError, match=f"Test source: GET {server.url}/table.json answered {status} ") as caught:
         get(fast(server.url))
     assert len(server.asked) == 1
     assert len(str(caught.value)) < 400
     assert "<p>" not in str(caught.value)
 
 
-def test_a_refusal_reads_as_the_source_explains_it(serve: Serve) -> None:
+def test_the_source_explains_a_refusal_in_its_own_words(serve: Serve) -> None:
     server = serve(in_turn(Answer(b"{}", 404)))
     with pytest.raises(SourceError, match="404 Not Found: no such table"):
         get(fast(server.url), explain=lambda _: "no such table")
 
 
-def test_a_source_sees_a_refusal_first_and_may_raise_an_error_of_its_own(serve: Serve) -> None:
+def test_a_source_sees_a_refusal_first_and_can_raise_its_own_error(serve: Serve) -> None:
     def refused(reply: Reply) -> None:
         if reply.status in {416, 504}:
             raise KeyError(reply.excerpt())
@@ -206,40 +208,40 @@ def test_a_source_sees_a_refusal_first_and_may_raise_an_error_of_its_own(serve: 
         run(fast(server.url), lambda http: http.post("/table.json", body, {}, refused=refused))
 
 
-def test_a_source_may_have_a_refusal_asked_again(serve: Serve) -> None:
+def test_a_source_can_have_a_refused_request_sent_again(serve: Serve) -> None:
     def refused(_: Reply) -> None:
-        raise BadBodyError("not its last word")
+        raise BadBodyError("not final")
 
     server = serve(in_turn(Answer(b"no", 400), OK))
     assert run(fast(server.url), lambda http: http.get("/table.json", body, refused=refused)) == OK.body
 
 
-def test_a_redirection_is_refused_as_it_would_take_the_token_elsewhere(serve: Serve) -> None:
+def test_a_redirect_is_refused_because_it_would_send_the_token_elsewhere(serve: Serve) -> None:
     server = serve(in_turn(Answer(b"", 301, {"Location": "https://elsewhere.example/table.json"})))
-    with pytest.raises(SourceError, match=r"301 Moved Permanently\. It points to https://elsewhere\.example"):
+    with pytest.raises(SourceError, match=r"301 Moved Permanently\. It redirects to https://elsewhere\.example"):
         get(fast(server.url))
 
 
-def test_where_nothing_listens_one_line_says_so_and_names_the_mock() -> None:
+def test_if_nothing_listens_the_error_is_one_line_that_names_the_mock() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     with capture_logs() as logs, pytest.raises(SourceUnavailable) as caught:
         get(fast(url))
     text = str(caught.value)
-    assert text.startswith(f"Test source: nothing answers at {url} (")
-    assert text.endswith("4 attempts); is the mock running? `catalunya mock`")
+    assert text.startswith(f"Test source: cannot connect to {url} (")
+    assert text.endswith("4 attempts); is the mock running? Start it with `catalunya mock`")
     assert "\n" not in text
     assert len([line for line in logs if line["event"] == "http_retry"]) == 3
 
 
-def test_the_deadline_ends_all_requests_together_and_tells_the_last_trouble(serve: Serve) -> None:
+def test_the_deadline_ends_all_requests_and_its_error_has_the_last_failure(serve: Serve) -> None:
     server = serve(in_turn(Answer(b"", 503), Answer(delay=2)))
-    with pytest.raises(SourceUnavailable, match=r"deadline of 0\.7 s after 2 request\(s\).* last trouble was: .* 503 "):
+    with pytest.raises(SourceUnavailable, match=r"deadline of 0\.7 s after 2 request\(s\).* last failure: .* 503 "):
         get(fast(server.url, deadline_s=0.7))
 
 
-def test_a_time_out_of_the_work_itself_is_not_taken_for_the_deadline(serve: Serve) -> None:
+def test_a_timeout_of_the_job_itself_is_not_mistaken_for_the_deadline(serve: Serve) -> None:
     async def work(http: Http) -> None:
         raise TimeoutError("the disk")
 
@@ -247,7 +249,7 @@ def test_a_time_out_of_the_work_itself_is_not_taken_for_the_deadline(serve: Serv
         run(fast(serve(in_turn(OK)).url), work)
 
 
-def test_no_more_requests_are_under_way_than_allowed(serve: Serve) -> None:
+def test_no_more_requests_are_in_flight_than_allowed(serve: Serve) -> None:
     server = serve(in_turn(Answer(delay=0.05)))
 
     async def many(http: Http) -> int:
@@ -258,7 +260,7 @@ def test_no_more_requests_are_under_way_than_allowed(serve: Serve) -> None:
     assert server.most_at_once == 3
 
 
-def test_requests_keep_to_the_rate(serve: Serve) -> None:
+def test_requests_stay_within_the_rate_limit(serve: Serve) -> None:
     server = serve(in_turn(OK))
 
     async def many(http: Http) -> None:
@@ -269,7 +271,7 @@ def test_requests_keep_to_the_rate(serve: Serve) -> None:
     assert max(asked.at for asked in server.asked) - began >= 10 / 50 * 0.95
 
 
-def test_addresses_are_sent_as_a_person_would_write_them(serve: Serve) -> None:
+def test_urls_are_sent_unquoted_where_that_is_allowed(serve: Serve) -> None:
     server = serve(in_turn(OK))
     params = {"$order": "any,:id", "$select": "count(*) as total", "nom": "Besòs & més"}
     run(fast(f"{server.url}/v2/"), lambda http: http.get("/table.json", body, params))
@@ -280,20 +282,20 @@ def test_addresses_are_sent_as_a_person_would_write_them(serve: Serve) -> None:
     assert asked.params == params
 
 
-def test_a_form_is_posted_again_after_trouble(serve: Serve) -> None:
+def test_a_form_is_posted_again_after_a_failure(serve: Serve) -> None:
     server = serve(in_turn(Answer(b"", 504), OK))
     assert run(fast(server.url), lambda http: http.post("/data", body, {"MUN": "080193,171045"})) == OK.body
     assert [(asked.method, asked.body) for asked in server.asked] == [("POST", b"MUN=080193%2C171045")] * 2
 
 
-def test_a_proxy_of_the_environment_is_not_used_for_this_machine(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_in_the_environment_is_not_used_for_this_machine(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     assert get(fast(serve(in_turn(OK)).url)) == OK.body
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"base_url": "analisi.example"}, "http"),
         ({"base_url": "ftp://analisi.example"}, "ftp://analisi.example"),
@@ -304,8 +306,8 @@ def test_a_proxy_of_the_environment_is_not_used_for_this_machine(serve: Serve, m
         ({"app_token": "secret\n"}, "printable ASCII"),
     ],
 )
-def test_settings_that_cannot_hold_are_refused_without_telling_secrets(wrong: dict[str, Any], told: str) -> None:
+def test_invalid_settings_are_refused_without_showing_secrets(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         HttpSettings(**{"base_url": "https://analisi.example", **wrong})
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "secret" not in str(caught.value)

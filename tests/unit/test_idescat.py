@@ -1,4 +1,4 @@
-"""Extracting tables from a small real API on loopback: whole, of one state, byte for byte, in as few questions as it takes."""
+"""Extracting tables from a small real API on loopback: complete, of one state, byte for byte, in as few questions as possible."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def api() -> Iterator[Api]:
 
 @pytest.fixture
 def two() -> Iterator[Api]:
-    """Two tables of the same dimensions, whose years follow on one another."""
+    """Two tables of the same dimensions; the years of the second follow those of the first."""
     earlier, later = Table("afic/22001/26101/com"), Table("afic/22002/26102/com", "2026-04-02")
     earlier.codes["SEMESTER"], later.codes["SEMESTER"] = HALF_YEARS[:8], HALF_YEARS[8:]
     with opened(earlier, later) as api:
@@ -54,7 +54,7 @@ def test_a_table_within_the_limit_is_one_request_that_names_no_dimension(api: Ap
     assert done.rows == done.state.rows == 144
 
 
-def test_a_table_beyond_the_limit_is_asked_for_by_periods_and_comes_whole(api: Api) -> None:
+def test_a_table_beyond_the_limit_is_requested_by_periods_and_arrives_complete(api: Api) -> None:
     landing = Landing()
     done = extract(api, landing, page_rows=60)
     assert api.filters() == [{"SEMESTER": HALF_YEARS[start : start + 5]} for start in (0, 5, 10)]
@@ -64,7 +64,7 @@ def test_a_table_beyond_the_limit_is_asked_for_by_periods_and_comes_whole(api: A
     assert cells(landing, done)["value"].to_list() == [str(number) for number in range(144)]
 
 
-def test_no_question_is_of_more_cells_than_the_api_gives() -> None:
+def test_no_question_asks_for_more_cells_than_the_api_answers() -> None:
     table = Table()
     table.codes["MUN"] = [f"{number:06}" for number in range(900)]
     with opened(table) as api:
@@ -72,7 +72,7 @@ def test_no_question_is_of_more_cells_than_the_api_gives() -> None:
     assert [page.rows for page in done.pages] == [7 * 2700, 5 * 2700]
 
 
-def test_a_period_that_is_too_large_by_itself_is_cut_by_the_largest_other_dimension(api: Api) -> None:
+def test_a_period_too_large_for_one_answer_is_split_by_the_largest_other_dimension(api: Api) -> None:
     landing = Landing()
     done = extract(api, landing, page_rows=9)
     assert api.filters()[:2] == [
@@ -83,14 +83,14 @@ def test_a_period_that_is_too_large_by_itself_is_cut_by_the_largest_other_dimens
     assert cells(landing, done)["value"].to_list() == [str(number) for number in range(144)]
 
 
-def test_one_cell_at_a_time_is_possible(api: Api) -> None:
+def test_a_table_can_be_read_one_cell_at_a_time(api: Api) -> None:
     api.table.codes["SEMESTER"] = HALF_YEARS[:2]
     landing = Landing()
     done = extract(api, landing, page_rows=1)
     assert cells(landing, done)["value"].to_list() == [str(number) for number in range(24)]
 
 
-def test_a_table_without_a_dimension_of_time_is_cut_by_its_largest(api: Api) -> None:
+def test_a_table_without_a_time_dimension_is_split_by_its_largest(api: Api) -> None:
     del api.table.role["time"]
     extract(api, Landing(), page_rows=72)
     assert api.filters() == [{"SEMESTER": HALF_YEARS[:6]}, {"SEMESTER": HALF_YEARS[6:]}]
@@ -102,7 +102,7 @@ def test_a_table_without_cells_gives_no_page(api: Api) -> None:
     assert (done.pages, done.rows, api.asked("data")) == ((), 0, [])
 
 
-def test_tables_of_one_source_land_one_after_the_other(two: Api) -> None:
+def test_tables_of_one_source_land_one_after_another(two: Api) -> None:
     landing = Landing()
     done = extract(two, landing, page_rows=60)
     assert [page.rows for page in done.pages] == [60, 36, 48]
@@ -110,7 +110,7 @@ def test_tables_of_one_source_land_one_after_the_other(two: Api) -> None:
     assert done.state.rows == 144
 
 
-def test_a_question_too_long_for_an_address_goes_by_post_and_its_address_is_recorded(api: Api) -> None:
+def test_a_question_too_long_for_a_url_is_posted_and_its_url_is_recorded(api: Api) -> None:
     api.table.codes["MUN"] = [f"{number:06}" for number in range(600)]
     landing = Landing()
     done = extract(api, landing, page_rows=1500)
@@ -124,20 +124,20 @@ def test_a_question_too_long_for_an_address_goes_by_post_and_its_address_is_reco
     assert cells(landing, done)["value"].to_list() == [str(number) for number in range(12 * 1800)]
 
 
-def test_the_metadata_are_asked_for_before_the_cells_and_once_more_after_them(two: Api) -> None:
+def test_the_metadata_are_requested_before_the_cells_and_again_after_them(two: Api) -> None:
     done = extract(two, Landing())
     kinds = ["data" if asked.path.endswith("/data") else "metadata" for asked in two.server.asked]
     assert kinds == ["metadata"] * 4 + ["data"] * 2 + ["metadata"] * 2
     assert done.requests == 6  # the first two are the probe's
 
 
-def test_progress_tells_cells_received_of_cells_expected(api: Api) -> None:
-    told: list[tuple[int, int]] = []
-    extract(api, Landing(), progress=lambda *rows: told.append(rows), concurrency=1, page_rows=60)
-    assert told == [(60, 144), (120, 144), (144, 144)]
+def test_progress_reports_cells_received_and_cells_expected(api: Api) -> None:
+    calls: list[tuple[int, int]] = []
+    extract(api, Landing(), progress=lambda *rows: calls.append(rows), concurrency=1, page_rows=60)
+    assert calls == [(60, 144), (120, 144), (144, 144)]
 
 
-def test_at_most_as_many_pages_are_in_hand_as_requests_are_allowed(api: Api) -> None:
+def test_at_most_as_many_pages_are_in_memory_as_requests_are_allowed(api: Api) -> None:
     def slow(_: Asked, answer: Answer) -> Answer:
         answer.delay = 0.05
         return answer
@@ -150,7 +150,7 @@ def test_at_most_as_many_pages_are_in_hand_as_requests_are_allowed(api: Api) -> 
     assert len(landing.files) == 12
 
 
-def test_an_error_of_the_sink_comes_through_as_it_is(api: Api) -> None:
+def test_an_error_of_the_sink_passes_through_unchanged(api: Api) -> None:
     async def full(name: str, chunks: AsyncIterator[bytes]) -> None:
         raise LakeError("no space left")
 
@@ -158,10 +158,10 @@ def test_an_error_of_the_sink_comes_through_as_it_is(api: Api) -> None:
         extract(api, full, page_rows=12)
 
 
-# Some periods only
+# Only some periods
 
 
-def test_a_window_asks_for_the_periods_that_lie_in_it_whole(api: Api) -> None:
+def test_a_window_asks_for_the_periods_that_lie_entirely_in_it(api: Api) -> None:
     landing = Landing()
     done = extract(api, landing, window("2015-H2", "2017-09"), page_rows=36)
     assert cells(landing, done)["time"].unique(maintain_order=True).to_list() == [
@@ -174,45 +174,45 @@ def test_a_window_asks_for_the_periods_that_lie_in_it_whole(api: Api) -> None:
     assert done.rows == done.state.rows == 48
 
 
-def test_a_window_over_all_that_there_is_names_no_period(api: Api) -> None:
+def test_a_window_over_all_periods_sends_no_filter(api: Api) -> None:
     done = extract(api, Landing(), window("2014", None))
     assert (done.rows, api.filters()) == (144, [{}])
 
 
-def test_a_window_may_lie_in_one_of_the_tables_only(two: Api) -> None:
+def test_a_window_may_cover_only_one_of_the_tables(two: Api) -> None:
     done = extract(two, Landing(), window("2018", "2018"))
     assert [asked.path for asked in two.asked("data")] == ["/taules/v2/afic/22002/26102/com/data"]
     assert done.rows == 24
 
 
-def test_a_window_without_a_period_says_which_there_are(two: Api) -> None:
+def test_the_error_for_a_window_without_periods_lists_those_available(two: Api) -> None:
     with pytest.raises(
         UsageError,
-        match=r"no period of the table lies in the span from 2030-01-01 to 2031-12-31; it has 2014S1 to 2019S2",
+        match=r"the table has no period from 2030-01-01 to 2031-12-31, only 2014S1 to 2019S2",
     ):
         extract(two, Landing(), window("2030", "2031"))
-    with pytest.raises(UsageError, match=r"no period of the table lies in the span from 2016-01-01 to 2016-01-31"):
+    with pytest.raises(UsageError, match=r"the table has no period from 2016-01-01 to 2016-01-31"):
         extract(two, Landing(), window("2016-01", "2016-01"))
     assert two.asked("data") == []
 
 
-def test_a_window_on_a_table_without_time_says_that_it_has_no_period(api: Api) -> None:
+def test_a_window_on_a_table_without_time_is_refused(api: Api) -> None:
     del api.table.role["time"]
-    with pytest.raises(UsageError, match="it has none"):
+    with pytest.raises(UsageError, match="no period from 2015-01-01, only none"):
         extract(api, Landing(), window("2015", None))
 
 
-def test_a_window_over_codes_that_are_no_periods_is_refused(api: Api) -> None:
+def test_a_window_over_codes_that_are_not_periods_is_refused(api: Api) -> None:
     api.table.codes["SEMESTER"][3] = "TOTAL"
-    with pytest.raises(SourceError, match=r"categories of SEMESTER are not all periods: .*'TOTAL'.* without a window"):
+    with pytest.raises(SourceError, match=r"not all categories of SEMESTER are periods: .*'TOTAL'.* without a window"):
         extract(api, Landing(), window("2015", None))
     assert extract(api, Landing()).rows == 144
 
 
-# A source that moves
+# A source that changes
 
 
-def test_when_the_table_is_updated_between_pages_all_is_read_anew(api: Api) -> None:
+def test_if_the_table_is_updated_between_pages_everything_is_read_again(api: Api) -> None:
     def published(_: Asked, answer: Answer) -> Answer:
         if len(api.asked("data")) == 2 and api.table.updated == "2026-01-29":
             api.table.updated = "2026-07-30"
@@ -230,10 +230,10 @@ def test_when_the_table_is_updated_between_pages_all_is_read_anew(api: Api) -> N
     assert done.rows == done.state.rows == 156
     assert set(cells(landing, done)["updated"]) == {"2026-07-30"}
     (warned,) = [line for line in logs if line["event"] == "extraction_inconsistent"]
-    assert "expected cells updated 2026-01-29, found them updated 2026-07-30" in warned["found"]
+    assert "expected cells updated 2026-01-29, found cells updated 2026-07-30" in warned["found"]
 
 
-def test_when_a_period_appears_under_the_same_date_all_is_read_anew(api: Api) -> None:
+def test_if_a_period_is_added_under_the_same_date_everything_is_read_again(api: Api) -> None:
     def published(_: Asked, answer: Answer) -> Answer:
         if len(api.table.codes["SEMESTER"]) == 12:
             api.table.codes["SEMESTER"].append("2020S1")
@@ -244,7 +244,7 @@ def test_when_a_period_appears_under_the_same_date_all_is_read_anew(api: Api) ->
     assert done.rows == 156
 
 
-def test_when_the_metadata_move_behind_the_last_page_all_is_read_anew(api: Api) -> None:
+def test_if_the_metadata_change_after_the_last_page_everything_is_read_again(api: Api) -> None:
     def published(_: Asked, answer: Answer) -> Answer:
         api.table.updated = "2026-07-30"
         return answer
@@ -255,7 +255,7 @@ def test_when_the_metadata_move_behind_the_last_page_all_is_read_anew(api: Api) 
     assert len(api.asked("data")) == 2
 
 
-def test_a_table_that_moved_since_the_probe_is_read_once_as_it_is_now(api: Api) -> None:
+def test_a_table_that_changed_since_the_probe_is_read_once_as_it_is_now(api: Api) -> None:
     def published(_: Asked, answer: Answer) -> Answer:
         api.table.updated = "2026-07-30"
         return answer
@@ -265,31 +265,31 @@ def test_a_table_that_moved_since_the_probe_is_read_once_as_it_is_now(api: Api) 
     assert len(api.asked("data")) == 1
 
 
-def test_a_table_that_never_rests_fails_after_three_readings(api: Api) -> None:
+def test_a_table_that_keeps_changing_fails_after_three_readings(api: Api) -> None:
     def restless(_: Asked, answer: Answer) -> Answer:
         api.table.updated = f"2026-02-{len(api.asked('data')):02}"
         return answer
 
     api.on_data = restless
     with pytest.raises(
-        SourceChanged, match=r"IDESCAT ep/9122/10002/mun at .*: expected one version throughout.*read 3 times"
+        SourceChanged, match=r"IDESCAT ep/9122/10002/mun at .* changed during each of 3 readings: expected version"
     ):
         extract(api, Landing())
     assert len(api.asked("data")) == 3
 
 
-def test_a_pass_that_is_lost_asks_for_no_more_pages(api: Api) -> None:
+def test_a_lost_pass_requests_no_more_pages(api: Api) -> None:
     def mixed(_: Asked, answer: Answer) -> Answer:
         answer.body = answer.body.replace(b"2026-01-29", b"2026-01-30")
         return answer
 
     api.on_data = mixed
-    with pytest.raises(SourceChanged, match="expected cells updated 2026-01-29, found them updated 2026-01-30"):
+    with pytest.raises(SourceChanged, match="expected cells updated 2026-01-29, found cells updated 2026-01-30"):
         extract(api, Landing(), page_rows=12, concurrency=2)
     assert len(api.asked("data")) <= 3 * 2
 
 
-def test_another_role_of_the_dimensions_is_another_state(api: Api) -> None:
+def test_a_different_role_of_a_dimension_is_a_different_state(api: Api) -> None:
     def changed(_: Asked, answer: Answer) -> Answer:
         answer.body = answer.body.replace(b'"geo": ["MUN"]', b'"geo": ["SEX"]')
         return answer

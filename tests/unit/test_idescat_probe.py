@@ -1,4 +1,4 @@
-"""Asking a small API on loopback whether tables changed; how it refuses, what is not believed, how a source is declared."""
+"""Asking a small API on loopback whether tables changed; answers that are rejected, refusals, and declarations."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ def always(answer: Answer) -> Callable[[Asked, Answer], Answer]:
 
 
 def changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Answer], Answer]:
-    """An answer whose JSON was changed in place."""
+    """An answer with its JSON changed."""
 
     def made(answer: Answer) -> Answer:
-        told = json.loads(answer.body)
-        change(told)
-        return Answer(json.dumps(told).encode())
+        document = json.loads(answer.body)
+        change(document)
+        return Answer(json.dumps(document).encode())
 
     return made
 
 
-# What a probe tells
+# What a probe finds out
 
 
-def test_a_probe_is_one_request_a_table_and_tells_nothing_of_unchanged_ones() -> None:
+def test_a_probe_is_one_request_per_table_and_returns_nothing_if_unchanged() -> None:
     with opened(Table("pibt/21129/24938/cat"), Table("pibt/21130/24940/cat")) as api:
         state = probe(api)
         assert state
@@ -73,7 +73,7 @@ def test_a_probe_is_one_request_a_table_and_tells_nothing_of_unchanged_ones() ->
         ]
 
 
-def test_a_probe_tells_version_day_fields_and_cells(api: Api) -> None:
+def test_a_probe_finds_version_day_fields_and_cells(api: Api) -> None:
     state = probe(api)
     assert state
     assert state.version.startswith("2026-01-29-")
@@ -85,7 +85,7 @@ def test_a_probe_tells_version_day_fields_and_cells(api: Api) -> None:
     }  # fmt: skip
 
 
-def test_the_fields_promised_are_the_columns_read(api: Api) -> None:
+def test_the_fields_of_the_state_are_the_columns_of_the_cells(api: Api) -> None:
     state = probe(api)
     landing = Landing()
     extract(api, landing)
@@ -129,7 +129,7 @@ def nothing(table: Table) -> None: ...
 
 
 @pytest.mark.parametrize("move", [other_day, other_period, other_code, other_name, other_role, nothing])
-def test_the_version_follows_the_day_and_the_shape_of_the_table(api: Api, move: Callable[[Table], None]) -> None:
+def test_the_version_depends_on_the_day_and_the_shape_of_the_table(api: Api, move: Callable[[Table], None]) -> None:
     before = probe(api)
     move(api.table)
     after = probe(api)
@@ -139,23 +139,26 @@ def test_the_version_follows_the_day_and_the_shape_of_the_table(api: Api, move: 
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        (lambda told: told.pop("updated"), "expected updated as a date .*, found ''"),
-        (lambda told: told.update(updated="ahir"), "expected updated as a date .*, found 'ahir'"),
-        (lambda told: told["role"].update(time=["SEMESTER", "SEX"]), "expected one dimension .* as time"),
+        (lambda document: document.pop("updated"), "expected updated as a date .*, found ''"),
+        (lambda document: document.update(updated="ahir"), "expected updated as a date .*, found 'ahir'"),
         (
-            lambda told: told.update(href="https://api.idescat.cat/taules/v2/pmh/446/477/mun"),
-            "found one whose address is",
+            lambda document: document["role"].update(time=["SEMESTER", "SEX"]),
+            "expected one dimension .* with the role time",
+        ),
+        (
+            lambda document: document.update(href="https://api.idescat.cat/taules/v2/pmh/446/477/mun"),
+            "found one with the address",
         ),
     ],
-    ids=["no date", "no date that reads", "two dimensions of time", "another table"],
+    ids=["no date", "an invalid date", "two dimensions of time", "another table"],
 )
-def test_metadata_that_cannot_hold_are_refused_by_one_request(
-    api: Api, change: Callable[[dict[str, Any]], Any], told: str
+def test_contradictory_metadata_are_refused_after_one_request(
+    api: Api, change: Callable[[dict[str, Any]], Any], message: str
 ) -> None:
     api.on_metadata = lambda _, answer: changed(change)(answer)
-    with pytest.raises(SourceError, match=rf"IDESCAT ep/9122/10002/mun: .*{told}"):
+    with pytest.raises(SourceError, match=rf"IDESCAT ep/9122/10002/mun: .*{message}"):
         probe(api)
     assert len(api.server.asked) == 1
 
@@ -171,13 +174,13 @@ def test_metadata_that_cannot_hold_are_refused_by_one_request(
         lambda answer: Answer(b"<html>Down for maintenance</html>"),
         lambda answer: Answer(b"[]"),
         lambda answer: Answer(answer.body.replace(b'"dataset"', b'"collection"')),
-        changed(lambda told: told["value"].pop()),
-        changed(lambda told: told.update(value={"144": 1})),
-        changed(lambda told: told.update(value={"-1": 1})),
-        changed(lambda told: told.update(value=5)),
-        changed(lambda told: told.pop("value")),
-        changed(lambda told: told.update(status=["p"])),
-        changed(lambda told: told["size"].reverse()),
+        changed(lambda document: document["value"].pop()),
+        changed(lambda document: document.update(value={"144": 1})),
+        changed(lambda document: document.update(value={"-1": 1})),
+        changed(lambda document: document.update(value=5)),
+        changed(lambda document: document.pop("value")),
+        changed(lambda document: document.update(status=["p"])),
+        changed(lambda document: document["size"].reverse()),
         lambda answer: Answer(NOT_NOW),
         lambda answer: Answer(NOT_NOW, 500),
         lambda answer: Answer(NOT_NOW, 400),
@@ -185,12 +188,12 @@ def test_metadata_that_cannot_hold_are_refused_by_one_request(
         lambda answer: Answer(b"", 504),
     ],
     ids=[
-        "connection cut", "cut off", "HTML", "an array", "a collection", "a value too few", "a position beyond",
-        "a position before", "a number", "no values", "a status too few", "other sizes", "00 with 200", "00 with 500",
+        "connection cut", "cut off", "HTML", "an array", "a collection", "a value missing", "a position too high",
+        "a negative position", "a number", "no values", "a status missing", "other sizes", "00 with 200", "00 with 500",
         "00 with 400", "503", "504",
     ],
 )  # fmt: skip
-def test_a_broken_answer_is_asked_for_again_and_never_lands(api: Api, spoil: Callable[[Answer], Answer]) -> None:
+def test_a_broken_answer_is_requested_again_and_never_lands(api: Api, spoil: Callable[[Answer], Answer]) -> None:
     api.on_data = times(1, spoil)
     landing = Landing()
     with capture_logs() as logs:
@@ -201,26 +204,29 @@ def test_a_broken_answer_is_asked_for_again_and_never_lands(api: Api, spoil: Cal
     assert len([line for line in logs if line["event"] == "http_retry"]) == 1
 
 
-def test_sparse_cells_land_as_they_are(api: Api) -> None:
-    api.on_data = lambda _, answer: changed(lambda told: told.update(value={"3": 7, "143": None}))(answer)
+def test_sparse_cells_land_unchanged(api: Api) -> None:
+    api.on_data = lambda _, answer: changed(lambda document: document.update(value={"3": 7, "143": None}))(answer)
     landing = Landing()
     assert extract(api, landing).rows == 144
     assert read_cells(landing.files["page-00000.json"])["value"].null_count() == 143
 
 
-def test_an_internal_error_that_stays_leaves_the_source_unavailable(api: Api) -> None:
+def test_an_internal_error_that_persists_means_the_source_is_unavailable(api: Api) -> None:
     api.on_data = always(Answer(NOT_NOW))
-    with pytest.raises(SourceUnavailable, match=r"at the last of 3 attempts: a broken answer \(error 00: Error intern"):
+    with pytest.raises(
+        SourceUnavailable,
+        match=r"failed at all of 3 attempts, the last time with invalid response body \(error 00: Error intern",
+    ):
         extract(api, Landing())
 
 
-def test_a_filter_that_the_api_ignores_is_noticed_and_named(api: Api) -> None:
+def test_a_filter_that_the_api_ignores_is_noticed_and_named_in_the_error(api: Api) -> None:
     everything = Answer(json.dumps(api.table.dataset({})).encode())
     api.on_data = always(everything)
     landing = Landing()
     with pytest.raises(
         SourceError,
-        match=r"asked for SEMESTER=2014S1,2014S2,2015S1,2015S2,2016S1, and answered with SEMESTER=2014S1,.*,2019S2 \(12\)",
+        match=r"asked for SEMESTER=2014S1,2014S2,2015S1,2015S2,2016S1, but answered SEMESTER=2014S1,.*,2019S2 \(12\)",
     ):
         extract(api, landing, page_rows=60, concurrency=1)
     assert (len(api.asked("data")), landing.files) == (1, {})
@@ -228,7 +234,7 @@ def test_a_filter_that_the_api_ignores_is_noticed_and_named(api: Api) -> None:
 
 def test_the_cells_of_another_table_are_refused(api: Api) -> None:
     api.on_data = lambda _, answer: Answer(answer.body.replace(b"ep/9122", b"ep/9123"))
-    with pytest.raises(SourceError, match="expected to answer the table ep/9122/10002/mun, found one whose address is"):
+    with pytest.raises(SourceError, match=r"expected table ep/9122/10002/mun at .*, found one with the address"):
         extract(api, Landing())
 
 
@@ -238,9 +244,9 @@ def test_the_cells_of_another_table_are_refused(api: Api) -> None:
 @pytest.mark.parametrize(
     "refusal",
     [Answer(error("05"), 416), Answer(error("05")), Answer(error("05"), 400), Answer(b"Range Not Satisfiable", 416)],
-    ids=["416", "with 200", "with 400", "416 without a word"],
+    ids=["416", "with 200", "with 400", "416 with another body"],
 )
-def test_a_question_refused_as_too_large_is_asked_in_two(api: Api, refusal: Answer) -> None:
+def test_a_question_refused_as_too_large_is_split_in_two(api: Api, refusal: Answer) -> None:
     api.limit, api.too_large = 80, refusal
     landing = Landing()
     done = extract(api, landing)
@@ -249,7 +255,7 @@ def test_a_question_refused_as_too_large_is_asked_in_two(api: Api, refusal: Answ
     assert done.rows == 144
 
 
-def test_a_limit_once_found_is_kept_to(api: Api) -> None:
+def test_once_a_limit_is_known_no_larger_question_is_asked(api: Api) -> None:
     api.limit = 12
     landing = Landing()
     done = extract(api, landing, page_rows=48, concurrency=1)
@@ -261,13 +267,13 @@ def test_a_limit_once_found_is_kept_to(api: Api) -> None:
     assert values == [str(number) for number in range(144)]
 
 
-def test_a_period_refused_as_too_large_is_cut_by_the_largest_other_dimension(api: Api) -> None:
+def test_a_period_refused_as_too_large_is_split_by_the_largest_other_dimension(api: Api) -> None:
     api.limit = 6
     extract(api, Landing(), page_rows=12, concurrency=1)
     assert {len(filters_of(asked)["MUN"]) for asked in api.asked("data")[1:]} == {2}
 
 
-def test_workers_without_a_question_help_with_the_halves(api: Api) -> None:
+def test_the_halves_of_a_question_are_requested_concurrently(api: Api) -> None:
     def slow(_: Asked, answer: Answer) -> Answer:
         answer.delay = 0.05
         return answer
@@ -277,38 +283,38 @@ def test_workers_without_a_question_help_with_the_halves(api: Api) -> None:
     assert api.server.most_at_once == 3
 
 
-def test_one_cell_that_is_refused_as_too_many_is_an_error(api: Api) -> None:
+def test_a_single_cell_refused_as_too_large_is_an_error(api: Api) -> None:
     api.limit = 0
     with pytest.raises(
-        SourceError, match="one cell of ep/9122/10002/mun was asked for, and refused as too many: 05: Nombre"
+        SourceError, match="ep/9122/10002/mun/data refuses even the smallest request as too large: 05: Nombre"
     ):
         extract(api, Landing(), concurrency=1)
     assert len(api.asked("data")) < 20
 
 
-def test_a_gateway_that_times_out_twice_is_asked_for_half(api: Api) -> None:
+def test_after_two_gateway_timeouts_a_question_is_split(api: Api) -> None:
     api.on_data = times(2, lambda _: Answer(b"<html>Gateway Time-out</html>", 504))
     with capture_logs() as logs:
         done = extract(api, Landing())
     assert [page.rows for page in done.pages] == [72, 72]
     assert len(api.asked("data")) == 4
-    (split,) = [line for line in logs if line["event"] == "question_split"]
-    assert (split["cells"], split["reason"]) == (144, "2 times no answer in time")
+    (split,) = [line for line in logs if line["event"] == "request_split"]
+    assert (split["rows"], split["reason"]) == (144, "timed out 2 times")
 
 
-def test_a_question_that_is_not_answered_in_time_is_asked_in_two(api: Api) -> None:
+def test_a_question_that_is_not_answered_in_time_is_split(api: Api) -> None:
     api.on_data = times(2, lambda answer: replace(answer, delay=0.2))
     assert len(extract(api, Landing(), timeout_s=0.08).pages) == 2
 
 
-def test_where_each_question_has_one_attempt_the_first_time_out_halves_it(api: Api) -> None:
+def test_with_a_single_attempt_the_first_timeout_splits_the_question(api: Api) -> None:
     api.on_data = times(1, lambda _: Answer(b"", 504))
     assert len(extract(api, Landing(), attempts=1).pages) == 2
 
 
-def test_a_gateway_that_always_times_out_is_not_asked_for_every_cell(api: Api) -> None:
+def test_a_gateway_that_always_times_out_does_not_get_a_request_per_cell(api: Api) -> None:
     api.on_data = always(Answer(b"", 504))
-    with pytest.raises(SourceUnavailable, match="at the last of 3 attempts: 504 Gateway Timeout"):
+    with pytest.raises(SourceUnavailable, match="failed at all of 3 attempts, the last time with 504 Gateway Timeout"):
         extract(api, Landing(), concurrency=1)
     assert len(api.asked("data")) < 25
 
@@ -317,35 +323,37 @@ def test_a_gateway_that_always_times_out_is_not_asked_for_every_cell(api: Api) -
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
-        (Answer(error("01", "No hi és."), 400), "01: No hi és. The statistic is not there: {base} lists them"),
-        (Answer(error("02", "No hi és."), 400), "02: No hi és. The node is not there: {base}/ep lists them"),
-        (Answer(error("03", "No hi és."), 400), "03: No hi és. The table is not there: {base}/ep/9122 lists them"),
-        (Answer(error("03", "No hi és.")), "found error 03: No hi és. The table is not there: {base}/ep/9122 lists them"),
+        (Answer(error("01", "No hi és."), 400), "01: No hi és. No such statistic: {base} lists them"),
+        (Answer(error("02", "No hi és."), 400), "02: No hi és. No such node: {base}/ep lists them"),
+        (Answer(error("03", "No hi és."), 400), "03: No hi és. No such table: {base}/ep/9122 lists them"),
+        (Answer(error("03", "No hi és.")), "answered error 03: No hi és. No such table: {base}/ep/9122 lists them"),
         (
             Answer(error("04", "No hi és."), 400),
-            "04: No hi és. The division by territory is not there: {base}/ep/9122/10002 lists them",
+            "04: No hi és. No such territorial division: {base}/ep/9122/10002 lists them",
         ),
         (Answer(error("06", "_LAST_ no és vàlid."), 400), "400 Bad Request: 06: _LAST_ no és vàlid"),
         (Answer(b"<html><b>Forbidden</b></html>", 403), "403 Forbidden: Forbidden"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["metadata", "data"])
-def test_a_refusal_tells_what_the_api_says_and_what_to_do(api: Api, kind: str, answer: Answer, told: str) -> None:
+def test_the_error_for_a_refusal_has_the_apis_message_and_advice(
+    api: Api, kind: str, answer: Answer, message: str
+) -> None:
     landing = Landing()
     api.on_data = always(answer)
     if kind == "metadata":
         api.on_metadata = always(answer)
     with pytest.raises(SourceError) as caught:
         extract(api, landing)
-    assert told.format(base=f"{api.server.url}/taules/v2") in str(caught.value)
+    assert message.format(base=f"{api.server.url}/taules/v2") in str(caught.value)
     assert str(caught.value).startswith(f"IDESCAT {POPULATION}: ")
     assert len(api.asked(kind)) == 1
 
 
-def test_a_table_that_is_not_there_is_refused_by_one_request(api: Api) -> None:
-    with pytest.raises(SourceError, match=r"400 Bad Request: 03: La taula no existeix\. The table is not there"):
+def test_a_table_that_does_not_exist_is_refused_after_one_request(api: Api) -> None:
+    with pytest.raises(SourceError, match=r"400 Bad Request: 03: La taula no existeix\. No such table"):
         asyncio.run(Idescat("ep/9122/99999/mun").probe(fast(api)))
     assert len(api.server.asked) == 1
 
@@ -363,8 +371,8 @@ def test_a_declaration_is_pure_data() -> None:
     "tables",
     [(), ("ep/9122/10002",), ("ep/9122/10002/mun/data",), ("../9122/10002/mun",), (POPULATION, POPULATION), (7,)],
 )
-def test_a_declaration_that_cannot_be_read_is_refused(tables: tuple[Any, ...]) -> None:
-    with pytest.raises(DeclarationError, match="Tables of IDESCAT are expected as 'ep/9122/10002/mun'"):
+def test_an_invalid_declaration_is_refused(tables: tuple[Any, ...]) -> None:
+    with pytest.raises(DeclarationError, match="expected IDESCAT tables as 'ep/9122/10002/mun'"):
         Idescat(*tables)
 
 

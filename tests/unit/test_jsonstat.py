@@ -1,4 +1,4 @@
-"""Reading JSON-stat datasets as cells: every layout that the format allows, and what is refused of what it does not."""
+"""Reading JSON-stat datasets as cells: every layout the format allows; what it does not allow is refused."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def dataset(value: Any = (1, 2, 3, 4, 5, 6), **changed: Any) -> bytes:
         "value": value,
         **changed,
     }
-    return json.dumps({name: part for name, part in whole.items() if part is not ...}, ensure_ascii=False).encode()
+    return json.dumps({name: value for name, value in whole.items() if value is not ...}, ensure_ascii=False).encode()
 
 
 def values(body: bytes) -> list[str | None]:
     return read_cells(body)["value"].to_list()
 
 
-# How cells come out
+# How cells are read
 
 
-def test_each_cell_is_a_row_named_by_the_roles_and_the_ids_of_its_dimensions() -> None:
+def test_each_cell_is_a_row_with_columns_named_after_roles_and_dimensions() -> None:
     cells = read_cells(dataset())
     assert cells.rows() == [
         (time, "TOTAL", sex, label, value, None, "ep/9122/10002/mun", "2026-01-29")
@@ -70,38 +70,38 @@ def test_a_dimension_without_a_role_keeps_its_id_and_gets_a_label() -> None:
     assert cells.row(0)[:6] == ("2024S1", "TOTAL", "M", "S1/2024", "Catalunya", "homes")
 
 
-def test_the_metric_is_called_so() -> None:
+def test_the_metric_dimension_is_called_metric() -> None:
     assert read_cells(dataset(role={"metric": ["SEX"]}))["metric"].to_list() == ["M", "F", "TOTAL"] * 2
 
 
 def test_an_index_may_be_an_object_in_any_order() -> None:
-    part = json.loads(dataset())["dimension"] | {"SEX": {"category": {"index": {"TOTAL": 2, "F": 1, "M": 0}}}}
-    assert read_cells(dataset(dimension=part))["SEX"].to_list() == ["M", "F", "TOTAL"] * 2
+    dimension = json.loads(dataset())["dimension"] | {"SEX": {"category": {"index": {"TOTAL": 2, "F": 1, "M": 0}}}}
+    assert read_cells(dataset(dimension=dimension))["SEX"].to_list() == ["M", "F", "TOTAL"] * 2
 
 
-def test_numbers_come_as_they_stand_and_whole_ones_without_a_point() -> None:
+def test_numbers_are_kept_as_written_and_integers_lose_their_decimal_point() -> None:
     body = dataset("here").replace(b'"here"', b"[ 8492189,1.0 ,\n100.4,-0.10,12345678901234567890, 0]")
     assert values(body) == ["8492189", "1", "100.4", "-0.10", "12345678901234567890", "0"]
 
 
-def test_numbers_with_an_exponent_are_written_out_where_they_are_whole() -> None:
+def test_integers_with_an_exponent_are_written_out() -> None:
     body = dataset("here").replace(b'"here"', b"[1.6361930E6,2e3,1.5E-3,7,null,-4.0]")
     assert values(body) == ["1636193", "2000", "1.5E-3", "7", None, "-4"]
 
 
-def test_what_the_source_does_not_tell_is_null_and_not_zero() -> None:
+def test_a_value_the_source_withholds_is_null_and_not_zero() -> None:
     assert values(dataset([None, "..", 0, "3", " .. a, \\ «b» ", "c\"d"])) == [
         None, None, "0", "3", " .. a, \\ «b» ", 'c"d',
     ]  # fmt: skip
 
 
-def test_sparse_values_stand_at_their_positions() -> None:
+def test_sparse_values_are_put_at_their_positions() -> None:
     assert values(dataset({"4": 40, "0": 0.5, "2": None, "3": ".."})) == ["0.5", None, None, None, "40", None]
     assert values(dataset({})) == [None] * 6
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "expected"),
     [
         (..., [None] * 6),
         (None, [None] * 6),
@@ -112,24 +112,24 @@ def test_sparse_values_stand_at_their_positions() -> None:
     ],
     ids=["absent", "null", "one for all", "array", "object", "empty object"],
 )
-def test_a_status_is_told_in_any_of_the_formats_ways(status: Any, told: list[str | None]) -> None:
-    assert read_cells(dataset(status=status))["status"].to_list() == told
+def test_a_status_is_read_in_every_form_the_format_allows(status: Any, expected: list[str | None]) -> None:
+    assert read_cells(dataset(status=status))["status"].to_list() == expected
 
 
-def test_a_cell_without_a_status_has_that_of_its_period_as_a_whole() -> None:
-    part = json.loads(dataset())["dimension"]
-    part["SEMESTER"]["extension"] = {"status": {"2024S2": "p"}, "break": [{"time": "2024S2", "id": "X"}]}
-    cells = read_cells(dataset(dimension=part, status={"3": ".."}))
+def test_a_cell_without_a_status_has_the_status_of_its_period() -> None:
+    dimension = json.loads(dataset())["dimension"]
+    dimension["SEMESTER"]["extension"] = {"status": {"2024S2": "p"}, "break": [{"time": "2024S2", "id": "X"}]}
+    cells = read_cells(dataset(dimension=dimension, status={"3": ".."}))
     assert cells["status"].to_list() == [None, None, None, "..", "p", "p"]
 
 
-def test_an_extension_laid_out_otherwise_is_no_matter() -> None:
-    part = json.loads(dataset())["dimension"]
-    part["SEMESTER"]["extension"] = {"status": ["p"]}
-    assert read_cells(dataset(dimension=part))["status"].null_count() == 6
+def test_an_extension_with_another_layout_is_ignored() -> None:
+    dimension = json.loads(dataset())["dimension"]
+    dimension["SEMESTER"]["extension"] = {"status": ["p"]}
+    assert read_cells(dataset(dimension=dimension))["status"].null_count() == 6
 
 
-def test_the_day_of_an_update_is_kept_also_of_a_date_and_time() -> None:
+def test_the_day_of_an_update_is_kept_even_from_a_date_and_time() -> None:
     assert read_cells(dataset(updated="2026-01-29T08:00:00Z"))["updated"].unique().to_list() == ["2026-01-29"]
     assert read_cells(dataset(updated=...))["updated"].null_count() == 6
 
@@ -142,13 +142,13 @@ def test_the_day_of_an_update_is_kept_also_of_a_date_and_time() -> None:
         "https://api.idescat.cat/taules/v2/ep/9122/10002/mun?lang=ca",
     ],
 )
-def test_the_table_is_read_out_of_its_address(href: str) -> None:
+def test_the_table_is_read_from_its_url(href: str) -> None:
     assert read_cells(dataset(href=href))["table"].unique().to_list() == ["ep/9122/10002/mun"]
 
 
-def test_a_table_without_cells_has_its_columns_nevertheless() -> None:
-    part = json.loads(dataset())["dimension"] | {"SEMESTER": {"category": {"index": []}}}
-    cells = read_cells(dataset([], dimension=part, size=[0, 1, 3]))
+def test_a_table_without_cells_still_has_its_columns() -> None:
+    dimension = json.loads(dataset())["dimension"] | {"SEMESTER": {"category": {"index": []}}}
+    cells = read_cells(dataset([], dimension=dimension, size=[0, 1, 3]))
     assert cells.height == 0
     assert cells.columns[0] == "time"
 
@@ -157,72 +157,75 @@ def test_a_table_without_cells_has_its_columns_nevertheless() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
-        ({"value": [1, 2, 3]}, "expected 6 in value, as the sizes multiply to, found 3"),
-        ({"value": [1] * 7}, "expected 6 in value, as the sizes multiply to, found 7"),
-        ({"value": {"6": 1}}, "expected positions from 0 to 5 in value, each once, found '6'"),
-        ({"value": {"-1": 1}}, "expected positions from 0 to 5 in value, each once, found '-1'"),
-        ({"value": {"M": 1}}, "expected positions from 0 to 5 in value, each once, found 'M'"),
+        ({"value": [1, 2, 3]}, "expected 6 items in value, the product of the sizes, found 3"),
+        ({"value": [1] * 7}, "expected 6 items in value, the product of the sizes, found 7"),
+        ({"value": {"6": 1}}, "expected positions 0 to 5 in value, each once, found '6'"),
+        ({"value": {"-1": 1}}, "expected positions 0 to 5 in value, each once, found '-1'"),
+        ({"value": {"M": 1}}, "expected positions 0 to 5 in value, each once, found 'M'"),
         ({"value": ...}, "expected value as an array or an object, found none"),
         ({"value": None}, "expected value as an array or an object, found null"),
         ({"value": [1, 2, 3, 4, 5, True]}, "expected numbers in value, found 'true'"),
         ({"value": [1, 2, 3, 4, [5, 6]]}, "expected numbers in value, found"),
         ({"value": {"0": {"1": 2}}}, "in value"),
-        ({"status": {"9": "p"}}, "expected positions from 0 to 5 in status, each once, found '9'"),
-        ({"status": ["p"]}, "expected 6 in status"),
+        ({"status": {"9": "p"}}, "expected positions 0 to 5 in status, each once, found '9'"),
+        ({"status": ["p"]}, "expected 6 items in status"),
         ({"status": 5}, "expected status as an array or an object, found 5"),
         ({"status": [1, 2, 3, 4, 5, 6]}, "expected texts in status, found '1'"),
         ({"size": [2, 1, 2]}, "dimension SEX: expected 2 categories, found 3"),
         ({"size": [2, 3]}, "expected a size and categories for each dimension"),
         ({"id": ["SEMESTER", "CAT", "AGE"]}, "expected a size and categories for each dimension"),
-        ({"role": {"time": ["SEMESTER", "SEX"]}}, "expected one dimension of .* as time and nothing else, found .*SEX"),
-        ({"role": {"geo": ["MUN"]}}, "as geo and nothing else, found .*MUN"),
-        ({"role": {"time": ["SEX"], "geo": ["SEX"]}}, "as geo and nothing else, found .*SEX"),
+        ({"role": {"time": ["SEMESTER", "SEX"]}}, "expected one dimension of .* with the role time and no other, found .*SEX"),
+        ({"role": {"geo": ["MUN"]}}, "with the role geo and no other, found .*MUN"),
+        ({"role": {"time": ["SEX"], "geo": ["SEX"]}}, "with the role geo and no other, found .*SEX"),
         ({"class": "collection"}, "expected JSON-stat, found Invalid enum value 'collection'"),
         ({"class": ...}, "expected JSON-stat, found .*class"),
-        ({"href": ...}, "expected an href that names the table"),
-        ({"href": "https://api.idescat.cat/taules/v2/ep"}, "expected an href that names the table"),
+        ({"href": ...}, "expected an href with the table"),
+        ({"href": "https://api.idescat.cat/taules/v2/ep"}, "expected an href with the table"),
         ({"updated": "yesterday"}, "expected updated as a date"),
     ],
 )  # fmt: skip
-def test_a_dataset_that_contradicts_itself_is_refused_in_one_line(changed: dict[str, Any], told: str) -> None:
-    with pytest.raises(ContractError, match=told) as caught:
+def test_a_dataset_that_contradicts_itself_is_refused_in_one_line(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ContractError, match=message) as caught:
         read_cells(dataset(**changed))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("category", "told"),
+    ("category", "message"),
     [
         ({"index": {"M": 0, "F": 1, "TOTAL": 3}}, r"dimension SEX: expected an index from 0 to 2, found \[0, 1, 3\]"),
         ({"index": {"M": 0, "F": 0, "TOTAL": 1}}, r"dimension SEX: expected an index from 0 to 2, found \[0, 0, 1\]"),
         ({"index": ["M", "M", "F"]}, "dimension SEX: expected each category once"),
-        ({"label": {"M": "homes", "F": "dones"}}, "dimension SEX: expected an index, .* found 2 labels"),
+        (
+            {"label": {"M": "homes", "F": "dones"}},
+            "dimension SEX: expected an index for more than one category, found only 2 labels",
+        ),
     ],
 )
-def test_categories_without_one_order_are_refused(category: dict[str, Any], told: str) -> None:
-    part = json.loads(dataset())["dimension"] | {"SEX": {"category": category}}
-    with pytest.raises(ContractError, match=told):
-        read_cells(dataset(dimension=part))
+def test_categories_without_a_defined_order_are_refused(category: dict[str, Any], message: str) -> None:
+    dimension = json.loads(dataset())["dimension"] | {"SEX": {"category": category}}
+    with pytest.raises(ContractError, match=message):
+        read_cells(dataset(dimension=dimension))
 
 
-def test_a_position_that_is_there_twice_is_refused() -> None:
+def test_a_position_given_twice_is_refused() -> None:
     body = dataset("here").replace(b'"here"', b'{"1":5,"1":6}')
     with pytest.raises(ContractError, match="each once, found '1'"):
         read_cells(body)
 
 
-def test_a_dimension_called_like_a_column_of_the_cell_is_refused() -> None:
+def test_a_dimension_named_like_a_column_of_the_cell_is_refused() -> None:
     body = dataset().replace(b'"SEX"', b'"status"')
-    with pytest.raises(ContractError, match="expected each column once, found status again"):
+    with pytest.raises(ContractError, match="expected each column once, found status twice"):
         read_cells(body)
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"<html>", dataset()[:-20], dataset(["\xe0"] * 6).decode().encode("latin-1")]
 )
-def test_what_is_no_json_is_refused(body: bytes) -> None:
+def test_anything_but_json_is_refused(body: bytes) -> None:
     with pytest.raises(ContractError, match="expected"):
         read_cells(body)
 

@@ -1,4 +1,4 @@
-"""The lake and the settings: what is written stays whole, and what goes wrong is one clear line."""
+"""The lake and the settings: writes are atomic, and every failure is one clear line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_stream_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
 
     async def broken() -> AsyncIterator[bytes]:
         yield b"x" * 100
-        raise ConnectionResetError("the other side went away")
+        raise ConnectionResetError("the connection was closed")
 
     with pytest.raises((ConnectionResetError, LakeError)):
         asyncio.run(lake.put_stream("page.json", broken()))
@@ -34,7 +34,7 @@ def test_a_stream_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
     assert lake.objects("") == []
 
 
-def test_listing_knows_folders_by_their_whole_name(tmp_path: Path) -> None:
+def test_listing_matches_whole_folder_names(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     for path in ("staging/gdp/file.parquet", "staging/gdp_old/file.parquet"):
         lake.put(path, b"x")
@@ -43,21 +43,21 @@ def test_listing_knows_folders_by_their_whole_name(tmp_path: Path) -> None:
     assert lake.objects("nothing/here") == []
 
 
-def test_deleting_what_is_gone_is_no_error_and_leaves_no_empty_folder(tmp_path: Path) -> None:
+def test_deleting_a_missing_object_is_no_error_and_leaves_no_empty_folder(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     lake.put("a/b/c", b"x")
     lake.delete(["a/b/c", "a/b/c", "never/was"])
     assert not (tmp_path / "lake" / "a").exists()
 
 
-def test_an_absent_object_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_object_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(LakeError, match=r"page\.json is not in the lake: run `catalunya verify`"):
         Lake(str(tmp_path)).get("page.json")
 
 
 def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "staging").write_text("not a folder")
-    with pytest.raises(LakeError, match="a file stands where a folder is needed; move it"):
+    with pytest.raises(LakeError, match="there is a file where a folder is needed; move it"):
         Lake(str(tmp_path)).put("staging/x", b"")
 
 
@@ -83,7 +83,7 @@ def test_a_full_disk_is_one_line_and_the_old_object_stays(small_disk: Path) -> N
     assert lake.get("staging/x") == b"old"
 
 
-def test_the_environment_chooses_the_defaults() -> None:
+def test_the_environment_selects_the_defaults() -> None:
     assert load_settings(env="dev").lake == "s3://catalunya-data-dev"
     assert load_settings(env="local").socrata_url.startswith("http://127.0.0.1")
     assert load_settings(env="prod").socrata_url == "https://analisi.transparenciacatalunya.cat"

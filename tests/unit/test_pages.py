@@ -1,4 +1,4 @@
-"""Reading raw pages: every layout of the same JSON array gives the same rows, and broken JSON none."""
+"""Reading raw pages: every layout of the same JSON array gives the same rows; broken JSON is an error."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ EXPECTED = [
     ("03", None, None, None),
 ]
 
-one_a_line = "[" + "\n,".join(json.dumps(row) for row in ROWS) + "]\n"
+row_per_line = "[" + "\n,".join(json.dumps(row) for row in ROWS) + "]\n"
 LAYOUTS = {
-    "one row a line, as Socrata sends": one_a_line,
-    "one row a line, the comma behind": "[\n" + ",\n".join(json.dumps(row) for row in ROWS) + "\n]",
+    "one row per line, as Socrata sends": row_per_line,
+    "one row per line, trailing commas": "[\n" + ",\n".join(json.dumps(row) for row in ROWS) + "\n]",
     "all on one line": json.dumps(ROWS),
     "indented": json.dumps(ROWS, indent=2),
-    "with Windows line ends": one_a_line.replace("\n", "\r\n"),
-    "with blanks around": f"  \n {one_a_line} \n\n",
+    "with Windows line ends": row_per_line.replace("\n", "\r\n"),
+    "with surrounding whitespace": f"  \n {row_per_line} \n\n",
 }
 
 

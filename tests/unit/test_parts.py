@@ -27,7 +27,8 @@ from catalunya.assets.record.verify import verify
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeadlineReached, DeclarationError, SourceUnavailable, UsageError
-from catalunya.io.sources.base import HttpSettings, Part, Source
+from catalunya.io.sources.base import HttpSettings, Part
+from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.idescat import Idescat
 
 KEY, TABLE = "landing.services", "staging.services"

@@ -21,7 +21,7 @@ from catalunya.contracts.model.contract import LandingContract, raw
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeadlineReached, SourceUnavailable
 from catalunya.io.periods import window
-from catalunya.io.sources.base import Source
+from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.idescat import Idescat
 from small.killing import KEYS, TrapdoorLake, make_all, make_all_elsewhere
 from small.shops import FolderSource, some

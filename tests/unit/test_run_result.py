@@ -1,62 +1,51 @@
-"""What `run` says at its end, in words and as JSON, and its exit code: of lines that no Airflow is needed for."""
+"""The report at the end of `run`, in words and as JSON, and its exit code; no Airflow is needed."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from catalunya.assets.record.project import Project
-from catalunya.io.environment import Settings
-from catalunya.ops.local_airflow.client import Client
-from catalunya.ops.local_airflow.commands import _tell_result
-from catalunya.ops.local_airflow.wave import Line, Wave
-from small.shops import declare
+from catalunya.ops.local_airflow.pipeline_run import AssetRun
+from catalunya.ops.local_airflow.runner import report
 
-WELL = [Line(asset="landing.shops", condition="up to date"), Line(asset="staging.shops", condition="up to date")]
-BADLY = [Line(asset="landing.shops", condition="failed", why="the source is gone"), WELL[1]]
-UNFINISHED = [WELL[0], Line(asset="staging.shops", condition="waiting", why="landing.shops is stale")]
-
-
-@pytest.fixture
-def wave(settings: Settings, tmp_path: Path) -> Wave:
-    """A wave whose Airflow nobody asks."""
-    with Client("http://127.0.0.1:9") as client:
-        return Wave(Project(settings, declare(tmp_path / "source")[1]), client, datetime.now(UTC), print)
+GOOD = [AssetRun(asset="landing.shops", state="up to date"), AssetRun(asset="staging.shops", state="up to date")]
+FAILED = [AssetRun(asset="landing.shops", state="failed", why="the source is gone"), GOOD[1]]
+UNFINISHED = [GOOD[0], AssetRun(asset="staging.shops", state="waiting", why="landing.shops is stale")]
 
 
 @pytest.mark.parametrize(
-    ("lines", "code", "status"), [(WELL, 0, "ok"), (BADLY, 1, "failed"), (UNFINISHED, 1, "failed")]
+    ("assets", "code", "status"), [(GOOD, 0, "ok"), (FAILED, 1, "failed"), (UNFINISHED, 1, "failed")]
 )
-def test_as_json_it_is_one_document_with_every_asset_and_the_exit_code_agrees(
-    wave: Wave, capsys: pytest.CaptureFixture[str], lines: list[Line], code: int, status: str
+def test_json_is_one_document_with_every_asset_and_agrees_with_the_exit_code(
+    capsys: pytest.CaptureFixture[str], assets: list[AssetRun], code: int, status: str
 ) -> None:
-    wave.lines = lines
-    assert _tell_result(wave, {}, 1.0, as_json=True) == code
+    assert report(assets, {}, 1.0, as_json=True) == code
     printed = capsys.readouterr()
     document = json.loads(printed.out)
     assert document["status"] == status
     assert [(asset["asset"], asset["state"], asset["why"]) for asset in document["assets"]] == [
-        (line.asset, line.condition, line.why) for line in lines
+        (asset.asset, asset.state, asset.why) for asset in assets
     ]
     assert printed.err == ""
 
 
-def test_in_words_all_that_is_up_to_date_is_counted_and_what_to_try_next_is_told(
-    wave: Wave, capsys: pytest.CaptureFixture[str]
-) -> None:
-    wave.lines = WELL
-    assert _tell_result(wave, {}, 1.0, as_json=False) == 0
+def test_a_good_run_is_summarized_with_what_to_try_next(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(GOOD, {}, 1.0) == 0
     out = capsys.readouterr().out
     assert "all 2 up to date, in 1 s" in out
     assert "catalunya status" in out
 
 
-def test_in_words_what_was_not_made_is_told_with_its_reason(wave: Wave, capsys: pytest.CaptureFixture[str]) -> None:
-    wave.lines = UNFINISHED
-    assert _tell_result(wave, {}, 1.0, as_json=False) == 1
+def test_an_asset_that_was_not_made_is_reported_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(UNFINISHED, {}, 1.0) == 1
     out = capsys.readouterr().out
     assert "staging.shops was not made: landing.shops is stale" in out
-    assert "1 of 2 assets are not up to date, after 1 s" in out
+    assert "1 of 2 assets are not up to date after 1 s" in out
+
+
+def test_a_failed_asset_is_reported_with_the_end_of_its_log(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(FAILED, {"landing.shops": ["12:00:00 error   gone"]}, 1.0) == 1
+    out = capsys.readouterr().out
+    assert "last log lines of landing.shops:\n  12:00:00 error   gone" in out
+    assert "landing.shops failed: the source is gone" in out

@@ -1,4 +1,4 @@
-"""Every setting that a document names exists, and docs/settings.md lists all of them as they are today."""
+"""docs/settings.md has every setting, and every variable that a document names exists."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from catalunya.ops.settings_page import PAGE, settings_page
 
 ROOT = Path(__file__).parents[2]
 OF_TESTS = {"CATALUNYA_REAL_DATA", "CATALUNYA_TEST_PATIENCE"}
-COMPOSE = ROOT / "docker-compose.yml"  # it reads more variables than the settings
-# CATALUNYA_CDK_… is left out: those variables are named after the deployment's context (cdk/deployment.py).
+COMPOSE = ROOT / "docker-compose.yml"  # has variables of its own
+# The deployment's variables are named after the keys of its context (cdk/deployment.py).
 VARIABLE = re.compile(r"\bCATALUNYA_(?!CDK_)[A-Z][A-Z_]*[A-Z]\b")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert (ROOT / PAGE).read_text() == settings_page(), f"{PAGE} is out of date: run make generate"
+    assert (ROOT / PAGE).read_text() == settings_page(), f"{PAGE} is stale: run make generate"
 
 
 def test_the_page_does_not_depend_on_the_environment_and_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

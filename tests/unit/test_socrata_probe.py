@@ -1,4 +1,4 @@
-"""Asking a Socrata portal on loopback whether a dataset changed; how it refuses, keeps a secret, and is declared."""
+"""Asking a Socrata portal on loopback whether a dataset changed; refusals, the token, and declarations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def portal() -> Iterator[Portal]:
         yield portal
 
 
-# What a probe tells
+# What a probe finds out
 
 
 def test_a_probe_of_an_unchanged_dataset_is_one_request(portal: Portal) -> None:
@@ -41,7 +41,7 @@ def test_a_probe_of_an_unchanged_dataset_is_one_request(portal: Portal) -> None:
     assert [asked.target for asked in portal.server.asked] == ["/api/views/ivft-vegh.json"]
 
 
-def test_a_probe_tells_version_time_and_declared_fields(portal: Portal) -> None:
+def test_a_probe_finds_version_time_and_declared_fields(portal: Portal) -> None:
     state = probe(portal)
     assert state
     assert state.fields == {"registre": "text", "nom": "text"}
@@ -60,7 +60,7 @@ def test_a_probe_tells_version_time_and_declared_fields(portal: Portal) -> None:
     ],
     ids=["only order and system fields", "type", "name", "column gone"],
 )
-def test_the_version_follows_the_columns(portal: Portal, columns: dict[str, str], changed: bool) -> None:
+def test_the_version_depends_on_the_columns(portal: Portal, columns: dict[str, str], changed: bool) -> None:
     before = probe(portal)
     portal.columns = columns
     after = probe(portal)
@@ -69,13 +69,13 @@ def test_the_version_follows_the_columns(portal: Portal, columns: dict[str, str]
     assert (before.version != after.version) is changed
 
 
-def test_what_is_not_a_table_is_refused(portal: Portal) -> None:
+def test_a_dataset_that_is_not_a_table_is_refused(portal: Portal) -> None:
     portal.columns = {}
     with pytest.raises(SourceError, match=r"Socrata ivft-vegh: .* 0 columns .* Is it a table"):
         probe(portal)
 
 
-def test_the_metadata_of_a_real_dataset_are_understood(portal: Portal) -> None:
+def test_the_metadata_of_a_real_dataset_can_be_read(portal: Portal) -> None:
     folder = os.environ.get("CATALUNYA_REAL_DATA")
     if not folder:
         pytest.skip("CATALUNYA_REAL_DATA does not name the folder of real samples")
@@ -93,7 +93,7 @@ def test_the_metadata_of_a_real_dataset_are_understood(portal: Portal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "message"),
     [
         (
             400,
@@ -109,19 +109,19 @@ def test_the_metadata_of_a_real_dataset_are_understood(portal: Portal) -> None:
         (
             403,
             b'{"message":"You must be logged in to access this resource","error":true}',
-            "403 Forbidden: You must be logged in to access this resource. Set CATALUNYA_SOCRATA_APP_TOKEN",
+            "403 Forbidden: You must be logged in to access this resource. Set or correct CATALUNYA_SOCRATA_APP_TOKEN",
         ),
         (404, b"<html><b>Not</b> here</html>", "404 Not Found: Not here. Check the dataset's id"),
     ],
     ids=["the portal's shape", "the coordinator's shape", "forbidden", "HTML"],
 )
-def test_a_refusal_tells_what_the_portal_says_and_what_to_do(
-    portal: Portal, status: int, body: bytes, told: str
+def test_the_error_for_a_refusal_has_the_portals_message_and_advice(
+    portal: Portal, status: int, body: bytes, message: str
 ) -> None:
     portal.on_page = lambda _, __: Answer(body, status)
     with pytest.raises(SourceError) as caught:
         extract(portal, Landing(), concurrency=1)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith("Socrata ivft-vegh: GET http")
     assert len(portal.asked("page")) == 1
 
@@ -132,13 +132,13 @@ def test_a_dataset_that_does_not_exist_is_refused_by_one_request(portal: Portal)
     assert len(portal.server.asked) == 1
 
 
-def test_a_throttled_client_is_told_of_the_token(portal: Portal) -> None:
+def test_the_error_for_throttling_mentions_the_token(portal: Portal) -> None:
     portal.on_page = lambda _, __: Answer(b"", 429)
     with pytest.raises(SourceUnavailable, match=r"429 Too Many Requests.*CATALUNYA_SOCRATA_APP_TOKEN"):
         extract(portal, Landing())
 
 
-def test_the_token_goes_with_every_request_and_is_seen_nowhere(portal: Portal) -> None:
+def test_the_token_is_sent_with_every_request_and_shown_nowhere(portal: Portal) -> None:
     on_page(portal, 0, 1, lambda _: Answer(b"", 503))
     settings = fast(portal, app_token=TOKEN)
     with capture_logs() as logs:
@@ -178,7 +178,7 @@ def test_a_declaration_is_pure_data() -> None:
         {"period": ("any",)},
     ],
 )
-def test_a_declaration_that_cannot_be_read_is_refused(wrong: dict[str, Any]) -> None:
+def test_an_invalid_declaration_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(DeclarationError, match="expected"):
         Socrata(**{"dataset_id": "ivft-vegh", **wrong})
 

@@ -29,9 +29,9 @@ from catalunya.assets.record.verify import repair, verify
 from catalunya.cdk.first_table import apply
 from catalunya.contracts.marts import DimMunicipalities
 from catalunya.contracts.municipalities import Municipalities
+from catalunya.io.aws import assumed
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import LakeError
-from catalunya.io.role import assumed
 from catalunya.io.warehouse.athena import Athena, NamedQuery
 from catalunya.io.warehouse.glue import Glue
 from catalunya.io.warehouse.glue_table import Field, Table

@@ -154,7 +154,7 @@ def test_without_a_trust_anchor_that_is_named_only_those_of_the_account_count() 
 
 @pytest.mark.parametrize("action", ["sts:AssumeRole", "sts:TagSession"])
 def test_the_mart_role_is_for_airflow_and_for_one_run(action: str) -> None:
-    """As `io/role.py` asks for it: with one tag, the run."""
+    """As `io/aws.py` asks for it: with one tag, the run."""
 
     def asked(principal: str = DEV.orchestrator_role, **tags: str) -> Request:
         context = {**{f"aws:RequestTag/{name}": value for name, value in tags.items()}, "aws:TagKeys": [*tags]}

@@ -29,7 +29,7 @@ from catalunya.ops import lambdas
 from catalunya.ops.backup.make import back_up
 from catalunya.ops.logging import configure
 from catalunya.ops.mock import serve
-from catalunya.ops.status import tell_overdue
+from catalunya.ops.status import log_overdue
 from small.templates import Template
 
 LANDING, STAGING, DATED = "landing.service_usage", "staging.service_usage", "landing.social_services"
@@ -86,7 +86,7 @@ def said(folder: Path) -> str:
             )
         mock.faults()
         materialize(project, DATED)
-        tell_overdue(project.state(datetime.now(UTC) + timedelta(days=3650)), project.graph)
+        log_overdue(project.state(datetime.now(UTC) + timedelta(days=3650)), project.graph)
         back_up(project, "first")
         project.lake.delete([stored.path for stored in project.lake.objects("staging/service_usage")])
         elsewhere = settings.model_copy(update={"backup": str(folder / "elsewhere")})

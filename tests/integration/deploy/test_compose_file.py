@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from catalunya.ops.deployed_airflow.processes import PROCESSES
-from catalunya.ops.deployed_airflow.secrets import MADE, write
+from catalunya.ops.deployed_airflow.secrets import GENERATED, write
 from small.composed import BIN, ROOT, image_env, resolved
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -34,7 +34,7 @@ def compose(secrets: dict[str, str]) -> dict[str, Any]:
 
 
 def test_compose_asks_for_each_secret_and_says_what_makes_them(secrets: dict[str, str]) -> None:
-    assert set(secrets) == set(MADE)
+    assert set(secrets) == set(GENERATED)
     for missing in secrets:
         env = {name: value for name, value in secrets.items() if name != missing}
         command = [
@@ -114,7 +114,7 @@ def test_no_secret_stands_in_a_file_and_the_mock_has_none(compose: dict[str, Any
     assert not compose["services"]["mock"].get("environment")
     holders = {name for name, service in compose["services"].items() if secrets["CATALUNYA_FERNET_KEY"] in str(service)}
     assert holders == set(PROCESSES) - {"worker"} | {"migrate"}
-    assert set(re.findall(r"\$\{(\w+):\?", COMPOSE)) == set(MADE)
+    assert set(re.findall(r"\$\{(\w+):\?", COMPOSE)) == set(GENERATED)
     assert "/.env" in (ROOT / ".gitignore").read_text().splitlines()
     for name in ("FERNET_KEY", "SECRET", "PASSWORD"):
         assert not re.search(rf"(?m)^(ENV|ARG).*{name}", DOCKERFILE)
@@ -123,7 +123,7 @@ def test_no_secret_stands_in_a_file_and_the_mock_has_none(compose: dict[str, Any
 def test_the_secrets_that_are_there_stay_and_only_their_owner_reads_them(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("CATALUNYA_POSTGRES_PASSWORD=mine\nCATALUNYA_LOG_LEVEL=DEBUG")
-    assert set(write(path)) == set(MADE) - {"CATALUNYA_POSTGRES_PASSWORD"}
+    assert set(write(path)) == set(GENERATED) - {"CATALUNYA_POSTGRES_PASSWORD"}
     before = path.read_text()
     assert before.startswith("CATALUNYA_POSTGRES_PASSWORD=mine\nCATALUNYA_LOG_LEVEL=DEBUG\n")
     assert path.stat().st_mode & 0o777 == 0o600

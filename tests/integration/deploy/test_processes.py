@@ -1,4 +1,4 @@
-"""What each process of a deployed Airflow is told, when it refuses to start, and how its health is told."""
+"""The environment of each process of a deployed Airflow, when it refuses to start, and its health check."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from catalunya.io.errors import ConfigurationError, UsageError
+from catalunya.io.errors import ConfigurationError, Unhealthy, UsageError
 from catalunya.ops.deployed_airflow import health
-from catalunya.ops.deployed_airflow.processes import PROCESSES, SHARED, arguments, complete, environment, known
-from catalunya.ops.local_airflow.processes import free_ports
+from catalunya.ops.deployed_airflow.processes import PROCESSES, SHARED, arguments, check_environment, environment, known
+from catalunya.ops.processes import free_ports
 
-ENOUGH = dict.fromkeys(SHARED, "told")
+ENOUGH = dict.fromkeys(SHARED, "set")
 DOKKU = {
     "DATABASE_URL": "postgres://postgres:secret@dokku-postgres-catalunya:5432/catalunya",
     "REDIS_URL": "redis://:secret@dokku-redis-catalunya:6379",
@@ -27,7 +27,7 @@ DOKKU = {
 
 @contextmanager
 def answering(answers: dict[str, Any]) -> Iterator[tuple[int, list[str]]]:
-    """A server that answers paths with JSON or text: its port, and what it was asked."""
+    """A server that answers paths with JSON or text: its port, and the requests it received."""
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -52,7 +52,7 @@ def answering(answers: dict[str, Any]) -> Iterator[tuple[int, list[str]]]:
         server.shutdown()
 
 
-def test_a_platforms_addresses_become_airflows_and_a_broker_makes_it_celery() -> None:
+def test_a_platforms_addresses_are_used_and_a_broker_selects_celery() -> None:
     env = environment(DOKKU)
     assert env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == DOKKU["DATABASE_URL"].replace("postgres:", "postgresql:", 1)
     assert env["AIRFLOW__CELERY__BROKER_URL"] == DOKKU["REDIS_URL"]
@@ -62,79 +62,79 @@ def test_a_platforms_addresses_become_airflows_and_a_broker_makes_it_celery() ->
     assert environment({})["AIRFLOW__API__PORT"] == "8080"
 
 
-def test_what_the_environment_says_already_is_left_as_it_is() -> None:
-    said = {
+def test_variables_that_are_set_win() -> None:
+    given = {
         "AIRFLOW__API__PORT": "81",
         "AIRFLOW__CORE__PARALLELISM": "9",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD": "cat x",
     }
-    env = environment({**DOKKU, **said, "CATALUNYA_SOURCES_POOL": "mine", "AIRFLOW__CORE__EXECUTOR": "LocalExecutor"})
-    assert {name: env[name] for name in said} == said
+    env = environment({**DOKKU, **given, "CATALUNYA_SOURCES_POOL": "mine", "AIRFLOW__CORE__EXECUTOR": "LocalExecutor"})
+    assert {name: env[name] for name in given} == given
     assert "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" not in env
     assert (env["CATALUNYA_SOURCES_POOL"], env["AIRFLOW__CORE__EXECUTOR"]) == ("mine", "LocalExecutor")
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_a_process_that_lacks_what_all_have_to_share_does_not_start(name: str) -> None:
+def test_a_process_without_a_shared_variable_does_not_start(name: str) -> None:
     env = environment({each: value for each, value in ENOUGH.items() if each != name})
-    with pytest.raises(ConfigurationError, match=rf"scheduler: expected {name} \(.+\), found it unset; "):
-        complete("scheduler", env)
-    complete("scheduler", {**env, f"{name}_CMD": "cat /run/secrets/it"})
+    with pytest.raises(ConfigurationError, match=rf"scheduler: {name} is not set \(.+\); "):
+        check_environment("scheduler", env)
+    check_environment("scheduler", {**env, f"{name}_CMD": "cat /run/secrets/it"})
 
 
-def test_a_worker_wants_a_broker_and_the_others_do_not() -> None:
-    with pytest.raises(ConfigurationError, match="worker: expected AIRFLOW__CELERY__BROKER_URL"):
-        complete("worker", environment(ENOUGH))
-    complete("worker", environment({**ENOUGH, **DOKKU}))
+def test_only_a_worker_requires_a_broker() -> None:
+    with pytest.raises(ConfigurationError, match="worker: AIRFLOW__CELERY__BROKER_URL is not set"):
+        check_environment("worker", environment(ENOUGH))
+    check_environment("worker", environment({**ENOUGH, **DOKKU}))
     for name in set(PROCESSES) - {"worker"}:
-        complete(name, environment(ENOUGH))
+        check_environment(name, environment(ENOUGH))
 
 
-def test_no_login_is_for_one_machine_alone() -> None:
+def test_running_without_a_login_requires_the_local_executor() -> None:
     open_to_all = {**ENOUGH, "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True"}
-    complete("api-server", environment(open_to_all))
-    with pytest.raises(ConfigurationError, match=r"ALL_ADMINS: expected only where .* found it with CeleryExecutor"):
-        complete("api-server", environment({**open_to_all, **DOKKU}))
+    check_environment("api-server", environment(open_to_all))
+    with pytest.raises(ConfigurationError, match="ALL_ADMINS is set with CeleryExecutor"):
+        check_environment("api-server", environment({**open_to_all, **DOKKU}))
 
 
-def test_behind_a_proxy_the_api_server_and_nobody_else_is_told_so() -> None:
+def test_behind_a_proxy_only_the_api_server_gets_proxy_headers() -> None:
     proxied = {"FORWARDED_ALLOW_IPS": "*"}
     assert arguments(known("api-server"), proxied) == ["api-server", "--proxy-headers"]
     assert arguments(known("api-server"), {}) == ["api-server"]
     assert "--proxy-headers" not in arguments(known("scheduler"), proxied)
 
 
-def test_a_process_that_does_not_exist_is_told_with_those_that_do() -> None:
-    with pytest.raises(UsageError, match=r"process 'webserver': expected one of api-server, .*, migrate"):
+def test_an_unknown_process_is_an_error_that_lists_the_others() -> None:
+    with pytest.raises(UsageError, match=r"unknown process 'webserver'; expected one of api-server, .*, migrate"):
         known("webserver")
 
 
-@pytest.mark.parametrize(("database", "is_well"), [("healthy", True), ("unhealthy", False)])
-def test_an_api_server_is_as_well_as_its_database(
-    database: str, is_well: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("database", "is_healthy"), [("healthy", True), ("unhealthy", False)])
+def test_an_api_server_is_as_healthy_as_its_database(
+    database: str, is_healthy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with answering({"/api/v2/monitor/health": {"metadatabase": {"status": database}}}) as (port, _):
         monkeypatch.setenv("AIRFLOW__API__PORT", str(port))
-        if is_well:
-            assert health.check("api-server") == "api-server: answers, its database is healthy"
+        if is_healthy:
+            assert health.check("api-server") == "api-server: healthy, and so is its database"
         else:
-            with pytest.raises(health.Unwell, match="expected its database to be healthy, found unhealthy"):
+            with pytest.raises(Unhealthy, match="its database is unhealthy"):
                 health.check("api-server")
 
 
-def test_what_does_not_answer_is_not_well_and_one_line_says_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_does_not_answer_is_unhealthy_with_one_line_why(monkeypatch: pytest.MonkeyPatch) -> None:
     api, database, broker = free_ports(3)
     monkeypatch.setenv("AIRFLOW__API__PORT", str(api))
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"postgresql+psycopg2://a:b@127.0.0.1:{database}/c")
     monkeypatch.setenv("AIRFLOW__CELERY__BROKER_URL", f"redis://127.0.0.1:{broker}/0")
     for name, port in (("api-server", api), ("scheduler", database), ("worker", broker)):
-        with pytest.raises(health.Unwell, match=rf"^{name}: expected .*{port}") as told:
+        with pytest.raises(Unhealthy, match=rf"^{name}: .*{port}") as raised:
             health.check(name)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(raised.value)
 
 
 def test_credentials_of_a_metadata_endpoint_reach_every_client_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/dokku.md has a helper give them out as a machine in the cloud would; two variables lead there."""
+    """docs/dokku.md runs a helper that serves credentials like an EC2 instance; two variables point to it."""
     import boto3
     import polars as pl
     from obstore.store import S3Store
@@ -174,7 +174,7 @@ def test_credentials_of_a_metadata_endpoint_reach_every_client_of_aws(monkeypatc
                 "s3://lake/by-polars",
                 storage_options={"aws_endpoint_url": f"http://127.0.0.1:{s3}", "aws_allow_http": "true"},
             ).collect()
-        client: Any = boto3.session.Session().client  # the process's own session may know other credentials by now
+        client: Any = boto3.session.Session().client  # boto3's default session may have cached other credentials
         with pytest.raises(Exception, match="404"):
             client("s3", region_name="eu-west-1").head_object(Bucket="lake", Key="by-boto3")
 

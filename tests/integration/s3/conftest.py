@@ -1,6 +1,6 @@
-"""The tests of the materialization path once more, on S3: only the lake they are given is another.
+"""The tests of the materialization path again, with a lake on S3.
 
-The modules here take over the test functions of tests/unit as they are. moto serves in this process, killed ones are others.
+The modules here import test functions of tests/unit unchanged. moto runs in this process; the processes that get killed are others.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import pytest
 
 from catalunya.io.environment import Settings, load_settings
 
-pytest.register_assert_rewrite("unit.invariants")  # so that a failure says what was compared there, too
+pytest.register_assert_rewrite("unit.invariants")  # so that failures there show the values compared, too
 
 
 @pytest.fixture
 def settings(tmp_path: Path, bucket: str) -> Settings:
-    """Settings whose lake is an empty bucket, with quick retries. What else dev has besides (Glue, Lambda) is left out."""
+    """Settings whose lake is an empty bucket, with short retries. Nothing else of dev (Glue, Lambda) is used."""
     (tmp_path / "scratch").mkdir()
     return load_settings(
         env="local",
@@ -30,5 +30,5 @@ def settings(tmp_path: Path, bucket: str) -> Settings:
 
 @pytest.fixture
 def stride() -> int:
-    """A process is killed before every fourth write, from the first on: here each write and each child costs requests."""
+    """Kill a process before every fourth write only, because each write and each child process costs requests here."""
     return 4

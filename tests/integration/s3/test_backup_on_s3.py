@@ -1,4 +1,4 @@
-"""Backups between two buckets: some of the tests of tests/unit/test_backup.py and test_restore.py, on S3."""
+"""Backups from one bucket to another, and back: some tests of tests/unit/test_backup.py and test_restore.py, unchanged."""
 
 from __future__ import annotations
 

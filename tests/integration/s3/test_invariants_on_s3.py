@@ -1,4 +1,4 @@
-"""The ten invariants of the materialization path and hostile names, on S3: the very tests of tests/unit/invariants."""
+"""The invariants of the materialization path and hostile names, on S3: the tests of tests/unit/invariants, unchanged."""
 
 from unit.invariants.test_hostile_names import *  # noqa: F403
 from unit.invariants.test_invariants import *  # noqa: F403

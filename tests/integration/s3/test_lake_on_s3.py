@@ -1,4 +1,4 @@
-"""The lake on S3: what is written stays whole and encrypted, and what goes wrong is one clear line, transient or not."""
+"""The lake on S3: writes are atomic and encrypted, and every failure is one clear line, transient or permanent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MB = 1024 * 1024
 
 
 async def megabytes(count: int, then: Exception | None = None) -> AsyncIterator[bytes]:
-    """A body that comes in pieces of a megabyte, and may break off."""
+    """A body in chunks of a megabyte, which may break off."""
     for number in range(count):
         yield bytes([number]) * MB
     if then:
@@ -35,7 +35,7 @@ def head(aws: Aws, lake: Lake, path: str) -> dict[str, str]:
 
 
 def parts(aws: Aws, lake: Lake, path: str) -> int:
-    """In how many parts an object was uploaded: S3 says so in its ETag."""
+    """The number of parts an object was uploaded in, from its ETag."""
     _, dash, count = head(aws, lake, path)["ETag"].strip('"').partition("-")
     return int(count) if dash else 1
 
@@ -47,7 +47,7 @@ def test_an_object_is_created_once(bucket: str) -> None:
     assert lake.get("a/b") == b"first"
 
 
-def test_only_one_of_many_writers_creates_it(bucket: str) -> None:
+def test_only_one_of_many_concurrent_writers_creates_an_object(bucket: str) -> None:
     lake = Lake(bucket)
     won: list[int] = []
     threads = [
@@ -62,7 +62,7 @@ def test_only_one_of_many_writers_creates_it(bucket: str) -> None:
     assert lake.get("lease") == str(won[0]).encode()
 
 
-def test_a_small_stream_is_one_request_and_a_large_one_goes_in_parts(aws: Aws, bucket: str) -> None:
+def test_a_small_stream_is_one_request_and_a_large_one_a_multipart_upload(aws: Aws, bucket: str) -> None:
     lake = Lake(bucket)
     asyncio.run(lake.put_stream("small", megabytes(2)))
     asyncio.run(lake.put_stream("large", megabytes(20)))
@@ -71,7 +71,7 @@ def test_a_small_stream_is_one_request_and_a_large_one_goes_in_parts(aws: Aws, b
     assert b"".join(lake.chunks("large")) == lake.get("large")
 
 
-def test_a_large_file_goes_in_parts(aws: Aws, bucket: str, tmp_path: Path) -> None:
+def test_a_large_file_is_a_multipart_upload(aws: Aws, bucket: str, tmp_path: Path) -> None:
     lake, file = Lake(bucket), tmp_path / "large"
     file.write_bytes(b"x" * 11 * MB)
     lake.put("large", file)
@@ -82,15 +82,15 @@ def test_a_large_file_goes_in_parts(aws: Aws, bucket: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("megabytes_before", [1, 20])
 def test_a_stream_that_breaks_leaves_nothing_behind(aws: Aws, bucket: str, megabytes_before: int) -> None:
     lake = Lake(bucket)
-    broken = megabytes(megabytes_before, then=ConnectionResetError("the other side went away"))
+    broken = megabytes(megabytes_before, then=ConnectionResetError("the connection was closed"))
     with pytest.raises((ConnectionResetError, LakeError)):
         asyncio.run(lake.put_stream("page.json", broken))
     assert lake.objects("") == []
     uploads = aws.client("s3").list_multipart_uploads(Bucket=bucket.removeprefix("s3://"))
-    assert not uploads.get("Uploads"), "parts that nobody completes are paid for"
+    assert not uploads.get("Uploads"), "parts of an unfinished upload cost money"
 
 
-def test_what_is_written_is_encrypted_however_it_is_written(aws: Aws, bucket: str) -> None:
+def test_every_way_of_writing_encrypts_the_object(aws: Aws, bucket: str) -> None:
     lake = Lake(bucket)
     lake.put("put", b"x")
     lake.create("created", b"x")
@@ -103,7 +103,7 @@ def test_what_is_written_is_encrypted_however_it_is_written(aws: Aws, bucket: st
     assert found == dict.fromkeys(("copied", "created", "large", "put", "small"), "AES256")
 
 
-def test_the_settings_name_the_key_it_is_encrypted_with(aws: Aws, bucket: str) -> None:
+def test_objects_are_encrypted_with_the_key_in_the_settings(aws: Aws, bucket: str) -> None:
     key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
     settings = load_settings(env="dev", lake=bucket, lake_encryption="aws:kms", lake_kms_key_id=key)
     lake = Project(settings, []).lake
@@ -126,7 +126,7 @@ def test_more_than_a_thousand_objects_are_listed_and_deleted(aws: Aws, bucket: s
     assert [o.path for o in lake.objects("")] == ["staging/xx/file.parquet"]
 
 
-def test_a_copy_is_of_the_moment_and_of_nothing_where_there_is_none(bucket: str) -> None:
+def test_a_copy_is_unaffected_by_later_writes_and_of_a_missing_object_is_none(bucket: str) -> None:
     lake = Lake(bucket)
     lake.put("a", b"old")
     assert lake.copy("a", "kept/a")
@@ -137,31 +137,31 @@ def test_a_copy_is_of_the_moment_and_of_nothing_where_there_is_none(bucket: str)
     assert lake.find("kept/b") is None
 
 
-def test_a_lake_may_be_a_folder_of_a_bucket_and_sees_nothing_beside_it(bucket: str) -> None:
-    lake, beside = Lake(f"{bucket}/team one/lake"), Lake(f"{bucket}/team one/lake2")
-    beside.put("x", b"theirs")
+def test_a_lake_can_be_a_folder_of_a_bucket_and_sees_nothing_outside_it(bucket: str) -> None:
+    lake, neighbor = Lake(f"{bucket}/team one/lake"), Lake(f"{bucket}/team one/lake2")
+    neighbor.put("x", b"theirs")
     lake.put("staging/a/file", b"ours")
     assert [o.path for o in lake.objects("")] == ["staging/a/file"]
     assert lake.folders("") == ["staging"]
     lake.delete(["staging/a/file"])
-    assert beside.get("x") == b"theirs"
+    assert neighbor.get("x") == b"theirs"
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "a//b", "a\nb"])
-def test_a_path_that_leads_elsewhere_is_refused_on_every_lake(bucket: str, tmp_path: Path, path: str) -> None:
+def test_a_path_that_leads_outside_is_refused_on_every_lake(bucket: str, tmp_path: Path, path: str) -> None:
     for lake in (Lake(bucket), Lake(str(tmp_path / "lake"))):
-        with pytest.raises(LakeError, match="this is no path of a lake"):
+        with pytest.raises(LakeError, match="invalid path"):
             lake.put(path, b"x")
     assert [p.name for p in tmp_path.rglob("*")] == ["lake"]
 
 
-def test_an_absent_object_is_one_line(bucket: str) -> None:
+def test_a_missing_object_is_one_line(bucket: str) -> None:
     with pytest.raises(LakeError, match=r"page\.json is not in the lake: run `catalunya verify`"):
         Lake(bucket).get("page.json")
 
 
-def test_an_absent_bucket_is_one_line_and_not_an_absent_object(aws: Aws) -> None:
-    lake = Lake("s3://nobody-made-this")
+def test_a_missing_bucket_is_one_line_and_different_from_a_missing_object(aws: Aws) -> None:
+    lake = Lake("s3://never-created")
     for attempt in (
         lambda: lake.find("x"),
         lambda: lake.put("x", b""),
@@ -191,7 +191,7 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 @contextmanager
 def answering(status: int, body: str) -> Iterator[str]:
-    """A server that says the same to whatever it is asked."""
+    """A server that gives every request the same answer."""
 
     class Always(BaseHTTPRequestHandler):
         def answer(self) -> None:
@@ -204,7 +204,7 @@ def answering(status: int, body: str) -> Iterator[str]:
         do_GET = do_PUT = do_POST = answer  # noqa: N815  the names are http.server's
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Log nothing."""
 
     with serving(Always) as url:
         yield url
@@ -212,7 +212,7 @@ def answering(status: int, body: str) -> Iterator[str]:
 
 @contextmanager
 def losing_its_first_answer(url: str) -> Iterator[str]:
-    """A way to the store on which the answer to the first PUT gets lost, after the store has done what was asked."""
+    """A proxy that loses the answer to the first PUT after the store has executed it."""
     lost: list[str] = []
 
     class Between(BaseHTTPRequestHandler):
@@ -231,13 +231,13 @@ def losing_its_first_answer(url: str) -> Iterator[str]:
         do_GET = do_PUT = answer  # noqa: N815  the names are http.server's
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Log nothing."""
 
     with serving(Between) as address:
         yield address
 
 
-def test_an_object_whose_answer_was_lost_is_known_for_ones_own(
+def test_an_object_whose_answer_was_lost_is_recognized_as_this_callers_own(
     aws: Aws, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, created in (("mine", True), ("theirs", False)):
@@ -250,7 +250,7 @@ def test_an_object_whose_answer_was_lost_is_known_for_ones_own(
     assert Lake(bucket).get("theirs") == b"another run's"
 
 
-def said(code: str) -> str:
+def error_body(code: str) -> str:
     return f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>m</Message></Error>'
 
 
@@ -258,15 +258,15 @@ def said(code: str) -> str:
     ("status", "code", "expected"),
     [
         (403, "AccessDenied", "access denied; check the role's permissions"),
-        (403, "InvalidAccessKeyId", "the credentials are not accepted; renew"),
-        (400, "ExpiredToken", "the credentials are not accepted; renew"),
-        (301, "PermanentRedirect", "the bucket lies in another region; set AWS_REGION"),
+        (403, "InvalidAccessKeyId", "the credentials are invalid or expired; renew"),
+        (400, "ExpiredToken", "the credentials are invalid or expired; renew"),
+        (301, "PermanentRedirect", "the bucket is in another region; set AWS_REGION"),
     ],
 )
 def test_a_refusal_is_one_line_and_permanent(
     aws: Aws, monkeypatch: pytest.MonkeyPatch, status: int, code: str, expected: str
 ) -> None:
-    with answering(status, said(code)) as url:
+    with answering(status, error_body(code)) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         lake = Lake("s3://catalunya", attempts=1)
         for attempt in (lambda: lake.put("x", b""), lambda: lake.objects("x")):
@@ -276,11 +276,11 @@ def test_a_refusal_is_one_line_and_permanent(
 
 
 def test_a_busy_store_is_transient(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    with answering(503, said("SlowDown")) as url:
+    with answering(503, error_body("SlowDown")) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         lake = Lake("s3://catalunya", attempts=2)
         for attempt in (lambda: lake.put("x", b""), lambda: lake.find("x"), lambda: lake.create("x", b"")):
-            with pytest.raises(LakeUnavailable, match=r"cannot now .* try again later"):
+            with pytest.raises(LakeUnavailable, match=r"is too busy .* try again later"):
                 attempt()
 
 
@@ -305,7 +305,7 @@ def test_polars_reads_what_the_lake_wrote(bucket: str, tmp_path: Path) -> None:
     assert found.equals(frame.with_columns(city=pl.lit("Vic")))
 
 
-def test_nothing_is_sent_in_the_clear_but_to_an_endpoint_that_says_so(
+def test_plain_http_is_used_only_for_an_endpoint_with_an_http_url(
     aws: Aws, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Lake(bucket).scan_options["aws_allow_http"] == "true"

@@ -1,4 +1,4 @@
-"""Pages and tables are read from S3 as from a folder, and a store that fails meanwhile is the lake's error, not the page's."""
+"""Pages and tables are read from S3 as from a folder; if the store fails meanwhile, the error is the lake's, not the page's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_every_layout_of_the_same_array_gives_the_same_rows(bucket: str, layout:
     assert read_page(lake, "batch=1/page-7", FIELDS, "rows", "landing.x").rows() == EXPECTED
 
 
-def test_a_json_stat_page_gives_the_cells_it_gives_in_a_folder(bucket: str, tmp_path: Path) -> None:
+def test_a_json_stat_page_gives_the_same_cells_as_in_a_folder(bucket: str, tmp_path: Path) -> None:
     lakes = Lake(bucket), Lake(str(tmp_path / "lake"))
     for lake in lakes:
         lake.put("page", dataset())
@@ -37,7 +37,7 @@ def test_a_json_stat_page_gives_the_cells_it_gives_in_a_folder(bucket: str, tmp_
     assert remote.height == 6
 
 
-def test_a_page_that_is_gone_or_none_is_told(bucket: str) -> None:
+def test_a_missing_page_and_an_invalid_page_are_different_errors(bucket: str) -> None:
     lake = Lake(bucket)
     lake.put("page", b"<html>")
     with pytest.raises(ContractError, match="expected a JSON array of rows in page"):
@@ -52,13 +52,15 @@ def test_a_store_that_goes_down_while_pages_are_read_is_transient(settings: Sett
     project = Project(settings, declared)
     materialize(project, KEYS[0])
     options: dict[str, Any] = project.lake.scan_options
-    options |= {"aws_endpoint_url": "http://127.0.0.1:9", "max_retries": 0}  # polars finds nobody there
+    options |= {"aws_endpoint_url": "http://127.0.0.1:9", "max_retries": 0}  # nothing listens there
     with pytest.raises(LakeUnavailable, match=r"page-0000\d\.json: the store does not answer") as raised:
         materialize(project, KEYS[1])
     assert "\n" not in str(raised.value)
 
 
-def test_a_table_that_is_gone_while_another_reads_it_is_told(settings: Settings, tmp_path: Path) -> None:
+def test_a_table_that_disappears_while_another_reads_it_is_named_in_the_error(
+    settings: Settings, tmp_path: Path
+) -> None:
     source, declared = declare(tmp_path / "source")
     source.write(some(3))
     project = Project(settings, declared)
@@ -69,7 +71,7 @@ def test_a_table_that_is_gone_while_another_reads_it_is_told(settings: Settings,
         materialize(project, KEYS[2])
 
 
-def test_polars_takes_the_credentials_of_the_environment(
+def test_polars_reads_its_credentials_from_the_environment(
     aws: Aws, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = Lake(bucket)

@@ -1,4 +1,4 @@
-"""What had its time goes on S3 as well: some of the very tests of tests/unit/test_retention.py."""
+"""Expired objects are pruned on S3 too: some tests of tests/unit/test_retention.py, unchanged."""
 
 from unit.test_retention import (
     shop,

@@ -1,4 +1,4 @@
-"""What a publish replaces is kept on S3 as well: some of the very tests of tests/unit/test_superseded.py."""
+"""Replaced files are kept on S3 too: some tests of tests/unit/test_superseded.py, unchanged."""
 
 from unit.test_superseded import (
     shop,

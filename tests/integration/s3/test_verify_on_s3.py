@@ -1,4 +1,4 @@
-"""verify finds what is wrong on S3 as it does in a folder, repair moves it aside, and the tables can be made again."""
+"""verify finds damage on S3 as in a folder, repair moves it aside, and the tables can be materialized again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENTRY = "_ledger/staging/cities/0000000001.json"
 
 @pytest.fixture
 def project(settings: Settings, tmp_path: Path) -> Project:
-    """Three assets that were made once, of seven rows of which one is in quarantine."""
+    """Three assets, materialized once from seven rows, of which one is in quarantine."""
     source, declared = declare(tmp_path / "source")
     source.write([*some(5), {"codi": "V1", "ciutat": "Vic"}, {"codi": "B1", "ciutat": "nowhere"}])
     made = Project(settings, declared)
@@ -34,14 +34,14 @@ def kinds(project: Project) -> list[str]:
     return [finding.kind for finding in verify(Project(project.settings, list(project.declarations.values()))).findings]
 
 
-def test_a_lake_that_was_made_agrees_with_its_ledger(project: Project) -> None:
+def test_an_intact_lake_agrees_with_its_ledger(project: Project) -> None:
     report = verify(project)
     assert (report.findings, report.busy, report.assets) == ([], [], 3)
     assert report.objects == 3 + 3 + 1, "three entries, three tables' objects, one quarantine object"
     assert verify(project, quick=True).findings == []
 
 
-def test_what_is_damaged_is_found_set_aside_and_made_again(project: Project) -> None:
+def test_damage_is_found_moved_aside_and_materialized_again(project: Project) -> None:
     lake = project.lake
     good = lake.get(REUS)
     lake.put(REUS, good[:-5] + b"?" + good[-4:])

@@ -1,4 +1,4 @@
-"""What the CLI's tests share: the real graph, compiled once, and a lake that was made once from the mock APIs."""
+"""Fixtures of the CLI's tests: the real graph, compiled once, and a lake made once from the mock APIs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def apis() -> Iterator[MockServer]:
 
 @pytest.fixture(scope="session")
 def made(apis: MockServer, compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake in which landing and staging were made, by one wave, and no mart was."""
+    """A lake with landing and staging made in one run, and no marts."""
     lake = tmp_path_factory.mktemp("made") / "lake"
     project = Project(load_settings(lake=str(lake), cache=compiled, socrata_url=apis.url, idescat_url=apis.url))
     for asset in project.graph.select("layer:landing layer:staging"):
@@ -42,7 +42,7 @@ def made(apis: MockServer, compiled: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def place(apis: MockServer, compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, configured by the environment as a person would: its lake is `lake`, and empty."""
+    """A working folder with an empty lake, `lake`, configured by environment variables as a user would."""
     apis.reset()
     (tmp_path / "cache").mkdir()
     shutil.copy(compiled / "graph.json", tmp_path / "cache")
@@ -68,14 +68,14 @@ def place(apis: MockServer, compiled: Path, tmp_path: Path, monkeypatch: pytest.
 
 @pytest.fixture
 def filled(place: Path, made: Path) -> Path:
-    """The same, with a lake in which landing and staging were made."""
+    """The same, with landing and staging made."""
     shutil.copytree(made, place / "lake")
     return place
 
 
 @pytest.fixture
 def project(place: Path) -> Project:
-    """The project that the command sees."""
+    """The project as the command sees it."""
     return Project(load_settings())
 
 

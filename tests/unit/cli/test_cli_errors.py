@@ -1,4 +1,4 @@
-"""Bad input and bad places: one clear line on stderr (what, where, what to do), the right exit code, nothing lost."""
+"""Errors of the command: one line on stderr (what, where, what to do), and the exit code."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def test_no_arguments_show_the_help(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (("materialise",), "there is no command 'materialise'; did you mean materialize?"),
-        (("xyzzy",), "there is no command 'xyzzy'; `catalunya --help` lists them"),
+        (("materialise",), "unknown command 'materialise'; did you mean materialize?"),
+        (("xyzzy",), "unknown command 'xyzzy'; see `catalunya --help`"),
         (("ls", "--jsn"), "Did you mean --json"),
         (("show",), "requires an argument"),
         (("history", "staging.municipalities", "--limit", "0"), "Must be >= 1"),
@@ -32,10 +32,10 @@ def test_no_arguments_show_the_help(run: Run) -> None:
         (("mock", "--faults", "on-fire"), "'on-fire'"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(run: Run, arguments: tuple[str, ...], told: str) -> None:
+def test_wrong_usage_is_one_line_and_exit_code_2(run: Run, arguments: tuple[str, ...], message: str) -> None:
     ran = run(*arguments)
     assert ran.code == 2
-    assert told in ran.err
+    assert message in ran.err
     assert ran.err.startswith("error: ")
     assert ran.err.count("\n") == 1
     assert not ran.out
@@ -46,7 +46,7 @@ def test_a_lake_that_cannot_be_opened_is_one_line(run: Run, place: Path, monkeyp
     monkeypatch.setenv("CATALUNYA_LAKE", str(place / "file" / "lake"))
     ran = run("status")
     assert ran.code == 1
-    assert ran.err.startswith(f"error: cannot open {place}/file/lake: a file stands where a folder is needed")
+    assert ran.err.startswith(f"error: cannot open {place}/file/lake: there is a file where a folder is needed")
     assert ran.err.count("\n") == 1
 
 
@@ -54,7 +54,7 @@ def test_an_api_that_is_down_is_one_line_and_the_failure_is_recorded(run: Run, m
     monkeypatch.setenv("CATALUNYA_SOCRATA_URL", "http://127.0.0.1:1")
     ran = run("materialize", "landing.municipalities")
     assert ran.code == 1
-    assert "nothing answers at http://127.0.0.1:1" in ran.out
+    assert "cannot connect to http://127.0.0.1:1" in ran.out
     assert "`catalunya mock`" in ran.out
     assert "failed" in run("history", "landing.municipalities").out
     assert "failed" in run("status", "landing.municipalities").out
@@ -67,7 +67,7 @@ def test_debug_shows_the_traceback_of_an_error(run: Run) -> None:
     assert ran.err.splitlines()[-1].startswith("error: there is no asset staging.nothing")
 
 
-def test_a_bug_is_told_in_one_line_and_its_traceback_kept(run: Run, place: Path) -> None:
+def test_a_bug_is_one_line_and_its_traceback_is_in_a_file(run: Run, place: Path) -> None:
     (place / "lake" / "_leases" / "landing" / "municipalities").mkdir(parents=True)
     (place / "lake" / "_leases" / "landing" / "municipalities" / "notes.json").touch()
     ran = run("status")
@@ -80,14 +80,14 @@ def test_a_bug_is_told_in_one_line_and_its_traceback_kept(run: Run, place: Path)
     assert "Traceback" in kept[0].read_text()
 
 
-def test_an_empty_lake_tells_the_first_steps(run: Run, place: Path) -> None:
+def test_the_status_of_an_empty_lake_shows_the_first_steps(run: Run, place: Path) -> None:
     out = run("status").out
-    assert "nothing has been made yet" in out
+    assert "Nothing has been made yet" in out
     for command in ("catalunya mock", "catalunya materialize", "catalunya run"):
         assert command in out
 
 
-def test_env_and_debug_are_options_before_and_behind_a_command(run: Run) -> None:
+def test_common_options_work_before_and_after_the_command(run: Run) -> None:
     assert run("--env", "local", "ls").code == run("ls", "--env", "local").code == 0
     assert os.environ["CATALUNYA_ENV"] == "local"
 

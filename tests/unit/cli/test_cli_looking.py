@@ -1,4 +1,4 @@
-"""The commands that look: ls, lineage, show, plan, status, history, query, quarantine. As a person and as a program."""
+"""The commands that look: ls, lineage, show, plan, status, history, query, quarantine; for people and as JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_ls_lists_the_selected_assets(run: Run) -> None:
     assert "landing.municipalities" not in ran.out
 
 
-def test_lineage_draws_what_an_asset_depends_on_and_what_depends_on_it(run: Run) -> None:
+def test_lineage_draws_what_is_upstream_and_downstream_of_an_asset(run: Run) -> None:
     out = run("lineage", "staging.municipalities").out
     assert "staging.municipalities is made from\n└── landing.municipalities" in out
     assert "staging.municipalities is read by" in out
@@ -38,7 +38,7 @@ def test_lineage_draws_what_an_asset_depends_on_and_what_depends_on_it(run: Run)
     assert "service_usage\n" not in out.split("staging.municipalities is read by")[0]
 
 
-def test_lineage_as_mermaid_can_stand_in_a_readme(run: Run) -> None:
+def test_lineage_as_mermaid_has_one_box_per_layer(run: Run) -> None:
     lines = run("lineage", "--format", "mermaid").out.splitlines()
     assert lines[:2] == ["flowchart LR", "  subgraph landing"]
     assert '    staging_municipalities["municipalities"]' in lines
@@ -52,7 +52,7 @@ def test_lineage_as_json_has_every_edge_between_its_nodes(run: Run, project: Pro
     assert len(found["edges"]) == sum(len(asset.upstream) for asset in project.graph)
 
 
-def test_show_tells_declaration_contract_last_materialization_and_first_rows(run: Run) -> None:
+def test_show_has_declaration_contract_last_materialization_and_first_rows(run: Run) -> None:
     out = run("show", "staging.social_services").out
     for part in (
         "catalunya://staging/social_services",
@@ -66,7 +66,7 @@ def test_show_tells_declaration_contract_last_materialization_and_first_rows(run
         assert part in out
 
 
-def test_show_as_json_has_as_many_rows_as_asked_for(run: Run) -> None:
+def test_show_as_json_has_the_requested_number_of_rows(run: Run) -> None:
     found = document(run("show", "staging.municipalities", "--rows", "2", "--json"))
     assert isinstance(found, dict)
     assert [row["municipality_id"] for row in found["preview"]] == ["080155", "080193"]
@@ -75,7 +75,7 @@ def test_show_as_json_has_as_many_rows_as_asked_for(run: Run) -> None:
 
 
 def test_show_of_a_landing_asset_masks_personal_fields(run: Run, place: Path) -> None:
-    assert "nothing to preview" in run("show", "landing.social_services").out, "its batch was consumed"
+    assert "no preview" in run("show", "landing.social_services").out, "its batch was used and deleted"
     assert run("materialize", "landing.social_services", "--force").code == 0
     found = document(run("show", "landing.social_services", "--json"))
     assert isinstance(found, dict)
@@ -84,11 +84,11 @@ def test_show_of_a_landing_asset_masks_personal_fields(run: Run, place: Path) ->
     assert first["registre"].startswith("S")
 
 
-def test_show_of_an_unmade_asset_says_how_to_make_it(run: Run) -> None:
+def test_show_of_an_asset_that_was_never_made_says_how_to_make_it(run: Run) -> None:
     assert "`catalunya materialize +marts.dim_time`" in run("show", "marts.dim_time").out
 
 
-def test_plan_tells_what_would_be_made_and_touches_nothing(run: Run, place: Path) -> None:
+def test_plan_shows_what_would_be_made_and_changes_nothing(run: Run, place: Path) -> None:
     before = sorted(place.rglob("*"))
     found = document(run("plan", "--json"))
     assert isinstance(found, list)
@@ -100,7 +100,7 @@ def test_plan_tells_what_would_be_made_and_touches_nothing(run: Run, place: Path
     assert run("plan", "staging.municipalities").out == "everything is up to date\n"
 
 
-def test_a_forced_staging_table_takes_its_consumed_landing_batch_into_the_plan(run: Run) -> None:
+def test_the_plan_of_a_forced_staging_table_includes_its_deleted_batch(run: Run) -> None:
     lines = run("plan", "staging.municipalities", "--force").out.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [
         ["landing.municipalities", "FORCED"],
@@ -108,7 +108,7 @@ def test_a_forced_staging_table_takes_its_consumed_landing_batch_into_the_plan(r
     ]
 
 
-def let_the_register_be_old() -> None:
+def make_the_register_overdue() -> None:
     """Record the register as last updated by its source ten days ago."""
     ledger = Project(load_settings()).ledger
     entry = ledger.latest("landing.social_services")
@@ -117,8 +117,8 @@ def let_the_register_be_old() -> None:
     ledger.append(old, after=entry.sequence)
 
 
-def test_status_tells_rows_staleness_and_overdue_sources(run: Run) -> None:
-    let_the_register_be_old()
+def test_status_shows_rows_staleness_and_overdue_sources(run: Run) -> None:
+    make_the_register_overdue()
     found = document(run("status", "--json"))
     assert isinstance(found, list)
     states = {one["asset"]: one for one in found}
@@ -131,11 +131,11 @@ def test_status_tells_rows_staleness_and_overdue_sources(run: Run) -> None:
     assert "overdue (expected every 36 h)" in out
 
 
-def test_status_check_is_for_monitoring(run: Run) -> None:
+def test_status_check_exits_1_unless_all_is_well(run: Run) -> None:
     assert run("status", "staging.municipalities", "--check").code == 0
     assert run("status", "marts.dim_time", "--check").code == 1, "never made"
     assert run("status", "landing.social_services", "--check").code == 0
-    let_the_register_be_old()
+    make_the_register_overdue()
     assert run("status", "landing.social_services", "--check").code == 1, "overdue"
 
 
@@ -213,14 +213,14 @@ def test_quarantine_counts_the_reasons_and_shows_the_rows(run: Run) -> None:
     assert run("quarantine", "staging.municipalities").out == "no rows of staging.municipalities are in quarantine\n"
 
 
-def test_quarantine_replay_takes_the_rows_through_the_contract_again(run: Run) -> None:
+def test_quarantine_replay_checks_the_rows_again(run: Run) -> None:
     before = json.loads(run("quarantine", "staging.social_services", "--json").out)["quarantined"]
     out = run("quarantine", "staging.social_services", "--replay").out
-    assert out == f"staging.social_services: 0 rows joined the table, {before} stay in quarantine\n"
+    assert out == f"staging.social_services: 0 rows moved into the table, {before} remain in quarantine\n"
     assert run("quarantine", "staging.municipalities", "--replay").out.endswith("no rows are in quarantine\n")
 
 
-def test_tables_are_cut_to_the_terminal_and_name_what_they_leave_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_fit_the_terminal_and_name_the_columns_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     out = run("query", "from staging.municipalities", "--limit", "2").out
     assert max(map(len, out.splitlines()[:3])) <= 60

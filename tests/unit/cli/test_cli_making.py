@@ -1,4 +1,4 @@
-"""`materialize` and `verify` by the command: what is made, what is told, what the exit code says."""
+"""`materialize` and `verify` by the command: what is made, the output and the exit code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_materialize_makes_a_selection_in_order_one_plain_line_each(run: Run, pr
     assert "materialized" in ran.err, "what is logged goes to stderr"
 
 
-def test_one_run_and_one_correlation_id_from_landing_on(run: Run) -> None:
+def test_a_command_has_one_run_id_and_one_correlation_id_from_landing_on(run: Run) -> None:
     found = json.loads(run("materialize", "+staging.municipalities", "--json").out)
     assert {one["correlation_id"] for one in found["assets"]} == {found["run_id"]}
     history = json.loads(run("history", "staging.municipalities", "--json").out)
@@ -40,24 +40,24 @@ def test_materialize_again_finds_everything_up_to_date(run: Run, filled: Path) -
     assert {line.split()[0] for line in ran.out.splitlines()[:-1]} == {"skipped"}
 
 
-def test_force_makes_a_staging_table_though_its_batch_was_deleted(run: Run, filled: Path) -> None:
+def test_force_makes_a_staging_table_whose_batch_was_deleted(run: Run, filled: Path) -> None:
     ran = run("materialize", "staging.municipalities", "--force")
     assert ran.out.splitlines()[-1] == "2 materialized"
     assert not list((filled / "lake" / "landing").rglob("*.json")), "the batch was consumed again"
 
 
-def test_dry_run_is_the_plan(run: Run, place: Path) -> None:
+def test_a_dry_run_shows_the_plan(run: Run, place: Path) -> None:
     assert run("materialize", "layer:landing", "--dry-run").out == run("plan", "layer:landing").out
     assert not list((place / "lake").rglob("*.json"))
 
 
-def test_a_failure_stops_neither_the_others_nor_goes_unnoticed(run: Run, apis: MockServer) -> None:
+def test_a_failure_does_not_stop_the_others_and_exits_1(run: Run, apis: MockServer) -> None:
     apis.faults("missing-column:9aju-tpwc:column=codi")
     sources = ("source:municipalities", "source:service_usage", "source:social_services")
     ran = run("materialize", *sources)
     assert ran.code == 1
-    told = {line.split()[1].rstrip(";"): line.split()[0] for line in ran.out.splitlines()[:-1]}
-    assert told == {
+    statuses = {line.split()[1].rstrip(";"): line.split()[0] for line in ran.out.splitlines()[:-1]}
+    assert statuses == {
         "landing.municipalities": "failed",
         "landing.service_usage": "materialized",
         "landing.social_services": "materialized",
@@ -71,14 +71,14 @@ def test_a_failure_stops_neither_the_others_nor_goes_unnoticed(run: Run, apis: M
     assert run("materialize", *sources).code == 0
 
 
-def test_a_deferred_asset_is_told_what_it_waits_for(run: Run, place: Path) -> None:
+def test_a_deferred_asset_shows_what_it_waits_for(run: Run, place: Path) -> None:
     ran = run("materialize", "staging.municipalities")
     assert ran.code == 0
     assert "landing.municipalities has never been made" in ran.out
-    assert "`catalunya materialize +staging.municipalities` makes both" in ran.out
+    assert "to make both: `catalunya materialize +staging.municipalities`" in ran.out
 
 
-def test_a_table_that_shrank_is_made_when_a_person_accepts_it(run: Run, apis: MockServer, filled: Path) -> None:
+def test_a_table_that_shrank_is_made_with_accept_shrink(run: Run, apis: MockServer, filled: Path) -> None:
     apis.faults("shrunken:9aju-tpwc:keep=0.5")
     ran = run("materialize", "+staging.municipalities")
     assert ran.code == 1
@@ -87,13 +87,15 @@ def test_a_table_that_shrank_is_made_when_a_person_accepts_it(run: Run, apis: Mo
     assert json.loads(run("status", "staging.municipalities", "--json").out)[0]["rows"] < 500
 
 
-def test_an_asset_that_another_run_is_making_is_told_so(run: Run, project: Project) -> None:
+def test_an_asset_that_another_run_is_making_is_skipped(run: Run, project: Project) -> None:
     with lease(project.lake, "landing.municipalities", "theirs", 60):
         assert json.loads(run("status", "landing.municipalities", "--json").out)[0]["state"] == "running"
         ran = run("materialize", "landing.municipalities")
         assert ran.code == 1
         assert "is being made by run theirs" in ran.out
-        assert run("verify", "landing.municipalities").out.startswith("landing.municipalities is being made")
+        assert run("verify", "landing.municipalities").out.startswith(
+            "landing.municipalities was skipped: another run is making it"
+        )
 
 
 def test_independent_assets_are_made_at_the_same_time(run: Run, apis: MockServer) -> None:
@@ -114,7 +116,7 @@ def test_independent_assets_are_made_at_the_same_time(run: Run, apis: MockServer
     assert most == 3
 
 
-def test_verify_proves_a_good_lake_and_finds_a_damaged_one(run: Run, filled: Path) -> None:
+def test_verify_accepts_a_good_lake_and_reports_a_damaged_one(run: Run, filled: Path) -> None:
     ran = run("verify")
     assert ran.code == 0
     assert ran.out.startswith("ledger and objects agree (")
@@ -130,7 +132,7 @@ def test_verify_proves_a_good_lake_and_finds_a_damaged_one(run: Run, filled: Pat
     assert run("verify").code == 0
 
 
-def test_a_corrupt_ledger_entry_is_one_line_and_verify_repair_mends_it(run: Run, filled: Path) -> None:
+def test_a_corrupt_ledger_entry_is_one_line_and_verify_repair_fixes_it(run: Run, filled: Path) -> None:
     entry = filled / "lake" / "_ledger" / "staging" / "municipalities" / "0000000001.json"
     good = entry.read_bytes()
     entry.write_bytes(good[:100])
@@ -143,7 +145,7 @@ def test_a_corrupt_ledger_entry_is_one_line_and_verify_repair_mends_it(run: Run,
     assert run("verify").code == 1
     ran = run("verify", "--repair")
     assert ran.code == 1
-    assert "1 objects were set aside" in ran.out
+    assert "1 objects were moved" in ran.out
     aside = list((filled / "lake" / "_ledger" / "_aside").rglob("0000000001.json"))
     assert [path.read_bytes() for path in aside] == [good[:100]]
     assert run("materialize", "+staging.municipalities").code == 0
@@ -152,7 +154,7 @@ def test_a_corrupt_ledger_entry_is_one_line_and_verify_repair_mends_it(run: Run,
 
 
 @pytest.mark.parametrize("command", ["materialize", "status", "ls", "plan", "verify"])
-def test_every_command_that_selects_gets_the_nearest_names_of_a_typo(run: Run, command: str) -> None:
+def test_every_command_that_selects_suggests_the_nearest_names(run: Run, command: str) -> None:
     ran = run(command, "stagng.municipalitie")
     assert ran.code == 2
     assert "did you mean staging.municipalities" in ran.err

@@ -1,4 +1,4 @@
-"""The real command in processes of its own: how fast, how light, what is on which stream, how it ends."""
+"""The real command in its own process: imports, streams, signals, and output on a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -17,11 +16,12 @@ import pytest
 
 from catalunya.ops.mock.server import MockServer
 from small.commands import COMMAND, Run, start
+from small.patience import patience, wait_until
 
 HEAVY = {"polars", "pandera", "duckdb", "pyarrow", "dbt", "airflow", "httpx", "numpy"}
 
 
-def test_commands_that_only_look_load_nothing_heavy(filled: Path) -> None:
+def test_commands_that_only_look_import_nothing_heavy(filled: Path) -> None:
     looking = [["--help"], ["ls"], ["lineage"], ["plan"], ["status"], ["history", "landing.municipalities"]]
     program = (
         "import sys; from catalunya.ops.cli import main;"
@@ -32,14 +32,14 @@ def test_commands_that_only_look_load_nothing_heavy(filled: Path) -> None:
     assert ran.stderr.splitlines() == ["[0, 0, 0, 0, 0, 0]", "set()"]
 
 
-def test_json_is_all_there_is_on_stdout_logs_go_to_stderr(place: Path) -> None:
+def test_stdout_has_only_the_json_and_logs_go_to_stderr(place: Path) -> None:
     out, err = start("materialize", "landing.municipalities", "--json").communicate()
     found = json.loads(out)
     assert [one["status"] for one in found["assets"]] == ["materialized"]
     assert "materialized" in err
 
 
-def test_a_reader_that_goes_away_is_no_error(filled: Path) -> None:
+def test_a_reader_that_closes_the_pipe_is_not_an_error(filled: Path) -> None:
     process = start("query", "from staging.municipalities", "--csv")
     assert process.stdout
     process.stdout.read(10)
@@ -50,32 +50,30 @@ def test_a_reader_that_goes_away_is_no_error(filled: Path) -> None:
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_it_stops_cleanly_and_a_second_run_goes_on(
+def test_an_interrupted_run_stops_cleanly_and_the_next_one_continues(
     place: Path, run: Run, apis: MockServer, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, code: int
 ) -> None:
-    # Nineteen pages one after the other are four seconds: on a busy machine, too, it is interrupted long before the last.
+    # Nineteen pages in sequence take four seconds: even on a busy machine it is interrupted before the last.
     monkeypatch.setenv("CATALUNYA_PAGE_ROWS", "50")
     monkeypatch.setenv("CATALUNYA_HTTP_CONCURRENCY", "1")
     monkeypatch.setenv("CATALUNYA_SCRATCH", str(place))
     apis.faults("slow:9aju-tpwc:on=rows:seconds=0.2")
     process = start("materialize", "landing.municipalities", "staging.municipalities")
-    until = time.monotonic() + 20
-    while not list((place / "lake").rglob("page-*.json")) and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_until(lambda: list((place / "lake").rglob("page-*.json")), 60, poll_s=0.02)
     process.send_signal(sent)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=patience(60))
     assert process.returncode == code
     assert "Traceback" not in err
-    assert "interrupted: what was recorded stays" in err
+    assert "interrupted: recorded assets are kept" in err
     assert "stopped      landing.municipalities" in out
-    assert not list(place.glob("catalunya-*")), "no scratch is left"
-    assert not list((place / "lake" / "_ledger").rglob("*.json")), "an interruption is no failure"
+    assert not list(place.glob("catalunya-*")), "scratch files are removed"
+    assert not list((place / "lake" / "_ledger").rglob("*.json")), "an interruption is not recorded as a failure"
     apis.faults()
     assert run("materialize", "+staging.municipalities").out.splitlines()[-1] == "2 materialized"
     assert run("verify").code == 0
 
 
-def test_on_a_terminal_there_are_bars_a_table_and_a_log_file(place: Path) -> None:
+def test_a_terminal_shows_bars_and_a_table_and_logs_go_to_a_file(place: Path) -> None:
     terminal, inner = pty.openpty()
     environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
     command = [COMMAND, "materialize", "+staging.municipalities"]
@@ -91,7 +89,7 @@ def test_on_a_terminal_there_are_bars_a_table_and_a_log_file(place: Path) -> Non
     text = shown.decode()
     assert "✓ landing.municipalities" in text
     assert "it has never been made" in text
-    assert "[info" not in text, "what is logged does not disturb the bars"
+    assert "[info" not in text, "log lines do not disturb the bars"
     logs = list((place / "cache" / "logs").glob("*.log"))
     assert len(logs) == 1
     assert logs[0].read_text().count("materialized") == 2
@@ -105,5 +103,5 @@ def test_the_mock_serves_until_it_is_interrupted(place: Path) -> None:
     assert found, line
     assert len(httpx.get(f"{found[1]}/resource/ivft-vegh.json").json()) == 10
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=patience(60))
     assert (process.returncode, err) == (0, "")

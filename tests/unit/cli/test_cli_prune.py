@@ -1,4 +1,4 @@
-"""`catalunya prune`, as a person sees it, and what docs/retention.md says about getting something back."""
+"""The command `prune`, and reading a superseded table as docs/retention.md describes."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ KEPT = "_superseded/staging/municipalities/0123456789abcdef.parquet"
 
 @pytest.fixture
 def left(filled: Path) -> Path:
-    """A lake in which a killed run left a page, and in which lies an object that no entry speaks of."""
+    """A lake with a page left by a killed run, and an object that no entry refers to."""
     for name in (LEFT, KEPT):
         (filled / "lake" / name).parent.mkdir(parents=True)
         (filled / "lake" / name).write_text("[]" * 600)
     return filled
 
 
-def test_prune_says_when_nothing_has_had_its_time(filled: Path, run: Run) -> None:
+def test_prune_says_when_nothing_has_expired(filled: Path, run: Run) -> None:
     for arguments in ((), ("--dry-run",)):
-        said = run("prune", *arguments)
-        assert (said.code, said.out.strip()) == (0, "nothing has had its time")
+        ran = run("prune", *arguments)
+        assert (ran.code, ran.out.strip()) == (0, "nothing to prune")
 
 
-def test_a_dry_run_shows_what_would_go_and_touches_nothing(left: Path, run: Run) -> None:
-    said = run("prune", "--dry-run")
-    assert said.code == 0
-    heading, *rows, total = said.out.splitlines()
-    assert heading.split() == ["asset", "what", "objects", "size", "why"]
+def test_a_dry_run_shows_what_would_be_deleted_and_deletes_nothing(left: Path, run: Run) -> None:
+    ran = run("prune", "--dry-run")
+    assert ran.code == 0
+    heading, *rows, total = ran.out.splitlines()
+    assert heading.split() == ["asset", "kind", "objects", "size", "why"]
     assert [re.split(r"\s{2,}", row) for row in rows] == [
         ["landing.municipalities", "landing", "1", "1.2 kB", "its run was interrupted before it was complete"],
         ["staging.municipalities", "superseded", "1", "1.2 kB", "no ledger entry refers to it"],
     ]
-    assert total == "2 objects, 2.4 kB, would go; without --dry-run they do"
+    assert total == "2 objects, 2.4 kB, would be deleted; run without --dry-run to delete"
     assert all((left / "lake" / name).exists() for name in (LEFT, KEPT))
 
 
-def test_prune_removes_it_and_the_selection_is_all_that_is_looked_at(left: Path, run: Run) -> None:
-    assert run("prune", "layer:staging").out.splitlines()[-1] == "1 object, 1.2 kB, went"
+def test_prune_deletes_what_has_expired_of_the_selection_only(left: Path, run: Run) -> None:
+    assert run("prune", "layer:staging").out.splitlines()[-1] == "1 object, 1.2 kB, deleted"
     assert [(left / "lake" / name).exists() for name in (LEFT, KEPT)] == [True, False]
     assert run("prune").code == 0
     assert not (left / "lake" / LEFT).exists()
@@ -58,25 +58,25 @@ def test_prune_removes_it_and_the_selection_is_all_that_is_looked_at(left: Path,
 
 
 def test_prune_as_json_is_one_document(left: Path, run: Run) -> None:
-    said = json.loads(run("prune", "--json", "--dry-run").out)
-    assert (said["objects"], said["bytes"], said["dry_run"], said["busy"], said["failed"]) == (2, 2400, True, [], {})
-    assert [(r["asset"], r["kind"], r["path"]) for r in said["removals"]] == [
+    ran = json.loads(run("prune", "--json", "--dry-run").out)
+    assert (ran["objects"], ran["bytes"], ran["dry_run"], ran["busy"], ran["failed"]) == (2, 2400, True, [], {})
+    assert [(r["asset"], r["kind"], r["path"]) for r in ran["removals"]] == [
         ("landing.municipalities", "landing", LEFT),
         ("staging.municipalities", "superseded", KEPT),
     ]
 
 
-def test_an_unreadable_ledger_is_a_line_for_each_asset_it_keeps_from_pruning_and_exit_1(left: Path, run: Run) -> None:
+def test_an_unreadable_ledger_is_one_line_per_asset_that_was_skipped_and_exit_1(left: Path, run: Run) -> None:
     (left / "lake" / Ledger.path("staging.social_services", 1)).write_bytes(b"{")
-    said = run("prune")
-    assert said.code == 1
-    errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    ran = run("prune")
+    assert ran.code == 1
+    errors = [line for line in ran.err.splitlines() if line.startswith("error: ")]
     assert [error.split()[1] for error in errors] == ["landing.social_services", "staging.social_services"]
-    assert all("was left alone: the ledger entry" in error and "verify --repair" in error for error in errors)
+    assert all("was skipped: the ledger entry" in error and "verify --repair" in error for error in errors)
     assert [(left / "lake" / name).exists() for name in (LEFT, KEPT)] == [False, False], "the others are pruned"
 
 
-def test_an_older_table_is_read_as_the_docs_say(filled: Path, project: Project, apis: MockServer) -> None:
+def test_a_superseded_table_is_read_as_the_docs_say(filled: Path, project: Project, apis: MockServer) -> None:
     before = _read_as_the_docs_say()
     apis.advance("ivft-vegh", 3)
     for key in ("landing.social_services", "staging.social_services"):

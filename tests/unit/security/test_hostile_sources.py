@@ -1,4 +1,4 @@
-"""What a source says may be anything. It goes through every layer and every command as data, or is refused in one line."""
+"""A source may send anything. It passes through every layer and command as data, or is refused in one line."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ SAFE_CONTROLS = {"\n"}
 
 
 def unsafe(text: str) -> set[str]:
-    """What of a text a terminal would obey, or an eye could not see."""
+    """The characters of a text that control a terminal or are invisible."""
     kinds = {"Cc", "Cf", "Cs", "Zl", "Zp"}
     return {char for char in set(text) - SAFE_CONTROLS if unicodedata.category(char) in kinds}
 
 
 @contextmanager
 def limited(megabytes: int) -> Iterator[None]:
-    """Nothing in the block takes so much more memory than was ever taken before."""
+    """The block must not raise the peak memory by this much."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
@@ -60,7 +60,7 @@ def limited(megabytes: int) -> Iterator[None]:
 def command(
     compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Ran]:
-    """A command in this process, whose portal is given before it; its working folder is empty."""
+    """Runs a command in this process, against the given portal, in an empty working folder."""
     from catalunya.ops.cli import main
 
     (tmp_path / "cache").mkdir()
@@ -93,7 +93,7 @@ def portal_of(dataset: Any, rows: list[dict[str, Any]], **columns: str) -> Itera
 
 
 def municipalities() -> list[dict[str, Any]]:
-    """The made-up municipalities, each of the first with a hostile name, and one whose name is ten megabytes."""
+    """Generated municipalities: the first ones have hostile names, and one has a name of ten megabytes."""
     rows = [{name: value for name, value in row.items() if not name.startswith(":")} for row in generate(1)]
     for row, name in zip(rows, [*HOSTILE, LONG], strict=False):
         row["nom"] = name
@@ -101,7 +101,7 @@ def municipalities() -> list[dict[str, Any]]:
 
 
 def services(towns: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Services in the one town that is well called, and as many as are tolerated of whom everything is hostile."""
+    """Services in a town with a normal name, and as many completely hostile ones as the contract tolerates."""
     town = towns[100]
     good = [
         {"registre": f"S{n:05}", "nom": HOSTILE[n % len(HOSTILE)], "tipologia": "altres", "municipi": town["nom"], "comarca": town["nom_comarca"]}
@@ -143,7 +143,7 @@ def test_hostile_values_go_through_landing_staging_and_every_command(
         assert len(ran.out) + len(ran.err) < 200_000
     assert "source_drift" in made[0].err
     assert "10,000,000 characters" in made[0].err
-    # As data, everything is as it was said.
+    # As data, everything is as the source sent it.
     lake = Project(load_settings(lake=str(tmp_path / "lake"))).lake
     names = pl.read_parquet(tmp_path / "lake" / "staging" / "municipalities" / "file.parquet")["municipality_name"]
     assert {" ".join(text.split()) for text in HOSTILE} <= {" ".join(name.split()) for name in names}
@@ -156,7 +156,7 @@ def test_hostile_values_go_through_landing_staging_and_every_command(
     assert {path.name for path in tmp_path.iterdir()} == {"cache", "cwd", "lake"}
     assert list((tmp_path / "cwd").iterdir()) == []
     assert {path.name for path in (tmp_path / "lake" / "staging" / "social_services").iterdir()} == {"district_id=00"}
-    assert max(found.size for found in lake.objects("_ledger")) < 20_000, "what is recorded of a run stays small"
+    assert max(found.size for found in lake.objects("_ledger")) < 20_000, "ledger entries stay small"
 
 
 def test_a_hostile_key_that_is_not_tolerated_is_one_short_line(command: Callable[..., Ran]) -> None:
@@ -173,7 +173,7 @@ def test_a_hostile_key_that_is_not_tolerated_is_one_short_line(command: Callable
     assert len(history.out) < 10_000
 
 
-def test_csv_is_data_in_a_pipe_and_nothing_a_terminal_obeys_on_one(
+def test_csv_is_unchanged_in_a_pipe_and_safe_on_a_terminal(
     command: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with portal_of(MUNICIPALITIES, [row | {"nom": HOSTILE[8]} for row in municipalities()]) as portal:
@@ -187,7 +187,7 @@ def test_csv_is_data_in_a_pipe_and_nothing_a_terminal_obeys_on_one(
 # Metadata
 
 
-def test_a_report_of_drift_lists_some_names_shortened_and_escaped() -> None:
+def test_a_drift_report_lists_a_few_names_shortened_and_escaped() -> None:
     fields = dict.fromkeys(RawMunicipalities.to_schema().columns, "text")
     retyped = check_fields("landing.x", RawMunicipalities, fields | {"georefer_ncia": f"\x1b{LONG}"})
     drift = check_fields("landing.x", RawMunicipalities, fields | {f"\x1b[2J{n}{LONG}": LONG for n in range(2)})
@@ -203,7 +203,7 @@ def test_a_report_of_drift_lists_some_names_shortened_and_escaped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"rows_updated_at": 10**17}, "no date"),
         ({"rows_updated_at": -(10**15)}, "no date"),
@@ -213,18 +213,18 @@ def test_a_report_of_drift_lists_some_names_shortened_and_escaped() -> None:
         ({"counted": "../x"}, "expected one count"),
     ],
 )
-def test_numbers_that_are_none_are_refused_in_one_line(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+def test_invalid_numbers_are_refused_in_one_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with portal_of(MUNICIPALITIES, municipalities()[-3:]) as portal:
         for name, value in change.items():
             setattr(portal, name, value)
         settings = load_settings(lake=str(tmp_path), socrata_url=portal.server.url, http_attempts=1, http_backoff_s=0)
-        with pytest.raises((SourceError, SourceUnavailable), match=says) as raised:
+        with pytest.raises((SourceError, SourceUnavailable), match=message) as raised:
             materialize(Project(settings), "landing.municipalities")
     assert unsafe(str(raised.value)) == set()
     assert len(str(raised.value)) < 1000
 
 
-def test_a_refusal_that_tells_megabytes_is_one_short_line(tmp_path: Path) -> None:
+def test_a_refusal_of_megabytes_is_one_short_line(tmp_path: Path) -> None:
     with portal_of(MUNICIPALITIES, []) as portal:
         portal.dataset_id = "none-such"
         settings = load_settings(lake=str(tmp_path), socrata_url=portal.server.url, http_attempts=1)
@@ -234,15 +234,15 @@ def test_a_refusal_that_tells_megabytes_is_one_short_line(tmp_path: Path) -> Non
 
 
 def cells(table: Table, lake: Path, change: Callable[[dict[str, Any]], Any]) -> pl.DataFrame:
-    """The table's cells as landed and read, its document changed before."""
+    """The cells of a table, extracted and read after a change to its document."""
     from catalunya.io.sources.base import HttpSettings
     from catalunya.io.sources.jsonstat import read_cells
 
-    def changed(told: Any) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(told.body)
+    def changed(answer: Any) -> Any:
+        document: dict[str, Any] = json.loads(answer.body)
         change(document)
-        told.body = json.dumps(document).encode()
-        return told
+        answer.body = json.dumps(document).encode()
+        return answer
 
     import asyncio
 
@@ -262,7 +262,7 @@ def cells(table: Table, lake: Path, change: Callable[[dict[str, Any]], Any]) -> 
     return pl.concat([read_cells(bodies[name]) for name in sorted(bodies)])
 
 
-def test_hostile_codes_and_labels_of_json_stat_come_back_as_cells(tmp_path: Path) -> None:
+def test_hostile_codes_and_labels_of_json_stat_are_read_as_cells(tmp_path: Path) -> None:
     codes = [text for text in HOSTILE if "," not in text]
     table = Table(
         codes={"SEMESTER": ["2014S1"], "MUN": codes, "../SEX\x1b[2J": ["'; drop table x; --"], "CONCEPT": ["POP"]}
@@ -300,7 +300,7 @@ def sizes_of(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("change", [label_of, code_of, id_of, sizes_of])
-def test_what_of_json_stat_would_fill_the_memory_is_refused_in_one_line(
+def test_json_stat_that_would_fill_the_memory_is_refused_in_one_line(
     tmp_path: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
     with limited(400), pytest.raises((SourceError, SourceUnavailable), match=r"expected .*at most") as raised:
@@ -309,10 +309,10 @@ def test_what_of_json_stat_would_fill_the_memory_is_refused_in_one_line(
     assert len(str(raised.value)) < 2000
 
 
-# Catalog and screens
+# Catalog and terminal
 
 
-def test_glue_is_told_hostile_partitions_as_values_and_never_as_a_rule() -> None:
+def test_hostile_partitions_go_to_glue_as_values_and_never_as_a_projection() -> None:
     values = {(text,): f"s3://lake/staging/x/city=p{n}" for n, text in enumerate(HOSTILE)}
     table = GlueTable(
         schema="staging",
@@ -326,13 +326,13 @@ def test_glue_is_told_hostile_partitions_as_values_and_never_as_a_rule() -> None
         partitions=values,
         may_project=True,
     )
-    told = table_input(table)
-    assert not [name for name in told["Parameters"] if name.startswith(("projection", "storage"))]
+    request = table_input(table)
+    assert not [name for name in request["Parameters"] if name.startswith(("projection", "storage"))]
     assert table.registered == values
-    assert len(json.dumps(told)) < 10_000
+    assert len(json.dumps(request)) < 10_000
 
 
-def test_a_screen_shows_what_is_there_and_obeys_none_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_terminal_shows_hostile_text_and_interprets_none_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     hostile = [*HOSTILE, "\ud800half", LONG]
     console.table(["asset", "why"], [(text, text) for text in hostile])
     console.grid(hostile, [hostile])
@@ -340,11 +340,11 @@ def test_a_screen_shows_what_is_there_and_obeys_none_of_it(capsys: pytest.Captur
         console.say(text)
         console.warn(text)
     document = {text: [text] for text in hostile}
-    said = capsys.readouterr()
-    assert unsafe(said.out + said.err) == set()
-    assert r"\x1b[2J" in said.out
-    assert "[red]mark[/red]" in said.out
+    shown = capsys.readouterr()
+    assert unsafe(shown.out + shown.err) == set()
+    assert r"\x1b[2J" in shown.out
+    assert "[red]mark[/red]" in shown.out
     console.emit_json(document)
     written = capsys.readouterr().out
     assert unsafe(written) == set()
-    assert json.loads(written) == document, "whoever reads the JSON has it as it was"
+    assert json.loads(written) == document, "parsed JSON is unchanged"

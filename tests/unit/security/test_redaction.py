@@ -1,4 +1,4 @@
-"""What is never said: a secret this process knows, or what has the shape of one, wherever it speaks."""
+"""Secrets are never shown or logged: neither those this process knows, nor anything that looks like one."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from catalunya.io.errors import (
 )
 from catalunya.io.safe_text import redacted, safe_text
 from catalunya.ops.cli import main
-from catalunya.ops.local_airflow.processes import child
 from catalunya.ops.local_airflow.server import environment
 from catalunya.ops.logging import configure
 from catalunya.ops.mock import serve
+from catalunya.ops.processes import child
 from small.shops import declare, some
 
 TOKEN = "kV7wQ2nZ-app-token-of-a-test"
@@ -67,7 +67,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_has_the_shape_of_a_secret_is_hidden_and_the_rest_stays(shape: str) -> None:
+def test_text_that_looks_like_a_secret_is_redacted_and_the_rest_stays(shape: str) -> None:
     text = redacted(shape.format("S3CR3T+v/alue" if "@" not in shape else "S3CR3T+value"))
     assert "S3CR3T" not in text
     assert "***" in text
@@ -75,7 +75,7 @@ def test_what_has_the_shape_of_a_secret_is_hidden_and_the_rest_stays(shape: str)
 
 
 @pytest.mark.parametrize("key", ["AKIA" + "ABCDEFGHIJKLMNOP", "ASIA" + "ABCDEFGHIJKLMNOP"])
-def test_keys_of_aws_are_hidden_wherever_they_stand(key: str) -> None:
+def test_aws_keys_are_redacted_anywhere_in_a_text(key: str) -> None:
     assert redacted(f"The AWS Access Key Id you provided ({key}) does not exist") == (
         "The AWS Access Key Id you provided (***) does not exist"
     )
@@ -84,26 +84,26 @@ def test_keys_of_aws_are_hidden_wherever_they_stand(key: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "Set CATALUNYA_SOCRATA_APP_TOKEN, or correct it",
-        "renew AWS_ACCESS_KEY_ID and what goes with it",
+        "Set or correct CATALUNYA_SOCRATA_APP_TOKEN",
+        "renew AWS_ACCESS_KEY_ID and its secret, or the role's session",
         "https://analisi.transparenciacatalunya.cat/resource/ivft-vegh.json?$limit=5&$order=registre,:id",
         "the secretary asked 3 tokens_left, at 12:30",
-        "staging.shops: 1 of 2 rows break Strict; mend the source",
+        "staging.shops: 1 of 2 rows break Strict; fix the source",
     ],
 )
-def test_what_is_no_secret_stays_as_it_is(text: str) -> None:
+def test_text_without_secrets_stays_unchanged(text: str) -> None:
     assert safe_text(text) == text
 
 
-def test_known_values_are_hidden_in_any_text_also_as_they_stand_in_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_values_are_redacted_in_any_text_even_url_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
     load_settings(socrata_app_token="a b/c&d-of-settings")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "of-an-assumed-role")
     assert (
-        safe_text("said a b/c&d-of-settings, a%20b%2Fc%26d-of-settings and of-an-assumed-role")
-        == "said ***, *** and ***"
+        safe_text("sent a b/c&d-of-settings, a%20b%2Fc%26d-of-settings and of-an-assumed-role")
+        == "sent ***, *** and ***"
     )
     monkeypatch.delenv("AWS_SESSION_TOKEN")
-    assert safe_text("of-an-assumed-role") == "of-an-assumed-role", "the role was given back"
+    assert safe_text("of-an-assumed-role") == "of-an-assumed-role", "the role is no longer assumed"
 
 
 def test_settings_never_show_their_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,13 +112,13 @@ def test_settings_never_show_their_secrets(monkeypatch: pytest.MonkeyPatch) -> N
     shown = [repr(settings), str(settings), settings.model_dump_json(), repr(settings.model_dump()), f"{settings!r}"]
     shown += [repr(settings.http("socrata")), str(settings.http("socrata"))]
     assert all(TOKEN not in text for text in shown)
-    assert settings.http("socrata").app_token == TOKEN, "it is there, and only not shown"
+    assert settings.http("socrata").app_token == TOKEN, "it is only hidden"
     secret = {name for name in Settings.model_fields if any(word in name for word in ("token", "password", "secret"))}
     assert secret == {n for n, f in Settings.model_fields.items() if "SecretStr" in str(f.annotation)}, "by their type"
 
 
-def test_a_setting_that_is_wrong_is_told_without_the_value_of_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigurationError, match=r"not shown\): input should be a valid string") as raised:
+def test_the_error_for_a_wrong_setting_never_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match=r"value not shown\): input should be a valid string") as raised:
         load_settings(socrata_app_token=123456789)
     assert "123456789" not in str(raised.value)
     with pytest.raises(ValidationError) as shown:
@@ -132,16 +132,16 @@ def test_a_setting_that_is_wrong_is_told_without_the_value_of_a_secret(monkeypat
     assert TOKEN not in str(raised.value)
 
 
-def test_no_error_says_a_secret_whatever_it_was_made_of() -> None:
+def test_no_error_shows_a_secret_whatever_its_message_contains() -> None:
     load_settings(socrata_app_token=TOKEN)
-    error = ContractError(f"asked https://me:pass-word@x/?k={TOKEN}, {TOKEN}; mend it")
-    assert str(error) == "asked https://me:***@x/?k=***, ***; mend it"
+    error = ContractError(f"asked https://me:pass-word@x/?k={TOKEN}, {TOKEN}; fix it")
+    assert str(error) == "asked https://me:***@x/?k=***, ***; fix it"
     assert TOKEN not in repr(error)
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (ContractError, str(error))
 
 
-def test_lambda_reports_neither_secrets_nor_megabytes_of_an_error_nobody_foresaw() -> None:
+def test_lambda_reports_neither_secrets_nor_megabytes_of_an_unforeseen_error() -> None:
     load_settings(socrata_app_token=TOKEN)
     for error, kind in (
         (KeyError(f"{TOKEN}\x1b[2J{'x' * 10_000_000}"), PermanentError),
@@ -161,7 +161,7 @@ def test_lambda_reports_neither_secrets_nor_megabytes_of_an_error_nobody_foresaw
 
 @pytest.fixture
 def logs() -> Iterator[Any]:
-    """Configure the logs to a stream; as they were, afterwards."""
+    """Log to a stream; restore the configuration afterwards."""
     before = logging.root.level, list(logging.root.handlers)
     levels = {name: logging.getLogger(name).level for name in ("httpx", "httpcore", "botocore", "boto3", "asyncio")}
     structlog.reset_defaults()
@@ -179,7 +179,7 @@ def logs() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("log_format", ["json", "readable"])
-def test_no_log_line_says_a_secret_nor_what_a_terminal_would_obey(logs: Any, log_format: str) -> None:
+def test_no_log_line_has_a_secret_or_a_terminal_control_sequence(logs: Any, log_format: str) -> None:
     stream = logs(log_format=log_format, log_level="DEBUG")
     for name in ("httpx", "botocore.auth", "httpcore.http11", "dbt"):
         logging.getLogger(name).setLevel(logging.DEBUG)
@@ -219,8 +219,8 @@ def test_no_log_line_says_a_secret_nor_what_a_terminal_would_obey(logs: Any, log
     assert TOKEN not in text
     assert "S3CR3T" not in text
     assert text.count("ValueError") >= 2
-    obeyed = {c for c in text if (ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160 or c in "\u202e\ud800"}
-    assert obeyed == set()
+    controls = {c for c in text if (ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160 or c in "\u202e\ud800"}
+    assert controls == set()
     if log_format == "json":
         lines = [json.loads(line) for line in text.splitlines()]
         faked = next(line for line in lines if "faked" in line["event"])
@@ -229,7 +229,7 @@ def test_no_log_line_says_a_secret_nor_what_a_terminal_would_obey(logs: Any, log
         assert len(crashed["exception"].splitlines()) > 3, "a traceback keeps its lines"
 
 
-def test_a_line_stays_short_whatever_it_is_told(logs: Any) -> None:
+def test_a_log_line_stays_short_whatever_is_logged(logs: Any) -> None:
     stream = logs(log_format="json")
     long = "x" * 10_000_000
     structlog.get_logger("one").info(
@@ -245,7 +245,7 @@ def test_a_line_stays_short_whatever_it_is_told(logs: Any) -> None:
     assert "10,000,000 characters" in lines[0]
 
 
-# What a whole run leaves
+# What a whole run leaves behind
 
 
 def test_a_run_leaves_no_secret_behind(settings: Settings, tmp_path: Path, logs: Any) -> None:
@@ -267,7 +267,7 @@ def test_a_run_leaves_no_secret_behind(settings: Settings, tmp_path: Path, logs:
 
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
-def test_neither_an_error_nor_the_traceback_that_is_kept_of_it_says_a_secret(
+def test_neither_an_error_nor_its_saved_traceback_has_a_secret(
     tmp_path: Path, compiled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], level: str
 ) -> None:
     values = {"SOCRATA_APP_TOKEN": TOKEN, "LAKE": str(tmp_path / "lake"), "CACHE": str(tmp_path), "LOG_LEVEL": level}
@@ -278,18 +278,18 @@ def test_neither_an_error_nor_the_traceback_that_is_kept_of_it_says_a_secret(
     (tmp_path / "lake" / "_ledger" / "landing" / "gdp" / "0000000001.json").write_text(f'{{"{TOKEN}": 1}}')
     assert main(["history", "landing.gdp", "--limit", TOKEN]) == 2
     assert main(["show", f"landing.{TOKEN}"]) == 2
-    monkeypatch.setenv("COLUMNS", f"no number, {TOKEN}")  # which nobody foresaw
+    monkeypatch.setenv("COLUMNS", f"not a number, {TOKEN}")  # an unforeseen error
     assert main(["ls"]) == 70
-    said = capsys.readouterr()
+    shown = capsys.readouterr()
     (kept,) = (tmp_path / "logs").glob("error-*.txt")
     assert "ValueError" in kept.read_text()
-    for text in (said.out, said.err, kept.read_text()):
+    for text in (shown.out, shown.err, kept.read_text()):
         assert TOKEN not in text
-    assert said.err.count("error: ") >= 3
-    assert ("Traceback" in said.err) is (level == "DEBUG")
+    assert shown.err.count("error: ") >= 3
+    assert ("Traceback" in shown.err) is (level == "DEBUG")
 
 
-def test_children_are_given_secrets_by_their_environment_and_never_by_their_arguments(tmp_path: Path) -> None:
+def test_child_processes_get_secrets_by_environment_and_never_by_argument(tmp_path: Path) -> None:
     settings = load_settings(socrata_app_token=TOKEN, cache=tmp_path, lake=str(tmp_path / "lake"))
     env = environment(settings, tmp_path, [1, 2, 3], stays=False, retry_delay_s=1)
     assert env["CATALUNYA_SOCRATA_APP_TOKEN"] == TOKEN
@@ -304,7 +304,7 @@ def test_children_are_given_secrets_by_their_environment_and_never_by_their_argu
     assert log.read_text().strip() == str(len(TOKEN))
 
 
-def test_the_token_goes_to_the_portal_and_into_no_address_manifest_or_ledger(tmp_path: Path, logs: Any) -> None:
+def test_the_token_is_sent_to_the_portal_and_appears_in_no_url_manifest_or_ledger(tmp_path: Path, logs: Any) -> None:
     with serve(rows=20) as server:
         stream = logs(log_level="DEBUG")
         settings = load_settings(

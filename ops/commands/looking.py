@@ -1,0 +1,379 @@
+"""The commands that look at the graph and the ledger: `ls`, `lineage`, `plan`, `show`, `status` and `history`. Nothing is made.
+
+Not here: querying tables (`query.py`), how a table looks on a terminal (`ops/console.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.record.project import Project
+from catalunya.ops import console
+from catalunya.ops.commands.options import FLAG, AsJson, Force, Key, Select, selection
+from catalunya.ops.status import AssetStatus, statuses
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from catalunya.assets.graph.graph import AssetGraph
+    from catalunya.assets.record.ledger import Entry
+    from catalunya.assets.record.state import Stale
+
+_MASKED = "•••"
+_STATUS_HEADINGS = {
+    "asset": "left",
+    "state": "left",
+    "rows": "right",
+    "quarantined": "right",
+    "last run": "left",
+    "source updated": "left",
+    "why": "left",
+}
+_HISTORY_HEADINGS = {
+    "#": "right",
+    "when (UTC)": "left",
+    "status": "left",
+    "reason": "left",
+    "rows": "right",
+    "size": "right",
+    "quarantined": "right",
+    "seconds": "right",
+    "run": "left",
+}
+
+
+def ls(*select: Select, as_json: AsJson = False) -> None:
+    """List the assets."""
+    assets = Project().graph.select(selection(select))
+    if as_json:
+        console.emit_json([_described(asset) for asset in assets])
+        return
+    rows = [
+        (a.key, _schedule(a), a.source if a.schedule else "", console.first_sentence(a.description)) for a in assets
+    ]
+    console.table(["asset", "schedule (UTC)", "source", "description"], rows)
+
+
+def lineage(
+    key: Key | None = None,
+    *,
+    format: Annotated[Literal["text", "mermaid", "json"], Parameter(help="Output format.")] = "text",  # noqa: A002
+    as_json: AsJson = False,
+) -> None:
+    """Show the lineage of all assets, or what is upstream and downstream of one."""
+    graph = Project().graph
+    keys = (
+        {asset.key for asset in graph}
+        if key is None
+        else {graph[key].key, *graph.ancestors(key), *graph.descendants(key)}
+    )
+    assets = [asset for asset in graph if asset.key in keys]
+    edges = [(up, asset.key) for asset in assets for up in asset.upstream if up in keys]
+    if as_json or format == "json":
+        nodes = [{"key": a.key, "layer": a.layer, "description": a.description} for a in assets]
+        console.emit_json({"nodes": nodes, "edges": [{"from": up, "to": down} for up, down in edges]})
+    elif format == "mermaid":
+        console.say(mermaid(assets, edges))
+    else:
+        _draw(graph, assets, key)
+
+
+def plan(*select: Select, force: Force = False, as_json: AsJson = False) -> None:
+    """Show what materialize would make, and why. Nothing is changed, no source is called."""
+    from catalunya.assets.making import plan as planning
+
+    project = Project()
+    show_steps(planning.plan(project.state(), project.graph.select(selection(select)), force=force), as_json=as_json)
+
+
+def show(
+    key: Key,
+    *,
+    rows: Annotated[int, Parameter(validator=Number(gte=0, lte=1000), help="Rows in the preview.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Show one asset: its declaration, contract, last materialization and first rows."""
+    project = Project()
+    asset = project.graph[key]
+    entry = project.state().latest(key)
+    names, preview = first_rows(project, asset, entry, rows) if entry and rows else ([], [])
+    declaration = _declaration(project, asset)
+    if as_json:
+        console.emit_json(
+            {
+                "declaration": declaration,
+                "columns": asset.columns,
+                "last": entry,
+                "preview": [dict(zip(names, row, strict=True)) for row in preview],
+            }
+        )
+        return
+    console.say(asset.key, style="bold")
+    console.say(asset.description)
+    console.say()
+    for name, value in declaration.items():
+        if name not in ("key", "description") and value not in (None, [], ""):
+            console.say(f"{name.replace('_', ' '):<14} {', '.join(value) if isinstance(value, list) else value}")
+    console.say()
+    console.table(["column", "type", "key", "null", "unit", "description"], [_column(c) for c in asset.columns])
+    console.say()
+    _show_last(project, asset, entry)
+    if preview:
+        console.say()
+        console.grid(names, preview)
+
+
+def status(
+    *select: Select,
+    check: Annotated[
+        bool,
+        FLAG,
+        Parameter(help="Exit with 1 if any asset is stale, missing, failed or overdue; for monitoring."),
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show which assets are fresh, stale, failed or overdue, with their rows and last runs."""
+    project = Project()
+    found = statuses(project.state(), project.graph.select(selection(select)))
+    if as_json:
+        console.emit_json(found)
+    else:
+        console.table(_STATUS_HEADINGS, [_status_row(one) for one in found])
+        if all(one.state == "missing" for one in found):
+            _first_steps(project)
+    return int(check and not all(one.is_fine for one in found))
+
+
+def history(
+    key: Key,
+    *,
+    limit: Annotated[int, Parameter(validator=Number(gte=1), help="Number of entries, newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show the materializations of one asset, newest first."""
+    project = Project()
+    entries = project.ledger.history(project.graph[key].key)[::-1][:limit]
+    if as_json:
+        console.emit_json(entries)
+    elif not entries:
+        console.say(never_made(key))
+    else:
+        console.table(_HISTORY_HEADINGS, [_history_row(entry) for entry in entries])
+
+
+def show_steps(steps: Sequence[Stale], *, as_json: bool) -> None:
+    """A plan as a table, or as JSON."""
+    if as_json:
+        console.emit_json([{"asset": step.key, "reason": step.reason, "why": step.why} for step in steps])
+    elif not steps:
+        console.say("everything is up to date")
+    else:
+        console.table(["asset", "reason", "why"], [(step.key, step.reason, step.why) for step in steps])
+
+
+def never_made(key: str) -> str:
+    """What to say about an asset without a materialization."""
+    return f"{key} has never been made; to make it and everything upstream: `catalunya materialize +{key}`"
+
+
+def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Names and first rows of a published table; of a landing asset, those of its raw page with personal fields masked."""
+    if asset.layer is not Layer.LANDING:
+        from catalunya.assets.record.paths import scan_table
+
+        frame = scan_table(project.lake, asset, entry).head(count).collect() if entry.objects else None
+        return (frame.columns, frame.rows()) if frame is not None else ([], [])
+    if not entry.objects or not project.state().has_batch(entry):
+        return [], []
+    import json
+
+    page = json.loads(project.lake.get(entry.objects[0].path))
+    if not isinstance(page, list):  # one document instead of a list of rows, as from IDESCAT
+        return [entry.objects[0].path.rpartition("/")[2]], [(json.dumps(page, ensure_ascii=False)[:2000],)]
+    raw = page[:count]
+    names = list(dict.fromkeys(name for row in raw for name in row))
+    hidden = {column.name for column in asset.columns if column.personal}
+    return names, [tuple(_MASKED if n in hidden and n in row else row.get(n) for n in names) for row in raw]
+
+
+def mermaid(assets: list[Asset], edges: list[tuple[str, str]]) -> str:
+    """A Mermaid flowchart with one box per layer."""
+
+    def node(key: str) -> str:
+        return key.replace(".", "_")
+
+    lines = ["flowchart LR"]
+    for layer in dict.fromkeys(sorted((a.layer for a in assets), key=["landing", "staging", "marts"].index)):
+        lines.append(f"  subgraph {layer}")
+        lines += [f'    {node(a.key)}["{a.name}"]' for a in assets if a.layer is layer]
+        lines.append("  end")
+    lines += [f"  {node(up)} --> {node(down)}" for up, down in edges]
+    return "\n".join(lines)
+
+
+def _described(asset: Asset) -> dict[str, Any]:
+    return {
+        "key": asset.key,
+        "layer": asset.layer,
+        "description": asset.description,
+        "uri": asset.uri,
+        "source": asset.source,
+        "schedule": asset.schedule,
+        "upstream": list(asset.upstream),
+        "partition_by": list(asset.partition_by),
+        "columns": len(asset.columns),
+        "code_version": asset.code_version,
+        "declared_in": asset.module,
+    }
+
+
+def _declaration(project: Project, asset: Asset) -> dict[str, Any]:
+    return {
+        "key": asset.key,
+        "description": asset.description,
+        "layer": str(asset.layer),
+        "uri": asset.uri,
+        "location": project.lake.url(asset.prefix),
+        "source": asset.source,
+        "schedule": asset.schedule,
+        "clock": asset.clock,
+        "freshness": console.hours(asset.freshness.hours) if asset.freshness else None,
+        "upstream": list(asset.upstream),
+        "downstream": [down.key for down in project.graph.downstream(asset.key)],
+        "partition_by": list(asset.partition_by),
+        "retention": f"{asset.keep_days} d",
+        "code_version": asset.code_version,
+        "declared_in": asset.module,
+    }
+
+
+def _schedule(asset: Asset) -> str:
+    if asset.schedule:
+        return asset.schedule
+    return ", ".join(
+        [*(["on upstream change"] if asset.upstream else []), *([f"every {asset.clock}"] if asset.clock else [])]
+    )
+
+
+def _draw(graph: AssetGraph, assets: list[Asset], key: str | None) -> None:
+    """Trees: downstream from every root, or both ways from one asset. A repeated branch is not drawn again."""
+    from rich.text import Text
+    from rich.tree import Tree
+
+    def label(at: str, more: str = "") -> Text:
+        return Text(at, style=console.STYLES[graph[at].layer]) + Text(more, style="dim")
+
+    def grow(tree: Tree, at: str, upwards: bool, seen: set[str]) -> None:
+        for near in graph.upstream(at) if upwards else graph.downstream(at):
+            again = near.key in seen
+            more = bool(graph.upstream(near.key) if upwards else graph.downstream(near.key))
+            seen.add(near.key)
+            branch = tree.add(label(near.key, " (see above)" if again and more else ""))
+            if not again:
+                grow(branch, near.key, upwards, seen)
+
+    if key is None:
+        seen: set[str] = set()
+        for root in (asset for asset in assets if not asset.upstream):
+            tree = Tree(label(root.key))
+            grow(tree, root.key, False, seen)
+            console.console().print(tree)
+        return
+    for upwards, title in ((True, "is made from"), (False, "is read by")):
+        if graph.upstream(key) if upwards else graph.downstream(key):
+            tree = Tree(label(key, f" {title}"))
+            grow(tree, key, upwards, set())
+            console.console().print(tree)
+    if len(assets) == 1:
+        console.console().print(label(key, " has no upstream and no downstream"))
+
+
+def _column(column: Any) -> tuple[object, ...]:
+    personal = "personal data, stays in landing. " if column.personal else ""
+    return (
+        column.name,
+        column.type,
+        "key" if column.key else "",
+        "null" if column.nullable else "",
+        column.unit,
+        personal + column.description,
+    )
+
+
+def _show_last(project: Project, asset: Asset, entry: Entry | None) -> None:
+    if entry is None:
+        console.say(never_made(asset.key))
+        return
+    facts = [
+        f"{entry.rows:,} rows",
+        console.size(entry.bytes),
+        f"{len(entry.objects)} objects",
+        f"in {entry.seconds:.1f} s",
+    ]
+    if entry.quarantined:
+        facts.append(f"{entry.quarantined:,} rows in quarantine (see `catalunya quarantine {asset.key}`)")
+    if entry.drift:
+        facts.append(f"drift: {entry.drift}")
+    console.say(
+        f"last made {console.ago(entry.started_at)} ({entry.started_at:%Y-%m-%d %H:%M} UTC), {entry.reason}: {', '.join(facts)}"
+    )
+    if entry.source_updated_at:
+        console.say(f"source last updated {console.ago(entry.source_updated_at)}")
+    stale = project.state().stale(asset.key)
+    if stale:
+        console.say(f"stale, {stale.reason}: {stale.why}", style="yellow")
+    if asset.layer is Layer.LANDING and not project.state().has_batch(entry):
+        console.say("no preview: the batch was deleted after staging used it")
+
+
+def _status_row(one: AssetStatus) -> tuple[object, ...]:
+    why = one.why
+    if one.overdue_hours is not None:
+        late = f"source is {console.hours(one.overdue_hours)} overdue (expected every {console.hours(one.freshness_hours or 0)})"
+        why = f"{late}; {why}" if why else late
+    state = "overdue" if one.state == "fresh" and one.overdue_hours is not None else one.state
+    return (
+        one.asset,
+        state,
+        console.number(one.rows),
+        console.number(one.quarantined or None),
+        console.ago(one.last_run_at),
+        console.ago(one.source_updated_at),
+        why,
+    )
+
+
+def _history_row(entry: Entry) -> tuple[object, ...]:
+    made = entry.status != "failed"
+    notes = [
+        entry.run_id,
+        entry.error or (f"drift: {entry.drift}" if entry.drift else ""),
+        f"only {entry.window}" if entry.window else "",
+        f"{entry.duplicates:,} duplicates dropped" if entry.duplicates else "",
+    ]
+    return (
+        entry.sequence,
+        f"{entry.started_at:%Y-%m-%d %H:%M}",
+        entry.status,
+        entry.reason,
+        console.number(entry.rows if made else None),
+        console.size(entry.bytes if made else None),
+        console.number(entry.quarantined or None),
+        f"{entry.seconds:.1f}",
+        "; ".join(filter(None, notes)),
+    )
+
+
+def _first_steps(project: Project) -> None:
+    steps = {
+        "catalunya materialize": "make everything, in this process",
+        "catalunya run": "make everything once on Airflow, mock APIs included",
+    }
+    if project.settings.env == "local":
+        steps = {"catalunya mock": "serve the mock APIs (leave it running in another terminal)"} | steps
+    console.say(f"\nNothing has been made yet in {project.lake.root}. To start:")
+    console.aligned(steps)

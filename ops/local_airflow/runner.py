@@ -1,0 +1,181 @@
+"""`run` and `up`: start the mock APIs and Airflow, run the pipeline once, and report the result.
+
+Here: the sequence, the report and the exit codes. Not here: the server (`server.py`), the run (`pipeline_run.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from catalunya.assets.record.project import Project
+from catalunya.io.environment import LOCAL_MOCK, Settings
+from catalunya.ops import console
+from catalunya.ops.local_airflow.display import Display, display, document, summary
+from catalunya.ops.local_airflow.mock import mock_apis
+from catalunya.ops.local_airflow.pipeline_run import AssetRun, PipelineRun
+from catalunya.ops.local_airflow.server import HOME, Server, airflow
+from catalunya.ops.processes import check_free, terminable
+
+TIMEOUT_S = 900.0
+UI_PORT = 8080
+LOG_LINES = 12
+
+
+def run(
+    settings: Settings,
+    *,
+    as_json: bool = False,
+    rows: int | None = None,
+    real: Path | None = None,
+    timeout_s: float = TIMEOUT_S,
+    home: Path = HOME,
+) -> int:
+    """Run the whole pipeline once on Airflow, then stop everything that was started. Returns the exit code.
+
+    `rows` and `real` are passed to the mock APIs. With `as_json`, stdout gets one JSON document at the end and stderr the rest.
+    Raises what `airflow` raises.
+    """
+    began = time.monotonic()
+    with (
+        terminable(),
+        display(stderr=as_json) as shown,
+        _started(settings, shown, rows=rows, real=real, home=home) as (server, project),
+    ):
+        pipeline = _run_pipeline(project, server, shown, timeout_s)
+        logs = _log_tails(pipeline, server)
+        shown.report("stopping Airflow")
+    return report(pipeline.assets, logs, time.monotonic() - began, as_json=as_json)
+
+
+def up(
+    settings: Settings,
+    *,
+    port: int = UI_PORT,
+    rows: int | None = None,
+    real: Path | None = None,
+    timeout_s: float = TIMEOUT_S,
+    home: Path = HOME,
+) -> int:
+    """The same as `run`, then keep running with the Airflow UI on `port` until Ctrl-C. Returns the exit code.
+
+    Failed assets do not end it: they are there to look at in the UI. Raises UsageError if the port is in use.
+    """
+    check_free(port)
+    began = time.monotonic()
+    with terminable(), display(stderr=False) as shown:
+        starting = _started(settings, shown, rows=rows, real=real, home=home, port=port)
+        with starting as (server, project):
+            pipeline = _run_pipeline(project, server, shown, timeout_s)
+            shown.__exit__()
+            report(pipeline.assets, _log_tails(pipeline, server), time.monotonic() - began, stays=True)
+            console.say(
+                f"\nAirflow UI: http://localhost:{port} (no login). Press Ctrl-C to stop everything.", style="bold"
+            )
+            try:
+                while True:
+                    server.check()
+                    time.sleep(1)
+            except KeyboardInterrupt:
+                console.say("stopping")
+    return 0
+
+
+@contextmanager
+def _started(
+    settings: Settings, shown: Display, *, rows: int | None, real: Path | None, home: Path, port: int | None = None
+) -> Iterator[tuple[Server, Project]]:
+    """Airflow, and the mock APIs unless the user configured other ones."""
+    with _sources(settings, shown, rows=rows, real=real, home=home) as (settings_, wait_for_sources):
+        shown.report(f"starting Airflow; logs are in {home / 'logs'}")
+        with airflow(settings_, home=home, port=port, stays=port is not None, report=shown.report) as server:
+            wait_for_sources()
+            yield server, Project(settings_)
+
+
+@contextmanager
+def _sources(
+    settings: Settings, shown: Display, *, rows: int | None, real: Path | None, home: Path
+) -> Iterator[tuple[Settings, Callable[[], None]]]:
+    configured = any(name in os.environ for name in ("CATALUNYA_SOCRATA_URL", "CATALUNYA_IDESCAT_URL"))
+    if configured or settings.env != "local" or settings.socrata_url != LOCAL_MOCK:
+        yield settings, lambda: None
+        return
+    shown.report("starting the mock APIs")
+    with mock_apis(rows=rows, real=real, log=home / "logs" / "mock.log") as (url, wait):
+        yield settings.model_copy(update={"socrata_url": url, "idescat_url": url}), wait
+
+
+def _run_pipeline(project: Project, server: Server, shown: Display, timeout_s: float) -> PipelineRun:
+    pipeline = PipelineRun(project, server.client, server.started_at, shown.report)
+    shown.report("Airflow is ready; triggering the landing DAGs, the other DAGs follow by asset events")
+
+    def show(assets: list[AssetRun]) -> None:
+        server.check()
+        shown.show(assets)
+
+    pipeline.run(show, timeout_s=timeout_s)
+    return pipeline
+
+
+def _log_tails(pipeline: PipelineRun, server: Server) -> dict[str, list[str]]:
+    """The last lines of each failed task's log, by asset."""
+    failed = (asset.asset for asset in pipeline.assets if asset.state == "failed")
+    return {key: server.client.log_lines(task)[-LOG_LINES:] for key in failed if (task := pipeline.failed_task(key))}
+
+
+def report(
+    assets: list[AssetRun],
+    logs: dict[str, list[str]],
+    seconds: float,
+    *,
+    as_json: bool = False,
+    stays: bool = False,
+) -> int:
+    """Print the result of a run. `logs` are the last log lines of failed assets. Returns the exit code."""
+    bad = [asset for asset in assets if not asset.is_good]
+    if as_json:
+        console.emit_json(document(assets, seconds))
+        return int(bool(bad))
+    console.say()
+    summary(assets)
+    for asset in bad:
+        lines = logs.get(asset.asset, [])
+        if lines:
+            console.say(f"\nlast log lines of {asset.asset}:")
+        for line in lines:
+            console.say(f"  {line}", style="dim")
+    if bad:
+        console.say()
+        for asset in bad:
+            what = "failed" if asset.state == "failed" else "was not made"
+            console.say(f"{asset.asset} {what}: {asset.why}", style="red")
+        console.say(
+            f"\n{len(bad)} of {len(assets)} assets are not up to date after {seconds:.0f} s; their previously published tables are unchanged"
+        )
+        return 1
+    made = sum(asset.state == "done" for asset in assets)
+    console.say(f"\n{f'{made} assets made, ' if made else ''}all {len(assets)} up to date, in {seconds:.0f} s")
+    if not stays:
+        _next_steps()
+    return 0
+
+
+def _next_steps() -> None:
+    """What to try next, as it can be typed here."""
+    installed = Path(sys.executable).with_name("catalunya")
+    command = "catalunya" if shutil.which("catalunya") else os.path.relpath(installed)
+    console.say("\nNext:")
+    console.aligned(
+        {
+            f"{command} status": "what is fresh and what is stale",
+            f'{command} query "from marts.dim_time limit 5"': "query the tables in SQL",
+            "make run": "run again: only what has changed",
+            "make up": "run, and keep the Airflow UI up",
+        }
+    )
