@@ -1,4 +1,4 @@
-"""Users of day centres and residences for the elderly, by comarca, sex and year. Weekly, some 420 rows."""
+"""Users of day centers and residences for the elderly, by comarca, sex and year. Weekly, some 420 rows."""
 
 from __future__ import annotations
 

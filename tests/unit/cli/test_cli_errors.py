@@ -28,7 +28,7 @@ def test_no_arguments_show_the_help(run: Run) -> None:
         (("show", "staging.municipality"), "did you mean staging.municipalities"),
         (("ls", "colour:blue"), "expected layer:NAME or source:NAME"),
         (("--env", "test", "ls"), "CATALUNYA_ENV='test': input should be 'local', 'dev' or 'prod'"),
-        (("query", "select 1", "-o", "out.xlsx"), "expected a name that ends in .parquet, .csv, .json"),
+        (("query", "select 1", "-o", "out.xlsx"), "expected a file name that ends in .parquet, .csv, .json"),
         (("mock", "--faults", "on-fire"), "'on-fire'"),
     ],
 )
