@@ -1,4 +1,4 @@
-"""What the mock serves: the seeds in `seeds/`, the tables derived from them, and how a table goes on from version to version.
+"""What the mock serves: the seeds in `seeds/`, the tables derived from them, and how a table changes from version to version.
 
 Here: rows and cells at any version, always the same ones. Not here: how they are served (`socrata.py`, `idescat.py`). Which
 figures were recorded and which are synthetic stands at the top of each seed.
