@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import pkgutil
+import traceback
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +24,7 @@ import catalunya
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Declaration, LandingDeclaration, Layer, Marts, StagingDeclaration
 from catalunya.io.environment import Settings
-from catalunya.io.errors import DeclarationError
+from catalunya.io.errors import CatalunyaError, DeclarationError
 
 if TYPE_CHECKING:
     from catalunya.contracts.model.contract import Contract
@@ -126,7 +127,22 @@ def _compile(settings: Settings) -> list[Asset]:
 def _modules() -> list[ModuleType]:
     """The files directly in `assets/`: the tables. The engine's packages beside them are not imported here."""
     found = pkgutil.iter_modules([str(_ROOT / "assets")])
-    return [importlib.import_module(f"catalunya.assets.{each.name}") for each in found if not each.ispkg]
+    return [_import(each.name) for each in found if not each.ispkg]
+
+
+def _import(name: str) -> ModuleType:
+    """Raises DeclarationError, with the line to look at, when the file or a contract it imports is in error."""
+    try:
+        return importlib.import_module(f"catalunya.assets.{name}")
+    except CatalunyaError:
+        raise
+    except Exception as error:  # whatever Python raises for what someone has just written
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if Path(frame.filename).parent in (_ROOT / "assets", _ROOT / "contracts")]
+        where = f" ({ours[-1].filename}:{ours[-1].lineno})" if ours else ""
+        raise DeclarationError(
+            f"assets/{name}.py cannot be imported{where}: {type(error).__name__}: {error}; correct it and run the command again"
+        ) from error
 
 
 def _fingerprint() -> str:

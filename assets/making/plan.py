@@ -23,13 +23,15 @@ def plan(state: State, selection: Iterable[Asset], *, force: bool = False) -> li
     chosen = {asset.key for asset in selection}
     steps: dict[str, Stale] = {}
     for asset in state.graph:
+        readers = sorted(down.key for down in state.graph.downstream(asset.key) if down.key in chosen)
+        if asset.key not in chosen and not (asset.layer is Layer.LANDING and readers):
+            continue  # its entries are not read: one that is unreadable concerns only what depends on it
         stale = state.stale(asset.key)
         if asset.key not in chosen:
-            readers = sorted(down.key for down in state.graph.downstream(asset.key) if down.key in chosen)
-            if force and _is_gone(state, asset) and readers:
+            if force and _is_gone(state, asset):
                 why = f"its batch was used and deleted, and {', '.join(readers)} needs it again"
                 steps[asset.key] = Stale(asset.key, Reason.FORCED, why)
-            elif stale and stale.reason is Reason.CONSUMED and readers:
+            elif stale and stale.reason is Reason.CONSUMED:
                 steps[asset.key] = stale
             continue
         made_before = [up for up in asset.upstream if up in steps]

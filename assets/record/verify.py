@@ -224,7 +224,8 @@ def _version_of(lake: Lake, key: str, upstream: str) -> str | None:
 def _is_held(lake: Lake, key: str) -> bool:
     try:
         return holder(lake, key) is not None
-    except msgspec.MsgspecError:  # a lease that cannot be read belongs to no one
+    except LakeError as error:  # a lease that cannot be read belongs to no one, and the asset is checked
+        log.warning("lease_unreadable", asset=key, why=str(error))
         return False
 
 

@@ -117,8 +117,10 @@ class Store:
             kms_key_id=settings.lake_kms_key_id,
             attempts=settings.lake_attempts,
         )
-        lake = settings.lake.rstrip("/") if "://" in settings.lake else str(Path(settings.lake).absolute())
-        if _shares_fate(lake, store.root):
+        lake, place = (
+            str(Path(root).resolve()) if "://" not in root else root.rstrip("/") for root in (settings.lake, store.root)
+        )
+        if _shares_fate(lake, place):
             raise ConfigurationError(
                 f"CATALUNYA_BACKUP={settings.backup!r}: expected a place outside the lake's folder or bucket, found one that would be "
                 f"lost with it ({lake}); set another folder or another bucket"

@@ -5,6 +5,7 @@ Here: arguments, output and exit codes. Not here: the work (`ops/backup`), what 
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -239,7 +240,7 @@ def _say_restored(chosen: Backup, restored: Sequence[Restored], *, dry_run: bool
     begun = "dry run" if dry_run else "done"
     console.say(f"{begun}: {counts}; from backup {chosen.name}, {console.ago(chosen.began_at)}")
     if not dry_run:
-        lake = f"CATALUNYA_LAKE={into} " if into else ""
+        lake = f"CATALUNYA_LAKE={shlex.quote(into)} " if into else ""
         console.say(f"next: `{lake}catalunya verify`, then `{lake}catalunya plan` to see what is stale")
 
 

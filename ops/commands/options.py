@@ -8,6 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from catalunya.io.errors import UsageError
+
 FLAG = Parameter(negative=(), show_default=False)
 AsJson = Annotated[bool, FLAG, Parameter("--json", help="Print one JSON document.")]
 Select = Annotated[
@@ -28,5 +30,9 @@ Real = Annotated[
 
 
 def selection(terms: tuple[str, ...]) -> str:
-    """The selection that a command's arguments make; everything if there are none."""
+    """The selection that a command's arguments make; everything if there are none. Raises UsageError on an empty argument."""
+    if not all(term.strip() for term in terms):
+        raise UsageError(
+            "expected names of assets, found an empty argument (an unset variable?); leave it out to select everything"
+        )
     return " ".join(terms) or "*"

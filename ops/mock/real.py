@@ -64,7 +64,7 @@ def read_folder(folder: Path) -> list[Dataset | StatTable]:
             if isinstance(content, list):
                 _add_rows(rows, path, content)
             elif isinstance(content.get("columns"), list) and isinstance(content.get("id"), str):
-                views.setdefault(content["id"], content)
+                _add_view(views, content)
             else:
                 _add_table(tables, path, content)
         except _SkippedError as reason:
@@ -81,7 +81,7 @@ def read_folder(folder: Path) -> list[Dataset | StatTable]:
 def _read(path: Path) -> list[Any] | Document:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _SkippedError(f"not readable as JSON: {error}") from error
     if not isinstance(content, (list, dict)):
         raise _SkippedError(f"expected an array or an object, found {type(content).__name__}")
@@ -89,6 +89,13 @@ def _read(path: Path) -> list[Any] | Document:
 
 
 # Socrata
+
+
+def _add_view(views: dict[str, Document], content: Document) -> None:
+    columns = content["columns"]
+    if not all(isinstance(entry, dict) and {"fieldName", "dataTypeName"} <= entry.keys() for entry in columns):
+        raise _SkippedError("metadata with a column that has no fieldName or no dataTypeName")
+    views.setdefault(content["id"], content)
 
 
 def _add_rows(rows: dict[str, tuple[Path, Rows]], path: Path, content: list[Any]) -> None:

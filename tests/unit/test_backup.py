@@ -202,6 +202,13 @@ def test_a_backup_that_would_be_lost_with_the_lake_is_refused(settings: Settings
         Store.of(settings.model_copy(update={"backup": str(tmp_path / place)}))
 
 
+def test_a_backup_that_a_symbolic_link_leads_into_the_lake_is_refused(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "lake")
+    with pytest.raises(ConfigurationError, match="expected a place outside the lake's folder or bucket"):
+        Store.of(settings.model_copy(update={"backup": str(tmp_path / "elsewhere" / "backups")}))
+
+
 def test_a_backup_in_the_lakes_own_bucket_is_refused_and_each_environment_has_another() -> None:
     same = load_settings(env="dev", backup="s3://catalunya-data-dev/backups")
     with pytest.raises(ConfigurationError, match="another bucket"):

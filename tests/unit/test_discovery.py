@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -111,3 +112,21 @@ def test_an_edit_of_a_table_makes_that_table_stale(copy: Copy) -> None:
     after, _ = copy.graph()
     assert after["staging.wells"] != before["staging.wells"]
     assert after["landing.wells"] == before["landing.wells"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "reason"),
+    [
+        ("assets/wells.py", "\n\nx = (\n", "SyntaxError"),
+        ("assets/wells.py", "\n\nimport no_such_module\n", r"\(.*assets/wells.py:\d+\): ModuleNotFoundError"),
+        ("contracts/wells.py", "\n\nDEPTH = RawWells.depth\n", r"\(.*contracts/wells.py:\d+\): AttributeError"),
+    ],
+)
+def test_a_mistake_in_a_table_is_reported_with_its_file_and_not_as_a_bug(
+    copy: Copy, file: str, text: str, reason: str
+) -> None:
+    copy.append(file, text)
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        copy.graph()
+    message = failed.value.stderr.splitlines()[-1]
+    assert re.search(rf"DeclarationError: assets/wells.py cannot be imported.*{reason}", message)

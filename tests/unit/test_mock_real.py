@@ -135,6 +135,29 @@ def test_a_folder_without_anything_to_serve_is_refused(tmp_path: Path, name: str
         raise AssertionError("nothing to serve")
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[" * 100_000, "not readable as JSON"),
+        (
+            json.dumps({"id": "ab12-cd34", "columns": [{"name": "Stop"}]}),
+            "metadata with a column that has no fieldName",
+        ),
+        (json.dumps({"id": "ab12-cd34", "columns": ["stop"]}), "metadata with a column that has no fieldName"),
+    ],
+    ids=["nested too deep", "a column without a name", "a column that is no object"],
+)
+def test_a_file_that_no_portal_would_send_is_skipped_and_the_others_are_served(
+    folder: Path, content: str, reason: str
+) -> None:
+    (folder / "odd.json").write_text(content)
+    with capture_logs() as logged:
+        served = read_folder(folder)
+    assert {each.name for each in served} == {"ab12-cd34", "births/1/2/com"}
+    [why] = [line["reason"] for line in logged if line.get("file") == "odd.json"]
+    assert reason in why
+
+
 # The recorded files
 
 

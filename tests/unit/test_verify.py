@@ -295,6 +295,16 @@ def test_an_asset_that_is_being_made_is_not_checked(lake: Lake) -> None:
     assert lake.kinds() == [("staging.shops", "object_missing")]
 
 
+def test_an_unreadable_lease_stops_no_check(lake: Lake) -> None:
+    lake.file(REUS).unlink()
+    with lease(lake.project.lake, "staging.shops", "theirs", 60):
+        held = max(lake.file("_leases/staging/shops").iterdir())
+        before = held.read_bytes()
+        held.write_bytes(b"{")
+        assert lake.kinds() == [("staging.shops", "object_missing")]
+        held.write_bytes(before)
+
+
 def test_repair_is_refused_while_another_run_holds_the_lease(lake: Lake) -> None:
     lake.file(ENTRY).write_bytes(b"{")
     findings = lake.verify().findings

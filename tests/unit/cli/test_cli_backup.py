@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,6 +97,13 @@ def test_a_backup_is_restored_into_another_lake_and_this_one_is_not_touched(fill
     assert f"`CATALUNYA_LAKE={filled / 'other'} catalunya verify`" in ran.out
     assert contents(filled / "lake") == before
     assert run("restore", "--into", str(filled / "other")).code == 0
+
+
+def test_the_next_command_can_be_pasted_whatever_the_other_lake_is_called(filled: Path, run: Run) -> None:
+    run("backup")
+    ran = run("restore", "--into", str(filled / "l'altre llac"))
+    other = shlex.quote(str(filled / "l'altre llac"))
+    assert f"`CATALUNYA_LAKE={other} catalunya verify`" in ran.out
 
 
 @pytest.mark.parametrize(

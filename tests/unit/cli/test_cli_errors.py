@@ -26,6 +26,7 @@ def test_no_arguments_show_the_help(run: Run) -> None:
         (("show",), "requires an argument"),
         (("history", "staging.municipalities", "--limit", "0"), "Must be >= 1"),
         (("show", "staging.municipality"), "did you mean staging.municipalities"),
+        (("materialize", ""), "found an empty argument (an unset variable?)"),
         (("ls", "colour:blue"), "expected layer:NAME or source:NAME"),
         (("--env", "test", "ls"), "CATALUNYA_ENV='test': input should be 'local', 'dev' or 'prod'"),
         (("query", "select 1", "-o", "out.xlsx"), "expected a file name that ends in .parquet, .csv, .json"),

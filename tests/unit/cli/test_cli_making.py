@@ -51,6 +51,16 @@ def test_a_dry_run_shows_the_plan(run: Run, place: Path) -> None:
     assert not list((place / "lake").rglob("*.json"))
 
 
+def test_an_unreadable_ledger_entry_stops_no_selection_that_does_not_read_it(run: Run, place: Path) -> None:
+    entry = place / "lake/_ledger/staging/service_usage/0000000001.json"
+    entry.parent.mkdir(parents=True)
+    entry.write_text("{")
+    assert run("materialize", "source:municipalities").code == 0
+    ran = run("materialize", "source:service_usage")
+    assert ran.code == 1
+    assert "catalunya verify --repair" in ran.err
+
+
 def test_a_failure_does_not_stop_the_others_and_exits_1(run: Run, apis: MockServer) -> None:
     apis.faults("missing-column:9aju-tpwc:column=codi")
     sources = ("source:municipalities", "source:service_usage", "source:social_services")
