@@ -181,7 +181,7 @@ class Store:
         where = self.lake.url(path)
         if not path.endswith(SUFFIX):
             raise BackupError(
-                f"{where} is not a backup record of this version; delete it, or set CATALUNYA_BACKUP to a new place to keep old backups"
+                f"{where} is not a backup record of this version; restore it with the version that made it, or set CATALUNYA_BACKUP to a new place"
             )
         try:
             return msgspec.json.decode(gzip.decompress(self.lake.get(path)), type=Backup)
