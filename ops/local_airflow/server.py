@@ -78,7 +78,7 @@ def airflow(
     url = f"http://127.0.0.1:{ports[0]}"
     env = environment(settings, home, ports, stays=stays, retry_delay_s=retry_delay_s)
     started_at = datetime.now(UTC)
-    # One short run without deferrable tasks needs no triggerer, and nobody looks at its health.
+    # One short run without deferrable tasks needs no triggerer, and no one checks its health.
     needs_triggerer = stays or settings.functions or settings.manifests_queue
     components = ("scheduler", "dag-processor", *(("triggerer",) if needs_triggerer else ()))
     command = [sys.executable, "-P", str(Path(__file__).with_name("launcher.py")), *components]
