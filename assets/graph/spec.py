@@ -178,7 +178,7 @@ class LandingDeclaration(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class StagingDeclaration(Declaration):
-    """A clean table made from one source's raw rows, page by page, with other staging tables passed as `reads`."""
+    """A clean table made from one source's raw rows, page by page, with other staging tables available as `reads`."""
 
     name: str
     landing: LandingDeclaration

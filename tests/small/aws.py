@@ -1,7 +1,7 @@
 """AWS as tests see it: one moto server for the whole session, on a free port of this machine.
 
 A test that takes `aws` finds its clients pointed at it (obstore, polars, boto3, dbt: all read the same variables), one that
-takes `bucket` has a bucket of its own besides. Nothing leaves the machine: the credentials are none.
+takes `bucket` also has its own bucket. Nothing leaves the machine: the credentials are none.
 """
 
 from __future__ import annotations

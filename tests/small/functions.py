@@ -27,7 +27,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 @dataclass
 class Context:
-    """What a handler knows about its invocation."""
+    """The context that a handler gets with its invocation."""
 
     function_name: str
     aws_request_id: str = field(default_factory=lambda: secrets.token_hex(8))
