@@ -12,6 +12,7 @@ import importlib.util
 import os
 import pkgutil
 import traceback
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -86,16 +87,10 @@ def contracts() -> dict[str, type[Contract]]:
 
 def load_graph(settings: Settings) -> AssetGraph:
     """The asset graph: from its compiled form if that is up to date, else compiled now and kept."""
-    try:
+    with suppress(OSError, msgspec.MsgspecError, DeclarationError):  # absent, or of another version: it is only a cache
         compiled = msgspec.json.decode((settings.cache / _COMPILED).read_bytes(), type=_Compiled)
         if compiled.fingerprint == _fingerprint():
             return AssetGraph(compiled.assets)
-    except (
-        OSError,
-        msgspec.MsgspecError,
-        DeclarationError,
-    ) as error:  # absent, or of another version: it is only a cache
-        log.debug("graph_not_cached", why=str(error))
     return AssetGraph(keep_graph(settings, _compile(settings)))
 
 

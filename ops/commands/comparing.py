@@ -159,7 +159,7 @@ def _assets_at(revision: str) -> dict[str, dict[str, Any]]:
             return assets
         problem = "its list has no code versions"
     except (ValueError, KeyError, TypeError):
-        problem = (listed.stderr.strip().splitlines() or ["no output"])[-1]
+        problem = (f"{listed.stdout}\n{listed.stderr}".strip().splitlines() or ["no output"])[-1]
     raise UsageError(
         f"the code at {revision!r} cannot list its assets with the packages installed here: {problem}; choose a later base"
     )
