@@ -34,7 +34,7 @@ def rendered() -> dict[str, str]:
 def graph_now(settings: Settings) -> dict[str, Any]:
     """docs/graph.json as it should be now. Raises ConfigurationError without dbt, which knows the edges of the marts."""
     from catalunya.assets.graph.discovery import contracts, load_graph
-    from catalunya.assets.graph.document import snapshot
+    from catalunya.assets.graph.document import graph_document
     from catalunya.contracts.retired import RETIRED
     from catalunya.io.warehouse.dbt import is_installed
 
@@ -43,7 +43,7 @@ def graph_now(settings: Settings) -> dict[str, Any]:
             "dbt is not installed in this environment, and the graph cannot be read without it (dbt parses the SQL of the marts); "
             "run `make setup`"
         )
-    return snapshot(load_graph(settings), contracts(), RETIRED)
+    return graph_document(load_graph(settings), contracts(), RETIRED)
 
 
 def readme(text: str, graph: AssetGraph) -> str:
@@ -82,7 +82,7 @@ def picture(graph: AssetGraph) -> str:
 def write(root: Path) -> list[Path]:
     """Write the files that are out of date below `root`. Returns those that changed."""
     from catalunya.assets.graph.discovery import load_graph
-    from catalunya.assets.graph.document import SNAPSHOT, text
+    from catalunya.assets.graph.document import GRAPH_FILE, text
     from catalunya.cdk import access
     from catalunya.io.environment import load_settings
     from catalunya.ops.settings_page import PAGE, settings_page
@@ -92,7 +92,7 @@ def write(root: Path) -> list[Path]:
     # Only now: dbt reads the YAML that was just written, and the graph depends on what dbt finds.
     settings = load_settings()
     drawn = {
-        SNAPSHOT: text(graph_now(settings)),
+        GRAPH_FILE: text(graph_now(settings)),
         README: readme((root / README).read_text(), load_graph(settings)),
     }
     return [*changed, *(path for name, content in drawn.items() if (path := _written(root / name, content)))]

@@ -16,13 +16,13 @@ from catalunya.assets.graph.spec import Asset
 from catalunya.contracts.model.contract import Contract, LandingContract
 from catalunya.io.errors import DeclarationError
 
-SNAPSHOT = "docs/graph.json"
+GRAPH_FILE = "docs/graph.json"
 
 _NOT_OF_ASSET = frozenset({"key", "description", "code_version", "module", "columns", "readers"})
 _NOT_OF_COLUMN = frozenset({"name", "description"})
 
 
-def snapshot(
+def graph_document(
     assets: Iterable[Asset], contracts: Mapping[str, type[Contract]], retired: Mapping[str, str]
 ) -> dict[str, Any]:
     """The document as plain JSON, without empty values (None, False, empty). `contracts` are by asset key, `retired` are the

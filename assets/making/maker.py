@@ -116,7 +116,7 @@ class Context:
         self.state = self.project.state(self.state.now)
 
     def report(self, step: Step, done: int = 0, total: int = 0) -> None:
-        """Tell the observer."""
+        """Report a step to the observer."""
         self.observer(ProgressEvent(self.asset.key, step, done, total))
 
     def check_time(self, so_far: str) -> None:

@@ -1,4 +1,4 @@
-"""What is asked of `materialize`, what comes back, and what an observer hears in between.
+"""What is asked of `materialize`, what comes back, and the progress events in between.
 
 Here: plain data that callers use (CLI, Airflow task, Lambda handler, tests). Not here: what makers are given (`maker.py`).
 """

@@ -1,7 +1,7 @@
 """Which changes between two versions of the graph break the readers of its tables, or the extractions that fill them.
 
-Here: comparing two snapshots (plain JSON, as `docs/graph.json` holds it), and the rules of what breaks. Not here: making a
-snapshot (`assets/graph/document.py`), finding an earlier one in git (`ops/commands/comparing.py`).
+Here: comparing two graph documents (plain JSON, as `docs/graph.json` holds it), and the rules of what breaks. Not here: making a
+graph document (`assets/graph/document.py`), finding an earlier one in git (`ops/commands/comparing.py`).
 
 A change is breaking when a query that was correct can now fail or silently return something else: it meets a null, a value,
 a unit or a duplicate row that the contract ruled out. The only safe change of type is `integer` to `bigint`: `double` divides

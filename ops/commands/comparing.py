@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from cyclopts import App, Group, Parameter
 
 from catalunya.assets.graph.discovery import load_graph
-from catalunya.assets.graph.document import SNAPSHOT
+from catalunya.assets.graph.document import GRAPH_FILE
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import UsageError
 from catalunya.ops import console, git
@@ -132,13 +132,13 @@ def _reasons(before: Mapping[str, Any], code_version: str, upstream: tuple[str, 
 
 def _graph_at(revision: str) -> dict[str, Any]:
     """The graph document of a commit. Raises UsageError if there is none."""
-    stored = git.file_at(revision, SNAPSHOT)
+    stored = git.file_at(revision, GRAPH_FILE)
     try:
         found = json.loads(stored)
     except ValueError:
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("assets"), dict):
-        raise UsageError(f"{SNAPSHOT} at {revision!r} does not describe a graph; choose another base")
+        raise UsageError(f"{GRAPH_FILE} at {revision!r} does not describe a graph; choose another base")
     return found
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from catalunya.assets.graph.document import SNAPSHOT, snapshot, text
+from catalunya.assets.graph.document import GRAPH_FILE, graph_document, text
 from catalunya.assets.graph.spec import Asset, Freshness
 from catalunya.contracts import retired
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.io.environment import load_settings
 from catalunya.ops.generate import graph_now
 
-COMMITTED = Path(__file__).parents[2] / SNAPSHOT
+COMMITTED = Path(__file__).parents[2] / GRAPH_FILE
 
 
 class RawTowns(LandingContract, drift="freeze"):
@@ -60,8 +60,8 @@ def test_the_committed_document_is_up_to_date(now: dict[str, Any]) -> None:
     committed = json.loads(COMMITTED.read_text())["assets"]
     declared = now["assets"]
     differ = sorted(k for k in committed.keys() | declared.keys() if committed.get(k) != declared.get(k))
-    assert not differ, f"{SNAPSHOT} is stale: run make generate. It differs in {', '.join(differ)}"
-    assert COMMITTED.read_text() == text(now), f"{SNAPSHOT} is stale: run make generate"
+    assert not differ, f"{GRAPH_FILE} is stale: run make generate. It differs in {', '.join(differ)}"
+    assert COMMITTED.read_text() == text(now), f"{GRAPH_FILE} is stale: run make generate"
 
 
 def test_the_document_has_the_whole_graph(now: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ def test_the_document_has_the_whole_graph(now: dict[str, Any]) -> None:
 
 
 def test_the_document_has_everything_but_descriptions_and_code_versions() -> None:
-    found = snapshot(assets(), CONTRACTS, {})["assets"]
+    found = graph_document(assets(), CONTRACTS, {})["assets"]
     assert found["landing.towns"] == {
         "layer": "landing",
         "schedule": "@daily",
@@ -98,24 +98,25 @@ def test_the_document_has_everything_but_descriptions_and_code_versions() -> Non
 
 
 def test_changing_descriptions_or_code_does_not_change_the_document() -> None:
-    before = text(snapshot(assets(), CONTRACTS, {}))
+    before = text(graph_document(assets(), CONTRACTS, {}))
     assert (
-        text(snapshot(assets(description="All towns.", code_version="2", module="elsewhere"), CONTRACTS, {})) == before
+        text(graph_document(assets(description="All towns.", code_version="2", module="elsewhere"), CONTRACTS, {}))
+        == before
     )
-    assert text(snapshot(assets(keep_days=30), CONTRACTS, {})) != before
+    assert text(graph_document(assets(keep_days=30), CONTRACTS, {})) != before
 
 
 def test_a_whole_number_is_always_written_the_same_way() -> None:
-    assert text(snapshot(assets(freshness=Freshness(5)), CONTRACTS, {})) == text(
-        snapshot(assets(freshness=Freshness(5.0)), CONTRACTS, {})
+    assert text(graph_document(assets(freshness=Freshness(5)), CONTRACTS, {})) == text(
+        graph_document(assets(freshness=Freshness(5.0)), CONTRACTS, {})
     )
 
 
 def test_each_column_is_one_line_and_assets_are_sorted() -> None:
-    lines = text(snapshot(assets(), CONTRACTS, {})).splitlines()
+    lines = text(graph_document(assets(), CONTRACTS, {})).splitlines()
     assert '        "people": {"type": "bigint", "nullable": true, "unit": "people"}' in lines
     assert lines.index('    "landing.towns": {') < lines.index('    "staging.towns": {')
-    assert json.loads("\n".join(lines)) == snapshot(assets(), CONTRACTS, {})
+    assert json.loads("\n".join(lines)) == graph_document(assets(), CONTRACTS, {})
 
 
 def test_no_table_is_both_declared_and_retired(now: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from catalunya.assets.graph.document import SNAPSHOT, text
+from catalunya.assets.graph.document import GRAPH_FILE, text
 from catalunya.io.environment import load_settings
 from catalunya.ops.generate import graph_now
 from small.commands import Run
@@ -32,11 +32,11 @@ def now(place: Path) -> dict[str, Any]:
 def commit(place: Path) -> Commit:
     """Commit a graph in a repository of its own, where the command is run."""
     git("init", "--quiet")
-    (place / SNAPSHOT).parent.mkdir()
+    (place / GRAPH_FILE).parent.mkdir()
 
     def write(graph: dict[str, Any]) -> None:
-        (place / SNAPSHOT).write_text(text(graph))
-        git("add", SNAPSHOT)
+        (place / GRAPH_FILE).write_text(text(graph))
+        git("add", GRAPH_FILE)
         git("commit", "--quiet", "--allow-empty", "--message", "graph")
 
     return write
@@ -133,8 +133,8 @@ def test_an_unusable_base_is_one_line_and_exit_code_2(
 ) -> None:
     git("commit", "--quiet", "--allow-empty", "--message", "before the file existed")
     git("tag", "early")
-    (place / SNAPSHOT).write_text("[]")
-    git("add", SNAPSHOT)
+    (place / GRAPH_FILE).write_text("[]")
+    git("add", GRAPH_FILE)
     git("commit", "--quiet", "--message", "not a graph")
     ran = run("contracts", "diff", f"--base={base}")
     assert ran.code == 2
