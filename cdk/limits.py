@@ -164,7 +164,7 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
 def deployment_boundary(names: Names, others: Iterable[Names]) -> Document:
     """The boundary of the role that CloudFormation deploys an environment with, beside the account's other environments.
 
-    That role must create roles, so `cdk bootstrap` gives it administrator permissions. Without a boundary, whoever may push to
+    That role must create roles, so `cdk bootstrap` gives it administrator permissions. Without a boundary, anyone who can push to
     develop could have a template change prod, or create a role that may do everything. It denies only that, so no deployment fails
     because one of CloudFormation's handlers needs an action that is missing here.
     """

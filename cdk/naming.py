@@ -23,7 +23,7 @@ BOUNDARY = "catalunya-boundary"
 DEPLOYMENT_BOUNDARY = "catalunya-deployment-boundary"
 """The permissions boundary of the roles that CloudFormation deploys with, one per environment."""
 QUALIFIERS: Mapping[str, str] = MappingProxyType({"dev": "catdev", "prod": "catprod"})
-"""The qualifier of each environment's CDK bootstrap. With a shared one, whoever may deploy dev could deploy prod."""
+"""The qualifier of each environment's CDK bootstrap. With a shared one, anyone who can deploy dev could deploy prod."""
 
 
 @dataclass(frozen=True, kw_only=True)

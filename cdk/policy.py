@@ -98,7 +98,7 @@ def _streams(*groups: str) -> tuple[str, ...]:
 def _key(names: Names) -> tuple[str, ...]:
     key = names.settings.lake_kms_key_id if names.settings.lake_encryption == "aws:kms" else None
     if not key:
-        return ()  # whoever may use the bucket may use the account's own key for S3
+        return ()  # access to the bucket includes the account's own key for S3
     return (key if key.startswith("arn:") else names.arn("kms", f"key/{key}"),)
 
 

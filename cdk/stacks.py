@@ -62,7 +62,7 @@ def build(
     elsewhere = cdk.Environment(account=deployment.account, region=deployment.replica_region)
     environments = [names_in_template(env) for env in deployment.environments]
     check_separate_lakes(environments)
-    # Whoever may deploy dev must not change prod's boundary: the account's stack uses the bootstrap of the last environment.
+    # Those who can deploy dev must not change prod's boundary: the account's stack uses the bootstrap of the last environment.
     account = AccountStack(app, environments, deployment, env=home, synthesizer=_synthesizer(environments[-1]))
     for names in environments:
         data = DataStack(app, names, graph, deployment, env=home, synthesizer=_synthesizer(names))

@@ -22,7 +22,7 @@ LOCAL_MOCK = "http://127.0.0.1:8765"
 class Settings(BaseSettings):
     """Where this process reads and writes, and how many requests it may send to the sources."""
 
-    # Whoever catches a ValidationError may show it: hide the values, which may be secrets.
+    # A caught ValidationError may be shown: hide the values, which may be secrets.
     model_config = SettingsConfigDict(env_prefix="CATALUNYA_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     env: Literal["local", "dev", "prod"] = Field("local", description="the environment: local, dev or prod")

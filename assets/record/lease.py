@@ -1,6 +1,6 @@
 """The lease: one writer per asset, held in the lake, so that two runs on two machines never mix.
 
-Folders have no conditional update, so a lease is a numbered object, created only if absent: whoever creates number N + 1 after N
+Folders have no conditional update, so a lease is a numbered object, created only if absent: the run that creates number N + 1 after N
 expired or was released owns the asset, and only the owner of N writes N.
 """
 

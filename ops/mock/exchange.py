@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 import zlib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -95,7 +96,7 @@ class Answer:
 
 
 @dataclass(kw_only=True)
-class Published:
+class Published(ABC):
     """A dataset as it stands: its version, and how often anything about it changed, which moves its date. `token` is how the
     faults showed it last. What it is called and which kinds of faults it knows is the protocol's.
     """
@@ -107,12 +108,13 @@ class Published:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
+    @abstractmethod
     def name(self) -> str:
-        raise NotImplementedError
+        """What the faults, the log and the control endpoints call it."""
 
+    @abstractmethod
     def state(self) -> dict[str, int]:
         """Version, number of rows or cells, and date (seconds since 1970)."""
-        raise NotImplementedError
 
     def advance(self, steps: int) -> None:
         """Publish a new version, `steps` times."""
