@@ -79,6 +79,10 @@ def _launch(
         os.environ["CATALUNYA_ENV"] = env
     if debug:
         os.environ["CATALUNYA_LOG_LEVEL"] = "DEBUG"
+    if not {"--help", "-h", "--version"} & set(tokens):
+        from catalunya.ops.logging import warn_on_stderr
+
+        warn_on_stderr()
     return app(tokens)
 
 

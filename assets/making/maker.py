@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 from catalunya.assets.graph.spec import Asset, Declaration, Layer
 from catalunya.assets.making.request import Observer, ProgressEvent, Request, Step
 from catalunya.assets.record import catalog_tables, retention
-from catalunya.assets.record.ledger import Entry, Stored, new_run_id
+from catalunya.assets.record.ledger import Entry, Stored, is_recordable, new_run_id
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import Stale, State
 from catalunya.io.errors import DeadlineReached
@@ -79,10 +79,13 @@ class Context:
 
     @classmethod
     def begin(cls, project: Project, key: str, request: Request, observer: Observer | None = None) -> Context:
-        """The context of a new run. Its correlation id is the request's, else that of the newest upstream data, else its own."""
+        """The context of a new run. Its correlation id is the request's, else that of the newest upstream data, else its own.
+
+        Both ids may come from outside, and one that cannot be recorded counts as not given.
+        """
         asset, state = project.graph[key], project.state(request.now)
-        run_id = request.run_id or new_run_id(state.now)
-        made = [entry for up in asset.upstream if (entry := state.latest(up))]
+        run_id = _if_recordable(request.run_id) or new_run_id(state.now)
+        made = [entry for up in asset.upstream if (entry := state.known(up))]
         inherited = max(made, key=lambda entry: entry.started_at).correlation_id if made else None
         return cls(
             project=project,
@@ -90,7 +93,7 @@ class Context:
             request=request,
             state=state,
             run_id=run_id,
-            correlation_id=request.correlation_id or inherited or run_id,
+            correlation_id=_if_recordable(request.correlation_id) or _if_recordable(inherited) or run_id,
             observer=observer or (lambda _: None),
         )
 
@@ -126,6 +129,10 @@ class Context:
                 f"{self.asset.key}: time limit reached; {so_far}, nothing was published, and a retry starts over. "
                 "If it keeps failing, give the function more memory (and with it more CPU)"
             )
+
+
+def _if_recordable(text: str | None) -> str | None:
+    return text if is_recordable(text) else None
 
 
 class Maker(ABC):

@@ -29,8 +29,11 @@ from catalunya.io.errors import (
     DeadlineReached,
     LeaseHeld,
     LeaseLost,
+    SourceError,
+    SourceUnavailable,
     TransientError,
     UsageError,
+    in_passing,
 )
 from catalunya.io.safe_text import safe_text
 
@@ -120,7 +123,11 @@ def _run(context: Context, maker: Maker) -> Outcome:
     """Decide, and make the asset under its lease."""
     # First without the lease: most runs find nothing to do, and that must cost next to nothing.
     seen = _last_sequence(context)
-    decision = _decide_and_clean_up(context, maker)
+    try:
+        decision = _decide_and_clean_up(context, maker)
+    except (SourceError, SourceUnavailable) as error:
+        _record_unreadable_source(context, seen, error)
+        raise
     if isinstance(decision, Outcome):
         return decision
     project, key = context.project, context.asset.key
@@ -138,12 +145,15 @@ def _run(context: Context, maker: Maker) -> Outcome:
         except (LeaseHeld, LeaseLost, CatalogError):
             raise
         except Exception as error:
+            failure = in_passing(error) or error
             # A failure is recorded, so that the same inputs are not tried for ever. Two exceptions: an extraction that
             # resumes from its deadline has not failed, and a backfill says nothing about the table as it is.
             resumes = isinstance(error, DeadlineReached) and maker.resumes
             if not resumes and not context.request.window:
-                _record_failure(context, decision, after, error)
-            raise
+                _record_failure(context, decision, after, failure)
+            if failure is error:
+                raise
+            raise failure from error
 
 
 def _decide_and_clean_up(context: Context, maker: Maker) -> Stale | Outcome:
@@ -229,10 +239,36 @@ def _record_unchanged(context: Context, entry: Entry, after: int) -> Outcome:
 
 
 def _record_failure(context: Context, stale: Stale, after: int, error: Exception) -> None:
-    """Record that the attempt failed; if even that cannot be written, log it and let the first error stand."""
-    failed = replace(_blank_entry(context, stale), status="failed", error=f"{type(error).__name__}: {safe_text(error)}")
+    """Record that the attempt failed; if even that cannot be written, log it and let the first error stand.
+
+    A run may try several times (Airflow's retries); the runs that failed for a reason that passes are counted, not the tries.
+    """
+    last, transient = context.state.last_attempt(context.asset.key), isinstance(error, TransientError)
+    before = last.failures if last and last.transient else 0
+    is_same_run = bool(before and last and last.run_id == context.run_id)
+    failed = replace(
+        _blank_entry(context, stale),
+        status="failed",
+        error=f"{type(error).__name__}: {safe_text(error)}",
+        transient=transient,
+        failures=before + (not is_same_run) if transient else 0,
+    )
     try:
         context.project.ledger.append(failed, after=after)
+    except CatalunyaError as second:
+        log.warning("failure_not_recorded", error=str(second))
+
+
+def _record_unreadable_source(context: Context, seen: int, error: SourceError | SourceUnavailable) -> None:
+    """Record that the source could not be asked whether it changed: nothing else would wake the asset before its next schedule."""
+    if context.request.window:
+        return
+    project, key = context.project, context.asset.key
+    stale = Stale(key, Reason.SOURCE, "the source was asked whether it changed")
+    try:
+        with lease(project.lake, key, context.run_id, project.settings.lease_s):
+            if _last_sequence(context) == seen:
+                _record_failure(context, stale, seen, error)
     except CatalunyaError as second:
         log.warning("failure_not_recorded", error=str(second))
 

@@ -20,9 +20,10 @@ import structlog
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Stored, content_version
 from catalunya.assets.record.paths import begun_at, manifest_path
-from catalunya.io.errors import BatchClosedError
+from catalunya.io.errors import BatchClosedError, LakeError
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
+from catalunya.io.safe_text import safe_text
 from catalunya.io.sources.base import Page
 
 log = structlog.get_logger(__name__)
@@ -88,8 +89,15 @@ class Batch:
 
 
 def read_batch(lake: Lake, prefix: str) -> Batch:
-    """The sealed batch below `prefix`. Raises LakeError when it is gone."""
-    return Batch(prefix, msgspec.json.decode(lake.get(manifest_path(prefix)), type=Manifest))
+    """The sealed batch below `prefix`. Raises LakeError when it is gone or its manifest cannot be read."""
+    path = manifest_path(prefix)
+    try:
+        return Batch(prefix, msgspec.json.decode(lake.get(path), type=Manifest))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise LakeError(
+            f"the manifest {lake.url(path)} cannot be read ({safe_text(error, 300)}); `catalunya verify --repair` moves it away, and the "
+            "batch is landed again"
+        ) from error
 
 
 class LandedPages:

@@ -26,7 +26,7 @@ import structlog
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.batch import may_be_read_into
-from catalunya.assets.record.lease import holder, lease
+from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import REPAIRED, Entry, Ledger, Stored
 from catalunya.assets.record.paths import in_deletion_order, manifest_path, quarantine_folder
 from catalunya.assets.record.project import Project
@@ -135,7 +135,7 @@ def _removals(state: State, asset: Asset) -> Iterator[Removal]:
 def _batches(state: State, asset: Asset, history: list[Entry]) -> Iterator[Removal]:
     """Batches that no table needs: all but the last one, and that one once it is used."""
     lake, latest = state.ledger.lake, state.latest(asset.key)
-    if any(holder(lake, consumer.key) for consumer in state.graph.downstream(asset.key)):
+    if any(state.holder(consumer.key) for consumer in state.graph.downstream(asset.key)):
         return  # it may be reading a batch that was the last one when it started
     recorded = {entry.batch for entry in history}
     is_used = bool(state.used_batch(asset))
