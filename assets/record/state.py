@@ -202,9 +202,9 @@ class State:
         """What must be made before a backfill's batch may become the newest of a landing asset: tables that still need the batch it
         replaces, or whose other rows are out of date."""
         latest = self.latest(key)
-        found = []
+        found = [stale for down in self.graph.downstream(key) if (stale := self._unreadable_stale(down))]
         for down in self.waiting(key):
-            made = self.known(down)
+            made = self.latest(down)
             is_first = made is None and not (latest and self.has_batch(latest))
             is_covered = latest and latest.window and window.covers(latest.window) and self.serves(latest, down)
             stale = self.own_staleness(self.graph[down])
@@ -225,8 +225,13 @@ class State:
         return None
 
     def waiting(self, key: str) -> list[str]:
-        """The tables made from this one that are stale by their own record."""
-        return [down.key for down in self.graph.downstream(key) if self.own_staleness(down)]
+        """The tables made from this one that are stale by their own record, if that can be read."""
+        found = (self.own_staleness(down) for down in self.graph.downstream(key))
+        return [stale.key for stale in found if stale and stale.reason is not Reason.UNREADABLE]
+
+    def _unreadable_stale(self, asset: Asset) -> Stale | None:
+        stale = self.own_staleness(asset)
+        return stale if stale and stale.reason is Reason.UNREADABLE else None
 
     def _retry(self, key: str) -> Stale | None:
         failure = self.failure(key)
@@ -260,8 +265,7 @@ class State:
         if own or asset.layer is not Layer.LANDING:
             return own
         entry = self.latest(asset.key)
-        readable = [down for down in self.waiting(asset.key) if not self.unreadable(down)]
-        waiting = [down for down in readable if entry and not self.serves(entry, down)]
+        waiting = [down for down in self.waiting(asset.key) if entry and not self.serves(entry, down)]
         if waiting and entry:
             what = f"only holds periods {entry.window}" if self.has_batch(entry) else "was used and deleted"
             why = f"its batch {what}, and {', '.join(waiting)} needs it again"

@@ -16,12 +16,13 @@ from catalunya.assets.graph.spec import Declaration, StagingDeclaration
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.plan import plan
 from catalunya.assets.making.request import Outcome, ProgressEvent, Request
+from catalunya.assets.record.ledger import Ledger
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import Reason
 from catalunya.contracts.model.contract import Contract, column
 from catalunya.io.environment import Settings
-from catalunya.io.errors import ContractError
+from catalunya.io.errors import ContractError, LedgerError
 from small.killing import TrapdoorLake
 from small.lakes import picture
 from small.shops import declare, some
@@ -286,6 +287,28 @@ def test_10_every_table_can_be_rebuilt_and_is_the_same(shop: Shop) -> None:
     before = {key: shop.table(key) for key in KEYS[1:]}
     shop.make(force=True)
     assert all(shop.table(key).equals(before[key]) for key in before)
+
+
+def test_12_an_entry_that_cannot_be_read_stops_only_the_assets_that_read_it(shop: Shop) -> None:
+    shop.make()
+    entry = shop.project.lake.url(Ledger.path("staging.shops", 1))
+    Path(entry).write_bytes(b"{")
+    shop.source.write(some(6))
+    shop.project = Project(shop.settings, shop.declared)
+
+    steps = {step.key: step for step in plan(shop.project.state(), shop.project.graph)}
+    assert steps["landing.shops"].reason == Reason.SOURCE
+    for key in ("staging.shops", "staging.cities"):
+        assert steps[key].reason == Reason.UNREADABLE
+        assert "staging/shops/0000000001.json cannot be read" in steps[key].why
+        assert "`catalunya verify --repair`" in steps[key].why
+
+    assert shop.statuses("landing.shops") == ["materialized"]
+    with pytest.raises(LedgerError, match=r"0000000001\.json cannot be read .*`catalunya verify --repair`"):
+        shop.make("staging.shops")
+    (deferred,) = shop.make("staging.cities")
+    assert deferred.status == "deferred"
+    assert "0000000001.json cannot be read" in deferred.why
 
 
 def test_a_clock_gives_an_asset_a_new_version_each_day_or_year(shop: Shop) -> None:
