@@ -253,6 +253,12 @@ def passing(text: str) -> tuple[type[TransientError], str, str] | None:
     return next((meaning for sign, meaning in _PASSING.items() if sign.search(text)), None)
 
 
+def warehouse_error(message: str, found: str) -> CatalunyaError:
+    """The failure of an engine, a WarehouseError unless what it reports passes."""
+    known = passing(found)
+    return known[0](f"{known[1]}: {message}; {known[2]}") if known else WarehouseError(message)
+
+
 _Passing = tuple[type[TransientError], str, str]
 _FULL: _Passing = (
     LakeUnavailable,
@@ -273,7 +279,7 @@ _PASSING: dict[re.Pattern[str], _Passing] = {
     re.compile(r"(?i)\bout of memory\b|cannot allocate memory|could not allocate|os error 12\b"): _MEMORY,
     re.compile(
         r"Throttling|TooManyRequests|SlowDown|ServiceUnavailable|InternalServerException|RequestTimeout\b|RequestLimitExceeded"
-        r"|exhausted resources|HIVE_CURSOR_ERROR: .*(?:timed? ?out|503)"
+        r"|exhausted resources|EndpointConnectionError|ConnectTimeout|ReadTimeout|ConnectionClosedError|HIVE_CURSOR_ERROR: .*(?:timed? ?out|503)"
     ): _BUSY,
 }
 _PASSING_NUMBERS: dict[int, _Passing] = {

@@ -85,7 +85,11 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._renewer.join()
-        self._lake.put(_path(self._key, self.generation), _held(self._run_id, 0, released=True))
+        try:
+            self._lake.put(_path(self._key, self.generation), _held(self._run_id, 0, released=True))
+        except CatalunyaError as error:
+            # It ends by itself, and must not hide how the run ended.
+            log.warning("lease_not_released", asset=self._key, error=str(error))
 
 
 @contextmanager

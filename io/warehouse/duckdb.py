@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalunya.io.errors import WarehouseError
+from catalunya.io.errors import warehouse_error
 from catalunya.io.warehouse.dbt import DATABASE, Databases, Model, one_line
 from catalunya.io.warehouse.relation import Relation, arrow_dataset, empty_sql, literal, quoted, scan_sql
 
@@ -120,9 +120,10 @@ def _add(connection: duckdb.DuckDBPyConnection, relation: Relation, *, is_previo
         select = scan_sql(relation, source, available) if source else empty_sql(relation)
         connection.execute(f"create {kind} {relation.schema}.{quoted(relation.name)} as {select}")
     except duckdb.Error as error:
-        raise WarehouseError(
+        raise warehouse_error(
             f"{relation}: expected Parquet with the columns {', '.join(relation.columns)}, found {one_line(error)}; run "
-            f"`catalunya verify` to see what is wrong, `catalunya materialize {relation} --force` to rebuild it"
+            f"`catalunya verify` to see what is wrong, `catalunya materialize {relation} --force` to rebuild it",
+            one_line(error),
         ) from error
     if source == "_files":
         connection.unregister(source)

@@ -142,7 +142,9 @@ def test_events_posted_by_hand_with_any_json_do_no_harm(field: Field) -> None:
     for outside in (7, [1, {"a": None}], {"a": []}, "x" * 1_000_000):
         field.begin()
         field.project.lake.delete([Ledger.path(key, 1)])  # so that it has to be made
-        field.client.post("/assets/events", {"asset_id": landing, "extra": {"correlation_id": outside, "rows": [outside]}})
+        field.client.post(
+            "/assets/events", {"asset_id": landing, "extra": {"correlation_id": outside, "rows": [outside]}}
+        )
         tasks = field.settle()
 
         assert {task.state for task in tasks if task.dag_id == key} == {"success"}
