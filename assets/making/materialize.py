@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from catalunya.assets.graph.spec import digest
+from catalunya.assets.graph.spec import Layer, digest
 from catalunya.assets.making.maker import Candidate, Context, Maker, maker_of
 from catalunya.assets.making.request import Observer, Outcome, Request
 from catalunya.assets.record.lease import Lease, lease
@@ -129,6 +129,12 @@ def _run(context: Context, maker: Maker) -> Outcome:
         _record_unreadable_source(context, seen, error)
         raise
     if isinstance(decision, Outcome):
+        if (
+            decision.status == "skipped"
+            and context.asset.layer is Layer.LANDING
+            and context.state.failure(decision.asset)
+        ):
+            return _record_recovery(context, decision, seen)
         return decision
     project, key = context.project, context.asset.key
     with lease(project.lake, key, context.run_id, project.settings.lease_s) as held:
@@ -236,6 +242,25 @@ def _record_unchanged(context: Context, entry: Entry, after: int) -> Outcome:
     context.report("recorded")
     lake.delete([found.path for found in lake.objects(batch)])
     return Outcome(context.asset.key, "skipped", "the source has a new version with the same content", entry)
+
+
+def _record_recovery(context: Context, skipped: Outcome, seen: int) -> Outcome:
+    """The source answers again, with nothing new: record that, or its last attempt would count as failed for ever."""
+    project, previous = context.project, context.previous
+    assert previous is not None
+    blank = _blank_entry(context, Stale(context.asset.key, Reason.SOURCE, skipped.why))
+    entry = replace(
+        previous,
+        status="unchanged",
+        run_id=blank.run_id,
+        correlation_id=blank.correlation_id,
+        reason=blank.reason,
+        started_at=blank.started_at,
+        seconds=blank.seconds,
+        requests=1,
+    )
+    with lease(project.lake, context.asset.key, context.run_id, project.settings.lease_s):
+        return replace(skipped, entry=project.ledger.append(entry, after=seen))
 
 
 def _record_failure(context: Context, stale: Stale, after: int, error: Exception) -> None:

@@ -150,8 +150,7 @@ class State:
                 return broken
             entry = self.latest(up)
             if entry is None:
-                failed = self.failure(up)
-                return f"{up} has never been made" + (f"; its last attempt failed: {failed.error}" if failed else "")
+                return f"{up} has never been made{self._delayed(up)}"
             if self.graph[up].layer is Layer.LANDING and not self.has_batch(entry):
                 return f"the batch of {up} was used and deleted; make {up} again"
             if self.graph[up].layer is Layer.LANDING and not self.serves(entry, key):
@@ -238,12 +237,12 @@ class State:
         return Stale(key, Reason.RETRY, f"its last attempt failed: {failure.error}") if failure else None
 
     def _delayed(self, key: str) -> str:
-        at, failure = self.next_try(key), self.failure(key)
-        return (
-            f"; its last attempt failed, the next try is at {at:%Y-%m-%d %H:%M} UTC ({failure.error})"
-            if at and failure
-            else ""
-        )
+        """What to add about an upstream that failed."""
+        failure, at = self.failure(key), self.next_try(key)
+        if failure is None:
+            return ""
+        when = f" (the next try is at {at:%Y-%m-%d %H:%M} UTC)" if at else ""
+        return f"; its last attempt failed{when}: {failure.error}"
 
     @contextmanager
     def _remembered(self, key: str) -> Iterator[None]:
