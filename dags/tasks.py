@@ -19,7 +19,7 @@ from catalunya.assets.graph.spec import Layer
 from catalunya.assets.making.plan import plan
 from catalunya.assets.record.ledger import is_recordable
 from catalunya.assets.record.state import Reason, Stale
-from catalunya.io.errors import LedgerError
+from catalunya.io.errors import CatalunyaError, LedgerError, PermanentError, one_line
 from catalunya.io.safe_text import known_secrets, shortened
 
 if TYPE_CHECKING:
@@ -78,7 +78,12 @@ class Materialize(MaterializeBase):
         with assumed(project.settings.mart_role if is_mart else "", context["dag_run"].run_id):
             mask_secrets()  # now including those of the assumed role
             for step in self.steps(project, force=bool(params["force"])):
-                outcome = materialize(project, step.key, replace(request, force=step.reason is Reason.FORCED))
+                try:
+                    outcome = materialize(project, step.key, replace(request, force=step.reason is Reason.FORCED))
+                except CatalunyaError:
+                    raise
+                except Exception as error:  # recorded as a failure for good, so Airflow should not repeat it either
+                    raise PermanentError(f"{step.key}: {one_line(error)[0]}") from error
         self.end(context, outcome.status, outcome.why, outcome.entry.summary() if outcome.entry else None)
 
 

@@ -85,7 +85,7 @@ class CandidateBuilder:
         duplicates = self._duplicates()
         rows = self.rows - len(duplicates)
         check_shrink(self.asset.key, self.contract, rows, previous, accept=accept_shrink)
-        frame = pl.scan_parquet([page.good for page in self.pages], low_memory=True)
+        frame = pl.scan_parquet([page.good for page in self.pages], glob=False, low_memory=True)
         if len(duplicates):
             frame = frame.with_row_index("_index").filter(~pl.col("_index").is_in(duplicates.implode())).drop("_index")
         frame = frame.drop(HASH, strict=False)
@@ -105,7 +105,7 @@ class CandidateBuilder:
         )
 
     def _scan_rejected(self) -> pl.LazyFrame:
-        return pl.scan_parquet([page.rejected for page in self.pages if page.rejected])
+        return pl.scan_parquet([page.rejected for page in self.pages if page.rejected], glob=False)
 
     def _check_share(self) -> None:
         total = self.rows + self.quarantined
@@ -128,7 +128,7 @@ class CandidateBuilder:
             return pl.Series("_index", [], pl.UInt32)
         # Only rows whose hash occurs twice can share a key; equal hashes of different keys must both stay.
         suspects = (
-            pl.scan_parquet([page.good for page in self.pages])
+            pl.scan_parquet([page.good for page in self.pages], glob=False)
             .select(*key, HASH)
             .with_row_index("_index")
             .filter(pl.col(HASH).is_in(hashes.filter(hashes.is_duplicated()).unique().implode()))
@@ -169,7 +169,7 @@ class CandidateBuilder:
         path = "/".join(part for part in (self.asset.prefix, folder.as_posix(), FILE) if part != ".")
         with local.open("rb") as opened:
             sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-        rows = int(pl.scan_parquet(local, hive_partitioning=False).select(pl.len()).collect().item())
+        rows = int(pl.scan_parquet(local, glob=False, hive_partitioning=False).select(pl.len()).collect().item())
         return File(local, Stored(path=path, bytes=local.stat().st_size, rows=rows, sha256=sha256))
 
 

@@ -36,7 +36,7 @@ class MartMaker(Maker):
             scratch=scratch,
         )
         builder = CandidateBuilder(asset, contract, scratch, strict=True)
-        pages = pl.scan_parquet(built).collect_batches(chunk_size=ROWS_PER_GROUP, maintain_order=True)
+        pages = pl.scan_parquet(built, glob=False).collect_batches(chunk_size=ROWS_PER_GROUP, maintain_order=True)
         for number, page in enumerate(pages):
             numbered = page.with_columns(
                 pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)

@@ -408,7 +408,10 @@ class Objects:
         expected = {name: kind for name, kind in entry.columns.items() if name not in in_path}
         try:
             frame = pl.scan_parquet(
-                self.lake.url(stored.path), hive_partitioning=False, storage_options=self.lake.scan_options or None
+                self.lake.url(stored.path),
+                glob=False,
+                hive_partitioning=False,
+                storage_options=self.lake.scan_options or None,
             )
             found = {name: LOGICAL_TYPES.get(kind, str(kind)) for name, kind in frame.collect_schema().items()}
             rows = int(frame.select(pl.len()).collect().item())

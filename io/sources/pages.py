@@ -47,6 +47,7 @@ def _read_rows(lake: Lake, path: str, fields: Sequence[str]) -> pl.DataFrame:
     row = pl.Struct(dict.fromkeys(fields, pl.String))
     lines = pl.scan_csv(
         lake.url(path),
+        glob=False,
         has_header=False,
         separator="\x01",  # never occurs unescaped in JSON, so that a line is one cell
         quote_char=None,
