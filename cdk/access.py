@@ -398,7 +398,7 @@ BEGIN, END = "<!-- the table of cdk/access.py, written by `make generate` -->", 
 def access_page(root: Path) -> str:
     """The page of a repository, with today's table between its two marks; everything else on it is written by hand."""
     path = root / PAGE
-    before, _, rest = (path.read_text() if path.exists() else "").partition(BEGIN)
+    before, _, rest = (path.read_text(encoding="utf-8") if path.exists() else "").partition(BEGIN)
     return "\n".join([f"{before}{BEGIN}", *_tables(), f"{END}{rest.partition(END)[2]}"])
 
 

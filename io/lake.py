@@ -337,6 +337,7 @@ _REASONS = {
     "os error 13": _NOT_WRITABLE,
     "Not a directory": _IN_THE_WAY,
     "os error 20": _IN_THE_WAY,
+    "os error 17": _IN_THE_WAY,
     "Read-only": _READ_ONLY,
     "os error 30": _READ_ONLY,
     "RequestTimeTooSkewed": _SKEWED,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
@@ -88,6 +89,7 @@ def _launch(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    _use_utf8()
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         result = app.meta(tokens, result_action="return_value", exit_on_error=False, print_error=False)
@@ -111,6 +113,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error(f"{text}; traceback: {_keep_traceback(tokens)}" if is_bug else text, error)
         return 70 if is_bug else 1
     return result if isinstance(result, int) else 0
+
+
+def _use_utf8() -> None:
+    """Names of files are UTF-8, whatever the locale: with another encoding (`PYTHONUTF8=0 LC_ALL=C`), start again in UTF-8 mode.
+
+    A stream stays what it is, and shows what it cannot encode as an escape.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        if os.environ.get("PYTHONUTF8") == "1":  # and Python does not heed it
+            sys.stderr.write(
+                "error: Python does not use UTF-8 for names of files; start it without -E, -I and -X utf8=0\n"
+            )
+            sys.exit(2)
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _print_error(text: str, error: Exception | None = None) -> None:

@@ -92,7 +92,11 @@ def _configure(to: TextIO | None, least: str, level: str, *, as_json: bool) -> N
     )
     shown = _Stream(to)
     shown.setLevel(least)
-    shown.setFormatter(_formatter(as_json=as_json, colors=bool(getattr(to or sys.stderr, "isatty", bool)())))
+    stream = to or sys.stderr
+    is_unicode = "utf" in (getattr(stream, "encoding", None) or "utf-8").lower()
+    shown.setFormatter(
+        _formatter(as_json=as_json, colors=bool(getattr(stream, "isatty", bool)()), is_unicode=is_unicode)
+    )
     logging.root.addHandler(shown)
     logging.root.setLevel(level)
     for name in _CHATTY:
@@ -144,8 +148,8 @@ def _shared() -> list[Processor]:
     ]
 
 
-def _formatter(*, as_json: bool, colors: bool) -> logging.Formatter:
-    last: list[Processor] = [_in_order, structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+def _formatter(*, as_json: bool, colors: bool, is_unicode: bool = True) -> logging.Formatter:
+    last: list[Processor] = [_in_order, structlog.processors.JSONRenderer(ensure_ascii=not is_unicode, default=str)]
     if not as_json:
         plain = structlog.dev.plain_traceback
         last = [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, exception_formatter=plain)]

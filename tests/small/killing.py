@@ -111,9 +111,9 @@ def make_and_stop_before_publishing(settings: Settings, folder: Path, result: Pa
     try:
         materialize(project, KEYS[0], observer=stop)
     except LeaseLost:
-        result.write_text("lost")
+        result.write_text("lost", encoding="utf-8")
     else:
-        result.write_text("made")
+        result.write_text("made", encoding="utf-8")
 
 
 def hold_and_die(root: str) -> None:
