@@ -40,6 +40,7 @@ class AssetStatus:
     freshness_hours: float | None
     overdue_hours: float | None
     quarantined: int
+    warnings: tuple[str, ...]
     sequence: int | None
 
     @property
@@ -89,6 +90,7 @@ def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
         freshness_hours=asset.freshness.hours if asset.freshness else None,
         overdue_hours=_overdue(asset, updated, state.now),
         quarantined=latest.quarantined if latest else 0,
+        warnings=latest.warnings if latest else (),
         sequence=attempt.sequence if attempt else None,
     )
 

@@ -47,7 +47,8 @@ class Entry:
     with the quarantined rows, `batch` the landing batch, `source_version` the version that the source reported. `unchanged` (landing):
     the source reported a new version with the same content. A landing entry with a `window` is a backfill: its batch holds
     those periods, and its `source_version` is that of the last full extraction. `fields` (landing) are the source's fields with the
-    types it declares, `normalized` the number of rows whose text was normalized, by raw field. `is_accepted`: a guard was waived for
+    types it declares, `normalized` the number of rows whose text was normalized, by raw field,
+    `warnings` what someone should look at. `is_accepted`: a guard was waived for
     it, or for an upstream's version it was made from. `restored`: the entry whose objects it published again.
     A `compacted` entry was merged with other old ones and lost its `objects`.
     """
@@ -81,6 +82,7 @@ class Entry:
     compacted: bool = False
     fields: dict[str, str] = field(default_factory=dict)
     normalized: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     is_accepted: bool = False
     restored: int | None = None
 
@@ -107,6 +109,7 @@ class Entry:
             "bytes": self.bytes,
             "quarantined": self.quarantined,
             "drift": self.drift,
+            "warnings": " | ".join(self.warnings),
             "seconds": round(self.seconds, 3),
         }
 
