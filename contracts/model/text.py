@@ -41,7 +41,7 @@ _NOT_IN_WORD = r"(?i)www|l\.(?:log|lock?|local|lan|live|link|lua|less)\b|//|^/| 
 # Only a text with one of these can be broken: what UTF-8 becomes in another encoding is not letters alone.
 _SUSPECT = r"[\x{80}-\x{9f}\x{fffd}ÂÃ├┬√¬]|[Ä-ÿ](?:[^\x00-\x7f\pL\pM]|[ƒˆŠŒŽšœžŸ])|\pL\?\pL"
 # What ftfy leaves open because other languages write it, and Catalan names need: `Ã’dena`, `AÌ€ger`, `SebastiÃ` without its last byte.
-_BROKEN = re.compile(r"\ufffd|Ã’\w|[a-zà-öø-ÿ][ÂÃ]|\bÃ[ \u00a0](?=[a-z])|Ì[€\u0080-\u008f\u00a7ƒˆ‚„]")
+_BROKEN = re.compile(r"\ufffd|Ã’\w|[a-zà-öø-ÿ][ÂÃ]|\bÃ[ \u00a0-\u00bf](?=[a-z])|Ì[€\u0080-\u008f\u00a7ƒˆ‚„Š]")
 # A letter that became a question mark; not the one of an address.
 _LOST = re.compile(r"(?:^|\s)[^\s/:=&@.]*[^\W\d_]\?[^\W\d_][^\s=&]*(?:\s|$)")
 # What only looks broken: next line (U+0085) is white space, and a Portuguese word in capitals may end in Ã.
