@@ -70,7 +70,7 @@ class Text:
 def read_text(raw: pl.DataFrame) -> Text:
     """Normalize all columns of a page of text, and look for broken ones. Costs little for a column in which nothing is unusual."""
     columns, changed, reasons = {}, {}, []
-    for column in raw.iter_columns():
+    for column in raw.select(pl.col(pl.String)).iter_columns():
         at, found, clean = _unusual(column)
         if found.is_empty():
             continue
