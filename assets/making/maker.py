@@ -42,7 +42,8 @@ class Candidate:
     """A checked table, ready to be published, not yet visible to readers.
 
     `objects` are what the table consists of; `files` are those of them that still have to be put in place (the pages of a landing
-    batch already are). `quarantine` is a local Parquet file with the rejected rows. The rest describes a landing batch.
+    batch already are). `quarantine` is a local Parquet file with the rejected rows. `normalized` is the number
+    of rows whose text was normalized, by raw field. The rest describes a landing batch.
     """
 
     objects: tuple[Stored, ...]
@@ -53,6 +54,8 @@ class Candidate:
     quarantined: int = 0
     quarantine: Path | None = None
     drift: str = ""
+    normalized: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     source_version: str | None = None
     source_updated_at: datetime | None = None
     batch: str | None = None

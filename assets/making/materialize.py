@@ -205,6 +205,8 @@ def _entry(context: Context, stale: Stale, candidate: Candidate) -> Entry:
         objects=candidate.objects,
         columns={column.name: column.type for column in context.asset.columns},
         drift=candidate.drift,
+        normalized=candidate.normalized,
+        warnings=candidate.warnings,
         duplicates=candidate.duplicates,
         discarded=candidate.discarded,
         quarantined=candidate.quarantined,

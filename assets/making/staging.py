@@ -16,10 +16,12 @@ import polars as pl
 from catalunya.assets.graph.spec import Layer, StagingDeclaration
 from catalunya.assets.making.candidate import CandidateBuilder, CheckedPage, check_partition_values
 from catalunya.assets.making.maker import Candidate, Context, Maker
+from catalunya.assets.making.notes import Notes
 from catalunya.assets.record.batch import read_batch
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import manifest_path, scan_table
-from catalunya.contracts.model.check import REASON, ROW, conform, renamed, split_rows
+from catalunya.contracts.model.check import REASON, ROW, add_reason, conform, name_unclassified, renamed, split_rows
+from catalunya.contracts.model.text import read_text
 from catalunya.io.errors import DeclarationError, LakeError
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window, period
@@ -87,14 +89,14 @@ def transform(
         )
     batch = read_batch(lake, landed.batch)
     builder = CandidateBuilder(asset, declaration.contract, scratch)
-    fields = raw_fields(declaration)
+    fields, notes = raw_fields(declaration), Notes()
     done = 0
 
     def check(number: int, page: Page) -> CheckedPage:
         context.check_time(f"{done:,} of {batch.manifest.rows:,} rows were checked")
         pages_are = declaration.landing.source.pages_are
         raw = read_page(lake, f"{batch.prefix}/{page.name}", fields, pages_are, asset.key)
-        return builder.store(number, *check_page(declaration, raw, reads))
+        return builder.store(number, *check_page(declaration, raw, reads, notes))
 
     for page, checked in zip(batch.manifest.pages, _at_once(check, batch.manifest.pages), strict=True):
         builder.pages.append(checked)
@@ -106,7 +108,8 @@ def transform(
             builder, _other_periods(declaration, lake, previous, batch.manifest.window), len(batch.manifest.pages)
         )
     context.check_time(f"{done:,} rows were checked page by page, and not yet as a whole")
-    return builder.build(previous, accept_shrink=context.request.accept_shrink)
+    candidate = builder.build(previous, accept_shrink=context.request.accept_shrink)
+    return notes.on(candidate, previous, is_part=batch.manifest.window is not None)
 
 
 def replay(
@@ -120,20 +123,22 @@ def replay(
     assert published.quarantine is not None
     builder = CandidateBuilder(declaration.asset, declaration.contract, scratch)
     raw = pl.read_parquet(lake.get(published.quarantine)).drop(REASON)
-    builder.pages.append(builder.store(0, *check_page(declaration, raw, reads)))
+    notes = Notes()
+    builder.pages.append(builder.store(0, *check_page(declaration, raw, reads, notes)))
     builder.pages += _stored(builder, scan_table(lake, declaration.asset, published), 1)
-    return builder.build(published, tolerate_all=True)
+    return notes.on(builder.build(published, tolerate_all=True), published, is_part=True)
 
 
 def check_page(
-    declaration: StagingDeclaration, raw: pl.DataFrame, reads: Sequence[pl.LazyFrame]
+    declaration: StagingDeclaration, raw: pl.DataFrame, reads: Sequence[pl.LazyFrame], notes: Notes | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-    """Take one raw page through the staging function and its contract.
+    """Normalize one raw page, and take it through the staging function and its contract. `notes` takes what is worth a warning.
 
     Returns the good rows, the bad ones as received with their reason, and how many rows the staging function left out.
     """
     key, contract = declaration.asset.key, declaration.contract
-    frame = conform(key, declaration.function(renamed(raw, contract), *reads), contract).collect()
+    text = read_text(raw)
+    frame = conform(key, declaration.function(renamed(raw, contract, text), *reads), contract).collect()
     if not frame[ROW].is_sorted():  # a join may shuffle; the same rows must give the same bytes
         frame = frame.sort(ROW)
     if frame[ROW].n_unique() != frame.height:
@@ -141,6 +146,11 @@ def check_page(
             f"{key}: expected at most one row per raw row, but the staging function duplicated rows; "
             "does it join on a key that is not unique?"
         )
+    if text.broken is not None:
+        frame = add_reason(frame, text.broken.gather(frame[ROW]))
+    frame, unknown = name_unclassified(frame, contract)
+    if notes:
+        notes.add(text, unknown)
     good, bad = split_rows(check_partition_values(frame, declaration.asset), contract)
     rejected = bad.join(raw.with_row_index(ROW), on=ROW, how="left").drop(ROW) if bad.height else bad
     return good, rejected, raw.height - frame.height

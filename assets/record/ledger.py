@@ -55,10 +55,9 @@ class Entry:
     with the quarantined rows, `batch` the landing batch, `source_version` the version that the source reported. `unchanged` (landing):
     the source reported a new version with the same content. A landing entry with a `window` is a backfill: its batch holds
     those periods, and its `source_version` is that of the last full extraction. `fields` (landing) are the source's fields with the
-    types it declares, `normalized` the number of rows whose text was normalized, by raw field. `is_accepted`: a guard was waived for
-    it, or for an upstream's version it was made from. `restored`: the entry whose objects it published again. `transient`: it failed
-    for a reason that passes, as the `failures` last runs did.
-    A `compacted` entry was merged with other old ones and lost its `objects`.
+    types it declares, `normalized` the number of rows whose text was normalized, by raw field, `warnings` what someone should look at.
+    `is_accepted`: a guard was waived for it, or for an upstream's version it was made from. `restored`: the entry whose objects it
+    published again. `transient`: it failed for a reason that passes, as the `failures` last runs did. A `compacted` entry was merged with other old ones and lost its `objects`.
     """
 
     asset: str
@@ -90,6 +89,7 @@ class Entry:
     compacted: bool = False
     fields: dict[str, str] = field(default_factory=dict)
     normalized: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     is_accepted: bool = False
     restored: int | None = None
     transient: bool = False
@@ -118,6 +118,7 @@ class Entry:
             "bytes": self.bytes,
             "quarantined": self.quarantined,
             "drift": self.drift,
+            "warnings": " | ".join(self.warnings),
             "seconds": round(self.seconds, 3),
         }
 
