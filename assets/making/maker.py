@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -53,6 +54,7 @@ class Candidate:
     quarantined: int = 0
     quarantine: Path | None = None
     drift: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
     source_version: str | None = None
     source_updated_at: datetime | None = None
     batch: str | None = None

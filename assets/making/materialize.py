@@ -189,6 +189,7 @@ def _entry(context: Context, stale: Stale, candidate: Candidate) -> Entry:
         objects=candidate.objects,
         columns={column.name: column.type for column in context.asset.columns},
         drift=candidate.drift,
+        fields=dict(candidate.fields),
         duplicates=candidate.duplicates,
         discarded=candidate.discarded,
         quarantined=candidate.quarantined,
