@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from catalunya.assets.graph.spec import Layer, StagingDeclaration
 from catalunya.assets.making.candidate import CandidateBuilder, CheckedPage, check_partition_values
+from catalunya.assets.making.drift import RowTypes
 from catalunya.assets.making.maker import Candidate, Context, Maker
 from catalunya.assets.making.references import check_own_references, known_values
 from catalunya.assets.record.batch import read_batch
@@ -83,13 +85,13 @@ def transform(
     batch = read_batch(lake, landed.batch)
     builder = CandidateBuilder(asset, declaration.contract, scratch)
     fields, kinds = raw_fields(declaration), source_kinds(declaration, batch.manifest.fields)
-    known = _known(declaration, reads)
+    known, types = _known(declaration, reads), RowTypes(declaration, kinds)
     done = 0
 
     def check(number: int, page: Page) -> CheckedPage:
         context.check_time(f"{done:,} of {batch.manifest.rows:,} rows were checked")
         pages_are = declaration.landing.source.pages_are
-        raw = read_page(lake, f"{batch.prefix}/{page.name}", fields, pages_are, asset.key)
+        raw = types.taken(read_page(lake, f"{batch.prefix}/{page.name}", fields, pages_are, asset.key))
         return builder.store(number, *check_page(declaration, raw, reads, kinds, known))
 
     for page, checked in zip(batch.manifest.pages, _at_once(check, batch.manifest.pages), strict=True):
@@ -103,7 +105,9 @@ def transform(
         )
     context.check_time(f"{done:,} rows were checked page by page, and not yet as a whole")
     check_own_references(asset, [page.good for page in builder.pages])
-    return builder.build(previous, accept_shrink=context.request.accept_shrink)
+    drift = types.drift(previous)
+    candidate = builder.build(previous, accept_shrink=context.request.accept_shrink)
+    return replace(candidate, drift=drift, fields=types.fields)
 
 
 def replay(
@@ -123,7 +127,7 @@ def replay(
     builder.pages.append(builder.store(0, *check_page(declaration, raw, reads, kinds)))
     builder.pages += _stored(builder, scan_table(lake, declaration.asset, published), 1)
     check_own_references(declaration.asset, [page.good for page in builder.pages])
-    return builder.build(published, tolerate_all=True)
+    return replace(builder.build(published, tolerate_all=True), fields=published.fields)
 
 
 def check_page(

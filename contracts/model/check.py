@@ -138,8 +138,8 @@ def conform(
             value, lost = values.converted(pl.col(name), found[name], dtype)
             columns.append(value.alias(name))
             texts.append(lost.alias(_TEXT + name))
-        elif isinstance(found[name], pl.Datetime) and isinstance(dtype, pl.Datetime):
-            columns.append(values.as_utc(pl.col(name), found[name], dtype))
+        elif isinstance(own := found[name], pl.Datetime) and isinstance(dtype, pl.Datetime):
+            columns.append(values.as_utc(pl.col(name), own, dtype))
         else:
             raise DeclarationError(
                 f"{asset}: column {name} is {found[name]}, {contract.__name__} declares {dtype}; fix the staging function"

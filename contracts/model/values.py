@@ -29,7 +29,7 @@ _CERTAIN_NUMBER = r"^-?(?:[0-9]+(?:\.(?:[0-9]{1,2}|[0-9]{4,}))?|(?:0[0-9]*|[0-9]
 _LOCAL_NUMBER = r"^-?(?:[0-9]{1,3}(?:[., '’][0-9]{3})+(?:[.,][0-9]+)?|[0-9]+,[0-9]+)$"
 _MIDNIGHT = r"[T ]00:00(?::00(?:\.0+)?)?Z?$"
 _MOMENT = r"^(.+)[T ]([0-2][0-9]:[0-5][0-9])(?::([0-5][0-9](?:\.[0-9]+)?))?(?:Z|([+-])(0[0-9]|1[0-4]):?([0-5][0-9]))?$"
-_EXACT = 2**53
+_EXACT, _EXACT_DIGITS = 2**53, 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,8 @@ def _whole(text: pl.Expr, dtype: pl.DataType, locale: Locale, *, is_json: bool) 
         return whole
     # An exponent: only JSON numbers have one.
     real = plain.cast(pl.Float64, strict=False)
-    is_exact = plain.str.contains("[eE]") & (real == real.round()) & (real.abs() < _EXACT)
-    return pl.when(is_exact).then(real.cast(dtype, strict=False)).otherwise(whole)
+    is_exact = (real == real.round()) & (real.abs() < _EXACT) & (real != 0) & (plain.str.len_bytes() <= _EXACT_DIGITS)
+    return pl.when(is_exact & plain.str.contains("[eE]")).then(real.cast(dtype, strict=False)).otherwise(whole)
 
 
 def _real(text: pl.Expr, dtype: pl.DataType, locale: Locale, *, is_json: bool) -> pl.Expr:
