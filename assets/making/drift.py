@@ -44,7 +44,7 @@ class RowTypes:
         if objects:
             raise ContractError(
                 f"{self.declaration.asset.key}: expected a value in the field {legible(objects[0], NAME)}, found a JSON object or array in "
-                f"{found[objects[0], 'object']} rows of a page; declare its kind in {self.declaration.landing.contract.__name__} "
+                f"{_rows(found[objects[0], 'object'])} of a page; declare its kind in {self.declaration.landing.contract.__name__} "
                 '(kind="point"), and it is left out'
             )
         self.pages.append(found)
@@ -54,7 +54,7 @@ class RowTypes:
     def fields(self) -> dict[str, str]:
         """Field -> the types its values have that are not text."""
         kinds: dict[str, set[str]] = {}
-        for name, kind in self._rows():
+        for name, kind in self._counted():
             kinds.setdefault(legible(name, NAME), set()).add(kind)
         return {name: ", ".join(sorted(found)) for name, found in sorted(kinds.items())}
 
@@ -64,14 +64,14 @@ class RowTypes:
         As shown in messages and the ledger. Raises ContractError under `freeze`.
         """
         changes = []
-        for (name, kind), rows in sorted(self._rows().items()):
+        for (name, kind), rows in sorted(self._counted().items()):
             declared = self.kinds.get(name)
             if declared is None:
                 is_known = previous is None or kind in previous.fields.get(legible(name, NAME), "")
             else:
                 is_known = declared in (NUMBER_KINDS if kind == "number" else _BOOLEAN_KINDS)
             if not is_known:
-                changes.append(f"{legible(name, NAME)} was {declared or 'text'}, is a JSON {kind} in {rows:,} rows")
+                changes.append(f"{legible(name, NAME)} was {declared or 'text'}, is a JSON {kind} in {_rows(rows)}")
         drift, policy = "; ".join(changes), self.declaration.landing.contract.terms().drift
         if not drift or policy == "discard":
             return ""
@@ -84,5 +84,9 @@ class RowTypes:
         log.warning("source_drift", asset=key, drift=drift, policy=policy)
         return drift
 
-    def _rows(self) -> Counter[tuple[str, str]]:
+    def _counted(self) -> Counter[tuple[str, str]]:
         return sum(self.pages, Counter())
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"

@@ -43,7 +43,7 @@ def json_types(rows: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
         "at",
         *(column.name for column in types.iter_columns() if column.name != "at" and column.null_count() < len(column)),
     )
-    every = rows.select(pl.int_range(pl.len(), dtype=found.schema["at"]).alias("at"))
+    every = rows.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("at"))
     return every.join(found, on="at", how="left", maintain_order="left").drop("at")
 
 
