@@ -220,7 +220,10 @@ def _not_values(contract: type[Contract]) -> list[_Breach]:
         elif column.type in ("date", "timestamp"):
             bounds = {check.name for check in contract.to_schema().columns[column.name].checks}
             is_so = values.is_implausible(
-                value, bounded_below=bool(bounds & _BOUNDS_BELOW), bounded_above=bool(bounds & _BOUNDS_ABOVE)
+                value,
+                contract.polars_schema()[column.name],
+                bounded_below=bool(bounds & _BOUNDS_BELOW),
+                bounded_above=bool(bounds & _BOUNDS_ABOVE),
             )
             text = _shown(value.cast(pl.String))
             years = f"is not in the years {values.FIRST_YEAR} to {values.LAST_YEAR}"

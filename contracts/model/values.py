@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 
 import polars as pl
 
@@ -85,11 +86,10 @@ def advice(text: pl.Expr, contract: str, locale: Locale) -> pl.Expr:
     return pl.when(text.str.contains(_LOCAL_NUMBER)).then(pl.lit(how)).otherwise(pl.lit(""))
 
 
-def is_implausible(value: pl.Expr, *, bounded_below: bool, bounded_above: bool) -> pl.Expr:
+def is_implausible(value: pl.Expr, dtype: pl.DataType, *, bounded_below: bool, bounded_above: bool) -> pl.Expr:
     """Whether a day or moment is outside the plausible years, on the sides where the contract sets no bound."""
-    year = value.dt.year()
-    sides = [year < FIRST_YEAR] if not bounded_below else []
-    sides += [year > LAST_YEAR] if not bounded_above else []
+    sides = [value < pl.lit(date(FIRST_YEAR, 1, 1)).cast(dtype)] if not bounded_below else []
+    sides += [value >= pl.lit(date(LAST_YEAR + 1, 1, 1)).cast(dtype)] if not bounded_above else []
     return pl.any_horizontal(*sides, pl.lit(value=False)).fill_null(value=False)
 
 

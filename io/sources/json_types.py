@@ -24,9 +24,13 @@ def has_bare_value(row: pl.Expr) -> pl.Expr:
     return row.str.contains(rf'":\s*{_BARE}')
 
 
-def json_types(rows: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
+def json_types(rows: pl.DataFrame, fields: Sequence[str], decoded: pl.DataFrame | None = None) -> pl.DataFrame:
     """The `TYPE` columns of these fields; `rows` has the text of one JSON object per row in its only column. A frame of no columns
-    if every value is text or null."""
+    if every value is text or null.
+
+    `decoded` are the rows' fields as text, if they could be decoded: by them, a field of the same name within an object of another
+    field is told apart. Raises ShapeError if they are not of the same rows.
+    """
     text = pl.col(rows.columns[0])
     names = "|".join(re.escape(name) for name in fields)
     hits = rows.with_row_index("at").filter(has_bare_value(text)).filter(text.str.contains(_value_of(names)))
@@ -39,12 +43,29 @@ def json_types(rows: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
             for name in fields
         ),
     )
+    if decoded is not None:
+        if decoded.height != rows.height:
+            raise pl.exceptions.ShapeError(f"{decoded.height} rows in {rows.height} lines")
+        types = pl.concat([types, decoded[hits["at"]]], how="horizontal").select(
+            "at", *(_of_value(name) for name in fields)
+        )
     found = types.select(
         "at",
         *(column.name for column in types.iter_columns() if column.name != "at" and column.null_count() < len(column)),
     )
+    if found.width == 1:
+        return pl.DataFrame()
     every = rows.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("at"))
     return every.join(found, on="at", how="left", maintain_order="left").drop("at")
+
+
+def _of_value(name: str) -> pl.Expr:
+    """The type, where the decoded value can be of it."""
+    kind, value = pl.col(TYPE + name), pl.col(name)
+    is_so = ((kind == "number") & value.str.contains("^-?[0-9]")) | (
+        (kind == "boolean") & value.is_in(["true", "false"])
+    )
+    return pl.when(is_so).then(kind).alias(TYPE + name)
 
 
 def _value_of(name: str) -> str:

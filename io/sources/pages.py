@@ -76,11 +76,10 @@ def _decoded(rows: pl.LazyFrame, fields: Sequence[str]) -> pl.DataFrame:
         rest = rows.select(_fields([name for name in fields if name not in objects])).collect().unnest("row")
         return _beside(_with_all(rest, fields), types)
     frame = decoded["row"].struct.unnest()
-    return _beside(frame, json_types(rows.collect(), fields)) if decoded["is_bare"].any() else frame
+    return _beside(frame, json_types(rows.collect(), fields, frame)) if decoded["is_bare"].any() else frame
 
 
 def _beside(frame: pl.DataFrame, types: pl.DataFrame) -> pl.DataFrame:
-    """Raises ShapeError when they are not of the same rows."""
     return pl.concat([frame, types], how="horizontal") if types.width else frame
 
 

@@ -122,6 +122,13 @@ def test_text_that_becomes_a_json_number_is_drift_of_the_table_made_from_it(hous
         ([{"codi": "1", "places": False}, {"codi": "2"}], "places was number, is a JSON boolean in 1 row"),
         ([{"codi": "1", "cp": None}], ""),
         (
+            [
+                {"codi": "1", "lloc": {"cp": 8001, "obert": {"codi": [1]}}, "cp": "C"},
+                {"codi": "A", "lloc": [{"codi": 1}]},
+            ],
+            "",
+        ),
+        (
             [{"codi": "1", "cp": 'x","cp":8001'}, {"codi": '":1', "cp": '{"cp":8001}'}, {"codi": "{", "cp": '\\":[1'}],
             "",
         ),
