@@ -53,6 +53,7 @@ class LandingMaker(Maker):
             objects=batch.objects,
             rows=manifest.rows,
             drift=manifest.drift,
+            fields=manifest.fields,
             # A backfill learned nothing about the other periods: the next regular run must still see that the source changed.
             source_version=known if manifest.window else manifest.source_version,
             source_updated_at=manifest.source_updated_at,
@@ -108,7 +109,8 @@ def extract(context: Context) -> Batch:
     window, contract = context.request.window, declaration.contract
     state = context.source_state or probe(context)
     assert state is not None
-    drift = check_fields(asset.key, contract, state.fields)
+    known = context.previous.fields if context.previous else {}
+    drift = check_fields(asset.key, contract, state.fields, known)
     if drift:
         log.warning("source_drift", asset=asset.key, drift=str(drift), policy=contract.terms().drift)
     history = context.project.ledger.history(asset.key)
@@ -137,7 +139,7 @@ def extract(context: Context) -> Batch:
             "run it again to resume from there"
         ) from error
     if extraction.state.version != state.version:  # the source changed and the extraction started over
-        drift = check_fields(asset.key, contract, extraction.state.fields)
+        drift = check_fields(asset.key, contract, extraction.state.fields, known)
     if window is None:
         whole = next((entry for entry in reversed(history) if entry.status != "failed" and not entry.window), None)
         check_shrink(asset.key, contract, extraction.rows, whole, accept=context.request.accept_shrink)

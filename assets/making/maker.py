@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -56,6 +57,7 @@ class Candidate:
     drift: str = ""
     normalized: dict[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
     source_version: str | None = None
     source_updated_at: datetime | None = None
     batch: str | None = None

@@ -207,6 +207,7 @@ def _entry(context: Context, stale: Stale, candidate: Candidate) -> Entry:
         drift=candidate.drift,
         normalized=candidate.normalized,
         warnings=candidate.warnings,
+        fields=dict(candidate.fields),
         duplicates=candidate.duplicates,
         discarded=candidate.discarded,
         quarantined=candidate.quarantined,

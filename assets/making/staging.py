@@ -7,22 +7,24 @@ touch. Not here: reading pages (`io/sources/pages.py`), the checks of the whole 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from catalunya.assets.graph.spec import Layer, StagingDeclaration
 from catalunya.assets.making.candidate import CandidateBuilder, CheckedPage, check_partition_values
+from catalunya.assets.making.drift import RowTypes
 from catalunya.assets.making.maker import Candidate, Context, Maker
-from catalunya.assets.making.notes import Notes
+from catalunya.assets.making.references import check_own_references, known_values
 from catalunya.assets.record.batch import read_batch
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import manifest_path, scan_table
-from catalunya.contracts.model.check import REASON, ROW, add_reason, conform, name_unclassified, renamed, split_rows
-from catalunya.contracts.model.text import read_text
-from catalunya.io.errors import DeclarationError, LakeError
+from catalunya.contracts.model.check import REASON, ROW, conform, renamed, split_rows
+from catalunya.contracts.model.columns import NESTED
+from catalunya.io.errors import ContractError, DeclarationError, LakeError
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window, period
 from catalunya.io.sources.base import Page
@@ -32,10 +34,6 @@ from catalunya.io.sources.pages import read_page
 PAGES_AT_ONCE = 2
 PUBLISHED_ROWS = 50_000
 
-_NESTED = frozenset(
-    {"point", "location", "url", "document", "multipolygon", "polygon", "line", "multiline", "multipoint"}
-)
-
 
 class StagingMaker(Maker):
     """Makes a clean table from a landing batch, or from the published table and its quarantine (replay)."""
@@ -44,14 +42,11 @@ class StagingMaker(Maker):
 
     def make(self, context: Context, scratch: Path) -> Candidate:
         """Transform the batch, or replay the quarantine."""
-        declaration, lake, previous = context.declaration(StagingDeclaration), context.project.lake, context.previous
+        declaration, lake = context.declaration(StagingDeclaration), context.project.lake
         with lake.reading(context.asset.prefix):
             reads = [scan_table(lake, read.asset, context.made(read.asset.key)) for read in declaration.reads]
-            if context.request.replay and previous:
-                candidate = replay(declaration, lake, previous, reads, scratch)
-            else:
-                candidate = transform(context, declaration, reads, scratch)
-        return candidate
+            make = replay if context.request.replay and context.previous else transform
+            return make(context, declaration, reads, scratch)
 
     def publish(self, context: Context, candidate: Candidate, entry: Entry) -> None:
         """Publish, unless the time is over: a function that is cut off half-way leaves more work to the next than one that stops."""
@@ -89,14 +84,15 @@ def transform(
         )
     batch = read_batch(lake, landed.batch)
     builder = CandidateBuilder(asset, declaration.contract, scratch)
-    fields, notes = raw_fields(declaration), Notes()
+    fields, kinds = raw_fields(declaration), source_kinds(declaration, batch.manifest.fields)
+    known, types = _known(declaration, reads), RowTypes(declaration, kinds)
     done = 0
 
     def check(number: int, page: Page) -> CheckedPage:
         context.check_time(f"{done:,} of {batch.manifest.rows:,} rows were checked")
         pages_are = declaration.landing.source.pages_are
-        raw = read_page(lake, f"{batch.prefix}/{page.name}", fields, pages_are, asset.key)
-        return builder.store(number, *check_page(declaration, raw, reads, notes))
+        raw = types.taken(read_page(lake, f"{batch.prefix}/{page.name}", fields, pages_are, asset.key))
+        return builder.store(number, *check_page(declaration, raw, reads, kinds, known))
 
     for page, checked in zip(batch.manifest.pages, _at_once(check, batch.manifest.pages), strict=True):
         builder.pages.append(checked)
@@ -108,37 +104,48 @@ def transform(
             builder, _other_periods(declaration, lake, previous, batch.manifest.window), len(batch.manifest.pages)
         )
     context.check_time(f"{done:,} rows were checked page by page, and not yet as a whole")
+    check_own_references(asset, [page.good for page in builder.pages])
+    drift = types.drift(previous)
     candidate = builder.build(previous, accept_shrink=context.request.accept_shrink)
-    return notes.on(candidate, previous, is_part=batch.manifest.window is not None)
+    return replace(candidate, drift=drift, fields=types.fields)
 
 
 def replay(
-    declaration: StagingDeclaration, lake: Lake, published: Entry, reads: Sequence[pl.LazyFrame], scratch: Path
+    context: Context, declaration: StagingDeclaration, reads: Sequence[pl.LazyFrame], scratch: Path
 ) -> Candidate:
     """Make the candidate from the published table and the rows that its last materialization quarantined.
 
     Rows that still break the contract stay in quarantine; rows that pass join the table, where a published row of the
     same key wins.
     """
+    lake, published = context.project.lake, context.previous
+    assert published is not None
     assert published.quarantine is not None
     builder = CandidateBuilder(declaration.asset, declaration.contract, scratch)
     raw = pl.read_parquet(lake.get(published.quarantine)).drop(REASON)
-    notes = Notes()
-    builder.pages.append(builder.store(0, *check_page(declaration, raw, reads, notes)))
+    kinds = source_kinds(declaration, context.made(declaration.landing.asset.key).fields)
+    builder.pages.append(builder.store(0, *check_page(declaration, raw, reads, kinds)))
     builder.pages += _stored(builder, scan_table(lake, declaration.asset, published), 1)
-    return notes.on(builder.build(published, tolerate_all=True), published, is_part=True)
+    check_own_references(declaration.asset, [page.good for page in builder.pages])
+    return replace(builder.build(published, tolerate_all=True), fields=published.fields)
 
 
 def check_page(
-    declaration: StagingDeclaration, raw: pl.DataFrame, reads: Sequence[pl.LazyFrame], notes: Notes | None = None
+    declaration: StagingDeclaration,
+    raw: pl.DataFrame,
+    reads: Sequence[pl.LazyFrame],
+    kinds: Mapping[str, str] | None = None,
+    known: Mapping[str, pl.Series] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-    """Normalize one raw page, and take it through the staging function and its contract. `notes` takes what is worth a warning.
+    """Take one raw page through the staging function and its contract. `kinds` are the types that the source declares, else those of
+    the landing contract; `known` are the values of referenced columns, else read from the tables.
 
     Returns the good rows, the bad ones as received with their reason, and how many rows the staging function left out.
     """
     key, contract = declaration.asset.key, declaration.contract
-    text = read_text(raw)
-    frame = conform(key, declaration.function(renamed(raw, contract, text), *reads), contract).collect()
+    kinds = source_kinds(declaration, kinds or {})
+    known = _known(declaration, reads) if known is None else known
+    frame = conform(key, declaration.function(renamed(raw, contract), *reads), contract, kinds).collect()
     if not frame[ROW].is_sorted():  # a join may shuffle; the same rows must give the same bytes
         frame = frame.sort(ROW)
     if frame[ROW].n_unique() != frame.height:
@@ -146,19 +153,35 @@ def check_page(
             f"{key}: expected at most one row per raw row, but the staging function duplicated rows; "
             "does it join on a key that is not unique?"
         )
-    if text.broken is not None:
-        frame = add_reason(frame, text.broken.gather(frame[ROW]))
-    frame, unknown = name_unclassified(frame, contract)
-    if notes:
-        notes.add(text, unknown)
-    good, bad = split_rows(check_partition_values(frame, declaration.asset), contract)
+    good, bad = split_rows(check_partition_values(frame, declaration.asset), contract, kinds, known)
     rejected = bad.join(raw.with_row_index(ROW), on=ROW, how="left").drop(ROW) if bad.height else bad
     return good, rejected, raw.height - frame.height
 
 
 def raw_fields(declaration: StagingDeclaration) -> list[str]:
     """The raw fields that are read: values of one cell, and none that are personal, so that they never leave landing."""
-    return [f.name for f in declaration.landing.contract.fields() if not f.personal and f.kind not in _NESTED]
+    return [f.name for f in declaration.landing.contract.fields() if not f.personal and f.kind not in NESTED]
+
+
+def source_kinds(declaration: StagingDeclaration, declared: Mapping[str, str]) -> dict[str, str]:
+    """Raw field -> its type at the source: as the source declared it, else as the landing contract does.
+
+    Raises ContractError when a column is to be read from a field that holds objects: no text of it is right.
+    """
+    kinds = {f.name: f.kind for f in declaration.landing.contract.fields() if f.kind} | dict(declared)
+    for column in declaration.contract.columns():
+        kind = kinds.get(column.source or "")
+        if kind in NESTED:
+            raise ContractError(
+                f"{declaration.asset.key}: column {column.name} reads the field {column.source}, expected a value, found that the source "
+                f"declares it as {kind}, an object; take the column out of {declaration.contract.__name__}, or read its parts from other fields"
+            )
+    return kinds
+
+
+def _known(declaration: StagingDeclaration, reads: Sequence[pl.LazyFrame]) -> dict[str, pl.Series]:
+    """The values of the columns that the contract references, which are in the tables it reads."""
+    return known_values(declaration.asset, dict(zip((read.name for read in declaration.reads), reads, strict=False)))
 
 
 def _other_periods(declaration: StagingDeclaration, lake: Lake, published: Entry, window: Window) -> pl.LazyFrame:

@@ -47,7 +47,7 @@ def read(folder: Path, body: bytes) -> pl.DataFrame:
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_every_layout_of_the_same_array_gives_the_same_rows(tmp_path: Path, layout: str) -> None:
-    assert read(tmp_path, layout.encode()).rows() == EXPECTED
+    assert read(tmp_path, layout.encode()).select(FIELDS).rows() == EXPECTED
 
 
 @pytest.mark.parametrize("body", [b"[]\n", b"[ ]", b"[\n]\n"])
