@@ -50,7 +50,7 @@ def _described(asset: Asset, contract: type[Contract]) -> dict[str, Any]:
         "layer": str(asset.layer),
         **_without_empty(asdict(asset), _NOT_OF_ASSET),
         "contract": contract.__name__,
-        **asdict(contract.terms()),
+        **_without_empty(asdict(contract.terms()), frozenset()),
     }
     if issubclass(contract, LandingContract):
         described["fields"] = {field.name: _without_empty(asdict(field), _NOT_OF_COLUMN) for field in contract.fields()}

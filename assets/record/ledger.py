@@ -46,8 +46,10 @@ class Entry:
     `versions` are the data versions it was made from (upstream keys, and `clock` if the asset has one). `quarantine` is the object
     with the quarantined rows, `batch` the landing batch, `source_version` the version that the source reported. `unchanged` (landing):
     the source reported a new version with the same content. A landing entry with a `window` is a backfill: its batch holds
-    those periods, and its `source_version` is that of the last full extraction. A `compacted` entry was merged with other old ones and
-    lost its `objects`.
+    those periods, and its `source_version` is that of the last full extraction. `fields` (landing) are the source's fields with the
+    types it declares, `normalized` the number of rows whose text was normalized, by raw field. `is_accepted`: a guard was waived for
+    it, or for an upstream's version it was made from. `restored`: the entry whose objects it published again.
+    A `compacted` entry was merged with other old ones and lost its `objects`.
     """
 
     asset: str
@@ -77,6 +79,10 @@ class Entry:
     window: Window | None = None
     error: str | None = None
     compacted: bool = False
+    fields: dict[str, str] = field(default_factory=dict)
+    normalized: dict[str, int] = field(default_factory=dict)
+    is_accepted: bool = False
+    restored: int | None = None
 
     @property
     def is_made(self) -> bool:

@@ -16,7 +16,8 @@ class Column:
     """One column of a contract.
 
     `source` is the raw field it comes from, `references` the `table.column` of the same layer it points to. `period` marks
-    the column with the period a row belongs to (`2024`, `2024-H1`, `2024-Q3`, `2024-06`).
+    the column with the period a row belongs to (`2024`, `2024-H1`, `2024-Q3`, `2024-06`). `max_change` is the column's own guard:
+    the share of the rows that stay whose value one materialization may change.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Column:
     personal: bool = False
     references: str | None = None
     period: bool = False
+    max_change: float | None = None
     accepted: tuple[str, ...] = ()
 
 

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import textwrap
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, ClassVar, Literal, get_args
 
@@ -37,41 +37,59 @@ LOGICAL_TYPES: dict[pl.DataType, LogicalType] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The table-level settings of a contract.
+    """The table-level settings of a contract; shares are from 0 to 1.
 
     - `drift`: what happens when the source adds or retypes a field: `evolve` records it and warns, `freeze` fails, `discard` ignores it.
-    - `tolerate`: the share of rows (0 to 1) that may be quarantined before the materialization fails.
-    - `max_shrink`: the share of rows (0 to 1) the table may lose from one materialization to the next.
+    - `tolerate`: the share of rows that may be quarantined before the materialization fails.
+    - `max_shrink`: the share of the published rows (by key) that one materialization may remove.
+    - `max_growth`: the rows it may add, as a share of the published ones (1.0: as many again).
+    - `max_change`: for each column, the share of the rows that stay whose value it may change; a column may have its own.
+    - `max_loss`: for each column, the share of its known values that may become unknown.
+    - `latest_by`: of several rows with one key, the one with the greatest value of this column is right; without it, they contradict.
+    - `decimal`, `thousands`, `date`: how the source's text writes numbers and days (`,`, `.`, `%d/%m/%Y`).
     - `version`: raise it to declare a breaking change (`compatibility.py` has the rules).
     """
 
     drift: Drift = "evolve"
     tolerate: float = 0.0
     max_shrink: float = 0.2
+    max_growth: float = 1.0
+    max_change: float = 0.3
+    max_loss: float = 0.2
+    latest_by: str | None = None
+    decimal: str = "."
+    thousands: str | None = None
+    date: str = "%Y-%m-%d"
     version: int = 1
+
+    def __post_init__(self) -> None:
+        shares = {name: getattr(self, name) for name in ("tolerate", "max_shrink", "max_change", "max_loss")}
+        wrong = [f"{name} between 0 and 1, found {share}" for name, share in shares.items() if not 0 <= share <= 1]
+        wrong += [f"max_growth of 0 or more, found {self.max_growth}"] if not self.max_growth >= 0 else []
+        wrong += (
+            [f"drift as one of {', '.join(get_args(Drift))}, found {self.drift!r}"]
+            if self.drift not in get_args(Drift)
+            else []
+        )
+        wrong += [f"version 1 or more, found {self.version}"] if self.version < 1 else []
+        if wrong:
+            raise DeclarationError(f"expected {'; '.join(wrong)}")
+
+
+_TERMS = frozenset(field.name for field in fields(Terms))
 
 
 class Contract(pa.DataFrameModel):
-    """The contract of one table. Its terms are class options: `class X(Contract, tolerate=0.02)`."""
+    """The contract of one table. Its terms are class options: `class X(Contract, tolerate=0.02)`; a subclass inherits none."""
 
-    def __init_subclass__(
-        cls,
-        *,
-        drift: Drift = "evolve",
-        tolerate: float = 0.0,
-        max_shrink: float = 0.2,
-        version: int = 1,
-        **kwargs: Any,
-    ) -> None:
-        if drift not in get_args(Drift) or not 0 <= tolerate <= 1 or not 0 <= max_shrink <= 1 or version < 1:
-            raise DeclarationError(
-                f"contract {cls.__name__}: drift must be one of {', '.join(get_args(Drift))}, tolerate and max_shrink between 0 and 1, "
-                f"version 1 or more; found {drift!r}, {tolerate}, {max_shrink}, {version}"
-            )
-        cls._terms = Terms(drift, tolerate, max_shrink, version)
-        super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
+    def __init_subclass__(cls, **options: Any) -> None:
+        try:
+            cls._terms = replace(Terms(), **{name: options.pop(name) for name in _TERMS & options.keys()})
+        except DeclarationError as error:
+            raise DeclarationError(f"contract {cls.__name__}: {error}") from None
+        super().__init_subclass__(**options)  # type: ignore[no-untyped-call]
 
     _terms: ClassVar[Terms] = Terms()
 
@@ -146,16 +164,24 @@ def column(
     personal: bool = False,
     references: str | None = None,
     period: bool = False,
+    max_change: float | None = None,
     **checks: Any,
 ) -> Any:
-    """Declare a column; `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
+    """Declare a column. `max_change` is its own guard, in place of the contract's. `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
 
     `\\d` in a pattern matches ASCII digits only: polars would accept the digits of every script, which look like valid codes.
     """
     if "str_matches" in checks:
         checks["str_matches"] = checks["str_matches"].replace(r"\d", "[0-9]")
-    metadata = {"source": source, "key": key, "unit": unit, "personal": personal, "references": references}
-    metadata["period"] = period
+    metadata: dict[str, object] = {
+        "source": source,
+        "key": key,
+        "unit": unit,
+        "personal": personal,
+        "references": references,
+        "period": period,
+        "max_change": max_change,
+    }
     return pa.Field(description=description, nullable=nullable and not key, metadata=metadata, **checks)
 
 

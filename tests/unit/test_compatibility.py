@@ -226,7 +226,7 @@ def test_a_contract_has_version_1_by_default_and_never_a_lower_one() -> None:
         city_id: str = column("Code of the city", key=True)
 
     assert (Towns.terms().version, Cities.terms().version) == (1, 2)
-    with pytest.raises(DeclarationError, match="version 1 or more; found"):
+    with pytest.raises(DeclarationError, match="version 1 or more, found 0"):
 
         class Nothing(Contract, version=0):
             """Nothing."""

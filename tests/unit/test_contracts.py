@@ -143,7 +143,7 @@ def test_a_column_without_a_description_cannot_be_declared() -> None:
 
 
 def test_terms_out_of_range_cannot_be_declared() -> None:
-    with pytest.raises(DeclarationError, match=r"tolerate and max_shrink between 0 and 1"):
+    with pytest.raises(DeclarationError, match=r"contract Generous: expected tolerate between 0 and 1, found 2"):
 
         class Generous(Contract, tolerate=2):
             """Tolerates more rows than there are."""
