@@ -57,7 +57,8 @@ class DimTime(Contract, max_shrink=0.0):
         return data.lazyframe.select(pl.col("is_public_holiday") == pl.col("public_holiday_name_ca").is_not_null())
 
 
-class DimMunicipalities(Contract, max_shrink=0.02):
+# valid_to and missing_since_date are its only nullable columns; they become null again when a municipality comes back.
+class DimMunicipalities(Contract, max_shrink=0.02, max_growth=0.05, max_change=0.05, max_loss=1.0):
     """The municipalities with their history: one row per municipality and period with the same name and comarca.
 
     A change is dated by the run that found it; the state at the first run is valid from 1990-01-01, except that documented changes
@@ -140,7 +141,8 @@ class FactPopulationMonthly(Contract, max_shrink=0.05):
     """Inhabitants by month: one row per municipality and month, as of the month's first day.
 
     The source has two counts a year, on 1 January and 1 July. The months between two counts, and a missing count, are
-    interpolated linearly, rounded, and marked as interpolated. There are no rows after the last count.
+    interpolated linearly, rounded, and marked as interpolated. There are no rows after the last count, and none of periods and
+    municipalities for which the source has no counts any more.
     """
 
     month_id: str = column("The month: `2026-08`", key=True, str_matches=MONTH)
@@ -233,7 +235,8 @@ class FactServiceUsageDaily(Contract, max_shrink=0.05, version=2):
     )
     known_places: int = column("Places in the services whose places are known", nullable=True, unit="places", ge=0)
     places_known_ratio: float = column(
-        "Share of those services whose places are known; null if there are no services",
+        "Share of those services whose places are known; null if there are no services, and on days recorded before this column "
+        "was, whose places are those that were known",
         nullable=True,
         unit="ratio",
         ge=0.0,
