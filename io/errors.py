@@ -6,6 +6,7 @@
     │   │   └── DeadlineReached       the extraction ran out of time; the next one resumes it
     │   ├── SourceChanged             the source was updated during the extraction
     │   ├── LakeUnavailable           the lake does not answer
+    │   ├── BatchDamaged              a landing batch is not what was landed; it is landed again
     │   ├── LeaseHeld                 another run is making this asset
     │   ├── LeaseLost                 another run took this asset over
     │   ├── BackfillBlocked           the table must be rebuilt from the whole source first
@@ -81,6 +82,10 @@ class SourceChanged(TransientError):
 
 class LakeUnavailable(TransientError):
     """The lake does not answer, or answers that it cannot now: the network, a busy S3."""
+
+
+class BatchDamaged(TransientError):
+    """The pages or the manifest of a landing batch are not what was landed. The batch is not used; its source is read again."""
 
 
 class LeaseHeld(TransientError):

@@ -23,7 +23,7 @@ from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import batch_prefix, manifest_path
 from catalunya.assets.record.state import Reason, Stale
 from catalunya.contracts.model.check import check_fields
-from catalunya.io.errors import DeadlineReached, SourceUnavailable
+from catalunya.io.errors import BatchDamaged, DeadlineReached, ObjectMissing, SourceUnavailable
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.safe_text import NAME, legible
@@ -171,7 +171,7 @@ def _taken_over(
     recorded = {entry.batch for entry in history}
     taken: Batch | str | None = None
     for prefix in (f"{asset.prefix}/{folder}" for folder in reversed(lake.folders(asset.prefix))):
-        found = read_batch(lake, prefix) if lake.exists(manifest_path(prefix)) else None
+        found = _sealed(lake, prefix)
         if found and prefix in recorded:
             continue
         if found and taken is None and (found.manifest.source_version, found.manifest.window) == (version, window):
@@ -182,3 +182,14 @@ def _taken_over(
         else:
             lake.delete([o.path for o in lake.objects(prefix)])
     return taken
+
+
+def _sealed(lake: Lake, prefix: str) -> Batch | None:
+    """The sealed batch in a folder, if there is one that can be read."""
+    try:
+        return read_batch(lake, prefix)
+    except ObjectMissing:
+        return None
+    except BatchDamaged as error:
+        log.warning("batch_damaged", batch=prefix, error=str(error))
+        return None

@@ -107,7 +107,7 @@ class State:
                 failed = self.failed(up)
                 return f"{up} has never been made" + (f"; its last attempt failed: {failed.error}" if failed else "")
             if self.graph[up].layer is Layer.LANDING and not self.has_batch(entry):
-                return f"the batch of {up} was used and deleted; make {up} again"
+                return f"the batch of {up} was used or damaged, and deleted; make {up} again"
             if self.graph[up].layer is Layer.LANDING and not self.serves(entry, key):
                 return f"the batch of {up} only holds periods {entry.window}, and all rows must be rebuilt; make {up} again"
         return None
@@ -190,7 +190,7 @@ class State:
         entry = self.latest(asset.key)
         waiting = [down for down in self.waiting(asset.key) if entry and not self.serves(entry, down)]
         if waiting and entry:
-            what = f"only holds periods {entry.window}" if self.has_batch(entry) else "was used and deleted"
+            what = f"only holds periods {entry.window}" if self.has_batch(entry) else "was used or damaged, and deleted"
             why = f"its batch {what}, and {', '.join(waiting)} needs it again"
             return Stale(asset.key, Reason.CONSUMED, why)
         return None

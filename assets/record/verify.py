@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from functools import partial
 from io import BytesIO
 
-import msgspec
 import polars as pl
 import structlog
 
@@ -38,7 +37,7 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import is_named_by, superseded_folder
 from catalunya.assets.record.state import CLOCK
 from catalunya.contracts.model.contract import LOGICAL_TYPES
-from catalunya.io.errors import LakeError, LedgerError
+from catalunya.io.errors import BatchDamaged, LakeError, LedgerError
 from catalunya.io.lake import Lake, Object
 
 log = structlog.get_logger(__name__)
@@ -308,8 +307,8 @@ class Objects:
                 continue
             try:
                 pages = read_batch(self.lake, batch).objects
-            except msgspec.MsgspecError as error:
-                yield self._found("batch_damaged", seal, f"expected a manifest, found {error}", again, (seal,))
+            except BatchDamaged as error:
+                yield self._found("batch_damaged", seal, str(error).partition("; ")[0], again, (seal,))
                 continue
             damages = [replace(damage, damaged=(seal,)) for damage in self._compare(pages, again)]
             yield from damages
