@@ -27,7 +27,7 @@
     └── AirflowError                  Airflow does not start or answer, or refuses a request
 
     ControlFlow                       from one module to another; always caught, never shown
-    ├── BadBodyError                  an answer with status 200 is damaged: ask again
+    ├── BadBodyError                  an answer with status 200 is damaged or something else: ask again
     ├── TooLargeError                 the API refuses so large a request: ask for less
     ├── MovedError                    a page is not of the state the extraction started with
     └── BatchClosedError              the batch accepts no more pages
@@ -165,7 +165,15 @@ class ControlFlow(Exception):
 
 
 class BadBodyError(ControlFlow):
-    """An answer with status 200 is truncated or malformed: the client asks again."""
+    """An answer with status 200 is truncated or malformed: the client asks again.
+
+    `shape`: what is wrong with it, if it is complete and still something else than expected. The client asks once more, because
+    a proxy may have answered; the same again would come at every attempt.
+    """
+
+    def __init__(self, message: str, shape: str = "") -> None:
+        super().__init__(message)
+        self.shape = shape
 
 
 class TooLargeError(ControlFlow):
