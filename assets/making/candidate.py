@@ -105,7 +105,8 @@ class CandidateBuilder:
         )
 
     def _scan_rejected(self) -> pl.LazyFrame:
-        return pl.scan_parquet([page.rejected for page in self.pages if page.rejected], glob=False)
+        rejected = [pl.scan_parquet(page.rejected, glob=False) for page in self.pages if page.rejected]
+        return pl.concat(rejected, how="diagonal")  # only some pages may have had rows with a key twice
 
     def _check_share(self) -> None:
         total = self.rows + self.quarantined

@@ -23,7 +23,7 @@ from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import batch_prefix, manifest_path
 from catalunya.assets.record.state import Reason, Stale
 from catalunya.contracts.model.check import check_fields
-from catalunya.io.errors import DeadlineReached, LakeError, SourceUnavailable
+from catalunya.io.errors import BatchDamaged, DeadlineReached, ObjectMissing, SourceUnavailable
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.safe_text import NAME, legible
@@ -173,24 +173,25 @@ def _taken_over(
     recorded = {entry.batch for entry in history}
     taken: Batch | str | None = None
     for prefix in (f"{asset.prefix}/{folder}" for folder in reversed(lake.folders(asset.prefix))):
-        is_sealed = lake.exists(manifest_path(prefix))
-        if is_sealed and prefix in recorded:
+        found = _sealed(lake, prefix)
+        if found and prefix in recorded:
             continue
-        found = _readable_batch(lake, prefix) if is_sealed else None
         if found and taken is None and (found.manifest.source_version, found.manifest.window) == (version, window):
             log.info("batch_taken_over", asset=asset.key, batch=prefix, rows=found.manifest.rows)
             taken = found
-        elif not (is_sealed or taken or prefix in recorded) and LandedPages(lake, prefix, window).has(version):
+        elif not (found or taken or prefix in recorded) and LandedPages(lake, prefix, window).has(version):
             taken = prefix
         else:
             lake.delete([o.path for o in lake.objects(prefix)])
     return taken
 
 
-def _readable_batch(lake: Lake, prefix: str) -> Batch | None:
-    """A sealed batch that no entry records; None if its manifest cannot be read, so that nothing can be made from it."""
+def _sealed(lake: Lake, prefix: str) -> Batch | None:
+    """The sealed batch in a folder, if there is one that can be read."""
     try:
         return read_batch(lake, prefix)
-    except LakeError as error:
-        log.warning("manifest_unreadable", batch=prefix, why=str(error))
+    except ObjectMissing:
+        return None
+    except BatchDamaged as error:
+        log.warning("batch_damaged", batch=prefix, error=str(error))
         return None

@@ -16,7 +16,7 @@ from catalunya.assets.record.lease import lease
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import prune
 from catalunya.io.environment import Settings
-from catalunya.io.errors import LeaseLost
+from catalunya.io.errors import BatchDamaged, LeaseLost
 from catalunya.io.lake import Lake
 from small.patience import patience
 from small.shops import declare
@@ -81,6 +81,19 @@ def make_all(
     return lake.writes
 
 
+def heal(settings: Settings, folder: Path, trapdoor: int | None = None) -> int:
+    """Make the three assets of a lake with a damaged batch in this process: what the damage stops is made once more, as the
+    reconciliation would. Returns the number of writes and deletions."""
+    project = Project(settings, declare(folder)[1])
+    project.lake = lake = TrapdoorLake(settings.lake, trapdoor)
+    for key in (*KEYS, *KEYS):
+        try:
+            materialize(project, key)
+        except BatchDamaged:
+            continue
+    return lake.writes
+
+
 def prune_all(settings: Settings, folder: Path, now: datetime, trapdoor: int | None = None) -> int:
     """Prune the three assets in this process; returns the number of writes and deletions."""
     project = Project(settings, declare(folder)[1])
@@ -93,6 +106,11 @@ def prune_all(settings: Settings, folder: Path, now: datetime, trapdoor: int | N
 def prune_all_elsewhere(settings: Settings, folder: Path, now: datetime, trapdoor: int) -> int | None:
     """The same in a child process; returns its exit code: -9 if it was killed."""
     return _code(elsewhere(prune_all, settings, folder, now, trapdoor))
+
+
+def heal_elsewhere(settings: Settings, folder: Path, trapdoor: int) -> int | None:
+    """The same in a child process; returns its exit code: -9 if it was killed."""
+    return _code(elsewhere(heal, settings, folder, trapdoor))
 
 
 def make_all_elsewhere(settings: Settings, folder: Path, trapdoor: int | None = None) -> int | None:

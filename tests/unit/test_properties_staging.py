@@ -116,7 +116,7 @@ def real_pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, pl.Data
             assert landed
             page = landed.objects[0].path
             pages_are = declaration.landing.source.pages_are
-            pages[key] = read_page(project.lake, page, raw_fields(declaration), pages_are, key)
+            pages[key] = read_page(project.lake.get(page), page, raw_fields(declaration), pages_are, key)
     return pages
 
 
