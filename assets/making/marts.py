@@ -13,6 +13,7 @@ import polars as pl
 from catalunya.assets.graph.dbt_marts import contract_of
 from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.assets.making.candidate import ROWS_PER_GROUP, CandidateBuilder, check_partition_values
+from catalunya.assets.making.guards import guarded
 from catalunya.assets.making.maker import Candidate, Context, Maker
 from catalunya.assets.record.paths import relation
 from catalunya.contracts.model.check import REASON, ROW, conform, split_rows
@@ -45,7 +46,7 @@ class MartMaker(Maker):
             good, bad = split_rows(check_partition_values(frame, asset), contract)
             rejected = bad.join(numbered.drop(REASON), on=ROW, how="left").drop(ROW) if bad.height else bad
             builder.pages.append(builder.store(number, good, rejected))
-        return builder.build(previous, accept_shrink=context.request.accept_shrink)
+        return guarded(context, builder.build(), contract)
 
 
 MAKER = MartMaker()

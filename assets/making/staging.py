@@ -15,6 +15,7 @@ import polars as pl
 
 from catalunya.assets.graph.spec import Layer, StagingDeclaration
 from catalunya.assets.making.candidate import CandidateBuilder, CheckedPage, check_partition_values
+from catalunya.assets.making.guards import guarded
 from catalunya.assets.making.maker import Candidate, Context, Maker
 from catalunya.assets.record.batch import read_batch
 from catalunya.assets.record.ledger import Entry
@@ -49,7 +50,7 @@ class StagingMaker(Maker):
                 candidate = replay(declaration, lake, previous, reads, scratch)
             else:
                 candidate = transform(context, declaration, reads, scratch)
-        return candidate
+            return guarded(context, candidate, declaration.contract)
 
     def publish(self, context: Context, candidate: Candidate, entry: Entry) -> None:
         """Publish, unless the time is over: a function that is cut off half-way leaves more work to the next than one that stops."""
@@ -86,27 +87,32 @@ def transform(
             f"{asset.key}: the batch of {landed.asset} was used and deleted; `catalunya materialize {landed.asset} {asset.key}` lands it again"
         )
     batch = read_batch(lake, landed.batch)
-    builder = CandidateBuilder(asset, declaration.contract, scratch)
     fields = raw_fields(declaration)
     done = 0
 
+    def read(page: Page) -> pl.DataFrame:
+        pages_are = declaration.landing.source.pages_are
+        return read_page(lake, f"{batch.prefix}/{page.name}", fields, pages_are, asset.key)
+
     def check(number: int, page: Page) -> CheckedPage:
         context.check_time(f"{done:,} of {batch.manifest.rows:,} rows were checked")
-        pages_are = declaration.landing.source.pages_are
-        raw = read_page(lake, f"{batch.prefix}/{page.name}", fields, pages_are, asset.key)
-        return builder.store(number, *check_page(declaration, raw, reads))
+        return builder.store(number, *check_page(declaration, read(page), reads), rank=1)
+
+    def received(number: int, positions: pl.Series) -> pl.DataFrame:
+        return received_rows(declaration, read(batch.manifest.pages[number]), reads, positions)
+
+    builder = CandidateBuilder(asset, declaration.contract, scratch, received=received)
 
     for page, checked in zip(batch.manifest.pages, _at_once(check, batch.manifest.pages), strict=True):
         builder.pages.append(checked)
         done += page.rows
         context.report("producing", done, batch.manifest.rows)
     if batch.manifest.window and previous:
-        # Before the batch's own: should the source send a row of another period after all, the batch's is the newer.
-        builder.pages[:0] = _stored(
-            builder, _other_periods(declaration, lake, previous, batch.manifest.window), len(batch.manifest.pages)
-        )
+        # Of lower rank than the batch's own: should the source send a row of another period after all, the batch's is the newer.
+        others = _other_periods(declaration, lake, previous, batch.manifest.window)
+        builder.pages[:0] = _stored(builder, others, len(batch.manifest.pages), rank=0)
     context.check_time(f"{done:,} rows were checked page by page, and not yet as a whole")
-    return builder.build(previous, accept_shrink=context.request.accept_shrink)
+    return builder.build()
 
 
 def replay(
@@ -114,15 +120,19 @@ def replay(
 ) -> Candidate:
     """Make the candidate from the published table and the rows that its last materialization quarantined.
 
-    Rows that still break the contract stay in quarantine; rows that pass join the table, where a published row of the
-    same key wins.
+    Rows that still break the contract, or still contradict each other, stay in quarantine; rows that pass join the table, where a
+    published row of the same key wins.
     """
     assert published.quarantine is not None
-    builder = CandidateBuilder(declaration.asset, declaration.contract, scratch)
     raw = pl.read_parquet(lake.get(published.quarantine)).drop(REASON)
-    builder.pages.append(builder.store(0, *check_page(declaration, raw, reads)))
-    builder.pages += _stored(builder, scan_table(lake, declaration.asset, published), 1)
-    return builder.build(published, tolerate_all=True)
+
+    def received(_: int, positions: pl.Series) -> pl.DataFrame:
+        return received_rows(declaration, raw, reads, positions)
+
+    builder = CandidateBuilder(declaration.asset, declaration.contract, scratch, received=received)
+    builder.pages.append(builder.store(0, *check_page(declaration, raw, reads), rank=0))
+    builder.pages += _stored(builder, scan_table(lake, declaration.asset, published), 1, rank=1)
+    return builder.build(tolerate_all=True)
 
 
 def check_page(
@@ -132,6 +142,25 @@ def check_page(
 
     Returns the good rows, the bad ones as received with their reason, and how many rows the staging function left out.
     """
+    frame = _transformed(declaration, raw, reads)
+    good, bad = split_rows(frame, declaration.contract)
+    rejected = bad.join(raw.with_row_index(ROW), on=ROW, how="left").drop(ROW) if bad.height else bad
+    return good, rejected, raw.height - frame.height
+
+
+def received_rows(
+    declaration: StagingDeclaration, raw: pl.DataFrame, reads: Sequence[pl.LazyFrame], positions: pl.Series
+) -> pl.DataFrame:
+    """The raw rows behind the good rows of a page at these positions. The page is checked again, so that no other page has to carry
+    along where its rows came from."""
+    numbers = _transformed(declaration, raw, reads)
+    _, bad = split_rows(numbers, declaration.contract)
+    good = numbers[ROW].filter(~numbers[ROW].is_in(bad[ROW].implode())) if bad.height else numbers[ROW]
+    return raw[good.gather(positions)]
+
+
+def _transformed(declaration: StagingDeclaration, raw: pl.DataFrame, reads: Sequence[pl.LazyFrame]) -> pl.DataFrame:
+    """What the staging function makes of a page, conformed to the contract, in the order of the raw rows."""
     key, contract = declaration.asset.key, declaration.contract
     frame = conform(key, declaration.function(renamed(raw, contract), *reads), contract).collect()
     if not frame[ROW].is_sorted():  # a join may shuffle; the same rows must give the same bytes
@@ -141,9 +170,7 @@ def check_page(
             f"{key}: expected at most one row per raw row, but the staging function duplicated rows; "
             "does it join on a key that is not unique?"
         )
-    good, bad = split_rows(check_partition_values(frame, declaration.asset), contract)
-    rejected = bad.join(raw.with_row_index(ROW), on=ROW, how="left").drop(ROW) if bad.height else bad
-    return good, rejected, raw.height - frame.height
+    return check_partition_values(frame, declaration.asset)
 
 
 def raw_fields(declaration: StagingDeclaration) -> list[str]:
@@ -161,10 +188,10 @@ def _other_periods(declaration: StagingDeclaration, lake: Lake, published: Entry
     return table.filter(~pl.col(column).is_in(replaced))
 
 
-def _stored(builder: CandidateBuilder, table: pl.LazyFrame, first: int) -> list[CheckedPage]:
+def _stored(builder: CandidateBuilder, table: pl.LazyFrame, first: int, *, rank: int) -> list[CheckedPage]:
     """Rows that were published, and so were checked, as pages of the new table; numbered from `first`."""
     pages = table.collect_batches(chunk_size=PUBLISHED_ROWS, maintain_order=True)
-    return [builder.store(number, page, pl.DataFrame()) for number, page in enumerate(pages, start=first)]
+    return [builder.store(number, page, pl.DataFrame(), rank=rank) for number, page in enumerate(pages, start=first)]
 
 
 def _at_once(work: Callable[[int, Page], CheckedPage], pages: Sequence[Page]) -> Iterator[CheckedPage]:

@@ -25,6 +25,7 @@ from catalunya.io.periods import Window
 Status = Literal["materialized", "unchanged", "failed"]
 COMPACTED = "compacted.jsonl"
 REPAIRED = "REPAIRED"  # the reason of an entry that replaces a lost one
+RESTORED = "RESTORED"  # the reason of an entry that publishes an earlier version, or that of a backup, again
 FOLDER = "_ledger"
 _ENTRY = re.compile(r".*/(\d{10})\.json")
 
@@ -175,6 +176,10 @@ class Ledger:
     def last_attempt(self, key: str, listed: Listing | None = None) -> Entry | None:
         """The newest entry, failed or not, now or when `listed`."""
         return next(self._newest_first(key, listed, compacted=True), None)
+
+    def recent(self, key: str) -> Iterator[Entry]:
+        """The entries of an asset, newest first, each read when its turn comes."""
+        return self._newest_first(key, None, compacted=True)
 
     def compacted(self, key: str) -> list[Entry]:
         """The entries that were merged, oldest first. Raises LedgerError when they cannot be read."""

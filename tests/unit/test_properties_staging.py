@@ -267,14 +267,18 @@ def trace(declaration: StagingDeclaration, drawn: Sequence[Row], reads: Sequence
 def is_counted_in_table(
     declaration: StagingDeclaration, good: pl.DataFrame, quarantined: pl.DataFrame, discarded: int
 ) -> bool:
-    """Whether a table made from this page has one row per key, and counts the duplicates, quarantined and discarded rows."""
+    """Whether a table made from this page has one row per key, and counts the duplicates, quarantined, contradicting and discarded rows."""
     with tempfile.TemporaryDirectory() as scratch:
         builder = CandidateBuilder(declaration.asset, declaration.contract, Path(scratch))
         builder.pages.append(builder.store(0, good, quarantined, discarded))
-        made = builder.build(None, accept_shrink=True, tolerate_all=True)
+        made = builder.build(tolerate_all=True)
         in_files = sum(file.stored.rows for file in made.files)
-    keys = good.select(declaration.contract.key()).n_unique() if good.height else 0
+    key = list(declaration.contract.key())
+    rows = good.group_by(key).agg(pl.len(), different=pl.struct(pl.all()).n_unique())
+    rows = rows if good.height else rows.clear()
+    agreeing = rows.filter(pl.col("different") == 1)
+    contradicting = good.height - agreeing["len"].sum()
     return (made.rows, made.duplicates, made.quarantined, made.discarded, in_files) == (
-        *(keys, good.height - keys, quarantined.height, discarded),
-        keys,
+        *(agreeing.height, agreeing["len"].sum() - agreeing.height, quarantined.height + contradicting, discarded),
+        agreeing.height,
     )
