@@ -57,7 +57,7 @@ class DimTime(Contract, max_shrink=0.0):
         return data.lazyframe.select(pl.col("is_public_holiday") == pl.col("public_holiday_name_ca").is_not_null())
 
 
-class DimMunicipalities(Contract, max_shrink=0.02):
+class DimMunicipalities(Contract, max_shrink=0.02, max_growth=0.05, max_change=0.02):
     """The municipalities with their history: one row per municipality and period with the same name and comarca.
 
     A change is dated by the run that found it; the state at the first run is valid from 1990-01-01.
@@ -163,7 +163,7 @@ class FactPopulationMonthly(Contract, max_shrink=0.05):
         return data.lazyframe.select(adds_up | ~pl.col("is_interpolated"))
 
 
-class FactGdpQuarterly(Contract, max_shrink=0.05):
+class FactGdpQuarterly(Contract, max_shrink=0.05, max_growth=2.0):
     """GDP and its sectors, with their revisions: one row per quarter, sector and revision. Seasonally adjusted.
 
     A revision is dated by the source's update; unchanged figures with a newer date only move the date. Revised figures are kept
@@ -174,7 +174,8 @@ class FactGdpQuarterly(Contract, max_shrink=0.05):
     sector_id: str = column(
         "The sector, or an aggregate of sectors", key=True, references="dim_economic_sectors.sector_id"
     )
-    revision_date: date = column("Date of the source's update that published these figures", key=True)
+    # Moves with every update of the source, also of unchanged figures: rows are not recognized by it.
+    revision_date: date = column("Date of the source's update that published these figures", key=True, max_change=1.0)
     is_latest: bool = column("Whether it is the latest revision")
     date_id: date = column("First day of the quarter", references="dim_time.date_id")
     gdp_eur_millions: float = column("Value in the quarter, at current prices", nullable=True, unit="EUR millions")
@@ -190,7 +191,7 @@ class FactGdpQuarterly(Contract, max_shrink=0.05):
         return data.lazyframe.select(is_empty == (pl.col("observation_status") == "missing"))
 
 
-class FactServiceUsageDaily(Contract, max_shrink=0.05):
+class FactServiceUsageDaily(Contract, max_shrink=0.05, max_growth=2.0):
     """Services, places and users: one row per day, comarca and service group. Each run adds its day; earlier days stay unchanged.
 
     Users are counted once a year, and only in day centers and residences for the elderly: a row has those of the latest
@@ -265,13 +266,22 @@ class AggEconomicIndicatorsQuarterly(Contract, max_shrink=0.05):
         "The sector, or an aggregate of sectors", key=True, references="dim_economic_sectors.sector_id"
     )
     date_id: date = column("First day of the quarter", references="dim_time.date_id")
-    gdp_eur_millions: float = column("Value in the quarter, at current prices", nullable=True, unit="EUR millions")
-    gdp_share_pct: float = column("Share of GDP at current prices", nullable=True, unit="%")
+    # Figures of the accounts: every quarter is estimated again with each new one.
+    gdp_eur_millions: float = column(
+        "Value in the quarter, at current prices", nullable=True, unit="EUR millions", max_change=1.0
+    )
+    gdp_share_pct: float = column("Share of GDP at current prices", nullable=True, unit="%", max_change=1.0)
     quarterly_growth_pct: float = column(
-        "Growth of the volume index on the previous quarter; not rounded, unlike the source's", nullable=True, unit="%"
+        "Growth of the volume index on the previous quarter; not rounded, unlike the source's",
+        nullable=True,
+        unit="%",
+        max_change=1.0,
     )
     yearly_growth_pct: float = column(
-        "Growth of the volume index on the same quarter a year earlier; not rounded", nullable=True, unit="%"
+        "Growth of the volume index on the same quarter a year earlier; not rounded",
+        nullable=True,
+        unit="%",
+        max_change=1.0,
     )
     observation_status: str = column("Status of the GDP figures", isin=OBSERVATION_STATUS)
     population: float = column(
@@ -280,7 +290,9 @@ class AggEconomicIndicatorsQuarterly(Contract, max_shrink=0.05):
         unit="people",
         ge=0.0,
     )
-    gdp_per_head_eur: float = column("Value in the quarter per inhabitant; not annualized", nullable=True, unit="EUR")
+    gdp_per_head_eur: float = column(
+        "Value in the quarter per inhabitant; not annualized", nullable=True, unit="EUR", max_change=1.0
+    )
     jobs: float = column(
         "Jobs in the sector's sections, mean of the quarter's known months. Figures the source does not publish for a comarca and "
         "section are not included",
