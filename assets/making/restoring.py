@@ -34,12 +34,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One table and the entry to publish again; None where there is no version to go back to, and `why`."""
+    """One table and the entry to publish again; None where there is no version to go back to, and `why`. `latest` is the table's present
+    entry, once it `is_published` the new one."""
 
     asset: str
     entry: Entry | None
     latest: Entry
     why: str
+    is_published: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -177,10 +179,14 @@ def _publish(project: Project, step: Step, run_id: str, held: Lease, *, is_chose
             )
     held.check()
     keep_superseded(lake, asset, step.latest, entry.objects)
-    for to, (path, _) in sources.items():
-        if path != to and not lake.copy(path, to):
+    there = {found.path: found.size for found in lake.objects(asset.prefix)}
+    for to, (path, stored) in sources.items():
+        # In place already, if a restore was killed: a folder's copy onto itself would leave a second link behind.
+        if there.get(to) == stored.bytes and lake.sha256(to) == stored.sha256:
+            continue
+        if not lake.copy(path, to):
             raise LedgerError(f"{asset.key}: {path} vanished; run `catalunya verify {asset.key}`")
-    lake.delete([found.path for found in lake.objects(asset.prefix) if found.path not in sources])
+    lake.delete([path for path in there if path not in sources])
     lake.sync(sorted(sources))
     held.check()
     has_quarantine = bool(entry.quarantine and lake.exists(entry.quarantine))
@@ -207,4 +213,4 @@ def _publish(project: Project, step: Step, run_id: str, held: Lease, *, is_chose
         maker_of(asset.layer).clean_up(context)
     except CatalogError as error:
         log.warning("catalog_not_updated", asset=asset.key, why=str(error), todo="catalunya catalog sync")
-    return replace(step, latest=restored)
+    return replace(step, latest=restored, is_published=True)

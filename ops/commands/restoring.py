@@ -86,7 +86,7 @@ def _outcome(step: Step, *, dry_run: bool) -> str:
         return "kept"
     if dry_run:
         return "unchanged" if step.is_done else "would be restored"
-    return "restored" if step.latest.restored == step.entry.sequence else "unchanged"
+    return "restored" if step.is_published else "unchanged"
 
 
 def _say(step: Step, *, dry_run: bool) -> None:
