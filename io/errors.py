@@ -41,6 +41,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from catalunya.io.safe_text import safe_text
@@ -131,7 +132,12 @@ class SourceError(PermanentError):
 
 
 class ContractError(PermanentError):
-    """A table breaks its contract; the published one stays as it was."""
+    """A table breaks its contract; the published one stays as it was.
+
+    `rejected`: a local Parquet file with the first rows that break it, and how many there are.
+    """
+
+    rejected: tuple[Path, int] | None = None
 
 
 class LakeError(PermanentError):

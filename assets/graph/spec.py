@@ -69,6 +69,7 @@ class Asset:
     - `clock`: the part of the date that its rows depend on (`year` for a calendar that ends with next year).
     - `keep_days`: how long superseded data is kept.
     - `has_periods`: a landing asset whose source can be read by period, so that it can be backfilled.
+    - `keeps_history`: what it publishes contains what it published before (an incremental mart).
     - `readers`: how many Lambda functions read its pages.
     """
 
@@ -84,6 +85,7 @@ class Asset:
     partition_by: tuple[str, ...] = ()
     keep_days: int = 90
     has_periods: bool = False
+    keeps_history: bool = False
     readers: int = 1
     module: str = ""
 
@@ -244,6 +246,7 @@ class MartDeclaration(Declaration):
     sql_version: str
     clock: Clock | None = None
     partition_by: tuple[str, ...] = ()
+    keeps_history: bool = False
     keep: timedelta = field(default_factory=lambda: months(3))
 
     @cached_property
@@ -258,6 +261,7 @@ class MartDeclaration(Declaration):
             clock=self.clock,
             partition_by=self.partition_by,
             keep_days=self.keep.days,
+            keeps_history=self.keeps_history,
             module=self.module,
         )
 

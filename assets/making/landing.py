@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from catalunya.assets.graph.spec import Asset, LandingDeclaration
-from catalunya.assets.making.candidate import check_shrink
+from catalunya.assets.making.guards import guard_rows
 from catalunya.assets.making.maker import Candidate, Context, Maker
 from catalunya.assets.record.batch import Batch, LandedPages, Manifest, read_batch
 from catalunya.assets.record.ledger import Entry
@@ -49,9 +49,16 @@ class LandingMaker(Maker):
         batch = extract(context)
         manifest, previous = batch.manifest, context.previous
         known = previous.source_version if previous else None
+        contract, history = (
+            context.declaration(LandingDeclaration).contract,
+            context.project.ledger.history(context.asset.key),
+        )
         return Candidate(
             objects=batch.objects,
             rows=manifest.rows,
+            # It passed its guard, or that was waived, perhaps by a killed run whose batch was taken over.
+            is_accepted=not manifest.window
+            and guard_rows(context.asset.key, contract, manifest.rows, history, accept=True),
             drift=manifest.drift,
             fields=manifest.fields,
             # A backfill learned nothing about the other periods: the next regular run must still see that the source changed.
@@ -141,8 +148,7 @@ def extract(context: Context) -> Batch:
     if extraction.state.version != state.version:  # the source changed and the extraction started over
         drift = check_fields(asset.key, contract, extraction.state.fields, known)
     if window is None:
-        whole = next((entry for entry in reversed(history) if entry.status != "failed" and not entry.window), None)
-        check_shrink(asset.key, contract, extraction.rows, whole, accept=context.request.accept_shrink)
+        guard_rows(asset.key, contract, extraction.rows, history, accept=context.request.accept_change)
     manifest = Manifest(
         asset=asset.key,
         source=declaration.source.describe(),

@@ -24,7 +24,6 @@ from catalunya.assets.record.paths import begun_at, manifest_path
 from catalunya.io.errors import BatchClosedError, BatchDamaged, ObjectMissing
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
-from catalunya.io.safe_text import safe_text
 from catalunya.io.sources.base import Page
 
 log = structlog.get_logger(__name__)

@@ -17,8 +17,8 @@ from catalunya.assets.graph.spec import Declaration, Landing, staging
 from catalunya.assets.making.expressions import classify
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.notes import CHANGED
+from catalunya.assets.making.page_check import PageChecker, raw_fields
 from catalunya.assets.making.request import Request
-from catalunya.assets.making.staging import check_page, raw_fields
 from catalunya.assets.municipalities import municipalities as real_municipalities
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import scan_table
@@ -220,7 +220,7 @@ def test_an_unknown_sector_is_quarantined_by_name() -> None:
     fields = dict.fromkeys(raw_fields(declaration), pl.String)
     labels = ["Indústria", "INDUSTRIES", "Serveis", "Altres serveis", "PIB", "Adm. publica, educacio", "Mineria"]
     raw = pl.DataFrame([{**cell, "SECTOR_label": label} for label in labels], schema=fields)
-    good, bad, _ = check_page(declaration, raw, [])
+    good, bad, _ = PageChecker(declaration).check(raw)
     assert good["sector_id"].to_list() == ["industry", "industry", "services", "gdp", "public_education_health"]
     assert bad[REASON].to_list() == ["sector_id: no rule knows 'Altres serveis'", "sector_id: no rule knows 'Mineria'"]
 
