@@ -111,6 +111,12 @@ TABLE: tuple[Grant, ...] = (
         ("staging", "staging superseded", "staging quarantine", "staging leases"),
         f"the table, the files it replaces, the rows that break its contract; {_LEASE}",
     ),
+    Grant(
+        "transformer",
+        "s3:GetObject",
+        ("staging superseded",),
+        f"{UNTESTED}a table that breaks a guard is compared with the versions before the published one",
+    ),
     Grant("transformer", "s3:AbortMultipartUpload", ("staging", "staging quarantine"), _UPLOADS),
     Grant(
         "transformer", "s3:DeleteObject", ("landing",), "a batch is deleted once everything made from it is recorded"
@@ -143,6 +149,12 @@ TABLE: tuple[Grant, ...] = (
         "s3:PutObject",
         ("marts", "marts superseded", "marts leases", "candidates"),
         f"the candidate, then the mart, the files it replaces; {_LEASE}",
+    ),
+    Grant(
+        "mart",
+        "s3:GetObject",
+        ("marts superseded",),
+        f"{UNTESTED}a table that breaks a guard is compared with the versions before the published one",
     ),
     Grant("mart", "s3:PutObject", ("dbt results",), f"{_ATHENA} writes results"),
     Grant(

@@ -6,6 +6,7 @@
     │   │   └── DeadlineReached       the extraction ran out of time; the next one resumes it
     │   ├── SourceChanged             the source was updated during the extraction
     │   ├── LakeUnavailable           the lake does not answer, or a disk is full
+    │   ├── BatchDamaged              a landing batch is not what was landed; it is landed again
     │   ├── LeaseHeld                 another run is making this asset
     │   ├── LeaseLost                 another run took this asset over
     │   ├── BackfillBlocked           the table must be rebuilt from the whole source first
@@ -26,7 +27,7 @@
     └── AirflowError                  Airflow does not start or answer, or refuses a request
 
     ControlFlow                       from one module to another; always caught, never shown
-    ├── BadBodyError                  an answer with status 200 is damaged: ask again
+    ├── BadBodyError                  an answer with status 200 is damaged or something else: ask again
     ├── TooLargeError                 the API refuses so large a request: ask for less
     ├── MovedError                    a page is not of the state the extraction started with
     └── BatchClosedError              the batch accepts no more pages
@@ -40,6 +41,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from catalunya.io.safe_text import safe_text
@@ -85,6 +87,10 @@ class LakeUnavailable(TransientError):
     """The lake, or the scratch folder, cannot be used now: the network, a busy S3, a full disk."""
 
 
+class BatchDamaged(TransientError):
+    """The pages or the manifest of a landing batch are not what was landed. The batch is not used; its source is read again."""
+
+
 class LeaseHeld(TransientError):
     """Another run is making this asset."""
 
@@ -126,7 +132,12 @@ class SourceError(PermanentError):
 
 
 class ContractError(PermanentError):
-    """A table breaks its contract; the published one stays as it was."""
+    """A table breaks its contract; the published one stays as it was.
+
+    `rejected`: a local Parquet file with the first rows that break it, and how many there are.
+    """
+
+    rejected: tuple[Path, int] | None = None
 
 
 class LakeError(PermanentError):
@@ -162,7 +173,15 @@ class ControlFlow(Exception):
 
 
 class BadBodyError(ControlFlow):
-    """An answer with status 200 is truncated or malformed: the client asks again."""
+    """An answer with status 200 is truncated or malformed: the client asks again.
+
+    `shape`: what is wrong with it, if it is complete and still something else than expected. The client asks once more, because
+    a proxy may have answered; the same again would come at every attempt.
+    """
+
+    def __init__(self, message: str, shape: str = "") -> None:
+        super().__init__(message)
+        self.shape = shape
 
 
 class TooLargeError(ControlFlow):

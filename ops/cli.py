@@ -31,6 +31,7 @@ _COMMANDS = (
     ("plan", "looking", _MAKE, "Show what materialize would make, and why."),
     ("materialize", "making", _MAKE, "Make stale assets in this process, without Airflow."),
     ("backfill", "making", _MAKE, "Read some periods of a source again, and make what is downstream."),
+    ("restore-version", "restoring", _MAKE, "Publish an earlier version of a table again, to undo a bad load."),
     ("verify", "maintenance", _MAINTAIN, "Check that ledger and objects agree."),
     ("catalog", "catalog", _MAINTAIN, "Compare Glue and the saved queries with the ledger, or update them."),
     ("contracts", "comparing", _DEVELOP, "Show which contract changes break readers."),
@@ -58,7 +59,13 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 for _at, (_name, _module, _group, _help) in enumerate(_COMMANDS):
-    app.command(f"catalunya.ops.commands.{_module}:{_name}", name=_name, group=_group, help=_help, sort_key=_at)
+    app.command(
+        f"catalunya.ops.commands.{_module}:{_name.replace('-', '_')}",
+        name=_name,
+        group=_group,
+        help=_help,
+        sort_key=_at,
+    )
 app.meta.suppress_keyboard_interrupt = False
 
 

@@ -43,6 +43,7 @@ class AssetStatus:
     freshness_hours: float | None
     overdue_hours: float | None
     quarantined: int
+    warnings: tuple[str, ...]
     sequence: int | None
     transient: bool | None = None
     next_try_at: datetime | None = None
@@ -96,6 +97,7 @@ def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
         freshness_hours=asset.freshness.hours if asset.freshness else None,
         overdue_hours=_overdue(asset, updated, state.now),
         quarantined=latest.quarantined if latest else 0,
+        warnings=latest.warnings if latest else (),
         sequence=attempt.sequence if attempt else None,
         transient=failure.transient if failure else None,
         next_try_at=state.next_try(asset.key) if failure else None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -42,7 +43,8 @@ class Candidate:
     """A checked table, ready to be published, not yet visible to readers.
 
     `objects` are what the table consists of; `files` are those of them that still have to be put in place (the pages of a landing
-    batch already are). `quarantine` is a local Parquet file with the rejected rows. The rest describes a landing batch.
+    batch already are). `quarantine` is a local Parquet file with the rejected rows, `is_accepted` whether a guard was waived,
+    `normalized` the number of rows whose text was normalized, by raw field. The rest describes a landing batch.
     """
 
     objects: tuple[Stored, ...]
@@ -52,7 +54,11 @@ class Candidate:
     discarded: int = 0
     quarantined: int = 0
     quarantine: Path | None = None
+    is_accepted: bool = False
     drift: str = ""
+    normalized: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
     source_version: str | None = None
     source_updated_at: datetime | None = None
     batch: str | None = None
@@ -64,7 +70,8 @@ class Candidate:
 class Context:
     """One materialization under way: what was asked, and what the ledger says.
 
-    `source_state` is what the source answered when it was asked whether it changed, so that it is not asked twice.
+    `source_state` is what the source answered when it was asked whether it changed, so that it is not asked twice. `rejected` is the
+    object with the rows that made the attempt fail, and how many there were.
     """
 
     project: Project
@@ -75,6 +82,7 @@ class Context:
     correlation_id: str
     observer: Observer
     source_state: SourceState | None = None
+    rejected: tuple[str, int] | None = None
     started: float = field(default_factory=time.monotonic)
 
     @classmethod

@@ -26,6 +26,7 @@ from catalunya.io.errors import (
     BackfillBlocked,
     CatalogError,
     CatalunyaError,
+    ContractError,
     DeadlineReached,
     LeaseHeld,
     LeaseLost,
@@ -175,7 +176,11 @@ def _make(context: Context, maker: Maker, stale: Stale, held: Lease, after: int)
     project, key = context.project, context.asset.key
     with tempfile.TemporaryDirectory(prefix="catalunya-", dir=project.settings.scratch) as scratch:
         context.report("producing")
-        candidate = maker.make(context, Path(scratch))
+        try:
+            candidate = maker.make(context, Path(scratch))
+        except ContractError as error:
+            _keep_rejected(context, stale, error, held)
+            raise
         context.report("produced")
         entry = _entry(context, stale, candidate)
         if maker.is_unchanged(context, entry):
@@ -195,8 +200,6 @@ def _make(context: Context, maker: Maker, stale: Stale, held: Lease, after: int)
 def _entry(context: Context, stale: Stale, candidate: Candidate) -> Entry:
     """The ledger entry of a candidate."""
     blank = _blank_entry(context, stale)
-    # Named by what it was made from: after a crash, the next run replaces the same object.
-    inputs = digest(blank.code_version, *(f"{name}={version}" for name, version in sorted(blank.versions.items())))
     return replace(
         blank,
         data_version=content_version(candidate.objects),
@@ -205,16 +208,41 @@ def _entry(context: Context, stale: Stale, candidate: Candidate) -> Entry:
         objects=candidate.objects,
         columns={column.name: column.type for column in context.asset.columns},
         drift=candidate.drift,
+        normalized=candidate.normalized,
+        warnings=candidate.warnings,
+        fields=dict(candidate.fields),
         duplicates=candidate.duplicates,
         discarded=candidate.discarded,
         quarantined=candidate.quarantined,
-        quarantine=quarantine_path(context.asset, inputs) if candidate.quarantine else None,
+        quarantine=quarantine_path(context.asset, _inputs(blank)) if candidate.quarantine else None,
+        is_accepted=candidate.is_accepted,
         source_version=candidate.source_version,
         source_updated_at=candidate.source_updated_at,
         batch=candidate.batch,
         requests=candidate.requests,
         window=candidate.window,
     )
+
+
+def _inputs(entry: Entry) -> str:
+    """What an entry was made from: after a crash, the next run replaces the same object of quarantine."""
+    return digest(entry.code_version, *(f"{name}={version}" for name, version in sorted(entry.versions.items())))
+
+
+def _keep_rejected(context: Context, stale: Stale, error: ContractError, held: Lease) -> None:
+    """Keep the first of the rows that made the attempt fail, beside the quarantine of the published table and not in its place."""
+    if error.rejected is None:
+        return
+    local, count = error.rejected
+    path = quarantine_path(context.asset, digest(_inputs(_blank_entry(context, stale)), "failed"))
+    try:
+        held.check()
+        context.project.lake.put(path, local)
+        context.project.lake.sync([path])
+    except CatalunyaError as second:
+        log.warning("rejected_rows_not_kept", error=str(second))
+        return
+    context.rejected = (path, count)
 
 
 def _blank_entry(context: Context, stale: Stale) -> Entry:
@@ -278,6 +306,8 @@ def _record_failure(context: Context, stale: Stale, after: int, error: Exception
         transient=transient,
         failures=before + (not is_same_run) if transient else 0,
     )
+    if context.rejected:
+        failed = replace(failed, quarantine=context.rejected[0], quarantined=context.rejected[1])
     try:
         context.project.ledger.append(failed, after=after)
     except CatalunyaError as second:

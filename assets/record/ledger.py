@@ -26,6 +26,7 @@ from catalunya.io.safe_text import safe_text
 Status = Literal["materialized", "unchanged", "failed"]
 COMPACTED = "compacted.jsonl"
 REPAIRED = "REPAIRED"  # the reason of an entry that replaces a lost one
+RESTORED = "RESTORED"  # the reason of an entry that publishes an earlier version, or that of a backup, again
 FOLDER = "_ledger"
 LONGEST_ID = 500
 """Characters of a run's id and of a correlation id: both may come from outside."""
@@ -55,9 +56,9 @@ class Entry:
     with the quarantined rows, `batch` the landing batch, `source_version` the version that the source reported. `unchanged` (landing):
     the source reported a new version with the same content. A landing entry with a `window` is a backfill: its batch holds
     those periods, and its `source_version` is that of the last full extraction. `fields` (landing) are the source's fields with the
-    types it declares, `normalized` the number of rows whose text was normalized, by raw field. `is_accepted`: a guard was waived for
-    it, or for an upstream's version it was made from. `restored`: the entry whose objects it published again. `transient`: it failed
-    for a reason that passes, as the `failures` last runs did.
+    types it declares, `normalized` the number of rows whose text was normalized, by raw field, `warnings` what someone should look at.
+    `is_accepted`: a guard was waived for it, or for an upstream's version it was made from. `restored`: the entry whose objects it
+    published again. `transient`: it failed for a reason that passes, as the `failures` last runs did.
     A `compacted` entry was merged with other old ones and lost its `objects`.
     """
 
@@ -90,6 +91,7 @@ class Entry:
     compacted: bool = False
     fields: dict[str, str] = field(default_factory=dict)
     normalized: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     is_accepted: bool = False
     restored: int | None = None
     transient: bool = False
@@ -118,6 +120,7 @@ class Entry:
             "bytes": self.bytes,
             "quarantined": self.quarantined,
             "drift": self.drift,
+            "warnings": " | ".join(self.warnings),
             "seconds": round(self.seconds, 3),
         }
 
@@ -198,6 +201,10 @@ class Ledger:
     def last_attempt(self, key: str, listed: Listing | None = None) -> Entry | None:
         """The newest entry, failed or not, now or when `listed`."""
         return next(self._newest_first(key, listed, compacted=True), None)
+
+    def recent(self, key: str) -> Iterator[Entry]:
+        """The entries of an asset, newest first, each read when its turn comes."""
+        return self._newest_first(key, None, compacted=True)
 
     def compacted(self, key: str) -> list[Entry]:
         """The entries that were merged, oldest first. Raises LedgerError when they cannot be read."""

@@ -164,6 +164,9 @@ def _replaced(state: State, asset: Asset, history: list[Entry]) -> Iterator[Remo
     for entry, replaced_at in _replacements(history):
         paths = [superseded_path(stored) for stored in entry.objects]
         until |= dict.fromkeys([*paths, entry.quarantine] if entry.quarantine else paths, replaced_at)
+    for entry, following in zip(history, [*history[1:], None], strict=False):
+        if entry.status == "failed" and entry.quarantine:
+            until[entry.quarantine] = following.recorded_at if following else None
     # An entry that was lost may have referred to objects that look unreferenced now.
     is_damaged = any(entry.reason == REPAIRED and entry.recorded_at + span > state.now for entry in history)
     for kind, folder in ((Kind.SUPERSEDED, superseded_folder(asset)), (Kind.QUARANTINE, quarantine_folder(asset))):

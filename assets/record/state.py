@@ -152,7 +152,7 @@ class State:
             if entry is None:
                 return f"{up} has never been made{self._delayed(up)}"
             if self.graph[up].layer is Layer.LANDING and not self.has_batch(entry):
-                return f"the batch of {up} was used and deleted; make {up} again"
+                return f"the batch of {up} was used or damaged, and deleted; make {up} again"
             if self.graph[up].layer is Layer.LANDING and not self.serves(entry, key):
                 return f"the batch of {up} only holds periods {entry.window}, and all rows must be rebuilt; make {up} again"
         return None
@@ -266,7 +266,7 @@ class State:
         entry = self.latest(asset.key)
         waiting = [down for down in self.waiting(asset.key) if entry and not self.serves(entry, down)]
         if waiting and entry:
-            what = f"only holds periods {entry.window}" if self.has_batch(entry) else "was used and deleted"
+            what = f"only holds periods {entry.window}" if self.has_batch(entry) else "was used or damaged, and deleted"
             why = f"its batch {what}, and {', '.join(waiting)} needs it again"
             return Stale(asset.key, Reason.CONSUMED, why)
         return None

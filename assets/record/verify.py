@@ -37,7 +37,7 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import is_named_by, superseded_folder
 from catalunya.assets.record.state import CLOCK
 from catalunya.contracts.model.contract import LOGICAL_TYPES
-from catalunya.io.errors import LakeError, LedgerError
+from catalunya.io.errors import BatchDamaged, LakeError, LedgerError
 from catalunya.io.lake import Lake, Object
 
 log = structlog.get_logger(__name__)
@@ -305,9 +305,8 @@ class Objects:
                 continue
             try:
                 pages = read_batch(self.lake, batch).objects
-            except LakeError as error:
-                why = str(error.__cause__ or error)
-                yield self._found("batch_damaged", seal, f"expected a manifest, found {why}", again, (seal,))
+            except BatchDamaged as error:
+                yield self._found("batch_damaged", seal, str(error).partition("; ")[0], again, (seal,))
                 continue
             damages = [replace(damage, damaged=(seal,)) for damage in self._compare(pages, again)]
             yield from damages

@@ -157,12 +157,12 @@ def test_3_beyond_the_tolerated_share_the_table_stays_unchanged(shop: Shop) -> N
 def test_3_a_table_that_shrinks_beyond_its_guard_is_refused_until_accepted(shop: Shop) -> None:
     shop.source.write(some(10))
     shop.make()
-    shop.source.write(some(3))
-    shop.make("landing.shops", accept_shrink=True)
-    with pytest.raises(ContractError, match=r"expected at least 5 rows .* found 3"):
+    shop.source.write([*some(3), *({"codi": "JUNK", "ciutat": "Reus"} for _ in range(7))])
+    shop.make("landing.shops")
+    with pytest.raises(ContractError, match=r"expected at least 5 rows .* found 3; gone: shop_id S3, S4, S5\."):
         shop.make("staging.shops")
     assert shop.table("staging.shops").height == 10
-    assert shop.statuses("staging.shops", accept_shrink=True) == ["materialized"]
+    assert shop.statuses("staging.shops", accept_change=True) == ["materialized"]
 
 
 def test_3_a_missing_required_field_fails_and_a_new_one_is_recorded(shop: Shop) -> None:
