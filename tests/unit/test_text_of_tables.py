@@ -154,6 +154,24 @@ def test_broken_rows_are_quarantined_as_received_with_field_and_text(shops: Tabl
     )
 
 
+def test_a_staging_function_with_reasons_of_its_own_publishes_no_broken_row(settings: Settings, tmp_path: Path) -> None:
+    source = FolderSource(tmp_path / "source")
+    landing = Landing("shops", source=source, contract=RawShops, schedule="0 5 * * *")
+
+    @staging(landing, contract=Named)
+    def shops(raw: pl.LazyFrame) -> pl.LazyFrame:
+        is_closed = pl.col("name").str.starts_with("Closed")
+        return raw.with_columns(kind=pl.lit("any"), **{REASON: pl.when(is_closed).then(pl.lit("name: closed"))})
+
+    table = Table(settings, source, [landing, shops])
+    made = table.make(named("Resid\ufffdncia", "Closed MatarÃ³", *["Moda"] * 6))
+    assert (made.rows, made.quarantined) == (6, 2)
+    first, second = table.quarantined().sort("codi")[REASON]
+    assert "ciutat: 'Resid\ufffdncia' has replacement characters" in first
+    assert "ciutat: 'Closed MatarÃ³' looks like UTF-8 read as Latin-1" in second
+    assert "name: closed" in second
+
+
 def test_more_broken_rows_than_tolerated_refuse_the_table(shops: Table) -> None:
     shops.make(named(*["Moda"] * 6))
     before = shops.rows()
