@@ -56,12 +56,13 @@ class Gdp(Contract, max_shrink=0.05):
         key=True,
         isin=MEASURES,
     )
-    figure: float = column("The figure, in the unit of its measure", source=RawGdp.value, nullable=True)
+    # Seasonal adjustment estimates every earlier quarter again with each new one.
+    figure: float = column("The figure, in the unit of its measure", source=RawGdp.value, nullable=True, max_change=1.0)
     observation_status: str = column(
         "Whether the figure is final, provisional, an advance or missing", isin=OBSERVATION_STATUS
     )
     updated_date: date = column(
-        "Date the source last updated the table; identifies the revision", source=RawGdp.updated
+        "Date the source last updated the table; identifies the revision", source=RawGdp.updated, max_change=1.0
     )
 
     @pa.dataframe_check

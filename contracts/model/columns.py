@@ -10,6 +10,11 @@ from typing import Literal
 
 LogicalType = Literal["string", "integer", "bigint", "double", "boolean", "date", "timestamp"]
 
+NESTED = frozenset(
+    {"point", "location", "url", "document", "multipolygon", "polygon", "line", "multiline", "multipoint"}
+)
+"""Types of a source whose values are JSON objects, not one cell."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

@@ -350,6 +350,7 @@ def _history_row(entry: Entry) -> tuple[object, ...]:
         entry.error or (f"drift: {entry.drift}" if entry.drift else ""),
         f"only {entry.window}" if entry.window else "",
         f"{entry.duplicates:,} duplicates dropped" if entry.duplicates else "",
+        f"entry {entry.restored} again" if entry.restored else "change accepted" if entry.is_accepted else "",
     ]
     return (
         entry.sequence,
