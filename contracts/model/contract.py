@@ -188,7 +188,8 @@ def column(
     max_change: float | None = None,
     **checks: Any,
 ) -> Any:
-    """Declare a column. `max_change` is its own guard, in place of the contract's. `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
+    """Declare a column. `references`: the `table.column` of the same layer that has its values; the table must read it, or be it.
+    `max_change` is its own guard, in place of the contract's. `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
 
     `\\d` in a pattern matches ASCII digits only: polars would accept the digits of every script, which look like valid codes.
     """
