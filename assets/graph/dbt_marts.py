@@ -60,6 +60,7 @@ def _declaration(model: Model, contract: type[Contract]) -> MartDeclaration:
         sql_version=model.sql_version,
         clock=clock,
         partition_by=tuple(model.meta.get("partition_by", ())),
+        keeps_history=model.is_incremental,
         module=model.path,
     )
 

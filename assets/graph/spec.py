@@ -69,6 +69,7 @@ class Asset:
     - `clock`: the part of the date that its rows depend on (`year` for a calendar that ends with next year).
     - `keep_days`: how long superseded data is kept.
     - `has_periods`: a landing asset whose source can be read by period, so that it can be backfilled.
+    - `keeps_history`: what it publishes contains what it published before (an incremental mart).
     - `readers`: how many Lambda functions read its pages.
     """
 
@@ -84,6 +85,7 @@ class Asset:
     partition_by: tuple[str, ...] = ()
     keep_days: int = 90
     has_periods: bool = False
+    keeps_history: bool = False
     readers: int = 1
     module: str = ""
 
@@ -191,6 +193,7 @@ class StagingDeclaration(Declaration):
     landing: LandingDeclaration
     reads: tuple[StagingDeclaration, ...]
     function: StagingFunction
+    across: StagingFunction | None = None
     partition_by: tuple[str, ...]
     keep: timedelta
 
@@ -219,11 +222,12 @@ class StagingDeclaration(Declaration):
                 f"staging.{self.name}: its source can be read by period, but no column of {self.contract.__name__} is marked as the "
                 "period; declare that column with period=True"
             )
+        modules = {self.module} | ({self.across.__module__} if self.across else set())
         return Asset(
             key=f"{Layer.STAGING}.{self.name}",
             description=self.contract.description(),
             columns=self.contract.columns(),
-            code_version=digest(self.contract.version(), source_hash(sys.modules[self.module])),
+            code_version=digest(self.contract.version(), *(source_hash(sys.modules[name]) for name in sorted(modules))),
             upstream=(self.landing.asset.key, *(read.asset.key for read in self.reads)),
             source=self.landing.asset.source,
             freshness=self.landing.freshness,
@@ -242,6 +246,7 @@ class MartDeclaration(Declaration):
     sql_version: str
     clock: Clock | None = None
     partition_by: tuple[str, ...] = ()
+    keeps_history: bool = False
     keep: timedelta = field(default_factory=lambda: months(3))
 
     @cached_property
@@ -256,6 +261,7 @@ class MartDeclaration(Declaration):
             clock=self.clock,
             partition_by=self.partition_by,
             keep_days=self.keep.days,
+            keeps_history=self.keeps_history,
             module=self.module,
         )
 
@@ -319,6 +325,7 @@ def staging(
     *,
     contract: type[Contract],
     reads: Sequence[StagingDeclaration] = (),
+    across: StagingFunction | None = None,
     partition_by: Sequence[str] = (),
     keep: timedelta = months(3),
 ) -> Callable[[StagingFunction], StagingDeclaration]:
@@ -327,6 +334,11 @@ def staging(
     The function gets one page of raw rows at a time, with the contract's columns beside them (named, trimmed, as text), and the
     `reads` in order; it returns the page with the columns that the source does not have added (`with_columns`, `filter`). Types,
     checks, deduplication by key and partitions follow from the contract.
+
+    Which rows are in one page is the source's choice. For values that stand in other rows (the total of all municipalities), `across`
+    selects them: it gets the same page, and returns a few rows with columns of the page, which are their key, and new ones. What it
+    returns for all pages together, each row once, is the function's last argument, for `look_up`. Where two of them have one key
+    and different values, none is right: rows of the page with that key are rejected.
     """
 
     def declare(function: StagingFunction) -> StagingDeclaration:
@@ -336,6 +348,7 @@ def staging(
             contract=contract,
             reads=tuple(reads),
             function=function,
+            across=across,
             partition_by=tuple(partition_by),
             keep=keep,
             module=function.__module__,

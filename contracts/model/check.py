@@ -6,6 +6,7 @@ materialization (`assets/making`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ import polars as pl
 from catalunya.contracts.model import values
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract, LandingContract
+from catalunya.contracts.model.text import Text, read_text
 from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.safe_text import NAME, legible
 
@@ -87,14 +89,15 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(legible(name, NAME) for name in names[:SHOWN]) + more
 
 
-def renamed(raw: pl.DataFrame, contract: type[Contract]) -> pl.LazyFrame:
-    """The raw page with the contract's columns added beside the raw ones: text trimmed, words for "no value" made null.
+def renamed(raw: pl.DataFrame, contract: type[Contract], text: Text | None = None) -> pl.LazyFrame:
+    """The raw page, normalized (`text`, if that was done already), with the contract's columns added beside the raw ones: words for "no value" made null.
 
     Adds `_row` (the row's position in the page) and `_reason` (null). A staging function gets this frame, keeps these two
     columns, and sets `_reason` on the rows it rejects.
     """
-    text = [
-        _no_value_as_null(pl.col(column.source).str.strip_chars()).alias(column.name)
+    raw = (text or read_text(raw)).frame
+    columns = [
+        _no_value_as_null(pl.col(column.source)).alias(column.name)
         for column in contract.columns()
         if column.source in raw.columns
     ]
@@ -102,7 +105,7 @@ def renamed(raw: pl.DataFrame, contract: type[Contract]) -> pl.LazyFrame:
         pl.lit(None, pl.String).alias(c.name) for c in contract.columns() if c.source and c.source not in raw.columns
     ]
     return raw.lazy().with_columns(
-        *text, *missing, pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
+        *columns, *missing, pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
     )
 
 
@@ -147,6 +150,32 @@ def conform(
     # A staging function quotes source values in its reasons, and these may be of any length.
     reason = pl.col(REASON).cast(pl.String).str.slice(0, LONGEST_REASON)
     return frame.select(*columns, pl.col(ROW).cast(pl.UInt32), reason, *texts)
+
+
+def name_unclassified(frame: pl.DataFrame, contract: type[Contract]) -> tuple[pl.DataFrame, dict[str, Counter[str]]]:
+    """A conformed frame in which what no rule classified has the column's `otherwise`, or a reason if there is none.
+
+    Also returns the names of these rows and how often each occurs, by column.
+    """
+    unknown = {}
+    for column in (column for column in contract.columns() if column.classifies):
+        name = pl.col(str(column.classifies))
+        is_unknown = pl.col(column.name).is_null() & name.is_not_null()
+        names = frame.filter(is_unknown & pl.col(REASON).is_null()).group_by(name).len()
+        if names.height:
+            unknown[column.name] = Counter(dict(names.iter_rows()))
+        if column.otherwise is not None:
+            frame = frame.with_columns(pl.col(column.name).fill_null(column.otherwise))
+            continue
+        why = pl.format(f"{column.name}: no rule knows '{{}}'", name.str.slice(0, 80))
+        frame = add_reason(frame, pl.when(is_unknown).then(why))
+    return frame, unknown
+
+
+def add_reason(frame: pl.DataFrame, why: pl.Expr | pl.Series) -> pl.DataFrame:
+    """The frame with another reason to reject each row for which there is one."""
+    reasons = pl.concat_str(REASON, why, separator="; ", ignore_nulls=True)
+    return frame.with_columns(pl.when(reasons != "").then(reasons).alias(REASON))
 
 
 def split_rows(

@@ -123,7 +123,13 @@ class Contract(pa.DataFrameModel):
     @cache
     def columns(cls) -> tuple[Column, ...]:
         """The columns in declared order. Raises DeclarationError on a type that not every engine has."""
-        return tuple(_column(cls, name, column) for name, column in cls.to_schema().columns.items())
+        found = tuple(_column(cls, name, column) for name, column in cls.to_schema().columns.items())
+        names = {column.name for column in found}
+        if wrong := [c for c in found if (c.classifies not in names if c.classifies else c.otherwise)]:
+            raise DeclarationError(
+                f"contract {cls.__name__}: expected column {wrong[0].name} to classify another column, found {wrong[0].classifies}"
+            )
+        return found
 
     @classmethod
     def key(cls) -> tuple[str, ...]:
@@ -186,10 +192,13 @@ def column(
     references: str | None = None,
     period: bool = False,
     max_change: float | None = None,
+    classifies: str | None = None,
+    otherwise: str | None = None,
     **checks: Any,
 ) -> Any:
     """Declare a column. `references`: the `table.column` of the same layer that has its values; the table must read it, or be it.
-    `max_change` is its own guard, in place of the contract's. `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
+    `max_change` is its own guard, in place of the contract's. `classifies` names the column it is derived from by rules that may not
+    know every name, `otherwise` is the value for these. `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
 
     `\\d` in a pattern matches ASCII digits only: polars would accept the digits of every script, which look like valid codes.
     """
@@ -203,6 +212,8 @@ def column(
         "references": references,
         "period": period,
         "max_change": max_change,
+        "classifies": classifies,
+        "otherwise": otherwise,
     }
     return pa.Field(description=description, nullable=nullable and not key, metadata=metadata, **checks)
 

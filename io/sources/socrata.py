@@ -19,6 +19,7 @@ import msgspec
 from catalunya.io.errors import BadBodyError, DeclarationError, SourceError, UsageError
 from catalunya.io.sources.base import Page, SourceState
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
+from catalunya.io.sources.names import repeated_names
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -178,6 +179,9 @@ class _View(msgspec.Struct, rename="camel"):
     view_last_modified: int | None = None
 
 
+_READ = frozenset({"columns", "fieldName", "dataTypeName", "rowsUpdatedAt", "viewLastModified"})
+
+
 class _Count(msgspec.Struct):
     total: str | int  # numbers are strings in SODA
 
@@ -209,12 +213,21 @@ def _accept_count(reply: Reply) -> int:
     counts = reply.decode(list[_Count])
     total = str(counts[0].total) if len(counts) == 1 else ""
     if not re.fullmatch(r"[0-9]{1,20}", total) or int(total) > MAX_ROWS:
-        raise BadBodyError(f"expected one count, of at most {MAX_ROWS:,}, found {bytes(reply.body[:100])!r}")
+        found = f"expected one count, of at most {MAX_ROWS:,}, found {bytes(reply.body[:100])!r}"
+        raise BadBodyError(found, found)
     return int(total)
 
 
 def _accept_view(reply: Reply) -> _View:
-    return reply.decode(_View)
+    """The metadata. What is read of them must be said once: of two answers, parsers keep one silently."""
+    view = reply.decode(_View)
+    names = [column.field_name for column in view.columns]
+    twice = sorted({name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ())
+    twice += repeated_names(reply.body, _READ)
+    if twice:
+        found = f"expected each field of the metadata once, found {', '.join(twice[:20])} twice"
+        raise BadBodyError(found, found)
+    return view
 
 
 def _explain(reply: Reply) -> str:

@@ -62,7 +62,7 @@ def models(manifest: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def test_the_page_is_one_file_with_every_table(page: Path, settings: Settings) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     for asset in load_graph(settings):
         if asset.layer is not Layer.LANDING:
             assert asset.name in text

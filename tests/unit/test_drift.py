@@ -98,7 +98,8 @@ def test_it_is_refused_under_freeze_and_ignored_under_discard(settings: Settings
 def test_an_entry_of_an_earlier_release_without_fields_is_no_drift(houses: Houses) -> None:
     houses.land([{"codi": "1"}])
     path = Path(houses.project.settings.lake, "_ledger/landing/houses/0000000001.json")
-    path.write_text(path.read_text().replace('"cp": "text"', '"other": "text"'))
+    content = path.read_text(encoding="utf-8")
+    path.write_text(content.replace('"cp": "text"', '"other": "text"'), encoding="utf-8")
     houses.project = Project(houses.project.settings, list(houses.project.declarations.values()))
     assert houses.land([{"codi": "2"}], {"cp": "number"}).drift == ""
 

@@ -198,7 +198,9 @@ def test_the_error_for_a_window_without_periods_lists_those_available(two: Api) 
 
 def test_a_window_on_a_table_without_time_is_refused(api: Api) -> None:
     del api.table.role["time"]
-    with pytest.raises(UsageError, match="no period from 2015-01-01, only none"):
+    with pytest.raises(
+        UsageError, match=r"cannot read from 2015-01-01 only: .* role time, found none among SEMESTER, MUN"
+    ):
         extract(api, Landing(), window("2015", None))
 
 
