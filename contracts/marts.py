@@ -57,7 +57,7 @@ class DimTime(Contract, max_shrink=0.0):
         return data.lazyframe.select(pl.col("is_public_holiday") == pl.col("public_holiday_name_ca").is_not_null())
 
 
-class DimMunicipalities(Contract, max_shrink=0.02, max_growth=0.05, max_change=0.02):
+class DimMunicipalities(Contract, max_shrink=0.02, max_growth=0.05, max_change=0.04):
     """The municipalities with their history: one row per municipality and period with the same name and comarca.
 
     A change is dated by the run that found it; the state at the first run is valid from 1990-01-01.
