@@ -25,7 +25,7 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.service_usage import service_usage
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.io.environment import load_settings
-from catalunya.io.errors import ContractError
+from catalunya.io.errors import ContractError, UsageError
 from small.answers import Cube, GivenPages, page_of, pages_of
 from small.answers import given as reading
 
@@ -311,6 +311,20 @@ def test_a_row_that_is_replayed_has_the_total_that_its_page_had(table: Table, tm
     rows, counts = table.published()
     assert rows.filter(kind="peix").select("city", "sales", "city_sales").rows() == [("Vic", 5, 90)]
     assert counts["quarantined"] == 0
+
+
+def test_a_quarantine_of_an_earlier_version_is_not_replayed_without_the_totals(table: Table, tmp_path: Path) -> None:
+    table.make([page_of([*GOOD, sale("Vic", "Wrong", 5)])])
+    entry = table.project.ledger.latest(table.key)
+    assert entry
+    assert entry.quarantine
+    older = tmp_path / "older.parquet"
+    table.quarantined().drop("city_sales").write_parquet(older)
+    table.project.lake.put(entry.quarantine, older)
+    with pytest.raises(
+        UsageError, match=r"has no city_sales beside the rows.* materialize landing.sales staging.sales --force"
+    ):
+        materialize(table.project, table.key, Request(replay=True))
 
 
 def test_a_total_that_contradicts_itself_for_all_rows_stops_the_table(table: Table) -> None:
