@@ -34,7 +34,7 @@ def check_own_references(asset: Asset, pages: Sequence[Path]) -> None:
         name, _, field = (column.references or "").partition(".")
         if name != asset.name or not pages:
             continue
-        table = pl.scan_parquet(list(pages))
+        table = pl.scan_parquet(list(pages), glob=False)
         known = table.select(pl.col(field).unique().drop_nulls()).collect()[field]
         value = pl.col(column.name)
         unknown = table.filter(~value.is_in(known.implode())).select(value.cast(pl.String)).collect()[column.name]
