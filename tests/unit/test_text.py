@@ -115,6 +115,11 @@ def test_every_way_to_write_the_geminate_l_becomes_one(word: str, written: str) 
     assert clean(word.replace("l·l", written), word.upper().replace("L·L", written.upper())) == [word, word.upper()]
 
 
+@pytest.mark.parametrize("text", ["a\x85b", "Café\x85Bar", "\x9b31mred", "Forn\x80", "nul\x00", "\x1b[31m", "Re\x81us"])
+def test_a_control_character_on_its_own_is_no_broken_text(text: str) -> None:
+    assert flaw(text) is None
+
+
 def test_apostrophes_become_one_and_other_marks_stay() -> None:
     assert clean("l’Hort", "L‘Hort", "d´Aro", "D`en", "sʼAgaró", "d′Olot", "d´e´l") == [
         *("l'Hort", "L'Hort", "d'Aro", "D'en", "s'Agaró", "d'Olot", "d'e'l"),
@@ -165,7 +170,7 @@ def test_utf_8_read_as_another_encoding_is_recognized(word: str, broken: Callabl
     [
         *("ResidÃ¨ncia", "ADMINISTRACIÃ“", "SebastiÃ\u00a0", "SebastiÃ ", "SebastiÃ", "lâ€™Hospitalet", "lâ\x80\x99Hospitalet", "IntelÂ·lectual"),
         *("EspaÃ±a", "GenÃƒÂ¨ric", "aÌ€", "AÌ€GER", "Resid\ufffdncia", "Resid?ncia", "RESID?NCIA", "l\x92Hospitalet", "Ã\u00a0rea", "Ã  la carta", "Ã€rea"),
-        *("BOSSÃ’ST", "PENÃ\x8dNSULA", "Â«CasaÂ»", "1Âª planta", "50 â‚¬", "ï»¿Nom", "Å\x81ódÅº", "Ð¡Ð°Ð½Ñ‚", "ðŸ˜€", "Resid√®ncia", "RESIDÃ¨NCIA"),
+        *("\x8akoda", "BOSSÃ’ST", "PENÃ\x8dNSULA", "Â«CasaÂ»", "1Âª planta", "50 â‚¬", "ï»¿Nom", "Å\x81ódÅº", "Ð¡Ð°Ð½Ñ‚", "ðŸ˜€", "Resid√®ncia", "RESIDÃ¨NCIA"),
     ],
 )  # fmt: skip
 def test_broken_text_is_recognized(text: str) -> None:
