@@ -21,15 +21,17 @@ landing = Landing(
 )
 
 
-@staging(landing, contract=Employment, partition_by=["year_id"], keep=months(3))
-def employment(raw: pl.LazyFrame) -> pl.LazyFrame:
-    """One row per comarca and section, with the comarca's total beside it; totals are not rows of their own."""
-    totals = (
-        raw.filter(pl.col("SECTION") == TOTAL)
-        .select("table", "time", "geo", comarca_jobs=pl.col("jobs").cast(pl.Int64, strict=False))
-        .unique(["table", "time", "geo"], keep="last")
+def comarques(raw: pl.LazyFrame) -> pl.LazyFrame:
+    """The jobs of all sections by month and comarca."""
+    return raw.filter(pl.col("SECTION") == TOTAL).select(
+        "table", "metric", "time", "geo", comarca_jobs=pl.col("jobs").cast(pl.Int64, strict=False)
     )
-    rows = look_up(raw, totals, on=["table", "time", "geo"])
+
+
+@staging(landing, contract=Employment, across=comarques, partition_by=["year_id"], keep=months(3))
+def employment(raw: pl.LazyFrame, totals: pl.LazyFrame) -> pl.LazyFrame:
+    """One row per comarca and section, with the comarca's total beside it; totals are not rows of their own."""
+    rows = look_up(raw, totals, on=["table", "metric", "time", "geo"])
     return rows.filter(pl.col("geo").ne_missing(TOTAL) & pl.col("SECTION").ne_missing(TOTAL)).with_columns(
         month_id=period_id("time", "M"),
         year_id=year_of("time"),

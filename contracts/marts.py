@@ -179,7 +179,7 @@ class FactPopulationMonthly(Contract, max_shrink=0.05):
         return data.lazyframe.select(adds_up | ~pl.col("is_interpolated"))
 
 
-class FactGdpQuarterly(Contract, max_shrink=0.05, version=2):
+class FactGdpQuarterly(Contract, max_shrink=0.05, max_growth=2.0, version=2):
     """GDP and its sectors, with their revisions: one row per quarter, sector and revision. Seasonally adjusted.
 
     A revision is dated by the source's update; unchanged figures with a newer date only move the date. Revised figures are kept
@@ -191,7 +191,8 @@ class FactGdpQuarterly(Contract, max_shrink=0.05, version=2):
     sector_id: str = column(
         "The sector, or an aggregate of sectors", key=True, references="dim_economic_sectors.sector_id"
     )
-    revision_date: date = column("Date of the source's update that published these figures", key=True)
+    # Moves with every update of the source, also of unchanged figures: rows are not recognized by it.
+    revision_date: date = column("Date of the source's update that published these figures", key=True, max_change=1.0)
     is_latest: bool = column("Whether it is the latest revision, and the source still publishes the quarter and sector")
     is_withdrawn: bool = column("Whether the source no longer publishes the quarter and sector")
     date_id: date = column("First day of the quarter", references="dim_time.date_id")
@@ -214,7 +215,7 @@ class FactGdpQuarterly(Contract, max_shrink=0.05, version=2):
         return data.lazyframe.select(~(pl.col("is_latest") & pl.col("is_withdrawn")))
 
 
-class FactServiceUsageDaily(Contract, max_shrink=0.05, version=2):
+class FactServiceUsageDaily(Contract, max_shrink=0.05, max_growth=2.0, version=2):
     """Services, places and users: one row per day, comarca and service group.
 
     Each run adds its day; earlier days stay as they are, because the register cannot give them again: it has no history.
@@ -321,13 +322,22 @@ class AggEconomicIndicatorsQuarterly(Contract, max_shrink=0.05, version=2):
         "The sector, or an aggregate of sectors", key=True, references="dim_economic_sectors.sector_id"
     )
     date_id: date = column("First day of the quarter", references="dim_time.date_id")
-    gdp_eur_millions: float = column("Value in the quarter, at current prices", nullable=True, unit="EUR millions")
-    gdp_share_pct: float = column("Share of GDP at current prices", nullable=True, unit="%")
+    # Figures of the accounts: every quarter is estimated again with each new one.
+    gdp_eur_millions: float = column(
+        "Value in the quarter, at current prices", nullable=True, unit="EUR millions", max_change=1.0
+    )
+    gdp_share_pct: float = column("Share of GDP at current prices", nullable=True, unit="%", max_change=1.0)
     quarterly_growth_pct: float = column(
-        "Growth of the volume index on the previous quarter; not rounded, unlike the source's", nullable=True, unit="%"
+        "Growth of the volume index on the previous quarter; not rounded, unlike the source's",
+        nullable=True,
+        unit="%",
+        max_change=1.0,
     )
     yearly_growth_pct: float = column(
-        "Growth of the volume index on the same quarter a year earlier; not rounded", nullable=True, unit="%"
+        "Growth of the volume index on the same quarter a year earlier; not rounded",
+        nullable=True,
+        unit="%",
+        max_change=1.0,
     )
     observation_status: str = column("Status of the GDP figures", isin=OBSERVATION_STATUS)
     population: float = column(
@@ -343,7 +353,9 @@ class AggEconomicIndicatorsQuarterly(Contract, max_shrink=0.05, version=2):
         ge=0.0,
         le=1.0,
     )
-    gdp_per_head_eur: float = column("Value in the quarter per inhabitant; not annualized", nullable=True, unit="EUR")
+    gdp_per_head_eur: float = column(
+        "Value in the quarter per inhabitant; not annualized", nullable=True, unit="EUR", max_change=1.0
+    )
     jobs: float = column(
         "Jobs in the sector's sections, mean of the quarter's known months: those with a figure for every section and comarca",
         nullable=True,

@@ -19,7 +19,7 @@ from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from catalunya.contracts.model.columns import Column
+from catalunya.contracts.model.columns import NESTED, Column
 from catalunya.io.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Asset:
     - `clock`: the part of the date that its rows depend on (`year` for a calendar that ends with next year).
     - `keep_days`: how long superseded data is kept.
     - `has_periods`: a landing asset whose source can be read by period, so that it can be backfilled.
+    - `keeps_history`: what it publishes contains what it published before (an incremental mart).
     - `readers`: how many Lambda functions read its pages.
     """
 
@@ -84,6 +85,7 @@ class Asset:
     partition_by: tuple[str, ...] = ()
     keep_days: int = 90
     has_periods: bool = False
+    keeps_history: bool = False
     readers: int = 1
     module: str = ""
 
@@ -102,6 +104,13 @@ class Asset:
             raise DeclarationError(
                 f"{self.key}: partition_by names {', '.join(unknown)}, which the contract does not have"
             )
+        for column in self.columns:
+            table = (column.references or self.name).partition(".")[0]
+            if table != self.name and f"{self.layer}.{table}" not in self.upstream:
+                raise DeclarationError(
+                    f"{self.key}: column {column.name} references {column.references}, expected it to read {self.layer}.{table}, found "
+                    f"{', '.join(self.upstream) or 'that it reads nothing'}; add the table to `reads`, or correct the contract"
+                )
 
     @property
     def layer(self) -> Layer:
@@ -184,8 +193,24 @@ class StagingDeclaration(Declaration):
     landing: LandingDeclaration
     reads: tuple[StagingDeclaration, ...]
     function: StagingFunction
+    across: StagingFunction | None = None
     partition_by: tuple[str, ...]
     keep: timedelta
+
+    def __post_init__(self) -> None:
+        """Raise DeclarationError for a column that would be null in every row: its source is not read."""
+        fields = {field.name: field for field in self.landing.contract.fields()}
+        for column in (column for column in self.contract.columns() if column.source):
+            field, raw = fields.get(str(column.source)), self.landing.contract.__name__
+            why = f"{raw} does not have; declare it there" if field is None else None
+            if field and field.personal:
+                why = "is personal and never leaves landing; take the column out"
+            if field and field.kind in NESTED:
+                why = f"holds objects ({field.kind}), not values; take the column out, or read its parts from other fields"
+            if why:
+                raise DeclarationError(
+                    f"staging.{self.name}: column {column.name} of {self.contract.__name__} reads the field {column.source}, which {why}"
+                )
 
     @cached_property
     def asset(self) -> Asset:
@@ -197,11 +222,12 @@ class StagingDeclaration(Declaration):
                 f"staging.{self.name}: its source can be read by period, but no column of {self.contract.__name__} is marked as the "
                 "period; declare that column with period=True"
             )
+        modules = {self.module} | ({self.across.__module__} if self.across else set())
         return Asset(
             key=f"{Layer.STAGING}.{self.name}",
             description=self.contract.description(),
             columns=self.contract.columns(),
-            code_version=digest(self.contract.version(), source_hash(sys.modules[self.module])),
+            code_version=digest(self.contract.version(), *(source_hash(sys.modules[name]) for name in sorted(modules))),
             upstream=(self.landing.asset.key, *(read.asset.key for read in self.reads)),
             source=self.landing.asset.source,
             freshness=self.landing.freshness,
@@ -220,6 +246,7 @@ class MartDeclaration(Declaration):
     sql_version: str
     clock: Clock | None = None
     partition_by: tuple[str, ...] = ()
+    keeps_history: bool = False
     keep: timedelta = field(default_factory=lambda: months(3))
 
     @cached_property
@@ -234,6 +261,7 @@ class MartDeclaration(Declaration):
             clock=self.clock,
             partition_by=self.partition_by,
             keep_days=self.keep.days,
+            keeps_history=self.keeps_history,
             module=self.module,
         )
 
@@ -297,6 +325,7 @@ def staging(
     *,
     contract: type[Contract],
     reads: Sequence[StagingDeclaration] = (),
+    across: StagingFunction | None = None,
     partition_by: Sequence[str] = (),
     keep: timedelta = months(3),
 ) -> Callable[[StagingFunction], StagingDeclaration]:
@@ -305,6 +334,11 @@ def staging(
     The function gets one page of raw rows at a time, with the contract's columns beside them (named, trimmed, as text), and the
     `reads` in order; it returns the page with the columns that the source does not have added (`with_columns`, `filter`). Types,
     checks, deduplication by key and partitions follow from the contract.
+
+    Which rows are in one page is the source's choice. For values that stand in other rows (the total of all municipalities), `across`
+    selects them: it gets the same page, and returns a few rows with columns of the page, which are their key, and new ones. What it
+    returns for all pages together, each row once, is the function's last argument, for `look_up`. Where two of them have one key
+    and different values, none is right: rows of the page with that key are rejected.
     """
 
     def declare(function: StagingFunction) -> StagingDeclaration:
@@ -314,6 +348,7 @@ def staging(
             contract=contract,
             reads=tuple(reads),
             function=function,
+            across=across,
             partition_by=tuple(partition_by),
             keep=keep,
             module=function.__module__,

@@ -16,14 +16,14 @@ import msgspec
 import structlog
 
 from catalunya.assets.graph.spec import Asset, LandingDeclaration
-from catalunya.assets.making.candidate import check_shrink
+from catalunya.assets.making.guards import guard_rows
 from catalunya.assets.making.maker import Candidate, Context, Maker
 from catalunya.assets.record.batch import Batch, LandedPages, Manifest, read_batch
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import batch_prefix, manifest_path
 from catalunya.assets.record.state import Reason, Stale
 from catalunya.contracts.model.check import check_fields
-from catalunya.io.errors import DeadlineReached, SourceUnavailable
+from catalunya.io.errors import BatchDamaged, DeadlineReached, ObjectMissing, SourceUnavailable
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.safe_text import NAME, legible
@@ -49,10 +49,18 @@ class LandingMaker(Maker):
         batch = extract(context)
         manifest, previous = batch.manifest, context.previous
         known = previous.source_version if previous else None
+        contract, history = (
+            context.declaration(LandingDeclaration).contract,
+            context.project.ledger.history(context.asset.key),
+        )
         return Candidate(
             objects=batch.objects,
             rows=manifest.rows,
+            # It passed its guard, or that was waived, perhaps by a killed run whose batch was taken over.
+            is_accepted=not manifest.window
+            and guard_rows(context.asset.key, contract, manifest.rows, history, accept=True),
             drift=manifest.drift,
+            fields=manifest.fields,
             # A backfill learned nothing about the other periods: the next regular run must still see that the source changed.
             source_version=known if manifest.window else manifest.source_version,
             source_updated_at=manifest.source_updated_at,
@@ -108,7 +116,8 @@ def extract(context: Context) -> Batch:
     window, contract = context.request.window, declaration.contract
     state = context.source_state or probe(context)
     assert state is not None
-    drift = check_fields(asset.key, contract, state.fields)
+    known = context.previous.fields if context.previous else {}
+    drift = check_fields(asset.key, contract, state.fields, known)
     if drift:
         log.warning("source_drift", asset=asset.key, drift=str(drift), policy=contract.terms().drift)
     history = context.project.ledger.history(asset.key)
@@ -137,10 +146,9 @@ def extract(context: Context) -> Batch:
             "run it again to resume from there"
         ) from error
     if extraction.state.version != state.version:  # the source changed and the extraction started over
-        drift = check_fields(asset.key, contract, extraction.state.fields)
+        drift = check_fields(asset.key, contract, extraction.state.fields, known)
     if window is None:
-        whole = next((entry for entry in reversed(history) if entry.status != "failed" and not entry.window), None)
-        check_shrink(asset.key, contract, extraction.rows, whole, accept=context.request.accept_shrink)
+        guard_rows(asset.key, contract, extraction.rows, history, accept=context.request.accept_change)
     manifest = Manifest(
         asset=asset.key,
         source=declaration.source.describe(),
@@ -171,7 +179,7 @@ def _taken_over(
     recorded = {entry.batch for entry in history}
     taken: Batch | str | None = None
     for prefix in (f"{asset.prefix}/{folder}" for folder in reversed(lake.folders(asset.prefix))):
-        found = read_batch(lake, prefix) if lake.exists(manifest_path(prefix)) else None
+        found = _sealed(lake, prefix)
         if found and prefix in recorded:
             continue
         if found and taken is None and (found.manifest.source_version, found.manifest.window) == (version, window):
@@ -182,3 +190,14 @@ def _taken_over(
         else:
             lake.delete([o.path for o in lake.objects(prefix)])
     return taken
+
+
+def _sealed(lake: Lake, prefix: str) -> Batch | None:
+    """The sealed batch in a folder, if there is one that can be read."""
+    try:
+        return read_batch(lake, prefix)
+    except ObjectMissing:
+        return None
+    except BatchDamaged as error:
+        log.warning("batch_damaged", batch=prefix, error=str(error))
+        return None

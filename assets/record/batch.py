@@ -9,6 +9,7 @@ version and window, each only if it is complete by the size and hash in its note
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,9 +19,9 @@ import msgspec
 import structlog
 
 from catalunya.assets.graph.spec import Asset
-from catalunya.assets.record.ledger import Stored, content_version
+from catalunya.assets.record.ledger import Entry, Stored, content_version
 from catalunya.assets.record.paths import begun_at, manifest_path
-from catalunya.io.errors import BatchClosedError
+from catalunya.io.errors import BatchClosedError, BatchDamaged, ObjectMissing
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import Page
@@ -86,10 +87,50 @@ class Batch:
         """The hash of the pages' content: the same rows again give the same version."""
         return content_version(self.objects)
 
+    def read(self, lake: Lake, page: Page) -> bytes:
+        """The bytes of one page, as they were landed. Raises BatchDamaged when they are others, or gone."""
+        path = f"{self.prefix}/{page.name}"
+        try:
+            body = lake.get(path)
+        except ObjectMissing:
+            raise _damaged(lake, path, f"{page.bytes:,} bytes", "no such object") from None
+        if len(body) != page.bytes:
+            raise _damaged(lake, path, f"{page.bytes:,} bytes", f"{len(body):,}")
+        sha256 = hashlib.sha256(body).hexdigest()
+        if sha256 != page.sha256:
+            raise _damaged(lake, path, f"SHA-256 {page.sha256[:16]}…", f"{sha256[:16]}…")
+        return body
 
-def read_batch(lake: Lake, prefix: str) -> Batch:
-    """The sealed batch below `prefix`. Raises LakeError when it is gone."""
-    return Batch(prefix, msgspec.json.decode(lake.get(manifest_path(prefix)), type=Manifest))
+
+def read_batch(lake: Lake, prefix: str, entry: Entry | None = None) -> Batch:
+    """The sealed batch below `prefix`, which is the one that the ledger entry records if one is given.
+
+    Raises ObjectMissing when it is gone, BatchDamaged when its manifest cannot be read, or contradicts itself or the entry.
+    """
+    path = manifest_path(prefix)
+    try:
+        manifest = msgspec.json.decode(lake.get(path), type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _damaged(lake, path, "a manifest", str(error)) from None
+    batch, pages = Batch(prefix, manifest), manifest.pages
+    for what, total, found in (
+        ("rows", manifest.rows, sum(page.rows for page in pages)),
+        ("bytes", manifest.bytes, sum(page.bytes for page in pages)),
+        ("different pages", len(pages), len({page.name for page in pages})),
+    ):
+        if total != found:
+            raise _damaged(lake, path, f"pages with {total:,} {what} in all", f"{found:,}")
+    if entry and (set(batch.objects), manifest.window) != (set(entry.objects), entry.window):
+        raise _damaged(lake, path, f"the pages of ledger entry {entry.sequence}", "others")
+    return batch
+
+
+def _damaged(lake: Lake, path: str, expected: str, found: str) -> BatchDamaged:
+    key = ".".join(path.split("/")[:2])
+    return BatchDamaged(
+        f"{key}: expected {expected} in {lake.url(path)}, found {found}; the batch is not used, and "
+        f"`catalunya materialize {key}+` (or the next reconciliation) lands it again"
+    )
 
 
 class LandedPages:

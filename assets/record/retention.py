@@ -26,12 +26,12 @@ import structlog
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.batch import may_be_read_into
-from catalunya.assets.record.lease import holder, lease
+from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import REPAIRED, Entry, Ledger, Stored
 from catalunya.assets.record.paths import in_deletion_order, manifest_path, quarantine_folder
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
-from catalunya.io.errors import LeaseHeld, LeaseLost, LedgerError
+from catalunya.io.errors import LakeError, LeaseHeld, LeaseLost, LedgerError
 from catalunya.io.lake import Lake, Object
 
 log = structlog.get_logger(__name__)
@@ -90,8 +90,8 @@ def prune(
 ) -> Pruned:
     """Remove what has expired. Safe to kill at any instruction and to run again; what is needed is never touched.
 
-    An asset that is being made is left for the next time; one whose ledger cannot be read keeps everything. Raises LakeError
-    when the lake cannot be read or written.
+    An asset that is being made is left for the next time; one whose ledger or folder cannot be read keeps everything. Raises
+    LakeUnavailable when the lake does not answer.
     """
     now, pruned = now or datetime.now(UTC), Pruned()
     for asset in project.graph if assets is None else assets:
@@ -106,7 +106,7 @@ def prune(
         except (LeaseHeld, LeaseLost):
             log.info("not_pruned", asset=asset.key, why="another run is making it")
             pruned.busy.append(asset.key)
-        except LedgerError as error:
+        except (LedgerError, LakeError) as error:
             log.error("not_pruned", asset=asset.key, why=str(error))  # noqa: TRY400  one line: the message says it all
             pruned.failed[asset.key] = str(error)
     return pruned
@@ -135,7 +135,7 @@ def _removals(state: State, asset: Asset) -> Iterator[Removal]:
 def _batches(state: State, asset: Asset, history: list[Entry]) -> Iterator[Removal]:
     """Batches that no table needs: all but the last one, and that one once it is used."""
     lake, latest = state.ledger.lake, state.latest(asset.key)
-    if any(holder(lake, consumer.key) for consumer in state.graph.downstream(asset.key)):
+    if any(state.holder(consumer.key) for consumer in state.graph.downstream(asset.key)):
         return  # it may be reading a batch that was the last one when it started
     recorded = {entry.batch for entry in history}
     is_used = bool(state.used_batch(asset))
@@ -164,6 +164,9 @@ def _replaced(state: State, asset: Asset, history: list[Entry]) -> Iterator[Remo
     for entry, replaced_at in _replacements(history):
         paths = [superseded_path(stored) for stored in entry.objects]
         until |= dict.fromkeys([*paths, entry.quarantine] if entry.quarantine else paths, replaced_at)
+    for entry, following in zip(history, [*history[1:], None], strict=False):
+        if entry.status == "failed" and entry.quarantine:
+            until[entry.quarantine] = following.recorded_at if following else None
     # An entry that was lost may have referred to objects that look unreferenced now.
     is_damaged = any(entry.reason == REPAIRED and entry.recorded_at + span > state.now for entry in history)
     for kind, folder in ((Kind.SUPERSEDED, superseded_folder(asset)), (Kind.QUARANTINE, quarantine_folder(asset))):

@@ -14,13 +14,12 @@ from datetime import UTC, datetime
 from functools import partial
 from io import BytesIO
 
-import msgspec
 import polars as pl
 import structlog
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.batch import may_be_read_into, read_batch
-from catalunya.assets.record.lease import holder, lease
+from catalunya.assets.record.lease import UNKNOWN, holder, lease
 from catalunya.assets.record.ledger import (
     FOLDER,
     REPAIRED,
@@ -38,7 +37,7 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import is_named_by, superseded_folder
 from catalunya.assets.record.state import CLOCK
 from catalunya.contracts.model.contract import LOGICAL_TYPES
-from catalunya.io.errors import LakeError, LedgerError
+from catalunya.io.errors import BatchDamaged, LakeError, LedgerError
 from catalunya.io.lake import Lake, Object
 
 log = structlog.get_logger(__name__)
@@ -222,11 +221,9 @@ def _version_of(lake: Lake, key: str, upstream: str) -> str | None:
 
 
 def _is_held(lake: Lake, key: str) -> bool:
-    try:
-        return holder(lake, key) is not None
-    except LakeError as error:  # a lease that cannot be read belongs to no one, and the asset is checked
-        log.warning("lease_unreadable", asset=key, why=str(error))
-        return False
+    """Whether a run is making the asset. A lease that cannot be read belongs to no one, and the asset is checked."""
+    held = holder(lake, key)
+    return held is not None and held.run_id != UNKNOWN
 
 
 @dataclass
@@ -308,8 +305,8 @@ class Objects:
                 continue
             try:
                 pages = read_batch(self.lake, batch).objects
-            except msgspec.MsgspecError as error:
-                yield self._found("batch_damaged", seal, f"expected a manifest, found {error}", again, (seal,))
+            except BatchDamaged as error:
+                yield self._found("batch_damaged", seal, str(error).partition("; ")[0], again, (seal,))
                 continue
             damages = [replace(damage, damaged=(seal,)) for damage in self._compare(pages, again)]
             yield from damages
@@ -410,7 +407,10 @@ class Objects:
         expected = {name: kind for name, kind in entry.columns.items() if name not in in_path}
         try:
             frame = pl.scan_parquet(
-                self.lake.url(stored.path), hive_partitioning=False, storage_options=self.lake.scan_options or None
+                self.lake.url(stored.path),
+                glob=False,
+                hive_partitioning=False,
+                storage_options=self.lake.scan_options or None,
             )
             found = {name: LOGICAL_TYPES.get(kind, str(kind)) for name, kind in frame.collect_schema().items()}
             rows = int(frame.select(pl.len()).collect().item())

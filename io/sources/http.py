@@ -12,7 +12,7 @@ import ssl
 import textwrap
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -44,6 +44,14 @@ MAX_ERROR_BODY = 64 * 1024
 BUSY = frozenset({202, 408, 425, 429})  # and 5xx; 202: the source is still preparing the answer
 BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_STARTS = {
+    b"\x1f\x8b": "expected JSON, found gzip that no header announced",
+    b"PK\x03\x04": "expected JSON, found a ZIP archive",
+    b"\xef\xbb\xbf": "expected JSON without a byte order mark, found one",
+    b"\xff\xfe": "expected JSON in UTF-8, found UTF-16",
+    b"\xfe\xff": "expected JSON in UTF-8, found UTF-16",
+    b"\x00": "expected JSON, found zeros",
+}
 CHUNK = 4 * 1024 * 1024  # bytes passed to a sink at a time
 
 
@@ -71,7 +79,9 @@ class Reply:
         try:
             return msgspec.json.decode(self.body, type=kind)
         except BROKEN_JSON as error:
-            raise BadBodyError(f"{error}; {len(self.body)} bytes, beginning {bytes(self.body[:60])!r}") from error
+            shape = str(error) if isinstance(error, msgspec.ValidationError) else _something_else(self.body)
+            begins = bytes(self.body[: 200 if shape else 60])
+            raise BadBodyError(f"{shape or error}; {len(self.body)} bytes, beginning {begins!r}", shape) from error
 
     def excerpt(self, limit: int = 200) -> str:
         """The body as one line for a message: no markup, no line breaks, at most `limit` characters."""
@@ -95,6 +105,7 @@ class _Call(Generic[T]):
     accept: Callable[[Reply], T]
     refused: Callable[[Reply], None]
     form: Mapping[str, str] | None = None
+    shapes: list[str] = field(default_factory=list)  # what was wrong with complete answers so far
 
 
 def _nothing_special(_: Reply) -> None:
@@ -164,7 +175,8 @@ class Http:
     ) -> T:
         """GET `path` below the base URL and return what `accept` makes of the answer.
 
-        `accept` runs in a worker thread, after status 200; it raises `BadBodyError` to have the request sent again. `refused` sees
+        `accept` runs in a worker thread, after status 200; it raises `BadBodyError` to have the request sent again, and only once
+        if the answer is complete and has the wrong shape: the same a second time is a `SourceError`. `refused` sees
         every answer with another status first, and an empty 504 if none came in time: it raises what its caller wants to handle
         itself, or `BadBodyError`, or nothing. Raises `SourceUnavailable` when every attempt failed, `SourceError` when the source
         refuses.
@@ -221,6 +233,12 @@ class Http:
             raise self._refusal(call.method, reply)
         except BadBodyError as error:
             reason = f"invalid response body ({error})"
+            if error.shape and error.shape in call.shapes:
+                raise SourceError(
+                    f"{self._what}: {call.url} answered twice with something else than expected: {error}. "
+                    "Asking again would give the same: open the URL, and check the declaration and the API's URL"
+                ) from None
+            call.shapes.append(error.shape)
         del reply  # frees a page's worth of memory before the wait and the next attempt
         raise _RetryableError(call.url, reason)
 
@@ -306,6 +324,17 @@ class Http:
 @cache
 def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()  # 20 ms, as long as a small extraction: once per process
+
+
+def _something_else(body: bytes | bytearray) -> str:
+    """What a complete body is that is not JSON; empty if it may be JSON that was cut off or damaged on the way."""
+    for start, what in _STARTS.items():
+        if body.startswith(start):
+            return what
+    text = bytes(body[:1000]).lstrip()
+    if text.startswith(b"<"):
+        return "expected JSON, found HTML or XML"
+    return "" if not text or text[:1] in b'[{"-0123456789tfn' else "expected JSON, found text"
 
 
 def _status(code: int) -> str:

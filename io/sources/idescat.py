@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
@@ -29,7 +28,7 @@ from catalunya.io.errors import (
 from catalunya.io.periods import period
 from catalunya.io.sources.base import Page, SourceState
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
-from catalunya.io.sources.jsonstat import Dataset, check_places, moment
+from catalunya.io.sources.jsonstat import ROLES, Dataset, check_names, check_places, instant, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,17 +43,22 @@ MAX_CELLS = 20_000  # of one answer, after its filters; more is refused with 416
 MAX_URL = 2_000  # characters; a longer question goes by POST
 MAX_TIMEOUTS = 2  # of the gateway (504) or ours, until a question counts as too large: a large one never succeeds
 INTERNAL, TOO_LARGE = "00", "05"  # the API's own error numbers
+_DAY = len("2024-12-19")
 _MISSING = {"01": "statistic", "02": "node", "03": "table", "04": "territorial division"}
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as its metadata describe it. `codes` and `columns` are by dimension, in the order of the cells."""
+    """A table as its metadata describe it. `codes`, `columns` and `kinds` are by dimension, in the order of the cells.
+
+    `updated`: the day if it is midnight in UTC, else the time, so that one moment has one spelling.
+    """
 
     name: str
     updated: str
     codes: Mapping[str, Sequence[str]]
     columns: Mapping[str, str]
+    kinds: Mapping[str, str]
 
     @property
     def cells(self) -> int:
@@ -62,14 +66,13 @@ class Table:
 
     @property
     def time(self) -> str | None:
-        """The time dimension."""
+        """The time dimension, if there is one and only one."""
         return next((name for name, column in self.columns.items() if column == "time"), None)
 
     def fields(self) -> dict[str, str]:
         """The columns of its cells -> the kind of each."""
-        kinds = {"time": "time", "geo": "geo", "metric": "metric"}
-        codes = {column: kinds.get(column, "dimension") for column in self.columns.values()}
-        labels = {f"{column}_label": "text" for column in self.columns.values() if column not in kinds}
+        codes = {column: self.kinds[name] for name, column in self.columns.items()}
+        labels = {f"{column}_label": "text" for column in self.columns.values() if column not in ROLES}
         return codes | labels | {"value": "number", "status": "text", "table": "text", "updated": "date"}
 
     def periods(self) -> list[tuple[Window, str]]:
@@ -177,6 +180,12 @@ class Idescat(Source[Question]):
         """As few questions as the API's limit allows. Their codes come from the metadata, so these are requested again."""
         tables = await self._tables(client)
         wanted = [table.question(codes) for table in tables if (codes := table.within(window))]
+        if window is not None and (untimed := [table for table in tables if table.time is None]):
+            having = [name for name, kind in untimed[0].kinds.items() if kind == "time"]
+            raise UsageError(
+                f"{self.describe()}: cannot read {window} only: expected one dimension of {untimed[0].name} with the role time, found "
+                f"{' and '.join(having) or 'none'} among {', '.join(untimed[0].codes)}; read the whole table"
+            )
         if window is not None and not wanted:
             spans = [span for table in tables for span in table.periods()]
             available = f"{min(spans)[1]} to {max(spans)[1]}" if spans else "none"
@@ -220,16 +229,24 @@ class Idescat(Source[Question]):
 
 
 def _state(tables: Sequence[Table]) -> SourceState:
-    newest = max(_utc(table.updated) for table in tables)
+    newest = max(instant(table.updated) for table in tables)
     metadata = [(table.name, table.updated, table.columns, table.codes) for table in tables]
     digest = hashlib.sha256(msgspec.json.encode(metadata)).hexdigest()[:8]
     fields = {name: kind for table in tables for name, kind in table.fields().items()}
     return SourceState(f"{newest:%Y-%m-%d}-{digest}", newest, fields, sum(table.cells for table in tables))
 
 
-def _utc(updated: str) -> datetime:
-    at = moment(updated)
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+def _canonical(updated: str) -> str:
+    """A stamp in its one spelling. Raises ContractError."""
+    at = instant(updated)
+    return f"{at:%Y-%m-%d}" if at == at.replace(hour=0, minute=0, second=0, microsecond=0) else at.isoformat()
+
+
+def _is_same(updated: str, expected: str) -> bool:
+    """Whether a stamp is of the same moment as one in its one spelling; where one of them is only a day, of that day, as written."""
+    if len(updated) <= _DAY or len(expected) <= _DAY:
+        return moment(expected).date() in {moment(updated).date(), instant(updated).date()}
+    return instant(updated) == instant(expected)
 
 
 class _ApiError(msgspec.Struct, rename={"class_": "class"}):
@@ -275,8 +292,9 @@ def _dataset(source: str, name: str, reply: Reply) -> Dataset:
     dataset = reply.decode(Dataset)
     try:
         dataset.codes()
+        check_names(reply.body)
     except ContractError as flaw:
-        raise BadBodyError(str(flaw)) from flaw
+        raise BadBodyError(str(flaw), str(flaw)) from flaw
     if dataset.table != name:
         raise SourceError(
             f"{source}: expected table {name} at {reply.url}, found one with the address {dataset.href!r}; "
@@ -289,8 +307,9 @@ def _read_table(source: str, name: str, reply: Reply) -> Table:
     """The metadata of the table `name`. Raises BadBodyError if they should be requested again, SourceError if that is no use."""
     dataset = _dataset(source, name, reply)
     try:
-        moment(dataset.updated or "")
-        return Table(name, dataset.updated or "", dataset.codes(), dataset.columns())
+        columns, roles = dataset.columns(), dataset.roles()
+        kinds = {dimension: roles.get(dimension, "dimension") for dimension in columns}
+        return Table(name, _canonical(dataset.updated or ""), dataset.codes(), columns, kinds)
     except ContractError as flaw:
         raise SourceError(
             f"{source}: the metadata at {reply.url} do not describe a table: {flaw}; look the table up on idescat.cat"
@@ -303,13 +322,14 @@ def _check_cells(source: str, question: Question, reply: Reply) -> None:
     if error.code == TOO_LARGE:
         raise TooLargeError(error.label or reply.excerpt())
     dataset = _dataset(source, table.name, reply)
-    if dataset.updated != table.updated:
-        raise MovedError(f"{table.name}: expected cells updated {table.updated}, found cells updated {dataset.updated}")
     try:
+        is_same = _is_same(dataset.updated or "", table.updated)
         check_places(reply.body, dataset.cells)
         received, columns = dataset.codes(), dataset.columns()
     except ContractError as flaw:
-        raise BadBodyError(str(flaw)) from flaw
+        raise BadBodyError(str(flaw), str(flaw)) from flaw
+    if not is_same:
+        raise MovedError(f"{table.name}: expected cells updated {table.updated}, found cells updated {dataset.updated}")
     if columns != table.columns:
         raise MovedError(f"{table.name}: expected the dimensions {dict(table.columns)}, found {columns}")
     for name, asked in question.codes.items():

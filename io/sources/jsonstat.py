@@ -7,14 +7,16 @@ Here: the layout of a dataset, and reading it as text. Not here: where it comes 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from math import prod
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
 from catalunya.io.errors import ContractError
+from catalunya.io.sources.names import repeated_names
 
 if TYPE_CHECKING:
     import polars as pl
@@ -125,27 +127,40 @@ class Dataset(msgspec.Struct, rename={"class_": "class"}):
         return found
 
     def columns(self) -> dict[str, str]:
-        """Dimension -> the column of its codes: its role if it has one, else its id.
+        """Dimension -> the column of its codes: its role if no other dimension has it, else its id.
 
-        Raises ContractError if several dimensions share a role, or a column would appear twice.
+        Raises ContractError if a dimension has several roles, or a column would appear twice.
         """
-        named = {name: name for name in self.id}
-        for role in ROLES:
-            having: list[str] = getattr(self.role, role) if self.role else []
-            if len(having) > 1 or any(named.get(name) != name for name in having):
-                raise ContractError(
-                    f"expected one dimension of {self.id} with the role {role} and no other, found {having}"
-                )
-            named |= dict.fromkeys(having, role)
+        alone = self._alone()
+        named = {name: alone.get(name, name) for name in self.id}
         every = [*named.values(), *(f"{name}_label" for name in self.labeled()), "value", "status", "table", "updated"]
         if twice := sorted({name for name in every if every.count(name) > 1}):
             raise ContractError(f"expected each column once, found {', '.join(twice)} twice, in dimensions {self.id}")
         return named
 
+    def roles(self) -> dict[str, str]:
+        """Dimension -> its role, of those that have one. Raises ContractError if one has several, or does not exist."""
+        found: dict[str, str] = {}
+        for role in ROLES:
+            for name in getattr(self.role, role) if self.role else ():
+                if name in found or name not in self.id:
+                    raise ContractError(
+                        f"expected dimensions of {self.id}, each with one role, found {name!r} with the role {role}"
+                        + (f" and {found[name]}" if name in found else "")
+                    )
+                found[name] = role
+        return found
+
     def labeled(self) -> list[str]:
-        """The dimensions without a role, such as sex or sector: their labels get a column."""
-        with_role = [name for role in ROLES for name in getattr(self.role, role)] if self.role else []
-        return [name for name in self.id if name not in with_role]
+        """The dimensions whose labels get a column: those without a role, such as sex or sector, and those that share one."""
+        named = self._alone()
+        return [name for name in self.id if name not in named]
+
+    def _alone(self) -> dict[str, str]:
+        """Dimension -> its role, of those that share it with no other."""
+        roles = self.roles()
+        counts = Counter(roles.values())
+        return {name: role for name, role in roles.items() if counts[role] == 1}
 
 
 class _Places(msgspec.Struct):
@@ -174,6 +189,16 @@ def check_lengths(what: str, texts: Iterable[str | None]) -> None:
         raise ContractError(f"expected {what} of at most {MAX_TEXT:,} characters, found one of {longest:,}")
 
 
+def check_names(body: bytes | bytearray) -> None:
+    """Raise ContractError if an object of the dataset has a name twice: a category, a position, `value`."""
+    try:
+        twice = repeated_names(body)
+    except (ValueError, RecursionError) as error:
+        raise ContractError(f"expected JSON-stat, found {error}") from None
+    if twice:
+        raise ContractError(f"expected each name once in an object, found {', '.join(twice[:20])} twice")
+
+
 def check_places(body: bytes | bytearray, cells: int) -> None:
     """Raise ContractError if values and statuses are not for this many cells. Cheap: no frame is built."""
     places = decode(body, _Places)
@@ -187,7 +212,7 @@ def check_places(body: bytes | bytearray, cells: int) -> None:
 def read_cells(body: bytes) -> pl.DataFrame:
     """One row per cell, in the dataset's order; all columns are text.
 
-    The codes of each dimension (`time`, `geo`, `metric` if it has that role, else its id), `<ID>_label` for those without a role,
+    The codes of each dimension (`time`, `geo`, `metric` if it alone has that role, else its id), `<ID>_label` for the others,
     `value` (the number as written, integers without `.0`; null for `..`), `status` (the cell's, else the one of its whole category,
     else null), `table` ("ep/9122/10002/mun") and `updated` (the day).
     Raises ContractError, with a one-line message, if the body is not a dataset or contradicts itself.
@@ -195,7 +220,9 @@ def read_cells(body: bytes) -> pl.DataFrame:
     import polars as pl
 
     dataset = decode(body, Dataset)
-    codes, named, cells = dataset.codes(), dataset.columns(), dataset.cells
+    # Of values and statuses, whose positions are checked below, only that they are not there twice.
+    check_names(_without(_without(bytes(body), dataset.value), dataset.status))
+    codes, named, cells, labeled = dataset.codes(), dataset.columns(), dataset.cells, dataset.labeled()
     if not dataset.table:
         raise ContractError(f"expected an href with the table (…/taules/v2/…), found {dataset.href!r}")
     value = _values(dataset.value, cells)
@@ -206,7 +233,7 @@ def read_cells(body: bytes) -> pl.DataFrame:
         stride //= max(1, len(own))
         place = position // max(1, stride) % max(1, len(own))
         columns[named[name]] = pl.Series(own, dtype=pl.String).gather(place)
-        if named[name] == name:
+        if name in labeled:
             label = dataset.dimension[name].category.label
             texts = [label.get(code, code) for code in own]  # the format: without a label, the code is the label
             labels[f"{name}_label"] = pl.Series(texts, dtype=pl.String).gather(place)
@@ -216,6 +243,11 @@ def read_cells(body: bytes) -> pl.DataFrame:
     return pl.DataFrame(columns | labels | {"value": value, "status": status}).with_columns(
         table=pl.lit(dataset.table, pl.String), updated=pl.lit(_day(dataset.updated), pl.String)
     )
+
+
+def _without(body: bytes, raw: msgspec.Raw) -> bytes:
+    """The body, with null in place of this value."""
+    return body.replace(bytes(raw), b"null", 1) if len(bytes(raw)) > MAX_TEXT else body
 
 
 def _values(raw: msgspec.Raw, cells: int) -> pl.Series:
@@ -294,6 +326,7 @@ def _category_status(dimension: Dimension) -> dict[str, str]:
 
 
 def _day(updated: str | None) -> str | None:
+    """The day as the publisher writes it: midnight in Madrid is still the day before in UTC."""
     if updated is None:
         return None
     return moment(updated).date().isoformat()
@@ -304,4 +337,13 @@ def moment(updated: str) -> datetime:
     try:
         return datetime.fromisoformat(updated)
     except ValueError:
+        raise ContractError(f"expected updated as a date (2024-12-19), found {updated!r}") from None
+
+
+def instant(updated: str) -> datetime:
+    """The same in UTC, which is also taken for the zone of one without any. Raises ContractError."""
+    at = moment(updated)
+    try:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except OverflowError:
         raise ContractError(f"expected updated as a date (2024-12-19), found {updated!r}") from None

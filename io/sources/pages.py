@@ -1,37 +1,53 @@
 """Raw pages as frames of text: an array of rows (Socrata), or a JSON-stat dataset of cells (IDESCAT).
 
-Here: reading a landed page, and the error if it cannot be read. Not here: what its fields mean (the contracts), the layout of JSON-stat
-(`jsonstat.py`).
+Here: reading a page from its bytes, and the error if they are something else. Not here: whether they are the bytes that were landed
+(`assets/record/batch.py`), what the fields mean (the contracts), the layout of JSON-stat (`jsonstat.py`).
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 
+import msgspec
 import polars as pl
 
 from catalunya.io.errors import ContractError
-from catalunya.io.lake import Lake
+from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.base import PageFormat
+from catalunya.io.sources.json_types import TYPE, has_bare_value, json_types
 
+FLAW = "_flaw"
+"""The column that says why a row cannot be right as the source sent it; only in a page with such rows."""
+SEARCHED = 8 * 1024 * 1024
+"""Bytes of a batch that are searched for repeated keys, about 16,000 wide rows: what repeats a key does so in every row."""
+
+_EDGE = 1000  # bytes; stripping the whole would copy it
 _LAYOUTS: dict[PageFormat, str] = {"rows": "a JSON array of rows", "json-stat": "a JSON-stat dataset"}
+_BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def read_page(lake: Lake, path: str, fields: Sequence[str], pages_are: PageFormat, asset: str) -> pl.DataFrame:
-    """One raw page with the given fields as text columns; null if the page has no such field or a row omits it.
+def read_page(
+    body: bytes, path: str, fields: Sequence[str], pages_are: PageFormat, asset: str, *, searched: int = SEARCHED
+) -> pl.DataFrame:
+    """The content of one raw page with the given fields as text columns; null if the page has no such field or a row omits it.
 
-    Raises ContractError if the page does not have that format, LakeError or LakeUnavailable if it cannot be read at all.
+    Of the rows that begin within the first `searched` bytes, those that have one of the fields twice are marked in a further
+    column, `FLAW`: which of the two values is right cannot be known. Fields with values that are not text have a second column, with
+    the JSON types of these (`json_types.TYPE`). `path` and `asset` are for messages.
+    Raises ContractError if the page does not have that format.
     """
     try:
         if pages_are == "json-stat":
             from catalunya.io.sources.jsonstat import read_cells
 
-            return _with_all(read_cells(lake.get(path)), fields)
-        with lake.reading(path):
-            return _read_rows(lake, path, fields)
-    except (pl.exceptions.PolarsError, ContractError) as error:
+            return _with_all(read_cells(body), fields)
+        return _read_rows(body, fields, searched)
+    except (pl.exceptions.PolarsError, ContractError, *_BROKEN_JSON) as error:
+        reason = " ".join(str(error).split())[:200]
         raise ContractError(
-            f"{asset}: expected {_LAYOUTS[pages_are]} in {path}, found {str(error)[:200]}; materialize the landing asset again"
+            f"{asset}: expected {_LAYOUTS[pages_are]} in {path}, found {reason}; materialize the landing asset again"
         ) from None
 
 
@@ -41,21 +57,96 @@ def _with_all(cells: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def _read_rows(lake: Lake, path: str, fields: Sequence[str]) -> pl.DataFrame:
+def _read_rows(body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
     """Socrata sends one row per line, after a bracket or a comma. A newline inside a JSON string is always escaped, so each line can
     be decoded on its own, which is many times faster than decoding the array."""
-    row = pl.Struct(dict.fromkeys(fields, pl.String))
+    if body[:_EDGE].lstrip()[:1] == b"[" and body[-_EDGE:].rstrip()[-1:] == b"]":
+        head = body if len(body) <= searched else body[: body.rfind(b"\n", 0, searched) + 1]
+        try:
+            return _marked(_decoded(_lines(body), fields), _lines(head), fields)
+        except (pl.exceptions.PolarsError, ValueError):  # another layout of the same JSON, or something else
+            pass
+    rows = _rows_of_array(body).lazy()
+    return _marked(_decoded_in_part(rows, fields), rows, fields)
+
+
+def _lines(body: bytes) -> pl.LazyFrame:
+    """The text of each row, in the layout of Socrata."""
     lines = pl.scan_csv(
-        lake.url(path),
+        body,
         has_header=False,
         separator="\x01",  # never occurs unescaped in JSON, so that a line is one cell
         quote_char=None,
         schema={"row": pl.String()},
-        storage_options=lake.scan_options or None,
     )
-    text = pl.col("row").str.strip_chars_end("\r ]").str.slice(1)
+    return lines.select(pl.col("row").str.strip_chars_end("\r ]").str.slice(1)).filter(pl.col("row") != "")
+
+
+def _rows_of_array(body: bytes) -> pl.DataFrame:
+    """The text of each row of an array in any layout. Raises ContractError or a msgspec error if it is not an array of rows."""
+    elements = [bytes(element) for element in msgspec.json.decode(body, type=list[msgspec.Raw])]
+    rows = pl.Series("row", elements, pl.Binary).cast(pl.String)
+    other = rows.filter(~rows.str.starts_with("{"))
+    if len(other):
+        raise ContractError(f"the element {other[0][:60]!r}")
+    return rows.to_frame()
+
+
+def _decoded(rows: pl.LazyFrame, fields: Sequence[str]) -> pl.DataFrame:
+    """The fields of each row, and the JSON types of those that are not text (`json_types.TYPE`).
+
+    Raises a polars error if a row is not an object, or has an object or array as one of the fields.
+    """
+    is_bare = has_bare_value(pl.col("row"))
+    decoded = rows.select(_fields(fields), is_bare=is_bare).collect(engine="streaming")
+    if decoded["row"].null_count():
+        raise pl.exceptions.ComputeError("null in place of a row")
+    frame = decoded["row"].struct.unnest()
+    return _beside(frame, json_types(rows.collect(), fields, frame)) if decoded["is_bare"].any() else frame
+
+
+def _decoded_in_part(rows: pl.LazyFrame, fields: Sequence[str]) -> pl.DataFrame:
+    """The same where fields may hold objects or arrays: these are null, and of type `object`."""
     try:
-        rows = lines.select(text).filter(pl.col("row") != "").select(pl.col("row").str.json_decode(row))
-        return rows.unnest("row").collect(engine="streaming")
-    except pl.exceptions.ComputeError:  # another layout of the same JSON
-        return pl.read_json(lake.get(path), schema=row.to_schema())
+        return _decoded(rows, fields)
+    except pl.exceptions.ComputeError:
+        types = json_types(rows.collect(), fields)
+        objects = [name for name in fields if TYPE + name in types.columns and (types[TYPE + name] == "object").any()]
+        if not objects:
+            raise
+        rest = rows.select(_fields([name for name in fields if name not in objects])).collect().unnest("row")
+        return _beside(_with_all(rest, fields), types)
+
+
+def _fields(names: Sequence[str]) -> pl.Expr:
+    return pl.col("row").str.json_decode(pl.Struct(dict.fromkeys(names, pl.String)))
+
+
+def _beside(frame: pl.DataFrame, types: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([frame, types], how="horizontal") if types.width else frame
+
+
+def _marked(frame: pl.DataFrame, rows: pl.LazyFrame, fields: Sequence[str]) -> pl.DataFrame:
+    """The frame, with `FLAW` beside it if there are rows with a field twice. `rows`: the text of the first rows.
+
+    Most rows that look so have a value that is spelled like a field: only decoding tells. Raises ValueError if a text is not one row.
+    """
+    names = "|".join(re.escape(name) for name in sorted(fields, key=len, reverse=True))
+    quoted = pl.col("row").str.extract_all(f'"(?:{names})"').list
+    is_escaped = pl.col("row").str.contains(r"\\u00[2-7]")  # a name may be written with escapes
+    suspects = rows.with_row_index("at").filter((quoted.n_unique() < quoted.len()) | is_escaped).collect()
+    twice = {at: name for at, text in suspects.iter_rows() if (name := _repeated(text, frozenset(fields)))}
+    if not twice:
+        return frame
+    if _decoded(rows, fields).height != rows.select(pl.len()).collect().item():
+        raise ValueError("several rows in one line")
+    flaws = [f"{name}: found twice in one row" for name in twice.values()]
+    marks = pl.DataFrame({"at": list(twice), FLAW: flaws}, schema={"at": pl.UInt32, FLAW: pl.String})
+    return frame.with_row_index("at").join(marks, on="at", how="left", maintain_order="left").drop("at")
+
+
+def _repeated(row: str, fields: frozenset[str]) -> str:
+    """The fields that an object has more than once, for a message; empty if there are none."""
+    pairs: list[tuple[str, object]] = json.loads(row, object_pairs_hook=lambda found: found)
+    names = [name for name, _ in pairs if name in fields]
+    return ", ".join(legible(name, NAME) for name in sorted({name for name in names if names.count(name) > 1}))

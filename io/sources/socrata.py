@@ -12,6 +12,7 @@ import re
 import textwrap
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
@@ -19,6 +20,7 @@ import msgspec
 from catalunya.io.errors import BadBodyError, DeclarationError, SourceError, UsageError
 from catalunya.io.sources.base import Page, SourceState
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
+from catalunya.io.sources.names import repeated_names
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -140,7 +142,9 @@ class Socrata(Source[PageRequest]):
                 rows,
                 len(reply.body),
                 hashlib.sha256(reply.body).hexdigest(),
-                stamp=reply.headers.get("x-soda2-truth-last-modified") or reply.headers.get("last-modified") or "",
+                stamp=_stamp(
+                    reply.headers.get("x-soda2-truth-last-modified") or reply.headers.get("last-modified") or ""
+                ),
                 behind=reply.headers.get("x-soda2-data-out-of-date", "").lower() == "true",
             )
             return page, reply
@@ -178,6 +182,9 @@ class _View(msgspec.Struct, rename="camel"):
     view_last_modified: int | None = None
 
 
+_READ = frozenset({"columns", "fieldName", "dataTypeName", "rowsUpdatedAt", "viewLastModified"})
+
+
 class _Count(msgspec.Struct):
     total: str | int  # numbers are strings in SODA
 
@@ -205,16 +212,34 @@ def _check_utf8(body: bytearray) -> None:
         raise BadBodyError(f"not UTF-8: {error.reason}") from error
 
 
+def _stamp(text: str) -> str:
+    """When rows were last modified, in one spelling: a moment is one state, however it is written. Text that is no time stays."""
+    try:
+        at = parsedate_to_datetime(text) if "," in text else datetime.fromisoformat(text)
+        return format_datetime((at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC), usegmt=True)
+    except (ValueError, OverflowError):
+        return text
+
+
 def _accept_count(reply: Reply) -> int:
     counts = reply.decode(list[_Count])
     total = str(counts[0].total) if len(counts) == 1 else ""
     if not re.fullmatch(r"[0-9]{1,20}", total) or int(total) > MAX_ROWS:
-        raise BadBodyError(f"expected one count, of at most {MAX_ROWS:,}, found {bytes(reply.body[:100])!r}")
+        found = f"expected one count, of at most {MAX_ROWS:,}, found {bytes(reply.body[:100])!r}"
+        raise BadBodyError(found, found)
     return int(total)
 
 
 def _accept_view(reply: Reply) -> _View:
-    return reply.decode(_View)
+    """The metadata. What is read of them must be said once: of two answers, parsers keep one silently."""
+    view = reply.decode(_View)
+    names = [column.field_name for column in view.columns]
+    twice = sorted({name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ())
+    twice += repeated_names(reply.body, _READ)
+    if twice:
+        found = f"expected each field of the metadata once, found {', '.join(twice[:20])} twice"
+        raise BadBodyError(found, found)
+    return view
 
 
 def _explain(reply: Reply) -> str:

@@ -29,7 +29,7 @@ import structlog
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record import catalog_tables
 from catalunya.assets.record.lease import Lease, lease
-from catalunya.assets.record.ledger import REPAIRED, Entry, Ledger, decode, number_of
+from catalunya.assets.record.ledger import REPAIRED, RESTORED, Entry, Ledger, decode, number_of
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import keep_superseded
 from catalunya.io.errors import BackupError, CatalogError, LedgerError, UsageError
@@ -37,8 +37,6 @@ from catalunya.io.lake import Lake
 from catalunya.ops.backup.store import READERS, Backup, Item, Store
 
 log = structlog.get_logger(__name__)
-
-RESTORED = "RESTORED"  # the reason of an entry that publishes a backup's table again
 
 Outcome = Literal["unchanged", "restored", "published", "conflict", "failed"]
 
@@ -197,7 +195,7 @@ def _is_lost(path: str, content: bytes, merged: set[int] | None) -> bool:
     if number_of(path) is None:
         return merged is None
     try:
-        return decode(content, path).reason == REPAIRED
+        return decode(content, path, path).reason == REPAIRED
     except LedgerError:
         return True
 
@@ -248,9 +246,15 @@ def _preview(found: Iterable[Restored], stored: Mapping[str, int], *, replace_ne
         if lost:
             each.outcome, each.why = "failed", f"the backup has lost {lost[0]}"
         elif each.foreign and not replace_newer:
-            each.outcome, each.why = "conflict", f"{each.foreign[0]} is not in the backup"
+            each.outcome, each.why = "conflict", _why_foreign(each)
         elif each.outcome == "published":
-            each.why = f"{each.foreign[0]} is not in the backup"
+            each.why = _why_foreign(each)
+
+
+def _why_foreign(found: Restored) -> str:
+    first = found.foreign[0]
+    is_in_both = first in {item.path for item in found.objects}
+    return f"{first} {'differs from the one in' if is_in_both else 'is not in'} the backup"
 
 
 def _refuse(found: Iterable[Restored]) -> None:

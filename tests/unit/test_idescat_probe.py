@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from catalunya.io.errors import DeclarationError, SourceError, SourceUnavailable
+from catalunya.io.errors import DeclarationError, SourceChanged, SourceError, SourceUnavailable, UsageError
+from catalunya.io.periods import window
 from catalunya.io.sources.idescat import Idescat
 from catalunya.io.sources.jsonstat import read_cells
 from small.apis import (
@@ -146,15 +148,15 @@ def test_the_version_depends_on_the_day_and_the_shape_of_the_table(api: Api, mov
         (lambda document: document.pop("updated"), "expected updated as a date .*, found ''"),
         (lambda document: document.update(updated="ahir"), "expected updated as a date .*, found 'ahir'"),
         (
-            lambda document: document["role"].update(time=["SEMESTER", "SEX"]),
-            "expected one dimension .* with the role time",
+            lambda document: document["role"].update(geo=["SEMESTER", "MUN"]),
+            "each with one role, found 'SEMESTER' with the role geo and time",
         ),
         (
             lambda document: document.update(href="https://api.idescat.cat/taules/v2/pmh/446/477/mun"),
             "found one with the address",
         ),
     ],
-    ids=["no date", "an invalid date", "two dimensions of time", "another table"],
+    ids=["no date", "an invalid date", "two roles of a dimension", "another table"],
 )
 def test_contradictory_metadata_are_refused_after_one_request(
     api: Api, change: Callable[[dict[str, Any]], Any], message: str
@@ -163,6 +165,94 @@ def test_contradictory_metadata_are_refused_after_one_request(
     with pytest.raises(SourceError, match=rf"IDESCAT ep/9122/10002/mun: .*{message}"):
         probe(api)
     assert len(api.server.requests) == 1
+
+
+# One moment has one version, however it is written
+
+SAME = (
+    *("2026-01-29", "2026-01-29T00:00:00Z", "2026-01-29T00:00:00", "2026-01-29T00:00:00.000Z", "2026-01-29T00:00"),
+    *("2026-01-29T01:00:00+01:00", "2026-01-28T19:00:00-05:00", "2026-01-29T00:00:00.000000+00:00", "20260129T000000Z"),
+)
+
+
+@pytest.mark.parametrize("written", SAME)
+def test_the_same_moment_is_the_same_version_however_it_is_written(api: Api, written: str) -> None:
+    before = probe(api)
+    api.on_metadata = lambda _, answer: changed(lambda document: document.update(updated=written))(answer)
+    after = probe(api)
+    assert before
+    assert after
+    assert (after.version, after.updated_at) == (before.version, before.updated_at)
+
+
+@pytest.mark.parametrize("written", [*SAME, "2026-01-29T17:30:00Z", "2026-01-29T00:00:00+01:00"])
+def test_cells_that_write_the_moment_otherwise_than_the_metadata_are_of_the_same_state(api: Api, written: str) -> None:
+    """Where one of them gives only the day, the other's time on that day is no difference."""
+    api.on_data = lambda _, answer: changed(lambda document: document.update(updated=written))(answer)
+    assert extract(api, Landing(), attempts=1).rows == api.table.cells
+
+
+@pytest.mark.parametrize("written", ["2026-01-30", "2026-01-28T10:00:00Z", "2026-01-30T01:00:00+01:00"])
+def test_cells_of_another_day_are_of_another_state(api: Api, written: str) -> None:
+    api.on_data = lambda _, answer: changed(lambda document: document.update(updated=written))(answer)
+    with pytest.raises(SourceChanged, match=f"found cells updated {re.escape(written)}"):
+        extract(api, Landing(), attempts=1)
+
+
+def test_another_time_of_the_same_day_is_another_state_where_both_give_a_time(api: Api) -> None:
+    api.table.updated = "2026-01-29T10:00:00Z"
+    api.on_data = lambda _, answer: changed(lambda document: document.update(updated="2026-01-29T11:00:00+01:00"))(
+        answer
+    )
+    assert extract(api, Landing(), attempts=1).rows == api.table.cells
+    api.on_data = lambda _, answer: changed(lambda document: document.update(updated="2026-01-29T11:00:00Z"))(answer)
+    with pytest.raises(SourceChanged, match="found cells updated 2026-01-29T11:00:00Z"):
+        extract(api, Landing(), attempts=1)
+
+
+# What has one name twice, or several dimensions of one role
+
+
+@pytest.mark.parametrize(
+    ("text", "again"),
+    [
+        (b'"updated"', b'"updated":"2020-01-01","updated"'),
+        (b'"080193"', b'"080193":"x","080193"'),
+        (b'"id"', b'"id":[],"id"'),
+    ],
+)
+def test_metadata_with_one_name_twice_are_refused_after_one_repetition(api: Api, text: bytes, again: bytes) -> None:
+    api.on_metadata = lambda _, answer: Answer(re.sub(text + rb"\s*:", again + b":", answer.body, count=1))
+    with pytest.raises(
+        SourceError, match=r"twice with something else .*expected each name once in an object, found .* twice"
+    ):
+        probe(api)
+    assert len(api.server.requests) == 2
+
+
+@pytest.mark.parametrize("values", [b'{"0":1,"0":2}', b'{"0":1,"00":2}'])
+def test_cells_with_one_position_twice_are_refused_after_one_repetition(api: Api, values: bytes) -> None:
+    api.on_data = lambda _, answer: Answer(re.sub(rb'"value":\s*\[[^]]*\]', b'"value":' + values, answer.body))
+    with pytest.raises(SourceError, match="twice with something else than expected"):
+        extract(api, Landing(), attempts=6)
+    assert len(api.asked("rows")) == 2
+
+
+def test_a_table_with_two_dimensions_of_a_role_has_a_field_for_each(api: Api) -> None:
+    api.table.role = {"time": ["SEMESTER"], "geo": ["MUN"], "metric": ["CONCEPT", "SEX"]}
+    state = probe(api)
+    assert state
+    assert state.fields["CONCEPT"] == state.fields["SEX"] == "metric"
+    assert state.fields["CONCEPT_label"] == "text"
+    assert "metric" not in state.fields
+    assert extract(api, Landing()).rows == api.table.cells
+
+
+def test_a_table_with_two_dimensions_of_time_is_read_whole_and_not_by_period(api: Api) -> None:
+    api.table.role = {"time": ["SEMESTER", "SEX"], "geo": ["MUN"]}
+    assert extract(api, Landing()).rows == api.table.cells
+    with pytest.raises(UsageError, match=r"one dimension of .* with the role time, found SEMESTER and SEX among"):
+        extract(api, Landing(), window=window("2015", None))
 
 
 # What must not land

@@ -176,9 +176,9 @@ def test_a_table_without_cells_still_has_its_columns() -> None:
         ({"size": [2, 1, 2]}, "dimension SEX: expected 2 categories, found 3"),
         ({"size": [2, 3]}, "expected a size and categories for each dimension"),
         ({"id": ["SEMESTER", "CAT", "AGE"]}, "expected a size and categories for each dimension"),
-        ({"role": {"time": ["SEMESTER", "SEX"]}}, "expected one dimension of .* with the role time and no other, found .*SEX"),
-        ({"role": {"geo": ["MUN"]}}, "with the role geo and no other, found .*MUN"),
-        ({"role": {"time": ["SEX"], "geo": ["SEX"]}}, "with the role geo and no other, found .*SEX"),
+        ({"role": {"geo": ["MUN"]}}, "expected dimensions of .*, each with one role, found 'MUN' with the role geo"),
+        ({"role": {"time": ["SEX"], "geo": ["SEX"]}}, "each with one role, found 'SEX' with the role geo and time"),
+        ({"role": {"time": ["SEX", "SEX"]}}, "each with one role, found 'SEX' with the role time"),
         ({"class": "collection"}, "expected JSON-stat, found Invalid enum value 'collection'"),
         ({"class": ...}, "expected JSON-stat, found .*class"),
         ({"href": ...}, "expected an href with the table"),
@@ -210,10 +210,82 @@ def test_categories_without_a_defined_order_are_refused(category: dict[str, Any]
         read_cells(dataset(dimension=dimension))
 
 
-def test_a_position_given_twice_is_refused() -> None:
-    body = dataset("here").replace(b'"here"', b'{"1":5,"1":6}')
-    with pytest.raises(ContractError, match="each once, found '1'"):
+@pytest.mark.parametrize(
+    ("text", "again", "message"),
+    [
+        (b'"here"', b'{"1":5,"1":6}', "each name once in an object, found 1 twice"),
+        (b'"here"', b'{"1":5,"01":6}', "each once, found '1'"),
+        (b'"value"', b'"value":[],"value"', "each name once in an object, found value twice"),
+        (b'"updated"', b'"updated":"2020-01-01","updated"', "found updated twice"),
+        (b'"label"', b'"label":{},"label"', "found label twice"),
+    ],
+)
+def test_a_name_given_twice_is_refused(text: bytes, again: bytes, message: str) -> None:
+    body = dataset("here").replace(text, again, 1).replace(b'"here"', b"[1,2,3,4,5,6]")
+    with pytest.raises(ContractError, match=message):
         read_cells(body)
+
+
+def test_a_position_given_twice_among_thousands_is_refused() -> None:
+    whole = dict(json.loads(dataset()), size=[2, 1, 2000])
+    whole["dimension"]["SEX"] = {"category": {"index": [str(number) for number in range(2000)]}}
+    body = json.dumps(whole | {"value": "here"}).encode()
+    positions = ",".join(f'"{number}":{number}' for number in range(4000))
+    assert read_cells(body.replace(b'"here"', f"{{{positions}}}".encode())).height == 4000
+    with pytest.raises(ContractError, match="each once, found '17'"):
+        read_cells(body.replace(b'"here"', f'{{{positions},"17":5}}'.encode()))
+
+
+# Several dimensions with one role
+
+
+def test_dimensions_that_share_a_role_have_columns_of_their_own_with_their_labels() -> None:
+    cells = read_cells(dataset(role={"time": ["SEMESTER"], "metric": ["CAT", "SEX"]}))
+    assert {"time", "CAT", "SEX", "CAT_label", "SEX_label"} <= set(cells.columns)
+    assert "metric" not in cells.columns
+    assert cells["SEX"].to_list() == read_cells(dataset())["SEX"].to_list()
+
+
+def real(name: str) -> bytes:
+    folder = os.environ.get("CATALUNYA_REAL_DATA")
+    if not folder:
+        pytest.skip("CATALUNYA_REAL_DATA does not name the folder of real samples")
+    return Path(folder, name).read_bytes()
+
+
+def test_a_real_table_with_two_metric_dimensions_is_read_with_both() -> None:
+    cells = read_cells(real("idescat/two_metric_dimensions.one_cell.json"))
+    assert cells.to_dicts() == [
+        {
+            "time": "2022",
+            "geo": "080193",
+            "CONCEPT": "GROSS_INCOME",
+            "INDICATOR": "PER_CAPITA_EUR",
+            "CONCEPT_label": "renda familiar disponible bruta",
+            "INDICATOR_label": "per habitant (€)",
+            "value": "23003",
+            "status": "p",
+            "table": "rfdbc/21181/25017/mun",
+            "updated": "2025-04-30",
+        }
+    ]
+
+
+def test_a_real_table_of_another_publisher_with_two_geo_dimensions_is_read_with_both() -> None:
+    body = real("recordings/jsonstat/galicia-2.0.json")
+    with pytest.raises(ContractError, match=r"expected an href with the table .* found 'https://json-stat.org"):
+        read_cells(body)
+    cells = read_cells(body.replace(b"https://json-stat.org/samples/galicia.json", b"https://x/taules/v2/a/1/2/b"))
+    whole = cells.filter(birth="T", age="T", gender="T", residence="T").select("time", "metric", "value")
+    assert whole.rows() == [("2001", "pop", "2695880"), ("2011", "pop", "2772928")]
+    assert cells.height == 3960
+
+
+@pytest.mark.parametrize("name", ["QS104EW", "collection", "oecd-canada", "ons", "statswe", "cantabria"])
+def test_a_recording_of_another_kind_or_version_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(ContractError, match=r"expected (JSON-stat|an href with the table)") as raised:
+        read_cells(real(f"recordings/jsonstat/{name}.json"))
+    assert "\n" not in str(raised.value)
 
 
 def test_a_dimension_named_like_a_column_of_the_cell_is_refused() -> None:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import itertools
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,10 +17,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from catalunya.io.errors import LakeError, SourceChanged, SourceUnavailable, UsageError
+from catalunya.io.errors import LakeError, SourceChanged, SourceError, SourceUnavailable, UsageError
 from catalunya.io.periods import Window, window
 from catalunya.io.sources.socrata import Socrata
 from small.apis import RESES, Answer, Asked, Landing, Portal, extract, fast, on_page, portal_with, probe, soda
+from small.patience import patience
 
 
 @pytest.fixture
@@ -206,6 +208,21 @@ def test_a_table_without_a_period_cannot_be_asked_for_some_years(portal: Portal)
         extract(portal, Landing(), RESES, window=window("2014", None))
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2024-12-19T09:58:26Z",
+        "2024-12-19T09:58:26.000",
+        "Thu, 19 Dec 2024 10:58:26 +0100",
+        "Thursday, 19-Dec-24 09:58:26 GMT",
+    ],
+)
+def test_pages_that_write_the_same_moment_in_different_ways_are_of_one_state(portal: Portal, written: str) -> None:
+    on_page(portal, 10, 9, lambda page: replace(page, headers={**page.headers, "X-SODA2-Truth-Last-Modified": written}))
+    done = extract(portal, Landing())
+    assert (done.rows, {page.stamp for page in done.pages}) == (25, {"Thu, 19 Dec 2024 09:58:26 GMT"})
+
+
 # What must not land
 
 
@@ -218,15 +235,12 @@ def test_a_table_without_a_period_cannot_be_asked_for_some_years(portal: Portal)
         lambda page: replace(page, body=page.body.replace(b"S00015", b'S0"015')),
         lambda page: replace(page, body=page.body.replace("«15»".encode(), b"\xc2")),
         lambda page: replace(page, body=page.body + b"[]"),
-        lambda page: replace(page, body=b'{"error":true,"message":"Internal error"}'),
-        lambda page: replace(page, body=b"[1,2,3]"),
-        lambda page: replace(page, body=b"<html>Down for maintenance</html>"),
         lambda page: replace(page, body=b""),
         lambda page: replace(page, body=b'[{"a":' + b"[" * 5000 + b"]" * 5000 + b"}]"),
     ],
     ids=[
         "connection cut", "half of it", "cut after a row", "JSON broken in the middle", "not UTF-8",
-        "something after it", "an object", "no objects", "HTML", "nothing", "nested too deep",
+        "something after it", "nothing", "nested too deep",
     ],
 )  # fmt: skip
 def test_a_broken_page_is_requested_again_and_never_lands(portal: Portal, spoil: Callable[[Answer], Answer]) -> None:
@@ -238,6 +252,39 @@ def test_a_broken_page_is_requested_again_and_never_lands(portal: Portal, spoil:
     assert sorted(landing.written) == sorted(landing.files)
     assert done.requests == 7
     assert len([line for line in logs if line["event"] == "http_retry"]) == 2
+
+
+WRONG_SHAPES = {
+    "an object": (b'{"error":true,"message":"Internal error"}', "Expected `array`, got `object`"),
+    "no objects": (b"[1,2,3]", "Expected `object`, got `int`"),
+    "a null in the array": (b"[null]", "Expected `object`, got `null`"),
+    "HTML": (b"<html>Down for maintenance</html>", "found HTML or XML"),
+    "gzip": (gzip.compress(b"[]"), "found gzip that no header announced"),
+    "a byte order mark": (b"\xef\xbb\xbf[]", "without a byte order mark"),
+    "UTF-16": ("[]".encode("utf-16"), "found UTF-16"),
+    "zeros": (bytes(50), "found zeros"),
+    "text": (b"La operacion no existe", "found text"),
+}
+
+
+@pytest.mark.parametrize(("body", "found"), WRONG_SHAPES.values(), ids=WRONG_SHAPES.keys())
+def test_a_complete_answer_of_the_wrong_shape_is_requested_once_more_and_never_lands(
+    portal: Portal, body: bytes, found: str
+) -> None:
+    on_page(portal, 10, 1, lambda page: replace(page, body=body))
+    landing = Landing()
+    extract(portal, landing)
+    assert landing.files["page-00001.json"] == soda(portal.rows[10:20])
+
+    on_page(portal, 10, 99, lambda page: replace(page, body=body))
+    portal.server.clear_requests()
+    again, began = Landing(), time.monotonic()
+    with pytest.raises(SourceError, match=rf"Socrata ivft-vegh: .*\$offset=10.* twice .*{found}") as raised:
+        extract(portal, again, attempts=6)
+    assert time.monotonic() - began < patience(5)
+    assert len([asked for asked in portal.asked("rows") if "$offset=10&" in asked.target]) == 2
+    assert "later" not in str(raised.value)
+    assert "page-00001.json" not in again.files
 
 
 def test_a_page_that_stays_broken_fails_the_extraction_with_its_url(portal: Portal) -> None:

@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -187,3 +188,37 @@ def test_declaring_a_source_loads_no_http_client() -> None:
     code = "import sys, catalunya.io.sources.socrata; print([m for m in ('httpx', 'stamina') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("view", "twice"),
+    [
+        (b'{"rowsUpdatedAt":1,"rowsUpdatedAt":2,"columns":[{"fieldName":"a","dataTypeName":"text"}]}', "rowsUpdatedAt"),
+        (b'{"rowsUpdatedAt":1,"columns":[{"fieldName":"a","fieldName":"b","dataTypeName":"text"}]}', "fieldName"),
+        (b'{"rowsUpdatedAt":1,"columns":[{"fieldName":"a","dataTypeName":"text"},{"fieldName":"a","dataTypeName":"number"}]}', "a"),
+    ],
+    ids=["the stamp", "a column's name", "a column"],
+)  # fmt: skip
+def test_metadata_that_say_something_twice_are_refused_after_one_repetition(view: bytes, twice: str) -> None:
+    with portal_with(1) as portal:
+        portal.on_view = lambda _, answer: replace(answer, body=view)
+        with pytest.raises(SourceError, match=f"each field of the metadata once, found {twice} twice"):
+            probe(portal)
+        assert len(portal.asked("metadata")) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b"<html>Moved</html>", "expected JSON, found HTML or XML"),
+        (b"[]", "Expected `object`, got `array`"),
+        (b'{"columns":"none"}', "Expected `array`, got `str`"),
+    ],
+)
+def test_metadata_of_the_wrong_shape_are_refused_after_one_repetition(body: bytes, found: str) -> None:
+    with portal_with(1) as portal:
+        portal.on_view = lambda _, answer: replace(answer, body=body)
+        with pytest.raises(SourceError, match=f"answered twice with something else than expected: {found}") as raised:
+            probe(portal)
+        assert len(portal.asked("metadata")) == 2
+        assert "later" not in str(raised.value)

@@ -98,7 +98,7 @@ def test_a_municipality_that_changes_comarca_has_a_history(warehouse: Warehouse)
     assert warehouse.build("dim_municipalities", "2026-08-17").equals(history)
 
 
-def test_the_marts_are_assets_with_the_lineage_of_their_sql_and_tests(settings: Settings) -> None:
+def test_the_marts_are_assets_with_the_lineage_of_their_sql_and_contracts(settings: Settings) -> None:
     declared = {
         declaration.asset.key: declaration.asset for declaration in mart_declarations(mart_contracts(), settings)
     }
@@ -123,7 +123,7 @@ def test_the_marts_are_assets_with_the_lineage_of_their_sql_and_tests(settings: 
         "marts.dim_time": ((), "year"),
         "marts.fact_gdp_quarterly": (("marts.dim_economic_sectors", "marts.dim_time", "staging.gdp"), None),
         "marts.fact_population_monthly": (("marts.dim_municipalities", "marts.dim_time", "staging.population"), None),
-        # The fact's SQL does not read dim_time; the relationships test on its day does.
+        # The fact's SQL does not read dim_time; its contract references it.
         "marts.fact_service_usage_daily": (
             ("marts.dim_municipalities", "marts.dim_time", "staging.service_usage", "staging.social_services"),
             "day",
