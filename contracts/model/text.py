@@ -69,7 +69,7 @@ class Text:
     broken: pl.Series | None = None
 
 
-def read_text(raw: pl.DataFrame) -> Text:
+def clean_text(raw: pl.DataFrame) -> Text:
     """Normalize all columns of a page of text, and look for broken ones. Costs little for a column in which nothing is unusual."""
     columns, changed, reasons = {}, {}, []
     for column in raw.select(pl.col(pl.String)).iter_columns():

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalunya.contracts.model.text import FEW, flaw, folded, normalized, read_text
+from catalunya.contracts.model.text import FEW, clean_text, flaw, folded, normalized
 
 REAL = os.environ.get("CATALUNYA_REAL_DATA")
 
@@ -91,7 +91,7 @@ def test_however_a_text_is_written_it_is_the_same_text(text: str, data: st.DataO
 def test_a_page_is_normalized_as_each_of_its_texts_is(rows: list[str | None], is_varied: bool) -> None:
     column = pl.Series("nom", [*map(str, range(2 * FEW)), *rows] if is_varied else rows, dtype=pl.String)
     page = column.to_frame().with_columns(codi=pl.lit("ok"))
-    read, expected = read_text(page), normalized(column)
+    read, expected = clean_text(page), normalized(column)
     assert read.frame["nom"].to_list() == expected.to_list()
     assert read.frame["codi"].to_list() == page["codi"].to_list()
     assert page["nom"].to_list() == column.to_list(), "the page as received was changed"
@@ -162,7 +162,7 @@ WORDS = (
 @pytest.mark.parametrize("broken", BREAKS[:6])
 def test_utf_8_read_as_another_encoding_is_recognized(word: str, broken: Callable[[str], str]) -> None:
     assert flaw(broken(word))
-    assert read_text(pl.DataFrame({"nom": ["bé", broken(word)]})).broken is not None
+    assert clean_text(pl.DataFrame({"nom": ["bé", broken(word)]})).broken is not None
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_utf_8_read_as_another_encoding_is_recognized(word: str, broken: Callabl
 )  # fmt: skip
 def test_broken_text_is_recognized(text: str) -> None:
     assert flaw(text)
-    broken = read_text(pl.DataFrame({"nom": ["bé", text]})).broken
+    broken = clean_text(pl.DataFrame({"nom": ["bé", text]})).broken
     assert broken is not None
     assert broken[0] is None
     assert broken[1].startswith("nom: '")
@@ -212,7 +212,7 @@ def test_no_real_text_is_taken_for_broken_and_each_is_recognized_once_broken() -
     ]
     assert len(names) > 400
     page = pl.DataFrame({"nom": [broken(name) for name in names for broken in BREAKS[:6]]})
-    found = read_text(page).broken
+    found = clean_text(page).broken
     assert found is not None
     assert page.filter(found.is_null())["nom"].to_list() == []
 
