@@ -7,7 +7,6 @@ import polars as pl
 from catalunya.assets.graph.spec import Landing, months, staging
 from catalunya.assets.making.expressions import first_day, look_up, period_id, status_of, year_of
 from catalunya.assets.municipalities import municipalities
-from catalunya.contracts.model.check import REASON
 from catalunya.contracts.population import Population, RawPopulation
 from catalunya.io.sources.idescat import Idescat
 
@@ -40,8 +39,7 @@ def catalonia(raw: pl.LazyFrame) -> pl.LazyFrame:
 def population(raw: pl.LazyFrame, municipalities: pl.LazyFrame, totals: pl.LazyFrame) -> pl.LazyFrame:
     """One row per municipality, with the total of Catalonia beside it.
 
-    A code that is not a municipality is dropped if it has no population (171045, Medinyà, no longer exists), and quarantined if it
-    has.
+    A code that is not a municipality is dropped if it has no population: 171045, Medinyà, no longer exists.
     """
     known = municipalities.select(geo="municipality_id", is_known=pl.lit(value=True))
     rows = look_up(look_up(raw, known, on=["geo"]), totals, on=["metric", "time", "SEX"])
@@ -54,9 +52,4 @@ def population(raw: pl.LazyFrame, municipalities: pl.LazyFrame, totals: pl.LazyF
         observed_date=first_day("time", "H"),
         sex=pl.col("SEX").replace(_SEXES),
         observation_status=status_of("population", "status"),
-        **{
-            REASON: pl.when(is_unknown)
-            .then(pl.format("municipality_id: '{}' is not a municipality", pl.col("geo")))
-            .otherwise(REASON)
-        },
     )

@@ -56,8 +56,8 @@ def invoke(purpose: str, event: str, answer: Path) -> None:
     # Not ru_maxrss, which starts from the memory of the process that forked this one.
     status = Path("/proc/self/status")
     if status.exists():
-        used["peak_mb"] = int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1024
-    answer.write_text(json.dumps(used))
+        used["peak_mb"] = int(re.search(r"VmHWM:\s+(\d+)", status.read_text(encoding="utf-8"))[1]) / 1024
+    answer.write_text(json.dumps(used), encoding="utf-8")
 
 
 @dataclass
@@ -166,7 +166,7 @@ class Run:
         before_aws = self._function_requests()
         ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
         day.log_bytes += len(ran.stdout)
-        used: dict[str, Any] = json.loads(answer.read_text())
+        used: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
         if used["status"] == "materialized":
             day.made.append(asset.key)
         return used | {
@@ -264,10 +264,10 @@ def write_table() -> None:
     """Write the table of the counts into docs/aws.md."""
     import aws_table as table
 
-    text = PAGE.read_text()
+    text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(table.BEGIN)
     _, _, after = rest.partition(table.END)
-    PAGE.write_text(before + table.render(json.loads(COUNTS.read_text())) + after)
+    PAGE.write_text(before + table.render(json.loads(COUNTS.read_text(encoding="utf-8"))) + after, encoding="utf-8")
 
 
 def main() -> int:
@@ -281,7 +281,7 @@ def main() -> int:
         invoke(purpose, event, Path(answer))
         return 0
     if not options.table:
-        COUNTS.write_text(json.dumps(count(), indent=1) + "\n")
+        COUNTS.write_text(json.dumps(count(), indent=1) + "\n", encoding="utf-8")
         print(f"written: {COUNTS.relative_to(ROOT)}")
     write_table()
     print(f"written: {PAGE.relative_to(ROOT)}")

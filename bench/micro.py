@@ -81,7 +81,7 @@ def trivial(folder: Path) -> dict[str, float]:
     source.write(some(2))
     project = Project(load_settings(lake=str(folder / "lake")), declared)
     page = folder / "page.json"
-    page.write_text(json.dumps(some(2)))
+    page.write_text(json.dumps(some(2)), encoding="utf-8")
 
     def ours() -> Iterator[float]:
         for _ in range(31):

@@ -49,7 +49,9 @@ class Figure:
 def run(script: str, *args: object, env: dict[str, str] | None = None) -> tuple[dict[str, Any], float]:
     """Run a script in this folder. Returns its output (JSON) and its peak memory in MB."""
     command = [sys.executable, str(HERE / script), *map(str, args)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}, encoding="utf-8"
+    )
     assert process.stdout
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -174,7 +176,7 @@ def report(figures: list[Figure]) -> None:
     results.mkdir(exist_ok=True)
     now = datetime.now(UTC)
     path = results / f"{now:%Y%m%dT%H%M%S}.json"
-    path.write_text(json.dumps([asdict(f) | {"ratio": f.ratio} for f in figures], indent=1))
+    path.write_text(json.dumps([asdict(f) | {"ratio": f.ratio} for f in figures], indent=1), encoding="utf-8")
     Console().print(f"written to {path.relative_to(HERE.parent)}")
 
 

@@ -77,7 +77,7 @@ def run_cdk(arguments: Sequence[str], *, capture: bool = False) -> subprocess.Co
     here = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     command = [str(node), str(npx), "--yes", CDK, *arguments]
     output = subprocess.PIPE if capture else None
-    return subprocess.run(command, env=here, check=False, text=True, stdout=output, stderr=output)  # noqa: S603
+    return subprocess.run(command, env=here, check=False, text=True, stdout=output, stderr=output, encoding="utf-8")  # noqa: S603
 
 
 def plan(base: str) -> int:
@@ -124,7 +124,7 @@ def _templates_of(source: Path, outdir: Path) -> Path:
     given = [f"--context={name}={value}" for name, value in (PLAN_CONTEXT | {"package": str(package)}).items()]
     here = {"PYTHONPATH": str(source), "CDK_OUTDIR": str(outdir), "CATALUNYA_CACHE": str(outdir.with_suffix(".cache"))}
     program = [sys.executable, "-m", "catalunya.cdk", *given]
-    done = subprocess.run(program, env=os.environ | here, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(program, env=os.environ | here, capture_output=True, text=True, check=False, encoding="utf-8")  # noqa: S603
     if done.returncode or not any(outdir.glob(f"*{_TEMPLATE}")):
         found = (done.stderr.strip().splitlines() or ["no error message"])[-1]
         raise ConfigurationError(f"could not write the templates of {source}: {found}; run `make synth` there")

@@ -111,6 +111,12 @@ TABLE: tuple[Grant, ...] = (
         ("staging", "staging superseded", "staging quarantine", "staging leases"),
         f"the table, the files it replaces, the rows that break its contract; {_LEASE}",
     ),
+    Grant(
+        "transformer",
+        "s3:GetObject",
+        ("staging superseded",),
+        f"{UNTESTED}a table that breaks a guard is compared with the versions before the published one",
+    ),
     Grant("transformer", "s3:AbortMultipartUpload", ("staging", "staging quarantine"), _UPLOADS),
     Grant(
         "transformer", "s3:DeleteObject", ("landing",), "a batch is deleted once everything made from it is recorded"
@@ -143,6 +149,12 @@ TABLE: tuple[Grant, ...] = (
         "s3:PutObject",
         ("marts", "marts superseded", "marts leases", "candidates"),
         f"the candidate, then the mart, the files it replaces; {_LEASE}",
+    ),
+    Grant(
+        "mart",
+        "s3:GetObject",
+        ("marts superseded",),
+        f"{UNTESTED}a table that breaks a guard is compared with the versions before the published one",
     ),
     Grant("mart", "s3:PutObject", ("dbt results",), f"{_ATHENA} writes results"),
     Grant(
@@ -398,7 +410,7 @@ BEGIN, END = "<!-- the table of cdk/access.py, written by `make generate` -->", 
 def access_page(root: Path) -> str:
     """The page of a repository, with today's table between its two marks; everything else on it is written by hand."""
     path = root / PAGE
-    before, _, rest = (path.read_text() if path.exists() else "").partition(BEGIN)
+    before, _, rest = (path.read_text(encoding="utf-8") if path.exists() else "").partition(BEGIN)
     return "\n".join([f"{before}{BEGIN}", *_tables(), f"{END}{rest.partition(END)[2]}"])
 
 

@@ -52,7 +52,7 @@ class Employment(Contract, tolerate=0.01, max_shrink=0.05):
     comarca_jobs: int = column(
         "The source's own total for the comarca and month, to check sums against", nullable=True, unit="jobs", ge=0
     )
-    updated_date: date = column("Date the source last updated the table", source=RawEmployment.updated)
+    updated_date: date = column("Date the source last updated the table", source=RawEmployment.updated, max_change=1.0)
     year_id: str = column("Year of the month", str_matches=r"^(19|20)\d{2}$")
 
     @pa.dataframe_check

@@ -46,7 +46,9 @@ class Gdp(Contract, max_shrink=0.05):
     """
 
     quarter_id: str = column("The quarter: `2024-Q3`", key=True, period=True, str_matches=r"^(19|20)\d{2}-Q[1-4]$")
-    sector_id: str = column("The sector, or an aggregate of sectors", key=True, isin=GDP_SECTORS)
+    sector_id: str = column(
+        "The sector, or an aggregate of sectors", key=True, isin=GDP_SECTORS, classifies="sector_name"
+    )
     sector_name: str = column("Name of the sector in Catalan", source=RawGdp.SECTOR_label)
     price_basis: str = column("Current prices, or volume (chained)", key=True, isin=["current", "volume"])
     measure: str = column(
@@ -54,12 +56,13 @@ class Gdp(Contract, max_shrink=0.05):
         key=True,
         isin=MEASURES,
     )
-    figure: float = column("The figure, in the unit of its measure", source=RawGdp.value, nullable=True)
+    # Seasonal adjustment estimates every earlier quarter again with each new one.
+    figure: float = column("The figure, in the unit of its measure", source=RawGdp.value, nullable=True, max_change=1.0)
     observation_status: str = column(
         "Whether the figure is final, provisional, an advance or missing", isin=OBSERVATION_STATUS
     )
     updated_date: date = column(
-        "Date the source last updated the table; identifies the revision", source=RawGdp.updated
+        "Date the source last updated the table; identifies the revision", source=RawGdp.updated, max_change=1.0
     )
 
     @pa.dataframe_check

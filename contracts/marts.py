@@ -57,10 +57,13 @@ class DimTime(Contract, max_shrink=0.0):
         return data.lazyframe.select(pl.col("is_public_holiday") == pl.col("public_holiday_name_ca").is_not_null())
 
 
-class DimMunicipalities(Contract, max_shrink=0.02):
+# valid_to and missing_since_date are its only nullable columns; they become null again when a municipality comes back.
+class DimMunicipalities(Contract, max_shrink=0.02, max_growth=0.05, max_change=0.05, max_loss=1.0):
     """The municipalities with their history: one row per municipality and period with the same name and comarca.
 
-    A change is dated by the run that found it; the state at the first run is valid from 1990-01-01.
+    A change is dated by the run that found it; the state at the first run is valid from 1990-01-01, except that documented changes
+    of comarca (the seed comarca_changes) have their own date. Another spelling (case, white space, apostrophe, l·l) is not a change.
+    A municipality that the source lacks stays current for 14 days; after that, its row ends on the first day it was missing.
     """
 
     municipality_id: str = column(
@@ -82,6 +85,18 @@ class DimMunicipalities(Contract, max_shrink=0.02):
     valid_from: date = column("First day the row is valid", key=True)
     valid_to: date = column("First day the row is no longer valid; null while it is", nullable=True)
     is_current: bool = column("Whether the row is valid now")
+    missing_since_date: date = column(
+        "First day the source lacked the municipality; null if it had it to the end of the row's validity, or has it now",
+        nullable=True,
+    )
+
+    @pa.dataframe_check
+    @classmethod
+    def missing_while_valid(cls, data: pa.PolarsData) -> pl.LazyFrame:
+        """A municipality goes missing while its row is valid, or on the day the row ends."""
+        starts = pl.col("valid_from") < pl.col("missing_since_date")
+        ends = (pl.col("missing_since_date") <= pl.col("valid_to")).fill_null(value=True)
+        return data.lazyframe.select((starts & ends).fill_null(value=True))
 
     @pa.dataframe_check
     @classmethod
@@ -126,7 +141,8 @@ class FactPopulationMonthly(Contract, max_shrink=0.05):
     """Inhabitants by month: one row per municipality and month, as of the month's first day.
 
     The source has two counts a year, on 1 January and 1 July. The months between two counts, and a missing count, are
-    interpolated linearly, rounded, and marked as interpolated. There are no rows after the last count.
+    interpolated linearly, rounded, and marked as interpolated. There are no rows after the last count, and none of periods and
+    municipalities for which the source has no counts any more.
     """
 
     month_id: str = column("The month: `2026-08`", key=True, str_matches=MONTH)
@@ -163,19 +179,22 @@ class FactPopulationMonthly(Contract, max_shrink=0.05):
         return data.lazyframe.select(adds_up | ~pl.col("is_interpolated"))
 
 
-class FactGdpQuarterly(Contract, max_shrink=0.05):
+class FactGdpQuarterly(Contract, max_shrink=0.05, max_growth=2.0, version=2):
     """GDP and its sectors, with their revisions: one row per quarter, sector and revision. Seasonally adjusted.
 
     A revision is dated by the source's update; unchanged figures with a newer date only move the date. Revised figures are kept
-    with their own date, starting with the first run: the source itself keeps no earlier figures.
+    with their own date, starting with the first run: the source itself keeps no earlier figures. So are those of a quarter that
+    the source no longer publishes: they are marked as withdrawn, and none of them is the latest.
     """
 
     quarter_id: str = column("The quarter: `2026-Q3`", key=True, str_matches=QUARTER)
     sector_id: str = column(
         "The sector, or an aggregate of sectors", key=True, references="dim_economic_sectors.sector_id"
     )
-    revision_date: date = column("Date of the source's update that published these figures", key=True)
-    is_latest: bool = column("Whether it is the latest revision")
+    # Moves with every update of the source, also of unchanged figures: rows are not recognized by it.
+    revision_date: date = column("Date of the source's update that published these figures", key=True, max_change=1.0)
+    is_latest: bool = column("Whether it is the latest revision, and the source still publishes the quarter and sector")
+    is_withdrawn: bool = column("Whether the source no longer publishes the quarter and sector")
     date_id: date = column("First day of the quarter", references="dim_time.date_id")
     gdp_eur_millions: float = column("Value in the quarter, at current prices", nullable=True, unit="EUR millions")
     volume_index: float = column("Chain-linked volume index", nullable=True, unit="index")
@@ -189,9 +208,17 @@ class FactGdpQuarterly(Contract, max_shrink=0.05):
         is_empty = pl.col("gdp_eur_millions").is_null() & pl.col("volume_index").is_null()
         return data.lazyframe.select(is_empty == (pl.col("observation_status") == "missing"))
 
+    @pa.dataframe_check
+    @classmethod
+    def withdrawn_is_not_the_latest(cls, data: pa.PolarsData) -> pl.LazyFrame:
+        """What the source has withdrawn is not its latest figure."""
+        return data.lazyframe.select(~(pl.col("is_latest") & pl.col("is_withdrawn")))
 
-class FactServiceUsageDaily(Contract, max_shrink=0.05):
-    """Services, places and users: one row per day, comarca and service group. Each run adds its day; earlier days stay unchanged.
+
+class FactServiceUsageDaily(Contract, max_shrink=0.05, max_growth=2.0, version=2):
+    """Services, places and users: one row per day, comarca and service group.
+
+    Each run adds its day; earlier days stay as they are, because the register cannot give them again: it has no history.
 
     Users are counted once a year, and only in day centers and residences for the elderly: a row has those of the latest
     known year. A group with users has a row even if the comarca has no registered service of that group.
@@ -204,16 +231,33 @@ class FactServiceUsageDaily(Contract, max_shrink=0.05):
     comarca_name: str = column("Name of the comarca on that day")
     service_group: str = column("Group of service types", key=True, isin=SERVICE_GROUPS)
     registered_services: int = column("Services in the register on that day", ge=0)
-    places: int = column("Places in those services, as far as known", nullable=True, unit="places", ge=0)
+    places: int = column(
+        "Places in those services; null unless all of them are known", nullable=True, unit="places", ge=0
+    )
+    known_places: int = column("Places in the services whose places are known", nullable=True, unit="places", ge=0)
+    places_known_ratio: float = column(
+        "Share of those services whose places are known; null if there are no services, and on days recorded before this column "
+        "was, whose places are those that were known",
+        nullable=True,
+        unit="ratio",
+        ge=0.0,
+        le=1.0,
+    )
     users: int = column("People who used them in the latest known year", nullable=True, unit="people", ge=0)
     users_year: int = column("Year the users were counted", nullable=True, ge=2000, le=2100)
     occupancy_ratio: float = column(
-        "Users per place; above 1 if there are more users than places", nullable=True, unit="ratio", ge=0.0
+        "Users per place; above 1 if there are more users than places, null unless all places are known",
+        nullable=True,
+        unit="ratio",
+        ge=0.0,
     )
 
 
-class AggPopulationTrendsYearly(Contract, max_shrink=0.05):
-    """Population growth: one row per municipality and year, as of 1 January."""
+class AggPopulationTrendsYearly(Contract, max_shrink=0.05, version=2):
+    """Population growth: one row per municipality and year, as of 1 January.
+
+    A comarca's sum is null unless the figures of all its municipalities are known.
+    """
 
     year_number: int = column("The year", key=True, ge=1990)
     municipality_id: str = column(
@@ -241,10 +285,20 @@ class AggPopulationTrendsYearly(Contract, max_shrink=0.05):
         "That change as a percentage of the previous population", nullable=True, unit="%", ge=-100.0
     )
     comarca_population: int = column(
-        "Inhabitants of the comarca, with its boundaries on 1 January", unit="people", ge=0
+        "Inhabitants of the comarca, with its boundaries on 1 January; null unless those of all its municipalities are known",
+        nullable=True,
+        unit="people",
+        ge=0,
+    )
+    comarca_population_known_ratio: float = column(
+        "Share of the comarca's municipalities whose inhabitants are known", unit="ratio", gt=0.0, le=1.0
     )
     comarca_share_pct: float = column(
-        "Share of the comarca's inhabitants; null if the comarca has none", nullable=True, unit="%", ge=0.0, le=100.0
+        "Share of the comarca's inhabitants; null if these are unknown or zero",
+        nullable=True,
+        unit="%",
+        ge=0.0,
+        le=100.0,
     )
     area_km2: float = column(
         "Area of the municipality (Idescat), from a fixed list, as no source of the pipeline has areas; null if not listed",
@@ -257,38 +311,71 @@ class AggPopulationTrendsYearly(Contract, max_shrink=0.05):
     observation_status: str = column("Status of the population figure", isin=KNOWN_STATUS)
 
 
-class AggEconomicIndicatorsQuarterly(Contract, max_shrink=0.05):
-    """GDP, population and jobs: one row per quarter and sector of the accounts, from the latest revision."""
+class AggEconomicIndicatorsQuarterly(Contract, max_shrink=0.05, version=2):
+    """GDP, population and jobs: one row per quarter and sector of the accounts, from the latest revision.
+
+    A sum is null unless all figures in it are known.
+    """
 
     quarter_id: str = column("The quarter: `2026-Q3`", key=True, str_matches=QUARTER)
     sector_id: str = column(
         "The sector, or an aggregate of sectors", key=True, references="dim_economic_sectors.sector_id"
     )
     date_id: date = column("First day of the quarter", references="dim_time.date_id")
-    gdp_eur_millions: float = column("Value in the quarter, at current prices", nullable=True, unit="EUR millions")
-    gdp_share_pct: float = column("Share of GDP at current prices", nullable=True, unit="%")
+    # Figures of the accounts: every quarter is estimated again with each new one.
+    gdp_eur_millions: float = column(
+        "Value in the quarter, at current prices", nullable=True, unit="EUR millions", max_change=1.0
+    )
+    gdp_share_pct: float = column("Share of GDP at current prices", nullable=True, unit="%", max_change=1.0)
     quarterly_growth_pct: float = column(
-        "Growth of the volume index on the previous quarter; not rounded, unlike the source's", nullable=True, unit="%"
+        "Growth of the volume index on the previous quarter; not rounded, unlike the source's",
+        nullable=True,
+        unit="%",
+        max_change=1.0,
     )
     yearly_growth_pct: float = column(
-        "Growth of the volume index on the same quarter a year earlier; not rounded", nullable=True, unit="%"
+        "Growth of the volume index on the same quarter a year earlier; not rounded",
+        nullable=True,
+        unit="%",
+        max_change=1.0,
     )
     observation_status: str = column("Status of the GDP figures", isin=OBSERVATION_STATUS)
     population: float = column(
-        "Inhabitants of Catalonia, mean of the quarter's months; null unless all three are known",
+        "Inhabitants of Catalonia, mean of the quarter's months; null unless all three are known. A month is known from the "
+        "source's total, or else from the figures of all municipalities",
         nullable=True,
         unit="people",
         ge=0.0,
     )
-    gdp_per_head_eur: float = column("Value in the quarter per inhabitant; not annualized", nullable=True, unit="EUR")
+    population_known_ratio: float = column(
+        "Share of the quarter's population figures that are known; 1 for a month with the source's total",
+        unit="ratio",
+        ge=0.0,
+        le=1.0,
+    )
+    gdp_per_head_eur: float = column(
+        "Value in the quarter per inhabitant; not annualized", nullable=True, unit="EUR", max_change=1.0
+    )
     jobs: float = column(
-        "Jobs in the sector's sections, mean of the quarter's known months. Figures the source does not publish for a comarca and "
-        "section are not included",
+        "Jobs in the sector's sections, mean of the quarter's known months: those with a figure for every section and comarca",
         nullable=True,
         unit="jobs",
         ge=0.0,
     )
     jobs_months: int = column("Number of months in that mean", nullable=True, ge=1, le=3)
+    known_jobs: float = column(
+        "Sum of the jobs that the source publishes by section and comarca, mean of the quarter's months: at most the jobs there were",
+        nullable=True,
+        unit="jobs",
+        ge=0.0,
+    )
+    jobs_known_ratio: float = column(
+        "Share of those figures that the source publishes, in the quarter's months for which it has any",
+        nullable=True,
+        unit="ratio",
+        ge=0.0,
+        le=1.0,
+    )
     jobs_per_thousand_people: float = column("Jobs per thousand inhabitants", nullable=True, unit="jobs", ge=0.0)
     employment_classification: str = column("Classification of the jobs", nullable=True, isin=CLASSIFICATIONS)
     is_classification_break: bool = column(

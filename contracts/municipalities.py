@@ -26,7 +26,7 @@ class RawMunicipalities(LandingContract):
     georefer_ncia: str = raw("The seat as a GeoJSON point", kind="point")
 
 
-class Municipalities(Contract, max_shrink=0.02):
+class Municipalities(Contract, max_shrink=0.02, max_growth=0.05, max_change=0.02, max_loss=0.02):
     """The municipalities of Catalonia with their comarca, province and the position of their seat."""
 
     municipality_id: str = column(

@@ -50,7 +50,7 @@ class Population(Contract, tolerate=0.01, max_shrink=0.05):
         unit="people",
         ge=0,
     )
-    updated_date: date = column("Date the source last updated the table", source=RawPopulation.updated)
+    updated_date: date = column("Date the source last updated the table", source=RawPopulation.updated, max_change=1.0)
     year_id: str = column("Year of the half-year", str_matches=r"^(19|20)\d{2}$")
 
     @pa.dataframe_check

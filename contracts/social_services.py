@@ -43,8 +43,14 @@ class SocialServices(Contract, tolerate=0.02, max_shrink=0.2):
 
     service_id: str = column("Number in the register", source=RawSocialServices.registre, key=True)
     service_name: str = column("Name of the service", source=RawSocialServices.nom)
-    service_type: str = column("Type of service as the register names it, with the spelling of l·l normalized")
-    service_group: str = column("Group of service types, derived from the type's text", isin=SERVICE_GROUPS)
+    service_type: str = column("Type of service as the register names it", source=RawSocialServices.tipologia)
+    service_group: str = column(
+        "Group of service types, derived from the type's text; other also for types that no rule knows",
+        isin=SERVICE_GROUPS,
+        classifies="service_type",
+        otherwise="other",
+        max_change=0.05,
+    )
     registered_date: date = column("Date of registration", source=RawSocialServices.inscripcio, nullable=True)
     capacity_places: int = column("Places", source=RawSocialServices.capacitat, nullable=True, unit="places", ge=0)
     street_address: str = column("Street and number", source=RawSocialServices.adreca, nullable=True)

@@ -130,8 +130,9 @@ def _reconcile(settings: Settings) -> DAG:
         is_paused_upon_creation=False,
         description="Triggers every stale asset that is not being materialized.",
         doc_md="Airflow can lose asset events in a burst, and an asset without upstreams gets none. This DAG triggers every asset that "
-        "is stale according to the ledger, unless it waits for an upstream, has already failed on the same inputs, or is "
-        "being materialized.",
+        "is stale according to the ledger, unless it waits for an upstream, has failed for good on the same inputs, or is "
+        "being materialized. An asset that failed for a reason that passes (a source or the lake does not answer, a full disk) is tried "
+        "again after ten minutes, then after twice as long each time, up to six hours.",
         tags=["ops"],
         params={"select": Param("*", type="string", description="Assets to check; same syntax as `catalunya plan`.")},
     ) as dag:

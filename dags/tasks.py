@@ -17,14 +17,19 @@ from airflow.sdk.log import mask_secret
 
 from catalunya.assets.graph.spec import Layer
 from catalunya.assets.making.plan import plan
+from catalunya.assets.record.ledger import is_recordable
 from catalunya.assets.record.state import Reason, Stale
-from catalunya.io.errors import LedgerError
-from catalunya.io.safe_text import known_secrets
+from catalunya.io.errors import CatalunyaError, LedgerError, PermanentError, one_line
+from catalunya.io.safe_text import known_secrets, shortened
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
     from catalunya.assets.record.project import Project
+
+
+NOTE = 500
+"""Characters of a run's note: Airflow refuses a trigger with more than 1,000."""
 
 
 class MaterializeBase(BaseOperator):
@@ -73,7 +78,12 @@ class Materialize(MaterializeBase):
         with assumed(project.settings.mart_role if is_mart else "", context["dag_run"].run_id):
             mask_secrets()  # now including those of the assumed role
             for step in self.steps(project, force=bool(params["force"])):
-                outcome = materialize(project, step.key, replace(request, force=step.reason is Reason.FORCED))
+                try:
+                    outcome = materialize(project, step.key, replace(request, force=step.reason is Reason.FORCED))
+                except CatalunyaError:
+                    raise
+                except Exception as error:  # recorded as a failure for good, so Airflow should not repeat it either
+                    raise PermanentError(f"{step.key}: {one_line(error)[0]}") from error
         self.end(context, outcome.status, outcome.why, outcome.entry.summary() if outcome.entry else None)
 
 
@@ -88,11 +98,14 @@ class FindStale(BaseOperator):
         from catalunya.ops.status import log_overdue
 
         now, project = datetime.now(UTC), Project()
-        ti = context["ti"]
-        log_overdue(project.state(now), project.graph)
+        ti, state = context["ti"], project.state(now)
+        log_overdue(state, project.graph)
+        for key in (asset.key for asset in project.graph):
+            if unreadable := state.unreadable(key):
+                self.log.error("%s and the assets that read it wait: %s", key, unreadable)
         found = [
-            {"key": stale.key, "run_id": f"reconcile__{now:%Y-%m-%dT%H:%M:%S.%f}", "why": stale.why}
-            for stale in project.state(now).neglected(project.graph.select(context["params"]["select"]))
+            {"key": stale.key, "run_id": f"reconcile__{now:%Y-%m-%dT%H:%M:%S.%f}", "why": shortened(stale.why, NOTE)}
+            for stale in state.neglected(project.graph.select(context["params"]["select"]))
             if not ti.get_dr_count(stale.key, states=["queued", "running"])
         ]
         if not found:
@@ -153,7 +166,12 @@ def mask_secrets() -> None:
 
 
 def correlation_of(context: Context) -> str | None:
-    """The correlation id of the newest triggering event. For the logs only; it never decides what is done."""
+    """The correlation id of the newest triggering event. For the logs only; it never decides what is done.
+
+    Anyone may post an event by hand, with any JSON in its `extra`: what cannot be a correlation id is none.
+    """
     events = [event for found in context["triggering_asset_events"].values() for event in found]
     newest = max(events, key=lambda event: event.timestamp, default=None)
-    return (newest.extra or {}).get("correlation_id") if newest else None
+    extra = newest.extra if newest else None
+    found = extra.get("correlation_id") if isinstance(extra, dict) else None
+    return found if is_recordable(found) else None

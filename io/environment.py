@@ -215,7 +215,7 @@ class Settings(BaseSettings):
 def load_settings(**overrides: object) -> Settings:
     """Read the settings from the environment; `overrides` win. Raises a one-line ConfigurationError that names the variable."""
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(map(str, first["loc"]))
@@ -225,3 +225,11 @@ def load_settings(**overrides: object) -> Settings:
         raise ConfigurationError(
             f"CATALUNYA_{name.upper()}{value}: {first['msg'].lower()}; correct it, or unset it to use the default"
         ) from None
+    for name in ("lake", "backup", "cache", "scratch"):
+        value = getattr(settings, name)
+        place = str(value) if value is None or "://" in str(value) else str(Path(value).absolute())
+        if any("\ud800" <= letter <= "\udfff" for letter in place):  # how Python shows bytes that it cannot decode
+            raise ConfigurationError(
+                f"CATALUNYA_{name.upper()}={place!r}: expected a path in UTF-8; rename its folder, or set another"
+            )
+    return settings

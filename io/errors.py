@@ -5,7 +5,7 @@
     │   ├── SourceUnavailable         the API does not answer
     │   │   └── DeadlineReached       the extraction ran out of time; the next one resumes it
     │   ├── SourceChanged             the source was updated during the extraction
-    │   ├── LakeUnavailable           the lake does not answer
+    │   ├── LakeUnavailable           the lake does not answer, or a disk is full
     │   ├── BatchDamaged              a landing batch is not what was landed; it is landed again
     │   ├── LeaseHeld                 another run is making this asset
     │   ├── LeaseLost                 another run took this asset over
@@ -38,7 +38,10 @@ crosses a process boundary or is shown. Not here: an exception raised and caught
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from catalunya.io.safe_text import safe_text
@@ -81,7 +84,7 @@ class SourceChanged(TransientError):
 
 
 class LakeUnavailable(TransientError):
-    """The lake does not answer, or answers that it cannot now: the network, a busy S3."""
+    """The lake, or the scratch folder, cannot be used now: the network, a busy S3, a full disk."""
 
 
 class BatchDamaged(TransientError):
@@ -129,11 +132,16 @@ class SourceError(PermanentError):
 
 
 class ContractError(PermanentError):
-    """A table breaks its contract; the published one stays as it was."""
+    """A table breaks its contract; the published one stays as it was.
+
+    `rejected`: a local Parquet file with the first rows that break it, and how many there are.
+    """
+
+    rejected: tuple[Path, int] | None = None
 
 
 class LakeError(PermanentError):
-    """The lake cannot be read or written (permissions, no space, missing objects)."""
+    """The lake cannot be read or written (permissions, missing objects)."""
 
 
 class ObjectMissing(LakeError):
@@ -229,22 +237,97 @@ def reportable(error: Exception) -> CatalunyaError:
     An unforeseen error becomes what Airflow would make of Lambda's report, so its text is bounded and without secrets too.
     """
     if not isinstance(error, CatalunyaError):
+        if found := in_passing(error):
+            return found
         return from_function({"errorType": type(error).__name__, "errorMessage": str(error)})
     public: type[CatalunyaError] = next(kind for kind in type(error).__mro__ if globals().get(kind.__name__) is kind)
     return error if public is type(error) else public(str(error))
+
+
+def in_passing(error: BaseException) -> TransientError | None:
+    """What passes in an error that is none of ours: a full disk, out of memory or files, a time-out, throttling. Else None.
+
+    Libraries wrap what the system told them in errors of their own, so its text counts, and so does what caused it.
+    """
+    if isinstance(error, CatalunyaError):
+        return error if isinstance(error, TransientError) else None
+    text = safe_text(error, 500)
+    found = passing(text)
+    if found is None and isinstance(error, OSError):
+        found = _PASSING_NUMBERS.get(error.errno or 0)
+    if found is None and isinstance(error, MemoryError):
+        found = _MEMORY
+    if found is None and isinstance(error, TimeoutError | ConnectionError):
+        found = (TransientError, "the connection was cut or timed out", "try again later")
+    if found is None:
+        return in_passing(error.__cause__) if error.__cause__ else None
+    kind, reason, advice = found
+    place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+    detail = f": {type(error).__name__}: {text}" if kind is TransientError and text else ""
+    return kind(f"{reason}{place}{detail}; {advice}")
+
+
+def passing(text: str) -> tuple[type[TransientError], str, str] | None:
+    """Whether a message of a library says that something passes: the class of error, the reason, and advice."""
+    return next((meaning for sign, meaning in _PASSING.items() if sign.search(text)), None)
+
+
+def warehouse_error(message: str, found: str) -> CatalunyaError:
+    """The failure of an engine, a WarehouseError unless what it reports passes."""
+    known = passing(found)
+    return known[0](f"{known[1]}: {message}; {known[2]}") if known else WarehouseError(message)
+
+
+_Passing = tuple[type[TransientError], str, str]
+_FULL: _Passing = (
+    LakeUnavailable,
+    "no space left on the device",
+    "free some, or point CATALUNYA_SCRATCH and CATALUNYA_LAKE at another disk",
+)
+_FILES: _Passing = (
+    LakeUnavailable,
+    "too many open files",
+    "close some, or raise the limit of this process (`ulimit -n 4096`)",
+)
+_MEMORY: _Passing = (TransientError, "out of memory", "try again with fewer --workers or more memory")
+_BUSY: _Passing = (TransientError, "the service is throttled or busy", "try again later")
+
+_PASSING: dict[re.Pattern[str], _Passing] = {
+    re.compile(r"No space left|Disk quota exceeded|os error (28|122)\b|no space left on the device"): _FULL,
+    re.compile(r"Too many open files|os error (23|24)\b"): _FILES,
+    re.compile(r"(?i)\bout of memory\b|cannot allocate memory|could not allocate|os error 12\b"): _MEMORY,
+    re.compile(
+        r"Throttling|TooManyRequests|SlowDown|ServiceUnavailable|InternalServerException|RequestTimeout\b|RequestLimitExceeded"
+        r"|exhausted resources|EndpointConnectionError|ConnectTimeout|ReadTimeout|ConnectionClosedError|HIVE_CURSOR_ERROR: .*(?:timed? ?out|503)"
+    ): _BUSY,
+}
+_PASSING_NUMBERS: dict[int, _Passing] = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+    errno.ENOMEM: _MEMORY,
+}
 
 
 def one_line(error: BaseException) -> tuple[str, bool]:
     """Any error as one line for a person, and whether it is a bug of ours (and not, say, a full disk)."""
     if isinstance(error, CatalunyaError):
         return str(error), False
+    if found := in_passing(error):
+        return str(found), False
     text = safe_text(error)
-    if "No space left" in text or "os error 28" in text:
-        place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
-        advice = "free some, or point CATALUNYA_SCRATCH and CATALUNYA_LAKE at another disk"
-        return f"no space left on the device{place}; {advice}", False
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else " a file"
         reason = (error.strerror or text).lower()
-        return f"cannot use{where}: {reason}; make it readable and writable, or configure another", False
+        advice = _ADVICE.get(error.errno or 0, "make it readable and writable, or configure another")
+        return f"cannot use{where}: {reason}; {advice}", False
     return f"this is a bug: {type(error).__name__}: {text}", True
+
+
+_ADVICE = {
+    errno.EFBIG: "the file system does not take files of this size: raise `ulimit -f`, or configure another place",
+    errno.EROFS: "it is mounted read-only: configure another place",
+    errno.ENAMETOOLONG: "configure a place with a shorter path",
+    errno.ENOTDIR: "a file is where a folder is needed: move it, or configure another place",
+}

@@ -37,10 +37,17 @@ class Lake:
     """The object store of one environment. Paths are relative to its root, with `/`."""
 
     def __init__(
-        self, root: str, *, encryption: Encryption = "AES256", kms_key_id: str | None = None, attempts: int = 8
+        self,
+        root: str,
+        *,
+        encryption: Encryption = "AES256",
+        kms_key_id: str | None = None,
+        attempts: int = 8,
+        setting: str = "CATALUNYA_LAKE",
     ) -> None:
         """`encryption`: how S3 encrypts new objects, with `kms_key_id` for `aws:kms`; `attempts`: how often one request to S3 is
-        tried. None of them applies to a folder."""
+        tried. None of them applies to a folder. `setting` is what its root comes from, for the advice in errors."""
+        self._setting = setting
         self.root = root.rstrip("/")
         self.is_local = "://" not in root
         with self._errors("open", ""):
@@ -66,7 +73,7 @@ class Lake:
         call's own, because what is created (leases, ledger entries) contains who wrote it and when.
         """
         try:
-            with self._errors("write", path):
+            with self._errors("create", path):
                 self._store.put(path, body, mode="create")
         except ObjectExists:
             return self.find(path) == body
@@ -212,7 +219,7 @@ class Lake:
                 raise
 
     def _errors(self, verb: str, path: str) -> AbstractContextManager[None]:
-        return _explained(verb, f"{self.root}/{path}".rstrip("/"))
+        return _explained(verb, f"{self.root}/{path}".rstrip("/"), self._setting)
 
 
 def _open_bucket(root: str, encryption: Encryption, kms_key_id: str | None, attempts: int) -> S3Store:
@@ -249,7 +256,7 @@ async def _onward(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
 
 
 @contextmanager
-def _explained(verb: str, where: str) -> Iterator[None]:
+def _explained(verb: str, where: str, setting: str) -> Iterator[None]:
     """Turn what obstore raises, or polars when it reads from S3, into one line: where, why, and what to do.
 
     Raises ObjectExists, ObjectMissing, LakeUnavailable if it may pass, otherwise LakeError.
@@ -267,27 +274,47 @@ def _explained(verb: str, where: str) -> Iterator[None]:
             raise ObjectMissing(
                 f"{where} is not in the lake: run `catalunya verify` to see what else is missing"
             ) from error
-        if reason is None and _TRANSIENT.search(text):
+        if reason is None and _TRANSIENT.search(text) and not _NOT_IMPLEMENTED.search(text):
             reason = " ".join(text.split())[-200:]
             raise LakeUnavailable(
                 f"cannot {verb} {where}: the store does not answer or is too busy (…{reason}); "
                 "try again later, and check AWS_ENDPOINT_URL if it is set"
             ) from error
+        kind = LakeUnavailable if reason in _PASSES else LakeError
+        if reason is None and _NOT_IMPLEMENTED.search(text):
+            reason, advice = _UNCONDITIONAL if verb == "create" else _UNSUPPORTED
         reason = reason or text.strip().splitlines()[0][:300]
-        raise LakeError(
-            f"cannot {verb} {where}: {reason}; {advice or 'nothing was lost, run it again once that is fixed'}"
-        ) from error
+        advice = advice or "nothing was lost, run it again once that is fixed"
+        raise kind(f"cannot {verb} {where}: {reason}; {advice.replace('CATALUNYA_LAKE', setting)}") from error
 
 
 # obstore has retried for a while by then. `builder error`: a URL that no request can be sent to.
 _TRANSIENT = re.compile(
     r"HTTP error: (?!builder error)|status code: (5\d\d|408|409|429)|SlowDown|RequestTimeout|InternalError|timed out"
 )
+_NOT_IMPLEMENTED = re.compile(r"status code: 501|NotImplemented")
+_UNCONDITIONAL = (
+    "the store does not support conditional writes (501), without which two runs could overwrite each other's records",
+    "use S3, or a store that supports `If-None-Match`",
+)
+_UNSUPPORTED = ("the store does not support this request (501)", "use S3, or a store that supports it")
 _INVALID_PATH = "Could not parse path"
 _FULL = ("no space left on the device", "free some, or point CATALUNYA_LAKE at another disk")
 _NOT_WRITABLE = ("permission denied", "make it writable, or point CATALUNYA_LAKE elsewhere")
 _IN_THE_WAY = ("there is a file where a folder is needed", "move it, or point CATALUNYA_LAKE elsewhere")
 _READ_ONLY = ("the file system is read-only", "point CATALUNYA_LAKE elsewhere")
+_FULL_OF_FILES = ("too many open files", "raise the limit of this process (`ulimit -n 4096`)")
+_NO_MEMORY = ("out of memory", "try again with fewer --workers or more memory")
+_TOO_LARGE = (
+    "the file is too large for this file system or this process",
+    "raise `ulimit -f`, or point CATALUNYA_LAKE at another disk",
+)
+_TOO_LONG = ("the path is too long for this file system", "point CATALUNYA_LAKE at a folder with a shorter path")
+_PASSES = (_FULL[0], _FULL_OF_FILES[0], _NO_MEMORY[0])
+_SKEWED = (
+    "this machine's clock differs from S3's by more than 15 minutes",
+    "set the clock (`timedatectl set-ntp true`), then run it again",
+)
 _NO_BUCKET = ("no such bucket", "deploy the infrastructure first, or set CATALUNYA_LAKE")
 _DENIED = ("access denied", "check the role's permissions on this prefix and on its encryption key")
 _BAD_CREDENTIALS = (
@@ -299,12 +326,24 @@ _OTHER_REGION = ("the bucket is in another region", "set AWS_REGION to the bucke
 _REASONS = {
     "No space left": _FULL,
     "os error 28": _FULL,
+    "Disk quota exceeded": _FULL,
+    "os error 122": _FULL,
+    "Too many open files": _FULL_OF_FILES,
+    "os error 23": _FULL_OF_FILES,
+    "os error 24": _FULL_OF_FILES,
+    "os error 12)": _NO_MEMORY,
+    "File too large": _TOO_LARGE,
+    "os error 27": _TOO_LARGE,
+    "File name too long": _TOO_LONG,
+    "os error 36": _TOO_LONG,
     "Permission denied": _NOT_WRITABLE,
     "os error 13": _NOT_WRITABLE,
     "Not a directory": _IN_THE_WAY,
     "os error 20": _IN_THE_WAY,
+    "os error 17": _IN_THE_WAY,
     "Read-only": _READ_ONLY,
     "os error 30": _READ_ONLY,
+    "RequestTimeTooSkewed": _SKEWED,
     "NoSuchBucket": _NO_BUCKET,
     "InvalidAccessKeyId": _BAD_CREDENTIALS,
     "SignatureDoesNotMatch": _BAD_CREDENTIALS,

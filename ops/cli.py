@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
@@ -30,6 +31,7 @@ _COMMANDS = (
     ("plan", "looking", _MAKE, "Show what materialize would make, and why."),
     ("materialize", "making", _MAKE, "Make stale assets in this process, without Airflow."),
     ("backfill", "making", _MAKE, "Read some periods of a source again, and make what is downstream."),
+    ("restore-version", "restoring", _MAKE, "Publish an earlier version of a table again, to undo a bad load."),
     ("verify", "maintenance", _MAINTAIN, "Check that ledger and objects agree."),
     ("catalog", "catalog", _MAINTAIN, "Compare Glue and the saved queries with the ledger, or update them."),
     ("contracts", "comparing", _DEVELOP, "Show which contract changes break readers."),
@@ -57,7 +59,13 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 for _at, (_name, _module, _group, _help) in enumerate(_COMMANDS):
-    app.command(f"catalunya.ops.commands.{_module}:{_name}", name=_name, group=_group, help=_help, sort_key=_at)
+    app.command(
+        f"catalunya.ops.commands.{_module}:{_name.replace('-', '_')}",
+        name=_name,
+        group=_group,
+        help=_help,
+        sort_key=_at,
+    )
 app.meta.suppress_keyboard_interrupt = False
 
 
@@ -79,11 +87,16 @@ def _launch(
         os.environ["CATALUNYA_ENV"] = env
     if debug:
         os.environ["CATALUNYA_LOG_LEVEL"] = "DEBUG"
+    if not {"--help", "-h", "--version"} & set(tokens):
+        from catalunya.ops.logging import warn_on_stderr
+
+        warn_on_stderr()
     return app(tokens)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    _use_utf8()
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         result = app.meta(tokens, result_action="return_value", exit_on_error=False, print_error=False)
@@ -107,6 +120,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error(f"{text}; traceback: {_keep_traceback(tokens)}" if is_bug else text, error)
         return 70 if is_bug else 1
     return result if isinstance(result, int) else 0
+
+
+def _use_utf8() -> None:
+    """Names of files are UTF-8, whatever the locale: with another encoding (`PYTHONUTF8=0 LC_ALL=C`), start again in UTF-8 mode.
+
+    A stream stays what it is, and shows what it cannot encode as an escape.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        if os.environ.get("PYTHONUTF8") == "1":  # and Python does not heed it
+            sys.stderr.write(
+                "error: Python does not use UTF-8 for names of files; start it without -E, -I and -X utf8=0\n"
+            )
+            sys.exit(2)
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _print_error(text: str, error: Exception | None = None) -> None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from catalunya.io.safe_text import LINE, NAME, escaped_json, legible, legible_lines
 
@@ -68,7 +68,13 @@ def emit_json(data: Any) -> None:
     """Print one JSON document on stdout."""
     import json
 
-    sys.stdout.write(escaped_json(json.dumps(data, default=_plain, indent=2, ensure_ascii=False)) + "\n")
+    document = json.dumps(data, default=_plain, indent=2, ensure_ascii=not takes_unicode(sys.stdout))
+    sys.stdout.write(escaped_json(document) + "\n")
+
+
+def takes_unicode(stream: TextIO) -> bool:
+    """Whether the stream can show any character, so that JSON needs no escapes."""
+    return (stream.encoding or "utf-8").lower().replace("-", "").startswith("utf")
 
 
 def table(columns: Mapping[str, str] | Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

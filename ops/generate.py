@@ -93,17 +93,17 @@ def write(root: Path) -> list[Path]:
     settings = load_settings()
     drawn = {
         GRAPH_FILE: text(graph_now(settings)),
-        README: readme((root / README).read_text(), load_graph(settings)),
+        README: readme((root / README).read_text(encoding="utf-8"), load_graph(settings)),
     }
     return [*changed, *(path for name, content in drawn.items() if (path := _written(root / name, content)))]
 
 
 def _written(path: Path, content: str) -> Path | None:
     """Write a file if its content differs; returns its path if it did."""
-    if path.exists() and path.read_text() == content:
+    if path.exists() and path.read_text(encoding="utf-8") == content:
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
     return path
 
 

@@ -22,8 +22,8 @@ from typing import Annotated, Any, Protocol
 import msgspec  # noqa: TID253
 import structlog
 
-import catalunya.assets.making.landing
-import catalunya.assets.making.staging
+import catalunya.assets.making.landing  # noqa: F401
+import catalunya.assets.making.staging  # noqa: F401
 import catalunya.io.sources.http  # noqa: F401  imported during init, as above
 from catalunya.assets.graph.discovery import declarations
 from catalunya.assets.graph.spec import MAX_READERS, Layer

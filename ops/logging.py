@@ -63,6 +63,18 @@ def configure(
     ours = [handler for handler in logging.root.handlers if isinstance(handler, _Ours)]
     if structlog.is_configured() and not ours:
         return False
+    as_json = settings.log_format == "json"
+    _configure(to, least or settings.log_level, settings.log_level, as_json=as_json)
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        kept = _File(file, encoding="utf-8")
+        kept.setFormatter(_formatter(as_json=as_json, colors=False))
+        logging.root.addHandler(kept)
+    return True
+
+
+def _configure(to: TextIO | None, least: str, level: str, *, as_json: bool) -> None:
+    ours = [handler for handler in logging.root.handlers if isinstance(handler, _Ours)]
     # A library that dbt imports calls logging.basicConfig(): its handler would print each line twice.
     theirs = [handler for handler in logging.root.handlers if type(handler) is logging.StreamHandler]
     for handler in [*ours, *theirs]:
@@ -78,20 +90,23 @@ def configure(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    as_json = settings.log_format == "json"
     shown = _Stream(to)
-    shown.setLevel(least or settings.log_level)
-    shown.setFormatter(_formatter(as_json=as_json, colors=bool(getattr(to or sys.stderr, "isatty", bool)())))
+    shown.setLevel(least)
+    stream = to or sys.stderr
+    is_unicode = "utf" in (getattr(stream, "encoding", None) or "utf-8").lower()
+    shown.setFormatter(
+        _formatter(as_json=as_json, colors=bool(getattr(stream, "isatty", bool)()), is_unicode=is_unicode)
+    )
     logging.root.addHandler(shown)
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        kept = _File(file, encoding="utf-8")
-        kept.setFormatter(_formatter(as_json=as_json, colors=False))
-        logging.root.addHandler(kept)
-    logging.root.setLevel(settings.log_level)
+    logging.root.setLevel(level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
-    return True
+
+
+def warn_on_stderr() -> None:
+    """Until a command configures the logs: warnings on stderr, because stdout is for what was asked for."""
+    if not structlog.is_configured():
+        _configure(None, "WARNING", "WARNING", as_json=False)
 
 
 def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -133,8 +148,8 @@ def _shared() -> list[Processor]:
     ]
 
 
-def _formatter(*, as_json: bool, colors: bool) -> logging.Formatter:
-    last: list[Processor] = [_in_order, structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+def _formatter(*, as_json: bool, colors: bool, is_unicode: bool = True) -> logging.Formatter:
+    last: list[Processor] = [_in_order, structlog.processors.JSONRenderer(ensure_ascii=not is_unicode, default=str)]
     if not as_json:
         plain = structlog.dev.plain_traceback
         last = [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, exception_formatter=plain)]

@@ -72,7 +72,9 @@ def stage(folder: Path, target: Target, *, offline: bool = False) -> dict[str, i
         names, needed = Path(scratch, "names.txt"), Path(scratch, "needed.txt")
         bare = ["--no-annotate", "--no-header", "--no-emit-index-url", "--quiet", "--constraint", str(lock)]
         _uv("pip", "compile", str(lock.with_name("pyproject.toml")), *wheels, *bare, "--output-file", str(names))
-        needed.write_text(_locked(names.read_text(), lock.read_text()))
+        needed.write_text(
+            _locked(names.read_text(encoding="utf-8"), lock.read_text(encoding="utf-8")), encoding="utf-8"
+        )
         _uv("pip", "install", *wheels, "--no-deps", "--require-hashes", "--target", str(folder), "-r", str(needed))
     _strip(folder)
     for name in OURS:
@@ -157,7 +159,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _uv(*arguments: str) -> None:
     uv = Path(sys.executable).with_name("uv")
-    done = subprocess.run([str(uv), *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run([str(uv), *arguments], capture_output=True, text=True, check=False, encoding="utf-8")  # noqa: S603
     if done.returncode:
         raise ConfigurationError(f"uv {' '.join(arguments[:2])} failed: {done.stderr.strip()}")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from catalunya.assets.graph.spec import Asset, Layer
-from catalunya.assets.record.lease import holder
+from catalunya.assets.record.lease import UNKNOWN
 from catalunya.assets.record.state import Reason
 
 if TYPE_CHECKING:
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-Condition = Literal["fresh", "stale", "missing", "failed", "running"]
+Condition = Literal["fresh", "stale", "missing", "failed", "running", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetStatus:
-    """One asset now. Times are UTC; `overdue_hours` is how much older than its freshness the source's last update is."""
+    """One asset now. Times are UTC; `overdue_hours` is how much older than its freshness the source's last update is.
+
+    Of a failed asset, `transient` says whether the failure passes, and `next_try_at` when it is then tried again.
+    """
 
     asset: str
     state: Condition
@@ -40,7 +43,10 @@ class AssetStatus:
     freshness_hours: float | None
     overdue_hours: float | None
     quarantined: int
+    warnings: tuple[str, ...]
     sequence: int | None
+    transient: bool | None = None
+    next_try_at: datetime | None = None
 
     @property
     def is_fine(self) -> bool:
@@ -49,11 +55,11 @@ class AssetStatus:
 
 
 def statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
-    """The state of the assets, in their order. Raises LedgerError on an entry that cannot be read."""
+    """The state of the assets, in their order. One whose ledger cannot be read is `unreadable`."""
     chosen = list(assets)
     with ThreadPoolExecutor(8) as pool:  # a ledger on S3 answers in tens of milliseconds a request
-        list(pool.map(state.latest, {key for asset in chosen for key in (asset.key, *asset.upstream)}))
-        holders = list(pool.map(lambda asset: holder(state.ledger.lake, asset.key), chosen))
+        list(pool.map(state.unreadable, {key for asset in chosen for key in (asset.key, *asset.upstream)}))
+        holders = list(pool.map(lambda asset: state.holder(asset.key), chosen))
     running = [held.run_id if held else None for held in holders]
     return [_status(state, asset, run_id) for asset, run_id in zip(chosen, running, strict=True)]
 
@@ -71,12 +77,14 @@ def log_overdue(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
 
 
 def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
-    latest, attempt = state.latest(asset.key), state.last_attempt(asset.key)
+    latest = state.known(asset.key)
+    attempt = None if state.unreadable(asset.key) else state.last_attempt(asset.key)
     updated = latest.source_updated_at if latest else None
     for up in state.graph.upstream(asset.key) if asset.layer is Layer.STAGING else ():
-        landed = state.latest(up.key)
+        landed = state.known(up.key)
         updated = updated or (landed.source_updated_at if landed and up.layer is Layer.LANDING else None)
     condition, why = _condition(state, asset, running)
+    failure = state.failure(asset.key) if condition == "failed" else None
     return AssetStatus(
         asset=asset.key,
         state=condition,
@@ -89,16 +97,25 @@ def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
         freshness_hours=asset.freshness.hours if asset.freshness else None,
         overdue_hours=_overdue(asset, updated, state.now),
         quarantined=latest.quarantined if latest else 0,
+        warnings=latest.warnings if latest else (),
         sequence=attempt.sequence if attempt else None,
+        transient=failure.transient if failure else None,
+        next_try_at=state.next_try(asset.key) if failure else None,
     )
 
 
 def _condition(state: State, asset: Asset, running: str | None) -> tuple[Condition, str]:
+    if unreadable := state.unreadable(asset.key):
+        return "unreadable", unreadable
     if running:
-        return "running", f"in run {running}"
-    failed, stale = state.failed(asset.key), state.stale(asset.key)
+        return "running", "its lease cannot be read, and ends by itself" if running == UNKNOWN else f"in run {running}"
+    failed, stale = state.failure(asset.key), state.stale(asset.key)
     if failed:
-        return "failed", failed.error or "its last attempt failed"
+        error = failed.error or "its last attempt failed"
+        if not failed.transient:
+            return "failed", f"until its inputs or its code change: {error}"
+        times = f", failed {failed.failures} times in a row" if failed.failures > 1 else ""
+        return "failed", f"next try at {state.next_try(asset.key):%Y-%m-%d %H:%M} UTC{times}: {error}"
     if stale is None:
         return "fresh", ""
     return ("missing", stale.why) if stale.reason is Reason.MISSING else ("stale", f"{stale.reason}: {stale.why}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
-from catalunya.assets.graph.spec import Clock, MartDeclaration
+from catalunya.assets.graph.spec import Clock, Layer, MartDeclaration
 from catalunya.contracts.model.contract import Contract
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeclarationError
@@ -56,9 +56,16 @@ def _declaration(model: Model, contract: type[Contract]) -> MartDeclaration:
     return MartDeclaration(
         name=model.name,
         contract=contract,
-        upstream=tuple(".".join(read) for read in model.reads),
+        upstream=tuple(sorted({".".join(read) for read in model.reads} | _referenced(model.name, contract))),
         sql_version=model.sql_version,
         clock=clock,
         partition_by=tuple(model.meta.get("partition_by", ())),
+        keeps_history=model.is_incremental,
         module=model.path,
     )
+
+
+def _referenced(name: str, contract: type[Contract]) -> set[str]:
+    """The keys of the other marts that its columns reference: they are checked against the published tables."""
+    tables = {column.references.partition(".")[0] for column in contract.columns() if column.references}
+    return {f"{Layer.MARTS}.{table}" for table in tables - {name}}

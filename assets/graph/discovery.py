@@ -44,7 +44,7 @@ _SOURCES = (
     "dbt/models/**/*.yml",
     "dbt/seeds/*.csv",
 )
-_FORMAT = "4"  # raised when the engine compiles the same declarations into another graph
+_FORMAT = "5"  # raised when the engine compiles the same declarations into another graph
 
 
 class _Compiled(msgspec.Struct):

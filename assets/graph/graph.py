@@ -6,7 +6,7 @@ Here: what follows from keys and edges alone. Not here: where the assets come fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from graphlib import CycleError, TopologicalSorter
@@ -32,6 +32,8 @@ class AssetGraph:
                 raise DeclarationError(
                     f"{asset.key} reads {', '.join(unknown)}, which is not declared{_nearest(unknown[0], by_key)}"
                 )
+        for asset in by_key.values():
+            _check_references(asset, by_key)
         sorter = TopologicalSorter({asset.key: asset.upstream for asset in by_key.values()})
         try:
             self._assets = {key: by_key[key] for key in sorter.static_order()}
@@ -115,6 +117,20 @@ class AssetGraph:
                     seen.add(near)
                     waiting.append(near)
         return seen
+
+
+def _check_references(asset: Asset, by_key: Mapping[str, Asset]) -> None:
+    """Raise DeclarationError when a column references one that does not exist, or has another type."""
+    for column in asset.columns:
+        if not column.references:
+            continue
+        table, _, field = column.references.partition(".")
+        types = {found.name: found.type for found in by_key[f"{asset.layer}.{table}"].columns}
+        if types.get(field) != column.type:
+            raise DeclarationError(
+                f"{asset.key}: column {column.name} ({column.type}) references {column.references}, expected a column of that table with "
+                f"the same type, found {types.get(field) or 'only ' + ', '.join(types)}; correct the contract"
+            )
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from catalunya.contracts.model.columns import Column
+from catalunya.contracts.model.columns import NESTED, Column
 from catalunya.io.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Asset:
     - `clock`: the part of the date that its rows depend on (`year` for a calendar that ends with next year).
     - `keep_days`: how long superseded data is kept.
     - `has_periods`: a landing asset whose source can be read by period, so that it can be backfilled.
+    - `keeps_history`: what it publishes contains what it published before (an incremental mart).
     - `readers`: how many Lambda functions read its pages.
     """
 
@@ -84,6 +85,7 @@ class Asset:
     partition_by: tuple[str, ...] = ()
     keep_days: int = 90
     has_periods: bool = False
+    keeps_history: bool = False
     readers: int = 1
     module: str = ""
 
@@ -102,6 +104,13 @@ class Asset:
             raise DeclarationError(
                 f"{self.key}: partition_by names {', '.join(unknown)}, which the contract does not have"
             )
+        for column in self.columns:
+            table = (column.references or self.name).partition(".")[0]
+            if table != self.name and f"{self.layer}.{table}" not in self.upstream:
+                raise DeclarationError(
+                    f"{self.key}: column {column.name} references {column.references}, expected it to read {self.layer}.{table}, found "
+                    f"{', '.join(self.upstream) or 'that it reads nothing'}; add the table to `reads`, or correct the contract"
+                )
 
     @property
     def layer(self) -> Layer:
@@ -188,6 +197,21 @@ class StagingDeclaration(Declaration):
     partition_by: tuple[str, ...]
     keep: timedelta
 
+    def __post_init__(self) -> None:
+        """Raise DeclarationError for a column that would be null in every row: its source is not read."""
+        fields = {field.name: field for field in self.landing.contract.fields()}
+        for column in (column for column in self.contract.columns() if column.source):
+            field, raw = fields.get(str(column.source)), self.landing.contract.__name__
+            why = f"{raw} does not have; declare it there" if field is None else None
+            if field and field.personal:
+                why = "is personal and never leaves landing; take the column out"
+            if field and field.kind in NESTED:
+                why = f"holds objects ({field.kind}), not values; take the column out, or read its parts from other fields"
+            if why:
+                raise DeclarationError(
+                    f"staging.{self.name}: column {column.name} of {self.contract.__name__} reads the field {column.source}, which {why}"
+                )
+
     @cached_property
     def asset(self) -> Asset:
         """The staging asset. Its code is its whole module, so that helper functions count."""
@@ -222,6 +246,7 @@ class MartDeclaration(Declaration):
     sql_version: str
     clock: Clock | None = None
     partition_by: tuple[str, ...] = ()
+    keeps_history: bool = False
     keep: timedelta = field(default_factory=lambda: months(3))
 
     @cached_property
@@ -236,6 +261,7 @@ class MartDeclaration(Declaration):
             clock=self.clock,
             partition_by=self.partition_by,
             keep_days=self.keep.days,
+            keeps_history=self.keeps_history,
             module=self.module,
         )
 

@@ -1,21 +1,25 @@
 """Building a candidate: the table as it would be published, checked, on this machine's disk, not yet visible to readers.
 
-Here: collecting checked pages, the checks that need the whole table (duplicates, tolerated share, shrinking), and writing
-one file per partition, the same bytes for the same rows. Not here: where the rows come from (`staging.py`, `marts.py`).
+Here: collecting checked pages, the checks that need the whole table (duplicates, contradictions, tolerated share), and writing one
+file per partition: the same bytes for the same rows, whatever their order and however they were cut into pages. Not here: where the
+rows come from (`staging.py`, `marts.py`), the comparison with the published table (`guards.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import structlog
 
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.making.maker import Candidate, File
-from catalunya.assets.record.ledger import Entry, Stored
+from catalunya.assets.record.ledger import Stored
 from catalunya.contracts.model.check import REASON, ROW
 from catalunya.contracts.model.contract import Contract
 from catalunya.io.errors import ContractError, DeclarationError
@@ -24,6 +28,10 @@ log = structlog.get_logger(__name__)
 
 HASH = "_key_hash"
 ROWS_PER_GROUP = 25_000
+SORTED_AT_ONCE = 250_000
+"""How many rows are sorted in memory at a time, where the source's order is not that of the key."""
+REJECTED_KEPT = 10_000
+"""How many rejected rows of a failed attempt are kept, for people to see what is wrong with them."""
 FILE = "file.parquet"
 # Names that every reader maps to the same folder: not globs (`*`), escapes (`%2F`), too long, or null to Hive.
 _FOLDER = r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"
@@ -31,27 +39,48 @@ _FOLDER = r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"
 
 @dataclass(frozen=True, slots=True)
 class CheckedPage:
-    """One page that was checked and is on disk: its good rows, the rejected ones, and the hashes of its keys."""
+    """One page that was checked and is on disk: its good rows, the rejected ones, the hashes of its keys.
 
+    `first` and `last` are its first and last keys if its rows are in the order of the key, else None. Of rows with one key, those of
+    the page with the higher `rank` replace the others.
+    """
+
+    number: int
     good: Path
     rows: int
     hashes: pl.Series
+    first: tuple[object, ...] | None
+    last: tuple[object, ...] | None
     rejected: Path | None
     quarantined: int
     discarded: int
+    rank: int
+
+
+Received = Callable[[int, pl.Series], pl.DataFrame]
+"""The rows as received behind the good rows at some positions of a page, by its number."""
 
 
 @dataclass
 class CandidateBuilder:
-    """Checked pages, to be built into a candidate. `strict` tables (marts) may hold no duplicate key."""
+    """Checked pages, to be built into a candidate. `strict` tables (marts) may hold no duplicate key.
+
+    `received` gives rows that contradict each other as they were received; without it, they are quarantined as they were checked.
+    """
 
     asset: Asset
     contract: type[Contract]
     scratch: Path
     strict: bool = False
+    received: Received | None = None
+    sorted_at_once: int = SORTED_AT_ONCE
     pages: list[CheckedPage] = field(default_factory=list)
+    contradictions: Path | None = None
+    contradicting: int = 0
 
-    def store(self, number: int, good: pl.DataFrame, bad: pl.DataFrame, discarded: int = 0) -> CheckedPage:
+    def store(
+        self, number: int, good: pl.DataFrame, bad: pl.DataFrame, discarded: int = 0, *, rank: int = 0
+    ) -> CheckedPage:
         """Write one checked page to disk: its good rows, and the bad ones as received with their reason. Several threads may
         store pages. On disk, because a few rows cut out of a page would keep the whole page's text in memory."""
         key = self.contract.key()
@@ -61,7 +90,8 @@ class CandidateBuilder:
         rejected = self.scratch / f"rejected-{number:05}.parquet" if bad.height else None
         if rejected:
             bad.drop(ROW, strict=False).write_parquet(rejected)
-        return CheckedPage(path, good.height, hashes, rejected, bad.height, discarded)
+        ends = _ends(good.select(self._order))
+        return CheckedPage(number, path, good.height, hashes, *ends, rejected, bad.height, discarded, rank)
 
     @property
     def rows(self) -> int:
@@ -71,25 +101,30 @@ class CandidateBuilder:
     @property
     def quarantined(self) -> int:
         """Rejected rows so far."""
-        return sum(page.quarantined for page in self.pages)
+        return sum(page.quarantined for page in self.pages) + self.contradicting
 
-    def build(self, previous: Entry | None, *, accept_shrink: bool = False, tolerate_all: bool = False) -> Candidate:
+    @property
+    def _order(self) -> list[str]:
+        """The columns by which the table is ordered: the key, within each partition."""
+        return list(dict.fromkeys([*self.asset.partition_by, *self.contract.key()]))
+
+    def build(self, *, tolerate_all: bool = False) -> Candidate:
         """Check the table as a whole and write it, one file per partition. Raises ContractError when it may not be published.
 
         `tolerate_all`: the rejected rows were counted against the tolerated share before (a replay).
         """
         if not self.pages:
             self.pages.append(self.store(0, pl.DataFrame(schema=self.contract.polars_schema()), pl.DataFrame()))
+        dropped, contradicting = self._same_keys()
+        if contradicting.height:
+            self._reject(contradicting)
         if not tolerate_all:
             self._check_share()
-        duplicates = self._duplicates()
-        rows = self.rows - len(duplicates)
-        check_shrink(self.asset.key, self.contract, rows, previous, accept=accept_shrink)
-        frame = pl.scan_parquet([page.good for page in self.pages], low_memory=True)
-        if len(duplicates):
-            frame = frame.with_row_index("_index").filter(~pl.col("_index").is_in(duplicates.implode())).drop("_index")
-        frame = frame.drop(HASH, strict=False)
-        files = self._write(frame)
+        out = pl.concat([dropped, contradicting["_index"]])
+        frame = self._scan()
+        if len(out):
+            frame = frame.filter(~pl.col("_index").is_in(out.implode()))
+        files = self._write(self._sorted(frame, out))
         quarantine = None
         if self.quarantined:
             quarantine = self.scratch / "quarantine.parquet"
@@ -97,53 +132,128 @@ class CandidateBuilder:
         return Candidate(
             objects=tuple(file.stored for file in files),
             files=files,
-            rows=rows,
-            duplicates=len(duplicates),
+            rows=self.rows - len(out),
+            duplicates=len(dropped),
             discarded=sum(page.discarded for page in self.pages),
             quarantined=self.quarantined,
             quarantine=quarantine,
         )
 
+    def _scan(self) -> pl.LazyFrame:
+        """The good rows of all pages, with their position as `_index`."""
+        return pl.scan_parquet([page.good for page in self.pages], low_memory=True, glob=False).with_row_index("_index")
+
     def _scan_rejected(self) -> pl.LazyFrame:
-        rejected = [pl.scan_parquet(page.rejected) for page in self.pages if page.rejected]
-        return pl.concat(rejected, how="diagonal")  # only some pages may have had rows with a key twice
+        paths = [path for path in (*(page.rejected for page in self.pages), self.contradictions) if path]
+        return pl.concat([pl.scan_parquet(path, glob=False) for path in paths], how="diagonal_relaxed")
 
     def _check_share(self) -> None:
-        total = self.rows + self.quarantined
+        total = self.rows - self.contradicting + self.quarantined
         if self.quarantined > self.contract.terms().tolerate * total:
             reasons = self._scan_rejected().select(pl.col(REASON).str.replace_all(r"\s+", " ")).collect()[REASON]
             rules = reasons.str.replace_all(r"'[^']*'", "…").str.replace_all(r": .* fails ", ": fails ")
             kinds = rules.value_counts(sort=True).head(3)
             worst = "; ".join(f"{count} rows: {reason}" for reason, count in kinds.iter_rows())
-            raise ContractError(
+            error = ContractError(
                 f"{self.asset.key}: {self.quarantined} of {total} rows break {self.contract.__name__}, which tolerates "
                 f"{self.contract.terms().tolerate:.1%}: {worst}. First: {reasons[0]}. "
-                "Nothing was published; fix the source, the staging function or the contract"
+                f"Nothing was published; `catalunya quarantine {self.asset.key}` shows the rows; "
+                "fix the source, the staging function or the contract"
             )
+            kept = self.scratch / "quarantine.parquet"
+            self._scan_rejected().head(REJECTED_KEPT).sink_parquet(kept)
+            error.rejected = (kept, self.quarantined)
+            raise error
 
-    def _duplicates(self) -> pl.Series:
-        """The positions of rows whose key comes again later: the last one of a key stays."""
+    def _same_keys(self) -> tuple[pl.Series, pl.DataFrame]:
+        """Of rows with one key: the positions of those to drop, and `_index` and `others` of those that contradict each other.
+
+        Rows of a page of higher rank replace the others. Of those of one rank, the one that `latest_by` chooses stays, or any of
+        several that are equal; if they differ, none of them can be the right one.
+        """
         key = list(self.contract.key())
+        nothing = pl.Series("_index", [], pl.UInt32), pl.DataFrame(schema={"_index": pl.UInt32, "others": pl.UInt32})
         hashes = pl.concat(page.hashes for page in self.pages)
         if not key or hashes.n_unique() == hashes.len():
-            return pl.Series("_index", [], pl.UInt32)
+            return nothing
         # Only rows whose hash occurs twice can share a key; equal hashes of different keys must both stay.
+        latest_by = self.contract.terms().latest_by
+        ranks = pl.concat(pl.repeat(page.rank, page.rows, dtype=pl.UInt8, eager=True) for page in self.pages)
         suspects = (
-            pl.scan_parquet([page.good for page in self.pages])
-            .select(*key, HASH)
-            .with_row_index("_index")
+            self._scan()
             .filter(pl.col(HASH).is_in(hashes.filter(hashes.is_duplicated()).unique().implode()))
+            .select(
+                "_index",
+                *key,
+                pl.struct(list(self.contract.polars_schema())).hash().alias("_content"),
+                (pl.col(latest_by) if latest_by else pl.lit(None)).alias("_latest"),
+            )
             .collect()
         )
-        duplicates = suspects.filter(~pl.struct(key).is_last_distinct())
-        if self.strict and duplicates.height:
+        same = suspects.filter(pl.struct(key).is_duplicated())
+        if same.is_empty():
+            return nothing
+        if self.strict:
+            duplicates = same.filter(~pl.struct(key).is_last_distinct())
             raise ContractError(
                 f"{self.asset.key}: expected one row per key ({', '.join(key)}), found {duplicates.height} duplicates, the first "
                 f"{str(duplicates.select(key).row(0, named=True))[:300]}; fix the model"
             )
-        if duplicates.height:
-            log.warning("duplicates_dropped", asset=self.asset.key, rows=duplicates.height, key=key)
-        return duplicates["_index"]
+        same = same.with_columns(ranks.gather(same["_index"]).alias("_rank"))
+        top = same.filter(pl.col("_rank") == pl.col("_rank").max().over(key))
+        # Nulls are lowest; where all are null they are equal.
+        top = top.filter(pl.col("_latest").eq_missing(pl.col("_latest").max().over(key)))
+        is_contradiction = pl.col("_content").n_unique().over(key) > 1
+        contradicting = top.filter(is_contradiction).select("_index", others=(pl.len().over(key) - 1).cast(pl.UInt32))
+        kept = top.filter(~is_contradiction).filter(pl.struct(key).is_last_distinct())["_index"]
+        dropped = same.filter(~pl.col("_index").is_in(pl.concat([kept, contradicting["_index"]]).implode()))["_index"]
+        if len(dropped):
+            log.warning("duplicates_dropped", asset=self.asset.key, rows=len(dropped), key=key)
+        return dropped, contradicting
+
+    def _reject(self, contradicting: pl.DataFrame) -> None:
+        """Add rows that contradict each other to the rejected ones, as they were received."""
+        self.contradicting = contradicting.height
+        log.warning("contradictions_quarantined", asset=self.asset.key, rows=self.contradicting)
+        reason = pl.format(
+            "contradicts {} other {} with the same key",
+            "others",
+            pl.when(pl.col("others") == 1).then(pl.lit("row")).otherwise(pl.lit("rows")),
+        )
+        found, at = [], 0
+        for page in self.pages:
+            here = contradicting.filter(pl.col("_index").is_between(at, at + page.rows - 1)).sort("_index")
+            if here.height:
+                positions = here["_index"] - at
+                received = self.received or (lambda *_: pl.read_parquet(page.good, glob=False).drop(HASH)[positions])  # noqa: B023
+                rows = received(page.number, positions)
+                found.append(pl.concat([here.select(reason.alias(REASON)), rows], how="horizontal"))
+            at += page.rows
+        self.contradictions = self.scratch / "contradictions.parquet"
+        pl.concat(found, how="diagonal_relaxed").write_parquet(self.contradictions)
+
+    def _sorted(self, frame: pl.LazyFrame, left_out: pl.Series) -> pl.LazyFrame:
+        """The rows in the order of the key within each partition. Most sources send them in it, and nothing is done.
+
+        Otherwise only the keys are sorted in memory, and the rows a part at a time.
+        """
+        order = self._order
+        ends: list[Any] = [(page.first, page.last) for page in self.pages if page.rows]
+        is_sorted = all(first for first, _ in ends) and all(last <= first for (_, last), (first, _) in pairwise(ends))
+        if is_sorted or not self.contract.key():
+            return frame
+        rows = self.rows - len(left_out)
+        if rows <= self.sorted_at_once:
+            return frame.sort(order)
+        positions = frame.select("_index", *order).sort(order).select("_index").collect()["_index"]
+        parts = []
+        for number, start in enumerate(range(0, rows, self.sorted_at_once)):
+            part = self.scratch / f"sorted-{number:05}.parquet"
+            of_part = positions[start : start + self.sorted_at_once].sort()
+            chosen = frame.filter(pl.col("_index").is_in(of_part.implode())).collect(engine="streaming").sort(order)
+            chosen.write_parquet(part, compression="lz4", statistics=False)
+            parts.append(part)
+        return pl.scan_parquet(parts, low_memory=True, glob=False)
 
     def _write(self, frame: pl.LazyFrame) -> tuple[File, ...]:
         names = [column.name for column in self.asset.columns]
@@ -170,7 +280,7 @@ class CandidateBuilder:
         path = "/".join(part for part in (self.asset.prefix, folder.as_posix(), FILE) if part != ".")
         with local.open("rb") as opened:
             sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-        rows = int(pl.scan_parquet(local, hive_partitioning=False).select(pl.len()).collect().item())
+        rows = int(pl.scan_parquet(local, glob=False, hive_partitioning=False).select(pl.len()).collect().item())
         return File(local, Stored(path=path, bytes=local.stat().st_size, rows=rows, sha256=sha256))
 
 
@@ -191,14 +301,15 @@ def check_partition_values(frame: pl.DataFrame, asset: Asset) -> pl.DataFrame:
     return frame
 
 
-def check_shrink(key: str, contract: type[Contract], rows: int, previous: Entry | None, *, accept: bool) -> None:
-    """Raise ContractError when a table lost more rows than its contract allows, or all of them."""
-    if accept or contract.terms().max_shrink >= 1:
-        return
-    before = previous.rows if previous else 0
-    floor = before * (1 - contract.terms().max_shrink)
-    if rows == 0 or rows < floor:
-        raise ContractError(
-            f"{key}: expected at least {max(1, round(floor))} rows (previously {before}, max_shrink {contract.terms().max_shrink:.0%}), found {rows}. "
-            f"Nothing was published; if the loss is right, run `catalunya materialize {key} --force --accept-shrink`"
-        )
+def _ends(keys: pl.DataFrame) -> tuple[tuple[object, ...] | None, tuple[object, ...] | None]:
+    """The first and the last of these rows if they are in ascending order, by the first column, then the next; else None."""
+    if keys.is_empty() or sum(keys.null_count().row(0)):
+        return None, None
+    is_less, is_equal = pl.lit(value=False), pl.lit(value=True)
+    for name in keys.columns:
+        before = pl.col(name).shift(1)
+        is_less |= is_equal & (before < pl.col(name))
+        is_equal &= before == pl.col(name)
+    if keys.height > 1 and not keys.select((is_less | is_equal).all()).item():
+        return None, None
+    return keys.row(0), keys.row(-1)

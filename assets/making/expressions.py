@@ -1,4 +1,4 @@
-"""Helpers for staging functions: lookups in other tables, periods, and how firm an observation is.
+"""Helpers for staging functions: lookups in other tables, classification by words, periods, and how firm an observation is.
 
 Here: what several sources need, as operations on lazy frames that keep a page's rows, their number and their order. Not here:
 anything about one source.
@@ -6,10 +6,13 @@ anything about one source.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import polars as pl
+
+from catalunya.contracts.model.text import folded
 
 PeriodKind = Literal["H", "Q", "M"]
 """Half-year, quarter, month."""
@@ -29,6 +32,29 @@ def look_up(frame: pl.LazyFrame, table: pl.LazyFrame, *, on: Sequence[str]) -> p
     """
     found = frame.select(on).join(table, on=on, how="left", nulls_equal=True, maintain_order="left").drop(on)
     return pl.concat([frame, found], how="horizontal")
+
+
+def classify(frame: pl.LazyFrame, column: str, rules: Mapping[str, Sequence[str]], *, into: str) -> pl.LazyFrame:
+    """The frame with the name of the first rule that has a phrase of the column's text; null where none has.
+
+    Phrases are whole words, in any case, accents and number: `residència … gent gran` is in `Residències per a GENT GRAN`. `…`
+    stands for any words or none, `^` for the beginning of the text. Each distinct text is looked at once.
+    """
+    words = folded(pl.col(column), number=True)
+    found = [pl.when(words.str.contains(_pattern(phrases))).then(pl.lit(name)) for name, phrases in rules.items()]
+    known = frame.select(pl.col(column).unique()).with_columns(pl.coalesce(*found).alias(into))
+    return look_up(frame, known, on=[column])
+
+
+def _pattern(phrases: Sequence[str]) -> str:
+    """A pattern that finds one of the phrases in folded text."""
+    parts = pl.Series([part for phrase in phrases for part in phrase.split("…")]).to_frame("part")
+    words = iter(parts.select(folded(pl.col("part"), number=True)).to_series())
+    found = []
+    for phrase in phrases:
+        inner = "(?: .*)? ".join(re.escape(next(words)) for _ in phrase.split("…"))
+        found.append(f"^{inner}" if phrase.startswith("^") else rf"\b{inner}")
+    return rf"(?:{'|'.join(found)})\b"
 
 
 def year_of(time: str) -> pl.Expr:

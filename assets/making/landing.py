@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from catalunya.assets.graph.spec import Asset, LandingDeclaration
-from catalunya.assets.making.candidate import check_shrink
+from catalunya.assets.making.guards import guard_rows
 from catalunya.assets.making.maker import Candidate, Context, Maker
 from catalunya.assets.record.batch import Batch, LandedPages, Manifest, read_batch
 from catalunya.assets.record.ledger import Entry
@@ -49,10 +49,18 @@ class LandingMaker(Maker):
         batch = extract(context)
         manifest, previous = batch.manifest, context.previous
         known = previous.source_version if previous else None
+        contract, history = (
+            context.declaration(LandingDeclaration).contract,
+            context.project.ledger.history(context.asset.key),
+        )
         return Candidate(
             objects=batch.objects,
             rows=manifest.rows,
+            # It passed its guard, or that was waived, perhaps by a killed run whose batch was taken over.
+            is_accepted=not manifest.window
+            and guard_rows(context.asset.key, contract, manifest.rows, history, accept=True),
             drift=manifest.drift,
+            fields=manifest.fields,
             # A backfill learned nothing about the other periods: the next regular run must still see that the source changed.
             source_version=known if manifest.window else manifest.source_version,
             source_updated_at=manifest.source_updated_at,
@@ -108,7 +116,8 @@ def extract(context: Context) -> Batch:
     window, contract = context.request.window, declaration.contract
     state = context.source_state or probe(context)
     assert state is not None
-    drift = check_fields(asset.key, contract, state.fields)
+    known = context.previous.fields if context.previous else {}
+    drift = check_fields(asset.key, contract, state.fields, known)
     if drift:
         log.warning("source_drift", asset=asset.key, drift=str(drift), policy=contract.terms().drift)
     history = context.project.ledger.history(asset.key)
@@ -137,10 +146,9 @@ def extract(context: Context) -> Batch:
             "run it again to resume from there"
         ) from error
     if extraction.state.version != state.version:  # the source changed and the extraction started over
-        drift = check_fields(asset.key, contract, extraction.state.fields)
+        drift = check_fields(asset.key, contract, extraction.state.fields, known)
     if window is None:
-        whole = next((entry for entry in reversed(history) if entry.status != "failed" and not entry.window), None)
-        check_shrink(asset.key, contract, extraction.rows, whole, accept=context.request.accept_shrink)
+        guard_rows(asset.key, contract, extraction.rows, history, accept=context.request.accept_change)
     manifest = Manifest(
         asset=asset.key,
         source=declaration.source.describe(),

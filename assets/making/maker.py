@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 from catalunya.assets.graph.spec import Asset, Declaration, Layer
 from catalunya.assets.making.request import Observer, ProgressEvent, Request, Step
 from catalunya.assets.record import catalog_tables, retention
-from catalunya.assets.record.ledger import Entry, Stored, new_run_id
+from catalunya.assets.record.ledger import Entry, Stored, is_recordable, new_run_id
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import Stale, State
 from catalunya.io.errors import DeadlineReached
@@ -42,7 +43,8 @@ class Candidate:
     """A checked table, ready to be published, not yet visible to readers.
 
     `objects` are what the table consists of; `files` are those of them that still have to be put in place (the pages of a landing
-    batch already are). `quarantine` is a local Parquet file with the rejected rows. The rest describes a landing batch.
+    batch already are). `quarantine` is a local Parquet file with the rejected rows, `is_accepted` whether a guard was waived,
+    `normalized` the number of rows whose text was normalized, by raw field. The rest describes a landing batch.
     """
 
     objects: tuple[Stored, ...]
@@ -52,7 +54,11 @@ class Candidate:
     discarded: int = 0
     quarantined: int = 0
     quarantine: Path | None = None
+    is_accepted: bool = False
     drift: str = ""
+    normalized: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
     source_version: str | None = None
     source_updated_at: datetime | None = None
     batch: str | None = None
@@ -64,7 +70,8 @@ class Candidate:
 class Context:
     """One materialization under way: what was asked, and what the ledger says.
 
-    `source_state` is what the source answered when it was asked whether it changed, so that it is not asked twice.
+    `source_state` is what the source answered when it was asked whether it changed, so that it is not asked twice. `rejected` is the
+    object with the rows that made the attempt fail, and how many there were.
     """
 
     project: Project
@@ -75,14 +82,18 @@ class Context:
     correlation_id: str
     observer: Observer
     source_state: SourceState | None = None
+    rejected: tuple[str, int] | None = None
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
     def begin(cls, project: Project, key: str, request: Request, observer: Observer | None = None) -> Context:
-        """The context of a new run. Its correlation id is the request's, else that of the newest upstream data, else its own."""
+        """The context of a new run. Its correlation id is the request's, else that of the newest upstream data, else its own.
+
+        Both ids may come from outside, and one that cannot be recorded counts as not given.
+        """
         asset, state = project.graph[key], project.state(request.now)
-        run_id = request.run_id or new_run_id(state.now)
-        made = [entry for up in asset.upstream if (entry := state.latest(up))]
+        run_id = _if_recordable(request.run_id) or new_run_id(state.now)
+        made = [entry for up in asset.upstream if (entry := state.known(up))]
         inherited = max(made, key=lambda entry: entry.started_at).correlation_id if made else None
         return cls(
             project=project,
@@ -90,7 +101,7 @@ class Context:
             request=request,
             state=state,
             run_id=run_id,
-            correlation_id=request.correlation_id or inherited or run_id,
+            correlation_id=_if_recordable(request.correlation_id) or _if_recordable(inherited) or run_id,
             observer=observer or (lambda _: None),
         )
 
@@ -126,6 +137,10 @@ class Context:
                 f"{self.asset.key}: time limit reached; {so_far}, nothing was published, and a retry starts over. "
                 "If it keeps failing, give the function more memory (and with it more CPU)"
             )
+
+
+def _if_recordable(text: str | None) -> str | None:
+    return text if is_recordable(text) else None
 
 
 class Maker(ABC):

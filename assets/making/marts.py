@@ -12,9 +12,12 @@ import polars as pl
 
 from catalunya.assets.graph.dbt_marts import contract_of
 from catalunya.assets.graph.discovery import mart_contracts
+from catalunya.assets.graph.spec import Layer
 from catalunya.assets.making.candidate import ROWS_PER_GROUP, CandidateBuilder, check_partition_values
+from catalunya.assets.making.guards import guarded
 from catalunya.assets.making.maker import Candidate, Context, Maker
-from catalunya.assets.record.paths import relation
+from catalunya.assets.making.references import check_own_references, known_values
+from catalunya.assets.record.paths import relation, scan_table
 from catalunya.contracts.model.check import REASON, ROW, conform, split_rows
 from catalunya.io.warehouse.build import build_model
 
@@ -36,16 +39,20 @@ class MartMaker(Maker):
             scratch=scratch,
         )
         builder = CandidateBuilder(asset, contract, scratch, strict=True)
-        pages = pl.scan_parquet(built).collect_batches(chunk_size=ROWS_PER_GROUP, maintain_order=True)
+        upstream = [up for up in context.project.graph.upstream(asset.key) if up.layer is asset.layer]
+        with lake.reading(Layer.MARTS):
+            known = known_values(asset, {up.name: scan_table(lake, up, context.made(up.key)) for up in upstream})
+        pages = pl.scan_parquet(built, glob=False).collect_batches(chunk_size=ROWS_PER_GROUP, maintain_order=True)
         for number, page in enumerate(pages):
             numbered = page.with_columns(
                 pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
             )
             frame = conform(asset.key, numbered.lazy(), contract).collect()
-            good, bad = split_rows(check_partition_values(frame, asset), contract)
+            good, bad = split_rows(check_partition_values(frame, asset), contract, references=known)
             rejected = bad.join(numbered.drop(REASON), on=ROW, how="left").drop(ROW) if bad.height else bad
             builder.pages.append(builder.store(number, good, rejected))
-        return builder.build(previous, accept_shrink=context.request.accept_shrink)
+        check_own_references(asset, [page.good for page in builder.pages])
+        return guarded(context, builder.build(), contract)
 
 
 MAKER = MartMaker()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from catalunya.assets.graph.spec import digest
+from catalunya.assets.graph.spec import Layer, digest
 from catalunya.assets.making.maker import Candidate, Context, Maker, maker_of
 from catalunya.assets.making.request import Observer, Outcome, Request
 from catalunya.assets.record.lease import Lease, lease
@@ -26,11 +26,15 @@ from catalunya.io.errors import (
     BackfillBlocked,
     CatalogError,
     CatalunyaError,
+    ContractError,
     DeadlineReached,
     LeaseHeld,
     LeaseLost,
+    SourceError,
+    SourceUnavailable,
     TransientError,
     UsageError,
+    in_passing,
 )
 from catalunya.io.safe_text import safe_text
 
@@ -120,8 +124,18 @@ def _run(context: Context, maker: Maker) -> Outcome:
     """Decide, and make the asset under its lease."""
     # First without the lease: most runs find nothing to do, and that must cost next to nothing.
     seen = _last_sequence(context)
-    decision = _decide_and_clean_up(context, maker)
+    try:
+        decision = _decide_and_clean_up(context, maker)
+    except (SourceError, SourceUnavailable) as error:
+        _record_unreadable_source(context, seen, error)
+        raise
     if isinstance(decision, Outcome):
+        if (
+            decision.status == "skipped"
+            and context.asset.layer is Layer.LANDING
+            and context.state.failure(decision.asset)
+        ):
+            return _record_recovery(context, decision, seen)
         return decision
     project, key = context.project, context.asset.key
     with lease(project.lake, key, context.run_id, project.settings.lease_s) as held:
@@ -138,12 +152,15 @@ def _run(context: Context, maker: Maker) -> Outcome:
         except (LeaseHeld, LeaseLost, CatalogError):
             raise
         except Exception as error:
+            failure = in_passing(error) or error
             # A failure is recorded, so that the same inputs are not tried for ever. Two exceptions: an extraction that
             # resumes from its deadline has not failed, and a backfill says nothing about the table as it is.
             resumes = isinstance(error, DeadlineReached) and maker.resumes
             if not resumes and not context.request.window:
-                _record_failure(context, decision, after, error)
-            raise
+                _record_failure(context, decision, after, failure)
+            if failure is error:
+                raise
+            raise failure from error
 
 
 def _decide_and_clean_up(context: Context, maker: Maker) -> Stale | Outcome:
@@ -159,7 +176,11 @@ def _make(context: Context, maker: Maker, stale: Stale, held: Lease, after: int)
     project, key = context.project, context.asset.key
     with tempfile.TemporaryDirectory(prefix="catalunya-", dir=project.settings.scratch) as scratch:
         context.report("producing")
-        candidate = maker.make(context, Path(scratch))
+        try:
+            candidate = maker.make(context, Path(scratch))
+        except ContractError as error:
+            _keep_rejected(context, stale, error, held)
+            raise
         context.report("produced")
         entry = _entry(context, stale, candidate)
         if maker.is_unchanged(context, entry):
@@ -179,8 +200,6 @@ def _make(context: Context, maker: Maker, stale: Stale, held: Lease, after: int)
 def _entry(context: Context, stale: Stale, candidate: Candidate) -> Entry:
     """The ledger entry of a candidate."""
     blank = _blank_entry(context, stale)
-    # Named by what it was made from: after a crash, the next run replaces the same object.
-    inputs = digest(blank.code_version, *(f"{name}={version}" for name, version in sorted(blank.versions.items())))
     return replace(
         blank,
         data_version=content_version(candidate.objects),
@@ -189,16 +208,41 @@ def _entry(context: Context, stale: Stale, candidate: Candidate) -> Entry:
         objects=candidate.objects,
         columns={column.name: column.type for column in context.asset.columns},
         drift=candidate.drift,
+        normalized=candidate.normalized,
+        warnings=candidate.warnings,
+        fields=dict(candidate.fields),
         duplicates=candidate.duplicates,
         discarded=candidate.discarded,
         quarantined=candidate.quarantined,
-        quarantine=quarantine_path(context.asset, inputs) if candidate.quarantine else None,
+        quarantine=quarantine_path(context.asset, _inputs(blank)) if candidate.quarantine else None,
+        is_accepted=candidate.is_accepted,
         source_version=candidate.source_version,
         source_updated_at=candidate.source_updated_at,
         batch=candidate.batch,
         requests=candidate.requests,
         window=candidate.window,
     )
+
+
+def _inputs(entry: Entry) -> str:
+    """What an entry was made from: after a crash, the next run replaces the same object of quarantine."""
+    return digest(entry.code_version, *(f"{name}={version}" for name, version in sorted(entry.versions.items())))
+
+
+def _keep_rejected(context: Context, stale: Stale, error: ContractError, held: Lease) -> None:
+    """Keep the first of the rows that made the attempt fail, beside the quarantine of the published table and not in its place."""
+    if error.rejected is None:
+        return
+    local, count = error.rejected
+    path = quarantine_path(context.asset, digest(_inputs(_blank_entry(context, stale)), "failed"))
+    try:
+        held.check()
+        context.project.lake.put(path, local)
+        context.project.lake.sync([path])
+    except CatalunyaError as second:
+        log.warning("rejected_rows_not_kept", error=str(second))
+        return
+    context.rejected = (path, count)
 
 
 def _blank_entry(context: Context, stale: Stale) -> Entry:
@@ -228,11 +272,58 @@ def _record_unchanged(context: Context, entry: Entry, after: int) -> Outcome:
     return Outcome(context.asset.key, "skipped", "the source has a new version with the same content", entry)
 
 
+def _record_recovery(context: Context, skipped: Outcome, seen: int) -> Outcome:
+    """The source answers again, with nothing new: record that, or its last attempt would count as failed for ever."""
+    project, previous = context.project, context.previous
+    assert previous is not None
+    blank = _blank_entry(context, Stale(context.asset.key, Reason.SOURCE, skipped.why))
+    entry = replace(
+        previous,
+        status="unchanged",
+        run_id=blank.run_id,
+        correlation_id=blank.correlation_id,
+        reason=blank.reason,
+        started_at=blank.started_at,
+        seconds=blank.seconds,
+        requests=1,
+    )
+    with lease(project.lake, context.asset.key, context.run_id, project.settings.lease_s):
+        return replace(skipped, entry=project.ledger.append(entry, after=seen))
+
+
 def _record_failure(context: Context, stale: Stale, after: int, error: Exception) -> None:
-    """Record that the attempt failed; if even that cannot be written, log it and let the first error stand."""
-    failed = replace(_blank_entry(context, stale), status="failed", error=f"{type(error).__name__}: {safe_text(error)}")
+    """Record that the attempt failed; if even that cannot be written, log it and let the first error stand.
+
+    A run may try several times (Airflow's retries); the runs that failed for a reason that passes are counted, not the tries.
+    """
+    last, transient = context.state.last_attempt(context.asset.key), isinstance(error, TransientError)
+    before = last.failures if last and last.transient else 0
+    is_same_run = bool(before and last and last.run_id == context.run_id)
+    failed = replace(
+        _blank_entry(context, stale),
+        status="failed",
+        error=f"{type(error).__name__}: {safe_text(error)}",
+        transient=transient,
+        failures=before + (not is_same_run) if transient else 0,
+    )
+    if context.rejected:
+        failed = replace(failed, quarantine=context.rejected[0], quarantined=context.rejected[1])
     try:
         context.project.ledger.append(failed, after=after)
+    except CatalunyaError as second:
+        log.warning("failure_not_recorded", error=str(second))
+
+
+def _record_unreadable_source(context: Context, seen: int, error: SourceError | SourceUnavailable) -> None:
+    """Record that the source could not be asked whether it changed: nothing else would wake the asset before its next schedule."""
+    if context.request.window:
+        return
+    project, key = context.project, context.asset.key
+    stale = Stale(key, Reason.SOURCE, "the source was asked whether it changed")
+    try:
+        with lease(project.lake, key, context.run_id, project.settings.lease_s):
+            if _last_sequence(context) == seen:
+                _record_failure(context, stale, seen, error)
     except CatalunyaError as second:
         log.warning("failure_not_recorded", error=str(second))
 

@@ -35,7 +35,7 @@ def plan(state: State, selection: Iterable[Asset], *, force: bool = False) -> li
                 steps[asset.key] = stale
             continue
         made_before = [up for up in asset.upstream if up in steps]
-        if force:
+        if force and not state.unreadable(asset.key):
             steps[asset.key] = Stale(asset.key, Reason.FORCED, "forced")
         elif stale:
             steps[asset.key] = stale
@@ -72,7 +72,7 @@ def plan_backfill(state: State, selection: Iterable[Asset], window: Window) -> l
 
 def _is_gone(state: State, asset: Asset) -> bool:
     """Whether a landing asset was made and its batch deleted."""
-    entry = state.latest(asset.key)
+    entry = state.known(asset.key)
     return asset.layer is Layer.LANDING and entry is not None and not state.has_batch(entry)
 
 

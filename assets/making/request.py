@@ -21,7 +21,7 @@ class Request:
     """How one asset is to be made.
 
     - `force`: make it even if it is up to date.
-    - `accept_shrink`: accept that the table lost more rows than its guard allows.
+    - `accept_change`: accept that the table changed more than its guards allow.
     - `replay`: pass the quarantined rows through the staging function again.
     - `full_refresh`: build an incremental mart from scratch.
     - `window`: read only these periods from the source of a landing asset (a backfill).
@@ -29,7 +29,7 @@ class Request:
     """
 
     force: bool = False
-    accept_shrink: bool = False
+    accept_change: bool = False
     replay: bool = False
     full_refresh: bool = False
     window: Window | None = None

@@ -71,7 +71,7 @@ def unmade(root: str, asset: Asset) -> Table:
 
 
 def tables(project: Project) -> list[Table]:
-    """Every table that was made, in dependency order."""
+    """Every table that was made, in dependency order, without those whose ledger cannot be read."""
     state = project.state()
-    made = ((asset, state.latest(asset.key)) for asset in project.graph if asset.layer is not Layer.LANDING)
+    made = ((asset, state.known(asset.key)) for asset in project.graph if asset.layer is not Layer.LANDING)
     return [table(project.lake, asset, entry) for asset, entry in made if entry]

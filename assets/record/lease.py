@@ -2,36 +2,53 @@
 
 Folders have no conditional update, so a lease is a numbered object, created only if absent: the run that creates number N + 1 after N
 expired or was released owns the asset, and only the owner of N writes N.
+
+When a lease ends is decided by the store's clock alone: so many seconds after the lease object was last written, compared with an
+object written now. A holder's clock may be wrong by years. S3's clock never is; a folder's is that of this machine, and a lease that
+it dates in the future (the clock was set back since) is dated again, now.
 """
 
 from __future__ import annotations
 
 import contextvars
 import os
+import re
+import secrets
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
 import structlog
 
-from catalunya.io.errors import CatalunyaError, LakeError, LeaseHeld, LeaseLost
-from catalunya.io.lake import Lake
+from catalunya.io.errors import CatalunyaError, LeaseHeld, LeaseLost
+from catalunya.io.lake import Lake, Object
 
 log = structlog.get_logger(__name__)
 
 
+LEASE_S = 900.0
+"""How long a lease lasts whose holder does not say: an unreadable one, or one of an earlier release."""
+UNKNOWN = "unknown"
+"""The run that holds a lease which cannot be read."""
+_LONGEST_S = 86_400.0
+_SKEW_S = 2.0  # a folder's times are as coarse as that on some file systems
+_GENERATION = re.compile(r"[0-9]{10}\.json")
+
+
 class Held(msgspec.Struct, frozen=True):
-    """The content of a lease object."""
+    """The content of a lease object. It lasts `seconds` from when it was last written; `expires_at` is by its holder's clock, for
+    people and for earlier releases."""
 
     run_id: str
     host: str
-    pid: int
-    expires_at: datetime
+    pid: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+    expires_at: Annotated[datetime, msgspec.Meta(tz=True)]
     released: bool = False
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_S)] = 0
 
 
 class Lease:
@@ -47,8 +64,8 @@ class Lease:
 
     def check(self) -> None:
         """Raise LeaseLost unless this is still the newest generation."""
-        newest = _generations(self._lake, self._key)
-        if not newest or newest[-1] != self.generation:
+        newest = _newest(self._lake, self._key)
+        if newest is None or newest.path != _path(self._key, self.generation):
             raise LeaseLost(
                 f"{self._key}: another run took over the lease of {self._run_id}; nothing was recorded here, run it again"
             )
@@ -68,58 +85,109 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._renewer.join()
-        self._lake.put(_path(self._key, self.generation), _held(self._run_id, 0, released=True))
+        try:
+            self._lake.put(_path(self._key, self.generation), _held(self._run_id, 0, released=True))
+        except CatalunyaError as error:
+            # It ends by itself, and must not hide how the run ended.
+            log.warning("lease_not_released", asset=self._key, error=str(error))
 
 
 @contextmanager
 def lease(lake: Lake, key: str, run_id: str, seconds: float) -> Iterator[Lease]:
     """Hold the lease of an asset for the duration of the block. Raises LeaseHeld when another live run has it."""
-    generations = _generations(lake, key)
-    newest = generations[-1] if generations else 0
-    held = _holder(lake, key, generations)
-    if held:
-        raise LeaseHeld(
-            f"{key} is being made by run {held.run_id} on {held.host} (process {held.pid}); "
-            f"wait for it, or until its lease ends at {held.expires_at:%H:%M:%S} UTC"
-        )
-    if not lake.create(_path(key, newest + 1), _held(run_id, seconds)):
+    newest = _newest(lake, key)
+    held = _read(lake, newest, seconds) if newest else None
+    if newest and held:
+        left = held.seconds - (_store_time(lake, key) - newest.modified).total_seconds()
+        if left > held.seconds + _SKEW_S:
+            if content := lake.find(newest.path):
+                lake.put(newest.path, content)
+            left = held.seconds
+        if left > 0:
+            who = f"run {held.run_id} on {held.host} (process {held.pid})"
+            if held.run_id == UNKNOWN:
+                who = f"another run, whose lease {lake.url(newest.path)} cannot be read"
+            ends_at = datetime.now(UTC) + timedelta(seconds=left)
+            raise LeaseHeld(
+                f"{key} is being made by {who}; wait for it, or until its lease ends at {ends_at:%Y-%m-%d %H:%M:%S} UTC"
+            )
+    generation = _number(newest) + 1 if newest else 1
+    if not lake.create(_path(key, generation), _held(run_id, seconds)):
         raise LeaseHeld(f"{key}: another run took the lease first; wait for it, then run again")
-    lake.delete([_path(key, generation) for generation in generations[:-1]])
-    with Lease(lake, key, run_id, newest + 1, seconds) as mine:
+    lake.delete([found.path for found in _leases(lake, key) if _number(found) < generation - 1])
+    with Lease(lake, key, run_id, generation, seconds) as mine:
         yield mine
 
 
-def holder(lake: Lake, key: str) -> Held | None:
-    """Who is making the asset right now, or None."""
-    return _holder(lake, key, _generations(lake, key))
+def holder(lake: Lake, key: str, seconds: float = LEASE_S) -> Held | None:
+    """Who is making the asset right now, or None. Nothing is written, so this machine's clock has to do.
 
-
-def _holder(lake: Lake, key: str, generations: list[int]) -> Held | None:
-    if not generations:
+    A lease that cannot be read is held by `UNKNOWN`, until it ends. One that is dated in the future counts as ended: the run that
+    tries to take it learns more.
+    """
+    newest = _newest(lake, key)
+    held = _read(lake, newest, seconds) if newest else None
+    if newest is None or held is None:
         return None
-    path = _path(key, generations[-1])
+    age = (datetime.now(UTC) - newest.modified).total_seconds()
+    return held if -held.seconds < age < held.seconds else None
+
+
+def _read(lake: Lake, found: Object, seconds: float) -> Held | None:
+    """Who holds this lease, unless it was released or its process is dead; `seconds` is how long it lasts if it does not say."""
+    content = lake.find(found.path)
+    if content is None:
+        return None  # replaced since it was listed
     try:
-        held = msgspec.json.decode(lake.get(path), type=Held)
+        held = msgspec.json.decode(content, type=Held)
     except msgspec.MsgspecError as error:
-        raise LakeError(
-            f"the lease {lake.url(path)} cannot be read ({error}); make sure that no run is making {key}, then delete it"
-        ) from None
-    return None if held.released or held.expires_at <= datetime.now(UTC) or _is_dead(held) else held
+        log.warning(
+            "lease_unreadable", path=found.path, why=str(error), advice=f"it ends by itself after {seconds:.0f} s"
+        )
+        return Held(UNKNOWN, UNKNOWN, 0, found.modified, seconds=seconds)
+    if held.released or _is_dead(held):
+        return None
+    if held.seconds:
+        return held
+    by_its_clock = (held.expires_at - datetime.now(UTC)).total_seconds()
+    return msgspec.structs.replace(held, seconds=seconds) if by_its_clock > 0 else None
 
 
-def _generations(lake: Lake, key: str) -> list[int]:
-    return [
-        int(o.path.rpartition("/")[2].removesuffix(".json")) for o in lake.objects(f"_leases/{key.replace('.', '/')}")
-    ]
+def _store_time(lake: Lake, key: str) -> datetime:
+    """The time by the store's clock."""
+    path = f"{_folder(key)}/now-{secrets.token_hex(4)}"
+    lake.put(path, b"")
+    try:
+        return next((found.modified for found in lake.objects(_folder(key)) if found.path == path), datetime.now(UTC))
+    finally:
+        lake.delete([path])
+
+
+def _leases(lake: Lake, key: str) -> list[Object]:
+    """The leases of an asset, oldest first; whatever else is in their folder is none."""
+    folder = _folder(key)
+    return [o for o in lake.objects(folder) if _GENERATION.fullmatch(o.path.removeprefix(f"{folder}/"))]
+
+
+def _newest(lake: Lake, key: str) -> Object | None:
+    return next(reversed(_leases(lake, key)), None)
+
+
+def _number(lease: Object) -> int:
+    return int(lease.path.rpartition("/")[2].removesuffix(".json"))
+
+
+def _folder(key: str) -> str:
+    return f"_leases/{key.replace('.', '/')}"
 
 
 def _path(key: str, generation: int) -> str:
-    return f"_leases/{key.replace('.', '/')}/{generation:010d}.json"
+    return f"{_folder(key)}/{generation:010d}.json"
 
 
 def _held(run_id: str, seconds: float, *, released: bool = False) -> bytes:
     expires = datetime.now(UTC) + timedelta(seconds=seconds)
-    return msgspec.json.encode(Held(run_id, _host(), os.getpid(), expires, released))
+    return msgspec.json.encode(Held(run_id, _host(), os.getpid(), expires, released, min(seconds, _LONGEST_S)))
 
 
 def _host() -> str:

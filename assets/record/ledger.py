@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -21,12 +21,21 @@ from catalunya.assets.graph.spec import digest
 from catalunya.io.errors import LeaseLost, LedgerError
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
+from catalunya.io.safe_text import safe_text
 
 Status = Literal["materialized", "unchanged", "failed"]
 COMPACTED = "compacted.jsonl"
 REPAIRED = "REPAIRED"  # the reason of an entry that replaces a lost one
+RESTORED = "RESTORED"  # the reason of an entry that publishes an earlier version, or that of a backup, again
 FOLDER = "_ledger"
-_ENTRY = re.compile(r".*/(\d{10})\.json")
+LONGEST_ID = 500
+"""Characters of a run's id and of a correlation id: both may come from outside."""
+_ENTRY = re.compile(r".*/([0-9]{10})\.json")
+_UNUSABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+# What is written can be read back, and what is read can be used: compared, added up, shown.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +43,8 @@ class Stored:
     """One object of a table: its path, size, rows and content."""
 
     path: str
-    bytes: int
-    rows: int
+    bytes: Count
+    rows: Count
     sha256: str
 
 
@@ -47,42 +56,46 @@ class Entry:
     with the quarantined rows, `batch` the landing batch, `source_version` the version that the source reported. `unchanged` (landing):
     the source reported a new version with the same content. A landing entry with a `window` is a backfill: its batch holds
     those periods, and its `source_version` is that of the last full extraction. `fields` (landing) are the source's fields with the
-    types it declares, `normalized` the number of rows whose text was normalized, by raw field. `is_accepted`: a guard was waived for
-    it, or for an upstream's version it was made from. `restored`: the entry whose objects it published again.
+    types it declares, `normalized` the number of rows whose text was normalized, by raw field, `warnings` what someone should look at.
+    `is_accepted`: a guard was waived for it, or for an upstream's version it was made from. `restored`: the entry whose objects it
+    published again. `transient`: it failed for a reason that passes, as the `failures` last runs did.
     A `compacted` entry was merged with other old ones and lost its `objects`.
     """
 
     asset: str
-    sequence: int
+    sequence: Count
     status: Status
     run_id: str
     correlation_id: str
     reason: str
-    started_at: datetime
-    seconds: float
+    started_at: Time
+    seconds: Seconds
     code_version: str
     versions: dict[str, str]
     data_version: str = ""
-    rows: int = 0
-    bytes: int = 0
+    rows: Count = 0
+    bytes: Count = 0
     objects: tuple[Stored, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     drift: str = ""
-    discarded: int = 0
-    quarantined: int = 0
+    discarded: Count = 0
+    quarantined: Count = 0
     quarantine: str | None = None
-    duplicates: int = 0
+    duplicates: Count = 0
     source_version: str | None = None
-    source_updated_at: datetime | None = None
+    source_updated_at: Time | None = None
     batch: str | None = None
-    requests: int = 0
+    requests: Count = 0
     window: Window | None = None
     error: str | None = None
     compacted: bool = False
     fields: dict[str, str] = field(default_factory=dict)
     normalized: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     is_accepted: bool = False
     restored: int | None = None
+    transient: bool = False
+    failures: Count = 0
 
     @property
     def is_made(self) -> bool:
@@ -107,6 +120,7 @@ class Entry:
             "bytes": self.bytes,
             "quarantined": self.quarantined,
             "drift": self.drift,
+            "warnings": " | ".join(self.warnings),
             "seconds": round(self.seconds, 3),
         }
 
@@ -133,12 +147,24 @@ def encode(entry: Entry) -> bytes:
     return msgspec.json.format(msgspec.json.encode(entry), indent=1)
 
 
-def decode(content: bytes, where: str) -> Entry:
-    """The entry stored at `where`. Raises LedgerError when it cannot be read."""
+def decode(content: bytes, where: str, place: str | None = None) -> Entry:
+    """The entry stored at `where`. Raises LedgerError when it cannot be read, or is not the one whose `place` in the lake this is."""
     try:
-        return msgspec.json.decode(content, type=Entry)
-    except msgspec.MsgspecError as error:
+        entry = _usable(msgspec.json.decode(content, type=Entry))
+    except _UNUSABLE as error:
         raise _unreadable(f"the ledger entry {where}", error) from None
+    if place and place != Ledger.path(entry.asset, entry.sequence):
+        raise _unreadable(f"the ledger entry {where}", f"it is entry {entry.sequence} of {entry.asset}")
+    return entry
+
+
+def _usable(entry: Entry) -> Entry:
+    """The entry. Raises ValueError or OverflowError when its values are of the right types and still make no sense."""
+    _ = entry.recorded_at
+    batch = entry.batch
+    if batch is not None and (".." in batch or not batch.startswith(f"{entry.asset.replace('.', '/')}/")):
+        raise ValueError(f"its batch is {batch[:200]!r}")  # it is deleted after use
+    return entry
 
 
 Listing = Mapping[str, list[str]]
@@ -176,13 +202,22 @@ class Ledger:
         """The newest entry, failed or not, now or when `listed`."""
         return next(self._newest_first(key, listed, compacted=True), None)
 
+    def recent(self, key: str) -> Iterator[Entry]:
+        """The entries of an asset, newest first, each read when its turn comes."""
+        return self._newest_first(key, None, compacted=True)
+
     def compacted(self, key: str) -> list[Entry]:
         """The entries that were merged, oldest first. Raises LedgerError when they cannot be read."""
         path = self.compacted_path(key)
+        what = f"the compacted ledger {self.lake.url(path)}"
         try:
-            return msgspec.json.Decoder(Entry).decode_lines(self.lake.find(path) or b"")
-        except msgspec.MsgspecError as error:
-            raise _unreadable(f"the compacted ledger {self.lake.url(path)}", error) from None
+            merged = [_usable(each) for each in msgspec.json.Decoder(Entry).decode_lines(self.lake.find(path) or b"")]
+        except _UNUSABLE as error:
+            raise _unreadable(what, error) from None
+        foreign = next((entry for entry in merged if entry.asset != key), None)
+        if foreign:
+            raise _unreadable(what, f"entry {foreign.sequence} of {foreign.asset} is among them")
+        return merged
 
     def compact(self, key: str, numbers: Collection[int]) -> None:
         """Merge these entries into the object of old entries, then delete them. Only for the holder of the lease.
@@ -200,11 +235,12 @@ class Ledger:
     def append(self, entry: Entry, *, after: int) -> Entry:
         """Record an entry as number `after + 1` (`after` is the last number when the lease was taken); returns it numbered.
 
-        Raises LeaseLost when another run recorded that number first: only one of two writers commits.
+        Raises LeaseLost when another run recorded that number first: only one of two writers commits. Raises LedgerError, and
+        records nothing, when the entry could not be read back.
         """
         entry = replace(entry, sequence=after + 1)
         path = self.path(entry.asset, entry.sequence)
-        if not self.lake.create(path, encode(entry)):
+        if not self.lake.create(path, _readable(entry)):
             raise LeaseLost(
                 f"{entry.asset}: entry {entry.sequence} was recorded by another run; nothing was recorded here, run it again"
             )
@@ -240,7 +276,8 @@ class Ledger:
         """Numbers and paths of the single entries, oldest first, and whether there are merged ones."""
         folder = self.folder(key)
         paths = [found.path for found in self.lake.objects(folder)] if listed is None else listed.get(folder, [])
-        numbered = sorted((number, path) for path in paths if (number := number_of(path)) is not None)
+        found = ((number, path) for path in paths if (number := number_of(path)) is not None)
+        numbered = sorted((number, path) for number, path in found if path == self.path(key, number))
         return numbered, self.compacted_path(key) in paths
 
     def _read(self, path: str) -> Entry | None:
@@ -250,12 +287,36 @@ class Ledger:
             content = self.lake.find(path)
             if content is None:
                 return None
-            self._entries[path] = decode(content, self.lake.url(path))
+            self._entries[path] = decode(content, self.lake.url(path), path)
         return self._entries[path]
 
 
-def _unreadable(what: str, error: Exception) -> LedgerError:
+def _readable(entry: Entry) -> bytes:
+    """The entry as it is stored. Raises LedgerError unless reading it gives the same entry."""
+    try:
+        if max(len(entry.run_id), len(entry.correlation_id)) > LONGEST_ID:
+            raise ValueError(f"a run id or correlation id has more than {LONGEST_ID} characters")
+        content = encode(entry)
+        if decode(content, entry.asset) != entry:
+            raise ValueError("it would read back as another one")
+    # A lone surrogate is a ValueError too, an integer that is too large an OverflowError.
+    except (*_UNUSABLE, LedgerError, TypeError) as error:
+        raise LedgerError(
+            f"{entry.asset}: expected a ledger entry that can be read back, found {safe_text(error, 300)}; nothing was recorded: this is "
+            "a bug of the asset or its source, please report it"
+        ) from None
+    return content
+
+
+def is_recordable(text: object) -> bool:
+    """Whether a run's id or a correlation id that came from outside can be recorded."""
+    if not isinstance(text, str) or not 0 < len(text) <= LONGEST_ID:
+        return False
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _unreadable(what: str, error: object) -> LedgerError:
     return LedgerError(
-        f"{what} cannot be read ({error}); "
+        f"{what} cannot be read ({safe_text(error, 300)}); "
         "`catalunya verify --repair` moves it away, and the asset is made again from what is kept"
     )

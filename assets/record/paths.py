@@ -75,12 +75,24 @@ def scan_objects(urls: Sequence[str], asset: Asset, options: dict[str, str] | No
     """Parquet objects of an asset as one lazy frame; partition columns are read from the paths, as text."""
     import polars as pl
 
-    frame = pl.scan_parquet(
-        list(urls),
-        hive_partitioning=bool(asset.partition_by),
-        hive_schema=dict.fromkeys(asset.partition_by, pl.String()) or None,
-        storage_options=options or None,
-    )
+    def scan(chosen: Sequence[str], partitions: dict[str, pl.DataType]) -> pl.LazyFrame:
+        # A path is never a pattern, whatever the lake's folder is called.
+        return pl.scan_parquet(
+            list(chosen),
+            glob=False,
+            hive_partitioning=bool(partitions),
+            hive_schema=partitions or None,
+            storage_options=options or None,
+        )
+
+    depth = len(asset.partition_by)
+    if depth and any("=" in url.rsplit("/", depth + 1)[0] for url in urls):
+        # A folder above the table looks like a partition, and polars would take it for one.
+        values = [[pl.lit(folder.partition("=")[2]) for folder in url.split("/")[-depth - 1 : -1]] for url in urls]
+        named = [[value.alias(name) for name, value in zip(asset.partition_by, each, strict=True)] for each in values]
+        frame = pl.concat([scan([url], {}).with_columns(each) for url, each in zip(urls, named, strict=True)])
+    else:
+        frame = scan(urls, dict.fromkeys(asset.partition_by, pl.String()))
     return frame.select(column.name for column in asset.columns)
 
 

@@ -59,4 +59,4 @@ class Project:
 
     def state(self, now: datetime | None = None) -> State:
         """What the ledger says about the graph now."""
-        return State(self.graph, self.ledger, now or datetime.now(UTC))
+        return State(self.graph, self.ledger, now or datetime.now(UTC), self.settings.lease_s)

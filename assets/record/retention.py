@@ -26,7 +26,7 @@ import structlog
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.batch import may_be_read_into
-from catalunya.assets.record.lease import holder, lease
+from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import REPAIRED, Entry, Ledger, Stored
 from catalunya.assets.record.paths import in_deletion_order, manifest_path, quarantine_folder
 from catalunya.assets.record.project import Project
@@ -135,7 +135,7 @@ def _removals(state: State, asset: Asset) -> Iterator[Removal]:
 def _batches(state: State, asset: Asset, history: list[Entry]) -> Iterator[Removal]:
     """Batches that no table needs: all but the last one, and that one once it is used."""
     lake, latest = state.ledger.lake, state.latest(asset.key)
-    if any(holder(lake, consumer.key) for consumer in state.graph.downstream(asset.key)):
+    if any(state.holder(consumer.key) for consumer in state.graph.downstream(asset.key)):
         return  # it may be reading a batch that was the last one when it started
     recorded = {entry.batch for entry in history}
     is_used = bool(state.used_batch(asset))
@@ -164,6 +164,9 @@ def _replaced(state: State, asset: Asset, history: list[Entry]) -> Iterator[Remo
     for entry, replaced_at in _replacements(history):
         paths = [superseded_path(stored) for stored in entry.objects]
         until |= dict.fromkeys([*paths, entry.quarantine] if entry.quarantine else paths, replaced_at)
+    for entry, following in zip(history, [*history[1:], None], strict=False):
+        if entry.status == "failed" and entry.quarantine:
+            until[entry.quarantine] = following.recorded_at if following else None
     # An entry that was lost may have referred to objects that look unreferenced now.
     is_damaged = any(entry.reason == REPAIRED and entry.recorded_at + span > state.now for entry in history)
     for kind, folder in ((Kind.SUPERSEDED, superseded_folder(asset)), (Kind.QUARANTINE, quarantine_folder(asset))):

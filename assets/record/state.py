@@ -6,21 +6,25 @@ doing it (`assets/making/materialize.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer
-from catalunya.assets.record.lease import holder
+from catalunya.assets.record.lease import LEASE_S, Held, holder
 from catalunya.assets.record.ledger import Entry, Ledger, Listing
 from catalunya.assets.record.paths import in_deletion_order, manifest_path
+from catalunya.io.errors import LedgerError
 from catalunya.io.lake import Object
 from catalunya.io.periods import Window
 
 CLOCK = "clock"
+FIRST_RETRY, LONGEST_RETRY = timedelta(minutes=10), timedelta(hours=6)
+"""How long after a failure that passes the asset is tried again: doubled after each further one, up to the longest."""
 
 
 class Reason(StrEnum):
@@ -34,6 +38,8 @@ class Reason(StrEnum):
     SOURCE = "SOURCE"  # the source will be asked whether it changed
     UPSTREAM = "UPSTREAM"  # an upstream of this plan may change
     BACKFILL = "BACKFILL"  # some periods of a source are read again
+    RETRY = "RETRY"  # its last attempt failed for a reason that passes
+    UNREADABLE = "UNREADABLE"  # its ledger, or that of a table it reads, cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +54,49 @@ class Stale:
 class State:
     """What the ledger says about a graph at one moment. Read once, so that a decision is consistent."""
 
-    def __init__(self, graph: AssetGraph, ledger: Ledger, now: datetime) -> None:
+    def __init__(self, graph: AssetGraph, ledger: Ledger, now: datetime, lease_s: float = LEASE_S) -> None:
         self.graph, self.ledger, self.now = graph, ledger, now
+        self._lease_s = lease_s
+        self._unreadable: dict[str, LedgerError] = {}
         self._latest: dict[str, Entry | None] = {}
         self._attempts: dict[str, Entry | None] = {}
         self._stale: dict[str, Stale | None] = {}
         self._has_batch: dict[str, bool] = {}
 
     def latest(self, key: str) -> Entry | None:
-        """The entry that says what the table is now."""
+        """The entry that says what the table is now. Raises LedgerError when it cannot be read."""
         if key not in self._latest:
-            self._latest[key] = self.ledger.latest(key, self._listed)
+            with self._remembered(key):
+                self._latest[key] = self.ledger.latest(key, self._listed)
         return self._latest[key]
 
     def last_attempt(self, key: str) -> Entry | None:
-        """The asset's newest entry, failed or not."""
+        """The asset's newest entry, failed or not. Raises LedgerError when it cannot be read."""
         if key not in self._attempts:
-            self._attempts[key] = self.ledger.last_attempt(key, self._listed)
+            with self._remembered(key):
+                self._attempts[key] = self.ledger.last_attempt(key, self._listed)
         return self._attempts[key]
+
+    def unreadable(self, key: str) -> str | None:
+        """What is wrong with the asset's ledger, if it cannot be read. Only this asset and those that read it wait for its repair."""
+        try:
+            self.latest(key)
+            self.last_attempt(key)
+        except LedgerError as error:
+            return str(error)
+        return None
+
+    def known(self, key: str) -> Entry | None:
+        """The entry that says what the table is now; None too when that cannot be read."""
+        return None if self.unreadable(key) else self.latest(key)
+
+    def holder(self, key: str) -> Held | None:
+        """Who is making the asset right now, or None."""
+        return holder(self.ledger.lake, key, self._lease_s)
 
     def versions(self, asset: Asset) -> dict[str, str]:
         """The versions the asset would be made from now, without upstreams that were never made."""
-        found = {up: entry.data_version for up in asset.upstream if (entry := self.latest(up))}
+        found = {up: entry.data_version for up in asset.upstream if (entry := self.known(up))}
         clock = asset.clock_version(self.now)
         return found | ({CLOCK: clock} if clock else {})
 
@@ -80,7 +107,10 @@ class State:
         return self._stale[key]
 
     def own_staleness(self, asset: Asset) -> Stale | None:
-        """Staleness by the asset's own record: never made, other code, other versions."""
+        """Staleness by the asset's own record: never made, other code, other versions; or one of these records cannot be read."""
+        broken = next((why for key in (asset.key, *asset.upstream) if (why := self.unreadable(key))), None)
+        if broken:
+            return Stale(asset.key, Reason.UNREADABLE, broken)
         entry = self.latest(asset.key)
         if entry is None:
             return Stale(asset.key, Reason.MISSING, "it has never been made")
@@ -92,20 +122,35 @@ class State:
         return None
 
     def failed(self, key: str) -> Entry | None:
-        """The asset's last attempt, if it failed on the inputs it would be made from now: trying again would fail the same way."""
-        attempt = self.last_attempt(key)
+        """The asset's last attempt, if it failed for good on the inputs it would be made from now: trying again would fail the same way."""
+        attempt = self.failure(key)
+        return None if attempt is None or attempt.transient else attempt
+
+    def failure(self, key: str) -> Entry | None:
+        """The asset's last attempt, if it failed on the inputs it would be made from now, for good or for a reason that passes."""
+        attempt = None if self.unreadable(key) else self.last_attempt(key)
         asset = self.graph[key]
         if attempt is None or attempt.status != "failed" or attempt.code_version != asset.code_version:
             return None
         return attempt if attempt.versions == self.versions(asset) else None
 
+    def next_try(self, key: str) -> datetime | None:
+        """When an asset that failed for a reason that passes is tried again without being asked; None if it did not."""
+        attempt = self.failure(key)
+        if attempt is None or not attempt.transient:
+            return None
+        wait = min(FIRST_RETRY * 2 ** min(max(attempt.failures - 1, 0), 16), LONGEST_RETRY)
+        # Recorded by a clock that was ahead: the time says nothing.
+        return min(attempt.recorded_at, self.now) + wait if attempt.recorded_at <= self.now + wait else self.now
+
     def lacks(self, key: str) -> str | None:
         """The upstream that keeps the asset from being made: one that was never made, or a landing batch that is gone."""
         for up in self.graph[key].upstream:
+            if broken := self.unreadable(up):
+                return broken
             entry = self.latest(up)
             if entry is None:
-                failed = self.failed(up)
-                return f"{up} has never been made" + (f"; its last attempt failed: {failed.error}" if failed else "")
+                return f"{up} has never been made{self._delayed(up)}"
             if self.graph[up].layer is Layer.LANDING and not self.has_batch(entry):
                 return f"the batch of {up} was used or damaged, and deleted; make {up} again"
             if self.graph[up].layer is Layer.LANDING and not self.serves(entry, key):
@@ -123,7 +168,7 @@ class State:
 
         A backfill's batch is enough only if the rows of all other periods are up to date: same code, same other inputs.
         """
-        made = self.latest(key)
+        made = self.known(key)
         if not self.has_batch(entry) or not entry.window or made is None:
             return self.has_batch(entry)
         now = self.versions(self.graph[key])
@@ -132,29 +177,31 @@ class State:
 
     def used_batch(self, landing: Asset) -> list[Object]:
         """The objects of a landing asset's last batch, in deletion order, once every table made from it recorded its use."""
-        entry, consumers = self.latest(landing.key), self.graph.downstream(landing.key)
+        entry, consumers = self.known(landing.key), self.graph.downstream(landing.key)
         # A table that is stale for another reason (its code, say) needs the batch once more.
         if entry is None or entry.batch is None or not consumers or any(map(self.own_staleness, consumers)):
             return []
         return in_deletion_order(self.ledger.lake.objects(entry.batch))
 
     def neglected(self, selection: Iterable[Asset]) -> list[Stale]:
-        """What nothing will make unless it is triggered: stale, waiting for no upstream, not failed on the same inputs, and held by
-        no run. In the order of the selection."""
+        """What nothing will make unless it is triggered: stale, waiting for no upstream, not failed for good on the same inputs, and
+        held by no run. Or its last attempt failed for a reason that passes, and the next try is due. In the order of the selection."""
         return [
             stale
             for asset in selection
-            if (stale := self.stale(asset.key))
+            if (stale := self.stale(asset.key) or self._retry(asset.key))
+            and stale.reason is not Reason.UNREADABLE
             and not self.waits_for(asset.key)
             and not self.failed(asset.key)
-            and not holder(self.ledger.lake, asset.key)
+            and (self.next_try(asset.key) or self.now) <= self.now
+            and not self.holder(asset.key)
         ]
 
     def blocks_backfill(self, key: str, window: Window) -> list[Stale]:
         """What must be made before a backfill's batch may become the newest of a landing asset: tables that still need the batch it
         replaces, or whose other rows are out of date."""
         latest = self.latest(key)
-        found = []
+        found = [stale for down in self.graph.downstream(key) if (stale := self._unreadable_stale(down))]
         for down in self.waiting(key):
             made = self.latest(down)
             is_first = made is None and not (latest and self.has_batch(latest))
@@ -171,13 +218,42 @@ class State:
             return lacks
         for up in sorted(self.graph.ancestors(key)):
             stale = self.stale(up)
-            if stale and not self.failed(up):
-                return f"{up} is stale ({stale.reason}: {stale.why}) and will wake it"
+            # A ledger that cannot be read changes nothing below until it is repaired.
+            if stale and stale.reason is not Reason.UNREADABLE and not self.failed(up):
+                return f"{up} is stale ({stale.reason}: {stale.why}) and will wake it{self._delayed(up)}"
         return None
 
     def waiting(self, key: str) -> list[str]:
-        """The tables made from this one that are stale by their own record."""
-        return [down.key for down in self.graph.downstream(key) if self.own_staleness(down)]
+        """The tables made from this one that are stale by their own record, if that can be read."""
+        found = (self.own_staleness(down) for down in self.graph.downstream(key))
+        return [stale.key for stale in found if stale and stale.reason is not Reason.UNREADABLE]
+
+    def _unreadable_stale(self, asset: Asset) -> Stale | None:
+        stale = self.own_staleness(asset)
+        return stale if stale and stale.reason is Reason.UNREADABLE else None
+
+    def _retry(self, key: str) -> Stale | None:
+        failure = self.failure(key)
+        return Stale(key, Reason.RETRY, f"its last attempt failed: {failure.error}") if failure else None
+
+    def _delayed(self, key: str) -> str:
+        """What to add about an upstream that failed."""
+        failure, at = self.failure(key), self.next_try(key)
+        if failure is None:
+            return ""
+        when = f" (the next try is at {at:%Y-%m-%d %H:%M} UTC)" if at else ""
+        return f"; its last attempt failed{when}: {failure.error}"
+
+    @contextmanager
+    def _remembered(self, key: str) -> Iterator[None]:
+        """Read a ledger that cannot be read once, and raise the same error from then on."""
+        if key in self._unreadable:
+            raise self._unreadable[key]
+        try:
+            yield
+        except LedgerError as error:
+            self._unreadable[key] = error
+            raise
 
     @cached_property
     def _listed(self) -> Listing:

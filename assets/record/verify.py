@@ -19,7 +19,7 @@ import structlog
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.batch import may_be_read_into, read_batch
-from catalunya.assets.record.lease import holder, lease
+from catalunya.assets.record.lease import UNKNOWN, holder, lease
 from catalunya.assets.record.ledger import (
     FOLDER,
     REPAIRED,
@@ -221,11 +221,9 @@ def _version_of(lake: Lake, key: str, upstream: str) -> str | None:
 
 
 def _is_held(lake: Lake, key: str) -> bool:
-    try:
-        return holder(lake, key) is not None
-    except LakeError as error:  # a lease that cannot be read belongs to no one, and the asset is checked
-        log.warning("lease_unreadable", asset=key, why=str(error))
-        return False
+    """Whether a run is making the asset. A lease that cannot be read belongs to no one, and the asset is checked."""
+    held = holder(lake, key)
+    return held is not None and held.run_id != UNKNOWN
 
 
 @dataclass
@@ -409,7 +407,10 @@ class Objects:
         expected = {name: kind for name, kind in entry.columns.items() if name not in in_path}
         try:
             frame = pl.scan_parquet(
-                self.lake.url(stored.path), hive_partitioning=False, storage_options=self.lake.scan_options or None
+                self.lake.url(stored.path),
+                glob=False,
+                hive_partitioning=False,
+                storage_options=self.lake.scan_options or None,
             )
             found = {name: LOGICAL_TYPES.get(kind, str(kind)) for name, kind in frame.collect_schema().items()}
             rows = int(frame.select(pl.len()).collect().item())

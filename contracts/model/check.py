@@ -6,14 +6,17 @@ materialization (`assets/making`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandera.polars as pa
 import polars as pl
 
+from catalunya.contracts.model import values
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract, LandingContract
+from catalunya.contracts.model.text import Text, read_text
 from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.safe_text import NAME, legible
 
@@ -24,6 +27,10 @@ LONGEST_REASON = 300
 """Longest reason, in characters, that a staging function may give for rejecting a row."""
 SHOWN = 20
 """How many names of each kind a drift message lists."""
+
+_NUMBERS = ("integer", "bigint", "double")
+_BOUNDS_BELOW = {"greater_than", "greater_than_or_equal_to", "in_range", "isin", "equal_to"}
+_BOUNDS_ABOVE = {"less_than", "less_than_or_equal_to", "in_range", "isin", "equal_to"}
 
 # Values that stand for "no value": Socrata omits nulls, but the forms that fill its tables do not; IDESCAT prints two dots.
 _NO_VALUE = ("", "null", "NULL", "N/A", "..")
@@ -48,19 +55,23 @@ class FieldDrift:
         return "; ".join(changes)
 
 
-def check_fields(asset: str, contract: type[LandingContract], found: Mapping[str, str]) -> FieldDrift:
-    """Compare the fields a source declares (name -> type) with its landing contract.
+def check_fields(
+    asset: str, contract: type[LandingContract], found: Mapping[str, str], known: Mapping[str, str] | None = None
+) -> FieldDrift:
+    """Compare the fields a source declares (name -> type) with its landing contract, and where that gives no type, with what the
+    source declared before (`known`).
 
     Returns the drift to record. Raises ContractError when a required field is missing, or on any drift under `freeze`.
     """
     declared = {f.name: f for f in contract.fields()}
+    before = {name: f.kind or (known or {}).get(legible(name, NAME)) for name, f in declared.items()}
     drift = FieldDrift(
         new={name: kind for name, kind in found.items() if name not in declared},
         missing=tuple(name for name in declared if name not in found),
         retyped={
-            name: (f.kind, found[name])
-            for name, f in declared.items()
-            if f.kind and name in found and found[name] != f.kind
+            name: (kind, found[name])
+            for name, kind in before.items()
+            if kind and name in found and kind not in (found[name], legible(found[name], NAME))
         },
     )
     required = [name for name in drift.missing if declared[name].required]
@@ -86,14 +97,15 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(legible(name, NAME) for name in names[:SHOWN]) + more
 
 
-def renamed(raw: pl.DataFrame, contract: type[Contract]) -> pl.LazyFrame:
-    """The raw page with the contract's columns added beside the raw ones: text trimmed, words for "no value" made null.
+def renamed(raw: pl.DataFrame, contract: type[Contract], text: Text | None = None) -> pl.LazyFrame:
+    """The raw page, normalized (`text`, if that was done already), with the contract's columns added beside the raw ones: words for "no value" made null.
 
     Adds `_row` (the row's position in the page) and `_reason` (null). A staging function gets this frame, keeps these two
     columns, and sets `_reason` on the rows it rejects.
     """
-    text = [
-        _no_value_as_null(pl.col(column.source).str.strip_chars()).alias(column.name)
+    raw = (text or read_text(raw)).frame
+    columns = [
+        _no_value_as_null(pl.col(column.source)).alias(column.name)
         for column in contract.columns()
         if column.source in raw.columns
     ]
@@ -101,17 +113,20 @@ def renamed(raw: pl.DataFrame, contract: type[Contract]) -> pl.LazyFrame:
         pl.lit(None, pl.String).alias(c.name) for c in contract.columns() if c.source and c.source not in raw.columns
     ]
     return raw.lazy().with_columns(
-        *text, *missing, pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
+        *columns, *missing, pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
     )
 
 
-def conform(asset: str, frame: pl.LazyFrame, contract: type[Contract]) -> pl.LazyFrame:
-    """Select the contract's columns in order and cast text to their types.
+def conform(
+    asset: str, frame: pl.LazyFrame, contract: type[Contract], kinds: Mapping[str, str] | None = None
+) -> pl.LazyFrame:
+    """Select the contract's columns in order and cast text to their types. `kinds` are the types that the source declares, by raw field.
 
     The result also has `_row`, `_reason`, and for each column that was cast its text as `_text.<column>`, so that `split_rows`
     can find values that could not be cast. Raises DeclarationError when the frame lacks a column of the contract, or has one
-    whose type is neither text nor the declared type.
+    whose type can be neither read as the declared type nor converted to it.
     """
+    kinds = kinds or {}
     found = frame.collect_schema()
     absent = [name for name in (*contract.polars_schema(), ROW, REASON) if name not in found]
     if absent:
@@ -125,10 +140,17 @@ def conform(asset: str, frame: pl.LazyFrame, contract: type[Contract]) -> pl.Laz
         if found[name] == dtype:
             columns.append(pl.col(name))
         elif found[name] in (pl.String, pl.Null):
-            columns.append(_parsed(name, dtype).alias(name))
-            texts.append(pl.col(name).cast(pl.String).alias(_TEXT + name))
+            text = pl.col(name).cast(pl.String)
+            columns.append(
+                values.read(text, dtype, contract.terms().locale, kinds.get(column.source or "")).alias(name)
+            )
+            texts.append(text.alias(_TEXT + name))
         elif found[name].is_numeric() and dtype.is_numeric():
-            columns.append(pl.col(name).cast(dtype))
+            value, lost = values.converted(pl.col(name), found[name], dtype)
+            columns.append(value.alias(name))
+            texts.append(lost.alias(_TEXT + name))
+        elif isinstance(own := found[name], pl.Datetime) and isinstance(dtype, pl.Datetime):
+            columns.append(values.as_utc(pl.col(name), own, dtype))
         else:
             raise DeclarationError(
                 f"{asset}: column {name} is {found[name]}, {contract.__name__} declares {dtype}; fix the staging function"
@@ -138,16 +160,62 @@ def conform(asset: str, frame: pl.LazyFrame, contract: type[Contract]) -> pl.Laz
     return frame.select(*columns, pl.col(ROW).cast(pl.UInt32), reason, *texts)
 
 
-def split_rows(frame: pl.DataFrame, contract: type[Contract]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split a conformed frame into the rows that pass (contract columns only) and `_row` and `_reason` of those that do not."""
+def name_unclassified(frame: pl.DataFrame, contract: type[Contract]) -> tuple[pl.DataFrame, dict[str, Counter[str]]]:
+    """A conformed frame in which what no rule classified has the column's `otherwise`, or a reason if there is none.
+
+    Also returns the names of these rows and how often each occurs, by column.
+    """
+    unknown = {}
+    for column in (column for column in contract.columns() if column.classifies):
+        name = pl.col(str(column.classifies))
+        is_unknown = pl.col(column.name).is_null() & name.is_not_null()
+        names = frame.filter(is_unknown & pl.col(REASON).is_null()).group_by(name).len()
+        if names.height:
+            unknown[column.name] = Counter(dict(names.iter_rows()))
+        if column.otherwise is not None:
+            frame = frame.with_columns(pl.col(column.name).fill_null(column.otherwise))
+            continue
+        why = pl.format(f"{column.name}: no rule knows '{{}}'", name.str.slice(0, 80))
+        frame = add_reason(frame, pl.when(is_unknown).then(why))
+    return frame, unknown
+
+
+def add_reason(frame: pl.DataFrame, why: pl.Expr | pl.Series) -> pl.DataFrame:
+    """The frame with another reason to reject each row for which there is one."""
+    reasons = pl.concat_str(REASON, why, separator="; ", ignore_nulls=True)
+    return frame.with_columns(pl.when(reasons != "").then(reasons).alias(REASON))
+
+
+def split_rows(
+    frame: pl.DataFrame,
+    contract: type[Contract],
+    kinds: Mapping[str, str] | None = None,
+    references: Mapping[str, pl.Series] | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split a conformed frame into the rows that pass (contract columns only) and `_row` and `_reason` of those that do not.
+
+    `kinds` as in `conform`; `references` are the values that a column with `references=` may have.
+    """
     names = list(contract.polars_schema())
-    unparsed = {
-        c: pl.col(_TEXT + c.name).is_not_null() & pl.col(c.name).is_null()
-        for c in contract.columns()
-        if _TEXT + c.name in frame.columns
-    }
-    is_bad = pl.any_horizontal(pl.col(REASON).is_not_null(), *unparsed.values())
-    bad = frame.filter(is_bad).select(ROW, _reasons(unparsed).alias(REASON))
+    breaches = [
+        *_unparsed(frame, contract, kinds or {}),
+        *_not_values(contract),
+        *(
+            _unknown(column, (references or {})[column.name])
+            for column in contract.columns()
+            if column.name in (references or {})
+        ),
+    ]
+    is_bad = pl.any_horizontal(pl.col(REASON).is_not_null(), *(breach.is_so for breach in breaches))
+    bad = frame.filter(is_bad).select(
+        ROW,
+        pl.concat_str(
+            REASON,
+            *(pl.when(breach.is_so).then(breach.reason) for breach in breaches),
+            separator="; ",
+            ignore_nulls=True,
+        ).alias(REASON),
+    )
     rest = frame if bad.is_empty() else frame.filter(~is_bad)
     try:
         contract.to_schema().validate(rest.select(names), lazy=True)
@@ -156,6 +224,61 @@ def split_rows(frame: pl.DataFrame, contract: type[Contract]) -> tuple[pl.DataFr
         rest = rest.filter(~pl.col(ROW).is_in(broken[ROW].implode()))
         bad = pl.concat([bad, broken]).sort(ROW)
     return rest.select(names), bad
+
+
+@dataclass(frozen=True, slots=True)
+class _Breach:
+    """A rule that every contract has: which rows break it, never null, and the reason for those."""
+
+    is_so: pl.Expr
+    reason: pl.Expr
+
+
+def _unparsed(frame: pl.DataFrame, contract: type[Contract], kinds: Mapping[str, str]) -> list[_Breach]:
+    """Text that could not be cast."""
+    breaches = []
+    for column in (column for column in contract.columns() if _TEXT + column.name in frame.columns):
+        text = pl.col(_TEXT + column.name)
+        is_local = column.type in _NUMBERS and kinds.get(column.source or "") not in values.NUMBER_KINDS
+        advice = values.advice(text, contract.__name__, contract.terms().locale) if is_local else pl.lit("")
+        reason = pl.format(f"{column.name}: '{{}}' is not a valid {column.type}{{}}", _shown(text), advice)
+        breaches.append(_Breach(text.is_not_null() & pl.col(column.name).is_null(), reason))
+    return breaches
+
+
+def _not_values(contract: type[Contract]) -> list[_Breach]:
+    """Floats that are no numbers, and days and moments in years that cannot be right."""
+    breaches = []
+    for column in contract.columns():
+        value = pl.col(column.name)
+        if column.type == "double":
+            reason = pl.format(f"{column.name}: {{}} is not a number", values.not_a_number(value))
+            breaches.append(_Breach((~value.is_finite()).fill_null(value=False), reason))
+        elif column.type in ("date", "timestamp"):
+            bounds = {check.name for check in contract.to_schema().columns[column.name].checks}
+            is_so = values.is_implausible(
+                value,
+                contract.polars_schema()[column.name],
+                bounded_below=bool(bounds & _BOUNDS_BELOW),
+                bounded_above=bool(bounds & _BOUNDS_ABOVE),
+            )
+            text = _shown(value.cast(pl.String))
+            years = f"is not in the years {values.FIRST_YEAR} to {values.LAST_YEAR}"
+            breaches.append(_Breach(is_so, pl.format(f"{column.name}: '{{}}' {years}", text)))
+    return breaches
+
+
+def _unknown(column: Column, known: pl.Series) -> _Breach:
+    """A value that the table it references does not have."""
+    value = pl.col(column.name)
+    is_so = (~value.is_in(known.implode())).fill_null(value=False)
+    return _Breach(
+        is_so, pl.format(f"{column.name}: '{{}}' is not in {column.references}", _shown(value.cast(pl.String)))
+    )
+
+
+def _shown(text: pl.Expr) -> pl.Expr:
+    return text.str.slice(0, 80)
 
 
 def _broken_rules(cases: pl.DataFrame, contract: type[Contract], rows: pl.Series) -> pl.DataFrame:
@@ -176,37 +299,6 @@ def _broken_rules(cases: pl.DataFrame, contract: type[Contract], rows: pl.Series
     return rows.to_frame().with_row_index("index").join(by_row, on="index").select(ROW, REASON)
 
 
-def _reasons(unparsed: dict[Column, pl.Expr]) -> pl.Expr:
-    """The row's reason so far, and one for each text that could not be cast."""
-    reasons = [
-        pl.when(is_unparsed).then(
-            pl.format(
-                f"{column.name}: '{{}}' is not a valid {column.type}", pl.col(_TEXT + column.name).str.slice(0, 80)
-            )
-        )
-        for column, is_unparsed in unparsed.items()
-    ]
-    return pl.concat_str(REASON, *reasons, separator="; ", ignore_nulls=True)
-
-
 def _no_value_as_null(text: pl.Expr) -> pl.Expr:
     """The text, or null where it stands for "no value"."""
     return pl.when(~text.is_in(_NO_VALUE)).then(text)
-
-
-def _parsed(name: str, dtype: pl.DataType) -> pl.Expr:
-    """Text cast to a type, null where it cannot be: whole numbers may end in `.0`, dates may have a time of midnight."""
-    text = pl.col(name).cast(pl.String)
-    if dtype.is_integer():
-        return text.str.replace(r"\.0+$", "").cast(dtype, strict=False)
-    if dtype == pl.Date:
-        return text.str.replace(r"T00:00:00(\.0+)?Z?$", "").str.to_date("%Y-%m-%d", strict=False)
-    if isinstance(dtype, pl.Datetime):
-        return text.str.strip_suffix("Z").str.to_datetime(
-            "%Y-%m-%dT%H:%M:%S%.f", time_unit=dtype.time_unit, strict=False
-        )
-    if dtype == pl.Boolean:
-        return text.str.to_lowercase().replace_strict(
-            {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
-        )
-    return text.cast(dtype, strict=False)

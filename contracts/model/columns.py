@@ -10,6 +10,11 @@ from typing import Literal
 
 LogicalType = Literal["string", "integer", "bigint", "double", "boolean", "date", "timestamp"]
 
+NESTED = frozenset(
+    {"point", "location", "url", "document", "multipolygon", "polygon", "line", "multiline", "multipoint"}
+)
+"""Types of a source whose values are JSON objects, not one cell."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -17,7 +22,8 @@ class Column:
 
     `source` is the raw field it comes from, `references` the `table.column` of the same layer it points to. `period` marks
     the column with the period a row belongs to (`2024`, `2024-H1`, `2024-Q3`, `2024-06`). `max_change` is the column's own guard:
-    the share of the rows that stay whose value one materialization may change.
+    the share of the rows that stay whose value one materialization may change. `classifies` is the column whose names its rules know; what
+    none knows is reported by name and becomes `otherwise`, or is rejected if there is none.
     """
 
     name: str
@@ -32,6 +38,8 @@ class Column:
     references: str | None = None
     period: bool = False
     max_change: float | None = None
+    classifies: str | None = None
+    otherwise: str | None = None
     accepted: tuple[str, ...] = ()
 
 

@@ -19,6 +19,7 @@ import pandera.polars as pa
 import polars as pl
 
 from catalunya.contracts.model.columns import Column, LogicalType, RawField
+from catalunya.contracts.model.values import ISO_DAY, Locale
 from catalunya.io.errors import DeclarationError
 
 _PARSING = threading.Lock()
@@ -48,7 +49,8 @@ class Terms:
     - `max_change`: for each column, the share of the rows that stay whose value it may change; a column may have its own.
     - `max_loss`: for each column, the share of its known values that may become unknown.
     - `latest_by`: of several rows with one key, the one with the greatest value of this column is right; without it, they contradict.
-    - `decimal`, `thousands`, `date`: how the source's text writes numbers and days (`,`, `.`, `%d/%m/%Y`).
+    - `decimal`, `thousands`, `date`: how the source's text writes numbers and days (`,`, `.`, `%d/%m/%Y`); without the first two, a text
+      such as `1.000` is no number. Fields that the source declares as numbers or dates are not concerned.
     - `version`: raise it to declare a breaking change (`compatibility.py` has the rules).
     """
 
@@ -59,9 +61,9 @@ class Terms:
     max_change: float = 0.3
     max_loss: float = 0.2
     latest_by: str | None = None
-    decimal: str = "."
+    decimal: str | None = None
     thousands: str | None = None
-    date: str = "%Y-%m-%d"
+    date: str = ISO_DAY
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -74,8 +76,14 @@ class Terms:
             else []
         )
         wrong += [f"version 1 or more, found {self.version}"] if self.version < 1 else []
+        wrong += self.locale.mistakes()
         if wrong:
             raise DeclarationError(f"expected {'; '.join(wrong)}")
+
+    @property
+    def locale(self) -> Locale:
+        """How the source's text writes numbers and days."""
+        return Locale(self.decimal, self.thousands, self.date)
 
 
 _TERMS = frozenset(field.name for field in fields(Terms))
@@ -94,6 +102,19 @@ class Contract(pa.DataFrameModel):
     _terms: ClassVar[Terms] = Terms()
 
     @classmethod
+    def to_schema(cls) -> pa.DataFrameSchema:
+        """pandera's schema. A moment has milliseconds: plain `datetime` means microseconds to pandera."""
+        schema = super().to_schema()
+        for declared in schema.columns.values():
+            if (
+                declared.dtype
+                and isinstance(declared.dtype.type, pl.Datetime)
+                and declared.dtype.type.time_zone is None
+            ):
+                declared.dtype = pl.Datetime("ms")
+        return schema
+
+    @classmethod
     def terms(cls) -> Terms:
         """The table-level settings."""
         return cls._terms
@@ -102,7 +123,13 @@ class Contract(pa.DataFrameModel):
     @cache
     def columns(cls) -> tuple[Column, ...]:
         """The columns in declared order. Raises DeclarationError on a type that not every engine has."""
-        return tuple(_column(cls, name, column) for name, column in cls.to_schema().columns.items())
+        found = tuple(_column(cls, name, column) for name, column in cls.to_schema().columns.items())
+        names = {column.name for column in found}
+        if wrong := [c for c in found if (c.classifies not in names if c.classifies else c.otherwise)]:
+            raise DeclarationError(
+                f"contract {cls.__name__}: expected column {wrong[0].name} to classify another column, found {wrong[0].classifies}"
+            )
+        return found
 
     @classmethod
     def key(cls) -> tuple[str, ...]:
@@ -165,9 +192,12 @@ def column(
     references: str | None = None,
     period: bool = False,
     max_change: float | None = None,
+    classifies: str | None = None,
+    otherwise: str | None = None,
     **checks: Any,
 ) -> Any:
-    """Declare a column. `max_change` is its own guard, in place of the contract's. `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
+    """Declare a column. `max_change` is its own guard, in place of the contract's. `classifies` names the column it is derived from by
+    rules that may not know every name, `otherwise` is the value for these. `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
 
     `\\d` in a pattern matches ASCII digits only: polars would accept the digits of every script, which look like valid codes.
     """
@@ -181,6 +211,8 @@ def column(
         "references": references,
         "period": period,
         "max_change": max_change,
+        "classifies": classifies,
+        "otherwise": otherwise,
     }
     return pa.Field(description=description, nullable=nullable and not key, metadata=metadata, **checks)
 

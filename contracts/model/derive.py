@@ -6,12 +6,11 @@ files (`ops/generate.py`), the contracts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract, LandingContract
-from catalunya.io.errors import DeclarationError
 from catalunya.io.warehouse.relation import SQL_TYPES
 
 SOURCES = "dbt/models/staging/_sources.yml"
@@ -26,7 +25,6 @@ _LAYERS = {
 }
 
 Contracts = Mapping[str, type[Contract]]
-Target = Callable[[str], str]
 
 
 def render(contracts: Contracts) -> dict[str, str]:
@@ -44,16 +42,14 @@ def dbt_sources_yaml(contracts: Contracts) -> str:
         "name": "staging",
         "description": _LAYERS["staging"],
         "schema": "{{ 'staging' if target.name == 'local' else 'catalunya_staging_' ~ target.name }}",
-        "tables": [
-            _table(name, contracts, lambda table: f"source('staging', '{table}')") for name in sorted(contracts)
-        ],
+        "tables": [_table(name, contracts[name]) for name in sorted(contracts)],
     }
     return _yaml({"version": 2, "sources": [source]})
 
 
 def dbt_models_yaml(contracts: Contracts) -> str:
     """The marts as dbt models, by name: columns, types, and the tests that follow from the contracts."""
-    models = [_table(name, contracts, lambda table: f"ref('{table}')") for name in sorted(contracts)]
+    models = [_table(name, contracts[name]) for name in sorted(contracts)]
     return _yaml({"version": 2, "models": models})
 
 
@@ -76,17 +72,17 @@ def data_dictionary(contracts: Contracts) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(name: str, contracts: Contracts, target: Target) -> dict[str, Any]:
-    contract = contracts[name]
+def _table(name: str, contract: type[Contract]) -> dict[str, Any]:
     table: dict[str, Any] = {"name": name, "description": contract.description()}
     key = contract.key()
     if len(key) > 1:
         table["data_tests"] = [{"unique_together": {"arguments": {"columns": list(key)}}}]
-    table["columns"] = [_column(name, column, key, contracts, target) for column in contract.columns()]
+    table["columns"] = [_column(column, key) for column in contract.columns()]
     return table
 
 
-def _column(table: str, column: Column, key: tuple[str, ...], contracts: Contracts, target: Target) -> dict[str, Any]:
+def _column(column: Column, key: tuple[str, ...]) -> dict[str, Any]:
+    """dbt's tests of a column. Not its `references`: the engine checks these, and quarantines the rows that break them."""
     declared: dict[str, Any] = {
         "name": column.name,
         "description": column.description,
@@ -97,14 +93,6 @@ def _column(table: str, column: Column, key: tuple[str, ...], contracts: Contrac
         tests.append("unique")
     if column.accepted:
         tests.append({"accepted_values": {"arguments": {"values": list(column.accepted)}}})
-    if column.references:
-        to, _, field = column.references.partition(".")
-        if to not in contracts or field not in contracts[to].polars_schema():
-            raise DeclarationError(
-                f"{table}.{column.name} references {column.references}: expected `table.column` of a table in the same layer, "
-                f"which has {', '.join(sorted(contracts))}; correct the contract"
-            )
-        tests.append({"relationships": {"arguments": {"to": target(to), "field": field}}})
     if tests:
         declared["data_tests"] = tests
     return declared

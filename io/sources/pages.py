@@ -16,6 +16,7 @@ import polars as pl
 from catalunya.io.errors import ContractError
 from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.base import PageFormat
+from catalunya.io.sources.json_types import TYPE, has_bare_value, json_types
 
 FLAW = "_flaw"
 """The column that says why a row cannot be right as the source sent it; only in a page with such rows."""
@@ -33,7 +34,8 @@ def read_page(
     """The content of one raw page with the given fields as text columns; null if the page has no such field or a row omits it.
 
     Of the rows that begin within the first `searched` bytes, those that have one of the fields twice are marked in a further
-    column, `FLAW`: which of the two values is right cannot be known. `path` and `asset` are for messages.
+    column, `FLAW`: which of the two values is right cannot be known. Fields with values that are not text have a second column, with
+    the JSON types of these (`json_types.TYPE`). `path` and `asset` are for messages.
     Raises ContractError if the page does not have that format.
     """
     try:
@@ -50,9 +52,8 @@ def read_page(
 
 
 def _with_all(cells: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
-    return cells.select(
-        pl.col(name) if name in cells.columns else pl.lit(None, pl.String).alias(name) for name in fields
-    )
+    missing = [pl.lit(None, pl.String).alias(name) for name in fields if name not in cells.columns]
+    return cells.with_columns(missing).select(fields)
 
 
 def _read_rows(body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
@@ -61,11 +62,19 @@ def _read_rows(body: bytes, fields: Sequence[str], searched: int) -> pl.DataFram
     if body[:_EDGE].lstrip()[:1] == b"[" and body[-_EDGE:].rstrip()[-1:] == b"]":
         head = body if len(body) <= searched else body[: body.rfind(b"\n", 0, searched) + 1]
         try:
-            return _marked(_decoded(_lines(body), fields), _lines(head), fields)
+            frame = _marked(_decoded(_lines(body), fields), _lines(head), fields)
+            if FLAW not in frame.columns or _is_row_per_line(head, fields):
+                return frame
         except (pl.exceptions.PolarsError, ValueError):  # another layout of the same JSON, or something else
             pass
     rows = _rows_of_array(body).lazy()
-    return _marked(_decoded(rows, fields), rows, fields)
+    return _marked(_decoded_in_part(rows, fields), rows, fields)
+
+
+def _is_row_per_line(body: bytes, fields: Sequence[str]) -> bool:
+    """Whether rows can be told apart by lines: several on one line are decoded, too."""
+    lines: int = _lines(body).select(pl.len()).collect().item()
+    return _decoded(_lines(body), fields).height == lines
 
 
 def _lines(body: bytes) -> pl.LazyFrame:
@@ -91,12 +100,38 @@ def _rows_of_array(body: bytes) -> pl.DataFrame:
 
 
 def _decoded(rows: pl.LazyFrame, fields: Sequence[str]) -> pl.DataFrame:
-    """The fields of each row. Raises a polars error if a row is not an object, or has an object or array as one of the fields."""
-    row = pl.Struct(dict.fromkeys(fields, pl.String))
-    decoded = rows.select(pl.col("row").str.json_decode(row)).collect(engine="streaming")["row"]
-    if decoded.null_count():
+    """The fields of each row, and the JSON types of those that are not text (`json_types.TYPE`).
+
+    Raises a polars error if a row is not an object, or has an object or array as one of the fields.
+    """
+    is_bare = has_bare_value(pl.col("row"))
+    decoded = rows.select(_fields(fields), is_bare=is_bare).collect(engine="streaming")
+    if decoded["row"].null_count():
         raise pl.exceptions.ComputeError("null in place of a row")
-    return decoded.struct.unnest()
+    frame = decoded["row"].struct.unnest()
+    return _beside(frame, json_types(rows.collect(), fields, frame)) if decoded["is_bare"].any() else frame
+
+
+def _decoded_in_part(rows: pl.LazyFrame, fields: Sequence[str]) -> pl.DataFrame:
+    """The same where fields may hold objects or arrays: these are null, and of type `object`."""
+    try:
+        return _decoded(rows, fields)
+    except pl.exceptions.ComputeError:
+        types = json_types(rows.collect(), fields)
+        objects = [name for name in fields if TYPE + name in types.columns and (types[TYPE + name] == "object").any()]
+        if not objects:
+            raise
+        others = [name for name in fields if name not in objects] or [""]  # a frame without columns has no rows
+        rest = rows.select(_fields(others)).collect().unnest("row")
+        return _beside(_with_all(rest, fields), types)
+
+
+def _fields(names: Sequence[str]) -> pl.Expr:
+    return pl.col("row").str.json_decode(pl.Struct(dict.fromkeys(names, pl.String)))
+
+
+def _beside(frame: pl.DataFrame, types: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([frame, types], how="horizontal") if types.width else frame
 
 
 def _marked(frame: pl.DataFrame, rows: pl.LazyFrame, fields: Sequence[str]) -> pl.DataFrame:
@@ -111,8 +146,6 @@ def _marked(frame: pl.DataFrame, rows: pl.LazyFrame, fields: Sequence[str]) -> p
     twice = {at: name for at, text in suspects.iter_rows() if (name := _repeated(text, frozenset(fields)))}
     if not twice:
         return frame
-    if _decoded(rows, fields).height != rows.select(pl.len()).collect().item():
-        raise ValueError("several rows in one line")
     flaws = [f"{name}: found twice in one row" for name in twice.values()]
     marks = pl.DataFrame({"at": list(twice), FLAW: flaws}, schema={"at": pl.UInt32, FLAW: pl.String})
     return frame.with_row_index("at").join(marks, on="at", how="left", maintain_order="left").drop("at")

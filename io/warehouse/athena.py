@@ -17,7 +17,7 @@ import structlog
 
 from catalunya.io.aws import client, code_of, text_of
 from catalunya.io.environment import Settings
-from catalunya.io.errors import CatalunyaError, UsageError, WarehouseError
+from catalunya.io.errors import CatalunyaError, UsageError, WarehouseError, warehouse_error
 from catalunya.io.warehouse.athena_sql import for_athena, with_schemas
 from catalunya.io.warehouse.glue import SCHEMAS
 
@@ -229,7 +229,8 @@ class Athena:
             if code_of(error) == "InvalidRequestException":
                 raise UsageError(f"Athena does not accept the query: {message}") from error
             advice = self._ADVICE.get(code_of(error), "try again")
-            raise WarehouseError(f"cannot query Athena in work group {self.group}: {message}; {advice}") from error
+            text = f"cannot query Athena in work group {self.group}: {message}; {advice}"
+            raise warehouse_error(text, text_of(error)) from error
 
     _ADVICE: ClassVar[dict[str, str]] = {
         "AccessDeniedException": "docs/athena.md lists the permissions that a reader needs",

@@ -22,7 +22,7 @@ import structlog
 
 from catalunya.io.aws import client, text_of
 from catalunya.io.environment import Settings
-from catalunya.io.errors import ConfigurationError, WarehouseError
+from catalunya.io.errors import ConfigurationError, warehouse_error
 from catalunya.io.lake import Lake
 from catalunya.io.warehouse.athena import Athena
 from catalunya.io.warehouse.dbt import Databases, Model, seed_table
@@ -169,9 +169,10 @@ class AthenaWorkspace:
         try:
             yield
         except (ClientError, BotoCoreError) as error:
-            raise WarehouseError(
+            raise warehouse_error(
                 f"marts.{self._model.name}: cannot {verb} in {self._database}: {text_of(error)}; nothing was published: "
-                "check the permissions of the role that makes the marts, or try again"
+                "check the permissions of the role that makes the marts, or try again",
+                text_of(error),
             ) from error
 
 

@@ -30,7 +30,7 @@ import structlog
 
 import catalunya
 from catalunya.io.environment import Settings
-from catalunya.io.errors import ConfigurationError, WarehouseError
+from catalunya.io.errors import MESSAGE, ConfigurationError, WarehouseError, warehouse_error
 
 log = structlog.get_logger(__name__)
 
@@ -133,9 +133,8 @@ class DbtProject:
         with _ONE_AT_A_TIME:
             result = self._invoke(arguments, variables, folder)
         if result.result is None:
-            raise WarehouseError(
-                f"marts.{model}: dbt could not run: {one_line(result.exception)}; nothing was published"
-            )
+            found = one_line(result.exception)
+            raise warehouse_error(f"marts.{model}: dbt could not run: {found}; nothing was published", found)
         return _outcomes(result)
 
     def unit_tests(self, *, variables: Mapping[str, str], folder: Path) -> list[Outcome]:
@@ -211,13 +210,28 @@ def one_line(text: object, limit: int = 400) -> str:
     return line if len(line) <= limit else f"{line[:limit]}…"
 
 
+def _message(text: object) -> str:
+    """dbt's message as one line; of a model that does not match its contract, its columns: dbt prints them as a table."""
+    if "enforced contract" not in str(text):
+        return one_line(text)
+    found = [
+        f"{name} is {found}, the contract says {declared}" if found and declared else f"{name} is {why}"
+        for name, found, declared, why in _MISMATCH.findall(str(text))
+        if name != "column_name"
+    ]
+    return one_line(f"its columns differ from its contract: {'; '.join(found)}" if found else text, MESSAGE // 2)
+
+
+_MISMATCH = re.compile(r"^ *\| *([^|]+?) *\| *([^|]*?) *\| *([^|]*?) *\| *([^|]*[^|\s-]) *\|", re.MULTILINE)
+
+
 def _outcomes(result: Any) -> list[Outcome]:
     return [
         Outcome(
             name=ran.node.name,
             kind=str(ran.node.resource_type),
             status=str(ran.status),
-            message=one_line(ran.message),
+            message=_message(ran.message),
             failures=ran.failures or 0,
             sql=getattr(ran.node, "compiled_code", None),
         )
@@ -230,9 +244,11 @@ def _check(command: Sequence[str], done: Any) -> None:
     if done.success:
         return
     ran = getattr(done.result, "results", ())
-    found = next((f"{each.node.name}: {each.message}" for each in ran if each.status == "error"), done.exception)
+    found = next(
+        (f"{each.node.name}: {_message(each.message)}" for each in ran if each.status == "error"), done.exception
+    )
     raise WarehouseError(
-        f"dbt {' '.join(command)}: expected every model to build, found {one_line(found)}; fix it or its contract"
+        f"dbt {' '.join(command)}: expected every model to build, found {one_line(found, MESSAGE)}; fix it or its contract"
     )
 
 

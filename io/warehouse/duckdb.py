@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from catalunya.io.errors import WarehouseError
+from catalunya.io.errors import ConfigurationError, warehouse_error
 from catalunya.io.warehouse.dbt import DATABASE, Databases, Model, one_line
 from catalunya.io.warehouse.relation import Relation, arrow_dataset, empty_sql, literal, quoted, scan_sql
 
@@ -26,8 +28,8 @@ class DuckDBWorkspace:
 
     databases: Databases | None = None
 
-    def __init__(self, model: str, scratch: Path) -> None:
-        self._model, self._scratch, self._database = model, scratch, scratch / DATABASE
+    def __init__(self, model: str, scratch: Path, database: Path) -> None:
+        self._model, self._scratch, self._database = model, scratch, database
         self.variables: Mapping[str, str] = {"warehouse": str(self._database)}
 
     def first_row(self, sql: str) -> dict[str, Any] | None:
@@ -53,8 +55,28 @@ def open_duckdb(
     model: Model, inputs: Sequence[Relation], previous: Relation | None, scratch: Path
 ) -> Iterator[DuckDBWorkspace]:
     """A scratch database with the inputs as views, and the previously published table as a table. Raises WarehouseError."""
-    create_database(scratch / DATABASE, inputs, previous)
-    yield DuckDBWorkspace(model.name, scratch)
+    with _nameable(scratch) as folder:
+        create_database(folder / DATABASE, inputs, previous)
+        yield DuckDBWorkspace(model.name, scratch, folder / DATABASE)
+
+
+@contextmanager
+def _nameable(folder: Path) -> Iterator[Path]:
+    """The folder, unless DuckDB would take part of its name for something else: options follow a `?`, and a `\\` is a `/`. Then a
+    folder of the system's for temporary files. A link does not help, because DuckDB follows it first."""
+    if not _MISREAD & set(str(folder)):
+        yield folder
+        return
+    with TemporaryDirectory(prefix="catalunya-") as beside:
+        if _MISREAD & set(beside):
+            raise ConfigurationError(
+                f"CATALUNYA_SCRATCH: expected a folder without ? and \\ in its name, found {folder}, and TMPDIR is no better: DuckDB "
+                "cannot keep a database there; set another"
+            )
+        yield Path(beside)
+
+
+_MISREAD = frozenset("?\\")
 
 
 def create_database(database: Path, inputs: Sequence[Relation], previous: Relation | None) -> None:
@@ -108,8 +130,9 @@ def _add(connection: duckdb.DuckDBPyConnection, relation: Relation, *, is_previo
     import duckdb
 
     kind, source = "table" if is_previous else "view", ""
-    if relation.files and "://" in relation.files[0]:
-        kind, source = "table", "_files"  # DuckDB reads S3 only with an extension that it would have to download
+    if relation.files and ("://" in relation.files[0] or (relation.partition_by and "=" in relation.folder)):
+        # DuckDB reads S3 only with an extension that it would have to download, and takes a folder above the table for a partition.
+        kind, source = "table", "_files"
         connection.register(source, arrow_dataset(relation))
     elif relation.files:
         source = _read_parquet(relation)
@@ -120,16 +143,17 @@ def _add(connection: duckdb.DuckDBPyConnection, relation: Relation, *, is_previo
         select = scan_sql(relation, source, available) if source else empty_sql(relation)
         connection.execute(f"create {kind} {relation.schema}.{quoted(relation.name)} as {select}")
     except duckdb.Error as error:
-        raise WarehouseError(
+        raise warehouse_error(
             f"{relation}: expected Parquet with the columns {', '.join(relation.columns)}, found {one_line(error)}; run "
-            f"`catalunya verify` to see what is wrong, `catalunya materialize {relation} --force` to rebuild it"
+            f"`catalunya verify` to see what is wrong, `catalunya materialize {relation} --force` to rebuild it",
+            one_line(error),
         ) from error
     if source == "_files":
         connection.unregister(source)
 
 
 def _read_parquet(relation: Relation) -> str:
-    files = ", ".join(literal(file) for file in relation.files)
+    files = ", ".join(literal(escape(file)) for file in relation.files)  # a path, not a pattern
     if not relation.partition_by:
         return f"read_parquet([{files}], hive_partitioning = false)"
     types = ", ".join(f"{quoted(name)}: varchar" for name in relation.partition_by)

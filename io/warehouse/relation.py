@@ -40,6 +40,11 @@ class Relation:
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
 
+    @property
+    def folder(self) -> str:
+        """The folder of its files, above those of the partitions. Only of a table with files."""
+        return self.files[0].rsplit("/", len(self.partition_by) + 1)[0]
+
 
 def scan_sql(relation: Relation, source: str, available: Sequence[str] | None = None) -> str:
     """The SELECT that reads `source` with the relation's columns, in their order and types.
@@ -63,13 +68,14 @@ def arrow_dataset(relation: Relation) -> Any:
     import pyarrow as pa
     from pyarrow import dataset, fs
 
-    files, system = list(relation.files), None
+    files, folder, system = list(relation.files), relation.folder, None
     if "://" in files[0]:
         system, _ = fs.FileSystem.from_uri(files[0])
         files = [file.partition("://")[2] for file in files]
+        folder = folder.partition("://")[2]
     keys = dataset.partitioning(pa.schema([(name, pa.string()) for name in relation.partition_by]), flavor="hive")
     try:
-        return dataset.dataset(files, filesystem=system, format="parquet", partitioning=keys)
+        return dataset.dataset(files, filesystem=system, format="parquet", partitioning=keys, partition_base_dir=folder)
     except OSError as error:
         raise WarehouseError(
             f"{relation}: cannot read its files: {safe_text(error, 400)}; run `catalunya verify` to see what is wrong"

@@ -29,7 +29,7 @@ import structlog
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record import catalog_tables
 from catalunya.assets.record.lease import Lease, lease
-from catalunya.assets.record.ledger import REPAIRED, Entry, Ledger, decode, number_of
+from catalunya.assets.record.ledger import REPAIRED, RESTORED, Entry, Ledger, decode, number_of
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import keep_superseded
 from catalunya.io.errors import BackupError, CatalogError, LedgerError, UsageError
@@ -37,8 +37,6 @@ from catalunya.io.lake import Lake
 from catalunya.ops.backup.store import READERS, Backup, Item, Store
 
 log = structlog.get_logger(__name__)
-
-RESTORED = "RESTORED"  # the reason of an entry that publishes a backup's table again
 
 Outcome = Literal["unchanged", "restored", "published", "conflict", "failed"]
 

@@ -107,6 +107,7 @@ class Store:
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
+        self._unreadable: set[str] = set()
 
     @classmethod
     def of(cls, settings: Settings) -> Store:
@@ -116,6 +117,7 @@ class Store:
             encryption=settings.lake_encryption,
             kms_key_id=settings.lake_kms_key_id,
             attempts=settings.lake_attempts,
+            setting="CATALUNYA_BACKUP",
         )
         lake, place = (
             str(Path(root).resolve()) if "://" not in root else root.rstrip("/") for root in (settings.lake, store.root)
@@ -155,7 +157,9 @@ class Store:
             except BackupError as error:
                 if strict:
                     raise
-                log.warning("backup_unreadable", path=path, why=str(error))
+                if path not in self._unreadable:  # once, however often the backups are listed
+                    log.warning("backup_unreadable", path=path, why=str(error))
+                self._unreadable.add(path)
         return found
 
     def find(self, env: str, prefix: str | None = None) -> Backup:

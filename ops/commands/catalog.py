@@ -46,14 +46,15 @@ def check(*, as_json: AsJson = False) -> int:
     glue = _glue(project)
     if glue is None:
         return _no_catalog(project, as_json=as_json)
-    tables = catalog_tables.tables(project)
+    tables, unreadable = catalog_tables.tables(project), _unreadable(project)
     found = [
         Drift(str(table), each.what, each.expected, each.found) for table in tables for each in glue.compare(table)
     ]
     found += [
         Drift(f"{schema}.{name}", "table", "none: no asset of this name is recorded", "a table")
-        for schema, name in glue.unknown([str(table) for table in tables])
+        for schema, name in glue.unknown([*map(str, tables), *unreadable])
     ]
+    found += [Drift(key, "ledger", "readable", why, "catalunya verify --repair") for key, why in unreadable.items()]
     found += _query_drift(_athena(project))
     if as_json:
         console.emit_json({"tables": len(tables), "drift": [asdict(each) for each in found]})
@@ -76,14 +77,14 @@ def sync(*, as_json: AsJson = False) -> int:
     if glue is None:
         return _no_catalog(project, as_json=as_json)
     written: list[str] = []
-    failed: dict[str, str] = {}
-    tables = catalog_tables.tables(project)
+    tables, unreadable = catalog_tables.tables(project), _unreadable(project)
+    failed = dict(unreadable)
     for table in tables:
         try:
             written += [str(table)] if glue.repair(table) else []
         except CatalunyaError as error:
             failed[str(table)] = str(error)
-    gone = glue.unknown([str(table) for table in tables])
+    gone = glue.unknown([*map(str, tables), *unreadable])
     for schema, name in gone:
         glue.remove(schema, name)
     queries: list[str] = []
@@ -108,6 +109,12 @@ def sync(*, as_json: AsJson = False) -> int:
         for name, why in failed.items():
             console.warn(f"error: {name} was not updated: {why}")
     return int(bool(failed))
+
+
+def _unreadable(project: Project) -> dict[str, str]:
+    """The tables whose ledger cannot be read, and why: their entries in Glue stay as they are."""
+    state, tables = project.state(), (asset.key for asset in project.graph if asset.layer is not Layer.LANDING)
+    return {key: why for key in tables if (why := state.unreadable(key))}
 
 
 def _glue(project: Project) -> Glue | None:

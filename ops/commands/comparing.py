@@ -152,7 +152,9 @@ def _assets_at(revision: str) -> dict[str, dict[str, Any]]:
             "CATALUNYA_CACHE": str(Path(folder, "cache")),
         }
         command = [sys.executable, "-c", _LIST_ASSETS]
-        listed = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
+        listed = subprocess.run(  # noqa: S603
+            command, env=environment, cwd=folder, capture_output=True, check=False, encoding="utf-8"
+        )
     try:
         assets = {asset["key"]: asset for asset in json.loads(listed.stdout)}
         if all({"code_version", "upstream"} <= asset.keys() for asset in assets.values()):

@@ -22,11 +22,11 @@ _READING = ("SELECT", "EXPLAIN", "PRAGMA", "CALL", "MULTI")  # MULTI: a pivot
 
 
 def relations(project: Project) -> list[Relation]:
-    """Every table that has been made, as the warehouse sees it."""
+    """Every table that has been made and whose ledger can be read, as the warehouse sees it."""
     from catalunya.assets.record.paths import relation
 
     state = project.state()
-    made = ((asset, state.latest(asset.key)) for asset in project.graph if asset.layer is not Layer.LANDING)
+    made = ((asset, state.known(asset.key)) for asset in project.graph if asset.layer is not Layer.LANDING)
     return [relation(project.lake, asset, entry) for asset, entry in made if entry]
 
 
@@ -76,6 +76,8 @@ def _nearest(project: Project, tables: list[Relation], message: str) -> str:
     known = {table.name: str(table) for table in tables}
     declared = {asset.name: asset.key for asset in project.graph if asset.layer is not Layer.LANDING}
     if wanted in declared and wanted not in known:
+        if unreadable := project.state().unreadable(declared[wanted]):
+            return f"; {unreadable}"
         return f"; {declared[wanted]} has never been made: `catalunya materialize +{declared[wanted]}`"
     near = [
         known[name] for name in ([wanted] if wanted in known else get_close_matches(wanted, known, n=3, cutoff=0.4))

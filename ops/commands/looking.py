@@ -314,6 +314,8 @@ def _show_last(project: Project, asset: Asset, entry: Entry | None) -> None:
     console.say(
         f"last made {console.ago(entry.started_at)} ({entry.started_at:%Y-%m-%d %H:%M} UTC), {entry.reason}: {', '.join(facts)}"
     )
+    for warning in entry.warnings:
+        console.say(f"warning: {warning}", style="yellow")
     if entry.source_updated_at:
         console.say(f"source last updated {console.ago(entry.source_updated_at)}")
     stale = project.state().stale(asset.key)
@@ -328,6 +330,7 @@ def _status_row(one: AssetStatus) -> tuple[object, ...]:
     if one.overdue_hours is not None:
         late = f"source is {console.hours(one.overdue_hours)} overdue (expected every {console.hours(one.freshness_hours or 0)})"
         why = f"{late}; {why}" if why else late
+    why = "; ".join(filter(None, [why, *(f"warning: {warning}" for warning in one.warnings)]))
     state = "overdue" if one.state == "fresh" and one.overdue_hours is not None else one.state
     return (
         one.asset,
@@ -347,6 +350,7 @@ def _history_row(entry: Entry) -> tuple[object, ...]:
         entry.error or (f"drift: {entry.drift}" if entry.drift else ""),
         f"only {entry.window}" if entry.window else "",
         f"{entry.duplicates:,} duplicates dropped" if entry.duplicates else "",
+        f"entry {entry.restored} again" if entry.restored else "change accepted" if entry.is_accepted else "",
     ]
     return (
         entry.sequence,

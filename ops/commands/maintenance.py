@@ -48,14 +48,30 @@ def quarantine(
     if replay:
         _replay(project, key, as_json=as_json)
         return
-    entry = project.state().latest(asset.key)
+    state = project.state()
+    entry, attempt = state.latest(asset.key), state.last_attempt(asset.key)
+    if attempt and attempt.status == "failed" and attempt.quarantine:
+        entry = attempt
     if entry is None:
         raise UsageError(never_made(key))
     frame = _quarantined_rows(project, entry)
     if as_json:
         rows = frame.to_dicts() if frame is not None else []
-        console.emit_json({"asset": key, "quarantined": entry.quarantined, "object": entry.quarantine, "rows": rows})
-    elif frame is None:
+        console.emit_json(
+            {
+                "asset": key,
+                "status": entry.status,
+                "sequence": entry.sequence,
+                "quarantined": entry.quarantined,
+                "object": entry.quarantine,
+                "rows": rows,
+            }
+        )
+        return
+    if attempt and attempt.status == "failed":
+        shown = "its rows" if entry is attempt else "no rows of it were kept; those of the published table"
+        console.say(f"the last attempt (entry {attempt.sequence}) failed; {shown}:\n\n{attempt.error}\n")
+    if frame is None:
         console.say(f"no rows of {key} are in quarantine")
     else:
         _show_quarantine(key, entry, frame, limit)
@@ -128,17 +144,23 @@ def _quarantined_rows(project: Project, entry: Entry) -> pl.DataFrame | None:
 
 
 def _show_quarantine(key: str, entry: Entry, frame: pl.DataFrame, limit: int) -> None:
-    total = entry.rows + entry.quarantined
-    console.say(
-        f"{entry.quarantined:,} of {total:,} rows of {key} ({entry.quarantined / total:.2%}) are in {entry.quarantine}\n"
-    )
+    is_failed = entry.status == "failed"
+    if is_failed:
+        first = f"the first {frame.height:,} of " if frame.height < entry.quarantined else ""
+        console.say(f"{first}{entry.quarantined:,} rejected rows of {key} are in {entry.quarantine}\n")
+    else:
+        total = entry.rows + entry.quarantined
+        console.say(
+            f"{entry.quarantined:,} of {total:,} rows of {key} ({entry.quarantined / total:.2%}) are in {entry.quarantine}\n"
+        )
     kinds = Counter(_kind(reason) for reason in frame[_REASON].to_list())
     console.table({"rows": "right", "reason": "left"}, [(console.number(n), kind) for kind, n in kinds.most_common(20)])
     console.say()
     console.grid([name.removeprefix("_") for name in frame.columns], frame.head(limit).rows())
     if frame.height > limit:
         console.say(f"first {limit} rows; see --limit and --json for more", style="dim")
-    console.say(f"\nafter fixing the function or the contract: `catalunya quarantine {key} --replay`")
+    fix = f"catalunya materialize {key}" if is_failed else f"catalunya quarantine {key} --replay"
+    console.say(f"\nafter fixing the function or the contract: `{fix}`")
 
 
 def _kind(reason: str | None) -> str:

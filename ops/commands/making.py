@@ -50,8 +50,12 @@ _HEADINGS = {
 def materialize(
     *select: Select,
     force: Force = False,
-    accept_shrink: Annotated[
-        bool, FLAG, Parameter(help="Accept that a table lost more rows than its guard allows.")
+    accept_change: Annotated[
+        bool,
+        FLAG,
+        Parameter(
+            ["--accept-change", "--accept-shrink"], help="Accept that a table changed more than its guards allow."
+        ),
     ] = False,
     full_refresh: Annotated[bool, FLAG, Parameter(help="Build incremental marts from scratch.")] = False,
     dry_run: DryRun = False,
@@ -65,7 +69,7 @@ def materialize(
         show_steps(steps, as_json=as_json)
         return 0
     return make(
-        project, steps, workers=workers, as_json=as_json, accept_shrink=accept_shrink, full_refresh=full_refresh
+        project, steps, workers=workers, as_json=as_json, accept_change=accept_change, full_refresh=full_refresh
     )
 
 

@@ -23,14 +23,14 @@ GENERATED: Mapping[str, Callable[[], str]] = {
 
 def write(path: Path) -> list[str]:
     """Add the missing secrets to the file; returns their names."""
-    text = path.read_text() if path.exists() else ""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     present = {line.partition("=")[0].strip() for line in text.splitlines()}
     added = {name: generate() for name, generate in GENERATED.items() if name not in present}
     if added:
         head = text if not text or text.endswith("\n") else f"{text}\n"
         beside = path.with_name(f"{path.name}.{os.getpid()}")
         beside.touch(mode=0o600, exist_ok=False)
-        beside.write_text(head + "".join(f"{name}={value}\n" for name, value in added.items()))
+        beside.write_text(head + "".join(f"{name}={value}\n" for name, value in added.items()), encoding="utf-8")
         beside.replace(path)
     return list(added)
 

@@ -40,7 +40,7 @@ def mock_apis(*, rows: int | None, real: Path | None, log: Path) -> Iterator[tup
             until = time.monotonic() + START_S
             while not _answers(port):
                 if process.poll() is not None or time.monotonic() > until:
-                    lines = log.read_text(errors="replace").strip().splitlines()
+                    lines = log.read_text(errors="replace", encoding="utf-8").strip().splitlines()
                     raise AirflowError(f"the mock APIs did not start: {lines[-1] if lines else 'no output'}; see {log}")
                 time.sleep(POLL_S)
 

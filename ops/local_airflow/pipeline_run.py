@@ -17,7 +17,7 @@ from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
-from catalunya.io.errors import AirflowError
+from catalunya.io.errors import AirflowError, LedgerError
 from catalunya.ops.local_airflow.client import Client, TaskInstance
 
 RunState = Literal["waiting", "queued", "running", "retrying", "deferred", "done", "up to date", "failed"]
@@ -120,7 +120,7 @@ class PipelineRun:
         """Whether the asset is stale although nothing upstream is, or failed before: no event will trigger it then."""
         if not state.stale(asset.key):
             return False
-        return bool(state.failed(asset.key)) or not any(map(state.stale, self.project.graph.ancestors(asset.key)))
+        return bool(state.failure(asset.key)) or not any(map(state.stale, self.project.graph.ancestors(asset.key)))
 
     def _read_tasks(self) -> dict[str, list[TaskInstance]]:
         found: dict[str, list[TaskInstance]] = defaultdict(list)
@@ -130,7 +130,7 @@ class PipelineRun:
 
     def _asset_run(self, state: State, asset: Asset, upstream: dict[str, AssetRun]) -> AssetRun:
         tasks = self.tasks.get(asset.key, [])
-        entry, stale = state.latest(asset.key), state.stale(asset.key)
+        entry, stale = state.known(asset.key), state.stale(asset.key)
         is_made = bool(entry and entry.status == "materialized" and entry.started_at >= self.started_at and not stale)
         if is_made:  # another event may have queued one more run, which will be skipped
             return AssetRun(asset=asset.key, state="done", entry=entry)
@@ -158,5 +158,8 @@ class PipelineRun:
 
     def _error(self, key: str) -> str:
         """The error of the last attempt without the exception's name; empty if it did not fail."""
-        attempt = self.project.ledger.last_attempt(key)
+        try:
+            attempt = self.project.ledger.last_attempt(key)
+        except LedgerError as error:
+            return str(error)
         return (attempt.error or "").partition(": ")[2] if attempt and attempt.status == "failed" else ""

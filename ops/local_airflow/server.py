@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import SecretStr
 
@@ -105,7 +106,7 @@ def environment(
         "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         # Only this machine's user reaches 127.0.0.1: a password would add nothing.
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{quote(str(home / 'airflow.db'))}",
         "API__HOST": "127.0.0.1",
         "API__PORT": port,
         "API__WORKERS": 1,
@@ -155,7 +156,7 @@ def _as_variables(settings: Settings) -> dict[str, str]:
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
     """Lock the home folder. Raises UsageError if another server uses it."""
-    with (home / "lock").open("a+") as lock:
+    with (home / "lock").open("a+", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -189,9 +190,9 @@ def _wait_until(server: Server, is_so: Callable[[], bool], what: str) -> None:
 
 def _last_error(logs: Path) -> str:
     """The last error of the component that ended, and its log file."""
-    ended = (logs / "launcher.log").read_text(errors="replace").split()
+    ended = (logs / "launcher.log").read_text(errors="replace", encoding="utf-8").split()
     name = ended[0] if ended and (logs / f"{ended[0]}.log").exists() else "launcher"
     log = logs / f"{name}.log"
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in log.read_text(errors="replace", encoding="utf-8").splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"\[error|\w(Error|Exception): ", line)]
     return f"last error in {log}: {(errors or lines or ['(empty)'])[-1]}"

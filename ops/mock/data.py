@@ -28,7 +28,7 @@ Row = dict[str, str | None]
 
 def read_seed(name: str) -> pl.DataFrame:
     """A CSV of `seeds/` as text; an empty field is null."""
-    return pl.read_csv(SEEDS / name, comment_prefix="#", infer_schema=False)
+    return pl.read_csv(SEEDS / name, comment_prefix="#", infer_schema=False, glob=False)
 
 
 @cache

@@ -16,7 +16,7 @@ NUMBERS = """
     radians round sign sqrt truncate
 """
 TEXTS = """
-    array_join chr codepoint concat lower lpad ltrim md5 regexp_extract regexp_like regexp_replace replace reverse rpad rtrim
+    array_join chr codepoint concat lower lpad ltrim md5 normalize regexp_extract regexp_like regexp_replace replace reverse rpad rtrim
     split split_part starts_with strpos substr substring to_hex to_utf8 trim upper length
 """
 DATES = """

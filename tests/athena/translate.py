@@ -40,6 +40,8 @@ def _correct(node: exp.Expression) -> exp.Expression:  # noqa: PLR0911  one case
             return type(node)(this=exp.Round(this=node.this.copy()), to=node.to.copy())
         case exp.Div() | exp.Mod() if kind(node.left) in WHOLE and kind(node.right) in WHOLE:
             return _guarded(node)
+        case exp.Normalize() if node.text("form").upper() in ("", "NFC"):
+            return exp.Anonymous(this="nfc_normalize", expressions=[node.this.copy()])
         case exp.Anonymous(this=name) if str(name).lower() == "to_milliseconds":
             return _milliseconds(node)
     return node

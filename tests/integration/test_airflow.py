@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from catalunya.assets.making.materialize import materialize
-from catalunya.assets.record.ledger import Entry
+from catalunya.assets.record.ledger import Entry, Ledger
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.ops.backup.store import Store
@@ -133,6 +133,25 @@ def test_a_burst_of_thirty_landing_events_ends_with_every_mart_fresh(field: Fiel
     assert field.stale() == []
     assert {task.state for task in tasks} <= {"success", "skipped"}
     assert events["marts.fact_service_usage_daily"] < 15
+
+
+def test_events_posted_by_hand_with_any_json_do_no_harm(field: Field) -> None:
+    field.make_fresh()
+    (landing,) = (a["id"] for a in field.client.get("/assets", limit=1000)["assets"] if a["name"] == "landing.gdp")
+    key = "staging.gdp"
+    for outside in (7, [1, {"a": None}], {"a": []}, "x" * 1_000_000):
+        field.begin()
+        field.project.lake.delete([Ledger.path(key, 1)])  # so that it has to be made
+        field.client.post(
+            "/assets/events", {"asset_id": landing, "extra": {"correlation_id": outside, "rows": [outside]}}
+        )
+        tasks = field.settle()
+
+        assert {task.state for task in tasks if task.dag_id == key} == {"success"}
+        entry = field.project.state().latest(key)
+        assert entry
+        assert (entry.sequence, len(entry.correlation_id) < 200) == (1, True)
+    assert field.stale() == []
 
 
 def test_reconciliation_makes_what_no_event_has_announced(field: Field) -> None:

@@ -46,7 +46,7 @@ class Shop:
         """Write the source's rows and materialize the assets; returns their statuses."""
         if rows is not None:
             self.source.write(rows)
-        request = Request(accept_shrink=True, force=force)
+        request = Request(accept_change=True, force=force)
         return [materialize(self.project, key, request).status for key in keys or KEYS]
 
     def back_up(self) -> Backup:

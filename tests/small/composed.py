@@ -175,7 +175,7 @@ def postgres(composed: Composed, name: str) -> Iterator[subprocess.Popen[bytes]]
     as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory(prefix="catalunya-postgres-") as folder:
         data, password = f"{folder}/data", Path(folder, "password")
-        password.write_text(env["POSTGRES_PASSWORD"])
+        password.write_text(env["POSTGRES_PASSWORD"], encoding="utf-8")
         if as_user:
             for path in (folder, password):
                 shutil.chown(path, "postgres")

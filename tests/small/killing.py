@@ -6,12 +6,15 @@ import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.request import ProgressEvent, Request
+from catalunya.assets.making.restoring import restore_version
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import prune
@@ -129,9 +132,9 @@ def make_and_stop_before_publishing(settings: Settings, folder: Path, result: Pa
     try:
         materialize(project, KEYS[0], observer=stop)
     except LeaseLost:
-        result.write_text("lost")
+        result.write_text("lost", encoding="utf-8")
     else:
-        result.write_text("made")
+        result.write_text("made", encoding="utf-8")
 
 
 def hold_and_die(root: str) -> None:
@@ -157,3 +160,27 @@ def _call(environment: dict[str, str], function: Callable[..., object], argument
 def _code(child: BaseProcess) -> int | None:
     child.join(patience(60))
     return child.exitcode
+
+
+def restore_shops(settings: Settings, folder: Path, trapdoor: int | None = None) -> int:
+    """Restore the first table of the shops to the version before its current one, with the second one as a table that keeps history.
+
+    Returns the number of writes and deletions.
+    """
+    project = with_history(settings, folder)
+    lake = TrapdoorLake(settings.lake, trapdoor)
+    project.lake = lake
+    restore_version(project, "staging.shops", "the-restore")
+    return lake.writes
+
+
+def restore_shops_elsewhere(settings: Settings, folder: Path, trapdoor: int) -> int | None:
+    """The same in a child process; returns its exit code: -9 if it was killed."""
+    return _code(elsewhere(restore_shops, settings, folder, trapdoor))
+
+
+def with_history(settings: Settings, folder: Path) -> Project:
+    """The shops, of which the second table is one that keeps history."""
+    project = Project(settings, declare(folder)[1])
+    project.graph = AssetGraph(replace(asset, keeps_history=asset.key == "staging.cities") for asset in project.graph)
+    return project

@@ -41,7 +41,7 @@ class RawShops(LandingContract):
     telefon: str = raw("Telephone", personal=True)
 
 
-class Shops(Contract, tolerate=0.25, max_shrink=0.5):
+class Shops(Contract, tolerate=0.25, max_shrink=0.5, max_growth=9.0, max_change=1.0, max_loss=1.0):
     """Shops by city."""
 
     shop_id: str = column("Code of the shop", source=RawShops.codi, key=True)
@@ -49,7 +49,7 @@ class Shops(Contract, tolerate=0.25, max_shrink=0.5):
     city: str = column("City", source=RawShops.ciutat, str_matches=r"^[A-Z][a-z]+$")
 
 
-class Cities(Contract, max_shrink=1.0):
+class Cities(Contract, max_shrink=1.0, max_growth=9.0, max_change=1.0):
     """Shops again, in a second table that reads the first."""
 
     shop_id: str = column("Code of the shop", source=RawShops.codi, key=True)

@@ -71,7 +71,7 @@ def municipality(code: str, name: str, comarca: str, comarca_name: str) -> dict[
     }
 
 
-def service(number: int, comarca: str, group: str, places: int | None) -> dict[str, Any]:
+def service(number: int, comarca: str | None, group: str, places: int | None) -> dict[str, Any]:
     """A row of staging.social_services: the columns that the marts read."""
     return {"service_id": f"S{number}", "comarca_id": comarca, "service_group": group, "capacity_places": places}
 

@@ -31,7 +31,7 @@ class RawBirths(LandingContract):
     nascuts: str = raw("Births")
 
 
-class BirthsByHalfYear(Contract, max_shrink=0.4):
+class BirthsByHalfYear(Contract, max_shrink=0.4, max_change=1.0):
     """Births by half-year."""
 
     half_year_id: str = column("The half-year", source=RawBirths.quan, key=True, period=True)

@@ -75,7 +75,7 @@ def test_words_for_no_value_become_null(nothing: str | None) -> None:
     [
         ("w", "4.5", "whole: '4.5' is not a valid bigint"),
         ("w", "many", "whole: 'many' is not a valid bigint"),
-        ("r", "1,5", "real: '1,5' is not a valid double"),
+        ("r", "1;5", "real: '1;5' is not a valid double"),
         ("f", "maybe", "flag: 'maybe' is not a valid boolean"),
         ("d", "7/2/2007", "day: '7/2/2007' is not a valid date"),
         ("d", "2007-02-07T13:00:00.000", "day: '2007-02-07T13:00:00.000' is not a valid date"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -96,12 +97,15 @@ def test_the_next_attempt_makes_the_table(project: Project) -> None:
     assert (outcome.status, outcome.entry.rows) == ("materialized", 9)
 
 
-def test_the_attempt_counts_as_failed_so_that_reconcile_does_not_repeat_it_forever(
-    project: Project,
-) -> None:
+def test_the_attempt_is_recorded_as_one_that_passes_and_reconcile_waits_before_the_next(project: Project) -> None:
     stopped(project, time.monotonic())
     state = project.state()
     assert state.stale(TABLE)
-    failed = state.failed(TABLE)
-    assert failed
-    assert str(failed.error).startswith("DeadlineReached: ")
+    assert not state.failed(TABLE)
+    failure, next_try = state.failure(TABLE), state.next_try(TABLE)
+    assert failure
+    assert next_try
+    assert str(failure.error).startswith("DeadlineReached: ")
+    assert TABLE not in {stale.key for stale in state.neglected(project.graph)}
+    later = project.state(next_try + timedelta(seconds=1))
+    assert TABLE in {stale.key for stale in later.neglected(project.graph)}

@@ -11,7 +11,6 @@ import yaml
 from catalunya.assets.graph import discovery
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.contracts.model.derive import MODELS, SOURCES, data_dictionary, dbt_models_yaml, dbt_sources_yaml, render
-from catalunya.io.errors import DeclarationError
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,19 +71,10 @@ def test_accepted_values_are_text_in_yaml() -> None:
     assert "- '08'" in text
 
 
-def test_a_reference_is_a_relationship_to_a_model_or_a_source() -> None:
+def test_a_reference_is_no_test_of_dbt_because_the_engine_checks_it() -> None:
     contracts = {"shops": Shops, "towns": Towns}
-    for text, target in (
-        (dbt_models_yaml(contracts), "ref('towns')"),
-        (dbt_sources_yaml(contracts), "source('staging', 'towns')"),
-    ):
-        tests = columns_of(text, "shops")["town_id"]["data_tests"]
-        assert {"relationships": {"arguments": {"to": target, "field": "town_id"}}} in tests
-
-
-def test_a_reference_to_an_unknown_table_is_refused() -> None:
-    with pytest.raises(DeclarationError, match=r"shops.town_id references towns.town_id: expected .*, which has shops"):
-        dbt_models_yaml({"shops": Shops})
+    for text in (dbt_models_yaml(contracts), dbt_sources_yaml(contracts)):
+        assert columns_of(text, "shops")["town_id"]["data_tests"] == ["not_null"]
 
 
 def test_the_dictionary_has_the_constraints_and_the_description_of_every_column() -> None:

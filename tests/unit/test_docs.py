@@ -23,13 +23,15 @@ FILE = re.compile(r"`((?:assets|bench|cdk|contracts|dags|dbt|docs|io|ops|tests)/
 
 def anchors(page: Path) -> set[str]:
     """The anchors that GitHub gives the headings of a page."""
-    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), flags=re.MULTILINE)
+    headings = re.findall(
+        r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL), flags=re.MULTILINE
+    )
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def commands(page: Path) -> list[str]:
     """The commands that a page shows in shell blocks or in code style."""
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", text, flags=re.DOTALL)
     lines = [line for block in blocks for line in re.findall(r"^(?:\.venv/bin/)?(catalunya .*)$", block, re.MULTILINE)]
     inline = re.findall(r"`(?:\.venv/bin/)?(catalunya [^`…]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
@@ -43,7 +45,7 @@ def test_the_readme_links_every_page(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
-    for link in LINK.findall(page.read_text()):
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
         if "://" in link:
             continue
         name, _, anchor = link.partition("#")
@@ -54,7 +56,7 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
-    assert [name for name in FILE.findall(page.read_text()) if not (ROOT / name).exists()] == []
+    assert [name for name in FILE.findall(page.read_text(encoding="utf-8")) if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

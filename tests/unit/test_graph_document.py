@@ -88,7 +88,6 @@ def test_the_document_has_everything_but_descriptions_and_code_versions() -> Non
         "max_growth": 1,
         "max_change": 0.3,
         "max_loss": 0.2,
-        "decimal": ".",
         "date": "%Y-%m-%d",
         "version": 1,
         "fields": {"codi": {"kind": "text", "required": True}, "nif": {"personal": True}},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from catalunya.io.environment import load_settings
-from catalunya.io.errors import ConfigurationError, LakeError
+from catalunya.io.errors import ConfigurationError, LakeError, LakeUnavailable
 from catalunya.io.lake import Lake
 
 
@@ -78,7 +78,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_one_line_and_the_old_object_stays(small_disk: Path) -> None:
     lake = Lake(str(small_disk / "lake"))
     lake.put("staging/x", b"old")
-    with pytest.raises(LakeError, match="no space left on the device; free some, or point CATALUNYA_LAKE"):
+    with pytest.raises(LakeUnavailable, match="no space left on the device; free some, or point CATALUNYA_LAKE"):
         lake.put("staging/x", b"x" * 200_000)
     assert lake.get("staging/x") == b"old"
 

@@ -38,6 +38,7 @@ BARCELONA = {
     "valid_from": date(1990, 1, 1),
     "valid_to": None,
     "is_current": True,
+    "missing_since_date": None,
 }
 A_DAY = {
     "date_id": date(2026, 8, 3),
@@ -46,6 +47,8 @@ A_DAY = {
     "service_group": "elderly_residence",
     "registered_services": 3,
     "places": 100,
+    "known_places": 100,
+    "places_known_ratio": 1.0,
     "users": 90,
     "users_year": 2024,
     "occupancy_ratio": 0.9,
@@ -72,6 +75,7 @@ A_REVISION = {
     "sector_id": "services",
     "revision_date": date(2026, 6, 15),
     "is_latest": True,
+    "is_withdrawn": False,
     "date_id": date(2024, 1, 1),
     "gdp_eur_millions": 50_000.0,
     "volume_index": None,
@@ -145,8 +149,16 @@ def test_good_rows_pass() -> None:
         {"valid_to": date(1990, 1, 1), "is_current": False},
         {"valid_to": date(2026, 8, 3)},
         {"is_current": False},
+        {"missing_since_date": date(1990, 1, 1)},
+        {"missing_since_date": date(2026, 8, 4), "valid_to": date(2026, 8, 3), "is_current": False},
     ],
-    ids=["ends when it starts", "current and ended", "neither current nor ended"],
+    ids=[
+        "ends when it starts",
+        "current and ended",
+        "neither current nor ended",
+        "missing from the start",
+        "missing later",
+    ],
 )
 def test_a_version_starts_before_it_ends_and_is_current_until_it_ends(wrong: dict[str, Any]) -> None:
     assert len(reasons(DimMunicipalities, BARCELONA | wrong)) == 1
@@ -177,6 +189,11 @@ def test_a_section_without_a_sector_is_refused_and_only_gdp_has_no_parent() -> N
     gdp = {"sector_id": "gdp", "classification": "GDP", "level_number": 1, "main_sector_id": None}
     assert reasons(DimEconomicSectors, A_SECTION | gdp | nowhere) == []
     assert len(reasons(DimEconomicSectors, A_SECTION | gdp)) == 1
+
+
+def test_what_is_withdrawn_is_not_the_latest() -> None:
+    assert len(reasons(FactGdpQuarterly, A_REVISION | {"is_withdrawn": True})) == 1
+    assert reasons(FactGdpQuarterly, A_REVISION | {"is_withdrawn": True, "is_latest": False}) == []
 
 
 def test_women_and_men_add_up_in_an_estimate_while_a_count_is_as_the_source_has_it() -> None:

@@ -43,7 +43,7 @@ def read(body: bytes) -> pl.DataFrame:
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_every_layout_of_the_same_array_gives_the_same_rows(layout: str) -> None:
-    assert read(layout.encode()).rows() == EXPECTED
+    assert read(layout.encode()).select(FIELDS).rows() == EXPECTED
 
 
 @pytest.mark.parametrize("body", [b"[]\n", b"[ ]", b"[\n]\n"])

@@ -22,7 +22,7 @@ from catalunya.assets.graph.discovery import declarations
 from catalunya.assets.graph.spec import StagingDeclaration
 from catalunya.assets.making.candidate import CandidateBuilder
 from catalunya.assets.making.materialize import materialize
-from catalunya.assets.making.staging import check_page, raw_fields
+from catalunya.assets.making.page_check import PageChecker, raw_fields
 from catalunya.assets.record.project import Project
 from catalunya.contracts.model.check import REASON
 from catalunya.contracts.model.columns import Column
@@ -128,7 +128,7 @@ def tables(real_pages: Mapping[str, pl.DataFrame]) -> Mapping[str, pl.DataFrame]
     for key, declaration in read.items():
         empty = pl.DataFrame(schema=declaration.contract.polars_schema())
         found[key] = (
-            check_page(declaration, real_pages[key], [])[0] if key in real_pages and not declaration.reads else empty
+            PageChecker(declaration).check(real_pages[key])[0] if key in real_pages and not declaration.reads else empty
         )
     return found
 
@@ -236,7 +236,7 @@ def trace(declaration: StagingDeclaration, drawn: Sequence[Row], reads: Sequence
     fields, tracer = raw_fields(declaration), tracer_of(declaration)
     rows = [{**row, tracer.field: tracer.mark(row[tracer.field], at)} for at, row in enumerate(drawn)]
     raw = pl.DataFrame(rows, schema=dict.fromkeys(fields, pl.String))
-    good, quarantined, discarded = check_page(declaration, raw, [table.lazy() for table in reads])
+    good, quarantined, discarded = PageChecker(declaration, [table.lazy() for table in reads]).check(raw)
 
     numbers = tracer.read(good)
     assert len(set(numbers)) == len(numbers), "a raw row is in the table twice"
@@ -267,14 +267,18 @@ def trace(declaration: StagingDeclaration, drawn: Sequence[Row], reads: Sequence
 def is_counted_in_table(
     declaration: StagingDeclaration, good: pl.DataFrame, quarantined: pl.DataFrame, discarded: int
 ) -> bool:
-    """Whether a table made from this page has one row per key, and counts the duplicates, quarantined and discarded rows."""
+    """Whether a table made from this page has one row per key, and counts the duplicates, quarantined, contradicting and discarded rows."""
     with tempfile.TemporaryDirectory() as scratch:
         builder = CandidateBuilder(declaration.asset, declaration.contract, Path(scratch))
         builder.pages.append(builder.store(0, good, quarantined, discarded))
-        made = builder.build(None, accept_shrink=True, tolerate_all=True)
+        made = builder.build(tolerate_all=True)
         in_files = sum(file.stored.rows for file in made.files)
-    keys = good.select(declaration.contract.key()).n_unique() if good.height else 0
+    key = list(declaration.contract.key())
+    rows = good.group_by(key).agg(pl.len(), different=pl.struct(pl.all()).n_unique())
+    rows = rows if good.height else rows.clear()
+    agreeing = rows.filter(pl.col("different") == 1)
+    contradicting = good.height - agreeing["len"].sum()
     return (made.rows, made.duplicates, made.quarantined, made.discarded, in_files) == (
-        *(keys, good.height - keys, quarantined.height, discarded),
-        keys,
+        *(agreeing.height, agreeing["len"].sum() - agreeing.height, quarantined.height + contradicting, discarded),
+        agreeing.height,
     )

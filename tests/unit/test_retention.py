@@ -55,7 +55,7 @@ class Shop:
         """Write the source's rows and make the assets on this day."""
         if rows is not None:
             self.source.write(rows)
-        request = Request(now=at(day), accept_shrink=True, force=force)
+        request = Request(now=at(day), accept_change=True, force=force)
         return [materialize(self.project, key, request) for key in keys or KEYS]
 
     def planned(self, day: float) -> list[Removal]:

@@ -33,4 +33,4 @@ def test_the_page_does_not_depend_on_the_environment_and_shows_no_secret(monkeyp
 def test_every_variable_that_a_document_names_exists(document: Path) -> None:
     known = {f"CATALUNYA_{name.upper()}" for name in Settings.model_fields} | OF_TESTS
     known |= set(VARIABLE.findall(COMPOSE.read_text() if COMPOSE.exists() else ""))
-    assert set(VARIABLE.findall(document.read_text())) <= known
+    assert set(VARIABLE.findall(document.read_text(encoding="utf-8"))) <= known

@@ -41,7 +41,7 @@ class Shop:
     def make(self, rows: Rows) -> None:
         self.source.write(rows)
         for key in KEYS:
-            materialize(self.project, key, Request(accept_shrink=True))
+            materialize(self.project, key, Request(accept_change=True))
 
     def kept(self) -> list[str]:
         """The partition folders of the superseded objects of staging.shops."""

@@ -30,7 +30,7 @@ def test_there_are_four_workflows() -> None:
 
 @pytest.mark.parametrize("path", ACTIONS, ids=lambda path: path.parent.name + "/" + path.name)
 def test_third_party_actions_are_pinned_to_a_commit_with_its_version(path: Path) -> None:
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         if match := re.search(r"uses: (\S+)(.*)", line):
             assert match[1].startswith("$/") or re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", match[1]), line
             assert match[1].startswith("$/") or re.search(r"# v\d+\.\d+\.\d+", match[2]), line

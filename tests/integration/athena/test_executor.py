@@ -231,6 +231,8 @@ RESULTS = {
     ),
     "greatest of a null is null": ("select greatest(places, null)", [None]),
     "days between dates in milliseconds": ("select to_milliseconds(date '2026-02-01' - opened_date)", ["86400000"]),
+    "normalize composes characters": ("select normalize('e\u0300', nfc), normalize('e\u0300')", ["è", "è"]),
+    "regexp_replace replaces every match": ("select regexp_replace('a b\u00a0c', '[\\s\u00a0]', '')", ["abc"]),
     "timestamps keep milliseconds": ("select timestamp '2026-01-01 00:00:00.123'", ["2026-01-01 00:00:00.123"]),
 }
 

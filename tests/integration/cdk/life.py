@@ -84,7 +84,7 @@ def shops_open_and_close(world: World) -> None:
             materialize(world.shops, "landing.shops")
         for table in ("staging.shops", "staging.cities"):
             with world.as_role("transformer"):
-                materialize(world.shops, table, Request(accept_shrink=True))
+                materialize(world.shops, table, Request(accept_change=True))
     with world.as_role("transformer"):
         register_partitions(world, "staging")
 
@@ -253,7 +253,7 @@ def an_engineer_repairs(world: World) -> None:
     with world.as_role("engineer", **REPAIRING):
         assert repair(world.shops, findings)
         assert (
-            materialize(world.shops, "staging.shops", Request(replay=True, accept_shrink=True)).status == "materialized"
+            materialize(world.shops, "staging.shops", Request(replay=True, accept_change=True)).status == "materialized"
         )
         glue = Glue(world.settings)
         tables = catalog_tables.tables(world.shops)

@@ -50,8 +50,8 @@ def test_the_calendar_has_the_holidays_of_the_seed_to_its_last_year(warehouse: W
 def test_services_are_counted_with_their_places_and_users(dims: Warehouse) -> None:
     facts = dims.build("fact_service_usage_daily")
     assert facts.rows() == [
-        (date(2026, 8, 3), "13", "Barcelonès", "elderly_residence", 1, 100, 90, 2023, 0.9),
-        (date(2026, 8, 3), "42", "Moianès", "disability", 1, 12, None, None, None),
+        (date(2026, 8, 3), "13", "Barcelonès", "elderly_residence", 1, 100, 100, 1.0, 90, 2023, 0.9),
+        (date(2026, 8, 3), "42", "Moianès", "disability", 1, 12, 12, 1.0, None, None, None),
     ]
 
 
@@ -98,17 +98,7 @@ def test_a_municipality_that_changes_comarca_has_a_history(warehouse: Warehouse)
     assert warehouse.build("dim_municipalities", "2026-08-17").equals(history)
 
 
-def test_a_change_keeps_the_date_of_the_first_run_that_saw_it(warehouse: Warehouse) -> None:
-    warehouse.build("dim_municipalities", "2026-08-03")
-    warehouse.write("municipalities", [BARCELONA])
-    closed = warehouse.build("dim_municipalities", "2026-08-10")
-    assert closed.filter(pl.col("municipality_id") == "081385")["valid_to"].to_list() == [date(2026, 8, 10)]
-    assert warehouse.build("dim_municipalities", "2026-08-10").equals(closed)
-    assert warehouse.build("dim_municipalities", "2026-08-01").equals(closed)
-    assert warehouse.build("dim_municipalities", "2026-08-11").equals(closed)
-
-
-def test_the_marts_are_assets_with_the_lineage_of_their_sql_and_tests(settings: Settings) -> None:
+def test_the_marts_are_assets_with_the_lineage_of_their_sql_and_contracts(settings: Settings) -> None:
     declared = {
         declaration.asset.key: declaration.asset for declaration in mart_declarations(mart_contracts(), settings)
     }
@@ -116,6 +106,7 @@ def test_the_marts_are_assets_with_the_lineage_of_their_sql_and_tests(settings: 
         "marts.agg_economic_indicators_quarterly": (
             (
                 "marts.dim_economic_sectors",
+                "marts.dim_municipalities",
                 "marts.dim_time",
                 "marts.fact_gdp_quarterly",
                 "marts.fact_population_monthly",
@@ -128,11 +119,11 @@ def test_the_marts_are_assets_with_the_lineage_of_their_sql_and_tests(settings: 
             None,
         ),
         "marts.dim_economic_sectors": (("staging.employment", "staging.gdp"), None),
-        "marts.dim_municipalities": (("staging.municipalities",), None),
+        "marts.dim_municipalities": (("staging.municipalities",), "day"),
         "marts.dim_time": ((), "year"),
         "marts.fact_gdp_quarterly": (("marts.dim_economic_sectors", "marts.dim_time", "staging.gdp"), None),
         "marts.fact_population_monthly": (("marts.dim_municipalities", "marts.dim_time", "staging.population"), None),
-        # The fact's SQL does not read dim_time; the relationships test on its day does.
+        # The fact's SQL does not read dim_time; its contract references it.
         "marts.fact_service_usage_daily": (
             ("marts.dim_municipalities", "marts.dim_time", "staging.service_usage", "staging.social_services"),
             "day",
@@ -146,7 +137,10 @@ def test_the_real_municipalities_and_users_make_marts(tmp_path: Path, settings: 
     _stage(warehouse, municipalities.municipalities, "9aju-tpwc.resource.derived.json")
     _stage(warehouse, service_usage.service_usage, "yavr-pn8q.json")
     warehouse.write("social_services", SERVICES)
-    assert warehouse.build("dim_municipalities").height == 947
+    history = warehouse.build("dim_municipalities")
+    changes = pl.read_csv(ROOT / "seeds" / "comarca_changes.csv", infer_schema=False)
+    assert history.filter("is_current").height == 947
+    assert history.height == 947 + changes.height
     warehouse.build("dim_time")
     facts = warehouse.build("fact_service_usage_daily")
     latest = facts.filter(pl.col("service_group") == "elderly_residence")

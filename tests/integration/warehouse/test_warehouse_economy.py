@@ -64,13 +64,32 @@ def test_a_revision_that_the_source_withdraws_is_removed(dims: Warehouse) -> Non
     assert revisions(dims, *published(50.0, MARCH)) == [("2026-Q1", MARCH, 50.0, 100.0, True)]
 
 
-def test_quarters_no_longer_in_the_source_stay_and_a_first_figure_is_not_a_revision(dims: Warehouse) -> None:
+def test_a_quarter_no_longer_in_the_source_is_kept_as_withdrawn_and_is_not_in_the_indicators(dims: Warehouse) -> None:
+    dims.build("fact_population_monthly")
+    revisions(dims, *published(50.0, MARCH), *published(40.0, MARCH, "2025-Q4"))
+    revisions(dims, *published(51.0, JUNE))
+    facts = dims.build("fact_gdp_quarterly").select("quarter_id", "gdp_eur_millions", "is_latest", "is_withdrawn")
+    assert facts.rows() == [
+        ("2025-Q4", 40.0, False, True),
+        ("2026-Q1", 50.0, False, False),
+        ("2026-Q1", 51.0, True, False),
+    ]
+    assert dims.build("agg_economic_indicators_quarterly")["quarter_id"].to_list() == ["2026-Q1"]
+    # Published again, with the same figures: as if it had never been withdrawn.
+    assert revisions(dims, *published(51.0, JUNE), *published(40.0, SEPTEMBER, "2025-Q4")) == [
+        ("2025-Q4", SEPTEMBER, 40.0, 100.0, True),
+        ("2026-Q1", MARCH, 50.0, 100.0, False),
+        ("2026-Q1", JUNE, 51.0, 100.0, True),
+    ]
+
+
+def test_a_first_figure_after_a_missing_one_is_not_a_revision(dims: Warehouse) -> None:
     missing = [row | {"figure": None, "observation_status": "missing"} for row in published(None, MARCH, "2026-Q2")]
     assert revisions(dims, *published(50.0, MARCH), *missing) == [
         ("2026-Q1", MARCH, 50.0, 100.0, True),
         ("2026-Q2", MARCH, None, None, True),
     ]
-    assert revisions(dims, *published(53.0, JUNE, "2026-Q2")) == [
+    assert revisions(dims, *published(50.0, MARCH), *published(53.0, JUNE, "2026-Q2")) == [
         ("2026-Q1", MARCH, 50.0, 100.0, True),
         ("2026-Q2", JUNE, 53.0, 100.0, True),
     ]
@@ -94,17 +113,42 @@ def test_the_indicators_use_only_the_latest_revision(dims: Warehouse) -> None:
 
 def test_jobs_are_added_up_the_hierarchy_of_sectors(dims: Warehouse) -> None:
     dims.write("gdp", GDP)
-    dims.write("employment", [*EMPLOYMENT[:4], employed("2024-02", "13", "G", 806)])
+    complete = [*EMPLOYMENT[:4], employed("2024-01", "42", "G", 0)]
+    february = [
+        employed("2024-02", "42", "A", 20),
+        employed("2024-02", "13", "G", 806),
+        employed("2024-02", "42", "G", 0),
+    ]
+    dims.write("employment", [*complete, *february])
+    dims.build("dim_economic_sectors")
     for name in ("fact_population_monthly", "fact_gdp_quarterly"):
         dims.build(name)
     indicators = dims.build("agg_economic_indicators_quarterly").filter(pl.col("quarter_id") == "2024-Q1")
     jobs = dict(indicators.select("sector_id", "jobs").rows())
-    # January: 10 + 20 in agriculture and 800 in trade; February: 14 and 806.
-    assert jobs == {"gdp": 825.0, "agriculture": 22.0, "services": 803.0, "net_taxes_on_products": None}
+    # January: 10 + 20 in agriculture and 800 in trade; February: 14 + 20 and 806.
+    assert jobs == {"gdp": 835.0, "agriculture": 32.0, "services": 803.0, "net_taxes_on_products": None}
     people = indicators["population"][0]
     assert indicators.filter(pl.col("sector_id") == "gdp").select(
         "gdp_per_head_eur", "jobs_per_thousand_people", "jobs_months"
-    ).rows() == [(70_000 * 1_000_000 / people, 825_000 / people, 2)]
+    ).rows() == [(70_000 * 1_000_000 / people, 835_000 / people, 2)]
+
+
+@pytest.mark.parametrize("is_absent", [False, True], ids=["not published", "no row"])
+def test_a_sum_of_jobs_is_unknown_without_one_of_its_figures(dims: Warehouse, *, is_absent: bool) -> None:
+    figures = [employed("2024-01", comarca, section, 10) for comarca in ("13", "42") for section in ("A", "G")]
+    missing = [] if is_absent else [employed("2024-01", "42", "A", None)]
+    dims.write(
+        "employment", [row for row in figures if (row["comarca_id"], row["section_id"]) != ("42", "A")] + missing
+    )
+    for name in ("dim_economic_sectors", "fact_population_monthly", "fact_gdp_quarterly"):
+        dims.build(name)
+    indicators = dims.build("agg_economic_indicators_quarterly").filter(pl.col("quarter_id") == "2024-Q1")
+    columns = ["sector_id", "jobs", "known_jobs", "jobs_known_ratio", "jobs_per_thousand_people"]
+    found = {row[0]: row[1:4] for row in indicators.select(columns).rows()}
+    assert found["agriculture"] == (None, 10.0, 0.5)
+    assert found["gdp"] == (None, 30.0, 0.75)
+    assert found["services"] == (20.0, 20.0, 1.0)
+    assert indicators.filter(pl.col("jobs").is_null())["jobs_per_thousand_people"].null_count() == 3
 
 
 def test_a_section_without_a_sector_fails_the_build_of_the_sectors(dims: Warehouse) -> None:

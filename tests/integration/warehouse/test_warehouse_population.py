@@ -37,8 +37,8 @@ def test_totals_and_unknown_codes_are_in_no_mart(dims: Warehouse) -> None:
     assert (sums["population"] - sums["catalonia_population"]).abs().max() <= 1  # type: ignore[operator]
 
 
-def test_corrected_figures_are_replaced_and_years_no_longer_in_the_source_stay(dims: Warehouse) -> None:
-    before = dims.build("fact_population_monthly")
+def test_corrected_figures_are_replaced_and_years_no_longer_in_the_source_are_dropped(dims: Warehouse) -> None:
+    dims.build("fact_population_monthly")
     later = [
         *inhabitants("2025-H1", "080193", 900, 800, 1767),
         *inhabitants("2025-H1", "081385", 35, 32, 1767),
@@ -46,18 +46,73 @@ def test_corrected_figures_are_replaced_and_years_no_longer_in_the_source_stay(d
     ]
     dims.write("population", later)
     after = dims.build("fact_population_monthly")
-    assert after.filter(pl.col("year_id") == "2024").equals(before.filter(pl.col("year_id") == "2024"))
+    assert after["month_id"].min() == "2025-01"
     assert after.filter(pl.col("month_id") == "2025-01")["population"].to_list() == [1700, 67]
     assert after["month_id"].max() == "2025-07"
 
 
-def test_incremental_runs_give_the_rows_of_a_full_build(dims: Warehouse) -> None:
-    dims.write("population", [row for row in POPULATION if row["year_id"] == "2024"])
+def test_a_withdrawn_count_is_estimated_and_a_withdrawn_municipality_is_gone(dims: Warehouse) -> None:
     dims.build("fact_population_monthly")
-    dims.write("population", POPULATION)
-    incremental = dims.build("fact_population_monthly")
-    del dims.tables["fact_population_monthly"]
-    assert dims.build("fact_population_monthly").equals(incremental)
+    dims.write("population", [row for row in POPULATION if row["half_year_id"] != "2024-H2"])
+    july = dims.build("fact_population_monthly").filter(pl.col("month_id") == "2024-07")
+    assert july.select("population", "is_interpolated").rows() == [(1692, True), (66, True)]
+    dims.write("population", [row for row in POPULATION if row["municipality_id"] == "080193"])
+    assert set(dims.build("fact_population_monthly")["municipality_id"]) == {"080193"}
+
+
+SABADELL, TERRASSA = (
+    municipality(code, name, "40", "Vallès Occidental")
+    for code, name in (("081878", "Sabadell"), ("082798", "Terrassa"))
+)
+
+
+def test_the_sum_of_a_comarca_is_unknown_without_one_of_its_municipalities(dims: Warehouse) -> None:
+    dims.write("municipalities", [SABADELL, TERRASSA])
+    del dims.tables["dim_municipalities"]
+    dims.build("dim_municipalities")
+    counts = [
+        row
+        for half_year in ("2024-H1", "2024-H2", "2025-H1")
+        for code, people in (("081878", 110), ("082798", 120))
+        if (half_year, code) != ("2025-H1", "082798")
+        for row in inhabitants(half_year, code, people, people, None)
+    ]
+    dims.write("population", counts)
+    dims.build("fact_population_monthly")
+    sums = [
+        "year_number",
+        "municipality_id",
+        "comarca_population",
+        "comarca_population_known_ratio",
+        "comarca_share_pct",
+    ]
+    assert dims.build("agg_population_trends_yearly").select(sums).rows() == [
+        (2024, "081878", 460, 1.0, 100 * 220 / 460),
+        (2024, "082798", 460, 1.0, 100 * 240 / 460),
+        (2025, "081878", None, 0.5, None),
+    ]
+    # The source has no total of Catalonia here: without a municipality there is none for the quarter either.
+    dims.build("fact_gdp_quarterly")
+    quarters = dims.build("agg_economic_indicators_quarterly").filter(pl.col("sector_id") == "gdp")
+    columns = ["quarter_id", "population", "population_known_ratio"]
+    assert quarters.select(columns).rows()[:3] == [
+        ("2024-Q1", 460.0, 1.0),
+        ("2024-Q2", 460.0, 1.0),
+        ("2024-Q3", None, 2 / 3),
+    ]
+
+
+def test_figures_of_a_municipality_that_the_register_lacked_for_a_time_are_kept(dims: Warehouse) -> None:
+    del dims.tables["dim_municipalities"]
+    dims.build("dim_municipalities", "2024-01-01")
+    dims.write("municipalities", [BARCELONA])
+    for day in ("2024-03-15", "2024-03-29"):
+        dims.build("dim_municipalities", day)
+    dims.write("municipalities", [BARCELONA, MOIA])
+    history = dims.build("dim_municipalities", "2024-05-10").filter(pl.col("municipality_id") == "081385")
+    assert history["valid_to"].to_list() == [date(2015, 4, 30), date(2024, 3, 15), None]
+    facts = dims.build("fact_population_monthly").filter(pl.col("municipality_id") == "081385")
+    assert facts["date_id"].to_list() == pl.date_range(date(2024, 1, 1), date(2025, 1, 1), "1mo", eager=True).to_list()
 
 
 def test_figures_have_the_comarca_of_the_municipality_on_their_day(dims: Warehouse) -> None:
@@ -72,6 +127,19 @@ def test_figures_have_the_comarca_of_the_municipality_on_their_day(dims: Warehou
     assert trends.select("year_number", "comarca_name", "population_change").rows() == [
         (2024, "Bages", None),
         (2025, "Moianès", 3),
+    ]
+
+
+def test_past_figures_have_the_comarca_of_their_day_whenever_the_pipeline_was_installed(dims: Warehouse) -> None:
+    dims.write(
+        "population", [*inhabitants("2015-H1", "081385", 30, 30, None), *inhabitants("2016-H1", "081385", 31, 31, None)]
+    )
+    facts = dims.build("fact_population_monthly")
+    assert facts["comarca_name"].to_list() == ["Bages"] * 4 + ["Moianès"] * 9
+    trends = dims.build("agg_population_trends_yearly")
+    assert trends.select("year_number", "comarca_name", "comarca_population").rows() == [
+        (2015, "Bages", 60),
+        (2016, "Moianès", 62),
     ]
 
 
@@ -129,6 +197,10 @@ def test_real_municipalities_add_up_to_the_real_totals(tmp_path: Path, settings:
     assert by_month.filter(pl.col("catalonia_population").is_null())["month_id"].min() == "2022-02"
     trends = warehouse.build("agg_population_trends_yearly")
     assert trends.group_by("year_number").len().sort("year_number")["len"].to_list() == [947] * 5
+    assert trends["comarca_population"].null_count() == 0
+    # Lluçanès was created in May 2023.
+    comarques = trends.group_by("year_number").agg(pl.col("comarca_id").n_unique()).sort("year_number")
+    assert comarques["comarca_id"].to_list() == [42] * 5
 
 
 def _counted(table: dict[str, Any]) -> list[dict[str, Any]]:

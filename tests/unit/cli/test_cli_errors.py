@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from catalunya.ops.cli import app
 from small.commands import Run
 
 
@@ -68,10 +70,20 @@ def test_debug_shows_the_traceback_of_an_error(run: Run) -> None:
     assert ran.err.splitlines()[-1].startswith("error: there is no asset staging.nothing")
 
 
-def test_a_bug_is_one_line_and_its_traceback_is_in_a_file(run: Run, place: Path) -> None:
-    (place / "lake" / "_leases" / "landing" / "municipalities").mkdir(parents=True)
-    (place / "lake" / "_leases" / "landing" / "municipalities" / "notes.json").touch()
-    ran = run("status")
+@pytest.fixture
+def buggy() -> Iterator[str]:
+    """A command with a bug."""
+
+    def buggy() -> None:
+        raise ValueError("invalid literal")
+
+    app.command(buggy)
+    yield "buggy"
+    del app["buggy"]
+
+
+def test_a_bug_is_one_line_and_its_traceback_is_in_a_file(run: Run, place: Path, buggy: str) -> None:
+    ran = run(buggy)
     assert ran.code == 70
     assert ran.err.startswith("error: this is a bug: ValueError")
     assert ran.err.count("\n") == 1

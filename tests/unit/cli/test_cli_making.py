@@ -88,11 +88,12 @@ def test_a_deferred_asset_shows_what_it_waits_for(run: Run, place: Path) -> None
     assert "to make both: `catalunya materialize +staging.municipalities`" in ran.out
 
 
-def test_a_table_that_shrank_is_made_with_accept_shrink(run: Run, apis: MockServer, filled: Path) -> None:
+def test_a_table_that_shrank_is_made_with_accept_change(run: Run, apis: MockServer, filled: Path) -> None:
     apis.faults("shrunken:9aju-tpwc:keep=0.5")
     ran = run("materialize", "+staging.municipalities")
     assert ran.code == 1
-    assert "--accept-shrink" in ran.out
+    assert "--accept-change" in ran.out
+    # The option's name before there were other guards.
     assert run("materialize", "+staging.municipalities", "--force", "--accept-shrink").code == 0
     assert json.loads(run("status", "staging.municipalities", "--json").out)[0]["rows"] < 500
 
@@ -147,11 +148,11 @@ def test_a_corrupt_ledger_entry_is_one_line_and_verify_repair_fixes_it(run: Run,
     good = entry.read_bytes()
     entry.write_bytes(good[:100])
     for command in ("status", "plan", "materialize"):
-        ran = run(command)
-        assert ran.code == 1
-        assert ran.err.startswith("error: the ledger entry ")
-        assert "`catalunya verify --repair`" in ran.err
-        assert ran.err.count("\n") == 1
+        ran = run(command, "staging.municipalities")
+        assert ran.code == (command == "materialize")
+        line = next(line for line in ran.out.splitlines() if "staging.municipalities" in line)
+        assert "the ledger entry " in line
+        assert "`catalunya verify --repair`" in line
     assert run("verify").code == 1
     ran = run("verify", "--repair")
     assert ran.code == 1

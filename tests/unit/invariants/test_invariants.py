@@ -16,12 +16,13 @@ from catalunya.assets.graph.spec import Declaration, StagingDeclaration
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.plan import plan
 from catalunya.assets.making.request import Outcome, ProgressEvent, Request
+from catalunya.assets.record.ledger import Ledger
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import Reason
 from catalunya.contracts.model.contract import Contract, column
 from catalunya.io.environment import Settings
-from catalunya.io.errors import ContractError
+from catalunya.io.errors import ContractError, LedgerError
 from small.killing import TrapdoorLake
 from small.lakes import picture
 from small.shops import declare, some
@@ -156,12 +157,12 @@ def test_3_beyond_the_tolerated_share_the_table_stays_unchanged(shop: Shop) -> N
 def test_3_a_table_that_shrinks_beyond_its_guard_is_refused_until_accepted(shop: Shop) -> None:
     shop.source.write(some(10))
     shop.make()
-    shop.source.write(some(3))
-    shop.make("landing.shops", accept_shrink=True)
-    with pytest.raises(ContractError, match=r"expected at least 5 rows .* found 3"):
+    shop.source.write([*some(3), *({"codi": "JUNK", "ciutat": "Reus"} for _ in range(7))])
+    shop.make("landing.shops")
+    with pytest.raises(ContractError, match=r"expected at least 5 rows .* found 3; gone: shop_id S3, S4, S5\."):
         shop.make("staging.shops")
     assert shop.table("staging.shops").height == 10
-    assert shop.statuses("staging.shops", accept_shrink=True) == ["materialized"]
+    assert shop.statuses("staging.shops", accept_change=True) == ["materialized"]
 
 
 def test_3_a_missing_required_field_fails_and_a_new_one_is_recorded(shop: Shop) -> None:
@@ -286,6 +287,28 @@ def test_10_every_table_can_be_rebuilt_and_is_the_same(shop: Shop) -> None:
     before = {key: shop.table(key) for key in KEYS[1:]}
     shop.make(force=True)
     assert all(shop.table(key).equals(before[key]) for key in before)
+
+
+def test_12_an_entry_that_cannot_be_read_stops_only_the_assets_that_read_it(shop: Shop) -> None:
+    shop.make()
+    entry = shop.project.lake.url(Ledger.path("staging.shops", 1))
+    Path(entry).write_bytes(b"{")
+    shop.source.write(some(6))
+    shop.project = Project(shop.settings, shop.declared)
+
+    steps = {step.key: step for step in plan(shop.project.state(), shop.project.graph)}
+    assert steps["landing.shops"].reason == Reason.SOURCE
+    for key in ("staging.shops", "staging.cities"):
+        assert steps[key].reason == Reason.UNREADABLE
+        assert "staging/shops/0000000001.json cannot be read" in steps[key].why
+        assert "`catalunya verify --repair`" in steps[key].why
+
+    assert shop.statuses("landing.shops") == ["materialized"]
+    with pytest.raises(LedgerError, match=r"0000000001\.json cannot be read .*`catalunya verify --repair`"):
+        shop.make("staging.shops")
+    (deferred,) = shop.make("staging.cities")
+    assert deferred.status == "deferred"
+    assert "0000000001.json cannot be read" in deferred.why
 
 
 def test_a_clock_gives_an_asset_a_new_version_each_day_or_year(shop: Shop) -> None:

@@ -60,7 +60,7 @@ def test_9_a_writer_whose_lease_expired_while_it_was_stopped_records_nothing(
 
 def is_stopped(pid: int) -> bool:
     """Whether the process is stopped by a signal (state T)."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
 
 
 def test_9_the_lease_of_a_dead_process_on_this_machine_is_taken_over_at_once(

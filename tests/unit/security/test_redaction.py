@@ -300,7 +300,7 @@ def test_child_processes_get_secrets_by_environment_and_never_by_argument(tmp_pa
             assert process.poll() is None
             os.sched_yield()
         seen = Path(f"/proc/{process.pid}/cmdline")
-        assert not seen.exists() or TOKEN not in seen.read_text()
+        assert not seen.exists() or TOKEN not in seen.read_text(encoding="utf-8")
     assert log.read_text().strip() == str(len(TOKEN))
 
 

@@ -19,14 +19,35 @@ months as (
 
 ),
 
--- The source's total where it publishes one, else the sum of the municipalities.
+population as (
+
+    select * from {{ ref('fact_population_monthly') }}
+
+),
+
+-- The source's total where it publishes one, else the sum of the municipalities if all are known.
 monthly_population as (
 
     select
-        date_id,
-        coalesce(max(catalonia_population), cast(sum(population) as bigint)) as population
-    from {{ ref('fact_population_monthly') }}
-    group by date_id
+        sums.date_id,
+        coalesce(totals.catalonia_population, sums.population) as population,
+        case when totals.catalonia_population is null then sums.known_ratio else cast(1 as double) end as known_ratio
+    from (
+        select
+            date_id,
+            {{ complete_sum('population') }} as population,
+            {{ known_ratio('population') }} as known_ratio
+        from ({{ with_missing_municipalities('population') }}) as municipalities
+        group by date_id
+    ) as sums
+    inner join (
+        select
+            date_id,
+            max(catalonia_population) as catalonia_population
+        from population
+        group by date_id
+    ) as totals
+        on sums.date_id = totals.date_id
 
 ),
 
@@ -34,12 +55,13 @@ quarterly_population as (
 
     select
         months.quarter_id,
-        avg(cast(monthly_population.population as double)) as population
-    from monthly_population
-    inner join months
-        on monthly_population.date_id = months.date_id
+        case when count(monthly_population.population) = 3 then avg(cast(monthly_population.population as double)) end
+            as population,
+        sum(coalesce(monthly_population.known_ratio, 0)) / count(*) as known_ratio
+    from months
+    left join monthly_population
+        on months.date_id = monthly_population.date_id
     group by months.quarter_id
-    having count(*) = 3
 
 ),
 
@@ -89,13 +111,16 @@ memberships as (
 monthly_jobs as (
 
     select
-        month_id,
-        classification,
-        classification || ':' || section_id as section_id,
-        cast(sum(jobs) as bigint) as jobs
-    from {{ source('staging', 'employment') }}
-    where jobs is not null
-    group by month_id, classification, section_id
+        employment.month_id,
+        months.date_id,
+        months.quarter_id,
+        employment.classification,
+        employment.classification || ':' || employment.section_id as section_id,
+        employment.comarca_id,
+        employment.jobs
+    from {{ source('staging', 'employment') }} as employment
+    inner join months
+        on employment.month_id = months.month_id
 
 ),
 
@@ -108,39 +133,71 @@ classified as (
         lag(classification) over (order by quarter_id) as previous_classification
     from (
         select
-            months.quarter_id,
-            max(monthly_jobs.classification) as classification
+            quarter_id,
+            max(classification) as classification
         from monthly_jobs
-        inner join months
-            on monthly_jobs.month_id = months.month_id
-        group by months.quarter_id
+        where jobs is not null
+        group by quarter_id
     ) as quarters
 
 ),
 
-monthly_sector_jobs as (
+-- The comarques that a month has figures of or should have: those that the source has had so far, and that exist.
+comarques as (
+
+    select
+        month_id,
+        quarter_id,
+        classification,
+        comarca_id
+    from monthly_jobs
+
+    union
+
+    select
+        classified_months.month_id,
+        classified_months.quarter_id,
+        classified_months.classification,
+        first_months.comarca_id
+    from (select distinct month_id, date_id, quarter_id, classification from monthly_jobs) as classified_months
+    inner join (
+        select
+            classification,
+            comarca_id,
+            min(month_id) as month_id
+        from monthly_jobs
+        group by classification, comarca_id
+    ) as first_months
+        on classified_months.classification = first_months.classification
+        and classified_months.month_id >= first_months.month_id
+    inner join {{ ref('dim_municipalities') }} as versions
+        on first_months.comarca_id = versions.comarca_id
+        and {{ valid_on('versions', 'classified_months.date_id') }}
+
+),
+
+-- One row per month, comarca and section of its classification, with or without a figure, and sector that it belongs to.
+sector_jobs as (
 
     select
         classified.quarter_id,
         classified.classification,
         classified.previous_classification,
         memberships.sector_id,
-        months.month_id,
-        sum(monthly_jobs.jobs) as jobs
-    from monthly_jobs
-    inner join months
-        on monthly_jobs.month_id = months.month_id
-    inner join classified
-        on months.quarter_id = classified.quarter_id
-        and monthly_jobs.classification = classified.classification
+        comarques.month_id,
+        monthly_jobs.jobs
+    from classified
+    inner join comarques
+        on classified.quarter_id = comarques.quarter_id
+        and classified.classification = comarques.classification
+    inner join sectors
+        on classified.classification = sectors.classification
     inner join memberships
-        on monthly_jobs.section_id = memberships.section_id
-    group by
-        classified.quarter_id,
-        classified.classification,
-        classified.previous_classification,
-        memberships.sector_id,
-        months.month_id
+        on sectors.sector_id = memberships.section_id
+    left join monthly_jobs
+        on comarques.month_id = monthly_jobs.month_id
+        and comarques.comarca_id = monthly_jobs.comarca_id
+        and sectors.sector_id = monthly_jobs.section_id
 
 ),
 
@@ -152,8 +209,22 @@ quarterly_jobs as (
         classification,
         previous_classification,
         avg(cast(jobs as double)) as jobs,
-        cast(count(*) as bigint) as jobs_months
-    from monthly_sector_jobs
+        cast(nullif(count(jobs), 0) as bigint) as jobs_months,
+        avg(cast(known_jobs as double)) as known_jobs,
+        avg(known_ratio) as known_ratio
+    from (
+        select
+            quarter_id,
+            sector_id,
+            classification,
+            previous_classification,
+            month_id,
+            {{ complete_sum('jobs') }} as jobs,
+            cast(sum(jobs) as bigint) as known_jobs,
+            {{ known_ratio('jobs') }} as known_ratio
+        from sector_jobs
+        group by quarter_id, sector_id, classification, previous_classification, month_id
+    ) as monthly_sector_jobs
     group by quarter_id, sector_id, classification, previous_classification
 
 )
@@ -168,9 +239,12 @@ select
     100 * (gdp.volume_index / nullif(previous_year.volume_index, 0) - 1) as yearly_growth_pct,
     gdp.observation_status,
     quarterly_population.population,
+    quarterly_population.known_ratio as population_known_ratio,
     gdp.gdp_eur_millions * 1000000 / nullif(quarterly_population.population, 0) as gdp_per_head_eur,
     quarterly_jobs.jobs,
     quarterly_jobs.jobs_months,
+    quarterly_jobs.known_jobs,
+    quarterly_jobs.known_ratio as jobs_known_ratio,
     1000 * quarterly_jobs.jobs / nullif(quarterly_population.population, 0) as jobs_per_thousand_people,
     quarterly_jobs.classification as employment_classification,
     coalesce(quarterly_jobs.classification <> quarterly_jobs.previous_classification, false) as is_classification_break

@@ -23,11 +23,12 @@ areas as (
 comarques as (
 
     select
-        year_number,
+        date_id,
         comarca_id,
-        cast(sum(population) as bigint) as comarca_population
-    from population
-    group by year_number, comarca_id
+        {{ complete_sum('population') }} as comarca_population,
+        {{ known_ratio('population') }} as comarca_population_known_ratio
+    from ({{ with_missing_municipalities('population') }}) as municipalities
+    group by date_id, comarca_id
 
 )
 
@@ -44,9 +45,10 @@ select
     population.population - previous.population as population_change,
     100 * cast(population.population - previous.population as double) / nullif(previous.population, 0) as growth_pct,
     comarques.comarca_population,
+    comarques.comarca_population_known_ratio,
     100 * cast(population.population as double) / nullif(comarques.comarca_population, 0) as comarca_share_pct,
     areas.area_km2,
-    population.population / areas.area_km2 as density_per_km2,
+    population.population / nullif(areas.area_km2, 0) as density_per_km2,
     population.is_interpolated,
     population.observation_status
 from population
@@ -54,7 +56,7 @@ inner join versions
     on population.municipality_id = versions.municipality_id
     and {{ valid_on('versions', 'population.date_id') }}
 inner join comarques
-    on population.year_number = comarques.year_number
+    on population.date_id = comarques.date_id
     and population.comarca_id = comarques.comarca_id
 left join population as previous
     on population.municipality_id = previous.municipality_id

@@ -42,7 +42,6 @@ earlier as (
         published.volume_index,
         published.observation_status,
         published.revision_date,
-        published.is_latest,
         current_figures.sector_id is not null as is_published_again,
         row_number() over (
             partition by published.quarter_id, published.sector_id order by published.revision_date desc
@@ -72,7 +71,8 @@ revisions as (
         volume_index,
         observation_status,
         revision_date,
-        is_latest and not is_published_again as is_latest
+        false as is_latest,
+        not is_published_again as is_withdrawn
     from earlier
     where not is_published_again
         or (not is_unchanged and observation_status <> 'missing')
@@ -87,7 +87,8 @@ revisions as (
         volume_index,
         observation_status,
         revision_date,
-        true as is_latest
+        true as is_latest,
+        false as is_withdrawn
     from current_figures
 
 )
@@ -97,6 +98,7 @@ select
     sector_id,
     revision_date,
     is_latest,
+    is_withdrawn,
     {{ first_day_of_quarter('quarter_id') }} as date_id,
     gdp_eur_millions,
     volume_index,

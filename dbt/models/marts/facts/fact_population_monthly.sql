@@ -1,5 +1,3 @@
-{{ config(**replacing('year_id', partitioned_by=['year_id'])) }}
-
 with population as (
 
     select * from {{ source('staging', 'population') }}

@@ -41,7 +41,9 @@ registered as (
         comarca_id,
         service_group,
         count(*) as registered_services,
-        cast(sum(capacity_places) as bigint) as places
+        {{ complete_sum('capacity_places') }} as places,
+        cast(sum(capacity_places) as bigint) as known_places,
+        {{ known_ratio('capacity_places') }} as places_known_ratio
     from social_services
     group by comarca_id, service_group
 
@@ -104,6 +106,8 @@ select
     groups.service_group,
     coalesce(registered.registered_services, 0) as registered_services,
     registered.places,
+    registered.known_places,
+    registered.places_known_ratio,
     latest.users,
     latest.users_year,
     cast(latest.users as double) / nullif(registered.places, 0) as occupancy_ratio,

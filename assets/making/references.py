@@ -1,0 +1,46 @@
+"""Enforcing `references=`: the values that a column may have are those of a column of another table of its layer, or of its own.
+
+Here: reading those values, and the check of a table against itself. Not here: the rows that have others (`contracts/model/check.py`),
+whether a table reads what it references (`assets/graph`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from catalunya.assets.graph.spec import Asset
+from catalunya.io.errors import ContractError
+
+
+def known_values(asset: Asset, tables: Mapping[str, pl.LazyFrame]) -> dict[str, pl.Series]:
+    """Column -> the values it may have, for the columns that reference another table; `tables` are by name."""
+    known = {}
+    for column in asset.columns:
+        name, _, field = (column.references or "").partition(".")
+        if name and name != asset.name:
+            known[column.name] = tables[name].select(pl.col(field).unique().drop_nulls()).collect()[field]
+    return known
+
+
+def check_own_references(asset: Asset, pages: Sequence[Path]) -> None:
+    """Raise ContractError when a column that references its own table has a value that the table, as a whole, does not.
+
+    No row is quarantined for it: without that row, the rows that reference it would be wrong in turn.
+    """
+    for column in asset.columns:
+        name, _, field = (column.references or "").partition(".")
+        if name != asset.name or not pages:
+            continue
+        table = pl.scan_parquet(list(pages))
+        known = table.select(pl.col(field).unique().drop_nulls()).collect()[field]
+        value = pl.col(column.name)
+        unknown = table.filter(~value.is_in(known.implode())).select(value.cast(pl.String)).collect()[column.name]
+        if len(unknown):
+            first = ", ".join(f"'{text[:80]}'" for text in unknown.unique().sort().head(3))
+            raise ContractError(
+                f"{asset.key}: {column.name}: {len(unknown)} rows have values that are not in {column.references}, the first {first}. "
+                "Nothing was published; fix the source, the function or the model that makes the table"
+            )

@@ -1,0 +1,293 @@
+"""Invariant 12, further: whatever is broken in the records, only the assets that read it stop, and every command says what to repair.
+
+shops -> staging.shops -> staging.cities (which reads both), and beside them landing.births -> staging.births, which reads none of these.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from catalunya.assets.graph.spec import staging
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.plan import plan
+from catalunya.assets.making.request import Request
+from catalunya.assets.record.ledger import Entry, Ledger, decode
+from catalunya.assets.record.paths import manifest_path
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.retention import prune
+from catalunya.assets.record.verify import repair, verify
+from catalunya.io.environment import Settings
+from catalunya.io.errors import CatalunyaError, LakeError, LedgerError
+from catalunya.ops.plan_run import PlanRun
+from catalunya.ops.status import log_overdue, statuses
+from small import shops, years
+
+SHOPS, CITIES, YEARS = "staging.shops", "staging.cities", "staging.births"
+
+
+class Town:
+    """Two sources and what is made from them; every part was made once, and both sources have changed since."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings = settings
+        self.source, declared = shops.declare(folder / "shops")
+        self.years, others = years.declare(folder / "years")
+        self.declared = [*declared, *others]
+        self.source.write(shops.some(5))
+        self.years.write({"2014-H1": 1, "2015-H1": 2})
+        for step in plan(self.open().state(), self.open().graph):
+            materialize(self.open(), step.key)
+
+    def open(self) -> Project:
+        """The project as a new process sees it."""
+        return Project(self.settings, self.declared)
+
+    def change(self) -> None:
+        self.source.write(shops.some(6))
+        self.years.write({"2014-H1": 1, "2015-H1": 3})
+
+    def object(self, path: str) -> Path:
+        return Path(self.settings.lake, path)
+
+    def run(self) -> dict[str, str]:
+        """Materialize without a selection: asset -> status."""
+        project = self.open()
+        steps = plan(project.state(), project.graph)
+        results = PlanRun(project, steps, request=lambda _: Request()).run()
+        return {result.asset: result.status for result in results}
+
+
+@pytest.fixture
+def town(settings: Settings, tmp_path: Path) -> Town:
+    return Town(settings, tmp_path)
+
+
+def damaged(content: dict[str, object], **changes: object) -> bytes:
+    return json.dumps({**content, **changes}).encode()
+
+
+BROKEN: dict[str, Callable[[dict[str, object]], bytes]] = {
+    "empty": lambda _: b"",
+    "cut off": lambda entry: json.dumps(entry).encode()[:150],
+    "not text": lambda _: b"\xff\xfe\x00" * 50,
+    "a number": lambda _: b"7",
+    "null": lambda _: b"null",
+    "a list": lambda entry: json.dumps([entry]).encode(),
+    "nested without end": lambda entry: json.dumps(entry).encode()[:-1] + b', "x": ' + b"[" * 100_000 + b"}",
+    "rows as text": lambda entry: damaged(entry, rows="5"),
+    "rows below zero": lambda entry: damaged(entry, rows=-5),
+    "versions as a list": lambda entry: damaged(entry, versions=[1]),
+    "objects as text": lambda entry: damaged(entry, objects="file.parquet"),
+    "a time without a zone": lambda entry: damaged(entry, started_at="2026-08-03T10:00:00"),
+    "a time beyond the calendar": lambda entry: damaged(entry, started_at="9999-12-31T23:59:59Z", seconds=1e6),
+    "the entry of another asset": lambda entry: damaged(entry, asset=CITIES),
+    "another entry of the asset": lambda entry: damaged(entry, sequence=9),
+    "a batch that is all of the lake": lambda entry: damaged(entry, batch="marts"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_an_entry_that_cannot_be_used_stops_its_asset_and_its_reader_and_nothing_else(town: Town, how: str) -> None:
+    path = town.object(Ledger.path(SHOPS, 1))
+    path.write_bytes(BROKEN[how](json.loads(path.read_bytes())))
+    town.change()
+
+    assert town.run() == {
+        "landing.births": "materialized",
+        "landing.shops": "materialized",
+        YEARS: "materialized",
+        SHOPS: "failed",
+        CITIES: "deferred",
+    }
+    project = town.open()
+    state = project.state()
+    found = {one.asset: one for one in statuses(state, project.graph)}
+    assert (found[SHOPS].state, found[CITIES].state) == ("unreadable", "stale")
+    assert all("0000000001.json" in found[key].why and "verify --repair" in found[key].why for key in (SHOPS, CITIES))
+    assert found[YEARS].is_fine
+    assert SHOPS not in {stale.key for stale in state.neglected(project.graph)}
+    assert CITIES not in {stale.key for stale in state.neglected(project.graph)}
+    log_overdue(state, project.graph)
+    assert set(prune(project, "prune").failed) == {SHOPS}
+    assert (SHOPS, "entry_unreadable") in {(each.asset, each.kind) for each in verify(project).findings}
+
+    repair(project, verify(project).findings)
+    assert set(town.run().values()) <= {"materialized", "skipped"}
+    assert verify(town.open()).findings == []
+
+
+def test_when_no_entry_of_an_asset_can_be_read_the_others_go_on(town: Town) -> None:
+    town.change()
+    town.run()
+    for path in town.object(Ledger.folder(SHOPS)).iterdir():
+        path.write_bytes(b"{")
+    assert town.run()[SHOPS] == "failed"
+    assert town.run()["landing.births"] == "skipped"
+    repair(town.open(), verify(town.open()).findings)
+    town.run()
+    assert verify(town.open()).findings == []
+
+
+def test_an_asset_below_the_readers_of_a_broken_record_is_made_from_what_there_is(town: Town) -> None:
+    @staging(town.declared[3], contract=years.BirthsByHalfYear, reads=[town.declared[2]])  # type: ignore[list-item, arg-type]
+    def towns(raw: pl.LazyFrame, cities: pl.LazyFrame) -> pl.LazyFrame:
+        return raw.with_columns(year_id=pl.col("half_year_id").str.slice(0, 4))
+
+    town.declared.append(towns)
+    town.change()
+    town.object(Ledger.path(SHOPS, 1)).write_bytes(b"{")
+    made = town.run()
+    assert (made[SHOPS], made[CITIES], made["staging.towns"]) == ("failed", "deferred", "materialized")
+
+
+def test_merged_entries_that_are_cut_off_stop_only_what_needs_the_past(town: Town) -> None:
+    project = town.open()
+    town.change()
+    town.run()
+    project.ledger.compact(SHOPS, [1])
+    merged = town.object(Ledger.compacted_path(SHOPS))
+    merged.write_bytes(merged.read_bytes()[:100])
+    town.source.write(shops.some(7))
+    assert town.run()[SHOPS] == "materialized", "it needs its last entry only"
+    assert set(prune(town.open(), "prune").failed) == {SHOPS}
+    assert {each.asset for each in verify(town.open()).findings} == {SHOPS}
+
+
+def test_the_merged_entries_of_another_asset_are_not_read_as_its_own(town: Town) -> None:
+    town.change()
+    town.run()
+    town.open().ledger.compact(SHOPS, [1])
+    foreign = town.object(Ledger.compacted_path(SHOPS)).read_bytes().replace(SHOPS.encode(), CITIES.encode())
+    town.object(Ledger.compacted_path(SHOPS)).write_bytes(foreign)
+    with pytest.raises(LedgerError, match=r"entry 1 of staging\.cities is among them"):
+        town.open().ledger.history(SHOPS)
+
+
+def test_a_manifest_that_cannot_be_read_stops_the_tables_of_its_batch(town: Town) -> None:
+    town.change()
+    materialize(town.open(), "landing.shops")
+    batch = town.open().state().known("landing.shops")
+    assert batch
+    assert batch.batch
+    town.object(manifest_path(batch.batch)).write_bytes(b'{"asset": 1}')
+    with pytest.raises(LakeError, match=r"_manifest\.json cannot be read .*`catalunya verify --repair`"):
+        materialize(town.open(), SHOPS)
+    assert town.run()[YEARS] == "materialized"
+
+    town.source.write(shops.some(8))
+    assert materialize(town.open(), "landing.shops").status == "materialized", "a newer batch replaces it"
+    assert materialize(town.open(), SHOPS).status == "materialized"
+
+
+def test_a_sealed_batch_that_no_entry_records_and_whose_manifest_cannot_be_read_is_landed_again(town: Town) -> None:
+    left = town.object("landing/shops/ingested_process_at=20260101T000000000")
+    left.mkdir(parents=True)
+    (left / "_manifest.json").write_bytes(b"{")
+    town.change()
+    assert materialize(town.open(), "landing.shops").status == "materialized"
+    assert not (left / "_manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    "folder", ["_ledger/staging/shops", "staging/shops", "landing/shops", "quarantine/staging/shops"]
+)
+def test_a_file_where_a_folder_of_one_asset_is_needed_stops_that_asset(
+    settings: Settings, tmp_path: Path, folder: str
+) -> None:
+    Path(settings.lake, folder).parent.mkdir(parents=True)
+    Path(settings.lake, folder).write_bytes(b"in the way")
+    source, declared = shops.declare(tmp_path / "shops")
+    other, others = years.declare(tmp_path / "years")
+    source.write([*shops.some(5), {"codi": "bad", "ciutat": "reus"}])
+    other.write({"2014-H1": 1})
+    project = Project(settings, [*declared, *others])
+    made, why = {}, {}
+    for step in plan(project.state(), project.graph):
+        try:
+            made[step.key] = materialize(project, step.key).status
+        except CatalunyaError as error:
+            made[step.key], why[step.key] = "failed", str(error)
+    assert made[YEARS] == "materialized"
+    assert "failed" in made.values()
+    assert all("there is a file where a folder is needed" in text for text in why.values()), why
+    statuses(project.state(), project.graph)
+
+
+def test_other_objects_among_entries_and_leases_are_ignored(town: Town) -> None:
+    for path in (
+        "_ledger/staging/shops/notes.txt",
+        "_ledger/staging/shops/older/0000000009.json",
+        "_ledger/staging/shops/٠٠٠٠٠٠٠٠٠٩.json",
+        "_leases/staging/shops/notes.json",
+        "_leases/staging/shops/.DS_Store",
+    ):
+        town.object(path).parent.mkdir(parents=True, exist_ok=True)
+        town.object(path).write_bytes(b"notes")
+    town.change()
+    assert town.run()[SHOPS] == "materialized"
+
+
+IDS = {
+    "a lone surrogate": "\ud800",
+    "a long text": "x" * 1_000_000,
+    "a number": 7,
+    "a list": ["wave"],
+    "an object": {"a": 1},
+    "true": True,
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_an_id_from_outside_that_cannot_be_recorded_is_replaced(town: Town, kind: str) -> None:
+    outside: object = IDS[kind]
+    town.change()
+    request = Request(correlation_id=outside, run_id=outside)  # type: ignore[arg-type]
+    entry = materialize(town.open(), "landing.shops", request).entry
+    assert entry
+    assert entry.correlation_id == entry.run_id != outside
+    assert town.open().ledger.latest("landing.shops") == entry
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"drift": "new field \udc80"},
+        {"seconds": float("nan")},
+        {"seconds": float("inf")},
+        {"rows": 2**70},
+        {"rows": -1},
+        {"correlation_id": "x" * 501},
+        {"run_id": ["a list"]},
+        {"versions": {"clock": 7}},
+        {"started_at": datetime(2026, 8, 3)},  # noqa: DTZ001
+        {"batch": "landing/others/ingested_process_at=20260803T140512000"},
+    ],
+)
+def test_an_entry_that_could_not_be_read_back_is_not_written(town: Town, changes: dict[str, object]) -> None:
+    ledger = town.open().ledger
+    path = town.object(Ledger.path("landing.shops", 1))
+    good = decode(path.read_bytes(), "")
+    values = {name: getattr(good, name) for name in Entry.__dataclass_fields__}
+    with pytest.raises(
+        LedgerError, match=r"^landing\.shops: expected a ledger entry that can be read back, found"
+    ) as caught:
+        ledger.append(Entry(**{**values, **changes}), after=1)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    assert not town.object(Ledger.path("landing.shops", 2)).exists()
+
+
+def test_a_field_name_with_a_lone_surrogate_is_recorded_legibly(town: Town) -> None:
+    known = {"codi": "text", "ciutat": "text", "places": "number", "telefon": "text"}
+    town.source.write(shops.some(6), version="2", fields={**known, "\udc80": "text"})
+    assert materialize(town.open(), "landing.shops").status == "materialized"
+    landed = town.open().ledger.latest("landing.shops")
+    assert landed
+    assert r"\udc80" in landed.drift
+    assert materialize(town.open(), SHOPS).status == "materialized"
