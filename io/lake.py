@@ -274,7 +274,8 @@ def _explained(verb: str, where: str, setting: str) -> Iterator[None]:
             raise ObjectMissing(
                 f"{where} is not in the lake: run `catalunya verify` to see what else is missing"
             ) from error
-        if reason is None and _TRANSIENT.search(text) and not _NOT_IMPLEMENTED.search(text):
+        is_cut = isinstance(error, ConnectionError | TimeoutError)
+        if reason is None and (is_cut or _TRANSIENT.search(text)) and not _NOT_IMPLEMENTED.search(text):
             reason = " ".join(text.split())[-200:]
             raise LakeUnavailable(
                 f"cannot {verb} {where}: the store does not answer or is too busy (…{reason}); "
@@ -331,6 +332,7 @@ _REASONS = {
     "Too many open files": _FULL_OF_FILES,
     "os error 23": _FULL_OF_FILES,
     "os error 24": _FULL_OF_FILES,
+    "Cannot allocate memory": _NO_MEMORY,
     "os error 12)": _NO_MEMORY,
     "File too large": _TOO_LARGE,
     "os error 27": _TOO_LARGE,

@@ -23,7 +23,7 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import prune
 from catalunya.assets.record.verify import repair, verify
 from catalunya.io.environment import Settings
-from catalunya.io.errors import CatalunyaError, LakeError, LedgerError
+from catalunya.io.errors import BatchDamaged, CatalunyaError, LedgerError
 from catalunya.ops.plan_run import PlanRun
 from catalunya.ops.status import log_overdue, statuses
 from small import shops, years
@@ -176,7 +176,7 @@ def test_a_manifest_that_cannot_be_read_stops_the_tables_of_its_batch(town: Town
     assert batch
     assert batch.batch
     town.object(manifest_path(batch.batch)).write_bytes(b'{"asset": 1}')
-    with pytest.raises(LakeError, match=r"_manifest\.json cannot be read .*`catalunya verify --repair`"):
+    with pytest.raises(BatchDamaged, match=r"expected a manifest in .*_manifest\.json"):
         materialize(town.open(), SHOPS)
     assert town.run()[YEARS] == "materialized"
 
