@@ -52,9 +52,8 @@ def read_page(
 
 
 def _with_all(cells: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
-    return cells.select(
-        pl.col(name) if name in cells.columns else pl.lit(None, pl.String).alias(name) for name in fields
-    )
+    missing = [pl.lit(None, pl.String).alias(name) for name in fields if name not in cells.columns]
+    return cells.with_columns(missing).select(fields)
 
 
 def _read_rows(body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
@@ -63,11 +62,19 @@ def _read_rows(body: bytes, fields: Sequence[str], searched: int) -> pl.DataFram
     if body[:_EDGE].lstrip()[:1] == b"[" and body[-_EDGE:].rstrip()[-1:] == b"]":
         head = body if len(body) <= searched else body[: body.rfind(b"\n", 0, searched) + 1]
         try:
-            return _marked(_decoded(_lines(body), fields), _lines(head), fields)
+            frame = _marked(_decoded(_lines(body), fields), _lines(head), fields)
+            if FLAW not in frame.columns or _is_row_per_line(head, fields):
+                return frame
         except (pl.exceptions.PolarsError, ValueError):  # another layout of the same JSON, or something else
             pass
     rows = _rows_of_array(body).lazy()
     return _marked(_decoded_in_part(rows, fields), rows, fields)
+
+
+def _is_row_per_line(body: bytes, fields: Sequence[str]) -> bool:
+    """Whether rows can be told apart by lines: several on one line are decoded, too."""
+    lines: int = _lines(body).select(pl.len()).collect().item()
+    return _decoded(_lines(body), fields).height == lines
 
 
 def _lines(body: bytes) -> pl.LazyFrame:
@@ -114,7 +121,8 @@ def _decoded_in_part(rows: pl.LazyFrame, fields: Sequence[str]) -> pl.DataFrame:
         objects = [name for name in fields if TYPE + name in types.columns and (types[TYPE + name] == "object").any()]
         if not objects:
             raise
-        rest = rows.select(_fields([name for name in fields if name not in objects])).collect().unnest("row")
+        others = [name for name in fields if name not in objects] or [""]  # a frame without columns has no rows
+        rest = rows.select(_fields(others)).collect().unnest("row")
         return _beside(_with_all(rest, fields), types)
 
 
@@ -138,8 +146,6 @@ def _marked(frame: pl.DataFrame, rows: pl.LazyFrame, fields: Sequence[str]) -> p
     twice = {at: name for at, text in suspects.iter_rows() if (name := _repeated(text, frozenset(fields)))}
     if not twice:
         return frame
-    if _decoded(rows, fields).height != rows.select(pl.len()).collect().item():
-        raise ValueError("several rows in one line")
     flaws = [f"{name}: found twice in one row" for name in twice.values()]
     marks = pl.DataFrame({"at": list(twice), FLAW: flaws}, schema={"at": pl.UInt32, FLAW: pl.String})
     return frame.with_row_index("at").join(marks, on="at", how="left", maintain_order="left").drop("at")

@@ -57,6 +57,12 @@ class Table:
         table = scan_table(self.project.lake, asset, entry).collect().sort(asset.key_columns)
         return table, {name: getattr(entry, name) for name in ("rows", "quarantined", "discarded", "duplicates")}
 
+    def version(self) -> str:
+        """The hash of the table's bytes."""
+        entry = self.project.ledger.latest(self.key)
+        assert entry
+        return entry.data_version
+
     def quarantined(self) -> pl.DataFrame:
         entry = self.project.ledger.latest(self.key)
         assert entry
@@ -169,6 +175,7 @@ def holds(
         table = make(Path(folder))
         expected, counts = table.make(whole)
         check(expected)
+        version = table.version()
 
         @PROPERTY
         @given(cuts)
@@ -176,6 +183,7 @@ def holds(
             found, found_counts = table.make(pages)
             assert found.equals(expected)
             assert found_counts == counts
+            assert table.version() == version, "the same bytes"
 
         same()
 

@@ -348,8 +348,8 @@ class RawTwoMetricsWhole(RawTwoMetrics):
     geo: str = raw("Municipality", kind="geo", required=True)
 
 
-def figures(api: Api, settings: Settings, contract: type[LandingContract]) -> Project:
-    landing = spec.Landing("figures", source=Idescat(*api.tables), contract=contract, schedule="0 5 * * *")
+def figures(api: Api, settings: Settings) -> Project:
+    landing = spec.Landing("figures", source=Idescat(*api.tables), contract=RawTwoMetricsWhole, schedule="0 5 * * *")
 
     @spec.staging(landing, contract=Figures)
     def figures(page: pl.LazyFrame) -> pl.LazyFrame:
@@ -360,7 +360,7 @@ def figures(api: Api, settings: Settings, contract: type[LandingContract]) -> Pr
 
 def test_a_table_with_two_metric_dimensions_is_made_by_a_contract_that_names_both(api: Api, settings: Settings) -> None:
     api.table.role = {"time": ["SEMESTER"], "geo": ["MUN"], "metric": ["CONCEPT", "SEX"]}
-    project = figures(api, settings, RawTwoMetricsWhole)
+    project = figures(api, settings)
     for key in ("landing.figures", "staging.figures"):
         materialize(project, key)
     entry = project.ledger.latest("staging.figures")
@@ -373,8 +373,10 @@ def test_a_table_with_two_metric_dimensions_is_made_by_a_contract_that_names_bot
 
 def test_a_contract_that_expects_one_metric_dimension_is_told_which_two_there_are(api: Api, settings: Settings) -> None:
     api.table.role = {"time": ["SEMESTER"], "geo": ["MUN"], "metric": ["CONCEPT", "SEX"]}
+    landing = spec.Landing("figures", source=Idescat(*api.tables), contract=RawOneMetric, schedule="0 5 * * *")
+    project = Project(settings.model_copy(update={"idescat_url": api.server.url}), [landing])
     with pytest.raises(
         ContractError,
         match=r"missing metric.*several dimensions are of the kind metric: declare SEX, CONCEPT in place of metric, with kind='metric'",
     ):
-        materialize(figures(api, settings, RawOneMetric), "landing.figures")
+        materialize(project, "landing.figures")
