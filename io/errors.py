@@ -263,7 +263,7 @@ def in_passing(error: BaseException) -> TransientError | None:
         return in_passing(error.__cause__) if error.__cause__ else None
     kind, reason, advice = found
     place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
-    detail = f": {type(error).__name__}: {text}" if kind is TransientError and text else ""
+    detail = ": ".join(["", type(error).__name__, *([text] if text else [])]) if kind is TransientError else ""
     return kind(f"{reason}{place}{detail}; {advice}")
 
 

@@ -113,7 +113,10 @@ class Lake:
     def get(self, path: str) -> bytes:
         """The bytes of one object. Raises LakeError when there is none."""
         with self._errors("read", path):
-            return bytes(self._store.get(path).bytes())
+            found = self._store.get(path)
+            if self.is_local and found.meta["size"] > CHUNK:
+                return Path(self.root, path).read_bytes()  # obstore's buffer would be a second copy in memory
+            return bytes(found.bytes())
 
     def find(self, path: str) -> bytes | None:
         """The bytes of one object, or None when there is none."""
@@ -271,7 +274,8 @@ def _explained(verb: str, where: str, setting: str) -> Iterator[None]:
             raise ObjectMissing(
                 f"{where} is not in the lake: run `catalunya verify` to see what else is missing"
             ) from error
-        if reason is None and _TRANSIENT.search(text) and not _NOT_IMPLEMENTED.search(text):
+        is_cut = isinstance(error, ConnectionError | TimeoutError)
+        if reason is None and (is_cut or _TRANSIENT.search(text)) and not _NOT_IMPLEMENTED.search(text):
             reason = " ".join(text.split())[-200:]
             raise LakeUnavailable(
                 f"cannot {verb} {where}: the store does not answer or is too busy (…{reason}); "
@@ -328,6 +332,7 @@ _REASONS = {
     "Too many open files": _FULL_OF_FILES,
     "os error 23": _FULL_OF_FILES,
     "os error 24": _FULL_OF_FILES,
+    "Cannot allocate memory": _NO_MEMORY,
     "os error 12)": _NO_MEMORY,
     "File too large": _TOO_LARGE,
     "os error 27": _TOO_LARGE,

@@ -95,7 +95,8 @@ class Lease:
 @contextmanager
 def lease(lake: Lake, key: str, run_id: str, seconds: float) -> Iterator[Lease]:
     """Hold the lease of an asset for the duration of the block. Raises LeaseHeld when another live run has it."""
-    newest = _newest(lake, key)
+    before = _leases(lake, key)
+    newest = before[-1] if before else None
     held = _read(lake, newest, seconds) if newest else None
     if newest and held:
         left = held.seconds - (_store_time(lake, key) - newest.modified).total_seconds()
@@ -114,7 +115,7 @@ def lease(lake: Lake, key: str, run_id: str, seconds: float) -> Iterator[Lease]:
     generation = _number(newest) + 1 if newest else 1
     if not lake.create(_path(key, generation), _held(run_id, seconds)):
         raise LeaseHeld(f"{key}: another run took the lease first; wait for it, then run again")
-    lake.delete([found.path for found in _leases(lake, key) if _number(found) < generation - 1])
+    lake.delete([found.path for found in before[:-1]])
     with Lease(lake, key, run_id, generation, seconds) as mine:
         yield mine
 

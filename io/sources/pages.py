@@ -6,7 +6,6 @@ Here: reading a page from its bytes, and the error if they are something else. N
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ FLAW = "_flaw"
 SEARCHED = 8 * 1024 * 1024
 """Bytes of a batch that are searched for repeated keys, about 16,000 wide rows: what repeats a key does so in every row."""
 
+_EDGE = 1000  # bytes; stripping the whole would copy it
 _LAYOUTS: dict[PageFormat, str] = {"rows": "a JSON array of rows", "json-stat": "a JSON-stat dataset"}
 _BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -60,22 +60,20 @@ def _with_all(cells: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
 def _read_rows(body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
     """Socrata sends one row per line, after a bracket or a comma. A newline inside a JSON string is always escaped, so each line can
     be decoded on its own, which is many times faster than decoding the array."""
-    is_array = body.lstrip()[:1] == b"[" and body.rstrip()[-1:] == b"]"
-    try:
-        rows = _decoded(_lines(body), fields) if is_array else None
-    except pl.exceptions.PolarsError:
-        rows = None
-    if rows is None or rows.height > body.count(b"\n") + 1:  # another layout of the same JSON, or something else
-        whole = _rows_of_array(body).lazy()
-        return _marked(_decoded_in_part(whole, fields), whole, fields)
-    head = body if len(body) <= searched else body[: body.rfind(b"\n", 0, searched) + 1]
-    return _marked(rows, _lines(head), fields)
+    if body[:_EDGE].lstrip()[:1] == b"[" and body[-_EDGE:].rstrip()[-1:] == b"]":
+        head = body if len(body) <= searched else body[: body.rfind(b"\n", 0, searched) + 1]
+        try:
+            return _marked(_decoded(_lines(body), fields), _lines(head), fields)
+        except (pl.exceptions.PolarsError, ValueError):  # another layout of the same JSON, or something else
+            pass
+    rows = _rows_of_array(body).lazy()
+    return _marked(_decoded_in_part(rows, fields), rows, fields)
 
 
 def _lines(body: bytes) -> pl.LazyFrame:
     """The text of each row, in the layout of Socrata."""
     lines = pl.scan_csv(
-        io.BytesIO(body),
+        body,
         has_header=False,
         separator="\x01",  # never occurs unescaped in JSON, so that a line is one cell
         quote_char=None,
@@ -129,9 +127,9 @@ def _beside(frame: pl.DataFrame, types: pl.DataFrame) -> pl.DataFrame:
 
 
 def _marked(frame: pl.DataFrame, rows: pl.LazyFrame, fields: Sequence[str]) -> pl.DataFrame:
-    """The frame, with `FLAW` beside it if there are rows with a field twice.
+    """The frame, with `FLAW` beside it if there are rows with a field twice. `rows`: the text of the first rows.
 
-    Most of these look suspicious because a value is spelled like a field: only decoding tells.
+    Most rows that look so have a value that is spelled like a field: only decoding tells. Raises ValueError if a text is not one row.
     """
     names = "|".join(re.escape(name) for name in sorted(fields, key=len, reverse=True))
     quoted = pl.col("row").str.extract_all(f'"(?:{names})"').list
@@ -140,6 +138,8 @@ def _marked(frame: pl.DataFrame, rows: pl.LazyFrame, fields: Sequence[str]) -> p
     twice = {at: name for at, text in suspects.iter_rows() if (name := _repeated(text, frozenset(fields)))}
     if not twice:
         return frame
+    if _decoded(rows, fields).height != rows.select(pl.len()).collect().item():
+        raise ValueError("several rows in one line")
     flaws = [f"{name}: found twice in one row" for name in twice.values()]
     marks = pl.DataFrame({"at": list(twice), FLAW: flaws}, schema={"at": pl.UInt32, FLAW: pl.String})
     return frame.with_row_index("at").join(marks, on="at", how="left", maintain_order="left").drop("at")

@@ -195,7 +195,7 @@ def _is_lost(path: str, content: bytes, merged: set[int] | None) -> bool:
     if number_of(path) is None:
         return merged is None
     try:
-        return decode(content, path).reason == REPAIRED
+        return decode(content, path, path).reason == REPAIRED
     except LedgerError:
         return True
 
@@ -246,9 +246,15 @@ def _preview(found: Iterable[Restored], stored: Mapping[str, int], *, replace_ne
         if lost:
             each.outcome, each.why = "failed", f"the backup has lost {lost[0]}"
         elif each.foreign and not replace_newer:
-            each.outcome, each.why = "conflict", f"{each.foreign[0]} is not in the backup"
+            each.outcome, each.why = "conflict", _why_foreign(each)
         elif each.outcome == "published":
-            each.why = f"{each.foreign[0]} is not in the backup"
+            each.why = _why_foreign(each)
+
+
+def _why_foreign(found: Restored) -> str:
+    first = found.foreign[0]
+    is_in_both = first in {item.path for item in found.objects}
+    return f"{first} {'differs from the one in' if is_in_both else 'is not in'} the backup"
 
 
 def _refuse(found: Iterable[Restored]) -> None:

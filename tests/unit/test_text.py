@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalunya.contracts.model.text import FEW, folded, is_broken, normalized, read_text
+from catalunya.contracts.model.text import FEW, flaw, folded, normalized, read_text
 
 REAL = os.environ.get("CATALUNYA_REAL_DATA")
 
@@ -97,13 +97,13 @@ def test_a_page_is_normalized_as_each_of_its_texts_is(rows: list[str | None], is
     assert page["nom"].to_list() == column.to_list(), "the page as received was changed"
     assert read.changed.get("nom", 0) == (column != expected).sum()
     broken = [] if read.broken is None else column.filter(read.broken.is_not_null()).to_list()
-    assert all(map(is_broken, broken))
+    assert all(map(flaw, broken))
 
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_stays_and_is_not_broken(text: str) -> None:
     assert clean(text) == [text]
-    assert not is_broken(text)
+    assert not flaw(text)
 
 
 @pytest.mark.parametrize("written", GEMINATES)
@@ -156,7 +156,7 @@ WORDS = (
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("broken", BREAKS[:6])
 def test_utf_8_read_as_another_encoding_is_recognized(word: str, broken: Callable[[str], str]) -> None:
-    assert is_broken(broken(word))
+    assert flaw(broken(word))
     assert read_text(pl.DataFrame({"nom": ["bé", broken(word)]})).broken is not None
 
 
@@ -169,7 +169,7 @@ def test_utf_8_read_as_another_encoding_is_recognized(word: str, broken: Callabl
     ],
 )  # fmt: skip
 def test_broken_text_is_recognized(text: str) -> None:
-    assert is_broken(text)
+    assert flaw(text)
     broken = read_text(pl.DataFrame({"nom": ["bé", text]})).broken
     assert broken is not None
     assert broken[0] is None
@@ -199,7 +199,7 @@ def _texts(document: object) -> Iterator[str]:
 def test_no_real_text_is_taken_for_broken_and_each_is_recognized_once_broken() -> None:
     real = {text for text in real_texts() if len(text) < 300}
     assert len(real) > 3_000
-    assert {text for text in real if is_broken(text)} == set()
+    assert {text for text in real if flaw(text)} == set()
     names = [
         text
         for text in real
