@@ -167,8 +167,7 @@ def replay(
 
 def _built(builder: CandidateBuilder, rows: int, *, tolerate_all: bool = False) -> Candidate:
     """The candidate of all pages, of which `rows` rows were read."""
-    check_own_references(builder.asset, [page.good for page in builder.pages])
-    candidate = builder.build(tolerate_all=tolerate_all)
+    candidate = check_own_references(builder.asset, builder.build(tolerate_all=tolerate_all))
     check_accounted(builder.asset.key, candidate, rows)
     return candidate
 
