@@ -30,6 +30,7 @@ from catalunya.io.errors import (
     DeadlineReached,
     LeaseHeld,
     LeaseLost,
+    LedgerError,
     SourceError,
     SourceUnavailable,
     TransientError,
@@ -296,7 +297,9 @@ def _record_failure(context: Context, stale: Stale, after: int, error: Exception
 
     A run may try several times (Airflow's retries); the runs that failed for a reason that passes are counted, not the tries.
     """
-    last, transient = context.state.last_attempt(context.asset.key), isinstance(error, TransientError)
+    # A ledger that cannot be read may be repaired, which none of the asset's inputs would show.
+    transient = isinstance(error, TransientError | LedgerError)
+    last = context.state.last_attempt(context.asset.key)
     before = last.failures if last and last.transient else 0
     is_same_run = bool(before and last and last.run_id == context.run_id)
     failed = replace(

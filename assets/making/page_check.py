@@ -21,7 +21,7 @@ from catalunya.assets.making.notes import Notes
 from catalunya.assets.making.references import known_values
 from catalunya.contracts.model.check import ROW, add_reason, conform, name_unclassified, renamed, split_rows
 from catalunya.contracts.model.columns import NESTED
-from catalunya.contracts.model.text import Text, read_text
+from catalunya.contracts.model.text import Text, clean_text
 from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.sources.json_types import TYPE
 from catalunya.io.sources.pages import FLAW
@@ -100,7 +100,7 @@ class PageChecker:
     def _transformed(self, raw: pl.DataFrame) -> _Checked:
         """What the staging function makes of a page, conformed to the contract, in the order of the raw rows."""
         declaration, contract = self.declaration, self.declaration.contract
-        text = read_text(raw.drop(FLAW, strict=False))
+        text = clean_text(raw.drop(FLAW, strict=False))
         arguments, received = list(self.reads), raw
         flaw = raw[FLAW] if FLAW in raw.columns else None
         if declaration.across:

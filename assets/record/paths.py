@@ -72,11 +72,20 @@ def scan_table(lake: Lake, asset: Asset, entry: Entry) -> pl.LazyFrame:
 
 
 def scan_objects(urls: Sequence[str], asset: Asset, options: dict[str, str] | None = None) -> pl.LazyFrame:
-    """Parquet objects of an asset as one lazy frame; partition columns are read from the paths, as text."""
+    """Parquet objects of an asset as one lazy frame, columns in the contract's order."""
+    return scan_files(urls, asset.partition_by, options).select(column.name for column in asset.columns)
+
+
+def scan_files(
+    urls: Sequence[str], partition_by: Sequence[str] = (), options: dict[str, str] | None = None
+) -> pl.LazyFrame:
+    """Parquet files as one lazy frame; partition columns are read from the paths, as text.
+
+    A path is never a pattern, and a folder above the table never a partition, whatever it is called.
+    """
     import polars as pl
 
     def scan(chosen: Sequence[str], partitions: dict[str, pl.DataType]) -> pl.LazyFrame:
-        # A path is never a pattern, whatever the lake's folder is called.
         return pl.scan_parquet(
             list(chosen),
             glob=False,
@@ -85,15 +94,12 @@ def scan_objects(urls: Sequence[str], asset: Asset, options: dict[str, str] | No
             storage_options=options or None,
         )
 
-    depth = len(asset.partition_by)
-    if depth and any("=" in url.rsplit("/", depth + 1)[0] for url in urls):
-        # A folder above the table looks like a partition, and polars would take it for one.
-        values = [[pl.lit(folder.partition("=")[2]) for folder in url.split("/")[-depth - 1 : -1]] for url in urls]
-        named = [[value.alias(name) for name, value in zip(asset.partition_by, each, strict=True)] for each in values]
-        frame = pl.concat([scan([url], {}).with_columns(each) for url, each in zip(urls, named, strict=True)])
-    else:
-        frame = scan(urls, dict.fromkeys(asset.partition_by, pl.String()))
-    return frame.select(column.name for column in asset.columns)
+    depth = len(partition_by)
+    if not depth or not any("=" in url.rsplit("/", depth + 1)[0] for url in urls):
+        return scan(urls, dict.fromkeys(partition_by, pl.String()))
+    values = [[pl.lit(folder.partition("=")[2]) for folder in url.split("/")[-depth - 1 : -1]] for url in urls]
+    named = [[value.alias(name) for name, value in zip(partition_by, each, strict=True)] for each in values]
+    return pl.concat([scan([url], {}).with_columns(each) for url, each in zip(urls, named, strict=True)])
 
 
 def relation(lake: Lake, asset: Asset, entry: Entry) -> Relation:

@@ -31,7 +31,7 @@ from catalunya.assets.record.ledger import REPAIRED, Entry, Ledger, Stored
 from catalunya.assets.record.paths import in_deletion_order, manifest_path, quarantine_folder
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
-from catalunya.io.errors import LeaseHeld, LeaseLost, LedgerError
+from catalunya.io.errors import LakeError, LeaseHeld, LeaseLost, LedgerError
 from catalunya.io.lake import Lake, Object
 
 log = structlog.get_logger(__name__)
@@ -90,8 +90,8 @@ def prune(
 ) -> Pruned:
     """Remove what has expired. Safe to kill at any instruction and to run again; what is needed is never touched.
 
-    An asset that is being made is left for the next time; one whose ledger cannot be read keeps everything. Raises LakeError
-    when the lake cannot be read or written.
+    An asset that is being made is left for the next time; one whose ledger or folder cannot be read keeps everything. Raises
+    LakeUnavailable when the lake does not answer.
     """
     now, pruned = now or datetime.now(UTC), Pruned()
     for asset in project.graph if assets is None else assets:
@@ -106,7 +106,7 @@ def prune(
         except (LeaseHeld, LeaseLost):
             log.info("not_pruned", asset=asset.key, why="another run is making it")
             pruned.busy.append(asset.key)
-        except LedgerError as error:
+        except (LedgerError, LakeError) as error:
             log.error("not_pruned", asset=asset.key, why=str(error))  # noqa: TRY400  one line: the message says it all
             pruned.failed[asset.key] = str(error)
     return pruned

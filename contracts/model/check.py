@@ -16,7 +16,7 @@ import polars as pl
 from catalunya.contracts.model import values
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract, LandingContract
-from catalunya.contracts.model.text import Text, read_text
+from catalunya.contracts.model.text import Text, clean_text
 from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.safe_text import NAME, legible
 
@@ -103,7 +103,7 @@ def renamed(raw: pl.DataFrame, contract: type[Contract], text: Text | None = Non
     Adds `_row` (the row's position in the page) and `_reason` (null). A staging function gets this frame, keeps these two
     columns, and sets `_reason` on the rows it rejects.
     """
-    raw = (text or read_text(raw)).frame
+    raw = (text or clean_text(raw)).frame
     columns = [
         _no_value_as_null(pl.col(column.source)).alias(column.name)
         for column in contract.columns()

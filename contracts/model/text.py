@@ -42,10 +42,12 @@ _FILE = r"(?i)l\.(?:log|lock?|local|lan|live|link|lua|less)\b"
 _SUSPECT = r"[\x{80}-\x{9f}\x{fffd}ÂÃ├┬√¬]|[Ä-ÿ](?:[^\x00-\x7f\pL\pM]|[ƒˆŠŒŽšœžŸ])|\pL\?\pL"
 # What ftfy leaves open because other languages write it, and Catalan names need: `Ã’dena`, `AÌ€ger`, `SebastiÃ` without its last byte.
 _BROKEN = re.compile(r"Ã’\w|[a-zà-öø-ÿ][ÂÃ]|\bÃ[ \u00a0-\u00bf](?=[a-z])|Ì[€\u0080-\u008f\u00a7ƒˆ‚„Š]")
+# And Windows-1252 read as Latin-1, which makes letters and the apostrophe of a word control characters.
+_CONTROL = re.compile(r"[\u008a\u008c\u008e\u009a\u009c\u009e](?=[a-zß-ÿ])|(?<=[^\W\d_])[\u0091\u0092](?=[^\W\d_])")
 # A letter that became a question mark, in a word that is no address.
 _LOST, _ADDRESS = re.compile(r"[^\W\d_]\?[^\W\d_]"), frozenset("/:=&@.")
-# What only looks broken: next line (U+0085) is white space, and a Portuguese word in capitals may end in Ã.
-_HARMLESS = re.compile(r"(?<![ÂÃ\u0080-\u009f])\u0085|(?<=[A-ZÀ-Þ]{2}Ã)\u00a0(?![a-zß-ÿ])")
+# What only looks broken: other control characters on their own, and the Ã at the end of a Portuguese word in capitals.
+_HARMLESS = re.compile(r"(?<![\u0080-\u00bfÂ-ß])[\u0080-\u009f](?![\u0080-\u00bf])|(?<=[A-ZÀ-Þ]{2}Ã)\u00a0(?![a-zß-ÿ])")
 
 _FOLDED_GEMINATE = rf"l(?:{_DOTS}|[·.-])l"
 _ENDING = r"\b(\w{2,}?)(?:[aeios]*[aeiou]ns?|[aeios]+)\b"
@@ -67,7 +69,7 @@ class Text:
     broken: pl.Series | None = None
 
 
-def read_text(raw: pl.DataFrame) -> Text:
+def clean_text(raw: pl.DataFrame) -> Text:
     """Normalize all columns of a page of text, and look for broken ones. Costs little for a column in which nothing is unusual."""
     columns, changed, reasons = {}, {}, []
     for column in raw.select(pl.col(pl.String)).iter_columns():
@@ -133,6 +135,8 @@ def flaw(text: str) -> str | None:
     words = text.split() if _LOST.search(text) else ()
     if "\ufffd" in text or any(_LOST.search(word) and _ADDRESS.isdisjoint(word.strip(".,;:")) for word in words):
         return "has replacement characters where letters were"
+    if _CONTROL.search(text):
+        return "looks like Windows-1252 read as Latin-1"
     text = _HARMLESS.sub(" ", text)
     return "looks like UTF-8 read as Latin-1 or Windows-1252" if _BROKEN.search(text) or is_bad(text) else None
 

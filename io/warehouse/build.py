@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import structlog
 
 from catalunya.io.environment import Settings
-from catalunya.io.errors import WarehouseError, warehouse_error
+from catalunya.io.errors import WarehouseError, passing, warehouse_error
 from catalunya.io.warehouse.dbt import DATABASE, Databases, Model, Outcome, load_project, one_line
 from catalunya.io.warehouse.relation import Relation
 
@@ -71,9 +71,11 @@ def build_model(
         )
         failed = [outcome for outcome in outcomes if outcome.failed]
         if failed:
+            first = failed[0]
             # A broken row may say anything; only what dbt or the engine reports can be about the machine.
-            report = failed[0].message if failed[0].status == "error" else ""
-            raise warehouse_error(_failure(declared, failed, workspace), report)
+            if first.status == "error" and passing(first.message):
+                raise warehouse_error(f"marts.{model}: {first.message}; nothing was published", first.message)
+            raise WarehouseError(_failure(declared, failed, workspace))
         for outcome in outcomes:
             if outcome.status == "warn":
                 log.warning("test_warned", model=model, test=outcome.name, found=_breaking_rows(outcome, workspace))

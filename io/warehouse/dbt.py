@@ -256,9 +256,14 @@ def _check(command: Sequence[str], done: Any) -> None:
 def _left_clean() -> Iterator[None]:
     """Close what dbtRunner leaves open: connections, log files and semaphores. Airflow ends its task processes without Python's
     own shutdown, and Python would then warn of leaked semaphores."""
+    reports, logging.raiseExceptions = (
+        logging.raiseExceptions,
+        False,
+    )  # dbt logs to the scratch folder, whose disk may be full
     try:
         yield
     finally:
+        logging.raiseExceptions = reports
         from dbt.adapters.factory import FACTORY
         from dbt_common.events.event_manager_client import cleanup_event_logger
 

@@ -130,8 +130,7 @@ def _add(connection: duckdb.DuckDBPyConnection, relation: Relation, *, is_previo
     import duckdb
 
     kind, source = "table" if is_previous else "view", ""
-    if relation.files and ("://" in relation.files[0] or (relation.partition_by and "=" in relation.folder)):
-        # DuckDB reads S3 only with an extension that it would have to download, and takes a folder above the table for a partition.
+    if relation.files and _is_misread(relation):
         kind, source = "table", "_files"
         connection.register(source, arrow_dataset(relation))
     elif relation.files:
@@ -150,6 +149,13 @@ def _add(connection: duckdb.DuckDBPyConnection, relation: Relation, *, is_previo
         ) from error
     if source == "_files":
         connection.unregister(source)
+
+
+def _is_misread(relation: Relation) -> bool:
+    """Whether DuckDB cannot read the files itself: S3 needs an extension that it would have to download, a folder above the table
+    would be taken for a partition, and a `\\` for a `/`."""
+    folder = relation.folder
+    return "://" in folder or "\\" in folder or bool(relation.partition_by and "=" in folder)
 
 
 def _read_parquet(relation: Relation) -> str:

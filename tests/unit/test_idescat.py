@@ -314,7 +314,11 @@ def test_a_different_role_of_a_dimension_is_a_different_state(api: Api) -> None:
 class RawOneMetric(LandingContract):
     """A table with one metric dimension."""
 
+    time: str = raw("Half-year", kind="time", required=True)
+    geo: str = raw("Municipality", kind="geo", required=True)
     metric: str = raw("What was counted", kind="metric", required=True)
+    CONCEPT: str = raw("What was counted", kind="dimension")
+    SEX: str = raw("F, M or TOTAL", kind="dimension")
     value: str = raw("The figure")
 
 

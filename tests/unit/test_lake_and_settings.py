@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from catalunya.io.environment import load_settings
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.project import Project
+from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import ConfigurationError, LakeError, LakeUnavailable
 from catalunya.io.lake import Lake
+from small.shops import declare
 
 
 def test_an_object_is_created_once(tmp_path: Path) -> None:
@@ -81,6 +85,19 @@ def test_a_full_disk_is_one_line_and_the_old_object_stays(small_disk: Path) -> N
     with pytest.raises(LakeUnavailable, match="no space left on the device; free some, or point CATALUNYA_LAKE"):
         lake.put("staging/x", b"x" * 200_000)
     assert lake.get("staging/x") == b"old"
+
+
+def test_a_full_scratch_disk_is_a_failure_that_passes(small_disk: Path, settings: Settings, tmp_path: Path) -> None:
+    source, declared = declare(tmp_path / "source")
+    source.write([{"codi": f"S{number}{secrets.token_hex(1000)}", "ciutat": "Reus"} for number in range(100)])
+    project = Project(settings.model_copy(update={"scratch": small_disk}), declared)
+    materialize(project, "landing.shops")
+    with pytest.raises(LakeUnavailable, match=r"no space left on the device.*CATALUNYA_SCRATCH"):
+        materialize(project, "staging.shops")
+    failed = project.ledger.last_attempt("staging.shops")
+    assert failed
+    assert (failed.status, failed.transient, failed.failures) == ("failed", True, 1)
+    assert materialize(Project(settings, declared), "staging.shops").status == "materialized"
 
 
 def test_the_environment_selects_the_defaults() -> None:

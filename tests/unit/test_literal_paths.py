@@ -153,13 +153,12 @@ def _is_in_the_locale(call: ast.Call) -> bool:
     named = {keyword.arg for keyword in call.keywords}
     if "encoding" in named:
         return False
-    if {"text", "universal_newlines"} & named:
-        return True
     name = ast.unparse(call.func)
+    if name.startswith("subprocess."):
+        return bool({"text", "universal_newlines"} & named)
     if name in ("os.open", "tarfile.open"):
         return False
+    _, dot, function = name.rpartition(".")
     modes = {argument.value for argument in call.args if isinstance(argument, ast.Constant)}
     is_binary = any("b" in str(mode) for mode in modes if len(str(mode)) < 4)
-    return name.rpartition(".")[2] in ("read_text", "write_text") or (
-        name.rpartition(".")[2] == "open" and not is_binary
-    )
+    return (bool(dot) and function in ("read_text", "write_text")) or (function == "open" and not is_binary)

@@ -217,6 +217,8 @@ def test_a_file_where_a_folder_of_one_asset_is_needed_stops_that_asset(
     assert "failed" in made.values()
     assert all("there is a file where a folder is needed" in text for text in why.values()), why
     statuses(project.state(), project.graph)
+    assert YEARS not in prune(project, "prune").failed
+    assert {each.asset for each in verify(project).findings} <= {"", "landing.shops", SHOPS, CITIES}
 
 
 def test_other_objects_among_entries_and_leases_are_ignored(town: Town) -> None:
