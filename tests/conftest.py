@@ -27,6 +27,7 @@ LONGEST = (
     "integration/warehouse/test_warehouse.py",
     "integration/warehouse/test_warehouse_failures.py",
     "integration/warehouse/test_warehouse_economy.py",
+    "integration/warehouse/test_municipality_history.py",
     "integration/s3/test_invariants_on_s3.py",
     "integration/test_adding_tables.py",
     "unit/invariants/test_kill_and_run_again.py",

@@ -222,6 +222,12 @@ class StagingDeclaration(Declaration):
                 f"staging.{self.name}: its source can be read by period, but no column of {self.contract.__name__} is marked as the "
                 "period; declare that column with period=True"
             )
+        chosen = self.contract.terms().latest_by
+        if chosen and chosen not in self.contract.polars_schema():
+            raise DeclarationError(
+                f"staging.{self.name}: {self.contract.__name__} chooses among rows of one key by `latest_by={chosen!r}`, which is none of its "
+                "columns; name one of them"
+            )
         modules = {self.module} | ({self.across.__module__} if self.across else set())
         return Asset(
             key=f"{Layer.STAGING}.{self.name}",

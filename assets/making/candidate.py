@@ -90,7 +90,7 @@ class CandidateBuilder:
         rejected = self.scratch / f"rejected-{number:05}.parquet" if bad.height else None
         if rejected:
             bad.drop(ROW, strict=False).write_parquet(rejected)
-        ends = _ends(good.select(self._order))
+        ends = _ends(good.select(key))
         return CheckedPage(number, path, good.height, hashes, *ends, rejected, bad.height, discarded, rank)
 
     @property
@@ -102,11 +102,6 @@ class CandidateBuilder:
     def quarantined(self) -> int:
         """Rejected rows so far."""
         return sum(page.quarantined for page in self.pages) + self.contradicting
-
-    @property
-    def _order(self) -> list[str]:
-        """The columns by which the table is ordered: the key, within each partition."""
-        return list(dict.fromkeys([*self.asset.partition_by, *self.contract.key()]))
 
     def build(self, *, tolerate_all: bool = False) -> Candidate:
         """Check the table as a whole and write it, one file per partition. Raises ContractError when it may not be published.
@@ -233,11 +228,11 @@ class CandidateBuilder:
         pl.concat(found, how="diagonal_relaxed").write_parquet(self.contradictions)
 
     def _sorted(self, frame: pl.LazyFrame, left_out: pl.Series) -> pl.LazyFrame:
-        """The rows in the order of the key within each partition. Most sources send them in it, and nothing is done.
+        """The rows in the order of the key within each partition. Most sources send them in the order of the key, and nothing is done.
 
         Otherwise only the keys are sorted in memory, and the rows a part at a time.
         """
-        order = self._order
+        order = list(dict.fromkeys([*self.asset.partition_by, *self.contract.key()]))
         ends: list[Any] = [(page.first, page.last) for page in self.pages if page.rows]
         is_sorted = all(first for first, _ in ends) and all(last <= first for (_, last), (first, _) in pairwise(ends))
         if is_sorted or not self.contract.key():

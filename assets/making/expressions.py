@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Literal
 
 import polars as pl
@@ -41,13 +42,16 @@ def classify(frame: pl.LazyFrame, column: str, rules: Mapping[str, Sequence[str]
     stands for any words or none, `^` for the beginning of the text. Each distinct text is looked at once.
     """
     words = folded(pl.col(column), number=True)
-    found = [pl.when(words.str.contains(_pattern(phrases))).then(pl.lit(name)) for name, phrases in rules.items()]
+    found = [
+        pl.when(words.str.contains(_pattern(tuple(phrases)))).then(pl.lit(name)) for name, phrases in rules.items()
+    ]
     known = frame.select(pl.col(column).unique()).with_columns(pl.coalesce(*found).alias(into))
     return look_up(frame, known, on=[column])
 
 
-def _pattern(phrases: Sequence[str]) -> str:
-    """A pattern that finds one of the phrases in folded text."""
+@cache
+def _pattern(phrases: tuple[str, ...]) -> str:
+    """A pattern that finds one of the phrases in folded text. Cached, because every page needs it."""
     parts = pl.Series([part for phrase in phrases for part in phrase.split("…")]).to_frame("part")
     words = iter(parts.select(folded(pl.col("part"), number=True)).to_series())
     found = []

@@ -228,13 +228,13 @@ class Comparison:
             yield Breach(
                 "change",
                 f"column {name}: expected at most {limit:.0%} of {staying:,} values to change (max_change), found {changed:,} "
-                f"({changed / staying:.0%}): {self._changes(name, hashes)}",
+                f"({changed / staying:.1%}): {self._changes(name, hashes)}",
             )
 
     def _loss(self, column: Column, was: int, lost: int, now: int, examples: str) -> Iterator[Breach]:
         if not was or self.terms.max_loss >= 1:
             return
-        shares = f"{was:,} known before ({was / self.before.rows:.0%}), {now:,} now ({now / self.after.rows:.0%})"
+        shares = f"{was:,} known before ({was / self.before.rows:.1%}), {now:,} now ({now / self.after.rows:.1%})"
         yield Breach(
             "loss",
             f"column {column.name}: expected at most {self.terms.max_loss:.0%} of its values to become unknown (max_loss), "

@@ -51,8 +51,7 @@ class MartMaker(Maker):
             good, bad = split_rows(check_partition_values(frame, asset), contract, references=known)
             rejected = bad.join(numbered.drop(REASON), on=ROW, how="left").drop(ROW) if bad.height else bad
             builder.pages.append(builder.store(number, good, rejected))
-        check_own_references(asset, [page.good for page in builder.pages])
-        return guarded(context, builder.build(), contract)
+        return guarded(context, check_own_references(asset, builder.build()), contract)
 
 
 MAKER = MartMaker()

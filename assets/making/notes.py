@@ -75,9 +75,10 @@ class Notes:
     def _unknown(self) -> Iterator[str]:
         """Names that no rule knows, the most frequent first."""
         for column, names in self.unknown.items():
-            shown = [safe_text(name, NAME) for name, _ in names.most_common(SHOWN)]
+            frequent = sorted(names, key=lambda name: (-names[name], name))
+            shown = [safe_text(name, NAME) for name in frequent[:SHOWN]]
             rows, more = sum(names.values()), len(names) - len(shown)
             log.warning("name_unknown", column=column, names=shown, more=more, rows=rows)
             yield (
-                f"no rule of {column} knows {'; '.join(shown)}{f' and {more:,} more' if more else ''} ({rows:,} rows); add them to its rules"
+                f"no rule of {column} knows {'; '.join(shown)}{f' and {more:,} more' if more else ''} ({rows:,} row{'s' * (rows > 1)}); add them to its rules"
             )

@@ -19,9 +19,9 @@ from catalunya.assets.making.drift import RowTypes
 from catalunya.assets.making.expressions import look_up
 from catalunya.assets.making.notes import Notes
 from catalunya.assets.making.references import known_values
-from catalunya.contracts.model.check import REASON, ROW, conform, name_unclassified, renamed, split_rows
+from catalunya.contracts.model.check import ROW, add_reason, conform, name_unclassified, renamed, split_rows
 from catalunya.contracts.model.columns import NESTED
-from catalunya.contracts.model.text import Text, read_text
+from catalunya.contracts.model.text import Text, clean_text
 from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.sources.json_types import TYPE
 from catalunya.io.sources.pages import FLAW
@@ -100,7 +100,7 @@ class PageChecker:
     def _transformed(self, raw: pl.DataFrame) -> _Checked:
         """What the staging function makes of a page, conformed to the contract, in the order of the raw rows."""
         declaration, contract = self.declaration, self.declaration.contract
-        text = read_text(raw.drop(FLAW, strict=False))
+        text = clean_text(raw.drop(FLAW, strict=False))
         arguments, received = list(self.reads), raw
         flaw = raw[FLAW] if FLAW in raw.columns else None
         if declaration.across:
@@ -114,8 +114,6 @@ class PageChecker:
                 *beside.select(self.across_values(found)), *([flaw.alias(FLAW)] if flaw is not None else [])
             )
         page = renamed(raw.drop(FLAW, strict=False), contract, text)
-        if (reason := _joined(flaw, text.broken)) is not None:
-            page = page.with_columns(reason.alias(REASON))
         frame = conform(declaration.asset.key, declaration.function(page, *arguments), contract, self.kinds).collect()
         if not frame[ROW].is_sorted():  # a join may shuffle; the same rows must give the same bytes
             frame = frame.sort(ROW)
@@ -124,6 +122,9 @@ class PageChecker:
                 f"{declaration.asset.key}: expected at most one row per raw row, but the staging function duplicated rows; "
                 "does it join on a key that is not unique?"
             )
+        # After the staging function, so that no reason of its own takes the place of this one.
+        if (reason := _joined(flaw, text.broken)) is not None:
+            frame = add_reason(frame, reason.gather(frame[ROW]))
         frame, unclassified = name_unclassified(frame, contract)
         return _Checked(check_partition_values(frame, declaration.asset), received, text, unclassified)
 

@@ -6,12 +6,13 @@ whether a table reads what it references (`assets/graph`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import polars as pl
 
 from catalunya.assets.graph.spec import Asset
+from catalunya.assets.making.maker import Candidate
+from catalunya.assets.record.paths import scan_objects
 from catalunya.io.errors import ContractError
 
 
@@ -25,22 +26,24 @@ def known_values(asset: Asset, tables: Mapping[str, pl.LazyFrame]) -> dict[str, 
     return known
 
 
-def check_own_references(asset: Asset, pages: Sequence[Path]) -> None:
-    """Raise ContractError when a column that references its own table has a value that the table, as a whole, does not.
+def check_own_references(asset: Asset, candidate: Candidate) -> Candidate:
+    """The candidate. Raises ContractError when a column that references its own table has a value that the table, as a whole, does not.
 
     No row is quarantined for it: without that row, the rows that reference it would be wrong in turn.
     """
     for column in asset.columns:
         name, _, field = (column.references or "").partition(".")
-        if name != asset.name or not pages:
+        if name != asset.name or not candidate.files:
             continue
-        table = pl.scan_parquet(list(pages), glob=False)
+        table = scan_objects([str(file.local) for file in candidate.files], asset)
         known = table.select(pl.col(field).unique().drop_nulls()).collect()[field]
         value = pl.col(column.name)
         unknown = table.filter(~value.is_in(known.implode())).select(value.cast(pl.String)).collect()[column.name]
         if len(unknown):
             first = ", ".join(f"'{text[:80]}'" for text in unknown.unique().sort().head(3))
+            rows = "1 row has" if len(unknown) == 1 else f"{len(unknown):,} rows have"
             raise ContractError(
-                f"{asset.key}: {column.name}: {len(unknown)} rows have values that are not in {column.references}, the first {first}. "
+                f"{asset.key}: {column.name}: {rows} a value that is not in {column.references}, the first {first}. "
                 "Nothing was published; fix the source, the function or the model that makes the table"
             )
+    return candidate

@@ -26,7 +26,7 @@ from catalunya.assets.record.batch import Batch, read_batch
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import manifest_path, scan_table
 from catalunya.contracts.model.check import REASON
-from catalunya.contracts.model.text import read_text
+from catalunya.contracts.model.text import clean_text
 from catalunya.io.errors import BatchDamaged, ContractError, ObjectMissing, UsageError
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window, period
@@ -167,8 +167,7 @@ def replay(
 
 def _built(builder: CandidateBuilder, rows: int, *, tolerate_all: bool = False) -> Candidate:
     """The candidate of all pages, of which `rows` rows were read."""
-    check_own_references(builder.asset, [page.good for page in builder.pages])
-    candidate = builder.build(tolerate_all=tolerate_all)
+    candidate = check_own_references(builder.asset, builder.build(tolerate_all=tolerate_all))
     check_accounted(builder.asset.key, candidate, rows)
     return candidate
 
@@ -216,7 +215,7 @@ def _with_across(checker: PageChecker, quarantined: pl.DataFrame) -> tuple[pl.Da
             f"`catalunya materialize {landing} {key} --force` reads them again"
         )
     values = quarantined.select(checker.across_values(shape))
-    found = read_text(quarantined.select(checker.across_key(shape))).frame.hstack(values)
+    found = clean_text(quarantined.select(checker.across_key(shape))).frame.hstack(values)
     return quarantined.drop(values.columns), found.select(shape.columns).unique()
 
 

@@ -16,7 +16,7 @@ import polars as pl
 from catalunya.contracts.model import values
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract, LandingContract
-from catalunya.contracts.model.text import Text, read_text
+from catalunya.contracts.model.text import Text, clean_text
 from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.safe_text import NAME, legible
 
@@ -79,9 +79,17 @@ def check_fields(
         raise ContractError(
             f"{asset}: the source's fields do not match {contract.__name__}: {drift}. "
             f"Nothing was published; if the source changed on purpose, update the contract"
-            + (f" (is {required[0]} now called {_few(list(drift.new)[:1])}?)" if required and drift.new else "")
+            + (f" ({_renaming(required[0], declared[required[0]].kind, drift.new)})" if required and drift.new else "")
         )
     return FieldDrift() if contract.terms().drift == "discard" else drift
+
+
+def _renaming(missing: str, kind: str | None, new: Mapping[str, str]) -> str:
+    """What may have become of a missing field. A dimension that alone had a role is named by it; of several, each by its own name."""
+    alike = [name for name, found in new.items() if kind and found == kind]
+    if len(alike) > 1:
+        return f"several dimensions are of the kind {kind}: declare {_few(alike)} in place of {missing}, with kind={kind!r}"
+    return f"is {missing} now called {_few((alike or list(new))[:1])}?"
 
 
 def _few(names: Sequence[str]) -> str:
@@ -95,7 +103,7 @@ def renamed(raw: pl.DataFrame, contract: type[Contract], text: Text | None = Non
     Adds `_row` (the row's position in the page) and `_reason` (null). A staging function gets this frame, keeps these two
     columns, and sets `_reason` on the rows it rejects.
     """
-    raw = (text or read_text(raw)).frame
+    raw = (text or clean_text(raw)).frame
     columns = [
         _no_value_as_null(pl.col(column.source)).alias(column.name)
         for column in contract.columns()

@@ -196,8 +196,9 @@ def column(
     otherwise: str | None = None,
     **checks: Any,
 ) -> Any:
-    """Declare a column. `max_change` is its own guard, in place of the contract's. `classifies` names the column it is derived from by
-    rules that may not know every name, `otherwise` is the value for these. `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
+    """Declare a column. `references`: the `table.column` of the same layer that has its values; the table must read it, or be it.
+    `max_change` is its own guard, in place of the contract's. `classifies` names the column it is derived from by rules that may not
+    know every name, `otherwise` is the value for these. `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
 
     `\\d` in a pattern matches ASCII digits only: polars would accept the digits of every script, which look like valid codes.
     """

@@ -26,28 +26,30 @@ _UNUSUAL = rf"[^!-~ ÀÁÄ-ÿ·]|[`?]|  |^ | $|{_STOPPED}"
 _SPACES = r"[\p{White_Space}--[ ]]\p{White_Space}*| \p{White_Space}+"  # not the single spaces, which are most
 # Control characters; zero-width and bidirectional ones, soft hyphens, byte order marks, tags (Cf); variation selectors, fillers.
 _IGNORED = r"[[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}]--\p{White_Space}]+"
-_APOSTROPHES = "[’‘‛ʼ＇]"
+_APOSTROPHES = "[’‘‛ʼꞌ＇]"
 _APOSTROPHE_IN_WORD = r"(\pL)[`´′ʹ](\pL)"  # elsewhere these are accents, minutes, and quotation marks of code
 
 # The ways to write l·l that mean nothing else: two letters of one case around a dot, or the letter that has the dot (U+0140, U+013F).
-_DOTS = "[•‧∙⋅・･●⸱․]"
+_DOTS = "[•‧∙⋅・･●⸱⸳ꞏ˙․]"
 _GEMINATES = {f"(l){_DOTS}(l)|(L){_DOTS}(L)": "$1$3·$2$4", "ŀ·?(l)": "l·$1", "Ŀ·?([lL])": "L·$1"}
 # A full stop does so between vowels in a word, not in abbreviations (S.L.L.), addresses (sol.lleida.cat) and names of files.
 _MARKS = rf"{_APOSTROPHES}|[`´′ʹŀĿ]|{_DOTS}|{_STOPPED}"
 _VOWEL = "[aeiouàáèéíïòóúüAEIOUÀÁÈÉÍÏÒÓÚÜ]"
-_STOP = rf"(^| )([^ .:@\\_]*{_VOWEL})(?:(l)\.(l)|(L)\.(L))({_VOWEL}[^ .:@\\_]*[.,;:!?…]*)( |$)"
-_NOT_IN_WORD = r"(?i)www|l\.(?:log|lock?|local|lan|live|link|lua|less)\b|//|^/| /"
+_STOP = rf"(^| )((?:[^ ./:@\\_][^ .:@\\_]*)?{_VOWEL})(?:(l)\.(l)|(L)\.(L))({_VOWEL}[^ .:@\\_]*[.,;:!?…]*)( |$)"
+_FILE = r"(?i)l\.(?:log|lock?|local|lan|live|link|lua|less)\b"
 
 # Only a text with one of these can be broken: what UTF-8 becomes in another encoding is not letters alone.
 _SUSPECT = r"[\x{80}-\x{9f}\x{fffd}ÂÃ├┬√¬]|[Ä-ÿ](?:[^\x00-\x7f\pL\pM]|[ƒˆŠŒŽšœžŸ])|\pL\?\pL"
 # What ftfy leaves open because other languages write it, and Catalan names need: `Ã’dena`, `AÌ€ger`, `SebastiÃ` without its last byte.
-_BROKEN = re.compile(r"\ufffd|Ã’\w|[a-zà-öø-ÿ][ÂÃ]|\bÃ[ \u00a0-\u00bf](?=[a-z])|Ì[€\u0080-\u008f\u00a7ƒˆ‚„Š]")
-# A letter that became a question mark; not the one of an address.
-_LOST = re.compile(r"(?:^|\s)[^\s/:=&@.]*[^\W\d_]\?[^\W\d_][^\s=&]*(?:\s|$)")
-# What only looks broken: next line (U+0085) is white space, and a Portuguese word in capitals may end in Ã.
-_HARMLESS = re.compile(r"(?<![ÂÃ\u0080-\u009f])\u0085|(?<=[A-ZÀ-Þ]{2}Ã)\u00a0(?![a-zß-ÿ])")
+_BROKEN = re.compile(r"Ã’\w|[a-zà-öø-ÿ][ÂÃ]|\bÃ[ \u00a0-\u00bf](?=[a-z])|Ì[€\u0080-\u008f\u00a7ƒˆ‚„Š]")
+# And Windows-1252 read as Latin-1, which makes letters and the apostrophe of a word control characters.
+_CONTROL = re.compile(r"[\u008a\u008c\u008e\u009a\u009c\u009e](?=[a-zß-ÿ])|(?<=[^\W\d_])[\u0091\u0092](?=[^\W\d_])")
+# A letter that became a question mark, in a word that is no address.
+_LOST, _ADDRESS = re.compile(r"[^\W\d_]\?[^\W\d_]"), frozenset("/:=&@.")
+# What only looks broken: other control characters on their own, and the Ã at the end of a Portuguese word in capitals.
+_HARMLESS = re.compile(r"(?<![\u0080-\u00bfÂ-ß])[\u0080-\u009f](?![\u0080-\u00bf])|(?<=[A-ZÀ-Þ]{2}Ã)\u00a0(?![a-zß-ÿ])")
 
-_FOLDED_GEMINATE = r"l[·•‧∙⋅・･●⸱․.-]l"
+_FOLDED_GEMINATE = rf"l(?:{_DOTS}|[·.-])l"
 _ENDING = r"\b(\w{2,}?)(?:[aeios]*[aeiou]ns?|[aeios]+)\b"
 """What number, and -a of the feminine, change at the end of a Catalan word: addicció, addiccions; pis, pisos; família, famílies."""
 _SPELLING = {r"qu\b": "c", r"gu\b": "g", r"j\b": "g", r"d\b": "t"}
@@ -67,7 +69,7 @@ class Text:
     broken: pl.Series | None = None
 
 
-def read_text(raw: pl.DataFrame) -> Text:
+def clean_text(raw: pl.DataFrame) -> Text:
     """Normalize all columns of a page of text, and look for broken ones. Costs little for a column in which nothing is unusual."""
     columns, changed, reasons = {}, {}, []
     for column in raw.select(pl.col(pl.String)).iter_columns():
@@ -80,7 +82,7 @@ def read_text(raw: pl.DataFrame) -> Text:
             columns[column.name] = column.clone().scatter(at.filter(differs), clean.filter(differs))
             changed[column.name] = int(differs.sum())
         suspects = found.filter(found.str.contains(_SUSPECT)).unique()
-        why = {text: _reason(column.name, text) for text in suspects if is_broken(text)}
+        why = {text: f"{column.name}: '{legible(text, QUOTED)}' {what}" for text in suspects if (what := flaw(text))}
         if why:
             reasons.append(column.replace_strict(list(why), list(why.values()), default=None, return_dtype=pl.String))
     broken = None
@@ -123,15 +125,20 @@ def _spelled(text: pl.Series) -> pl.Series:
     with_dot = text
     for _ in range(2):
         with_dot = with_dot.str.replace_all(_STOP, "$1$2$3$5·$4$6$7$8")
-    return with_dot.zip_with(~text.str.contains(_NOT_IN_WORD), text)
+    return with_dot.zip_with(~text.str.contains(_FILE), text)
 
 
-def is_broken(text: str) -> bool:
-    """Whether a text, as received, was UTF-8 and read as something else, or lost letters to replacement characters."""
+def flaw(text: str) -> str | None:
+    """What is broken in a text as received: it was UTF-8 and read as something else, or letters were lost. None if nothing is."""
     from ftfy.badness import is_bad  # 15 ms, and most pages need it not
 
+    words = text.split() if _LOST.search(text) else ()
+    if "\ufffd" in text or any(_LOST.search(word) and _ADDRESS.isdisjoint(word.strip(".,;:")) for word in words):
+        return "has replacement characters where letters were"
+    if _CONTROL.search(text):
+        return "looks like Windows-1252 read as Latin-1"
     text = _HARMLESS.sub(" ", text)
-    return bool(_BROKEN.search(text) or _LOST.search(text) or is_bad(text))
+    return "looks like UTF-8 read as Latin-1 or Windows-1252" if _BROKEN.search(text) or is_bad(text) else None
 
 
 def folded(text: pl.Expr, *, number: bool = False) -> pl.Expr:
@@ -146,7 +153,3 @@ def folded(text: pl.Expr, *, number: bool = False) -> pl.Expr:
         for pattern, spelling in _SPELLING.items():
             text = text.str.replace_all(pattern, spelling)
     return text
-
-
-def _reason(field: str, text: str) -> str:
-    return f"{field}: '{legible(text, QUOTED)}' looks like UTF-8 read in another encoding"

@@ -105,9 +105,10 @@ def not_a_number(value: pl.Expr) -> pl.Expr:
 def converted(value: pl.Expr, found: pl.DataType, dtype: pl.DataType) -> tuple[pl.Expr, pl.Expr]:
     """A number as another numeric type, null where that would change its value; and, there only, its text."""
     result = value.cast(dtype, strict=False)
-    is_lost = (
-        result.is_null() | (result.cast(found, strict=False) != value).fill_null(value=True)
-    ) & value.is_not_null()
+    is_other = result.is_null()
+    if not (found.is_decimal() and dtype.is_float()):  # the nearest double, as of text
+        is_other |= (result.cast(found, strict=False) != value).fill_null(value=True)
+    is_lost = is_other & value.is_not_null()
     return pl.when(~is_lost).then(result), pl.when(is_lost).then(value.cast(pl.String))
 
 
@@ -163,9 +164,10 @@ def _real(text: pl.Expr, dtype: pl.DataType, locale: Locale, *, is_json: bool) -
 
 
 def _iso_day(text: pl.Expr, locale: Locale, *, is_iso: bool) -> pl.Expr:
+    """A day as ISO 8601 writes it; null if it is written in another way."""
     found = None if is_iso or locale.date == ISO_DAY else date_pattern(locale.date)
     if found is None:
-        return text
+        return pl.when(text.str.contains("^[0-9]{4}-")).then(text)
     pattern, iso = found
     return pl.when(text.str.contains(pattern)).then(text.str.replace(pattern, iso))
 

@@ -6,7 +6,6 @@ Here: reading a page from its bytes, and the error if they are something else. N
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ FLAW = "_flaw"
 SEARCHED = 8 * 1024 * 1024
 """Bytes of a batch that are searched for repeated keys, about 16,000 wide rows: what repeats a key does so in every row."""
 
+_EDGE = 1000  # bytes; stripping the whole would copy it
 _LAYOUTS: dict[PageFormat, str] = {"rows": "a JSON array of rows", "json-stat": "a JSON-stat dataset"}
 _BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -52,30 +52,35 @@ def read_page(
 
 
 def _with_all(cells: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
-    return cells.select(
-        pl.col(name) if name in cells.columns else pl.lit(None, pl.String).alias(name) for name in fields
-    )
+    missing = [pl.lit(None, pl.String).alias(name) for name in fields if name not in cells.columns]
+    return cells.with_columns(missing).select(fields)
 
 
 def _read_rows(body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
     """Socrata sends one row per line, after a bracket or a comma. A newline inside a JSON string is always escaped, so each line can
     be decoded on its own, which is many times faster than decoding the array."""
-    is_array = body.lstrip()[:1] == b"[" and body.rstrip()[-1:] == b"]"
-    try:
-        rows = _decoded(_lines(body), fields) if is_array else None
-    except pl.exceptions.PolarsError:
-        rows = None
-    if rows is None or rows.height > body.count(b"\n") + 1:  # another layout of the same JSON, or something else
-        whole = _rows_of_array(body).lazy()
-        return _marked(_decoded_in_part(whole, fields), whole, fields)
-    head = body if len(body) <= searched else body[: body.rfind(b"\n", 0, searched) + 1]
-    return _marked(rows, _lines(head), fields)
+    if body[:_EDGE].lstrip()[:1] == b"[" and body[-_EDGE:].rstrip()[-1:] == b"]":
+        head = body if len(body) <= searched else body[: body.rfind(b"\n", 0, searched) + 1]
+        try:
+            frame = _marked(_decoded(_lines(body), fields), _lines(head), fields)
+            if FLAW not in frame.columns or _is_row_per_line(head, fields):
+                return frame
+        except (pl.exceptions.PolarsError, ValueError):  # another layout of the same JSON, or something else
+            pass
+    rows = _rows_of_array(body).lazy()
+    return _marked(_decoded_in_part(rows, fields), rows, fields)
+
+
+def _is_row_per_line(body: bytes, fields: Sequence[str]) -> bool:
+    """Whether rows can be told apart by lines: several on one line are decoded, too."""
+    lines: int = _lines(body).select(pl.len()).collect().item()
+    return _decoded(_lines(body), fields).height == lines
 
 
 def _lines(body: bytes) -> pl.LazyFrame:
     """The text of each row, in the layout of Socrata."""
     lines = pl.scan_csv(
-        io.BytesIO(body),
+        body,
         has_header=False,
         separator="\x01",  # never occurs unescaped in JSON, so that a line is one cell
         quote_char=None,
@@ -116,7 +121,8 @@ def _decoded_in_part(rows: pl.LazyFrame, fields: Sequence[str]) -> pl.DataFrame:
         objects = [name for name in fields if TYPE + name in types.columns and (types[TYPE + name] == "object").any()]
         if not objects:
             raise
-        rest = rows.select(_fields([name for name in fields if name not in objects])).collect().unnest("row")
+        others = [name for name in fields if name not in objects] or [""]  # a frame without columns has no rows
+        rest = rows.select(_fields(others)).collect().unnest("row")
         return _beside(_with_all(rest, fields), types)
 
 
@@ -129,9 +135,9 @@ def _beside(frame: pl.DataFrame, types: pl.DataFrame) -> pl.DataFrame:
 
 
 def _marked(frame: pl.DataFrame, rows: pl.LazyFrame, fields: Sequence[str]) -> pl.DataFrame:
-    """The frame, with `FLAW` beside it if there are rows with a field twice.
+    """The frame, with `FLAW` beside it if there are rows with a field twice. `rows`: the text of the first rows.
 
-    Most of these look suspicious because a value is spelled like a field: only decoding tells.
+    Most rows that look so have a value that is spelled like a field: only decoding tells. Raises ValueError if a text is not one row.
     """
     names = "|".join(re.escape(name) for name in sorted(fields, key=len, reverse=True))
     quoted = pl.col("row").str.extract_all(f'"(?:{names})"').list

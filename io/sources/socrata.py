@@ -12,6 +12,7 @@ import re
 import textwrap
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
@@ -141,7 +142,9 @@ class Socrata(Source[PageRequest]):
                 rows,
                 len(reply.body),
                 hashlib.sha256(reply.body).hexdigest(),
-                stamp=reply.headers.get("x-soda2-truth-last-modified") or reply.headers.get("last-modified") or "",
+                stamp=_stamp(
+                    reply.headers.get("x-soda2-truth-last-modified") or reply.headers.get("last-modified") or ""
+                ),
                 behind=reply.headers.get("x-soda2-data-out-of-date", "").lower() == "true",
             )
             return page, reply
@@ -207,6 +210,15 @@ def _check_utf8(body: bytearray) -> None:
         utf8.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise BadBodyError(f"not UTF-8: {error.reason}") from error
+
+
+def _stamp(text: str) -> str:
+    """When rows were last modified, in one spelling: a moment is one state, however it is written. Text that is no time stays."""
+    try:
+        at = parsedate_to_datetime(text) if "," in text else datetime.fromisoformat(text)
+        return format_datetime((at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC), usegmt=True)
+    except (ValueError, OverflowError):
+        return text
 
 
 def _accept_count(reply: Reply) -> int:

@@ -55,7 +55,7 @@ class Years:
         landing, staged = self.declared
         assert isinstance(staged, StagingDeclaration)
 
-        class Reworded(staged.contract):  # type: ignore[misc,name-defined]
+        class Reworded(staged.contract, max_change=1.0):  # type: ignore[misc,name-defined]
             """Births by half-year, as a contract with another code version."""
 
         self.declared = [landing, replace(staged, contract=Reworded)]

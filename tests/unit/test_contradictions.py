@@ -23,7 +23,7 @@ from catalunya.assets.record.project import Project
 from catalunya.contracts.model.check import REASON
 from catalunya.contracts.model.contract import Contract, column
 from catalunya.io.environment import Settings
-from catalunya.io.errors import ContractError
+from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.periods import window
 from small import years
 from small.shops import RawShops, Shops, declare
@@ -125,6 +125,20 @@ def test_a_contract_can_say_which_row_of_a_key_is_right(settings: Settings, tmp_
 
     entry = shop.make(empty, {**empty, "ciutat": "Olot"}, *OTHERS)
     assert (entry.rows, entry.quarantined) == (9, 2), "the greatest of nulls is null, and they differ"
+
+
+def test_a_choice_by_a_column_that_does_not_exist_cannot_be_declared(settings: Settings, tmp_path: Path) -> None:
+    class Misspelled(Contract, latest_by="updated"):
+        """Shops, chosen by nothing."""
+
+        shop_id: str = column("Code of the shop", source=RawShops.codi, key=True)
+        city: str = column("City", source=RawShops.ciutat)
+
+    with pytest.raises(
+        DeclarationError,
+        match=r"staging\.shops: Misspelled chooses .*`latest_by='updated'`, which is none of its columns",
+    ):
+        _ = Shop(settings, tmp_path / "source", Misspelled).project.graph
 
 
 def test_in_a_replay_a_published_row_wins_and_two_that_contradict_each_other_stay(shop: Shop) -> None:

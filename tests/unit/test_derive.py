@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from catalunya.assets.graph import discovery
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.contracts.model.derive import MODELS, SOURCES, data_dictionary, dbt_models_yaml, dbt_sources_yaml, render
+from catalunya.io.warehouse.glue_table import GLUE_TYPES
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +55,17 @@ def test_types_and_nullability_become_data_types_and_tests() -> None:
     found = columns_of(dbt_models_yaml({"shops": Shops, "towns": Towns}), "shops")
     assert found["people"] == {"name": "people", "description": "People", "data_type": "bigint"}
     assert found["open_date"]["data_tests"] == ["not_null"]
+
+
+def test_a_datetime_is_a_timestamp_in_dbt_in_the_dictionary_and_in_glue() -> None:
+    class Visits(Contract):
+        """Visits."""
+
+        visited_at: datetime = column("When, UTC", key=True)
+
+    assert columns_of(dbt_models_yaml({"visits": Visits}), "visits")["visited_at"]["data_type"] == "timestamp"
+    assert "| `visited_at` | timestamp |" in data_dictionary({"marts.visits": Visits})
+    assert [GLUE_TYPES[found.type] for found in Visits.columns()] == ["timestamp"]
 
 
 def test_a_key_of_one_column_is_tested_as_unique() -> None:

@@ -34,7 +34,7 @@ class Houses:
             places: str = raw("Places")
             obert: str = raw("Whether it is open")
 
-        class CleanHouses(Contract, tolerate=0.5, max_shrink=1.0):
+        class CleanHouses(Contract, tolerate=0.5, max_shrink=1.0, max_change=1.0):
             """Houses."""
 
             house_id: str = column("Code", source="codi", key=True)

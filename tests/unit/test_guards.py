@@ -120,7 +120,7 @@ def test_a_column_whose_values_change_beyond_the_guard_is_named_with_the_values_
     shop.make(FULL)
     with pytest.raises(
         ContractError,
-        match=r"column city: expected at most 30% of 20 values to change \(max_change\), found 7 \(35%\): "
+        match=r"column city: expected at most 30% of 20 values to change \(max_change\), found 7 \(35.0%\): "
         r"shop_id S00: 'Reus' -> 'Vic', S01: 'Reus' -> 'Vic', S02: 'Reus' -> 'Vic'\.",
     ):
         shop.make([*rows(range(7), "Vic"), *rows(range(7, 20))])
@@ -137,7 +137,7 @@ def test_known_values_that_become_unknown_are_refused(shop: Shop) -> None:
     with pytest.raises(
         ContractError,
         match=r"column capacity_places: expected at most 20% of its values to become unknown \(max_loss\), found 5: 20 known before "
-        r"\(100%\), 15 now \(75%\); lost: shop_id S00, S01, S02\.",
+        r"\(100.0%\), 15 now \(75.0%\); lost: shop_id S00, S01, S02\.",
     ):
         shop.make([*rows(range(5), places=None), *rows(range(5, 20))])
     shop.make([*rows(range(4), places=None), *rows(range(4, 20))])
@@ -146,7 +146,7 @@ def test_known_values_that_become_unknown_are_refused(shop: Shop) -> None:
 def test_a_column_that_becomes_entirely_empty_is_refused_however_few_values_it_had(shop: Shop) -> None:
     few = [*rows(range(1)), *rows(range(1, 20), places=None)]
     shop.make(few)
-    with pytest.raises(ContractError, match=r"capacity_places: .*found all: 1 known before \(5%\), 0 now \(0%\)"):
+    with pytest.raises(ContractError, match=r"capacity_places: .*found all: 1 known before \(5.0%\), 0 now \(0.0%\)"):
         shop.make(rows(range(20), places=None))
 
 
@@ -273,7 +273,7 @@ def test_a_table_without_a_stable_key_is_compared_by_numbers(shop: Shop) -> None
         with pytest.raises(ContractError, match=r"expected at most 30 rows .*found 31"):
             shop.make(rows(range(31)))
         with pytest.raises(
-            ContractError, match=r"capacity_places: .*found 10: 20 known before \(100%\), 10 now \(50%\)"
+            ContractError, match=r"capacity_places: .*found 10: 20 known before \(100.0%\), 10 now \(50.0%\)"
         ):
             shop.make([*rows(range(10)), *rows(range(10, 20), places=None)])
 

@@ -9,9 +9,16 @@ import polars as pl
 import pytest
 from structlog.testing import capture_logs
 
-from catalunya.io.errors import LakeError, SourceChanged, SourceError, UsageError
+from catalunya.assets.graph import spec
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.paths import scan_table
+from catalunya.assets.record.project import Project
+from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
+from catalunya.io.environment import Settings
+from catalunya.io.errors import ContractError, LakeError, SourceChanged, SourceError, UsageError
 from catalunya.io.periods import window
 from catalunya.io.sources.base import Extraction
+from catalunya.io.sources.idescat import Idescat
 from catalunya.io.sources.jsonstat import read_cells
 from small.apis import HALF_YEARS, Answer, Api, Asked, Landing, Table, tables_with
 from small.apis import extract_tables as extract
@@ -299,3 +306,77 @@ def test_a_different_role_of_a_dimension_is_a_different_state(api: Api) -> None:
     api.on_data = changed
     with pytest.raises(SourceChanged, match=r"expected the dimensions .*'MUN': 'geo'.*, found .*'SEX': 'geo'"):
         extract(api, Landing())
+
+
+# Several dimensions of one role
+
+
+class RawOneMetric(LandingContract):
+    """A table with one metric dimension."""
+
+    time: str = raw("Half-year", kind="time", required=True)
+    geo: str = raw("Municipality", kind="geo", required=True)
+    metric: str = raw("What was counted", kind="metric", required=True)
+    CONCEPT: str = raw("What was counted", kind="dimension")
+    SEX: str = raw("F, M or TOTAL", kind="dimension")
+    value: str = raw("The figure")
+
+
+class RawTwoMetrics(LandingContract):
+    """The same table, with each of its metric dimensions by name."""
+
+    CONCEPT: str = raw("What was counted", kind="metric", required=True)
+    SEX: str = raw("F, M or TOTAL", kind="metric", required=True)
+    SEX_label: str = raw("Its name")
+    value: str = raw("The figure")
+
+
+class Figures(Contract, max_shrink=1.0):
+    """Figures by municipality and half-year."""
+
+    half_year: str = column("Half-year", source="time", key=True, period=True)
+    municipality_id: str = column("Municipality", source="geo", key=True)
+    concept: str = column("What was counted", source=RawTwoMetrics.CONCEPT, key=True)
+    sex: str = column("Sex", source=RawTwoMetrics.SEX, key=True)
+    figure: int = column("The figure", source=RawTwoMetrics.value)
+
+
+class RawTwoMetricsWhole(RawTwoMetrics):
+    """All fields that the table of the test reads."""
+
+    time: str = raw("Half-year", kind="time", required=True)
+    geo: str = raw("Municipality", kind="geo", required=True)
+
+
+def figures(api: Api, settings: Settings) -> Project:
+    landing = spec.Landing("figures", source=Idescat(*api.tables), contract=RawTwoMetricsWhole, schedule="0 5 * * *")
+
+    @spec.staging(landing, contract=Figures)
+    def figures(page: pl.LazyFrame) -> pl.LazyFrame:
+        return page
+
+    return Project(settings.model_copy(update={"idescat_url": api.server.url}), [landing, figures])
+
+
+def test_a_table_with_two_metric_dimensions_is_made_by_a_contract_that_names_both(api: Api, settings: Settings) -> None:
+    api.table.role = {"time": ["SEMESTER"], "geo": ["MUN"], "metric": ["CONCEPT", "SEX"]}
+    project = figures(api, settings)
+    for key in ("landing.figures", "staging.figures"):
+        materialize(project, key)
+    entry = project.ledger.latest("staging.figures")
+    assert entry
+    table = scan_table(project.lake, project.graph["staging.figures"], entry).collect()
+    assert table.height == api.table.cells
+    assert set(table["sex"]) == {"F", "M", "TOTAL"}
+    assert set(table["concept"]) == {"POP"}
+
+
+def test_a_contract_that_expects_one_metric_dimension_is_told_which_two_there_are(api: Api, settings: Settings) -> None:
+    api.table.role = {"time": ["SEMESTER"], "geo": ["MUN"], "metric": ["CONCEPT", "SEX"]}
+    landing = spec.Landing("figures", source=Idescat(*api.tables), contract=RawOneMetric, schedule="0 5 * * *")
+    project = Project(settings.model_copy(update={"idescat_url": api.server.url}), [landing])
+    with pytest.raises(
+        ContractError,
+        match=r"missing metric.*several dimensions are of the kind metric: declare SEX, CONCEPT in place of metric, with kind='metric'",
+    ):
+        materialize(project, "landing.figures")

@@ -130,10 +130,24 @@ def test_a_table_that_references_itself_is_checked_as_a_whole(region: Region) ->
     region.make("landing.shops")
     with pytest.raises(
         ContractError,
-        match=r"staging.branches: parent_id: 2 rows have values that are not in branches.shop_id, the first '9'",
+        match=r"staging.branches: parent_id: 2 rows have a value that is not in branches.shop_id, the first '9'",
     ):
         region.make("staging.branches")
     assert len(region.rows("staging.branches")) == 5
+
+
+def test_a_row_in_quarantine_cannot_be_referenced(region: Region) -> None:
+    rows = [
+        shop("1", None),
+        shop("1", "3"),
+        shop("2", "1"),
+        shop("3", None),
+        shop("4", None),
+    ]  # two rows of shop 1 contradict
+    region.shops.write(rows)
+    region.make("landing.shops")
+    with pytest.raises(ContractError, match=r"1 row has a value that is not in branches\.shop_id, the first '1'"):
+        region.make("staging.branches")
 
 
 def table(key: str, *columns: Column, upstream: tuple[str, ...] = ()) -> Asset:

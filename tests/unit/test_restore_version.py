@@ -267,6 +267,5 @@ def test_a_graph_says_which_tables_keep_history(compiled: Path) -> None:
     assert {asset.name for asset in graph if asset.keeps_history} == {
         "dim_municipalities",
         "fact_gdp_quarterly",
-        "fact_population_monthly",
         "fact_service_usage_daily",
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import holidays
@@ -13,6 +15,7 @@ from dateutil.easter import easter
 
 from catalunya.io.warehouse.dbt import ROOT
 
+REAL = os.environ.get("CATALUNYA_REAL_DATA", "")
 SEEDS = ROOT / "seeds"
 DECLARED: dict[str, dict[str, Any]] = {
     seed["name"]: seed for seed in yaml.safe_load((SEEDS / "_seeds.yml").read_text())["seeds"]
@@ -100,6 +103,32 @@ def test_the_sectors_of_the_accounts_are_a_hierarchy_that_sections_belong_to() -
         assert int(sector["level_number"]) == int(above) + 1
         assert sector["main_sector_id"] is None or sectors[sector["main_sector_id"]]["level_number"] == "3"
     assert set(rows("section_sectors")["parent_sector_id"]) <= sectors.keys()
+
+
+def test_the_changes_of_comarca_of_a_municipality_follow_each_other() -> None:
+    changes = rows("comarca_changes").sort("municipality_id", "change_date")
+    known = set(rows("functional_areas")["comarca_id"])
+    assert set(changes["comarca_id"]) | set(changes["former_comarca_id"]) <= known
+    assert set(changes["basis"]) == {"in_force", "published"}
+    assert (
+        changes.select("former_comarca_id", "former_comarca_name").unique().height
+        == changes["former_comarca_id"].n_unique()
+    )
+    before = changes.with_columns(before=pl.col("comarca_id").shift().over("municipality_id")).drop_nulls("before")
+    assert before["before"].to_list() == before["former_comarca_id"].to_list()
+    assert not changes.filter(pl.col("comarca_id") == pl.col("former_comarca_id")).height
+
+
+@pytest.mark.skipif(not REAL, reason="CATALUNYA_REAL_DATA is not set: it needs the official codes")
+def test_the_changes_of_comarca_lead_to_the_comarques_of_today() -> None:
+    codes = pl.read_csv(Path(REAL) / "codes" / "municipis_947.csv", infer_schema=False)
+    last = rows("comarca_changes").sort("change_date").group_by("municipality_id").last()
+    today = last.join(codes, left_on="municipality_id", right_on="codi_idescat6")
+    assert today.height == last.height
+    assert today["comarca_id"].to_list() == today["codi_comarca"].to_list()
+    # Everyone who is in one of the two comarques created since 2015 came to it by a change.
+    created = set(codes.filter(pl.col("codi_comarca").is_in(["42", "43"]))["codi_idescat6"])
+    assert created == set(last.filter(pl.col("comarca_id").is_in(["42", "43"]))["municipality_id"])
 
 
 def test_every_comarca_has_a_functional_area() -> None:

@@ -208,6 +208,21 @@ def test_a_table_without_a_period_cannot_be_asked_for_some_years(portal: Portal)
         extract(portal, Landing(), RESES, window=window("2014", None))
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2024-12-19T09:58:26Z",
+        "2024-12-19T09:58:26.000",
+        "Thu, 19 Dec 2024 10:58:26 +0100",
+        "Thursday, 19-Dec-24 09:58:26 GMT",
+    ],
+)
+def test_pages_that_write_the_same_moment_in_different_ways_are_of_one_state(portal: Portal, written: str) -> None:
+    on_page(portal, 10, 9, lambda page: replace(page, headers={**page.headers, "X-SODA2-Truth-Last-Modified": written}))
+    done = extract(portal, Landing())
+    assert (done.rows, {page.stamp for page in done.pages}) == (25, {"Thu, 19 Dec 2024 09:58:26 GMT"})
+
+
 # What must not land
 
 

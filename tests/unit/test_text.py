@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalunya.contracts.model.text import FEW, folded, is_broken, normalized, read_text
+from catalunya.contracts.model.text import FEW, clean_text, flaw, folded, normalized
 
 REAL = os.environ.get("CATALUNYA_REAL_DATA")
 
@@ -91,19 +91,19 @@ def test_however_a_text_is_written_it_is_the_same_text(text: str, data: st.DataO
 def test_a_page_is_normalized_as_each_of_its_texts_is(rows: list[str | None], is_varied: bool) -> None:
     column = pl.Series("nom", [*map(str, range(2 * FEW)), *rows] if is_varied else rows, dtype=pl.String)
     page = column.to_frame().with_columns(codi=pl.lit("ok"))
-    read, expected = read_text(page), normalized(column)
+    read, expected = clean_text(page), normalized(column)
     assert read.frame["nom"].to_list() == expected.to_list()
     assert read.frame["codi"].to_list() == page["codi"].to_list()
     assert page["nom"].to_list() == column.to_list(), "the page as received was changed"
     assert read.changed.get("nom", 0) == (column != expected).sum()
     broken = [] if read.broken is None else column.filter(read.broken.is_not_null()).to_list()
-    assert all(map(is_broken, broken))
+    assert all(map(flaw, broken))
 
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_stays_and_is_not_broken(text: str) -> None:
     assert clean(text) == [text]
-    assert not is_broken(text)
+    assert not flaw(text)
 
 
 @pytest.mark.parametrize("written", GEMINATES)
@@ -113,6 +113,11 @@ def test_ordinary_text_stays_and_is_not_broken(text: str) -> None:
 )
 def test_every_way_to_write_the_geminate_l_becomes_one(word: str, written: str) -> None:
     assert clean(word.replace("l·l", written), word.upper().replace("L·L", written.upper())) == [word, word.upper()]
+
+
+@pytest.mark.parametrize("text", ["a\x85b", "Café\x85Bar", "\x9b31mred", "Forn\x80", "nul\x00", "\x1b[31m", "Re\x81us"])
+def test_a_control_character_on_its_own_is_no_broken_text(text: str) -> None:
+    assert flaw(text) is None
 
 
 def test_apostrophes_become_one_and_other_marks_stay() -> None:
@@ -156,8 +161,8 @@ WORDS = (
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("broken", BREAKS[:6])
 def test_utf_8_read_as_another_encoding_is_recognized(word: str, broken: Callable[[str], str]) -> None:
-    assert is_broken(broken(word))
-    assert read_text(pl.DataFrame({"nom": ["bé", broken(word)]})).broken is not None
+    assert flaw(broken(word))
+    assert clean_text(pl.DataFrame({"nom": ["bé", broken(word)]})).broken is not None
 
 
 @pytest.mark.parametrize(
@@ -165,12 +170,12 @@ def test_utf_8_read_as_another_encoding_is_recognized(word: str, broken: Callabl
     [
         *("ResidÃ¨ncia", "ADMINISTRACIÃ“", "SebastiÃ\u00a0", "SebastiÃ ", "SebastiÃ", "lâ€™Hospitalet", "lâ\x80\x99Hospitalet", "IntelÂ·lectual"),
         *("EspaÃ±a", "GenÃƒÂ¨ric", "aÌ€", "AÌ€GER", "Resid\ufffdncia", "Resid?ncia", "RESID?NCIA", "l\x92Hospitalet", "Ã\u00a0rea", "Ã  la carta", "Ã€rea"),
-        *("BOSSÃ’ST", "PENÃ\x8dNSULA", "Â«CasaÂ»", "1Âª planta", "50 â‚¬", "ï»¿Nom", "Å\x81ódÅº", "Ð¡Ð°Ð½Ñ‚", "ðŸ˜€", "Resid√®ncia", "RESIDÃ¨NCIA"),
+        *("\x8akoda", "BOSSÃ’ST", "PENÃ\x8dNSULA", "Â«CasaÂ»", "1Âª planta", "50 â‚¬", "ï»¿Nom", "Å\x81ódÅº", "Ð¡Ð°Ð½Ñ‚", "ðŸ˜€", "Resid√®ncia", "RESIDÃ¨NCIA"),
     ],
 )  # fmt: skip
 def test_broken_text_is_recognized(text: str) -> None:
-    assert is_broken(text)
-    broken = read_text(pl.DataFrame({"nom": ["bé", text]})).broken
+    assert flaw(text)
+    broken = clean_text(pl.DataFrame({"nom": ["bé", text]})).broken
     assert broken is not None
     assert broken[0] is None
     assert broken[1].startswith("nom: '")
@@ -199,7 +204,7 @@ def _texts(document: object) -> Iterator[str]:
 def test_no_real_text_is_taken_for_broken_and_each_is_recognized_once_broken() -> None:
     real = {text for text in real_texts() if len(text) < 300}
     assert len(real) > 3_000
-    assert {text for text in real if is_broken(text)} == set()
+    assert {text for text in real if flaw(text)} == set()
     names = [
         text
         for text in real
@@ -207,7 +212,7 @@ def test_no_real_text_is_taken_for_broken_and_each_is_recognized_once_broken() -
     ]
     assert len(names) > 400
     page = pl.DataFrame({"nom": [broken(name) for name in names for broken in BREAKS[:6]]})
-    found = read_text(page).broken
+    found = clean_text(page).broken
     assert found is not None
     assert page.filter(found.is_null())["nom"].to_list() == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -12,18 +13,19 @@ import polars as pl
 import pytest
 from structlog.testing import capture_logs
 
-from catalunya.assets import gdp, social_services
+from catalunya.assets import gdp as real_gdp
+from catalunya.assets import social_services
 from catalunya.assets.graph.spec import Declaration, Landing, staging
 from catalunya.assets.making.expressions import classify
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.notes import CHANGED
-from catalunya.assets.making.page_check import PageChecker, raw_fields
 from catalunya.assets.making.request import Request
 from catalunya.assets.municipalities import municipalities as real_municipalities
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
-from catalunya.contracts.model.check import REASON
+from catalunya.contracts.gdp import Gdp, RawGdp
+from catalunya.contracts.model.check import REASON, renamed
 from catalunya.contracts.model.contract import Contract, column
 from catalunya.contracts.municipalities import Municipalities, RawMunicipalities
 from catalunya.io.environment import Settings
@@ -147,13 +149,33 @@ def test_broken_rows_are_quarantined_as_received_with_field_and_text(shops: Tabl
     assert (made.rows, made.quarantined) == (5, 2)
     quarantined = shops.quarantined().sort("codi")
     assert quarantined["ciutat"].to_list() == ["Moda ResidÃ¨ncia ", "Moda Resid\ufffdncia"]
-    assert quarantined[REASON][0].startswith("ciutat: 'Moda ResidÃ¨ncia' looks like UTF-8 read in another encoding")
+    assert quarantined[REASON][0].startswith(
+        "ciutat: 'Moda ResidÃ¨ncia' looks like UTF-8 read as Latin-1 or Windows-1252"
+    )
+
+
+def test_a_staging_function_with_reasons_of_its_own_publishes_no_broken_row(settings: Settings, tmp_path: Path) -> None:
+    source = FolderSource(tmp_path / "source")
+    landing = Landing("shops", source=source, contract=RawShops, schedule="0 5 * * *")
+
+    @staging(landing, contract=Named)
+    def shops(raw: pl.LazyFrame) -> pl.LazyFrame:
+        is_closed = pl.col("name").str.starts_with("Closed")
+        return raw.with_columns(kind=pl.lit("any"), **{REASON: pl.when(is_closed).then(pl.lit("name: closed"))})
+
+    table = Table(settings, source, [landing, shops])
+    made = table.make(named("Resid\ufffdncia", "Closed MatarÃ³", *["Moda"] * 6))
+    assert (made.rows, made.quarantined) == (6, 2)
+    first, second = table.quarantined().sort("codi")[REASON]
+    assert "ciutat: 'Resid\ufffdncia' has replacement characters" in first
+    assert "ciutat: 'Closed MatarÃ³' looks like UTF-8 read as Latin-1" in second
+    assert "name: closed" in second
 
 
 def test_more_broken_rows_than_tolerated_refuse_the_table(shops: Table) -> None:
     shops.make(named(*["Moda"] * 6))
     before = shops.rows()
-    with pytest.raises(ContractError, match="looks like UTF-8 read in another encoding"):
+    with pytest.raises(ContractError, match="looks like UTF-8 read as Latin-1 or Windows-1252"):
         shops.make(named(*["Moda"] * 4, "Moda lâ€™Hospitalet", "Moda SebastiÃ\u00a0"))
     assert shops.rows().equals(before)
 
@@ -214,15 +236,60 @@ def test_a_column_can_only_classify_another_column_of_its_contract() -> None:
         Wrong.columns()
 
 
-def test_an_unknown_sector_is_quarantined_by_name() -> None:
-    declaration = gdp.gdp
-    cell = {"time": "2024T1", "metric": "VALUE", "value": "1", "updated": "2024-05-01", "table": gdp.CURRENT_PRICES}
-    fields = dict.fromkeys(raw_fields(declaration), pl.String)
-    labels = ["Indústria", "INDUSTRIES", "Serveis", "Altres serveis", "PIB", "Adm. publica, educacio", "Mineria"]
-    raw = pl.DataFrame([{**cell, "SECTOR_label": label} for label in labels], schema=fields)
-    good, bad, _ = PageChecker(declaration).check(raw)
-    assert good["sector_id"].to_list() == ["industry", "industry", "services", "gdp", "public_education_health"]
-    assert bad[REASON].to_list() == ["sector_id: no rule knows 'Altres serveis'", "sector_id: no rule knows 'Mineria'"]
+@pytest.fixture
+def sectors(settings: Settings, tmp_path: Path) -> Table:
+    source = FolderSource(tmp_path / "source")
+    landing = Landing("gdp", source=source, contract=RawGdp, schedule="0 5 * * *")
+
+    @staging(landing, contract=Gdp)
+    def gdp(raw: pl.LazyFrame) -> pl.LazyFrame:
+        return real_gdp.gdp.function(raw)
+
+    return Table(settings, source, [landing, gdp])
+
+
+def cells(*labels: str) -> list[dict[str, str]]:
+    """One figure of each sector, in a quarter of its own."""
+    cell = {"geo": "TOTAL", "metric": "VALUE", "SECTOR": "X", "value": "1", "status": "p", "updated": "2024-05-01"}
+    quarters = [{"time": f"{2000 + at}T1", "SECTOR_label": label} for at, label in enumerate(labels)]
+    return [{**cell, **quarter, "table": real_gdp.CURRENT_PRICES} for quarter in quarters]
+
+
+def test_a_sector_is_known_however_its_label_is_written(sectors: Table) -> None:
+    labels = (
+        "Indústria",
+        "INDUSTRIES",
+        "industria",
+        "Indu\u0301stria",
+        "Serveis",
+        "PIB",
+        "Adm. publica, educacio",
+        "Impost net sobre producte",
+    )
+    sectors.make(cells(*labels))
+    assert sectors.rows()["sector_id"].to_list() == [
+        *["industry"] * 4, "services", "gdp", "public_education_health", "net_taxes_on_products",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("label", "why"),
+    [
+        ("Mineria", "sector_id: no rule knows 'Mineria'"),
+        ("Altres serveis", "sector_id: no rule knows 'Altres serveis'"),
+        ("IndÃºstria", "SECTOR_label: 'IndÃºstria' looks like UTF-8 read as Latin-1 or Windows-1252"),
+        ("Ind\ufffdstria", "SECTOR_label: 'Ind\ufffdstria' has replacement characters where letters were"),
+    ],
+)
+def test_a_label_that_is_unknown_or_broken_is_named(sectors: Table, label: str, why: str) -> None:
+    with pytest.raises(ContractError, match=re.escape(why)):
+        sectors.make(cells("Serveis", label))
+
+
+@pytest.mark.parametrize("nothing", ["\u200b", "\u00a0 \t", "N/A\u200b", "\ufeffnull", " .. ", "NU\u00adLL"])
+def test_words_for_no_value_are_recognized_once_normalized(nothing: str) -> None:
+    page = pl.DataFrame({"codi": ["S1"], "ciutat": [nothing]})
+    assert renamed(page, Named).collect()["name"].to_list() == [None]
 
 
 def without_accents(text: str) -> str:

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from catalunya.contracts.model.check import REASON, ROW, conform, split_rows
@@ -265,6 +265,24 @@ def test_every_moment_with_an_offset_is_read_exactly(at: datetime, minutes: int)
     assert moment(text) == at - timedelta(minutes=minutes)
 
 
+@EXAMPLES
+@example("+2024-01-01", NO_LOCALE)
+@example("-2024-01-01", NO_LOCALE)
+@example("24-01-01", NO_LOCALE)
+@given(
+    st.from_regex(r"[+-]?[0-9]{1,5}[-/.][0-9]{1,3}[-/.][0-9]{1,3}([T ][0-9:.]{0,9}Z?)?", fullmatch=True)
+    | st.text(alphabet="0123456789-/T: Z+.٣", max_size=12),
+    st.sampled_from([NO_LOCALE, CATALAN]),
+)
+def test_no_text_at_all_is_read_as_another_day(text: str, locale: Locale) -> None:
+    found = day(text, locale)
+    if found is None:
+        return
+    numbers = [int(number) for number in re.findall("[0-9]+", re.sub("[T ]00:00.*", "", text))]
+    assert [found.year, found.month, found.day] == (numbers if locale is NO_LOCALE else numbers[::-1])
+    assert re.match("[0-9]{4}-|[0-9]{1,2}/", text)
+
+
 class RawVisits(LandingContract):
     """Visits as their source has them."""
 
@@ -345,6 +363,8 @@ def test_a_number_that_another_type_cannot_hold_is_quarantined() -> None:
     good, reasons = checked(visitors=pl.Series([4.7, math.nan, 1e30, 5.0, None]))
     assert good["visitors"].to_list() == [5, None]
     assert reasons == [f"visitors: '{text}' is not a valid bigint" for text in ("4.7", "NaN", "1e+30")]
+    good, _ = checked(share=pl.Series(["0.1", "12345678901.1234567"]).cast(pl.Decimal(38, 10)))
+    assert good["share"].to_list() == [0.1, 12345678901.1234567]
     good, reasons = checked(share=pl.Series([2**53 + 1, 3]))
     assert (good["share"].to_list(), reasons) == ([3.0], ["share: '9007199254740993' is not a valid double"])
 

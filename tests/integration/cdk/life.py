@@ -78,7 +78,7 @@ def tables_exist_before_they_are_made(world: World) -> None:
 def shops_open_and_close(world: World) -> None:
     """What happens to a table: changes, bad rows, a removed partition, a killed run, an update without changes."""
     world.put("landing/shops/ingested_process_at=20260101T000000000/page-00000.json", b"a run died here")
-    for rows in ([*some(3), *some(1, "Salt"), BAD], [*some(3), BAD], some(4), some(4)):
+    for rows in ([*some(3), {**some(1, "Salt")[0], "codi": "T1"}, BAD], [*some(3), BAD], some(4), some(4)):
         world.source.write(rows, version=None if rows != some(4) else datetime.now(UTC).isoformat())
         with world.as_role("extractor"):
             materialize(world.shops, "landing.shops")

@@ -55,8 +55,8 @@ merged ledger          r         r           r    rwd          r          -     
 leases of landing      rwd       -           -    rwd          r          -          -      r        rwd
 leases of staging      -         rwd         -    rwd          r          -          -      r        rwd
 leases of marts        -         -           rwd  rwd          r          -          -      r        rwd
-superseded staging     -         w           -    rd           -          -          -      r        rwd
-superseded marts       -         -           w    rd           -          -          -      r        rwd
+superseded staging     -         rw          -    rd           -          -          -      r        rwd
+superseded marts       -         -           rw   rd           -          -          -      r        rwd
 quarantine of staging  -         w           -    rd           -          -          -      r        rw
 quarantine of marts    -         -           w    rd           -          -          -      r        rw
 candidates             -         -           rwd  -            -          -          -      r        r

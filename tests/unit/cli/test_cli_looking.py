@@ -131,6 +131,18 @@ def test_status_shows_rows_staleness_and_overdue_sources(run: Run) -> None:
     assert "overdue (expected every 36 h)" in out
 
 
+def test_show_and_status_have_the_warnings_of_the_last_materialization(run: Run) -> None:
+    ledger, key = Project(load_settings()).ledger, "staging.municipalities"
+    entry = ledger.latest(key)
+    assert entry
+    ledger.append(replace(entry, warnings=("no rule of kind knows Circ",)), after=entry.sequence)
+    assert "warning: no rule of kind knows Circ" in run("show", key).out
+    assert "warning: no rule of kind knows Circ" in " ".join(run("status", key).out.split())
+    found = document(run("status", key, "--json"))
+    assert isinstance(found, list)
+    assert found[0]["warnings"] == ["no rule of kind knows Circ"]
+
+
 def test_status_check_exits_1_unless_all_is_well(run: Run) -> None:
     assert run("status", "staging.municipalities", "--check").code == 0
     assert run("status", "marts.dim_time", "--check").code == 1, "never made"

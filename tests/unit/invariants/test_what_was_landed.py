@@ -120,6 +120,11 @@ def test_a_damaged_batch_is_named_not_used_and_lands_again(
     assert landed.project.ledger.latest(SHOPS) is None
     assert landed.plan()[LANDING] is Reason.CONSUMED
     assert materialize(landed.project, SHOPS).status == "deferred", "it waits for the batch that comes"
+    assert landed.project.state().failed(SHOPS) is None, "the damage does not count as a failure on these inputs"
+    neglected = landed.project.state().neglected(list(landed.project.graph))
+    assert [(stale.key, stale.reason) for stale in neglected] == [(LANDING, Reason.CONSUMED)], (
+        "the reconciliation wakes it"
+    )
 
     for key in KEYS:
         assert materialize(landed.project, key).status == "materialized", key

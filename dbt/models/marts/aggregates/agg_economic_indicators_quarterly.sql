@@ -142,7 +142,8 @@ classified as (
 
 ),
 
--- The comarques that a month has figures of or should have: those that the source has had so far, and that exist.
+-- The comarques that a month has figures of or should have: those that exist on its first day, and that the source has had so far. A
+-- table has all its comarques in all months, those that did not exist yet without figures.
 comarques as (
 
     select
@@ -151,6 +152,7 @@ comarques as (
         classification,
         comarca_id
     from monthly_jobs
+    where jobs is not null
 
     union
 
