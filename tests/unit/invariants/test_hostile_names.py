@@ -81,7 +81,9 @@ def test_a_row_whose_partition_value_cannot_name_a_folder_is_quarantined(setting
     }
     assert sorted(shop.table()["city"].to_list(), key=str) == sorted([*GOOD, "ab", None, None, None], key=str)
     quarantined = pl.read_parquet(shop.project.lake.get(entry.quarantine)).sort("codi")
-    assert quarantined["ciutat"].to_list() == [text for text in HOSTILE if text not in ("\x00", "a\x01b")], "kept as received"
+    assert quarantined["ciutat"].to_list() == [text for text in HOSTILE if text not in ("\x00", "a\x01b")], (
+        "kept as received"
+    )
     assert quarantined["_reason"].str.contains("cannot name a partition").all()
     assert quarantined["_reason"].str.len_chars().max() < 300  # type: ignore[operator]
     assert is_in_order(settings, shop.project, tmp_path)
@@ -95,7 +97,9 @@ def test_a_breach_beyond_the_tolerance_is_reported_in_one_short_line(settings: S
     assert len(str(raised.value)) < 1000
 
 
-def test_hostile_values_in_other_columns_and_keys_are_read_back_as_normalized(settings: Settings, tmp_path: Path) -> None:
+def test_hostile_values_in_other_columns_and_keys_are_read_back_as_normalized(
+    settings: Settings, tmp_path: Path
+) -> None:
     shop = Shop(settings, tmp_path / "source", Trusting, [])
     entry = shop.make([{"codi": text, "ciutat": text} for text in HOSTILE]).entry
     assert entry
