@@ -291,8 +291,7 @@ def test_10_every_table_can_be_rebuilt_and_is_the_same(shop: Shop) -> None:
 
 def test_12_an_entry_that_cannot_be_read_stops_only_the_assets_that_read_it(shop: Shop) -> None:
     shop.make()
-    entry = shop.project.lake.url(Ledger.path("staging.shops", 1))
-    Path(entry).write_bytes(b"{")
+    shop.project.lake.put(Ledger.path("staging.shops", 1), b"{")
     shop.source.write(some(6))
     shop.project = Project(shop.settings, shop.declared)
 
