@@ -152,6 +152,13 @@ def test_3_beyond_the_tolerated_share_the_table_stays_unchanged(shop: Shop) -> N
     assert attempt
     assert attempt.status == "failed"
     assert shop.batches(), "the batch is kept when its contract fails"
+    assert attempt.quarantine
+    rejected = pl.read_parquet(shop.project.lake.get(attempt.quarantine))
+    assert (attempt.quarantined, rejected["codi"].to_list()) == (4, ["B0", "B1", "B2", "B3"])
+    assert "telefon" not in rejected.columns
+    assert shop.statuses("staging.shops", replay=True) == ["skipped"], (
+        "only the rows of the published table are replayed"
+    )
 
 
 def test_3_a_table_that_shrinks_beyond_its_guard_is_refused_until_accepted(shop: Shop) -> None:
