@@ -6,7 +6,7 @@ keep a guard from standing in the way of a repair:
 - What follows from a change that was accepted upstream is accepted too.
 - If the published version was accepted, one that is within the guards of the last version that passed them by itself is fine.
 - Rows and values that only the published version introduced may go again. A version before it that had them counts: a table that goes
-  back and forth is refused.
+  back and forth is refused. One that was accepted does not: what it brought is refused each time.
 
 Here: what is compared, the limits, the message. Not here: checks of rows (`contracts/model/check.py`), duplicates and the tolerated
 share (`candidate.py`). In memory are hashes, a few columns at a time; objects that stayed the same are not read.
@@ -303,7 +303,8 @@ def guarded(context: Context, candidate: Candidate, contract: type[Contract]) ->
     if found:
         found, why = _without_repaired(context, contract.terms(), previous, published, after, found)
     if not found:
-        return replace(candidate, is_accepted=is_inherited)
+        is_same = candidate.objects == previous.objects
+        return replace(candidate, is_accepted=is_inherited or (is_same and previous.is_accepted))
     if _is_of_backfill(context) and all(breach.guard == "growth" for breach in found):
         return _accepted(context, candidate, found, "a backfill asked for more rows")
     if context.request.accept_change:
@@ -377,7 +378,9 @@ def _without_repaired(
             )
         remaining = _compared(lake, Comparison(asset, terms, _version(lake, good, paths), after))
     else:
-        before = [next(same) for _, same in islice(groupby(past, lambda entry: entry.data_version), 1, 3)]
+        versions = islice(groupby(past, lambda entry: entry.data_version), 1, None)
+        passed = (next((entry for entry in same if not entry.is_accepted), None) for _, same in versions)
+        before = list(islice(filter(None, passed), 2))
         kept = [(entry, find_version(lake, asset, entry, previous)) for entry in before]
         earlier = [_version(lake, entry, paths) for entry, paths in kept if paths]
         if len(earlier) < len(before) or not earlier:

@@ -203,6 +203,30 @@ def test_a_table_that_goes_back_and_forth_is_refused_each_time(shop: Shop) -> No
         assert not shop.make(FULL).is_accepted
 
 
+def test_an_accepted_change_that_was_repaired_is_refused_again_whatever_it_changed(shop: Shop) -> None:
+    class Filled(Guarded, max_shrink=0.2, max_growth=0.5, max_loss=0.2, max_change=1.0):
+        """Shops whose values may all change."""
+
+    shop.use(Filled)
+    for bad, found in (
+        ([*FULL, *rows(range(20, 40))], "new: shop_id S20, S21, S22"),
+        (rows(range(20), places=None), "capacity_places: .* found all"),
+    ):
+        shop.make(FULL)
+        shop.make(bad, accept=True)
+        assert not shop.make(FULL).is_accepted
+        with pytest.raises(ContractError, match=found):
+            shop.make(bad)
+
+
+def test_an_accepted_version_made_again_from_the_same_rows_does_not_block_its_repair(shop: Shop) -> None:
+    shop.make(FULL)
+    other = [{**row, "codi": f"X{row['codi']}"} for row in FULL]
+    shop.make(other, accept=True)
+    assert shop.make(other).is_accepted, "the same version did not pass by itself"
+    assert not shop.make(FULL).is_accepted
+
+
 def test_junk_rows_that_slipped_in_may_go_again_but_not_come_and_go(shop: Shop) -> None:
     junk = rows(range(20, 30))
     shop.make(FULL)
