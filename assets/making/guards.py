@@ -6,7 +6,7 @@ keep a guard from standing in the way of a repair:
 - What follows from a change that was accepted upstream is accepted too.
 - If the published version was accepted, one that is within the guards of the last version that passed them by itself is fine.
 - Rows and values that only the published version introduced may go again. A version before it that had them counts: a table that goes
-  back and forth is refused. One that was accepted does not: what it brought is refused each time.
+  back and forth is refused. An accepted one does not count: what it brought is refused each time.
 
 Here: what is compared, the limits, the message. Not here: checks of rows (`contracts/model/check.py`), duplicates and the tolerated
 share (`candidate.py`). In memory are hashes, a few columns at a time; objects that stayed the same are not read.
@@ -361,8 +361,8 @@ def _compared(lake: Lake, comparison: Comparison) -> list[Breach] | None:
 def _without_repaired(
     context: Context, terms: Terms, previous: Entry, published: Version, after: Version, found: list[Breach]
 ) -> tuple[list[Breach], str]:
-    """The breaches that remain if the candidate repairs what the published version broke, and what could not be compared."""
-    asset, lake = context.asset, context.project.lake
+    """The breaches that remain if the candidate repairs what the published version broke, and what it was compared with, or not."""
+    asset, lake, why = context.asset, context.project.lake, ""
     past = lineage(context.project.ledger.history(asset.key), previous)
     if previous.is_accepted:
         good = next((entry for entry in past if not entry.is_accepted), None)
@@ -377,6 +377,8 @@ def _without_repaired(
                 f"the last version that passed its guards, entry {good.sequence}, has expired: only its number of rows was compared",
             )
         remaining = _compared(lake, Comparison(asset, terms, _version(lake, good, paths), after))
+        if remaining:
+            why = f"compared with entry {good.sequence}, the last version that passed its guards: {remaining[0].what}"
     else:
         versions = islice(groupby(past, lambda entry: entry.data_version), 1, None)
         passed = (next((entry for entry in same if not entry.is_accepted), None) for _, same in versions)
@@ -390,7 +392,7 @@ def _without_repaired(
             return found, ""
         remaining = _compared(lake, Comparison(asset, terms, published, after, earlier))
     if remaining is None or remaining:
-        return found, ""
+        return found, why
     log.info("guard_repaired", asset=asset.key, undone=[breach.what for breach in found][:3])
     return [], ""
 

@@ -227,6 +227,17 @@ def test_an_accepted_version_made_again_from_the_same_rows_does_not_block_its_re
     assert not shop.make(FULL).is_accepted
 
 
+def test_what_is_no_repair_of_an_accepted_version_is_compared_with_both_in_the_message(shop: Shop) -> None:
+    shop.make(FULL)
+    shop.make(rows(range(20), "Vic"), accept=True)
+    with pytest.raises(
+        ContractError,
+        match=r"S00: 'Vic' -> 'Olot', .* \(compared with entry 1, the last version that passed its guards: column city: .*"
+        r"S00: 'Reus' -> 'Olot', .*\)\. Nothing was published",
+    ):
+        shop.make(rows(range(20), "Olot"))
+
+
 def test_junk_rows_that_slipped_in_may_go_again_but_not_come_and_go(shop: Shop) -> None:
     junk = rows(range(20, 30))
     shop.make(FULL)
