@@ -23,7 +23,14 @@ FLAW = "_flaw"
 SEARCHED = 8 * 1024 * 1024
 """Bytes of a batch that are searched for repeated keys, about 16,000 wide rows: what repeats a key does so in every row."""
 
+QUOTED = 80
+"""How much of a repeated field's values is quoted, in characters."""
+
 _EDGE = 1000  # bytes; stripping the whole would copy it
+# Half of a character beyond U+FFFF, as a cut text leaves it: no decoder keeps it, and some put a control character in its place.
+_HALF = re.compile(
+    rb"(?<!\\)((?:\\\\)*)(?:(\\u[dD][89abAB]..\\u[dD][c-fC-F]..)|\\u[dD][89a-fA-F][0-9a-fA-F]{2})", re.DOTALL
+)
 _LAYOUTS: dict[PageFormat, str] = {"rows": "a JSON array of rows", "json-stat": "a JSON-stat dataset"}
 _BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -38,6 +45,7 @@ def read_page(
     the JSON types of these (`json_types.TYPE`). `path` and `asset` are for messages.
     Raises ContractError if the page does not have that format.
     """
+    body = _whole_characters(body)
     try:
         if pages_are == "json-stat":
             from catalunya.io.sources.jsonstat import read_cells
@@ -49,6 +57,13 @@ def read_page(
         raise ContractError(
             f"{asset}: expected {_LAYOUTS[pages_are]} in {path}, found {reason}; materialize the landing asset again"
         ) from None
+
+
+def _whole_characters(body: bytes) -> bytes:
+    """The body, with the replacement character (U+FFFD) for every half of a character, so that its text counts as broken."""
+    if b"\\ud" not in body and b"\\uD" not in body:
+        return body
+    return _HALF.sub(lambda found: found[1] + (found[2] or rb"\ufffd"), body)
 
 
 def _with_all(cells: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
@@ -143,16 +158,22 @@ def _marked(frame: pl.DataFrame, rows: pl.LazyFrame, fields: Sequence[str]) -> p
     quoted = pl.col("row").str.extract_all(f'"(?:{names})"').list
     is_escaped = pl.col("row").str.contains(r"\\u00[2-7]")  # a name may be written with escapes
     suspects = rows.with_row_index("at").filter((quoted.n_unique() < quoted.len()) | is_escaped).collect()
-    twice = {at: name for at, text in suspects.iter_rows() if (name := _repeated(text, frozenset(fields)))}
+    twice = {at: flaw for at, text in suspects.iter_rows() if (flaw := _repeated(text, frozenset(fields)))}
     if not twice:
         return frame
-    flaws = [f"{name}: found twice in one row" for name in twice.values()]
-    marks = pl.DataFrame({"at": list(twice), FLAW: flaws}, schema={"at": pl.UInt32, FLAW: pl.String})
+    marks = pl.DataFrame({"at": list(twice), FLAW: list(twice.values())}, schema={"at": pl.UInt32, FLAW: pl.String})
     return frame.with_row_index("at").join(marks, on="at", how="left", maintain_order="left").drop("at")
 
 
 def _repeated(row: str, fields: frozenset[str]) -> str:
-    """The fields that an object has more than once, for a message; empty if there are none."""
+    """The fields that an object has more than once, and their values, as the reason to reject it; empty if there are none."""
     pairs: list[tuple[str, object]] = json.loads(row, object_pairs_hook=lambda found: found)
-    names = [name for name, _ in pairs if name in fields]
-    return ", ".join(legible(name, NAME) for name in sorted({name for name in names if names.count(name) > 1}))
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        if name in fields:
+            values.setdefault(name, []).append(f"'{legible(value, QUOTED)}'")
+    return "; ".join(
+        f"{legible(name, NAME)}: found twice in one row: {' and '.join(found)}"
+        for name, found in sorted(values.items())
+        if len(found) > 1
+    )

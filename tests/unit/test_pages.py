@@ -61,3 +61,13 @@ def test_broken_json_is_an_error_that_names_the_page(body: bytes) -> None:
         body = b"[" + body + b"]"
     with pytest.raises(ContractError, match=r"landing\.x: expected a JSON array of rows in page-7"):
         read(body)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_half_of_a_character_counts_as_a_lost_one_in_every_layout(indent: int | None) -> None:
+    texts = ["Vic\ud83d", "\udd56\ud83e", "Vic \U0001f956", "\\ud83d is an escape", "\\\ud83d"]
+    rows = [{"codi": str(number), "nom": text} for number, text in enumerate(texts)]
+    array = json.dumps(rows, indent=indent).encode()
+    line_by_line = b"[" + b"\n,".join(json.dumps(row).encode() for row in rows) + b"]\n"
+    expected = ["Vic\ufffd", "\ufffd\ufffd", "Vic 🥖", "\\ud83d is an escape", "\\\ufffd"]
+    assert read(array)["nom"].to_list() == read(line_by_line)["nom"].to_list() == expected
