@@ -258,7 +258,7 @@ def _values(raw: msgspec.Raw, cells: int) -> pl.Series:
         text = text.str.replace(r"\.0+$", "")
     if text.str.contains("[eE]").any():  # 1.6E6: some servers write large numbers so
         number = text.cast(pl.Float64, strict=False)
-        is_whole = (number == number.round()) & (number.abs() < 2**53) & text.str.contains("[eE]")
+        is_whole = (number == number.round()) & (number.abs() < 2**53) & (number != 0) & text.str.contains("[eE]")
         text = number.cast(pl.Int64, strict=False).cast(pl.String).zip_with(is_whole.fill_null(value=False), text)
     return text.set(text == NO_VALUE, None)
 

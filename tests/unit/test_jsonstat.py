@@ -89,6 +89,11 @@ def test_integers_with_an_exponent_are_written_out() -> None:
     assert values(body) == ["1636193", "2000", "1.5E-3", "7", None, "-4"]
 
 
+def test_a_number_too_small_for_the_type_is_not_written_as_zero() -> None:
+    body = dataset("here").replace(b'"here"', b"[1e-400,-2.5E-999,0e5,0.0E0,1e-300,3]")
+    assert values(body) == ["1e-400", "-2.5E-999", "0e5", "0.0E0", "1e-300", "3"]
+
+
 def test_a_value_the_source_withholds_is_null_and_not_zero() -> None:
     assert values(dataset([None, "..", 0, "3", " .. a, \\ «b» ", "c\"d"])) == [
         None, None, "0", "3", " .. a, \\ «b» ", 'c"d',
