@@ -40,9 +40,9 @@ def read_page(
 ) -> pl.DataFrame:
     """The content of one raw page with the given fields as text columns; null if the page has no such field or a row omits it.
 
-    Of the rows that begin within the first `searched` bytes, those that have one of the fields twice are marked in a further
-    column, `FLAW`: which of the two values is right cannot be known. Fields with values that are not text have a second column, with
-    the JSON types of these (`json_types.TYPE`). `path` and `asset` are for messages.
+    Rows that have one of the fields twice are marked in a further column, `FLAW`: which of the two values is right cannot be known.
+    All rows are searched if one within the first `searched` bytes has a field twice. Fields with values that are not text have a
+    second column, with the JSON types of these (`json_types.TYPE`). `path` and `asset` are for messages.
     Raises ContractError if the page does not have that format.
     """
     body = _whole_characters(body)
@@ -77,9 +77,12 @@ def _read_rows(body: bytes, fields: Sequence[str], searched: int) -> pl.DataFram
     if body[:_EDGE].lstrip()[:1] == b"[" and body[-_EDGE:].rstrip()[-1:] == b"]":
         head = body if len(body) <= searched else body[: body.rfind(b"\n", 0, searched) + 1]
         try:
-            frame = _marked(_decoded(_lines(body), fields), _lines(head), fields)
-            if FLAW not in frame.columns or _is_row_per_line(head, fields):
+            frame = _decoded(_lines(body), fields)
+            marked = _marked(frame, _lines(head), fields)
+            if FLAW not in marked.columns:
                 return frame
+            if _is_row_per_line(body, fields):
+                return marked if head is body else _marked(frame, _lines(body), fields)
         except (pl.exceptions.PolarsError, ValueError):  # another layout of the same JSON, or something else
             pass
     rows = _rows_of_array(body).lazy()
