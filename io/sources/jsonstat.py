@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import msgspec
 
 from catalunya.io.errors import ContractError
+from catalunya.io.sources.characters import whole_characters
 from catalunya.io.sources.names import repeated_names
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class _Extension(msgspec.Struct):
 def decode(body: bytes | bytearray, kind: type[T]) -> T:
     """The body as `kind`. Raises ContractError if it is not JSON, or not of that type."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(whole_characters(body), type=kind)
     except BROKEN_JSON as error:
         raise ContractError(
             f"expected JSON-stat, found {error}; {len(body)} bytes, beginning {bytes(body[:60])!r}"

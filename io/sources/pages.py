@@ -16,6 +16,7 @@ import polars as pl
 from catalunya.io.errors import ContractError
 from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.base import PageFormat
+from catalunya.io.sources.characters import whole_characters
 from catalunya.io.sources.json_types import TYPE, has_bare_value, json_types
 
 FLAW = "_flaw"
@@ -27,10 +28,6 @@ QUOTED = 80
 """How much of a repeated field's values is quoted, in characters."""
 
 _EDGE = 1000  # bytes; stripping the whole would copy it
-# Half of a character beyond U+FFFF, as a cut text leaves it: no decoder keeps it, and some put a control character in its place.
-_HALF = re.compile(
-    rb"(?<!\\)((?:\\\\)*)(?:(\\u[dD][89abAB]..\\u[dD][c-fC-F]..)|\\u[dD][89a-fA-F][0-9a-fA-F]{2})", re.DOTALL
-)
 _LAYOUTS: dict[PageFormat, str] = {"rows": "a JSON array of rows", "json-stat": "a JSON-stat dataset"}
 _BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -45,7 +42,7 @@ def read_page(
     second column, with the JSON types of these (`json_types.TYPE`). `path` and `asset` are for messages.
     Raises ContractError if the page does not have that format.
     """
-    body = _whole_characters(body)
+    body = bytes(whole_characters(body))
     try:
         if pages_are == "json-stat":
             from catalunya.io.sources.jsonstat import read_cells
@@ -57,13 +54,6 @@ def read_page(
         raise ContractError(
             f"{asset}: expected {_LAYOUTS[pages_are]} in {path}, found {reason}; materialize the landing asset again"
         ) from None
-
-
-def _whole_characters(body: bytes) -> bytes:
-    """The body, with the replacement character (U+FFFD) for every half of a character, so that its text counts as broken."""
-    if b"\\ud" not in body and b"\\uD" not in body:
-        return body
-    return _HALF.sub(lambda found: found[1] + (found[2] or rb"\ufffd"), body)
 
 
 def _with_all(cells: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
