@@ -140,7 +140,7 @@ class Comparison:
             known = self.before.known(column.name, self.before.urls)
             now = self.after.known(column.name, self.after.urls)
             expected = known / self.before.rows * self.after.rows
-            if not now or now < expected * (1 - self.terms.max_loss):
+            if known and self.terms.max_loss < 1 and (not now or now < expected * (1 - self.terms.max_loss)):
                 yield from self._loss(column, known, max(round(expected) - now, 0), now, "")
 
     def _by_key(self) -> Iterator[Breach]:
@@ -218,8 +218,8 @@ class Comparison:
             if self.earlier:  # what only `before` filled in may be unknown again
                 once = self._pairs_of(name, self.earlier[0]).filter(pl.col(name) != 0)[_KEY]
                 hashes = hashes.filter(hashes.is_in(once.implode()))
-            emptied = not now and (len(hashes) or not self.earlier)
-            if len(hashes) > self.terms.max_loss * was or emptied:
+            was_empty = bool(self.earlier) and self._is_empty_in(self.earlier[0], name)
+            if self.terms.max_loss < 1 and (len(hashes) > self.terms.max_loss * was or not (now or was_empty)):
                 examples = self._examples(self.before, self.differing[0], hashes) if len(hashes) else ""
                 yield from self._loss(column, was, max(lost, was - now), now, examples)
                 return
@@ -232,8 +232,6 @@ class Comparison:
             )
 
     def _loss(self, column: Column, was: int, lost: int, now: int, examples: str) -> Iterator[Breach]:
-        if not was or self.terms.max_loss >= 1:
-            return
         shares = f"{was:,} known before ({was / self.before.rows:.1%}), {now:,} now ({now / self.after.rows:.1%})"
         yield Breach(
             "loss",
@@ -249,6 +247,9 @@ class Comparison:
             return pl.DataFrame(schema={_KEY: pl.UInt64, column: pl.UInt32, column + _AFTER: pl.UInt32})
         after = self.after.hashes(self.differing[1], self.key, [column])
         return _paired(version.hashes(urls, self.key, [column]), after)
+
+    def _is_empty_in(self, version: Version, column: str) -> bool:
+        return column in version.columns and not version.known(column, version.urls)
 
     def _keys_of(self, version: Version) -> pl.Series:
         return version.hashes(version.urls, self.key, [])[_KEY]
@@ -296,6 +297,8 @@ def guarded(context: Context, candidate: Candidate, contract: type[Contract]) ->
     is_inherited = _is_inherited(context, previous)
     published = _version(lake, previous, [stored.path for stored in previous.objects])
     found = _compared(lake, Comparison(asset, contract.terms(), published, after))
+    if found is None:  # damaged objects must not keep the table from being made again
+        found = list(row_breaches(contract.terms(), published.rows, after.rows))
     why = ""
     if found:
         found, why = _without_repaired(context, contract.terms(), previous, published, after, found)
@@ -307,15 +310,15 @@ def guarded(context: Context, candidate: Candidate, contract: type[Contract]) ->
         return _accepted(context, candidate, found, "--accept-change")
     if is_inherited:
         return _accepted(context, candidate, found, "a change upstream was accepted")
-    raise ContractError(_message(asset.key, found, why))
+    raise ContractError(_message(asset.key, found, why, can_restore=True))
 
 
 def guard_rows(key: str, contract: type[Contract], rows: int, history: Sequence[Entry], *, accept: bool) -> bool:
     """Check the number of rows of a table that is not compared by key, such as the whole extraction of a source, against the entries of
     its `history`. Returns whether a breach was accepted. Raises ContractError for one that is not."""
     terms = contract.terms()
-    made = [entry for entry in history if entry.status != "failed" and not entry.window]
-    versions = list(lineage(made, made[-1])) if made else []
+    made = [entry for entry in reversed(history) if entry.status != "failed" and not entry.window]
+    versions = [next(same) for _, same in groupby(made, lambda entry: entry.data_version)]
     before = versions[0] if versions else None
     shrink = [each for each in row_breaches(terms, before.rows if before else 0, rows) if each.guard == "shrink"]
     if not shrink:
@@ -328,7 +331,7 @@ def guard_rows(key: str, contract: type[Contract], rows: int, history: Sequence[
         log.info("guard_repaired", asset=key, rows=rows)
         return False
     if not accept:
-        raise ContractError(_message(key, shrink, ""))
+        raise ContractError(_message(key, shrink, can_restore=False))
     return True
 
 
@@ -344,15 +347,14 @@ def row_breaches(terms: Terms, before: int, after: int) -> Iterator[Breach]:
         yield Breach("growth", what)
 
 
-def _compared(lake: Lake, comparison: Comparison) -> list[Breach]:
-    """The breaches; by the numbers of rows if the published objects are damaged, which must not keep the table from being made again."""
+def _compared(lake: Lake, comparison: Comparison) -> list[Breach] | None:
+    """The breaches; None if the objects of one of the versions are damaged."""
     try:
         with lake.reading(comparison.asset.prefix):
             return comparison.breaches()
     except (ObjectMissing, FileNotFoundError, pl.exceptions.PolarsError) as error:
-        why = f"the published table cannot be read: {legible(str(error).partition(chr(10))[0], 200)}"
-        log.warning("guard_compared_rows_only", asset=comparison.asset.key, why=why)
-        return list(row_breaches(comparison.terms, comparison.before.rows, comparison.after.rows))
+        log.warning("version_unreadable", asset=comparison.asset.key, why=legible(str(error).partition("\n")[0], 200))
+        return None
 
 
 def _without_repaired(
@@ -384,9 +386,10 @@ def _without_repaired(
         if any(version.columns.get(name) != kind for version in earlier for name, kind in key.items()):
             return found, ""
         remaining = _compared(lake, Comparison(asset, terms, published, after, earlier))
-    if not remaining:
-        log.info("guard_repaired", asset=asset.key, undone=[breach.what for breach in found][:3])
-    return (remaining and found), ""
+    if remaining is None or remaining:
+        return found, ""
+    log.info("guard_repaired", asset=asset.key, undone=[breach.what for breach in found][:3])
+    return [], ""
 
 
 def _is_inherited(context: Context, previous: Entry) -> bool:
@@ -421,18 +424,17 @@ def _accepted(context: Context, candidate: Candidate, found: Sequence[Breach], b
     return replace(candidate, is_accepted=True)
 
 
-def _message(key: str, found: Sequence[Breach], why: str) -> str:
+def _message(key: str, found: Sequence[Breach], why: str = "", *, can_restore: bool) -> str:
     shown = "; ".join(breach.what for breach in found[:3])
     more = f"; and {len(found) - 3} more guards" if len(found) > 3 else ""
     message = (
         f"{key}: {shown}{more}{f' ({why})' if why else ''}. Nothing was published; if the change is right, run `catalunya materialize {key} "
         "--force --accept-change`"
     )
-    is_landing = key.startswith(f"{Layer.LANDING}.")
     return (
-        message
-        if is_landing
-        else f"{message}; if the published table is the wrong one, `catalunya restore-version {key}`"
+        f"{message}; if the published table is the wrong one, `catalunya restore-version {key}`"
+        if can_restore
+        else message
     )
 
 

@@ -3,9 +3,9 @@
 Folders have no conditional update, so a lease is a numbered object, created only if absent: the run that creates number N + 1 after N
 expired or was released owns the asset, and only the owner of N writes N.
 
-When a lease ends is decided by the store's clock alone: so many seconds after the lease object was last written, compared with an
-object written now. A holder's clock may be wrong by years. S3's clock never is; a folder's is that of this machine, and a lease that
-it dates in the future (the clock was set back since) is dated again, now.
+When a lease ends is decided by the store's clock: so many seconds after the lease object was last written. A holder's clock may be
+wrong by years, and a reader's too, which compares itself with an object that it writes. S3's clock never is; a folder's is that of
+this machine, and a lease that it dates in the future (the clock was set back since) is dated again, now.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def lease(lake: Lake, key: str, run_id: str, seconds: float) -> Iterator[Lease]:
     newest = before[-1] if before else None
     held = _read(lake, newest, seconds) if newest else None
     if newest and held:
-        left = held.seconds - (_store_time(lake, key) - newest.modified).total_seconds()
+        left = _left(held, newest, _now(lake, key))
         if left > held.seconds + _SKEW_S:
             if content := lake.find(newest.path):
                 lake.put(newest.path, content)
@@ -130,8 +130,20 @@ def holder(lake: Lake, key: str, seconds: float = LEASE_S) -> Held | None:
     held = _read(lake, newest, seconds) if newest else None
     if newest is None or held is None:
         return None
-    age = (datetime.now(UTC) - newest.modified).total_seconds()
-    return held if -held.seconds < age < held.seconds else None
+    return held if 0 < _left(held, newest, datetime.now(UTC)) <= held.seconds + _SKEW_S else None
+
+
+def _left(held: Held, found: Object, now: datetime) -> float:
+    """For how many seconds the lease still lasts.
+
+    If its holder's clock agrees with the store's about when it was written, by the holder's, which is the more precise: S3 only
+    knows the second.
+    """
+    lasts = timedelta(seconds=held.seconds)
+    if abs(held.expires_at - lasts - found.modified) < timedelta(seconds=_SKEW_S):
+        return (held.expires_at - now).total_seconds()
+    rounded = 0 if found.modified.microsecond else 1
+    return (found.modified + lasts - now).total_seconds() + rounded
 
 
 def _read(lake: Lake, found: Object, seconds: float) -> Held | None:
@@ -145,7 +157,7 @@ def _read(lake: Lake, found: Object, seconds: float) -> Held | None:
         log.warning(
             "lease_unreadable", path=found.path, why=str(error), advice=f"it ends by itself after {seconds:.0f} s"
         )
-        return Held(UNKNOWN, UNKNOWN, 0, found.modified, seconds=seconds)
+        return Held(UNKNOWN, UNKNOWN, 0, found.modified + timedelta(seconds=seconds), seconds=seconds)
     if held.released or _is_dead(held):
         return None
     if held.seconds:
@@ -154,14 +166,16 @@ def _read(lake: Lake, found: Object, seconds: float) -> Held | None:
     return msgspec.structs.replace(held, seconds=seconds) if by_its_clock > 0 else None
 
 
-def _store_time(lake: Lake, key: str) -> datetime:
-    """The time by the store's clock."""
+def _now(lake: Lake, key: str) -> datetime:
+    """The time: by this machine's clock if it agrees with the store's, else by the store's."""
     path = f"{_folder(key)}/now-{secrets.token_hex(4)}"
     lake.put(path, b"")
+    here = datetime.now(UTC)
     try:
-        return next((found.modified for found in lake.objects(_folder(key)) if found.path == path), datetime.now(UTC))
+        there = next((found.modified for found in lake.objects(_folder(key)) if found.path == path), here)
     finally:
         lake.delete([path])
+    return here if abs(here - there) < timedelta(seconds=_SKEW_S) else there
 
 
 def _leases(lake: Lake, key: str) -> list[Object]:

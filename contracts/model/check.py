@@ -79,17 +79,18 @@ def check_fields(
         raise ContractError(
             f"{asset}: the source's fields do not match {contract.__name__}: {drift}. "
             f"Nothing was published; if the source changed on purpose, update the contract"
-            + (f" ({_renaming(required[0], declared[required[0]].kind, drift.new)})" if required and drift.new else "")
+            + (f" ({_renaming(required[0], declared[required[0]].kind, drift)})" if required and drift.new else "")
         )
     return FieldDrift() if contract.terms().drift == "discard" else drift
 
 
-def _renaming(missing: str, kind: str | None, new: Mapping[str, str]) -> str:
+def _renaming(missing: str, kind: str | None, drift: FieldDrift) -> str:
     """What may have become of a missing field. A dimension that alone had a role is named by it; of several, each by its own name."""
-    alike = [name for name, found in new.items() if kind and found == kind]
+    found = drift.new | {name: now for name, (_, now) in drift.retyped.items()}
+    alike = [name for name, now in found.items() if kind and now == kind]
     if len(alike) > 1:
         return f"several dimensions are of the kind {kind}: declare {_few(alike)} in place of {missing}, with kind={kind!r}"
-    return f"is {missing} now called {_few((alike or list(new))[:1])}?"
+    return f"is {missing} now called {_few((alike or list(drift.new))[:1])}?"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -80,7 +80,10 @@ class Reply:
         try:
             return msgspec.json.decode(whole_characters(self.body), type=kind)
         except BROKEN_JSON as error:
-            shape = str(error) if isinstance(error, msgspec.ValidationError) else _something_else(self.body)
+            is_whole = isinstance(error, msgspec.ValidationError | RecursionError) or "trailing characters" in str(
+                error
+            )
+            shape = str(error) if is_whole else _something_else(self.body)
             begins = bytes(self.body[: 200 if shape else 60])
             raise BadBodyError(f"{shape or error}; {len(self.body)} bytes, beginning {begins!r}", shape) from error
 

@@ -239,7 +239,11 @@ def _state(tables: Sequence[Table]) -> SourceState:
 def _canonical(updated: str) -> str:
     """A stamp in its one spelling. Raises ContractError."""
     at = instant(updated)
-    return f"{at:%Y-%m-%d}" if at == at.replace(hour=0, minute=0, second=0, microsecond=0) else at.isoformat()
+    return (
+        f"{at:%Y-%m-%d}"
+        if at == at.replace(hour=0, minute=0, second=0, microsecond=0)
+        else at.isoformat().replace("+00:00", "Z")
+    )
 
 
 def _is_same(updated: str, expected: str) -> bool:

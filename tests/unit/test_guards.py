@@ -220,6 +220,61 @@ def test_junk_values_that_slipped_in_may_go_again(shop: Shop) -> None:
     assert shop.make(half).rows == 20
 
 
+def test_a_column_that_becomes_empty_with_its_rows_is_refused_unless_it_was_empty_before(shop: Shop) -> None:
+    some_known = [*rows(range(4)), *rows(range(4, 20), places=None)]
+    shop.make(rows(range(20), places=None))
+    shop.make(some_known)
+    assert shop.make(rows(range(4, 20), places=None)).rows == 16, "only the last load had values"
+
+    shop.make(some_known)
+    shop.make([*some_known, *rows([20], places=None)])
+    with pytest.raises(ContractError, match=r"capacity_places: .*found all: 4 known before"):
+        shop.make(rows(range(4, 21), places=None))
+
+
+def test_a_loss_that_a_contract_allows_does_not_hide_a_change(shop: Shop) -> None:
+    class Losing(Contract, max_loss=1.0, max_change=0.3):
+        """Shops, whose values may become unknown, but not change."""
+
+        shop_id: str = column("Code of the shop", source=RawUnguarded.codi, key=True)
+        city: str = column("City", source=RawUnguarded.ciutat, nullable=True)
+
+    shop.use(Losing)
+    shop.make(FULL)
+    with pytest.raises(ContractError, match=r"column city: .*max_change"):
+        shop.make([{"codi": f"S{number:02}"} for number in range(20)])
+
+
+def test_a_damaged_good_version_excuses_nothing(shop: Shop) -> None:
+    shop.make(FULL)
+    shop.make(rows(range(20), "Vic"), accept=True)
+    (kept,) = (Path(shop.settings.lake) / "_superseded/staging/shops").glob("*.parquet")
+    kept.write_bytes(b"x" * kept.stat().st_size)
+    with pytest.raises(ContractError, match=r"column city"):
+        shop.make(rows(range(20), "Olot"))
+
+
+def test_the_number_of_landed_rows_is_guarded_alike(settings: Settings, tmp_path: Path) -> None:
+    source, declared = declare(tmp_path / "source")
+    project = Project(settings, declared)
+
+    def land(count: int, *, accept: bool = False) -> bool:
+        source.write(rows(range(count)))
+        entry = materialize(project, "landing.shops", Request(force=True, accept_change=accept)).entry
+        assert entry
+        return entry.is_accepted
+
+    assert [land(20), land(20), land(30), land(19)] == [False] * 4, "only the last load had more rows"
+    land(30)
+    with pytest.raises(
+        ContractError, match=r"expected at least 24 rows \(previously 30, max_shrink 20%\), found 20"
+    ) as refused:
+        land(20)
+    assert "restore-version" not in str(refused.value)
+    assert land(20, accept=True)
+    assert not land(29), "the repair of what was accepted"
+
+
 def test_a_repair_compares_row_counts_when_the_last_good_version_has_expired(shop: Shop) -> None:
     shop.make(FULL)
     shop.make(rows(range(10), "Vic"), accept=True)

@@ -136,6 +136,18 @@ def test_every_locale_and_encoding_of_the_streams_works(compiled: Path, tmp_path
     assert [each.name for each in tmp_path.iterdir()] == ["Reçopilació"]
 
 
+def test_warnings_of_a_command_that_looks_are_on_stderr(compiled: Path, tmp_path: Path) -> None:
+    """Here that of a lease that cannot be read; stdout is one JSON document."""
+    lake = Lake(str(tmp_path / "lake"))
+    lake.put("_leases/staging/gdp/0000000001.json", b"{")
+    settings = {"CATALUNYA_LAKE": lake.root, "CATALUNYA_CACHE": str(compiled)}
+    command = [COMMAND, "status", "staging.gdp", "--json"]
+    done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, check=True, cwd=tmp_path)
+    (status,) = json.loads(done.stdout)
+    assert (status["state"], status["why"]) == ("running", "its lease cannot be read, and ends by itself")
+    assert done.stderr.count(b"lease_unreadable") == 1
+
+
 def test_every_file_and_every_stream_of_a_process_is_opened_with_its_encoding() -> None:
     assert list(without_encoding()) == []
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -79,3 +81,29 @@ def test_if_a_row_among_the_first_has_a_field_twice_all_rows_are_searched() -> N
     frame = read_page(page, "page-7", FIELDS, "rows", "landing.x", searched=200)
     flaw = "nom: found twice in one row: 'Vic' and 'Reus'"
     assert frame[FLAW].to_list() == [None, flaw, *[None] * 100, flaw]
+
+
+def recorded(*, rows: bool) -> list[Path]:
+    """The recorded answers that are arrays of rows, or all others."""
+    folder = os.environ.get("CATALUNYA_REAL_DATA")
+    if not folder:
+        pytest.skip("CATALUNYA_REAL_DATA does not name the folder of real samples")
+    known = [path for path in sorted(Path(folder).rglob("*.*")) if path.suffix in {".json", ".txt", ".csv"}]
+    small = [path for path in known if path.stat().st_size < 1_000_000]
+    return [path for path in small if rows == (path.suffix == ".json" and path.read_bytes().lstrip()[:1] == b"[")]
+
+
+def test_every_recorded_array_of_rows_is_read_whole() -> None:
+    paths = recorded(rows=True)
+    assert len(paths) > 5
+    for path in paths:
+        rows = json.loads(path.read_bytes())
+        frame = read_page(path.read_bytes(), path.name, ["codi", "id", "any"], "rows", "landing.x")
+        assert frame["id"].to_list() == [None if row.get("id") is None else str(row["id"]) for row in rows], path
+
+
+def test_every_recorded_answer_of_another_kind_is_refused_in_one_line() -> None:
+    for path in recorded(rows=False):
+        with pytest.raises(ContractError, match="expected a JSON array of rows in") as raised:
+            read_page(path.read_bytes(), path.name, ["codi", "id", "any"], "rows", "landing.x")
+        assert "\n" not in str(raised.value)

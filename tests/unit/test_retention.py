@@ -30,6 +30,7 @@ from catalunya.assets.record.retention import (
 )
 from catalunya.assets.record.verify import repair, verify
 from catalunya.io.environment import Settings
+from catalunya.io.errors import ContractError
 from catalunya.io.lake import Lake
 from small.killing import prune_all, prune_all_elsewhere
 from small.lakes import picture
@@ -98,6 +99,22 @@ def shop(settings: Settings, tmp_path: Path) -> Shop:
     shop.make(0, [*some(4), BAD])
     shop.make(10, [*some(5), BAD])
     return shop
+
+
+def test_the_rows_of_a_failed_attempt_are_kept_as_long_as_those_of_a_replaced_table(
+    settings: Settings, tmp_path: Path
+) -> None:
+    shop = Shop(settings, tmp_path / "source")
+    shop.make(0, some(5))
+    with pytest.raises(ContractError):
+        shop.make(1, [*some(5), *({**BAD, "codi": f"B{number}"} for number in range(5))])
+    shop.prune(300)
+    assert len(shop.files("quarantine/staging/shops")) == 1, "no attempt followed"
+    shop.make(301, some(6))
+    shop.prune(301 + 89)
+    assert len(shop.files("quarantine/staging/shops")) == 1
+    shop.prune(301 + 91)
+    assert shop.files("quarantine/staging/shops") == []
 
 
 def test_an_empty_lake_has_nothing_to_prune(settings: Settings, tmp_path: Path) -> None:

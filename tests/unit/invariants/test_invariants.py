@@ -152,6 +152,13 @@ def test_3_beyond_the_tolerated_share_the_table_stays_unchanged(shop: Shop) -> N
     assert attempt
     assert attempt.status == "failed"
     assert shop.batches(), "the batch is kept when its contract fails"
+    assert attempt.quarantine
+    rejected = pl.read_parquet(shop.project.lake.get(attempt.quarantine))
+    assert (attempt.quarantined, rejected["codi"].to_list()) == (4, ["B0", "B1", "B2", "B3"])
+    assert "telefon" not in rejected.columns
+    assert shop.statuses("staging.shops", replay=True) == ["skipped"], (
+        "only the rows of the published table are replayed"
+    )
 
 
 def test_3_a_table_that_shrinks_beyond_its_guard_is_refused_until_accepted(shop: Shop) -> None:
@@ -291,8 +298,7 @@ def test_10_every_table_can_be_rebuilt_and_is_the_same(shop: Shop) -> None:
 
 def test_12_an_entry_that_cannot_be_read_stops_only_the_assets_that_read_it(shop: Shop) -> None:
     shop.make()
-    entry = shop.project.lake.url(Ledger.path("staging.shops", 1))
-    Path(entry).write_bytes(b"{")
+    shop.project.lake.put(Ledger.path("staging.shops", 1), b"{")
     shop.source.write(some(6))
     shop.project = Project(shop.settings, shop.declared)
 
