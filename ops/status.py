@@ -97,7 +97,7 @@ def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
         freshness_hours=asset.freshness.hours if asset.freshness else None,
         overdue_hours=_overdue(asset, updated, state.now),
         quarantined=latest.quarantined if latest else 0,
-        warnings=latest.warnings if latest else (),
+        warnings=tuple(dict.fromkeys(note for entry in (latest, failure) if entry for note in entry.warnings)),
         sequence=attempt.sequence if attempt else None,
         transient=failure.transient if failure else None,
         next_try_at=state.next_try(asset.key) if failure else None,

@@ -148,7 +148,7 @@ class CandidateBuilder:
             reasons = self._scan_rejected().select(pl.col(REASON).str.replace_all(r"\s+", " ")).collect()[REASON]
             rules = reasons.str.replace_all(r"'[^']*'", "…").str.replace_all(r": .* fails ", ": fails ")
             kinds = rules.value_counts(sort=True).head(3)
-            worst = "; ".join(f"{count} rows: {reason}" for reason, count in kinds.iter_rows())
+            worst = "; ".join(f"{count} row{'s' * (count != 1)}: {reason}" for reason, count in kinds.iter_rows())
             error = ContractError(
                 f"{self.asset.key}: {self.quarantined} of {total} rows break {self.contract.__name__}, which tolerates "
                 f"{self.contract.terms().tolerate:.1%}: {worst}. First: {reasons[0]}. "
@@ -161,13 +161,14 @@ class CandidateBuilder:
             raise error
 
     def _same_keys(self) -> tuple[pl.Series, pl.DataFrame]:
-        """Of rows with one key: the positions of those to drop, and `_index` and `others` of those that contradict each other.
+        """Of rows with one key: the positions of those to drop, and `_index`, `others` and `key` of those that contradict each other.
 
         Rows of a page of higher rank replace the others. Of those of one rank, the one that `latest_by` chooses stays, or any of
         several that are equal; if they differ, none of them can be the right one.
         """
         key = list(self.contract.key())
-        nothing = pl.Series("_index", [], pl.UInt32), pl.DataFrame(schema={"_index": pl.UInt32, "others": pl.UInt32})
+        none = {"_index": pl.UInt32, "others": pl.UInt32, "key": pl.String}
+        nothing = pl.Series("_index", [], pl.UInt32), pl.DataFrame(schema=none)
         hashes = pl.concat(page.hashes for page in self.pages)
         if not key or hashes.n_unique() == hashes.len():
             return nothing
@@ -199,7 +200,11 @@ class CandidateBuilder:
         # Nulls are lowest; where all are null they are equal.
         top = top.filter(pl.col("_latest").eq_missing(pl.col("_latest").max().over(key)))
         is_contradiction = pl.col("_content").n_unique().over(key) > 1
-        contradicting = top.filter(is_contradiction).select("_index", others=(pl.len().over(key) - 1).cast(pl.UInt32))
+        top = top.rechunk()  # polars 2.1 panics in `format` when the columns' chunks differ in size
+        values = [pl.format(f"{name} '{{}}'", pl.col(name).cast(pl.String).str.slice(0, 80)) for name in key]
+        contradicting = top.filter(is_contradiction).select(
+            "_index", others=(pl.len().over(key) - 1).cast(pl.UInt32), key=pl.concat_str(values, separator=", ")
+        )
         kept = top.filter(~is_contradiction).filter(pl.struct(key).is_last_distinct())["_index"]
         dropped = same.filter(~pl.col("_index").is_in(pl.concat([kept, contradicting["_index"]]).implode()))["_index"]
         if len(dropped):
@@ -211,9 +216,10 @@ class CandidateBuilder:
         self.contradicting = contradicting.height
         log.warning("contradictions_quarantined", asset=self.asset.key, rows=self.contradicting)
         reason = pl.format(
-            "contradicts {} other {} with the same key",
+            "contradicts {} other {} with the same key: {}",
             "others",
             pl.when(pl.col("others") == 1).then(pl.lit("row")).otherwise(pl.lit("rows")),
+            "key",
         )
         found, at = [], 0
         for page in self.pages:

@@ -311,6 +311,7 @@ def guarded(context: Context, candidate: Candidate, contract: type[Contract]) ->
         return _accepted(context, candidate, found, "--accept-change")
     if is_inherited:
         return _accepted(context, candidate, found, "a change upstream was accepted")
+    context.refused = candidate
     raise ContractError(_message(asset.key, found, why, can_restore=True))
 
 

@@ -71,7 +71,7 @@ class Context:
     """One materialization under way: what was asked, and what the ledger says.
 
     `source_state` is what the source answered when it was asked whether it changed, so that it is not asked twice. `rejected` is the
-    object with the rows that made the attempt fail, and how many there were.
+    object with the rows that made the attempt fail, and how many there were; `refused` the candidate that the guards refused.
     """
 
     project: Project
@@ -83,6 +83,7 @@ class Context:
     observer: Observer
     source_state: SourceState | None = None
     rejected: tuple[str, int] | None = None
+    refused: Candidate | None = None
     started: float = field(default_factory=time.monotonic)
 
     @classmethod

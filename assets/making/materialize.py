@@ -311,6 +311,8 @@ def _record_failure(context: Context, stale: Stale, after: int, error: Exception
     )
     if context.rejected:
         failed = replace(failed, quarantine=context.rejected[0], quarantined=context.rejected[1])
+    if refused := context.refused:  # what was noted about its rows often explains the change
+        failed = replace(failed, drift=refused.drift, normalized=refused.normalized, warnings=refused.warnings)
     try:
         context.project.ledger.append(failed, after=after)
     except CatalunyaError as second:

@@ -30,6 +30,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 from catalunya.io.errors import BadBodyError, DeadlineReached, SourceError, SourceUnavailable
 from catalunya.io.safe_text import safe_text
 from catalunya.io.sources.base import HttpSettings
+from catalunya.io.sources.characters import whole_characters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -77,7 +78,7 @@ class Reply:
     def decode(self, kind: type[T]) -> T:
         """The body, as JSON of this type. Raises BadBodyError if it is not."""
         try:
-            return msgspec.json.decode(self.body, type=kind)
+            return msgspec.json.decode(whole_characters(self.body), type=kind)
         except BROKEN_JSON as error:
             is_whole = isinstance(error, msgspec.ValidationError | RecursionError) or "trailing characters" in str(
                 error

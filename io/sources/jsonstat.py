@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import msgspec
 
 from catalunya.io.errors import ContractError
+from catalunya.io.sources.characters import whole_characters
 from catalunya.io.sources.names import repeated_names
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class _Extension(msgspec.Struct):
 def decode(body: bytes | bytearray, kind: type[T]) -> T:
     """The body as `kind`. Raises ContractError if it is not JSON, or not of that type."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(whole_characters(body), type=kind)
     except BROKEN_JSON as error:
         raise ContractError(
             f"expected JSON-stat, found {error}; {len(body)} bytes, beginning {bytes(body[:60])!r}"
@@ -258,7 +259,7 @@ def _values(raw: msgspec.Raw, cells: int) -> pl.Series:
         text = text.str.replace(r"\.0+$", "")
     if text.str.contains("[eE]").any():  # 1.6E6: some servers write large numbers so
         number = text.cast(pl.Float64, strict=False)
-        is_whole = (number == number.round()) & (number.abs() < 2**53) & text.str.contains("[eE]")
+        is_whole = (number == number.round()) & (number.abs() < 2**53) & (number != 0) & text.str.contains("[eE]")
         text = number.cast(pl.Int64, strict=False).cast(pl.String).zip_with(is_whole.fill_null(value=False), text)
     return text.set(text == NO_VALUE, None)
 

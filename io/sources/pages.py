@@ -16,12 +16,16 @@ import polars as pl
 from catalunya.io.errors import ContractError
 from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.base import PageFormat
+from catalunya.io.sources.characters import whole_characters
 from catalunya.io.sources.json_types import TYPE, has_bare_value, json_types
 
 FLAW = "_flaw"
 """The column that says why a row cannot be right as the source sent it; only in a page with such rows."""
 SEARCHED = 8 * 1024 * 1024
 """Bytes of a batch that are searched for repeated keys, about 16,000 wide rows: what repeats a key does so in every row."""
+
+QUOTED = 80
+"""How much of a repeated field's values is quoted, in characters."""
 
 _EDGE = 1000  # bytes; stripping the whole would copy it
 _LAYOUTS: dict[PageFormat, str] = {"rows": "a JSON array of rows", "json-stat": "a JSON-stat dataset"}
@@ -33,11 +37,12 @@ def read_page(
 ) -> pl.DataFrame:
     """The content of one raw page with the given fields as text columns; null if the page has no such field or a row omits it.
 
-    Of the rows that begin within the first `searched` bytes, those that have one of the fields twice are marked in a further
-    column, `FLAW`: which of the two values is right cannot be known. Fields with values that are not text have a second column, with
-    the JSON types of these (`json_types.TYPE`). `path` and `asset` are for messages.
+    Rows that have one of the fields twice are marked in a further column, `FLAW`: which of the two values is right cannot be known.
+    All rows are searched if one within the first `searched` bytes has a field twice. Fields with values that are not text have a
+    second column, with the JSON types of these (`json_types.TYPE`). `path` and `asset` are for messages.
     Raises ContractError if the page does not have that format.
     """
+    body = bytes(whole_characters(body))
     try:
         if pages_are == "json-stat":
             from catalunya.io.sources.jsonstat import read_cells
@@ -62,9 +67,12 @@ def _read_rows(body: bytes, fields: Sequence[str], searched: int) -> pl.DataFram
     if body[:_EDGE].lstrip()[:1] == b"[" and body[-_EDGE:].rstrip()[-1:] == b"]":
         head = body if len(body) <= searched else body[: body.rfind(b"\n", 0, searched) + 1]
         try:
-            frame = _marked(_decoded(_lines(body), fields), _lines(head), fields)
-            if FLAW not in frame.columns or _is_row_per_line(head, fields):
+            frame = _decoded(_lines(body), fields)
+            marked = _marked(frame, _lines(head), fields)
+            if FLAW not in marked.columns:
                 return frame
+            if _is_row_per_line(body, fields):
+                return marked if head is body else _marked(frame, _lines(body), fields)
         except (pl.exceptions.PolarsError, ValueError):  # another layout of the same JSON, or something else
             pass
     rows = _rows_of_array(body).lazy()
@@ -143,16 +151,22 @@ def _marked(frame: pl.DataFrame, rows: pl.LazyFrame, fields: Sequence[str]) -> p
     quoted = pl.col("row").str.extract_all(f'"(?:{names})"').list
     is_escaped = pl.col("row").str.contains(r"\\u00[2-7]")  # a name may be written with escapes
     suspects = rows.with_row_index("at").filter((quoted.n_unique() < quoted.len()) | is_escaped).collect()
-    twice = {at: name for at, text in suspects.iter_rows() if (name := _repeated(text, frozenset(fields)))}
+    twice = {at: flaw for at, text in suspects.iter_rows() if (flaw := _repeated(text, frozenset(fields)))}
     if not twice:
         return frame
-    flaws = [f"{name}: found twice in one row" for name in twice.values()]
-    marks = pl.DataFrame({"at": list(twice), FLAW: flaws}, schema={"at": pl.UInt32, FLAW: pl.String})
+    marks = pl.DataFrame({"at": list(twice), FLAW: list(twice.values())}, schema={"at": pl.UInt32, FLAW: pl.String})
     return frame.with_row_index("at").join(marks, on="at", how="left", maintain_order="left").drop("at")
 
 
 def _repeated(row: str, fields: frozenset[str]) -> str:
-    """The fields that an object has more than once, for a message; empty if there are none."""
+    """The fields that an object has more than once, and their values, as the reason to reject it; empty if there are none."""
     pairs: list[tuple[str, object]] = json.loads(row, object_pairs_hook=lambda found: found)
-    names = [name for name, _ in pairs if name in fields]
-    return ", ".join(legible(name, NAME) for name in sorted({name for name in names if names.count(name) > 1}))
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        if name in fields:
+            values.setdefault(name, []).append(f"'{legible(value, QUOTED)}'")
+    return "; ".join(
+        f"{legible(name, NAME)}: found twice in one row: {' and '.join(found)}"
+        for name, found in sorted(values.items())
+        if len(found) > 1
+    )

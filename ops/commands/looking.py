@@ -347,7 +347,7 @@ def _history_row(entry: Entry) -> tuple[object, ...]:
     made = entry.status != "failed"
     notes = [
         entry.run_id,
-        entry.error or (f"drift: {entry.drift}" if entry.drift else ""),
+        "; ".join(filter(None, [entry.error, entry.drift and f"drift: {entry.drift}"])),
         f"only {entry.window}" if entry.window else "",
         f"{entry.duplicates:,} duplicates dropped" if entry.duplicates else "",
         f"entry {entry.restored} again" if entry.restored else "change accepted" if entry.is_accepted else "",

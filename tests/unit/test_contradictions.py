@@ -79,8 +79,8 @@ def test_rows_that_contradict_each_other_are_quarantined_together_as_received(sh
     assert "A" not in [code for code, _ in shop.table()]
     found = shop.quarantine(entry)
     assert found.select("codi", "places", REASON).rows() == [
-        (" A", "1", "contradicts 1 other row with the same key"),
-        ("A", "2 ", "contradicts 1 other row with the same key"),
+        (" A", "1", "contradicts 1 other row with the same key: shop_id 'A'"),
+        ("A", "2 ", "contradicts 1 other row with the same key: shop_id 'A'"),
     ]
     assert "telefon" not in found.columns
 
@@ -91,7 +91,7 @@ def test_rows_that_differ_only_where_the_table_does_not_show_it_are_equal(shop: 
 
 def test_contradicting_rows_count_against_the_tolerance(shop: Shop) -> None:
     with pytest.raises(
-        ContractError, match=r"6 of 9 rows break Shops.*6 rows: contradicts 5 other rows with the same key"
+        ContractError, match=r"6 of 9 rows break Shops.*6 rows: contradicts 5 other rows with the same key: shop_id …"
     ):
         shop.make(*OTHERS[:3], *(row("A", str(number)) for number in range(6)))
 
@@ -99,8 +99,8 @@ def test_contradicting_rows_count_against_the_tolerance(shop: Shop) -> None:
 def test_other_rejected_rows_keep_their_own_reasons(shop: Shop) -> None:
     entry = shop.make(*OTHERS, row("A", "1"), row("A", "2"), row("C", "many"))
     assert sorted(shop.quarantine(entry).select("codi", REASON).rows()) == [
-        ("A", "contradicts 1 other row with the same key"),
-        ("A", "contradicts 1 other row with the same key"),
+        ("A", "contradicts 1 other row with the same key: shop_id 'A'"),
+        ("A", "contradicts 1 other row with the same key: shop_id 'A'"),
         ("C", "capacity_places: 'many' is not a valid bigint"),
     ]
 

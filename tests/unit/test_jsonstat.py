@@ -14,6 +14,7 @@ import pytest
 
 from catalunya.io.errors import ContractError
 from catalunya.io.sources.jsonstat import read_cells
+from catalunya.io.sources.pages import read_page
 
 HREF = "https://api.idescat.cat/taules/v2/ep/9122/10002/mun/data?lang=ca"
 
@@ -87,6 +88,16 @@ def test_numbers_are_kept_as_written_and_integers_lose_their_decimal_point() -> 
 def test_integers_with_an_exponent_are_written_out() -> None:
     body = dataset("here").replace(b'"here"', b"[1.6361930E6,2e3,1.5E-3,7,null,-4.0]")
     assert values(body) == ["1636193", "2000", "1.5E-3", "7", None, "-4"]
+
+
+def test_half_of_a_character_in_a_label_is_a_replacement_character() -> None:
+    body = read_page(dataset().replace(b"homes", b"hom\\ud83ds"), "page-1", ["SEX_label"], "json-stat", "landing.x")
+    assert body["SEX_label"].unique().sort().to_list() == ["TOTAL", "dones", "hom\ufffds"]
+
+
+def test_a_number_too_small_for_the_type_is_not_written_as_zero() -> None:
+    body = dataset("here").replace(b'"here"', b"[1e-400,-2.5E-999,0e5,0.0E0,1e-300,3]")
+    assert values(body) == ["1e-400", "-2.5E-999", "0e5", "0.0E0", "1e-300", "3"]
 
 
 def test_a_value_the_source_withholds_is_null_and_not_zero() -> None:

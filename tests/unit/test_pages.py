@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from catalunya.io.errors import ContractError
-from catalunya.io.sources.pages import read_page
+from catalunya.io.sources.pages import FLAW, read_page
 
 ROWS = [
     {
@@ -63,6 +63,24 @@ def test_broken_json_is_an_error_that_names_the_page(body: bytes) -> None:
         body = b"[" + body + b"]"
     with pytest.raises(ContractError, match=r"landing\.x: expected a JSON array of rows in page-7"):
         read(body)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_half_of_a_character_counts_as_a_lost_one_in_every_layout(indent: int | None) -> None:
+    texts = ["Vic\ud83d", "\udd56\ud83e", "Vic \U0001f956", "\\ud83d is an escape", "\\\ud83d"]
+    rows = [{"codi": str(number), "nom": text} for number, text in enumerate(texts)]
+    array = json.dumps(rows, indent=indent).encode()
+    line_by_line = b"[" + b"\n,".join(json.dumps(row).encode() for row in rows) + b"]\n"
+    expected = ["Vic\ufffd", "\ufffd\ufffd", "Vic 🥖", "\\ud83d is an escape", "\\\ufffd"]
+    assert read(array)["nom"].to_list() == read(line_by_line)["nom"].to_list() == expected
+
+
+def test_if_a_row_among_the_first_has_a_field_twice_all_rows_are_searched() -> None:
+    once, twice = b'{"codi":"1","nom":"Vic"}', b'{"codi":"2","nom":"Vic","nom":"Reus"}'
+    page = b"[" + b"\n,".join([once, twice, *[once] * 100, twice]) + b"]\n"
+    frame = read_page(page, "page-7", FIELDS, "rows", "landing.x", searched=200)
+    flaw = "nom: found twice in one row: 'Vic' and 'Reus'"
+    assert frame[FLAW].to_list() == [None, flaw, *[None] * 100, flaw]
 
 
 def recorded(*, rows: bool) -> list[Path]:

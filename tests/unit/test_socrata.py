@@ -120,6 +120,14 @@ def test_rows_are_counted_in_any_form_of_the_same_json(portal: Portal, write: Ca
     assert landing.files["page-00002.json"] == write(portal.rows[20:])
 
 
+def test_a_page_with_half_of_a_character_lands_as_it_was_sent(portal: Portal) -> None:
+    cut = [{"registre": "S1", "nom": "Llar \ud83d"}, *portal.rows[1:10]]
+    portal.write = lambda rows: json.dumps(cut).encode() if rows[0] == portal.rows[0] else soda(rows)
+    landing = Landing()
+    assert extract(portal, landing).rows == 25
+    assert b'\\ud83d"' in landing.files["page-00000.json"]
+
+
 def test_an_empty_table_gives_no_page(open_portal: Callable[[int], Portal]) -> None:
     landing = Landing()
     done = extract(open_portal(0), landing)

@@ -374,3 +374,19 @@ def test_all_types_of_the_register_are_known_however_they_are_written(written: s
 
 def test_a_type_that_is_new_is_not_known() -> None:
     assert groups(["Servei d'estimulació cognitiva", "Servei", "Residencial", ""]) == [None] * 4
+
+
+def test_a_change_that_a_guard_refused_is_explained_by_what_was_noted_about_its_rows(shops: Table) -> None:
+    shops.make(named(*["Forn de pa"] * 10))
+    with pytest.raises(ContractError, match="max_change"):
+        shops.make([{**row, "places": 1} for row in named(*["Ferreteria\u00a0Pi"] * 10)])
+    failed, shown = (
+        shops.project.ledger.last_attempt(shops.key),
+        statuses(shops.project.state(), [shops.project.graph[shops.key]])[0],
+    )
+    assert failed
+    assert failed.status == "failed"
+    assert failed.drift == "places was text, is a JSON number in 10 rows"
+    assert failed.normalized == {"ciutat": 10}
+    assert any("no rule of kind knows Ferreteria Pi (10 rows)" in warning for warning in failed.warnings)
+    assert shown.warnings == failed.warnings
