@@ -205,7 +205,7 @@ def portal_rows(name: str, frame: pl.DataFrame) -> SmallRows:
     """Rows of one of the portal's datasets, which go on as that dataset does."""
     match name:
         case "9aju-tpwc":
-            return SmallRows(frame, ["codi"], ["nom"], _new_municipality, _smallest)
+            return SmallRows(frame, ["codi"], ["nom"], _new_municipality, _municipality_that_goes)
         case "ivft-vegh":
             return SmallRows(frame, ["registre"], ["capacitat"], _new_service)
     women = ["dones_resid_ncia_gent_gran", "total_resid_ncia_gent_gran", "dones_total", "total"]
@@ -232,19 +232,24 @@ def control_digit(ine: str) -> str:
 
 
 def _new_municipality(row: Row, version: int) -> Row:
+    return row | {"codi": _new_code(version), "nom": f"Vilanova del Pas {version}"}
+
+
+def _new_code(version: int) -> str:
     ine = f"08{800 + version % 100}"  # a number that no real municipality has
-    return row | {"codi": ine + control_digit(ine), "nom": f"Vilanova del Pas {version}"}
+    return ine + control_digit(ine)
 
 
 @cache
-def _by_size() -> list[str]:
+def _smallest() -> str:
     frame = read_seed("population.csv").filter(pl.col("code").ne("TOTAL"), pl.col("2023").is_not_null())
-    return frame.sort(pl.col("2023").cast(pl.Int64), "code")["code"].to_list()
+    return str(frame.sort(pl.col("2023").cast(pl.Int64), "code")["code"][1])
 
 
-def _smallest(version: int) -> str:
-    """A municipality that goes is a small one, so that few services and figures refer to it."""
-    return _by_size()[version % 100]
+def _municipality_that_goes(version: int) -> str:
+    """First a small real one, to which few services and figures refer, then the one that was new before: in real life hardly any goes,
+    and other tables keep what they have of it."""
+    return _smallest() if version == 1 else _new_code(version - 1)
 
 
 def _new_service(row: Row, version: int) -> Row:
