@@ -18,7 +18,7 @@ from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.lease import LEASE_S, Held, holder
 from catalunya.assets.record.ledger import Entry, Ledger, Listing
 from catalunya.assets.record.paths import in_deletion_order, manifest_path
-from catalunya.io.errors import LedgerError
+from catalunya.io.errors import LakeError, LedgerError
 from catalunya.io.lake import Object
 from catalunya.io.periods import Window
 
@@ -256,8 +256,11 @@ class State:
             raise
 
     @cached_property
-    def _listed(self) -> Listing:
-        return self.ledger.listing()
+    def _listed(self) -> Listing | None:
+        try:
+            return self.ledger.listing()
+        except LakeError:  # a folder in it cannot be read: then each asset's is listed by itself
+            return None
 
     def _find_stale(self, asset: Asset) -> Stale | None:
         own = self.own_staleness(asset)

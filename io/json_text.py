@@ -1,12 +1,15 @@
-"""JSON objects that have one name twice: `{"a": 1, "a": 2}`.
+"""JSON from outside: what reading it raises when it is damaged, and objects that have one name twice, as `{"a": 1, "a": 2}`.
 
-Parsers keep one of the two values without saying so, and not all the same one. Here: finding such names. Not here: what follows.
+Parsers keep one of the two values without reporting it, and not all keep the same one. Not here: what follows from either.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection
+
+BROKEN_JSON = (ValueError, RecursionError)
+"""What `json` and `msgspec.json` raise for bytes that are no JSON of the expected type: cut off, not UTF-8, nested without end."""
 
 
 def repeated_names(body: bytes | bytearray | str, among: Collection[str] | None = None) -> list[str]:
