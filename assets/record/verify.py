@@ -83,8 +83,9 @@ def verify(
     """Compare the ledger of the assets (default: all, and what belongs to no asset) with the lake.
 
     Every recorded object is read and hashed; `quick` compares sizes only. `on_asset` is called with
-    the key of each asset when its turn comes. Raises LakeUnavailable when the lake does not answer.
+    the key of each asset when its turn comes. Raises LakeError when the lake as a whole cannot be read.
     """
+    project.lake.folders(FOLDER)
     report = Report()
     for asset in project.graph if assets is None else assets:
         if on_asset:

@@ -77,9 +77,7 @@ class SourceState:
     """The source's own count, if it was asked for."""
 
     def __post_init__(self) -> None:
-        if any(
-            "\ud800" <= letter <= "\udfff" for letter in self.version
-        ):  # lone surrogates
+        if any("\ud800" <= letter <= "\udfff" for letter in self.version):  # lone surrogates
             raise SourceError(
                 f"expected a version of the source that can be recorded, found {self.version[:100]!a}; this is a fault of the source, "
                 "report it there"

@@ -6,6 +6,7 @@ shops -> staging.shops -> staging.cities (which reads both), and beside them lan
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import prune
 from catalunya.assets.record.verify import repair, verify
 from catalunya.io.environment import Settings
-from catalunya.io.errors import BatchDamaged, CatalunyaError, LedgerError, SourceError
+from catalunya.io.errors import BatchDamaged, CatalunyaError, LakeError, LedgerError, SourceError
 from catalunya.ops.plan_run import PlanRun
 from catalunya.ops.status import log_overdue, statuses
 from small import shops, years
@@ -242,6 +243,17 @@ def test_what_the_lake_refuses_to_read_of_one_asset_stops_that_asset(town: Town,
     assert found[SHOPS].state == ("unreadable" if where.startswith("_ledger") else "stale")
     assert YEARS not in {one.asset for one in verify(project).findings}
     assert YEARS not in prune(project, "prune").failed
+
+
+def test_a_ledger_that_the_lake_refuses_to_read_at_all_is_an_error_and_not_one_of_each_asset(town: Town) -> None:
+    ledger = town.object("_ledger")
+    shutil.rmtree(ledger)
+    ledger.symlink_to(ledger.name)
+    project = town.open()
+    with pytest.raises(LakeError, match="_ledger: "):
+        statuses(project.state(), project.graph)
+    with pytest.raises(LakeError, match="_ledger: "):
+        verify(project)
 
 
 def test_verify_goes_on_where_the_objects_of_one_asset_cannot_be_read_and_moves_nothing(town: Town) -> None:
