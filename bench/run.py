@@ -47,7 +47,7 @@ class Figure:
 
 
 def run(script: str, *args: object, env: dict[str, str] | None = None) -> tuple[dict[str, Any], float]:
-    """Run a script in this folder. Returns its output (JSON) and its peak memory in MB."""
+    """Run a script in this folder. Returns its output (JSON), with the CPU seconds of its process as `cpu`, and its peak memory in MB."""
     command = [sys.executable, str(HERE / script), *map(str, args)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}, encoding="utf-8"
@@ -57,7 +57,7 @@ def run(script: str, *args: object, env: dict[str, str] | None = None) -> tuple[
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"error: {' '.join(command)} exited with status {os.waitstatus_to_exitcode(status)}")
-    return json.loads(printed.splitlines()[-1]), usage.ru_maxrss / 1024
+    return {**json.loads(printed.splitlines()[-1]), "cpu": usage.ru_utime + usage.ru_stime}, usage.ru_maxrss / 1024
 
 
 @contextmanager
@@ -101,6 +101,8 @@ def portal_to_staging(rows: int, repeat: int, work: Path) -> Iterator[Figure]:
     floor = min(f["fetch"] + f["parse"] for f in floors)
     label = f"{rows:,} rows"
     yield Figure(f"portal to staging, {label}", whole, "s", floor, "<= 1.5x", whole <= 1.5 * floor)
+    cpu, floor_cpu = (min(side["cpu"] for side in sides) for sides in (ours, floors))
+    yield Figure(f"portal to staging in CPU, {label}", cpu, "s", floor_cpu, "<= 1.8x", cpu <= 1.8 * floor_cpu)
     yield Figure(f"landing, {label}", megabytes / landing, "MB/s", megabytes / floor_fetch)
     yield Figure(f"landing to staging, {label}", rows / staging, "rows/s", rows / floor_parse)
     yield Figure(f"peak memory, {label}", min(peaks), "MB")
