@@ -109,4 +109,6 @@ $(BIN)/uv:
 $(READY): requirements.lock pyproject.toml | $(BIN)/uv
 	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@# Relative, because Python reads this file in the encoding of the locale, and the folder may have any name.
+	@printf '../../../../src\n' > "$$(ls -d $(VENV)/lib/python3*/site-packages)/_editable_impl_catalunya.pth"
 	@touch $@

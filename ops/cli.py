@@ -96,6 +96,7 @@ def _launch(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    _open_streams()
     _use_utf8()
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -120,6 +121,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error(f"{text}; traceback: {_keep_traceback(tokens)}" if is_bug else text, error)
         return 70 if is_bug else 1
     return result if isinstance(result, int) else 0
+
+
+def _open_streams() -> None:
+    """What is written to a stream that the caller closed (`catalunya status >&-`) goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  pathlib takes long to import
 
 
 def _use_utf8() -> None:

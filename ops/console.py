@@ -50,7 +50,8 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else int(os.environ.get("COLUMNS") or PIPE_WIDTH)
+    columns = os.environ.get("COLUMNS", "")
+    width = None if stream.isatty() else int(columns) if re.fullmatch("[1-9][0-9]{0,4}", columns) else PIPE_WIDTH
     return Console(file=stream, width=width, highlight=False)
 
 

@@ -113,7 +113,9 @@ def _condition(state: State, asset: Asset, running: str | None) -> tuple[Conditi
     if failed:
         error = failed.error or "its last attempt failed"
         if not failed.transient:
-            return "failed", f"until its inputs or its code change: {error}"
+            # The source is asked again on schedule, whatever the failure was.
+            until = "its next scheduled run" if asset.schedule else "its inputs or its code change"
+            return "failed", f"until {until}: {error}"
         times = f", failed {failed.failures} times in a row" if failed.failures > 1 else ""
         return "failed", f"next try at {state.next_try(asset.key):%Y-%m-%d %H:%M} UTC{times}: {error}"
     if stale is None:

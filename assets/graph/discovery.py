@@ -26,6 +26,7 @@ from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Declaration, LandingDeclaration, Layer, Marts, StagingDeclaration
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalunyaError, DeclarationError
+from catalunya.io.json_text import BROKEN_JSON
 
 if TYPE_CHECKING:
     from catalunya.contracts.model.contract import Contract
@@ -87,7 +88,7 @@ def contracts() -> dict[str, type[Contract]]:
 
 def load_graph(settings: Settings) -> AssetGraph:
     """The asset graph: from its compiled form if that is up to date, else compiled now and kept."""
-    with suppress(OSError, msgspec.MsgspecError, DeclarationError):  # absent, or of another version: it is only a cache
+    with suppress(OSError, DeclarationError, *BROKEN_JSON):  # absent, or of another version: it is only a cache
         compiled = msgspec.json.decode((settings.cache / _COMPILED).read_bytes(), type=_Compiled)
         if compiled.fingerprint == _fingerprint():
             return AssetGraph(compiled.assets)

@@ -22,6 +22,7 @@ from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Entry, Stored, content_version
 from catalunya.assets.record.paths import begun_at, manifest_path
 from catalunya.io.errors import BatchClosedError, BatchDamaged, ObjectMissing
+from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import Page
@@ -110,7 +111,7 @@ def read_batch(lake: Lake, prefix: str, entry: Entry | None = None) -> Batch:
     path = manifest_path(prefix)
     try:
         manifest = msgspec.json.decode(lake.get(path), type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except BROKEN_JSON as error:
         raise _damaged(lake, path, "a manifest", str(error)) from None
     batch, pages = Batch(prefix, manifest), manifest.pages
     for what, total, found in (
@@ -188,9 +189,7 @@ class LandedPages:
                 continue
             try:
                 note = msgspec.json.decode(self._lake.find(path) or b"", type=Note)
-            except (
-                msgspec.MsgspecError
-            ):  # cut off by a power failure, or of another release: its page is requested again
+            except BROKEN_JSON:  # cut off by a power failure, or of another release: its page is requested again
                 log.warning("landed_note_unreadable", path=path)
                 continue
             if path == self._path(note.page.name):

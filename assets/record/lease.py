@@ -24,7 +24,8 @@ from typing import Annotated, Self
 import msgspec
 import structlog
 
-from catalunya.io.errors import CatalunyaError, LeaseHeld, LeaseLost
+from catalunya.io.errors import CatalunyaError, LakeError, LeaseHeld, LeaseLost
+from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake, Object
 
 log = structlog.get_logger(__name__)
@@ -123,10 +124,14 @@ def lease(lake: Lake, key: str, run_id: str, seconds: float) -> Iterator[Lease]:
 def holder(lake: Lake, key: str, seconds: float = LEASE_S) -> Held | None:
     """Who is making the asset right now, or None. Nothing is written, so this machine's clock has to do.
 
-    A lease that cannot be read is held by `UNKNOWN`, until it ends. One that is dated in the future counts as ended: the run that
-    tries to take it learns more.
+    A lease that cannot be read is held by `UNKNOWN`, until it ends. One that is dated in the future, or in a folder that cannot be
+    listed, counts as ended: the run that tries to take it learns more.
     """
-    newest = _newest(lake, key)
+    try:
+        newest = _newest(lake, key)
+    except LakeError as error:
+        log.warning("lease_unreadable", path=_folder(key), why=str(error))
+        return None
     held = _read(lake, newest, seconds) if newest else None
     if newest is None or held is None:
         return None
@@ -148,12 +153,12 @@ def _left(held: Held, found: Object, now: datetime) -> float:
 
 def _read(lake: Lake, found: Object, seconds: float) -> Held | None:
     """Who holds this lease, unless it was released or its process is dead; `seconds` is how long it lasts if it does not say."""
-    content = lake.find(found.path)
-    if content is None:
-        return None  # replaced since it was listed
     try:
+        content = lake.find(found.path)
+        if content is None:
+            return None  # replaced since it was listed
         held = msgspec.json.decode(content, type=Held)
-    except msgspec.MsgspecError as error:
+    except (LakeError, *BROKEN_JSON) as error:
         log.warning(
             "lease_unreadable", path=found.path, why=str(error), advice=f"it ends by itself after {seconds:.0f} s"
         )

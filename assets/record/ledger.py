@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -18,7 +19,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from catalunya.assets.graph.spec import digest
-from catalunya.io.errors import LeaseLost, LedgerError
+from catalunya.io.errors import LakeError, LeaseLost, LedgerError
+from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.safe_text import safe_text
@@ -31,7 +33,7 @@ FOLDER = "_ledger"
 LONGEST_ID = 500
 """Characters of a run's id and of a correlation id: both may come from outside."""
 _ENTRY = re.compile(r".*/([0-9]{10})\.json")
-_UNUSABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+_UNUSABLE = (*BROKEN_JSON, OverflowError)
 # What is written can be read back, and what is read can be used: compared, added up, shown.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -211,7 +213,7 @@ class Ledger:
         path = self.compacted_path(key)
         what = f"the compacted ledger {self.lake.url(path)}"
         try:
-            merged = [_usable(each) for each in msgspec.json.Decoder(Entry).decode_lines(self.lake.find(path) or b"")]
+            merged = [_usable(each) for each in msgspec.json.Decoder(Entry).decode_lines(self._content(path) or b"")]
         except _UNUSABLE as error:
             raise _unreadable(what, error) from None
         foreign = next((entry for entry in merged if entry.asset != key), None)
@@ -275,20 +277,37 @@ class Ledger:
     def _numbered(self, key: str, listed: Listing | None = None) -> tuple[list[tuple[int, str]], bool]:
         """Numbers and paths of the single entries, oldest first, and whether there are merged ones."""
         folder = self.folder(key)
-        paths = [found.path for found in self.lake.objects(folder)] if listed is None else listed.get(folder, [])
+        paths = self._paths(folder) if listed is None else listed.get(folder, [])
         found = ((number, path) for path in paths if (number := number_of(path)) is not None)
         numbered = sorted((number, path) for number, path in found if path == self.path(key, number))
         return numbered, self.compacted_path(key) in paths
+
+    def _paths(self, folder: str) -> list[str]:
+        with _of_one_asset():
+            return [found.path for found in self.lake.objects(folder)]
+
+    def _content(self, path: str) -> bytes | None:
+        with _of_one_asset():
+            return self.lake.find(path)
 
     def _read(self, path: str) -> Entry | None:
         """One entry; None when it was merged since it was listed."""
         # Entries never change once written.
         if path not in self._entries:
-            content = self.lake.find(path)
+            content = self._content(path)
             if content is None:
                 return None
             self._entries[path] = decode(content, self.lake.url(path), path)
         return self._entries[path]
+
+
+@contextmanager
+def _of_one_asset() -> Iterator[None]:
+    """What the lake refuses to read of one asset, its permissions for example, is a matter of that asset only."""
+    try:
+        yield
+    except LakeError as error:
+        raise LedgerError(str(error)) from None
 
 
 def _readable(entry: Entry) -> bytes:

@@ -16,9 +16,9 @@ from functools import cached_property
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.lease import LEASE_S, Held, holder
-from catalunya.assets.record.ledger import Entry, Ledger, Listing
+from catalunya.assets.record.ledger import FOLDER, Entry, Ledger, Listing
 from catalunya.assets.record.paths import in_deletion_order, manifest_path
-from catalunya.io.errors import LedgerError
+from catalunya.io.errors import LakeError, LedgerError
 from catalunya.io.lake import Object
 from catalunya.io.periods import Window
 
@@ -256,8 +256,12 @@ class State:
             raise
 
     @cached_property
-    def _listed(self) -> Listing:
-        return self.ledger.listing()
+    def _listed(self) -> Listing | None:
+        try:
+            return self.ledger.listing()
+        except LakeError:
+            self.ledger.lake.folders(FOLDER)  # raises if it is more than the folder of one asset
+            return None  # each asset's folder is listed by itself
 
     def _find_stale(self, asset: Asset) -> Stale | None:
         own = self.own_staleness(asset)

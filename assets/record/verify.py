@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -82,16 +83,29 @@ def verify(
     """Compare the ledger of the assets (default: all, and what belongs to no asset) with the lake.
 
     Every recorded object is read and hashed; `quick` compares sizes only. `on_asset` is called with
-    the key of each asset when its turn comes. Raises LakeError when the lake cannot be read.
+    the key of each asset when its turn comes. Raises LakeError when the lake as a whole cannot be read.
     """
+    project.lake.folders(FOLDER)
     report = Report()
     for asset in project.graph if assets is None else assets:
         if on_asset:
             on_asset(asset.key)
-        _judge(project, asset, report, quick=quick)
+        with _noted(report, asset.key, asset.prefix):
+            _judge(project, asset, report, quick=quick)
     if assets is None:
-        report.findings += _orphans(project)
+        with _noted(report, "", ""):
+            report.findings += _orphans(project)
     return report
+
+
+@contextmanager
+def _noted(report: Report, key: str, where: str) -> Iterator[None]:
+    """Note what the lake refuses to read of one asset, its permissions for example, and go on. Nothing is damaged, nothing is moved."""
+    try:
+        yield
+    except LakeError as error:
+        what, _, todo = str(error).partition("; ")
+        report.findings.append(Finding(asset=key, kind="unreadable", where=where, what=what, todo=todo))
 
 
 def read_entries(lake: Lake, key: str) -> tuple[list[Entry], list[Finding]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import urlsplit
 
-from catalunya.io.errors import ConfigurationError, UsageError
+from catalunya.io.errors import ConfigurationError, SourceError, UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -75,6 +75,13 @@ class SourceState:
     """Raw field name -> the type the source declares ("text", "point"), without system fields (":...")."""
     rows: int | None = None
     """The source's own count, if it was asked for."""
+
+    def __post_init__(self) -> None:
+        if any("\ud800" <= letter <= "\udfff" for letter in self.version):  # lone surrogates
+            raise SourceError(
+                f"expected a version of the source that can be recorded, found {self.version[:100]!a}; this is a fault of the source, "
+                "report it there"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,9 @@ from aiolimiter import AsyncLimiter
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from catalunya.io.errors import BadBodyError, DeadlineReached, SourceError, SourceUnavailable
+from catalunya.io.json_text import BROKEN_JSON, whole_characters
 from catalunya.io.safe_text import safe_text
 from catalunya.io.sources.base import HttpSettings
-from catalunya.io.sources.characters import whole_characters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -43,7 +43,6 @@ T = TypeVar("T")
 MAX_BODY = 256 * 1024 * 1024  # ten wide pages: a source that ignores the page size must not fill up the memory
 MAX_ERROR_BODY = 64 * 1024
 BUSY = frozenset({202, 408, 425, 429})  # and 5xx; 202: the source is still preparing the answer
-BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _STARTS = {
     b"\x1f\x8b": "expected JSON, found gzip that no header announced",

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import msgspec
 
 from catalunya.io.errors import ContractError
-from catalunya.io.sources.characters import whole_characters
-from catalunya.io.sources.names import repeated_names
+from catalunya.io.json_text import BROKEN_JSON, repeated_names, whole_characters
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,7 +25,6 @@ T = TypeVar("T")
 
 ROLES = ("time", "geo", "metric")
 NO_VALUE = ".."  # confidential, unreliable or not available; never zero
-BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 MAX_TEXT = 1000
 """Maximum length of a code, a label or a status, because a column repeats it for each of up to 20,000 cells."""

@@ -14,9 +14,9 @@ import msgspec
 import polars as pl
 
 from catalunya.io.errors import ContractError
+from catalunya.io.json_text import BROKEN_JSON, whole_characters
 from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.base import PageFormat
-from catalunya.io.sources.characters import whole_characters
 from catalunya.io.sources.json_types import TYPE, has_bare_value, json_types
 
 FLAW = "_flaw"
@@ -29,7 +29,6 @@ QUOTED = 80
 
 _EDGE = 1000  # bytes; stripping the whole would copy it
 _LAYOUTS: dict[PageFormat, str] = {"rows": "a JSON array of rows", "json-stat": "a JSON-stat dataset"}
-_BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_page(
@@ -49,7 +48,7 @@ def read_page(
 
             return _with_all(read_cells(body), fields)
         return _read_rows(body, fields, searched)
-    except (pl.exceptions.PolarsError, ContractError, *_BROKEN_JSON) as error:
+    except (pl.exceptions.PolarsError, ContractError, *BROKEN_JSON) as error:
         reason = " ".join(str(error).split())[:200]
         raise ContractError(
             f"{asset}: expected {_LAYOUTS[pages_are]} in {path}, found {reason}; materialize the landing asset again"

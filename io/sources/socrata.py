@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 
 from catalunya.io.errors import BadBodyError, DeclarationError, SourceError, UsageError
+from catalunya.io.json_text import repeated_names
 from catalunya.io.sources.base import Page, SourceState
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
-from catalunya.io.sources.names import repeated_names
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from catalunya.io.errors import ConfigurationError, warehouse_error
+from catalunya.io.errors import ConfigurationError, WarehouseError, warehouse_error
 from catalunya.io.warehouse.dbt import DATABASE, Databases, Model, one_line
 from catalunya.io.warehouse.relation import Relation, arrow_dataset, empty_sql, literal, quoted, scan_sql
 
@@ -92,12 +92,13 @@ def create_database(database: Path, inputs: Sequence[Relation], previous: Relati
             _add(connection, previous, is_previous=True)
 
 
-def connect(relations: Sequence[Relation]) -> duckdb.DuckDBPyConnection:
+def connect(relations: Sequence[Relation], left_out: dict[str, str] | None = None) -> duckdb.DuckDBPyConnection:
     """A read-only database in memory with a view per table: `staging.social_services`, `marts.dim_time`. Close it after use.
 
     Access to files and the network is disabled for good, because a path that may be read may also be written to
     (`copy … (use_tmp_file false)`): the Parquet files are registered as Arrow datasets, which are read while a query runs. The
-    views exist in this connection only; a `cursor()` of it has none.
+    views exist in this connection only; a `cursor()` of it has none. Raises WarehouseError when files of a table cannot be read;
+    with `left_out`, the table is left out, and why is noted there.
     """
     import duckdb
 
@@ -105,8 +106,14 @@ def connect(relations: Sequence[Relation]) -> duckdb.DuckDBPyConnection:
     for number, relation in enumerate(relations):
         connection.execute(f"create schema if not exists {relation.schema}")
         source = f"_table_{number}"
-        if relation.files:
-            connection.register(source, arrow_dataset(relation))
+        try:
+            if relation.files:
+                connection.register(source, arrow_dataset(relation))
+        except WarehouseError as error:
+            if left_out is None:
+                raise
+            left_out[str(relation)] = str(error)
+            continue
         select = scan_sql(relation, source) if relation.files else empty_sql(relation)
         connection.execute(f"create view {relation.schema}.{quoted(relation.name)} as {select}")
     connection.execute("set enable_external_access = false")

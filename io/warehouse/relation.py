@@ -64,7 +64,7 @@ def empty_sql(relation: Relation) -> str:
 
 
 def arrow_dataset(relation: Relation) -> Any:
-    """The relation's files, local or on S3, as one lazy pyarrow dataset."""
+    """The relation's files, local or on S3, as one lazy pyarrow dataset. Raises WarehouseError when they are no Parquet."""
     import pyarrow as pa
     from pyarrow import dataset, fs
 
@@ -76,7 +76,7 @@ def arrow_dataset(relation: Relation) -> Any:
     keys = dataset.partitioning(pa.schema([(name, pa.string()) for name in relation.partition_by]), flavor="hive")
     try:
         return dataset.dataset(files, filesystem=system, format="parquet", partitioning=keys, partition_base_dir=folder)
-    except OSError as error:
+    except (OSError, pa.ArrowException) as error:
         raise WarehouseError(
             f"{relation}: cannot read its files: {safe_text(error, 400)}; run `catalunya verify` to see what is wrong"
         ) from error

@@ -176,11 +176,24 @@ def _read_asset(lake: Lake, key: str, used: Collection[str] | None) -> _Asset:
 def _read_ledger(lake: Lake, key: str, wanted: _Asset) -> list[Entry]:
     """The readable entries, oldest first, without the merged ones; every readable object of the ledger is added to `wanted`."""
     entries: list[Entry] = []
-    paths = [found.path for found in lake.objects(Ledger.folder(key)) if number_of(found.path) is not None]
+    folder = Ledger.folder(key)
+    try:
+        paths = [found.path for found in lake.objects(folder) if number_of(found.path) is not None]
+    except LakeError as error:
+        wanted.unreadable[folder] = str(error)
+        return entries
+
+    def read(path: str) -> bytes | None:
+        try:
+            return lake.find(path)
+        except LakeError as error:
+            wanted.unreadable[path] = str(error)
+            return None
+
     with ThreadPoolExecutor(READERS) as pool:
-        contents = list(pool.map(lake.find, paths))
+        contents = list(pool.map(read, paths))
     for path, content in zip(paths, contents, strict=True):
-        if content is None:  # merged since it was listed
+        if content is None:  # unreadable, or merged since it was listed
             continue
         try:
             entries.append(decode(content, path))
@@ -189,7 +202,7 @@ def _read_ledger(lake: Lake, key: str, wanted: _Asset) -> list[Entry]:
             wanted.unreadable[path] = str(error)
     # After the single entries: it has those that were merged meanwhile.
     merged = Ledger.compacted_path(key)
-    content = lake.find(merged)
+    content = read(merged)
     try:
         Ledger(lake).compacted(key)
     except LedgerError as error:

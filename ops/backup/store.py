@@ -29,6 +29,7 @@ from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import Entry
 from catalunya.io.environment import Settings
 from catalunya.io.errors import BackupError, ConfigurationError, LakeError, UsageError
+from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
 
 log = structlog.get_logger(__name__)
@@ -189,7 +190,7 @@ class Store:
             )
         try:
             return msgspec.json.decode(gzip.decompress(self.lake.get(path)), type=Backup)
-        except (msgspec.MsgspecError, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
+        except (LakeError, *BROKEN_JSON, OSError, EOFError, zlib.error) as error:
             raise BackupError(
                 f"the backup record {where} cannot be read ({error}); move it away to use the others"
             ) from None

@@ -21,6 +21,7 @@ from catalunya.assets.graph.discovery import load_graph
 from catalunya.assets.graph.document import GRAPH_FILE
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import UsageError
+from catalunya.io.json_text import BROKEN_JSON
 from catalunya.ops import console, git
 from catalunya.ops.commands.options import AsJson
 
@@ -135,7 +136,7 @@ def _graph_at(revision: str) -> dict[str, Any]:
     stored = git.file_at(revision, GRAPH_FILE)
     try:
         found = json.loads(stored)
-    except ValueError:
+    except BROKEN_JSON:
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("assets"), dict):
         raise UsageError(f"{GRAPH_FILE} at {revision!r} does not describe a graph; choose another base")

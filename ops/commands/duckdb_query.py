@@ -41,7 +41,8 @@ def run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
             f"query needs DuckDB and pyarrow, which are not installed ({error}); install catalunya[dbt]"
         ) from error
     tables = relations(project)
-    connection = connect(tables)
+    left_out: dict[str, str] = {}
+    connection = connect(tables, left_out)
     try:
         found = [statement.type.name for statement in connection.extract_statements(sql)]
         if len(found) != 1 or found[0] not in _READING:
@@ -52,6 +53,8 @@ def run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
         result = connection.sql(sql)
         frame: pl.DataFrame = (result if limit is None else result.limit(limit)).pl()
     except duckdb.CatalogException as error:
+        if broken := next((why for key, why in left_out.items() if _wanted(str(error)) == key.rpartition(".")[2]), ""):
+            raise WarehouseError(broken) from error
         raise UsageError(f"{_first_line(error)}{_nearest(project, tables, str(error))}") from error
     except (
         duckdb.ParserException,
@@ -67,12 +70,17 @@ def run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
     return frame
 
 
+def _wanted(message: str) -> str:
+    """The table that DuckDB did not find, without its schema; empty if it is about something else."""
+    named = re.search(r'Table with name "?([^ "]+)"? does not exist', message)
+    return named[1].rpartition(".")[2] if named else ""
+
+
 def _nearest(project: Project, tables: list[Relation], message: str) -> str:
     """Advice on an unknown table: the nearest names, or all; or that the table is declared but has never been made."""
-    named = re.search(r'Table with name "?([^ "]+)"? does not exist', message)
-    if not named:
+    wanted = _wanted(message)
+    if not wanted:
         return ""
-    wanted = named[1].rpartition(".")[2]
     known = {table.name: str(table) for table in tables}
     declared = {asset.name: asset.key for asset in project.graph if asset.layer is not Layer.LANDING}
     if wanted in declared and wanted not in known:

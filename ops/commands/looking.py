@@ -191,9 +191,12 @@ def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tupl
         return [], []
     import json
 
-    page = json.loads(project.lake.get(entry.objects[0].path))
+    from catalunya.assets.record.batch import read_batch
+
+    batch = read_batch(project.lake, entry.batch or "", entry)
+    page = json.loads(batch.read(project.lake, batch.manifest.pages[0]))
     if not isinstance(page, list):  # one document instead of a list of rows, as from IDESCAT
-        return [entry.objects[0].path.rpartition("/")[2]], [(json.dumps(page, ensure_ascii=False)[:2000],)]
+        return [batch.manifest.pages[0].name], [(json.dumps(page, ensure_ascii=False)[:2000],)]
     raw = page[:count]
     names = list(dict.fromkeys(name for row in raw for name in row))
     hidden = {column.name for column in asset.columns if column.personal}

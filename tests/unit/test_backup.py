@@ -170,6 +170,20 @@ def test_an_unreadable_ledger_entry_is_named_and_the_table_before_it_is_saved(sh
     assert [kind for kind in restored.kinds() if kind.startswith("object")] == []
 
 
+@pytest.mark.parametrize("name", ["0000000002.json", "compacted.jsonl"])
+def test_a_ledger_that_the_lake_refuses_to_read_is_named_and_the_others_are_saved(shop: Shop, name: str) -> None:
+    itself = Path(shop.settings.lake, Ledger.folder("staging.shops"), name)
+    itself.unlink(missing_ok=True)
+    itself.symlink_to(name)
+    backup = shop.back_up()
+    assert {path.rpartition("/")[0] or path for path in backup.missing} <= {
+        Ledger.folder("staging.shops"),
+        "_ledger/staging",
+    }
+    assert backup.missing
+    assert backup.assets["staging.cities"].latest
+
+
 def test_an_asset_that_is_no_longer_declared_is_backed_up_and_restored(shop: Shop) -> None:
     kept = shop.kept()
     shop.declared = shop.declared[:2]

@@ -126,12 +126,13 @@ def test_a_damaged_page_is_requested_again(services: Services, damage: Callable[
     assert services.pages() == services.expected()
 
 
-def test_a_page_whose_note_is_unreadable_is_requested_again(services: Services) -> None:
+@pytest.mark.parametrize("content", [b"{", b'{"version": "\xff"}', b'{"x": ' + b"[" * 100_000])
+def test_a_page_whose_note_is_unreadable_is_requested_again(services: Services, content: bytes) -> None:
     services.stop()
     lake = services.project.lake
     for found in lake.objects("landing/services"):
         if found.path.endswith("_landed/page-00000.json"):
-            lake.put(found.path, b"{")
+            lake.put(found.path, content)
     services.make()
     assert services.asked() == [0, 20, 30]
 

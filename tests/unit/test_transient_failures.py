@@ -276,6 +276,13 @@ def test_the_status_says_which_failure_passes_and_when_the_next_try_is(shop: Sho
     assert status.why == "until its inputs or its code change: ContractError: a breach"
 
 
+def test_the_status_says_that_a_source_that_refuses_is_asked_again_on_schedule(shop: Shop) -> None:
+    shop.source.answer("404")
+    shop.make(LANDING)
+    (status,) = statuses(shop.open().state(), shop.open().graph.select(LANDING))
+    assert (status.state, status.why) == ("failed", "until its next scheduled run: SourceError: it refuses")
+
+
 @pytest.mark.parametrize("error", [*PASSING.values(), *LASTING], ids=lambda error: type(error).__name__)
 def test_any_failure_of_the_machine_is_one_line_with_advice(error: Exception) -> None:
     text, is_bug = one_line(error)

@@ -84,6 +84,16 @@ def test_show_of_a_landing_asset_masks_personal_fields(run: Run, place: Path) ->
     assert first["registre"].startswith("S")
 
 
+def test_show_of_a_damaged_landing_page_is_one_line(run: Run, place: Path) -> None:
+    assert run("materialize", "landing.social_services", "--force").code == 0
+    for page in (place / "lake" / "landing" / "social_services").rglob("page-*.json"):
+        page.write_bytes(b'[{"registre": ')
+    ran = run("show", "landing.social_services")
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
+    assert "`catalunya materialize landing.social_services+`" in ran.err
+
+
 def test_show_of_an_asset_that_was_never_made_says_how_to_make_it(run: Run) -> None:
     assert "`catalunya materialize +marts.dim_time`" in run("show", "marts.dim_time").out
 
@@ -173,6 +183,20 @@ def test_query_reads_the_tables_by_layer_and_name(run: Run) -> None:
     assert run("query", sql, "--csv").out.splitlines()[:2] == ["province_id,municipalities", "08,311"]
 
 
+@pytest.mark.parametrize("content", [b"", b"PAR1 and no more", None])
+def test_a_table_whose_file_is_damaged_stops_only_the_queries_that_read_it(
+    run: Run, place: Path, content: bytes | None
+) -> None:
+    file = place / "lake" / "staging" / "municipalities" / "file.parquet"
+    file.unlink() if content is None else file.write_bytes(content)
+    assert run("query", "select count(*) from staging.service_usage").code == 0
+    ran = run("query", "select count(*) from staging.municipalities")
+    assert ran.code == 1
+    assert ran.err.startswith("error: staging.municipalities: cannot read its files")
+    assert ran.err.endswith("run `catalunya verify` to see what is wrong\n")
+    assert ran.err.count("\n") == 1
+
+
 def test_query_says_when_it_shows_only_the_first_rows(run: Run) -> None:
     out = run("query", "from staging.municipalities", "--limit", "3").out
     assert len(out.splitlines()) == 5
@@ -238,3 +262,11 @@ def test_tables_fit_the_terminal_and_name_the_columns_left_out(run: Run, monkeyp
     assert max(map(len, out.splitlines()[:3])) <= 60
     assert "more columns: " in out
     assert "utm_y_m" in out
+
+
+@pytest.mark.parametrize("columns", ["abc", "", "0", "-5", "1e3", "99999999999999999999", "٣"])
+def test_a_width_that_is_none_is_not_used(run: Run, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    ran = run("status")
+    assert (ran.code, ran.err) == (0, "")
+    assert "staging.municipalities" in ran.out

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -55,6 +56,14 @@ def test_a_reader_that_closes_the_pipe_is_not_an_error(filled: Path) -> None:
     assert process.stderr
     assert process.stderr.read() == ""
     assert process.wait() == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("command", ["status", "ls --json"])
+def test_a_closed_stream_is_not_an_error(filled: Path, command: str, closed: str) -> None:
+    line = f"{shlex.join([COMMAND, *command.split()])} {closed}"
+    ran = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

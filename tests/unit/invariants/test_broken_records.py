@@ -6,6 +6,7 @@ shops -> staging.shops -> staging.cities (which reads both), and beside them lan
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import prune
 from catalunya.assets.record.verify import repair, verify
 from catalunya.io.environment import Settings
-from catalunya.io.errors import BatchDamaged, CatalunyaError, LedgerError
+from catalunya.io.errors import BatchDamaged, CatalunyaError, LakeError, LedgerError, SourceError
 from catalunya.ops.plan_run import PlanRun
 from catalunya.ops.status import log_overdue, statuses
 from small import shops, years
@@ -219,6 +220,66 @@ def test_a_file_where_a_folder_of_one_asset_is_needed_stops_that_asset(
     statuses(project.state(), project.graph)
     assert YEARS not in prune(project, "prune").failed
     assert {each.asset for each in verify(project).findings} <= {"", "landing.shops", SHOPS, CITIES}
+
+
+def is_its_own_target(path: Path) -> None:
+    """Neither the file nor its folder can be read from now on, not even by root."""
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("where", ["_ledger/staging/shops/0000000001.json", "_leases/staging/shops/0000000001.json"])
+def test_what_the_lake_refuses_to_read_of_one_asset_stops_that_asset(town: Town, where: str) -> None:
+    is_its_own_target(town.object(where))
+    town.change()
+    made = town.run()
+    assert made[SHOPS] == "failed"
+    assert made[YEARS] == made["landing.births"] == "materialized"
+
+    project = town.open()
+    found = {one.asset: one for one in statuses(project.state(), project.graph)}
+    assert found[YEARS].is_fine
+    assert not found[SHOPS].is_fine
+    assert found[SHOPS].state == ("unreadable" if where.startswith("_ledger") else "stale")
+    assert YEARS not in {one.asset for one in verify(project).findings}
+    assert YEARS not in prune(project, "prune").failed
+
+
+def test_a_ledger_that_the_lake_refuses_to_read_at_all_is_an_error_and_not_one_of_each_asset(town: Town) -> None:
+    ledger = town.object("_ledger")
+    shutil.rmtree(ledger)
+    ledger.symlink_to(ledger.name)
+    project = town.open()
+    with pytest.raises(LakeError, match="_ledger: "):
+        statuses(project.state(), project.graph)
+    with pytest.raises(LakeError, match="_ledger: "):
+        verify(project)
+
+
+def test_verify_goes_on_where_the_objects_of_one_asset_cannot_be_read_and_moves_nothing(town: Town) -> None:
+    table = next(town.object("staging/shops").rglob("*.parquet"))
+    is_its_own_target(table)
+    findings = verify(town.open()).findings
+    assert {(one.asset, one.kind) for one in findings} == {(SHOPS, "unreadable"), ("", "unreadable")}
+    repair(town.open(), findings)
+    assert table.is_symlink()
+
+
+@pytest.mark.parametrize("content", [b'{"run_id": "\xff"}', b'{"x": ' + b"[" * 100_000, b"7", b""])
+def test_a_lease_that_is_no_lease_stops_neither_status_nor_other_assets(town: Town, content: bytes) -> None:
+    town.object("_leases/staging/shops/0000000001.json").write_bytes(content)
+    town.change()
+    project = town.open()
+    found = {one.asset: one.state for one in statuses(project.state(), project.graph)}
+    assert found[SHOPS] == "running", "until it ends by itself"
+    made = town.run()
+    assert (made[SHOPS], made[YEARS]) == ("failed", "materialized")
+
+
+def test_a_source_version_that_cannot_be_recorded_is_one_clear_line(town: Town) -> None:
+    town.source.write(shops.some(6), version="2\udc80")
+    with pytest.raises(SourceError, match=r"expected a version of the source that can be recorded, found '2\\udc80'"):
+        materialize(town.open(), "landing.shops")
 
 
 def test_other_objects_among_entries_and_leases_are_ignored(town: Town) -> None:

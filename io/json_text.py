@@ -1,0 +1,48 @@
+"""JSON as it comes from outside, where parsers differ or hide what they met.
+
+Here: what reading damaged JSON raises; objects that have one name twice, as `{"a": 1, "a": 2}`, of which parsers keep one value without
+reporting it, and not all the same one; half of a character, `\\ud83d` without its other half, as a text leaves it that was cut between
+the two. Not here: what follows from any of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+
+BROKEN_JSON = (ValueError, RecursionError)
+"""What `json` and `msgspec.json` raise for bytes that are no JSON of the expected type: cut off, not UTF-8, nested without end."""
+
+_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_HALF = re.compile(
+    rb"(?<!\\)((?:\\\\)*)(?:(\\u[dD][89abAB]..\\u[dD][c-fC-F]..)|\\u[dD][89a-fA-F][0-9a-fA-F]{2})", re.DOTALL
+)
+
+
+def repeated_names(body: bytes | bytearray | str, among: Collection[str] | None = None) -> list[str]:
+    """The names that an object of this JSON has more than once, at any depth; only of those in `among`, if given.
+
+    Raises ValueError or RecursionError if it is not JSON. For pages of rows, which are too large for this, see `pages.py`.
+    """
+    found: list[str] = []
+
+    def look(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        names = dict(pairs)
+        if len(names) < len(pairs):
+            given = [name for name, _ in pairs]
+            found.extend(name for name in names if given.count(name) > 1 and (among is None or name in among))
+        return names
+
+    json.loads(body, object_pairs_hook=look)
+    return found
+
+
+def whole_characters(body: bytes | bytearray) -> bytes | bytearray:
+    """The JSON text with U+FFFD for every half of a character; the same object if there is none.
+
+    Some decoders refuse the whole document for it, others put a control character in its place.
+    """
+    if b"\\" not in body or not _ESCAPE.search(body):  # nearly all have no escape at all, and this is found at once
+        return body
+    return _HALF.sub(lambda found: found[1] + (found[2] or rb"\ufffd"), body)
