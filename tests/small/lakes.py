@@ -21,11 +21,11 @@ _OF_THE_RUN = ("run_id", "correlation_id", "started_at", "seconds", "batch", "re
 
 
 def contents(lake: str | Path) -> dict[str, bytes]:
-    """Path -> bytes of every object, sorted by path."""
+    """Path -> bytes of every object, sorted by path. In a folder, without what a write that was killed left beside it (`file#1`)."""
     if str(lake).startswith("s3://"):
         return aws.contents(str(lake))
     root = Path(lake)
-    files = sorted((p.relative_to(root).as_posix(), p) for p in root.rglob("*") if p.is_file())
+    files = sorted((p.relative_to(root).as_posix(), p) for p in root.rglob("*") if p.is_file() and "#" not in p.name)
     return {name: path.read_bytes() for name, path in files}
 
 
