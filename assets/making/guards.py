@@ -26,7 +26,7 @@ import structlog
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.making.maker import Candidate, Context
 from catalunya.assets.record.ledger import Entry, Stored
-from catalunya.assets.record.paths import scan_files
+from catalunya.assets.record.paths import partition_columns, scan_files
 from catalunya.assets.record.versions import find_version, lineage
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract, Terms
@@ -65,8 +65,7 @@ class Version:
 
     def scan(self, urls: Sequence[str] | None = None) -> pl.LazyFrame:
         """The rows of all objects, or of these; partition columns are read from the paths, as text."""
-        parts = self.objects[0].path.split("/") if self.objects else []
-        in_path = [part.partition("=")[0] for part in parts if "=" in part]
+        in_path = partition_columns(self.objects[0].path) if self.objects else []
         return scan_files(self.urls if urls is None else urls, in_path, self.options)
 
     def known(self, column: str, urls: Sequence[str]) -> int:

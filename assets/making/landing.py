@@ -49,10 +49,8 @@ class LandingMaker(Maker):
         batch = extract(context)
         manifest, previous = batch.manifest, context.previous
         known = previous.source_version if previous else None
-        contract, history = (
-            context.declaration(LandingDeclaration).contract,
-            context.project.ledger.history(context.asset.key),
-        )
+        contract = context.declaration(LandingDeclaration).contract
+        history = context.project.ledger.history(context.asset.key)
         return Candidate(
             objects=batch.objects,
             rows=manifest.rows,

@@ -76,6 +76,11 @@ def scan_objects(urls: Sequence[str], asset: Asset, options: dict[str, str] | No
     return scan_files(urls, asset.partition_by, options).select(column.name for column in asset.columns)
 
 
+def partition_columns(path: str) -> list[str]:
+    """The columns whose values are in the path of a partition's object: `city=Vic/file.parquet`."""
+    return [part.partition("=")[0] for part in path.split("/") if "=" in part]
+
+
 def scan_files(
     urls: Sequence[str], partition_by: Sequence[str] = (), options: dict[str, str] | None = None
 ) -> pl.LazyFrame:

@@ -33,7 +33,7 @@ from catalunya.assets.record.ledger import (
     new_run_id,
     number_of,
 )
-from catalunya.assets.record.paths import manifest_path
+from catalunya.assets.record.paths import manifest_path, partition_columns, scan_files
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import is_named_by, superseded_folder
 from catalunya.assets.record.state import CLOCK
@@ -417,15 +417,10 @@ class Objects:
 
     def _wrong_columns(self, stored: Stored, entry: Entry) -> str | None:
         """The Parquet file's own columns, types and row count; partition columns are in its path."""
-        in_path = {part.partition("=")[0] for part in stored.path.split("/") if "=" in part}
+        in_path = partition_columns(stored.path)
         expected = {name: kind for name, kind in entry.columns.items() if name not in in_path}
         try:
-            frame = pl.scan_parquet(
-                self.lake.url(stored.path),
-                glob=False,
-                hive_partitioning=False,
-                storage_options=self.lake.scan_options or None,
-            )
+            frame = scan_files([self.lake.url(stored.path)], options=self.lake.scan_options)
             found = {name: LOGICAL_TYPES.get(kind, str(kind)) for name, kind in frame.collect_schema().items()}
             rows = int(frame.select(pl.len()).collect().item())
         except (OSError, pl.exceptions.PolarsError) as error:

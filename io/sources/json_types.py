@@ -28,8 +28,8 @@ def json_types(rows: pl.DataFrame, fields: Sequence[str], decoded: pl.DataFrame 
     """The `TYPE` columns of these fields; `rows` has the text of one JSON object per row in its only column. A frame of no columns
     if every value is text or null.
 
-    `decoded` are the rows' fields as text, if they could be decoded: by them, a field of the same name within an object of another
-    field is told apart. Raises ShapeError if they are not of the same rows.
+    `decoded` are the rows' fields as text, if they could be decoded: with them, a field of the same name inside an object of
+    another field is not counted. Raises ShapeError if they are not of the same rows.
     """
     text = pl.col(rows.columns[0])
     names = "|".join(re.escape(name) for name in fields)

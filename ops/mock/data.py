@@ -106,7 +106,7 @@ class RepeatedRows:
     """`count` rows at version 0: those of a seed again and again, each with a key of its own, which ascends.
 
     A page is worked out on its own, so that millions of rows cost nothing until they are read. In each 1,000 rows one is
-    there twice. A later version is one of small rows: whoever advances millions of rows has them all in memory.
+    there twice. A later version is one of small rows: advancing millions of rows holds them all in memory.
     """
 
     BLOCK, TWICE = 1000, 499
