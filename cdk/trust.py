@@ -83,8 +83,12 @@ class Trusted:
             )
         return cls(
             subject=subject,
-            provider=_matching(context, "oidc_provider", rf"arn:[\w-]+:iam::\d{{12}}:oidc-provider/{re.escape(GITHUB)}"),
-            trust_anchor=_matching(context, "trust_anchor", r"arn:[\w-]+:rolesanywhere:[\w-]+:\d{12}:trust-anchor/[\w-]+"),
+            provider=_matching(
+                context, "oidc_provider", rf"arn:[\w-]+:iam::\d{{12}}:oidc-provider/{re.escape(GITHUB)}"
+            ),
+            trust_anchor=_matching(
+                context, "trust_anchor", r"arn:[\w-]+:rolesanywhere:[\w-]+:\d{12}:trust-anchor/[\w-]+"
+            ),
             readers=_each(context, "readers", r"arn:[\w-]+:iam::\d{12}:(user|role)/[\w+=,.@/-]+"),
             permission_sets=_each(context, "identity_center", r"[\w+=,.@-]{1,32}"),
         )

@@ -79,7 +79,9 @@ def test_users_of_a_named_permission_set_need_no_mfa_that_iam_sees(role: str, pa
 
 
 def test_services_and_workflows_do_not_trust_permission_sets() -> None:
-    user = person(f"arn:aws:iam::{ACCOUNT}:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_DataEngineer_12")
+    user = person(
+        f"arn:aws:iam::{ACCOUNT}:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_DataEngineer_12"
+    )
     for role in ROLES:
         admits = lets(role, user, document=trust(role, DEV, ENGINEERS))
         assert admits is (role in ("engineer", "monitoring", "reader")), role
@@ -120,7 +122,10 @@ def workflow(found: dict[str, str], principal: str = PROVIDER) -> Request:
     return Request("sts:AssumeRoleWithWebIdentity", context=context, principal=principal)
 
 
-PULL = {"ref": "refs/pull/4/merge", "job_workflow_ref": f"{REPOSITORY_NAME}/.github/workflows/deploy.yml@refs/pull/4/merge"}
+PULL = {
+    "ref": "refs/pull/4/merge",
+    "job_workflow_ref": f"{REPOSITORY_NAME}/.github/workflows/deploy.yml@refs/pull/4/merge",
+}
 TAG = {"ref": "refs/tags/main", "job_workflow_ref": f"{REPOSITORY_NAME}/.github/workflows/deploy.yml@refs/tags/main"}
 INTRUDERS: dict[str, dict[str, str]] = {
     "a branch that says environment prod": claims("prod", branch="feature"),
@@ -199,7 +204,15 @@ def test_an_existing_provider_can_be_named() -> None:
 
 @pytest.mark.parametrize(
     "subject",
-    ["", "catalunya/pipeline", "repo:catalunya/*", "repo:catalunya", "repo:a/b/c", "repo:a/b@*", "repo:a/b:ref:refs/heads/main"],
+    [
+        "",
+        "catalunya/pipeline",
+        "repo:catalunya/*",
+        "repo:catalunya",
+        "repo:a/b/c",
+        "repo:a/b@*",
+        "repo:a/b:ref:refs/heads/main",
+    ],
 )
 def test_a_subject_that_is_not_exactly_one_repository_is_refused(subject: str) -> None:
     with pytest.raises(ConfigurationError, match="github_subject"):
