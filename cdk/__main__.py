@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import catalunya
+from catalunya.cdk.context import NO_ACCOUNT
 from catalunya.io.errors import CatalunyaError, ConfigurationError, UsageError
 
 ROOT = Path(catalunya.__file__).parents[2]
@@ -30,7 +31,7 @@ PACKAGE = ROOT / "dist" / "lambda.zip"
 CDK = "aws-cdk@2.1148.1"  # npm's `latest` is a 3.0.0 that refuses what aws-cdk-lib 2 writes
 # Any values do, as long as both commits get the same.
 PLAN_CONTEXT = {
-    "account": "000000000000",
+    "account": NO_ACCOUNT,
     "region": "eu-west-1",
     "replica_region": "eu-central-1",
     "github_subject": "repo:example/example",
