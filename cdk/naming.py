@@ -82,7 +82,7 @@ class Names:
     @property
     def results_bucket(self) -> str:
         """Results of readers' queries."""
-        return f"{PROJECT}-athena-results-{self.env}"
+        return self.settings.bucket("athena-results")
 
     @property
     def backup_bucket(self) -> str:
@@ -92,7 +92,7 @@ class Names:
     @property
     def log_bucket(self) -> str:
         """Access logs of the other buckets."""
-        return f"{PROJECT}-logs-{self.env}"
+        return self.settings.bucket("logs")
 
     @property
     def replica_bucket(self) -> str:

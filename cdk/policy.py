@@ -14,7 +14,7 @@ from typing import Any
 
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
 from catalunya.assets.record.ledger import COMPACTED
-from catalunya.assets.record.paths import MANIFEST
+from catalunya.assets.record.paths import DOCS, MANIFEST
 from catalunya.assets.record.retention import SUPERSEDED
 from catalunya.cdk.naming import QUALIFIERS, Names
 from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
@@ -29,8 +29,6 @@ UNTESTED = "untested: "
 """How the reason of a grant begins that no test can exercise, because AWS itself uses the permission."""
 CRITICAL = ("staging/", "marts/", "_ledger/")
 """Folders that prod copies to another region. Landing is not among them: it can be fetched again, and holds personal data."""
-DOCS = "_dbt"
-"""Where a deployment puts the marts' manifest and documentation."""
 REPAIR = "repair-"
 """How a data engineer's session must be named to change anything."""
 
@@ -71,7 +69,6 @@ IF_REPAIR = Condition(f"only in a session named {REPAIR}…", lambda _: {"String
 IF_TABLES = Condition(
     "only below staging/ and marts/", lambda _: {"StringLike": {"s3:prefix": ["staging/*", "marts/*"]}}
 )
-IF_DOCS = Condition(f"only below {DOCS}/", lambda _: {"StringLike": {"s3:prefix": [f"{DOCS}/*"]}})
 IF_THROUGH_S3 = Condition(
     "only through S3", lambda names: {"StringEquals": {"kms:ViaService": f"s3.{names.region}.amazonaws.com"}}
 )
