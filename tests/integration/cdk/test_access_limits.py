@@ -183,7 +183,11 @@ def test_documents_are_within_iam_size_limits() -> None:
         NAMES["prod"], settings=load_settings(env="prod", lake_encryption="aws:kms", lake_kms_key_id="k" * 36)
     )
     trusted = Trusted.read(
-        {"github_subject": f"repo:{'o' * 39}@{'1' * 9}/{'n' * 100}@{'1' * 10}", "readers": role_arn("r" * 64)}
+        {
+            "github_subject": f"repo:{'o' * 39}@{'1' * 9}/{'n' * 100}@{'1' * 10}",
+            "readers": role_arn("r" * 64),
+            "identity_center": f"{'e' * 32},{'r' * 32}",
+        }
     )
     assert max(map(size, engineer_policies(keyed).values())) <= 6144
     for role in ROLES:
