@@ -147,12 +147,8 @@ class Names:
         return f"{PROJECT}-manifests-{self.env}"
 
     @property
-    def manifests_dead_queue(self) -> str:
-        return f"{self.manifests_queue}-dead"
-
-    @property
     def functions_dead_queue(self) -> str:
-        """Events that the functions could not process."""
+        """Events of functions that crashed or never started."""
         return f"{PROJECT}-functions-{self.env}-dead"
 
     def queue_arn(self, queue: str) -> str:

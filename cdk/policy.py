@@ -142,8 +142,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         "manifests queue": lambda names: (names.queue_arn(names.manifests_queue),),
         "dead functions queue": lambda names: (names.queue_arn(names.functions_dead_queue),),
         "queues": lambda names: tuple(
-            names.queue_arn(queue)
-            for queue in (names.manifests_queue, names.manifests_dead_queue, names.functions_dead_queue)
+            names.queue_arn(queue) for queue in (names.manifests_queue, names.functions_dead_queue)
         ),
         **{
             f"{layer} logs": lambda names, layer=layer: _streams(names.log_group_arn(names.function_log_group(layer)))  # type: ignore[misc]
