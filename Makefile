@@ -95,8 +95,8 @@ lock: $(BIN)/uv ## Update requirements.lock, and the part of it for the image
 
 setup: $(READY) ## Create .venv
 
-clean: ## Remove .venv, .airflow, .catalunya and data
-	@rm -rf $(VENV) .airflow .catalunya data
+clean: ## Remove .venv, node_modules, .airflow, .catalunya and data
+	@rm -rf $(VENV) node_modules .airflow .catalunya data
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
