@@ -119,7 +119,7 @@ def trust(role: str, names: Names, trusted: Trusted) -> Document:
             ours = {"StringEquals": {"aws:SourceAccount": names.account}}
             statements = [_allow({"Service": "s3.amazonaws.com"}, assume, ours)]
         case "mart":
-            airflow = {"AWS": names.role_arn(names.role("orchestrator"))}
+            airflow = {"AWS": names.role_arn("orchestrator")}
             run = {"StringLike": {"aws:RequestTag/run": "?*"}, "ForAllValues:StringEquals": {"aws:TagKeys": ["run"]}}
             statements = [
                 _allow(airflow, [*assume, "sts:TagSession"], run),

@@ -222,6 +222,21 @@ def test_the_documentation_shows_every_declared_value_and_no_other() -> None:
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(VALUES)
 
 
+def test_all_buckets_have_the_prefix_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALUNYA_BUCKET_PREFIX", "girona")
+    names = Names.of("prod")
+    assert [*names.buckets, names.replica_bucket] == [
+        f"girona-{bucket}"
+        for bucket in ("data-prod", "athena-results-prod", "backup-prod", "logs-prod", "data-prod-replica")
+    ]
+
+
+def test_the_workflow_takes_names_of_buckets_from_the_settings() -> None:
+    workflow = WORKFLOW.read_text()
+    assert "CATALUNYA_BUCKET_PREFIX: ${{ vars.CATALUNYA_BUCKET_PREFIX }}" in workflow
+    assert "s3://" not in workflow
+
+
 def test_the_workflow_passes_every_declared_value_and_no_other() -> None:
     """From the variable of the same name, so that none can be mistaken for another. The package is built there."""
     passed = {name: value for name, value in job()["env"].items() if name.startswith(PREFIX)}
