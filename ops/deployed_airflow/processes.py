@@ -80,7 +80,7 @@ def airflow_command(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-P", "-m", "airflow", *arguments]
 
 
-def _become(name: str, command: Sequence[str]) -> NoReturn:
+def _become(name: str, command: list[str]) -> NoReturn:
     if importlib.util.find_spec("airflow") is None:
         raise UsageError(f"{name}: Airflow is not installed; run `make setup`")
     env = environment(os.environ)

@@ -70,8 +70,8 @@ class Supervisor:
             else:
                 process.send_signal(number)
 
-        for number in FORWARDED:
-            signal.signal(number, forward)
+        for each in FORWARDED:
+            signal.signal(each, forward)
         process = subprocess.Popen(self.command, process_group=0)  # noqa: S603  our own command
         for number in early:
             process.send_signal(number)
