@@ -22,7 +22,7 @@ Context = Callable[[str], Any]
 
 VARIABLES = "CATALUNYA_CDK_"
 """Prefix of the variables that can stand in for a value of the context."""
-TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers")
+TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers", "identity_center")
 """What `trust.py` reads from the context."""
 
 

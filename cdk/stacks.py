@@ -141,7 +141,6 @@ class DataStack(cdk.Stack):
         for layer, function in functions.by_layer.items():
             alarms.add_function(layer, function)
         alarms.add_queue(queues.manifests, "manifests", names.manifests_queue)
-        alarms.add_dead_letters(queues.dead, "manifests", names.manifests_dead_queue)
         alarms.add_dead_letters(functions.dead, "functions", names.functions_dead_queue)
         alarms.add_readers(work_groups.readers)
         usd = deployment.budgets[names.env]
@@ -153,7 +152,7 @@ class DataStack(cdk.Stack):
             graph,
             signals,
             functions=functions.by_layer,
-            queues=(queues.manifests, queues.dead, functions.dead),
+            queues=(queues.manifests, functions.dead),
             groups=groups,
             alarms=alarms.all,
             budget_usd=usd,
@@ -168,7 +167,7 @@ class DataStack(cdk.Stack):
         )
         # Airflow's settings that only a deployment knows.
         url = f"https://sqs.{names.region}.{cdk.Aws.URL_SUFFIX}/{names.account}/{names.manifests_queue}"
-        mart_role = names.role_arn(names.role("mart"))
+        mart_role = names.role_arn("mart")
         cdk.CfnOutput(self, "ManifestsQueue", value=url, description="CATALUNYA_MANIFESTS_QUEUE")
         cdk.CfnOutput(self, "MartRole", value=mart_role, description="CATALUNYA_MART_ROLE")
         cdk.CfnOutput(

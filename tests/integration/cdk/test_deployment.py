@@ -158,6 +158,21 @@ def test_the_documentation_lists_every_setting_of_a_deployment() -> None:
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])} == asked
 
 
+def test_all_buckets_have_the_prefix_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALUNYA_BUCKET_PREFIX", "girona")
+    names = Names.of("prod")
+    assert [*names.buckets, names.replica_bucket] == [
+        f"girona-{bucket}"
+        for bucket in ("data-prod", "athena-results-prod", "backup-prod", "logs-prod", "data-prod-replica")
+    ]
+
+
+def test_the_workflow_takes_names_of_buckets_from_the_settings() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "deploy.yml").read_text()
+    assert "CATALUNYA_BUCKET_PREFIX: ${{ vars.BUCKET_PREFIX }}" in workflow
+    assert "s3://" not in workflow
+
+
 def test_the_documentation_lists_every_variable_of_the_workflow() -> None:
     workflow = (ROOT / ".github" / "workflows" / "deploy.yml").read_text()
     page = (ROOT / "docs" / "infrastructure.md").read_text()
