@@ -46,7 +46,9 @@ class Names:
         account: str = "${AWS::AccountId}",
         region: str = "${AWS::Region}",
     ) -> Names:
-        """The names of dev or prod. Raises ConfigurationError for another environment, or if the lake is not a whole bucket."""
+        """The names of dev or prod. Raises ConfigurationError for another environment, or if the lake or the marts' results are not a whole
+        bucket of their own.
+        """
         settings = load_settings(env=env)
         bucket = settings.lake.removeprefix("s3://")
         if not settings.functions or bucket == settings.lake or "/" in bucket.rstrip("/"):
@@ -54,7 +56,14 @@ class Names:
                 f"infrastructure for {env}: expected dev or prod, with functions and a whole bucket as the lake (s3://name), "
                 f"found lake {settings.lake} and functions {settings.functions!r}; unset CATALUNYA_LAKE and CATALUNYA_FUNCTIONS"
             )
-        return cls(settings=settings, partition=partition, account=account, region=region)
+        names = cls(settings=settings, partition=partition, account=account, region=region)
+        results = settings.athena_results.rstrip("/")
+        if results != f"s3://{names.mart_results_bucket}" or len(set(names.buckets)) < len(names.buckets):
+            raise ConfigurationError(
+                f"CATALUNYA_ATHENA_RESULTS={settings.athena_results}: expected a whole bucket of its own (s3://name/), which the deployment creates; "
+                "unset it to use the default"
+            )
+        return names
 
     @property
     def env(self) -> str:
@@ -87,6 +96,11 @@ class Names:
         return self.settings.bucket("athena-results")
 
     @property
+    def mart_results_bucket(self) -> str:
+        """Results of the queries that make marts."""
+        return self.settings.athena_results.removeprefix("s3://").partition("/")[0]
+
+    @property
     def backup_bucket(self) -> str:
         """The pipeline's own backups."""
         return self.settings.backup.removeprefix("s3://").partition("/")[0]
@@ -104,7 +118,7 @@ class Names:
     @property
     def buckets(self) -> tuple[str, ...]:
         """The buckets in the environment's own region."""
-        return (self.data_bucket, self.results_bucket, self.backup_bucket, self.log_bucket)
+        return (self.data_bucket, self.results_bucket, self.mart_results_bucket, self.backup_bucket, self.log_bucket)
 
     def bucket_arn(self, bucket: str) -> str:
         """ARN of a bucket; with `/…` appended, of its objects."""

@@ -117,7 +117,8 @@ class Settings(BaseSettings):
         "", description="the Athena work group that builds the marts; by default catalunya_{env}"
     )
     athena_results: str = Field(
-        "", description="where Athena writes results while it builds the marts; by default _athena/ in the lake"
+        "",
+        description="where Athena writes results while it builds the marts; by default a bucket for them, {bucket_prefix}-athena-marts-{env}",
     )
     athena_readers: str = Field(
         "",
@@ -180,7 +181,7 @@ class Settings(BaseSettings):
             "engine": "athena" if on_s3 and not local else "duckdb",
             "athena_work_group": f"catalunya_{env}",
             "athena_readers": f"catalunya_{env}_readers",
-            "athena_results": f"{str(lake).rstrip('/')}/_athena/" if on_s3 else "",
+            "athena_results": f"s3://{prefix}-athena-marts-{env}/" if on_s3 else "",
             "functions": "" if local else f"catalunya-{{purpose}}-{env}",
             "socrata_url": LOCAL_MOCK if local else "https://analisi.transparenciacatalunya.cat",
             "idescat_url": LOCAL_MOCK if local else "https://api.idescat.cat",

@@ -227,7 +227,14 @@ def test_all_buckets_have_the_prefix_of_the_settings(monkeypatch: pytest.MonkeyP
     names = Names.of("prod")
     assert [*names.buckets, names.replica_bucket] == [
         f"girona-{bucket}"
-        for bucket in ("data-prod", "athena-results-prod", "backup-prod", "logs-prod", "data-prod-replica")
+        for bucket in (
+            "data-prod",
+            "athena-results-prod",
+            "athena-marts-prod",
+            "backup-prod",
+            "logs-prod",
+            "data-prod-replica",
+        )
     ]
 
 
