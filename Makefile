@@ -57,8 +57,8 @@ e2e: $(READY) ## End-to-end tests: dev on a real scheduler with a local AWS, `ru
 generate: $(READY) ## Write the files generated from the declarations: dbt YAML, data dictionary, settings, access, graph
 	@$(BIN)/python -m catalunya.ops.generate
 
-docs: $(READY) ## Build dbt's documentation of the marts: .catalunya/dbt-docs/index.html
-	@$(BIN)/python -m catalunya.ops.docs
+docs: $(READY) ## Build dbt's documentation of the marts: .catalunya/dbt-docs/index.html (UPLOAD=1: also into the lake)
+	@$(BIN)/python -m catalunya.ops.docs $(if $(UPLOAD),--upload)
 
 lambda: $(READY) ## Package the Lambda functions: dist/lambda.zip (arm64, Python 3.13)
 	@$(BIN)/python -m catalunya.ops.package

@@ -15,7 +15,6 @@ from types import MappingProxyType
 from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import (
     IF_ABSENT,
-    IF_DOCS,
     IF_REPAIR,
     IF_TABLES,
     IF_TAGGED,
@@ -259,7 +258,6 @@ TABLE: tuple[Grant, ...] = (
     ),
     # Deploying: the CDK's own roles do it, this one assumes them.
     Grant("deployment", "sts:AssumeRole", ("CDK's roles",), f"{UNTESTED}`cdk deploy`"),
-    Grant("deployment", "s3:ListBucket", ("the lake",), f"{UNTESTED}`aws s3 sync` compares", IF_DOCS),
     Grant("deployment", "s3:PutObject", ("dbt docs",), f"{UNTESTED}the marts' manifest and documentation"),
     # Querying: docs/athena.md.
     Grant("reader", ATHENA_QUERY, ("readers' work group",), "`catalunya query`, or any Athena client"),

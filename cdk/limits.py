@@ -75,7 +75,7 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
         for bucket in (names.data_bucket, names.results_bucket, names.replica_bucket, names.backup_bucket)
     ]
     databases = [f"{PROJECT}_{schema}_*" for schema in SCHEMAS]
-    cdk_roles = [first.role_arn(f"cdk-{qualifier}-*") for qualifier in QUALIFIERS.values()]
+    cdk_roles = [names.cdk_role_arn("*") for names in all_names]
     assume = ("sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity")
     statements = [
         allow(
@@ -114,7 +114,7 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
             ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:SendMessage", "sqs:GetQueueAttributes"),
             [first.queue_arn(f"{PROJECT}-*")],
         ),
-        allow("Roles", assume, [first.role_arn(f"{PROJECT}-mart-role-*"), *cdk_roles]),
+        allow("Roles", assume, [*(names.role_arn("mart") for names in all_names), *cdk_roles]),
         allow(
             "Logs",
             (
@@ -192,7 +192,7 @@ def deployment_boundary(names: Names, others: Iterable[Names]) -> Document:
         deny(
             "DenyItsOwnBoundary",
             ["iam:*"],
-            [f"{iam}:policy/{DEPLOYMENT_BOUNDARY}*", names.role_arn(f"cdk-{QUALIFIERS[names.env]}-*")],
+            [f"{iam}:policy/{DEPLOYMENT_BOUNDARY}*", names.cdk_role_arn("*")],
         ),
     ]
     if names.env != _ACCOUNT_OWNER:
@@ -204,7 +204,7 @@ def deployment_boundary(names: Names, others: Iterable[Names]) -> Document:
                 [
                     f"{iam}:policy/{BOUNDARY}",
                     f"{iam}:policy/{names.role('engineer')}*",
-                    names.role_arn(names.role("engineer")),
+                    names.role_arn("engineer"),
                     f"{iam}:oidc-provider/{GITHUB}",
                     f"arn:{names.partition}:cloudformation:*:{names.account}:stack/{ACCOUNT_STACK}*",
                 ],
@@ -226,7 +226,8 @@ def _deny_environment(other: Names) -> Statement:
         ["*"],
         [
             *(f"{other.bucket_arn(bucket)}{objects}" for bucket in buckets for objects in ("", "/*")),
-            *(other.role_arn(name) for name in (f"{PROJECT}-*-{other.env}", bootstrap)),
+            other.iam_arn(f"role{other.role_path('')}*"),
+            other.cdk_role_arn("*"),
             anywhere("lambda", f"function:{PROJECT}-*-{other.env}"),
             *(anywhere("sqs", f"{PROJECT}-*-{other.env}{end}") for end in ("", "-dead")),
             anywhere("sns", other.topic),

@@ -18,6 +18,8 @@ from catalunya.io.errors import ConfigurationError
 PROJECT = "catalunya"
 ACCOUNT_STACK = "CatalunyaAccount"
 SCHEMAS = ("staging", "marts", "candidates")
+ACCOUNT_ROLES = ("engineer", "deployment")
+"""The roles that only the account's stack may change, of those of `access.ROLES`."""
 BOUNDARY = "catalunya-boundary"
 """The permissions boundary of every role."""
 DEPLOYMENT_BOUNDARY = "catalunya-deployment-boundary"
@@ -82,7 +84,7 @@ class Names:
     @property
     def results_bucket(self) -> str:
         """Results of readers' queries."""
-        return f"{PROJECT}-athena-results-{self.env}"
+        return self.settings.bucket("athena-results")
 
     @property
     def backup_bucket(self) -> str:
@@ -92,7 +94,7 @@ class Names:
     @property
     def log_bucket(self) -> str:
         """Access logs of the other buckets."""
-        return f"{PROJECT}-logs-{self.env}"
+        return self.settings.bucket("logs")
 
     @property
     def replica_bucket(self) -> str:
@@ -145,12 +147,8 @@ class Names:
         return f"{PROJECT}-manifests-{self.env}"
 
     @property
-    def manifests_dead_queue(self) -> str:
-        return f"{self.manifests_queue}-dead"
-
-    @property
     def functions_dead_queue(self) -> str:
-        """Events that the functions could not process."""
+        """Events of functions that crashed or never started."""
         return f"{PROJECT}-functions-{self.env}-dead"
 
     def queue_arn(self, queue: str) -> str:
@@ -213,9 +211,21 @@ class Names:
         name = {"extractor": "lambda-extractor", "transformer": "lambda-transformer", "tables": "first-tables"}
         return f"{PROJECT}-{name.get(role, role)}-role-{self.env}"
 
+    def role_path(self, role: str) -> str:
+        """The IAM path of a role of `access.ROLES`: what a deployment of an environment may change is under the environment's own."""
+        return f"/{PROJECT}-{'account' if role in ACCOUNT_ROLES else self.env}/"
+
     def role_arn(self, role: str) -> str:
-        """ARN of an IAM role, by its IAM name."""
-        return f"arn:{self.partition}:iam::{self.account}:role/{role}"
+        """ARN of a role of `access.ROLES`."""
+        return self.iam_arn(f"role{self.role_path(role)}{self.role(role)}")
+
+    def cdk_role_arn(self, kind: str) -> str:
+        """ARN of roles of the environment's CDK bootstrap, in any region: `deploy`, `lookup`, … or `*`."""
+        return self.iam_arn(f"role/cdk-{QUALIFIERS[self.env]}-{kind}")
+
+    def iam_arn(self, resource: str) -> str:
+        """ARN of something in IAM, which has no regions."""
+        return f"arn:{self.partition}:iam::{self.account}:{resource}"
 
     @property
     def certificate(self) -> str:
@@ -225,7 +235,7 @@ class Names:
     @property
     def boundary_arn(self) -> str:
         """The permissions boundary of every role."""
-        return f"arn:{self.partition}:iam::{self.account}:policy/{BOUNDARY}"
+        return self.iam_arn(f"policy/{BOUNDARY}")
 
     def check_replication(self) -> None:
         """Raises ConfigurationError if objects are encrypted with a key that the other region does not have."""

@@ -129,6 +129,7 @@ class DataStack(cdk.Stack):
             code=deployment.package,
             log_days=profile.log_days,
             token_secret=deployment.token_secret,
+            is_reserved=deployment.reserves_concurrency,
         )
         Catalog(self, "Catalog", names, graph, role=roles.tables, log_days=profile.log_days)
         work_groups = WorkGroups(self, "WorkGroups", names, graph, scan_limit_gb=profile.query_scan_gb)
@@ -141,7 +142,6 @@ class DataStack(cdk.Stack):
         for layer, function in functions.by_layer.items():
             alarms.add_function(layer, function)
         alarms.add_queue(queues.manifests, "manifests", names.manifests_queue)
-        alarms.add_dead_letters(queues.dead, "manifests", names.manifests_dead_queue)
         alarms.add_dead_letters(functions.dead, "functions", names.functions_dead_queue)
         alarms.add_readers(work_groups.readers)
         usd = deployment.budgets[names.env]
@@ -153,7 +153,7 @@ class DataStack(cdk.Stack):
             graph,
             signals,
             functions=functions.by_layer,
-            queues=(queues.manifests, queues.dead, functions.dead),
+            queues=(queues.manifests, functions.dead),
             groups=groups,
             alarms=alarms.all,
             budget_usd=usd,
@@ -168,7 +168,7 @@ class DataStack(cdk.Stack):
         )
         # Airflow's settings that only a deployment knows.
         url = f"https://sqs.{names.region}.{cdk.Aws.URL_SUFFIX}/{names.account}/{names.manifests_queue}"
-        mart_role = names.role_arn(names.role("mart"))
+        mart_role = names.role_arn("mart")
         cdk.CfnOutput(self, "ManifestsQueue", value=url, description="CATALUNYA_MANIFESTS_QUEUE")
         cdk.CfnOutput(self, "MartRole", value=mart_role, description="CATALUNYA_MART_ROLE")
         cdk.CfnOutput(

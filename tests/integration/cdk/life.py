@@ -42,7 +42,7 @@ from catalunya.ops.backup.store import Store
 from catalunya.ops.backup.store import prune as prune_backups
 from catalunya.ops.lambdas import extract, transform
 from catalunya.ops.status import statuses
-from integration.cdk.account import DEV, role_arn
+from integration.cdk.account import DEV
 from integration.cdk.world import BAD, MART, REAL, REPAIRING, World
 from small.functions import Context
 from small.lakes import record
@@ -134,7 +134,7 @@ def airflow_makes_a_mart(world: World) -> None:
     for run in ("old", "older"):
         with lease(world.project.lake, MART, run, 60):
             pass
-    with world.as_role("orchestrator"), assumed(role_arn(DEV.role("mart")), "scheduled__2026-08-03T05:00:00+00:00"):
+    with world.as_role("orchestrator"), assumed(DEV.role_arn("mart"), "scheduled__2026-08-03T05:00:00+00:00"):
         project = world.project
         plan(project.state(), [project.graph[MART]])
         # A mart's gate asks whether a landing batch that its inputs still need is there.

@@ -132,7 +132,7 @@ SERVICES: list[tuple[str, str, dict[str, str], str]] = [
     ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {}, LISTS),
     ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "landing/gdp/"}, LISTS),
     ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "staging/gdp/"}, f"{LISTS} reader"),
-    ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "_dbt/"}, f"{LISTS} deployment"),
+    ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "_dbt/"}, LISTS),
     ("s3:ListBucket", f"arn:aws:s3:::{BACKUP}", {}, "orchestrator engineer"),
     ("s3:AbortMultipartUpload", f"arn:aws:s3:::{OBJECTS['landing page']}", {}, "extractor"),
     ("s3:AbortMultipartUpload", f"arn:aws:s3:::{OBJECTS['staging']}", {}, "transformer engineer!"),
@@ -157,9 +157,9 @@ SERVICES: list[tuple[str, str, dict[str, str], str]] = [
     ("sqs:GetQueueAttributes", f"arn:aws:sqs:{HERE}:catalunya-functions-dev-dead", {}, "monitoring engineer"),
     ("sqs:SendMessage", f"arn:aws:sqs:{HERE}:catalunya-functions-dev-dead", {}, "extractor transformer"),
     ("sqs:SendMessage", f"arn:aws:sqs:{HERE}:catalunya-manifests-dev", {}, ""),
-    ("sts:AssumeRole", f"{ROLE}/catalunya-mart-role-dev", TAGGED, "orchestrator"),
-    ("sts:AssumeRole", f"{ROLE}/catalunya-mart-role-dev", {}, ""),
-    ("sts:AssumeRole", f"{ROLE}/catalunya-mart-role-prod", TAGGED, ""),
+    ("sts:AssumeRole", f"{ROLE}/catalunya-dev/catalunya-mart-role-dev", TAGGED, "orchestrator"),
+    ("sts:AssumeRole", f"{ROLE}/catalunya-dev/catalunya-mart-role-dev", {}, ""),
+    ("sts:AssumeRole", f"{ROLE}/catalunya-prod/catalunya-mart-role-prod", TAGGED, ""),
     ("sts:AssumeRole", f"{ROLE}/cdk-catdev-deploy-role-123456789012-eu-west-1", {}, "deployment"),
     ("sts:AssumeRole", f"{ROLE}/cdk-catdev-cfn-exec-role-123456789012-eu-west-1", {}, ""),
     ("sts:AssumeRole", f"{ROLE}/cdk-catprod-deploy-role-123456789012-eu-west-1", {}, ""),
@@ -169,7 +169,7 @@ SERVICES: list[tuple[str, str, dict[str, str], str]] = [
     ("logs:GetLogEvents", f"arn:aws:logs:{HERE}:log-group:/catalunya/airflow/dev:log-stream:x", {}, "orchestrator monitoring engineer"),
     ("cloudwatch:GetMetricData", "*", {}, "monitoring engineer"),
     ("cloudwatch:PutMetricAlarm", "*", {}, ""),
-    ("iam:PassRole", f"{ROLE}/catalunya-mart-role-dev", {}, ""),
+    ("iam:PassRole", f"{ROLE}/catalunya-dev/catalunya-mart-role-dev", {}, ""),
 ]  # fmt: skip
 
 

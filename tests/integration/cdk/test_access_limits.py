@@ -130,8 +130,8 @@ HERE = f"eu-west-1:{ACCOUNT}:"
         ("athena:StartQueryExecution", f"arn:aws:athena:{HERE}workgroup/primary", f"arn:aws:athena:{HERE}workgroup/catalunya_dev"),
         ("lambda:InvokeFunction", f"arn:aws:lambda:{HERE}function:payroll", f"arn:aws:lambda:{HERE}function:catalunya-extract-dev"),
         ("sqs:ReceiveMessage", f"arn:aws:sqs:{HERE}orders", f"arn:aws:sqs:{HERE}catalunya-manifests-dev"),
-        ("sts:AssumeRole", role_arn("administrator"), role_arn("catalunya-mart-role-dev")),
-        ("sts:AssumeRole", role_arn(DEV.role("engineer")), role_arn("catalunya-mart-role-dev")),
+        ("sts:AssumeRole", role_arn("administrator"), DEV.role_arn("mart")),
+        ("sts:AssumeRole", DEV.role_arn("engineer"), DEV.role_arn("mart")),
         ("sts:AssumeRole", role_arn("cdk-hnb659fds-deploy-role-123456789012-eu-west-1"), role_arn("cdk-catdev-deploy-role-123456789012-eu-west-1")),
         ("logs:GetLogEvents", f"arn:aws:logs:{HERE}log-group:/payroll:*", f"arn:aws:logs:{HERE}log-group:/catalunya/airflow/dev:*"),
     ],
@@ -162,7 +162,7 @@ def test_a_role_with_every_permission_still_cannot_change_identities_or_settings
 def test_requests_in_other_regions_are_denied(region: str, is_allowed: bool) -> None:
     where = {"aws:RequestedRegion": region}
     assert allowed(Request("s3:GetObject", OBJECT, where), [ANYTHING], boundary=BOUNDARY) is is_allowed
-    assert allowed(Request("sts:AssumeRole", role_arn(DEV.role("mart")), where), [ANYTHING], boundary=BOUNDARY)
+    assert allowed(Request("sts:AssumeRole", DEV.role_arn("mart"), where), [ANYTHING], boundary=BOUNDARY)
 
 
 def test_requests_without_tls_are_denied() -> None:

@@ -82,7 +82,9 @@ def apart(api: AthenaApi) -> Iterator[None]:
 def deployed(cache: Path, folder: Path) -> Iterator[World]:
     """The account while the block runs; `cache` is the setting."""
     trusted = Trusted.read({"github_subject": "repo:catalunya/pipeline"})
-    roles = {name: Deployed((POLICIES[role],), trust(role, DEV, trusted)) for role, name in NAMES.items()}
+    roles = {
+        name: Deployed(DEV.role_arn(role), (POLICIES[role],), trust(role, DEV, trusted)) for role, name in NAMES.items()
+    }
     limits = {bucket: {"Statement": bucket_policy(DEV, bucket)} for bucket in BUCKETS}
     with (
         pytest.MonkeyPatch.context() as patch,
