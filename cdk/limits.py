@@ -35,7 +35,7 @@ def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
         deny("DenyWithoutTls", ["s3:*"], whole, WITHOUT_TLS),
         deny("DenyOldTls", ["s3:*"], whole, {"NumericLessThan": {"s3:TlsVersion": str(OLDEST_TLS)}}),
     ]
-    if bucket != names.log_bucket:
+    if bucket not in names.logged:
         statements += [
             # Without the header, the bucket's default applies. The owner of another key could make the objects unreadable.
             deny(
@@ -55,9 +55,9 @@ def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
             ),
         ]
     found = [{**statement, "Principal": "*"} for statement in statements]
-    if bucket == names.log_bucket:
+    if bucket in names.logged:
         # S3 delivers access logs itself, and cannot be told how to encrypt them: the bucket's default applies.
-        sources = [names.bucket_arn(each) for each in (names.data_bucket, names.results_bucket, names.backup_bucket)]
+        sources = [names.bucket_arn(each) for each in names.logged[bucket]]
         ours: dict[str, Any] = {"aws:SourceArn": sources}
         condition = {"StringEquals": {"aws:SourceAccount": names.account}, "ArnLike": ours}
         logging = {"Principal": {"Service": "logging.s3.amazonaws.com"}}
@@ -216,7 +216,7 @@ def deployment_boundary(names: Names, others: Iterable[Names]) -> Document:
 def _deny_environment(other: Names) -> Statement:
     """Nothing that has another environment's name, in any region."""
     bootstrap = f"cdk-{QUALIFIERS[other.env]}-*"
-    buckets = (*other.buckets, other.replica_bucket, bootstrap)
+    buckets = (*other.buckets, bootstrap)
 
     def anywhere(service: str, resource: str) -> str:
         return f"arn:{other.partition}:{service}:*:{other.account}:{resource}"

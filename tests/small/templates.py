@@ -15,7 +15,6 @@ CONTEXT = {
     "github_subject": "repo:example/catalunya",
     "alarm_email": "data@example.org",
     "socrata_token_secret": "catalunya/socrata",
-    "acceleration": "true",
 }
 _PSEUDO = {
     "AWS::Partition": "aws",
