@@ -137,6 +137,7 @@ class DataStack(cdk.Stack):
             code=deployment.package,
             log_days=profile.log_days,
             token_secret=deployment.token_secret,
+            is_reserved=deployment.reserves_concurrency,
         )
         Catalog(self, "Catalog", names, graph, role=roles.tables, log_days=profile.log_days)
         work_groups = WorkGroups(self, "WorkGroups", names, graph, scan_limit_gb=profile.query_scan_gb)
