@@ -70,9 +70,7 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
     all_names, where = list(environments), list(regions)
     first = all_names[0]
     buckets = [
-        first.bucket_arn(bucket)
-        for names in all_names
-        for bucket in (names.data_bucket, names.results_bucket, names.replica_bucket, names.backup_bucket)
+        first.bucket_arn(bucket) for names in all_names for bucket in names.buckets if bucket not in names.logged
     ]
     databases = [f"{PROJECT}_{schema}_*" for schema in SCHEMAS]
     cdk_roles = [names.cdk_role_arn("*") for names in all_names]
@@ -87,7 +85,7 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
             ),
             [f"{bucket}/*" for bucket in buckets],
         ),
-        allow("Buckets", ("s3:ListBucket", "s3:GetBucketLocation", "s3:GetReplicationConfiguration"), buckets),
+        allow("Buckets", ("s3:ListBucket*", "s3:GetBucketLocation", "s3:GetReplicationConfiguration"), buckets),
         allow(
             "Tables",
             (
@@ -123,11 +121,16 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
             ),
             [first.log_group_arn(group) for group in (f"/aws/lambda/{PROJECT}-*", f"/{PROJECT}/*")],
         ),
+        allow(
+            "Alerts",
+            ("sns:Publish", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "cloudwatch:SetAlarmState"),
+            [first.arn("sns", f"{PROJECT}-*"), first.arn("cloudwatch", f"alarm:{PROJECT}-*")],
+        ),
         # These have no ARNs to name.
         allow(
             "Monitoring",
             (
-                *("cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*"),
+                *("cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*", "ce:Get*"),
                 *("logs:DescribeLogGroups", "logs:GetQueryResults"),
             ),
             ["*"],
@@ -138,11 +141,11 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
             [f"arn:{first.partition}:kms:*:{first.account}:key/*"],
             {"StringEquals": {"kms:ViaService": [f"s3.{region}.amazonaws.com" for region in where]}},
         ),
-        # STS may answer from another region.
+        # STS may answer from another region, and costs are in one that is not ours.
         {
             "Sid": "DenyOtherRegions",
             "Effect": "Deny",
-            "NotAction": list(assume),
+            "NotAction": [*assume, "ce:Get*"],
             "Resource": ["*"],
             "Condition": {"StringNotEquals": {"aws:RequestedRegion": where}},
         },

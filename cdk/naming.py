@@ -46,7 +46,9 @@ class Names:
         account: str = "${AWS::AccountId}",
         region: str = "${AWS::Region}",
     ) -> Names:
-        """The names of dev or prod. Raises ConfigurationError for another environment, or if the lake is not a whole bucket."""
+        """The names of dev or prod. Raises ConfigurationError for another environment, or if the lake or the marts' results are not a whole
+        bucket of their own.
+        """
         settings = load_settings(env=env)
         bucket = settings.lake.removeprefix("s3://")
         if not settings.functions or bucket == settings.lake or "/" in bucket.rstrip("/"):
@@ -54,7 +56,14 @@ class Names:
                 f"infrastructure for {env}: expected dev or prod, with functions and a whole bucket as the lake (s3://name), "
                 f"found lake {settings.lake} and functions {settings.functions!r}; unset CATALUNYA_LAKE and CATALUNYA_FUNCTIONS"
             )
-        return cls(settings=settings, partition=partition, account=account, region=region)
+        names = cls(settings=settings, partition=partition, account=account, region=region)
+        results = settings.athena_results.rstrip("/")
+        if results != f"s3://{names.mart_results_bucket}" or len(set(names.buckets)) < len(names.buckets):
+            raise ConfigurationError(
+                f"CATALUNYA_ATHENA_RESULTS={settings.athena_results}: expected a whole bucket of its own (s3://name/), which the deployment creates; "
+                "unset it to use the default"
+            )
+        return names
 
     @property
     def env(self) -> str:
@@ -87,13 +96,18 @@ class Names:
         return self.settings.bucket("athena-results")
 
     @property
+    def mart_results_bucket(self) -> str:
+        """Results of the queries that make marts."""
+        return self.settings.athena_results.removeprefix("s3://").partition("/")[0]
+
+    @property
     def backup_bucket(self) -> str:
         """The pipeline's own backups, in the recovery region; both sites use it."""
         return self.settings.backup.removeprefix("s3://").partition("/")[0]
 
     @property
     def log_bucket(self) -> str:
-        """Access logs of the lake and of readers' results."""
+        """Access logs of the lake and of Athena's results."""
         return self.settings.bucket("logs")
 
     @property
@@ -109,14 +123,14 @@ class Names:
     @property
     def buckets(self) -> tuple[str, ...]:
         """All buckets: those in the environment's own region, then those in the recovery region."""
-        here = (self.data_bucket, self.results_bucket, self.log_bucket)
+        here = (self.data_bucket, self.results_bucket, self.mart_results_bucket, self.log_bucket)
         return (*here, self.backup_bucket, self.replica_bucket, self.copies_log_bucket)
 
     @property
     def logged(self) -> dict[str, tuple[str, ...]]:
         """Each bucket of access logs, and the buckets that they are of."""
         return {
-            self.log_bucket: (self.data_bucket, self.results_bucket),
+            self.log_bucket: (self.data_bucket, self.results_bucket, self.mart_results_bucket),
             self.copies_log_bucket: (self.backup_bucket, self.replica_bucket),
         }
 

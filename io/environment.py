@@ -123,7 +123,8 @@ class Settings(BaseSettings):
         "", description="the Athena work group that builds the marts; by default catalunya_{env}"
     )
     athena_results: str = Field(
-        "", description="where Athena writes results while it builds the marts; by default _athena/ in the lake"
+        "",
+        description="where Athena writes results while it builds the marts; by default a bucket for them, {bucket_prefix}-athena-marts-{env}",
     )
     athena_readers: str = Field(
         "",
@@ -175,7 +176,7 @@ class Settings(BaseSettings):
         env = values.get("env", "local")
         local = env == "local"
         prefix = values.get("bucket_prefix") or cls.model_fields["bucket_prefix"].default
-        suffix = _suffix(str(values.get("site") or "home"))
+        suffix = _suffix(values.get("site") or "home")
         lake = values.get("lake") or ("./data" if local else f"s3://{prefix}-data-{env}{suffix}")
         on_s3 = str(lake).startswith("s3://")
         defaults = {
@@ -187,7 +188,7 @@ class Settings(BaseSettings):
             "engine": "athena" if on_s3 and not local else "duckdb",
             "athena_work_group": f"catalunya_{env}",
             "athena_readers": f"catalunya_{env}_readers",
-            "athena_results": f"{str(lake).rstrip('/')}/_athena/" if on_s3 else "",
+            "athena_results": f"s3://{prefix}-athena-marts-{env}{suffix}/" if on_s3 else "",
             "functions": "" if local else f"catalunya-{{purpose}}-{env}",
             "socrata_url": LOCAL_MOCK if local else "https://analisi.transparenciacatalunya.cat",
             "idescat_url": LOCAL_MOCK if local else "https://api.idescat.cat",
@@ -256,7 +257,7 @@ class Settings(BaseSettings):
         )
 
 
-def _suffix(site: str) -> str:
+def _suffix(site: object) -> str:
     return "" if site == "home" else f"-{site}"
 
 

@@ -244,7 +244,7 @@ def test_the_documentation_shows_every_declared_value_and_no_other() -> None:
 def test_all_buckets_have_the_prefix_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CATALUNYA_BUCKET_PREFIX", "girona")
     names = Names.of("prod")
-    here = ("data-prod", "athena-results-prod", "logs-prod")
+    here = ("data-prod", "athena-results-prod", "athena-marts-prod", "logs-prod")
     elsewhere = ("backup-prod", "data-prod-replica", "logs-prod-replica")
     assert names.buckets == tuple(f"girona-{bucket}" for bucket in (*here, *elsewhere))
 
