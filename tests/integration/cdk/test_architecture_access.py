@@ -249,6 +249,10 @@ class Being:
         return f"{self.role}: {self.says}"
 
 
+ALERTING = f"arn:aws:iam::{ACCOUNT}:role/alerting"
+TRUSTED = Trusted.read({"github_subject": "repo:catalunya@4711/pipeline@1234567", "monitors": ALERTING})
+
+
 def service(name: str) -> Request:
     return Request("sts:AssumeRole", principal=f"{name}.amazonaws.com")
 
@@ -277,7 +281,12 @@ BEINGS = {
             (Request("sts:SetSourceIdentity", principal=NAMES["dev"].role_arn("orchestrator")),),
             (Request("sts:SetSourceIdentity", principal=NAMES["prod"].role_arn("orchestrator")), person(**MFA)),
         ),
-        Being("monitoring", "Runtime Context: Monitoring services and alerting systems", (person(**MFA),), (person(),)),
+        Being(
+            "monitoring",
+            "Runtime Context: Monitoring services and alerting systems",
+            (person(**MFA), person(ALERTING)),
+            (person(), service("lambda")),
+        ),
     ),
     "prod": (
         Being(
@@ -288,7 +297,6 @@ BEINGS = {
         ),
     ),
 }
-TRUSTED = Trusted.read({"github_subject": "repo:catalunya@4711/pipeline@1234567"})
 
 
 @pytest.mark.parametrize(("env", "row"), [(env, row) for env, rows in BEINGS.items() for row in rows], ids=str)
