@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -113,15 +114,22 @@ class Answering:
         return msgspec.json.encode(self.answer)
 
 
+def pauses() -> Iterator[float]:
+    """The seconds between two looks at an answer, without end."""
+    pause = _FIRST_PAUSE_S
+    while True:
+        yield pause
+        pause = min(pause * _SLOWING, _LONGEST_PAUSE_S)
+
+
 async def wait(lake: Lake, path: str, function: str, starts_s: float = STARTS_S) -> Result:
     """The result of the function, read at growing intervals. Does not block the event loop.
 
     Raises FunctionLost when the function does not start within `starts_s`, or dies, and LakeError when the answer cannot be read for a
     reason that does not pass. While the lake does not answer, nothing is known of the function, and it is waited for.
     """
-    seen, since, pause = None, time.monotonic(), _FIRST_PAUSE_S
-    lasts = starts_s
-    while True:
+    seen, since, lasts = None, time.monotonic(), starts_s
+    for pause in pauses():
         try:
             found = await asyncio.to_thread(lake.find, path)
         except LakeUnavailable as error:
@@ -137,7 +145,7 @@ async def wait(lake: Lake, path: str, function: str, starts_s: float = STARTS_S)
             elif time.monotonic() - since > lasts:
                 raise _lost(function, None if seen is None else _decoded(seen, path), lasts)
         await asyncio.sleep(pause)
-        pause = min(pause * _SLOWING, _LONGEST_PAUSE_S)
+    raise AssertionError  # the pauses have no end
 
 
 def _decoded(content: bytes | None, where: str) -> Answer:
