@@ -1,4 +1,4 @@
-"""The buckets of one environment: the lake, readers' results, backups, access logs; and what S3 deletes in them.
+"""The buckets of one environment: the lake, results of Athena, backups, access logs; and what S3 deletes in them.
 
 The pipeline deletes by the ledger's time (`assets/record/retention.py`), which S3 does not know: a superseded object may be older
 than the day it was replaced, and one that is still needed is as old as it is. So S3 never deletes an object that a table consists of. It
@@ -24,15 +24,15 @@ from catalunya.cdk.limits import bucket_policy
 from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import CRITICAL, document
 from catalunya.cdk.roles import accept
-from catalunya.io.environment import Settings
 from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
 
-RESULT_DAYS = 7  # readers' results are copies
+RESULT_DAYS = 7
+"""Results of queries, readers' and dbt's, are copies."""
 ACCESS_LOG_DAYS = 90
 BACKUP_VERSION_DAYS = 30
 REPLICA_VERSION_DAYS = 30
 LEFTOVER_DAYS = 7
-"""Results of dbt's queries, and candidates of killed runs."""
+"""Candidates of killed runs."""
 ANSWER_DAYS = 1
 """Whoever waits for a function's answer has it, or has given up, within minutes."""
 UNDELETE_DAYS = 7
@@ -50,15 +50,15 @@ class Rule:
     objects: int | None = None
 
 
-def rules(assets: Iterable[Asset], settings: Settings) -> Iterator[Rule]:
+def rules(assets: Iterable[Asset]) -> Iterator[Rule]:
     """The lifecycle rules of a lake with these assets; the last is for all other prefixes."""
-    found = list(_rules_of_places(assets, settings))
+    found = list(_rules_of_places(assets))
     yield from found
     # Where two rules apply, S3 uses the shorter one.
     yield Rule(name="rest", prefix="", versions=max(rule.versions for rule in found))
 
 
-def _rules_of_places(assets: Iterable[Asset], settings: Settings) -> Iterator[Rule]:
+def _rules_of_places(assets: Iterable[Asset]) -> Iterator[Rule]:
     for asset in assets:
         if asset.layer is Layer.LANDING:
             # A batch is deleted once it is used, and its personal fields with it. One that was never used can be fetched again.
@@ -71,13 +71,10 @@ def _rules_of_places(assets: Iterable[Asset], settings: Settings) -> Iterator[Ru
     yield Rule(name="leases", prefix="_leases/", versions=1)
     yield Rule(name="answers", prefix=f"{ANSWERS}/", versions=1, objects=ANSWER_DAYS)
     yield Rule(name="candidates", prefix=f"{CANDIDATES}/", versions=1, objects=LEFTOVER_DAYS)
-    results = settings.athena_results.removeprefix(f"{settings.lake.rstrip('/')}/")
-    if "://" not in results:  # otherwise they are in another bucket
-        yield Rule(name="athena", prefix=results, versions=1, objects=LEFTOVER_DAYS)
 
 
 class Buckets(Construct):
-    """The lake, readers' results, backups, and the access logs of all three."""
+    """The lake, readers' and marts' results, backups, and the access logs of all of them."""
 
     def __init__(
         self,
@@ -94,15 +91,17 @@ class Buckets(Construct):
         accept(self.logs, "AwsSolutions-S1", "It stores access logs: logging access to it would never end")
         self.results = PrivateBucket(self, "Results", names, names.results_bucket, has_access_logs=True)
         self.results.expire(objects=RESULT_DAYS)
+        self.mart_results = PrivateBucket(self, "MartResults", names, names.mart_results_bucket, has_access_logs=True)
+        self.mart_results.expire(objects=RESULT_DAYS)
         self.backups = PrivateBucket(self, "Backups", names, names.backup_bucket, has_access_logs=True)
         self.backups.expire(versions=BACKUP_VERSION_DAYS)
         self.data = PrivateBucket(
             self, "Data", names, names.data_bucket, has_access_logs=True, is_accelerated=is_accelerated
         )
-        for logged in (self.results, self.backups, self.data):
+        for logged in (self.results, self.mart_results, self.backups, self.data):
             # S3 checks that it can write there.
             logged.node.add_dependency(self.logs)
-        for rule in rules(assets, names.settings):
+        for rule in rules(assets):
             self.data.expire(name=rule.name, prefix=rule.prefix or None, versions=rule.versions, objects=rule.objects)
 
     def notify(self, queue_arn: str, policy: IDependable) -> None:

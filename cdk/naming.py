@@ -18,6 +18,8 @@ from catalunya.io.errors import ConfigurationError
 PROJECT = "catalunya"
 ACCOUNT_STACK = "CatalunyaAccount"
 SCHEMAS = ("staging", "marts", "candidates")
+ACCOUNT_ROLES = ("engineer", "deployment")
+"""The roles that only the account's stack may change, of those of `access.ROLES`."""
 BOUNDARY = "catalunya-boundary"
 """The permissions boundary of every role."""
 DEPLOYMENT_BOUNDARY = "catalunya-deployment-boundary"
@@ -44,7 +46,9 @@ class Names:
         account: str = "${AWS::AccountId}",
         region: str = "${AWS::Region}",
     ) -> Names:
-        """The names of dev or prod. Raises ConfigurationError for another environment, or if the lake is not a whole bucket."""
+        """The names of dev or prod. Raises ConfigurationError for another environment, or if the lake or the marts' results are not a whole
+        bucket of their own.
+        """
         settings = load_settings(env=env)
         bucket = settings.lake.removeprefix("s3://")
         if not settings.functions or bucket == settings.lake or "/" in bucket.rstrip("/"):
@@ -52,7 +56,14 @@ class Names:
                 f"infrastructure for {env}: expected dev or prod, with functions and a whole bucket as the lake (s3://name), "
                 f"found lake {settings.lake} and functions {settings.functions!r}; unset CATALUNYA_LAKE and CATALUNYA_FUNCTIONS"
             )
-        return cls(settings=settings, partition=partition, account=account, region=region)
+        names = cls(settings=settings, partition=partition, account=account, region=region)
+        results = settings.athena_results.rstrip("/")
+        if results != f"s3://{names.mart_results_bucket}" or len(set(names.buckets)) < len(names.buckets):
+            raise ConfigurationError(
+                f"CATALUNYA_ATHENA_RESULTS={settings.athena_results}: expected a whole bucket of its own (s3://name/), which the deployment creates; "
+                "unset it to use the default"
+            )
+        return names
 
     @property
     def env(self) -> str:
@@ -82,7 +93,12 @@ class Names:
     @property
     def results_bucket(self) -> str:
         """Results of readers' queries."""
-        return f"{PROJECT}-athena-results-{self.env}"
+        return self.settings.bucket("athena-results")
+
+    @property
+    def mart_results_bucket(self) -> str:
+        """Results of the queries that make marts."""
+        return self.settings.athena_results.removeprefix("s3://").partition("/")[0]
 
     @property
     def backup_bucket(self) -> str:
@@ -92,7 +108,7 @@ class Names:
     @property
     def log_bucket(self) -> str:
         """Access logs of the other buckets."""
-        return f"{PROJECT}-logs-{self.env}"
+        return self.settings.bucket("logs")
 
     @property
     def replica_bucket(self) -> str:
@@ -102,7 +118,7 @@ class Names:
     @property
     def buckets(self) -> tuple[str, ...]:
         """The buckets in the environment's own region."""
-        return (self.data_bucket, self.results_bucket, self.backup_bucket, self.log_bucket)
+        return (self.data_bucket, self.results_bucket, self.mart_results_bucket, self.backup_bucket, self.log_bucket)
 
     def bucket_arn(self, bucket: str) -> str:
         """ARN of a bucket; with `/…` appended, of its objects."""
@@ -209,9 +225,21 @@ class Names:
         name = {"extractor": "lambda-extractor", "transformer": "lambda-transformer", "tables": "first-tables"}
         return f"{PROJECT}-{name.get(role, role)}-role-{self.env}"
 
+    def role_path(self, role: str) -> str:
+        """The IAM path of a role of `access.ROLES`: what a deployment of an environment may change is under the environment's own."""
+        return f"/{PROJECT}-{'account' if role in ACCOUNT_ROLES else self.env}/"
+
     def role_arn(self, role: str) -> str:
-        """ARN of an IAM role, by its IAM name."""
-        return f"arn:{self.partition}:iam::{self.account}:role/{role}"
+        """ARN of a role of `access.ROLES`."""
+        return self.iam_arn(f"role{self.role_path(role)}{self.role(role)}")
+
+    def cdk_role_arn(self, kind: str) -> str:
+        """ARN of roles of the environment's CDK bootstrap, in any region: `deploy`, `lookup`, … or `*`."""
+        return self.iam_arn(f"role/cdk-{QUALIFIERS[self.env]}-{kind}")
+
+    def iam_arn(self, resource: str) -> str:
+        """ARN of something in IAM, which has no regions."""
+        return f"arn:{self.partition}:iam::{self.account}:{resource}"
 
     @property
     def certificate(self) -> str:
@@ -221,7 +249,7 @@ class Names:
     @property
     def boundary_arn(self) -> str:
         """The permissions boundary of every role."""
-        return f"arn:{self.partition}:iam::{self.account}:policy/{BOUNDARY}"
+        return self.iam_arn(f"policy/{BOUNDARY}")
 
     def check_replication(self) -> None:
         """Raises ConfigurationError if objects are encrypted with a key that the other region does not have."""

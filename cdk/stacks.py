@@ -129,6 +129,7 @@ class DataStack(cdk.Stack):
             code=deployment.package,
             log_days=profile.log_days,
             token_secret=deployment.token_secret,
+            is_reserved=deployment.reserves_concurrency,
         )
         Catalog(self, "Catalog", names, graph, role=roles.tables, log_days=profile.log_days)
         work_groups = WorkGroups(self, "WorkGroups", names, graph, scan_limit_gb=profile.query_scan_gb)
@@ -167,7 +168,7 @@ class DataStack(cdk.Stack):
         )
         # Airflow's settings that only a deployment knows.
         url = f"https://sqs.{names.region}.{cdk.Aws.URL_SUFFIX}/{names.account}/{names.manifests_queue}"
-        mart_role = names.role_arn(names.role("mart"))
+        mart_role = names.role_arn("mart")
         cdk.CfnOutput(self, "ManifestsQueue", value=url, description="CATALUNYA_MANIFESTS_QUEUE")
         cdk.CfnOutput(self, "MartRole", value=mart_role, description="CATALUNYA_MART_ROLE")
         cdk.CfnOutput(

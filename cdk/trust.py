@@ -119,7 +119,7 @@ def trust(role: str, names: Names, trusted: Trusted) -> Document:
             ours = {"StringEquals": {"aws:SourceAccount": names.account}}
             statements = [_allow({"Service": "s3.amazonaws.com"}, assume, ours)]
         case "mart":
-            airflow = {"AWS": names.role_arn(names.role("orchestrator"))}
+            airflow = {"AWS": names.role_arn("orchestrator")}
             run = {"StringLike": {"aws:RequestTag/run": "?*"}, "ForAllValues:StringEquals": {"aws:TagKeys": ["run"]}}
             statements = [
                 _allow(airflow, [*assume, "sts:TagSession"], run),
@@ -160,8 +160,8 @@ def _people(names: Names, trusted: Trusted) -> list[Statement]:
     }
     statements = [_allow(account, ["sts:AssumeRole"], mfa)]
     if trusted.permission_sets:
-        # The role's path has no region if Identity Center is in us-east-1, and its name ends in a suffix that changes (IAM Identity Center
-        # User Guide, Referencing permission sets). Only Identity Center creates roles below /aws-reserved/.
+        # The role's path names Identity Center's region, except for North Virginia, and its name ends in a suffix that changes (IAM
+        # Identity Center User Guide, Referencing permission sets). Only Identity Center creates roles below /aws-reserved/.
         start = f"arn:{names.partition}:iam::{names.account}:role/aws-reserved/sso.amazonaws.com"
         roles = [f"{start}*/AWSReservedSSO_{name}_*" for name in trusted.permission_sets]
         statements.append(_allow(account, ["sts:AssumeRole"], {"ArnLike": {"aws:PrincipalArn": roles}}))

@@ -13,6 +13,7 @@
     │   ├── CatalogError              Glue's catalog lags behind the ledger
     │   ├── FunctionLost              a Lambda function died, or did not start
     │   └── Unhealthy                 a process of the deployment fails its health check
+    │       └── HealthUnknown         its database or broker does not answer (exit code 3)
     ├── PermanentError                trying again changes nothing: someone must act
     │   ├── ConfigurationError        a setting is wrong (exit code 2)
     │   ├── UsageError                a command or request is wrong (exit code 2)
@@ -113,6 +114,12 @@ class FunctionLost(TransientError):
 
 class Unhealthy(TransientError):
     """A process does not answer, or its last heartbeat is too old."""
+
+
+class HealthUnknown(Unhealthy):
+    """A process cannot work, and is not to blame: its database or its broker does not answer."""
+
+    exit_code = 3
 
 
 class ConfigurationError(PermanentError):

@@ -48,7 +48,7 @@ LANDING, STAGING, MART = CHAIN = (
     "marts.fact_service_usage_daily",
 )
 CANDIDATES = "catalunya_candidates_dev"
-ROLE = "arn:aws:iam::123456789012:role/catalunya-mart-role-dev"
+ROLE = "arn:aws:iam::123456789012:role/catalunya-dev/catalunya-mart-role-dev"
 
 
 LEASE_S = patience(6)

@@ -177,7 +177,7 @@ def test_the_outputs_are_the_settings_that_airflow_needs(template: Template, nam
 
     assert outputs == {
         "CATALUNYA_MANIFESTS_QUEUE": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{names.manifests_queue}",
-        "CATALUNYA_MART_ROLE": names.role_arn(names.role("mart")),
+        "CATALUNYA_MART_ROLE": names.role_arn("mart"),
     }
     assert {name.removeprefix("CATALUNYA_").lower() for name in outputs} <= set(Settings.model_fields)
 

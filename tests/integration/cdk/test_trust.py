@@ -267,25 +267,27 @@ def test_without_a_named_trust_anchor_only_those_of_the_account_are_trusted() ->
 def test_only_airflow_assumes_the_mart_role_for_one_run(action: str) -> None:
     """As `io/aws.py` does: with one tag, the run."""
 
-    def assuming(principal: str = DEV.role("orchestrator"), **tags: str) -> Request:
+    def assuming(role: str = "orchestrator", **tags: str) -> Request:
         context = {**{f"aws:RequestTag/{name}": value for name, value in tags.items()}, "aws:TagKeys": [*tags]}
         known = {name: value for name, value in context.items() if name in ("aws:TagKeys", "aws:RequestTag/run")}
-        return Request(action, context=known, principal=role_arn(principal))
+        return Request(action, context=known, principal=DEV.role_arn(role))
 
     assert lets("mart", assuming(run="scheduled__2026-08-03"))
     assert not lets("mart", assuming())
     assert not lets("mart", assuming(run=""))
     assert not lets("mart", assuming(run="r", team="data"))
-    assert not lets("mart", assuming(NAMES["prod"].role("orchestrator"), run="r"))
-    assert not lets("mart", assuming(DEV.role("transformer"), run="r"))
+    assert not lets(
+        "mart", Request(action, context=assuming(run="r").context, principal=NAMES["prod"].role_arn("orchestrator"))
+    )
+    assert not lets("mart", assuming("transformer", run="r"))
 
 
 def test_the_mart_role_keeps_the_source_identity_of_airflow() -> None:
     """IAM Roles Anywhere sets a source identity; assuming another role needs permission to keep it, and IAM checks no tags for that."""
-    keeping = Request("sts:SetSourceIdentity", principal=role_arn(DEV.role("orchestrator")))
+    keeping = Request("sts:SetSourceIdentity", principal=DEV.role_arn("orchestrator"))
     assert lets("mart", keeping)
-    assert not lets("mart", Request("sts:SetSourceIdentity", principal=role_arn(DEV.role("transformer"))))
-    assert not lets("mart", Request("sts:AssumeRole", principal=role_arn(DEV.role("orchestrator"))))
+    assert not lets("mart", Request("sts:SetSourceIdentity", principal=DEV.role_arn("transformer")))
+    assert not lets("mart", Request("sts:AssumeRole", principal=DEV.role_arn("orchestrator")))
 
 
 # Services
@@ -347,7 +349,7 @@ def test_an_unknown_condition_is_an_error_and_not_a_denial(
     ("deployment", "StringEquals", f"{GITHUB}:aud", workflow(claims("dev") | {"aud": "another"})),
     ("orchestrator", "StringEquals", "aws:PrincipalTag/x509Subject/CN", airflow("another")),
     ("orchestrator", "ArnEquals", "aws:SourceArn", airflow(anchor=f"{ANCHOR}c")),
-    ("mart", "StringLike", "aws:RequestTag/run", Request("sts:AssumeRole", principal=role_arn(DEV.role("orchestrator")))),
+    ("mart", "StringLike", "aws:RequestTag/run", Request("sts:AssumeRole", principal=DEV.role_arn("orchestrator"))),
 ])  # fmt: skip
 def test_dropping_a_condition_admits_an_intruder(role: str, operator: str, key: str, intruder: Request) -> None:
     assert not lets(role, intruder)
