@@ -35,7 +35,7 @@ def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
         deny("DenyWithoutTls", ["s3:*"], whole, WITHOUT_TLS),
         deny("DenyOldTls", ["s3:*"], whole, {"NumericLessThan": {"s3:TlsVersion": str(OLDEST_TLS)}}),
     ]
-    if bucket != names.log_bucket:
+    if bucket not in names.logged:
         statements += [
             # Without the header, the bucket's default applies. The owner of another key could make the objects unreadable.
             deny(
@@ -55,9 +55,9 @@ def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
             ),
         ]
     found = [{**statement, "Principal": "*"} for statement in statements]
-    if bucket == names.log_bucket:
+    if bucket in names.logged:
         # S3 delivers access logs itself, and cannot be told how to encrypt them: the bucket's default applies.
-        sources = [names.bucket_arn(each) for each in (names.data_bucket, names.results_bucket, names.backup_bucket)]
+        sources = [names.bucket_arn(each) for each in names.logged[bucket]]
         ours: dict[str, Any] = {"aws:SourceArn": sources}
         condition = {"StringEquals": {"aws:SourceAccount": names.account}, "ArnLike": ours}
         logging = {"Principal": {"Service": "logging.s3.amazonaws.com"}}
@@ -70,9 +70,7 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
     all_names, where = list(environments), list(regions)
     first = all_names[0]
     buckets = [
-        first.bucket_arn(bucket)
-        for names in all_names
-        for bucket in (names.data_bucket, names.results_bucket, names.replica_bucket, names.backup_bucket)
+        first.bucket_arn(bucket) for names in all_names for bucket in names.buckets if bucket not in names.logged
     ]
     databases = [f"{PROJECT}_{schema}_*" for schema in SCHEMAS]
     cdk_roles = [names.cdk_role_arn("*") for names in all_names]
@@ -87,7 +85,7 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
             ),
             [f"{bucket}/*" for bucket in buckets],
         ),
-        allow("Buckets", ("s3:ListBucket", "s3:GetBucketLocation", "s3:GetReplicationConfiguration"), buckets),
+        allow("Buckets", ("s3:ListBucket*", "s3:GetBucketLocation", "s3:GetReplicationConfiguration"), buckets),
         allow(
             "Tables",
             (
@@ -123,11 +121,16 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
             ),
             [first.log_group_arn(group) for group in (f"/aws/lambda/{PROJECT}-*", f"/{PROJECT}/*")],
         ),
+        allow(
+            "Alerts",
+            ("sns:Publish", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "cloudwatch:SetAlarmState"),
+            [first.arn("sns", f"{PROJECT}-*"), first.arn("cloudwatch", f"alarm:{PROJECT}-*")],
+        ),
         # These have no ARNs to name.
         allow(
             "Monitoring",
             (
-                *("cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*"),
+                *("cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*", "ce:Get*"),
                 *("logs:DescribeLogGroups", "logs:GetQueryResults"),
             ),
             ["*"],
@@ -138,11 +141,11 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
             [f"arn:{first.partition}:kms:*:{first.account}:key/*"],
             {"StringEquals": {"kms:ViaService": [f"s3.{region}.amazonaws.com" for region in where]}},
         ),
-        # STS may answer from another region.
+        # STS may answer from another region, and costs are in one that is not ours.
         {
             "Sid": "DenyOtherRegions",
             "Effect": "Deny",
-            "NotAction": list(assume),
+            "NotAction": [*assume, "ce:Get*"],
             "Resource": ["*"],
             "Condition": {"StringNotEquals": {"aws:RequestedRegion": where}},
         },
@@ -216,7 +219,7 @@ def deployment_boundary(names: Names, others: Iterable[Names]) -> Document:
 def _deny_environment(other: Names) -> Statement:
     """Nothing that has another environment's name, in any region."""
     bootstrap = f"cdk-{QUALIFIERS[other.env]}-*"
-    buckets = (*other.buckets, other.replica_bucket, bootstrap)
+    buckets = (*other.buckets, bootstrap)
 
     def anywhere(service: str, resource: str) -> str:
         return f"arn:{other.partition}:{service}:*:{other.account}:{resource}"
