@@ -35,7 +35,7 @@ def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
         deny("DenyWithoutTls", ["s3:*"], whole, WITHOUT_TLS),
         deny("DenyOldTls", ["s3:*"], whole, {"NumericLessThan": {"s3:TlsVersion": str(OLDEST_TLS)}}),
     ]
-    if bucket != names.log_bucket:
+    if bucket not in names.logged:
         statements += [
             # Without the header, the bucket's default applies. The owner of another key could make the objects unreadable.
             deny(
@@ -55,9 +55,9 @@ def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
             ),
         ]
     found = [{**statement, "Principal": "*"} for statement in statements]
-    if bucket == names.log_bucket:
+    if bucket in names.logged:
         # S3 delivers access logs itself, and cannot be told how to encrypt them: the bucket's default applies.
-        sources = [names.bucket_arn(each) for each in names.buckets if each != names.log_bucket]
+        sources = [names.bucket_arn(each) for each in names.logged[bucket]]
         ours: dict[str, Any] = {"aws:SourceArn": sources}
         condition = {"StringEquals": {"aws:SourceAccount": names.account}, "ArnLike": ours}
         logging = {"Principal": {"Service": "logging.s3.amazonaws.com"}}
@@ -70,10 +70,7 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
     all_names, where = list(environments), list(regions)
     first = all_names[0]
     buckets = [
-        first.bucket_arn(bucket)
-        for names in all_names
-        for bucket in (*names.buckets, names.replica_bucket)
-        if bucket != names.log_bucket
+        first.bucket_arn(bucket) for names in all_names for bucket in names.buckets if bucket not in names.logged
     ]
     databases = [f"{PROJECT}_{schema}_*" for schema in SCHEMAS]
     cdk_roles = [names.cdk_role_arn("*") for names in all_names]
@@ -222,7 +219,7 @@ def deployment_boundary(names: Names, others: Iterable[Names]) -> Document:
 def _deny_environment(other: Names) -> Statement:
     """Nothing that has another environment's name, in any region."""
     bootstrap = f"cdk-{QUALIFIERS[other.env]}-*"
-    buckets = (*other.buckets, other.replica_bucket, bootstrap)
+    buckets = (*other.buckets, bootstrap)
 
     def anywhere(service: str, resource: str) -> str:
         return f"arn:{other.partition}:{service}:*:{other.account}:{resource}"

@@ -82,7 +82,7 @@ class Names:
 
     @property
     def replica_stack(self) -> str:
-        """The stack in the other region, for the copies."""
+        """The stack in the recovery region, for backups and copies."""
         return f"{self.stack}-Replica"
 
     @property
@@ -102,23 +102,37 @@ class Names:
 
     @property
     def backup_bucket(self) -> str:
-        """The pipeline's own backups."""
+        """The pipeline's own backups, in the recovery region; both sites use it."""
         return self.settings.backup.removeprefix("s3://").partition("/")[0]
 
     @property
     def log_bucket(self) -> str:
-        """Access logs of the other buckets."""
+        """Access logs of the lake and of Athena's results."""
         return self.settings.bucket("logs")
 
     @property
+    def copies_log_bucket(self) -> str:
+        """Access logs of backups and copies, in their region: S3 delivers logs nowhere else."""
+        return f"{self.log_bucket}-replica"
+
+    @property
     def replica_bucket(self) -> str:
-        """Copies, in another region, of what cannot be rebuilt from a source."""
+        """Copies, in the recovery region, of what cannot be rebuilt from a source."""
         return f"{self.data_bucket}-replica"
 
     @property
     def buckets(self) -> tuple[str, ...]:
-        """The buckets in the environment's own region."""
-        return (self.data_bucket, self.results_bucket, self.mart_results_bucket, self.backup_bucket, self.log_bucket)
+        """All buckets: those in the environment's own region, then those in the recovery region."""
+        here = (self.data_bucket, self.results_bucket, self.mart_results_bucket, self.log_bucket)
+        return (*here, self.backup_bucket, self.replica_bucket, self.copies_log_bucket)
+
+    @property
+    def logged(self) -> dict[str, tuple[str, ...]]:
+        """Each bucket of access logs, and the buckets that they are of."""
+        return {
+            self.log_bucket: (self.data_bucket, self.results_bucket, self.mart_results_bucket),
+            self.copies_log_bucket: (self.backup_bucket, self.replica_bucket),
+        }
 
     def bucket_arn(self, bucket: str) -> str:
         """ARN of a bucket; with `/…` appended, of its objects."""
@@ -181,12 +195,17 @@ class Names:
         return f"Catalunya/{self.env}"
 
     def dashboard(self, subject: str) -> str:
-        """A dashboard: operations, business or cost."""
-        return f"{PROJECT}-{self.env}-{subject}"
+        """A dashboard: operations, business or cost. Dashboards are not of a region (Amazon CloudWatch API Reference, PutDashboard)."""
+        return f"{PROJECT}-{self.env}-{subject}{self.settings.suffix}"
 
     def alarm(self, subject: str) -> str:
-        """An alarm, or the budget."""
+        """An alarm."""
         return f"{PROJECT}-{self.env}-{subject}"
+
+    @property
+    def budget(self) -> str:
+        """The budget, which is the account's and not of a region."""
+        return f"{PROJECT}-{self.env}-month{self.settings.suffix}"
 
     # Glue and Athena
 
@@ -219,11 +238,12 @@ class Names:
     # Roles
 
     def role(self, role: str) -> str:
-        """The IAM name of a role of `access.ROLES`. The engineer's is one for the account."""
+        """The IAM name of a role of `access.ROLES`. IAM is of no region: a site's own roles end with its suffix."""
         if role == "engineer":
             return f"{PROJECT}-data-engineer-role"
         name = {"extractor": "lambda-extractor", "transformer": "lambda-transformer", "tables": "first-tables"}
-        return f"{PROJECT}-{name.get(role, role)}-role-{self.env}"
+        suffix = "" if role in ACCOUNT_ROLES else self.settings.suffix
+        return f"{PROJECT}-{name.get(role, role)}-role-{self.env}{suffix}"
 
     def role_path(self, role: str) -> str:
         """The IAM path of a role of `access.ROLES`: what a deployment of an environment may change is under the environment's own."""

@@ -28,8 +28,8 @@ Place = Callable[[Names], tuple[str, ...]]
 VERSION = "2012-10-17"
 UNTESTED = "untested: "
 """How the reason of a grant begins that no test can exercise, because AWS itself uses the permission."""
-CRITICAL = ("staging/", "marts/", "_ledger/")
-"""Folders that prod copies to another region. Landing is not among them: it can be fetched again, and holds personal data."""
+CRITICAL = ("staging/", "marts/", f"{SUPERSEDED}/", "quarantine/", "_ledger/")
+"""Folders that prod copies to the recovery region. Landing is not among them: it can be fetched again, and holds personal data."""
 REPAIR = "repair-"
 """How a data engineer's session must be named to change anything."""
 
