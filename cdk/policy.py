@@ -102,7 +102,7 @@ def _key(names: Names) -> tuple[str, ...]:
 def _cdk_roles(names: Names) -> tuple[str, ...]:
     """The CDK's own roles, in any region: those that publish files, deploy, and look up."""
     kinds = ("deploy", "file-publishing", "lookup")
-    return tuple(names.cdk_role_arn(f"{kind}-role-{names.account}-*") for kind in kinds)
+    return tuple(names.cdk_role_arn(f"{kind}-role") for kind in kinds)
 
 
 PLACES: Mapping[str, Place] = MappingProxyType(
@@ -138,9 +138,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         "functions": lambda names: tuple(names.arn("lambda", f"function:{name}") for _, name in names.functions()),
         "manifests queue": lambda names: (names.queue_arn(names.manifests_queue),),
         "dead functions queue": lambda names: (names.queue_arn(names.functions_dead_queue),),
-        "queues": lambda names: tuple(
-            names.queue_arn(queue) for queue in (names.manifests_queue, names.functions_dead_queue)
-        ),
+        "queues": lambda names: tuple(names.queue_arn(queue) for queue in names.queues),
         **{
             f"{layer} logs": lambda names, layer=layer: _streams(names.log_group_arn(names.function_log_group(layer)))  # type: ignore[misc]
             for layer in FUNCTIONS

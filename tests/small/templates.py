@@ -14,7 +14,7 @@ CONTEXT = {
     "replica_region": REPLICA_REGION,
     "github_subject": "repo:example/catalunya",
     "alarm_email": "data@example.org",
-    "socrata_token_secret": "catalunya/socrata",
+    "socrata_token_secret": "socrata",
     "acceleration": "true",
 }
 _PSEUDO = {
