@@ -24,13 +24,14 @@ from pathlib import Path
 
 import catalunya
 from catalunya.cdk import node
+from catalunya.cdk.context import NO_ACCOUNT
 from catalunya.io.errors import CatalunyaError, ConfigurationError, UsageError
 
 ROOT = Path(catalunya.__file__).parents[2]
 PACKAGE = ROOT / "dist" / "lambda.zip"
 # Any values do, as long as both commits get the same.
 PLAN_CONTEXT = {
-    "account": "000000000000",
+    "account": NO_ACCOUNT,
     "region": "eu-west-1",
     "replica_region": "eu-central-1",
     "github_subject": "repo:example/example",

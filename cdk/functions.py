@@ -42,6 +42,7 @@ class Functions(Construct):
         code: Path,
         log_days: int,
         token_secret: str | None,
+        is_reserved: bool,
     ) -> None:
         super().__init__(scope, id)
         self.dead = sqs.Queue(
@@ -74,7 +75,7 @@ class Functions(Construct):
                 timeout=cdk.Duration.seconds(size.timeout_s),
                 ephemeral_storage_size=cdk.Size.mebibytes(size.disk_mb),
                 # As many as can work at once: the readers of each asset's pages, or one. More would only wait for each other.
-                reserved_concurrent_executions=sum(max(asset.readers, 1) for asset in assets),
+                reserved_concurrent_executions=sum(max(asset.readers, 1) for asset in assets) if is_reserved else None,
                 dead_letter_queue=self.dead,
                 retry_attempts=2,
                 max_event_age=cdk.Duration.hours(1),

@@ -128,6 +128,7 @@ class DataStack(cdk.Stack):
             code=deployment.package,
             log_days=profile.log_days,
             token_secret=names.secret(deployment.token_secret) if deployment.token_secret else None,
+            is_reserved=deployment.reserves_concurrency,
         )
         Catalog(self, "Catalog", names, graph, role=roles.tables, log_days=profile.log_days)
         work_groups = WorkGroups(self, "WorkGroups", names, graph, scan_limit_gb=profile.query_scan_gb)

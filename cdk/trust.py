@@ -160,8 +160,8 @@ def _people(names: Names, trusted: Trusted) -> list[Statement]:
     }
     statements = [_allow(account, ["sts:AssumeRole"], mfa)]
     if trusted.permission_sets:
-        # The role's path has no region if Identity Center is in us-east-1, and its name ends in a suffix that changes (IAM Identity Center
-        # User Guide, Referencing permission sets). Only Identity Center creates roles below /aws-reserved/.
+        # The role's path names Identity Center's region, except for North Virginia, and its name ends in a suffix that changes (IAM
+        # Identity Center User Guide, Referencing permission sets). Only Identity Center creates roles below /aws-reserved/.
         start = f"arn:{names.partition}:iam::{names.account}:role/aws-reserved/sso.amazonaws.com"
         roles = [f"{start}*/AWSReservedSSO_{name}_*" for name in trusted.permission_sets]
         statements.append(_allow(account, ["sts:AssumeRole"], {"ArnLike": {"aws:PrincipalArn": roles}}))

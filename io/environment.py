@@ -150,6 +150,12 @@ class Settings(BaseSettings):
     clocks: bool = Field(
         True, description="whether DAGs run on their schedules; if off, only when triggered or by events"
     )
+    liveness_s: float = Field(
+        60,
+        ge=0,
+        description="seconds between health checks of a process of a deployed Airflow, which ends, to be restarted, after three failures in "
+        "a row; 0: no checks",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="the lowest level of log lines shown"
     )
