@@ -18,8 +18,6 @@ from catalunya.cdk.naming import ACCOUNT, CLOUDFORMATION, ENGINEERS_DEPLOY, QUAL
 from catalunya.cdk.policy import PLACES, Document, allow, document
 from catalunya.io.errors import ConfigurationError
 
-ASSUMED = ("deploy-role", "file-publishing-role", "lookup-role")
-"""The roles of a bootstrap that a deployment uses itself; the other two are CloudFormation's, and one for images, of which there are none."""
 VARIANT = "Catalunya"
 """Marks the template, so that the CDK's command refuses to overwrite such a bootstrap with its own template."""
 
@@ -70,7 +68,7 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
             [names.cdk_role_arn("cfn-exec-role")],
             {"StringEquals": {"iam:PassedToService": "cloudformation.amazonaws.com"}},
         ),
-        allow("AssumeBootstrap", ("sts:AssumeRole", "sts:TagSession"), [names.cdk_role_arn(kind) for kind in ASSUMED]),
+        allow("AssumeBootstrap", ("sts:AssumeRole", "sts:TagSession"), PLACES["CDK's roles"](names)),
         # A profile of IAM Roles Anywhere has an id instead of a name, so its tag says whose it is. It gets the tag when it is created.
         allow("CreateProfile", ["rolesanywhere:CreateProfile"], ["*"], {"StringEquals": create}),
         allow(
@@ -111,11 +109,18 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
 
 
 def _resources(names: Names) -> Iterator[str]:
-    """What an environment consists of, in any region. No `*` stands before the environment's own name: it would match what another
-    environment has with this one's name in it, such as an object of its lake."""
-    assets = f"{names.bootstrap}-assets-{names.account}-*"
-    for bucket in (*names.buckets, names.replica_bucket, assets):
-        yield from (names.bucket_arn(bucket), names.bucket_arn(f"{bucket}/*"))
+    """What an environment consists of, in any region and at both sites.
+
+    No `*` stands before the environment's own name: it would match what another environment has with this one's name in it, such as an
+    object of its lake. A `*` after it is for objects, streams, versions, and the other site.
+    """
+    buckets = dict.fromkeys(bucket for site in names.sites for bucket in site.buckets)
+    ours = tuple(bucket for bucket in buckets if bucket.endswith(f"-{names.env}"))
+    assets = f"{names.bootstrap}-assets-{names.account}-"
+    yield from (names.bucket_arn(f"{bucket}*") for bucket in (*ours, assets))
+    for bucket in buckets:
+        if not bucket.startswith(ours):  # it has a name from the settings
+            yield from (names.bucket_arn(bucket), names.bucket_arn(f"{bucket}/*"))
     for function in (*(name for _, name in names.functions()), names.tables_function):
         yield names.anywhere("lambda", f"function:{function}*")
     yield from (names.anywhere("sqs", queue) for queue in names.queues)

@@ -41,7 +41,8 @@ VALUES: Mapping[str, Value] = MappingProxyType(
         "account": Value(meaning="the AWS account", otherwise="the one of your credentials"),
         "region": Value(meaning="where everything is deployed", otherwise="`AWS_REGION`"),
         "replica_region": Value(
-            meaning="another region, for prod's copies", otherwise="required, unless `environments=dev`"
+            meaning="the recovery region: where backups and prod's copies are, and where everything can be deployed if `region` is lost",
+            otherwise="required",
         ),
         "github_subject": Value(
             meaning="how the `sub` of the repository's OIDC tokens begins: `repo:OWNER/NAME`, or `repo:OWNER@NUMBER/NAME@NUMBER` "
@@ -56,9 +57,6 @@ VALUES: Mapping[str, Value] = MappingProxyType(
         "budget_prod": Value(meaning="USD per month in prod", default="20.25"),
         "owner": Value(meaning="value of the tag `owner`", default="data"),
         "cost_center": Value(meaning="value of the tag `cost-center`", default="open-data"),
-        "acceleration": Value(
-            meaning="`true` enables S3 Transfer Acceleration of the lake", removes="the lake's accelerated endpoint"
-        ),
         "reserved_concurrency": Value(
             meaning="`false` reserves no concurrency for the functions: in a new account, whose limit of 10 leaves none to reserve",
             default="true",

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from catalunya.assets.graph.spec import Layer
 from catalunya.cdk.context import VALUES, Context, check_nothing_is_forgotten, given, variable
 from catalunya.cdk.trust import Trusted
+from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError
 
 TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers", "identity_center")
@@ -71,12 +72,12 @@ class Deployment:
     account: str
     region: str
     replica_region: str
+    is_home: bool
     environments: tuple[str, ...]
     package: Path
     alarm_email: str | None
     owner: str
     cost_center: str
-    is_accelerated: bool
     reserves_concurrency: bool
     token_secret: str | None
     budgets: Mapping[str, float]
@@ -85,7 +86,7 @@ class Deployment:
     @property
     def regions(self) -> tuple[str, ...]:
         """The regions in which the project has resources."""
-        return tuple(filter(None, (self.region, self.replica_region)))
+        return tuple(dict.fromkeys((self.region, self.replica_region)))
 
     @classmethod
     def read(cls, context: Context, make_package: Callable[[], Path]) -> Deployment:
@@ -103,21 +104,21 @@ class Deployment:
                 f"-c environments={','.join(environments)}: expected some of {', '.join(PROFILES)}, found {', '.join(sorted(unknown))}"
             )
         region = _required(context, "region", "CDK_DEFAULT_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
-        replica = str(context("replica_region") or "")
-        if any(PROFILES[env].is_replicated for env in environments) and replica in ("", region):
+        is_home = load_settings().site == "home"
+        replica = str(context("replica_region") or "") if is_home else region
+        if is_home and replica in ("", region):
             raise ConfigurationError(
-                f"{', '.join(env for env in environments if PROFILES[env].is_replicated)} needs a second region for its copies, "
-                f"other than {region}; found {replica or 'none'}: add -c replica_region=REGION"
+                f"backups and copies need a second region, other than {region}; found {replica or 'none'}: add -c replica_region=REGION"
             )
         return cls(
             account=account,
             region=region,
             replica_region=replica,
+            is_home=is_home,
             environments=environments,
             alarm_email=context("alarm_email") or None,
             owner=str(context("owner")),
             cost_center=str(context("cost_center")),
-            is_accelerated=_flag(context, "acceleration"),
             reserves_concurrency=_flag(context, "reserved_concurrency"),
             token_secret=context("socrata_token_secret") or None,
             trusted=Trusted.read({name: context(name) for name in TRUSTED}),

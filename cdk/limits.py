@@ -7,11 +7,11 @@ deployments (`bootstrap.py`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from catalunya.cdk.bootstrap import ASSUMED
-from catalunya.cdk.naming import ENGINEERS_DEPLOY, Names
+from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import PLACES, Document, Statement, allow, deny, document
 
 OLDEST_TLS = 1.2
@@ -27,7 +27,7 @@ def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
         deny("DenyWithoutTls", ["s3:*"], whole, WITHOUT_TLS),
         deny("DenyOldTls", ["s3:*"], whole, {"NumericLessThan": {"s3:TlsVersion": str(OLDEST_TLS)}}),
     ]
-    if bucket != names.log_bucket:
+    if bucket not in names.logged:
         statements += [
             # Without the header, the bucket's default applies. The owner of another key could make the objects unreadable.
             deny(
@@ -47,9 +47,9 @@ def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
             ),
         ]
     found = [{**statement, "Principal": "*"} for statement in statements]
-    if bucket == names.log_bucket:
+    if bucket in names.logged:
         # S3 delivers access logs itself, and cannot be told how to encrypt them: the bucket's default applies.
-        sources = [names.bucket_arn(each) for each in (names.data_bucket, names.results_bucket, names.backup_bucket)]
+        sources = [names.bucket_arn(each) for each in names.logged[bucket]]
         ours: dict[str, Any] = {"aws:SourceArn": sources}
         condition = {"StringEquals": {"aws:SourceAccount": names.account}, "ArnLike": ours}
         logging = {"Principal": {"Service": "logging.s3.amazonaws.com"}}
@@ -63,13 +63,13 @@ def boundary(names: Names, regions: Iterable[str]) -> Document:
     Whoever can deploy an environment can create roles in it, which may do anything within this boundary. So nothing here reaches another
     environment, or identities.
     """
-    return _boundary([names], [names.role_arn("mart")], regions)
+    return _boundary([names], [site.role_arn("mart") for site in names.sites], regions)
 
 
 def account_boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
     """The most that data engineers can do: their role is one for all environments, and deploys some of them."""
     all_names = list(environments)
-    deploying = [names.cdk_role_arn(kind) for names in all_names if names.env in ENGINEERS_DEPLOY for kind in ASSUMED]
+    deploying = [arn for names in all_names for arn in PLACES["CDK's roles in dev"](names)]
     return _boundary(all_names, deploying, regions)
 
 
@@ -78,11 +78,17 @@ def _boundary(environments: Sequence[Names], assumed: Iterable[str], regions: It
     buckets = [
         names.bucket_arn(bucket)
         for names in environments
-        for bucket in (names.data_bucket, names.results_bucket, names.replica_bucket, names.backup_bucket)
+        for bucket in dict.fromkeys(
+            bucket for site in names.sites for bucket in site.buckets if bucket not in site.logged
+        )
     ]
 
     def each(arns: Callable[[Names], Iterable[str]]) -> list[str]:
-        return list(dict.fromkeys(arn for names in environments for arn in arns(names)))
+        """The ARNs of one environment as they are; of several with `*` for the environment, because of IAM's size limit."""
+        found = [(names.env, arn) for names in environments for arn in arns(names)]
+        if len(environments) > 1:
+            found = [(env, re.sub(rf"(?<![a-zA-Z0-9]){env}(?![a-zA-Z0-9])", "*", arn)) for env, arn in found]
+        return list(dict.fromkeys(arn for _, arn in found))
 
     assume = ("sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity")
     statements = [
@@ -95,7 +101,7 @@ def _boundary(environments: Sequence[Names], assumed: Iterable[str], regions: It
             ),
             [f"{bucket}/*" for bucket in buckets],
         ),
-        allow("Buckets", ("s3:ListBucket", "s3:GetBucketLocation", "s3:GetReplicationConfiguration"), buckets),
+        allow("Buckets", ("s3:ListBucket*", "s3:GetBucketLocation", "s3:GetReplicationConfiguration"), buckets),
         allow(
             "Tables",
             (
@@ -134,7 +140,14 @@ def _boundary(environments: Sequence[Names], assumed: Iterable[str], regions: It
             each(lambda names: (names.anywhere("sqs", queue) for queue in names.queues)),
         ),
         allow(
-            "Topic", ("sns:Get*", "sns:List*", "sns:Publish"), each(lambda names: [names.anywhere("sns", names.topic)])
+            "Alerts",
+            ("sns:Get*", "sns:List*", "sns:Publish", "cloudwatch:SetAlarmState"),
+            each(
+                lambda names: (
+                    names.anywhere("sns", names.topic),
+                    names.anywhere("cloudwatch", f"alarm:{names.alarm('*')}"),
+                )
+            ),
         ),
         allow("Roles", assume, assumed),
         allow(

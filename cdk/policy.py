@@ -16,7 +16,7 @@ from catalunya.assets.graph.spec import FUNCTIONS, Layer
 from catalunya.assets.record.ledger import COMPACTED
 from catalunya.assets.record.paths import DOCS, MANIFEST
 from catalunya.assets.record.retention import SUPERSEDED
-from catalunya.cdk.naming import Names
+from catalunya.cdk.naming import ENGINEERS_DEPLOY, Names
 from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
 
 Statement = dict[str, Any]
@@ -27,8 +27,8 @@ Place = Callable[[Names], tuple[str, ...]]
 VERSION = "2012-10-17"
 UNTESTED = "untested: "
 """How the reason of a grant begins that no test can exercise, because AWS itself uses the permission."""
-CRITICAL = ("staging/", "marts/", "_ledger/")
-"""Folders that prod copies to another region. Landing is not among them: it can be fetched again, and holds personal data."""
+CRITICAL = ("staging/", "marts/", f"{SUPERSEDED}/", "quarantine/", "_ledger/")
+"""Folders that prod copies to the recovery region. Landing is not among them: it can be fetched again, and holds personal data."""
 REPAIR = "repair-"
 """How a data engineer's session must be named to change anything."""
 
@@ -121,13 +121,14 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         **{f"{layer} quarantine": _objects(f"quarantine/{layer}/*") for layer in (Layer.STAGING, Layer.MARTS)},
         "quarantine": _objects("quarantine/*"),
         "candidates": _objects(f"{CANDIDATES}/*"),
-        "dbt results": _objects("_athena/*"),
         "dbt docs": _objects(f"{DOCS}/*"),
         "damaged objects": _objects("_aside/*"),
         "critical": _objects(*(f"{prefix}*" for prefix in CRITICAL)),
         "any object": _objects("*"),
         "results": lambda names: (f"{names.bucket_arn(names.results_bucket)}/*",),
         "results bucket": lambda names: (names.bucket_arn(names.results_bucket),),
+        "mart results": lambda names: (f"{names.bucket_arn(names.mart_results_bucket)}/*",),
+        "mart results bucket": lambda names: (names.bucket_arn(names.mart_results_bucket),),
         "backups": lambda names: (f"{names.bucket_arn(names.backup_bucket)}/*",),
         "backup bucket": lambda names: (names.bucket_arn(names.backup_bucket),),
         "replica": lambda names: (f"{names.bucket_arn(names.replica_bucket)}/*",),
@@ -149,10 +150,14 @@ PLACES: Mapping[str, Place] = MappingProxyType(
             *(names.log_group_arn(names.function_log_group(layer)) for layer in FUNCTIONS),
             names.log_group_arn(names.airflow_log_group),
         ),
-        # CloudWatch's metrics and dashboards have no ARNs to name, nor do lists of log groups.
+        # CloudWatch's metrics and dashboards have no ARNs to name, nor do lists of log groups, nor costs.
         "CloudWatch": lambda _: ("*",),
+        "the account's costs": lambda _: ("*",),
+        "alarms": lambda names: (names.arn("cloudwatch", f"alarm:{names.alarm('*')}"),),
+        "alarms topic": lambda names: (names.arn("sns", names.topic),),
         "mart role": lambda names: (names.role_arn("mart"),),
         "CDK's roles": _cdk_roles,
+        "CDK's roles in dev": lambda names: _cdk_roles(names) if names.env in ENGINEERS_DEPLOY else (),
         "key": _key,
     }
 )

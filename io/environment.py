@@ -32,6 +32,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CATALUNYA_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     env: Literal["local", "dev", "prod"] = Field("local", description="the environment: local, dev or prod")
+    site: Literal["home", "recovery"] = Field(
+        "home",
+        description="where dev or prod runs: home, or recovery after its region was lost (docs/recovery.md); names that are unique in the "
+        "account or worldwide then end with -recovery",
+    )
     bucket_prefix: str = Field(
         "catalunya",
         description="how the names of all buckets begin, which are unique worldwide: {prefix}-data-{env}, {prefix}-backup-{env}, …",
@@ -54,6 +59,7 @@ class Settings(BaseSettings):
         description="where backups of the lake go: a folder or s3://bucket[/prefix] outside the lake; by default ./backups, "
         "or s3://{bucket_prefix}-backup-{env}",
     )
+    backup_region: str = Field("", description="the AWS region of the backups' bucket; by default AWS_REGION")
     backup_days: int = Field(
         14,
         ge=1,
@@ -117,7 +123,8 @@ class Settings(BaseSettings):
         "", description="the Athena work group that builds the marts; by default catalunya_{env}"
     )
     athena_results: str = Field(
-        "", description="where Athena writes results while it builds the marts; by default _athena/ in the lake"
+        "",
+        description="where Athena writes results while it builds the marts; by default a bucket for them, {bucket_prefix}-athena-marts-{env}",
     )
     athena_readers: str = Field(
         "",
@@ -169,7 +176,8 @@ class Settings(BaseSettings):
         env = values.get("env", "local")
         local = env == "local"
         prefix = values.get("bucket_prefix") or cls.model_fields["bucket_prefix"].default
-        lake = values.get("lake") or ("./data" if local else f"s3://{prefix}-data-{env}")
+        suffix = _suffix(values.get("site") or "home")
+        lake = values.get("lake") or ("./data" if local else f"s3://{prefix}-data-{env}{suffix}")
         on_s3 = str(lake).startswith("s3://")
         defaults = {
             "http_requests_per_second": 1000 if local else 20,  # the mock has no limit
@@ -180,7 +188,7 @@ class Settings(BaseSettings):
             "engine": "athena" if on_s3 and not local else "duckdb",
             "athena_work_group": f"catalunya_{env}",
             "athena_readers": f"catalunya_{env}_readers",
-            "athena_results": f"{str(lake).rstrip('/')}/_athena/" if on_s3 else "",
+            "athena_results": f"s3://{prefix}-athena-marts-{env}{suffix}/" if on_s3 else "",
             "functions": "" if local else f"catalunya-{{purpose}}-{env}",
             "socrata_url": LOCAL_MOCK if local else "https://analisi.transparenciacatalunya.cat",
             "idescat_url": LOCAL_MOCK if local else "https://api.idescat.cat",
@@ -216,8 +224,13 @@ class Settings(BaseSettings):
         return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
 
     def bucket(self, purpose: str) -> str:
-        """The name of a bucket of the environment: `logs` -> `catalunya-logs-dev`."""
-        return f"{self.bucket_prefix}-{purpose}-{self.env}"
+        """The name of a bucket of the site: `logs` -> `catalunya-logs-dev`."""
+        return f"{self.bucket_prefix}-{purpose}-{self.env}{self.suffix}"
+
+    @property
+    def suffix(self) -> str:
+        """How names end that the other site has too, where they must differ: nothing at home."""
+        return _suffix(self.site)
 
     def glue_database(self, schema: str) -> str:
         """The Glue database of a layer: `staging` -> `catalunya_staging_dev`."""
@@ -242,6 +255,10 @@ class Settings(BaseSettings):
             backoff_initial_s=self.http_backoff_s,
             backoff_jitter_s=self.http_backoff_s,
         )
+
+
+def _suffix(site: object) -> str:
+    return "" if site == "home" else f"-{site}"
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -23,7 +23,7 @@ def _of_buckets(template: Template) -> Iterator[str]:
             yield f"{name} is not encrypted"
         if bucket.get("VersioningConfiguration") != {"Status": "Enabled"}:
             yield f"{name} is not versioned"
-        if "LoggingConfiguration" not in bucket and "-logs-" not in name and not name.endswith("-replica"):
+        if "LoggingConfiguration" not in bucket and "-logs-" not in name:
             yield f"{name} has no access logs"
         rules = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if rule["Status"] == "Enabled"]
         if not any("AbortIncompleteMultipartUpload" in rule and "Prefix" not in rule for rule in rules):

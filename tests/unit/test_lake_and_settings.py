@@ -111,7 +111,7 @@ def test_the_environment_selects_the_defaults() -> None:
 def test_the_names_of_all_buckets_begin_with_one_setting(env: str) -> None:
     settings = load_settings(env=env, bucket_prefix="girona-open-data")
     assert settings.lake == f"s3://girona-open-data-data-{env}"
-    assert settings.athena_results == f"s3://girona-open-data-data-{env}/_athena/"
+    assert settings.athena_results == f"s3://girona-open-data-athena-marts-{env}/"
     assert settings.backup == f"s3://girona-open-data-backup-{env}"
     assert load_settings(env=env, bucket_prefix="") == load_settings(env=env)
     mine = load_settings(env=env, bucket_prefix="girona", lake="s3://mine", backup="./here")

@@ -16,13 +16,14 @@ import polars as pl
 import pytest
 import watchtower
 
+from catalunya.assets.graph.spec import Layer
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.plan import plan
 from catalunya.assets.making.request import Request
 from catalunya.assets.record import catalog_tables
 from catalunya.assets.record.lease import holder, lease
 from catalunya.assets.record.ledger import Ledger, Stored
-from catalunya.assets.record.paths import manifest_path
+from catalunya.assets.record.paths import MANIFEST, manifest_path
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import prune
 from catalunya.assets.record.verify import repair, verify
@@ -206,8 +207,23 @@ def airflow_logs(world: World) -> None:
 
 
 def people_monitor_and_query(world: World) -> None:
+    partitioned = {
+        role: odd(schema, "city", ["Salt"]) for role, schema in (("transformer", "staging"), ("mart", "marts"))
+    }
+    for role, table in partitioned.items():
+        with world.as_role(role):
+            Glue(world.settings).publish(table)
     with world.as_role("monitoring"):
         assert statuses(world.project.state(), world.project.graph)
+        glue, lake = Glue(world.settings), world.project.lake
+        tables = [*catalog_tables.tables(world.project), *partitioned.values()]
+        assert [glue.compare(table) for table in tables]
+        glue.unknown([str(table) for table in tables])
+        for layer in Layer:
+            found = next(each for each in lake.objects(str(layer)) if not each.path.endswith(MANIFEST))
+            assert lake.get(found.path)
+    for table in partitioned.values():
+        world.admin.client("glue").delete_table(DatabaseName=DEV.database(table.schema), Name=table.name)
     for who in ("reader", "engineer"):
         with world.as_role(who):
             group = Athena(world.settings, [MART], for_readers=True)

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from catalunya.cdk.access import ROLES
 from catalunya.cdk.context import NO_ACCOUNT, PAGE, PREFIX, VALUES, context_page, given, variable
 from catalunya.cdk.deployment import PROFILES, Deployment
-from catalunya.cdk.naming import Names, check_separate_lakes
+from catalunya.cdk.naming import ACCOUNT_ROLES, Names, check_separate_lakes
 from catalunya.io.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[3]
@@ -51,7 +52,7 @@ def built() -> Path:
 def test_optional_settings_have_defaults() -> None:
     found = read(**NEEDED)
 
-    assert (found.is_accelerated, found.alarm_email, found.token_secret) == (False, None, None)
+    assert (found.alarm_email, found.token_secret, found.is_home) == (None, None, True)
     assert (found.trusted.readers, found.trusted.trust_anchor, found.trusted.permission_sets) == ((), None, ())
     assert (
         found.budgets == {env: profile.budget_usd for env, profile in PROFILES.items()} == {"dev": 5.75, "prod": 20.25}
@@ -86,22 +87,40 @@ def test_variables_stand_in_for_the_context(monkeypatch: pytest.MonkeyPatch) -> 
     assert (found.alarm_email, found.budgets["dev"], found.owner) == ("data@example.org", 7.5, "open data")
 
 
-def test_dev_alone_needs_no_second_region() -> None:
-    context = {name: value for name, value in NEEDED.items() if name != "replica_region"}
+def test_the_recovery_site_needs_no_other_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALUNYA_SITE", "recovery")
+    found = read(**NEEDED | {"region": "eu-central-1"})
 
-    assert read(**context, environments="dev").regions == ("eu-west-1",)
+    assert (found.is_home, found.regions) == (False, ("eu-central-1",))
+
+
+@pytest.mark.parametrize("env", PROFILES)
+def test_names_that_are_not_of_a_region_differ_at_the_recovery_site(env: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Names.of(env)
+    monkeypatch.setenv("CATALUNYA_SITE", "recovery")
+    away = Names.of(env)
+
+    def unique(names: Names) -> set[str]:
+        here = {names.data_bucket, names.results_bucket, names.log_bucket, names.budget, names.dashboard("cost")}
+        return here | {names.role(role) for role in ROLES if role not in ACCOUNT_ROLES}
+
+    assert unique(home) & unique(away) == set()
+    assert {f"{name}-recovery" for name in unique(home)} == unique(away)
+    assert away.backup_bucket == home.backup_bucket, "it is in the recovery region already"
+    assert {role: away.role(role) for role in ACCOUNT_ROLES} == {role: home.role(role) for role in ACCOUNT_ROLES}
+    assert [away.role_path(role) for role in ROLES] == [home.role_path(role) for role in ROLES]
 
 
 WRONG: dict[str, tuple[dict[str, str], str]] = {
     "no account": ({"account": ""}, "-c account="),
     "no region": ({"region": ""}, "-c region="),
-    "no region for prod's copies": ({"replica_region": ""}, "-c replica_region="),
-    "copies in the same region": ({"replica_region": "eu-west-1"}, "other than eu-west-1"),
+    "no recovery region": ({"replica_region": ""}, "-c replica_region="),
+    "recovery in the same region": ({"replica_region": "eu-west-1"}, "other than eu-west-1"),
     "an unknown environment": ({"environments": "dev,test"}, "found test"),
     "a budget that is not a number": ({"budget_prod": "much"}, "-c budget_prod=much"),
     "a budget of nothing": ({"budget_dev": "0"}, "above 0"),
     "no budget": ({"budget_dev": "none"}, "above 0"),
-    "neither true nor false": ({"acceleration": "on"}, "-c acceleration=on: expected true or false"),
+    "neither true nor false": ({"reserved_concurrency": "on"}, "-c reserved_concurrency=on: expected true or false"),
     "no repository": ({"github_subject": ""}, "-c github_subject="),
 }
 
@@ -225,10 +244,9 @@ def test_the_documentation_shows_every_declared_value_and_no_other() -> None:
 def test_all_buckets_have_the_prefix_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CATALUNYA_BUCKET_PREFIX", "girona")
     names = Names.of("prod")
-    assert [*names.buckets, names.replica_bucket] == [
-        f"girona-{bucket}"
-        for bucket in ("data-prod", "athena-results-prod", "backup-prod", "logs-prod", "data-prod-replica")
-    ]
+    here = ("data-prod", "athena-results-prod", "athena-marts-prod", "logs-prod")
+    elsewhere = ("backup-prod", "data-prod-replica", "logs-prod-replica")
+    assert names.buckets == tuple(f"girona-{bucket}" for bucket in (*here, *elsewhere))
 
 
 def test_the_workflow_takes_names_of_buckets_from_the_settings() -> None:

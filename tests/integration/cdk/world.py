@@ -26,7 +26,7 @@ from small.shops import FolderSource, declare
 
 WORKING = ("extractor", "transformer", "mart", "orchestrator", "monitoring", "reader", "tables", "engineer")
 NAMES = {role: DEV.role(role) for role in WORKING}
-BUCKETS = (DEV.data_bucket, DEV.results_bucket, DEV.backup_bucket)
+BUCKETS = tuple(bucket for bucket in DEV.buckets if bucket != DEV.log_bucket)
 REAL = "service_usage"
 MART = "marts.dim_municipalities"
 REPAIRING = {"aws:userid": "AROAEXAMPLE:repair-maria"}
