@@ -44,6 +44,8 @@ LEFT_OUT: Mapping[str, str] = {
 }
 PAGE = (ROOT / "docs" / "first-deployment.md").read_text(encoding="utf-8")
 Content = dict[str, Any]
+# One test waits for the whole deployment.
+pytestmark = pytest.mark.timeout(patience(1800))
 
 
 def without(content: Content, kinds: Mapping[str, str]) -> Content:
@@ -119,7 +121,7 @@ def run(account: Aws, assembly: Path, script: str) -> str:
     found["PATH"] = f"{installed() / 'bin'}:{found['PATH']}"
     command = ["bash", "-euo", "pipefail", "-c", script]
     done = subprocess.run(
-        command, cwd=ROOT, env=found, capture_output=True, text=True, check=False, timeout=patience(1200)
+        command, cwd=ROOT, env=found, capture_output=True, text=True, check=False, timeout=patience(1500)
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
