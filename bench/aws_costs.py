@@ -228,7 +228,7 @@ def count() -> dict[str, Any]:
             "CATALUNYA_SOCRATA_URL": mock.url,
             "CATALUNYA_IDESCAT_URL": mock.url,
             "CATALUNYA_HTTP_REQUESTS_PER_SECOND": "1000",
-            "CATALUNYA_MART_ROLE": "arn:aws:iam::123456789012:role/catalunya-mart-role-dev",
+            "CATALUNYA_MART_ROLE": "arn:aws:iam::123456789012:role/catalunya-dev/catalunya-mart-role-dev",
         }
         settings = load_settings()
         run, now = Run(counting[0], api, mock, settings, folder), datetime.now(UTC)

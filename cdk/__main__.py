@@ -5,8 +5,8 @@
     python -m catalunya.cdk boundary ENV ACCOUNT REGION     print the deployment boundary, for the first bootstrap
     python -m catalunya.cdk deploy|diff|bootstrap|...       the CDK's own command, with all arguments that follow
 
-Templates need no Node installation and no credentials. The CDK's own command is downloaded the first time, at one pinned version, and
-runs on the Node that comes with the dependencies. Not here: what is deployed (`stacks.py`), in which order (docs/infrastructure.md).
+Templates need no Node installation and no credentials. The CDK's own command is installed when first used
+(`node.py`). Not here: what is deployed (`stacks.py`), in which order (docs/infrastructure.md).
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import catalunya
+from catalunya.cdk import node
+from catalunya.cdk.context import NO_ACCOUNT
 from catalunya.io.errors import CatalunyaError, ConfigurationError, UsageError
 
 ROOT = Path(catalunya.__file__).parents[2]
 PACKAGE = ROOT / "dist" / "lambda.zip"
-CDK = "aws-cdk@2.1148.1"  # npm's `latest` is a 3.0.0 that refuses what aws-cdk-lib 2 writes
 # Any values do, as long as both commits get the same.
 PLAN_CONTEXT = {
-    "account": "000000000000",
+    "account": NO_ACCOUNT,
     "region": "eu-west-1",
     "replica_region": "eu-central-1",
     "github_subject": "repo:example/example",
@@ -69,14 +70,9 @@ def _build_package() -> Path:
 
 
 def run_cdk(arguments: Sequence[str], *, capture: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run the CDK's own command; `capture` puts its output into the result. Raises ConfigurationError without Node."""
-    node = Path(os.environ.get("JSII_NODE", ""))
-    npx = node.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npx-cli.js" if node.name else Path()
-    if not npx.is_file():
-        raise ConfigurationError("the CDK's command needs Node, which comes with the dependencies: run `make setup`")
-    here = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    command = [str(node), str(npx), "--yes", CDK, *arguments]
+    """Run the CDK's own command; `capture` puts its output into the result. Raises as `node.cdk` does."""
     output = subprocess.PIPE if capture else None
+    command, here = [*node.cdk(), *arguments], node.environment()
     return subprocess.run(command, env=here, check=False, text=True, stdout=output, stderr=output, encoding="utf-8")  # noqa: S603
 
 
@@ -139,8 +135,7 @@ def _difference(name: str, before: Path, after: Path) -> str:
     )
     if done.returncode:
         raise ConfigurationError(f"cdk diff {name} failed: {done.stderr.strip()}")
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("npm ")]
-    text = "\n".join(lines).strip()
+    text = (done.stdout + done.stderr).strip()
     return "" if re.search(r"^There were no differences", text, flags=re.MULTILINE) else text
 
 

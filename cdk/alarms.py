@@ -242,7 +242,7 @@ def budget(scope: Construct, names: Names, topic: sns.ITopic, usd: float) -> bud
         scope,
         "Budget",
         budget=budgets.CfnBudget.BudgetDataProperty(
-            budget_name=names.alarm("month"),
+            budget_name=names.budget,
             budget_type="COST",
             time_unit="MONTHLY",
             budget_limit=budgets.CfnBudget.SpendProperty(amount=usd, unit="USD"),

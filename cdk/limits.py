@@ -35,7 +35,7 @@ def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
         deny("DenyWithoutTls", ["s3:*"], whole, WITHOUT_TLS),
         deny("DenyOldTls", ["s3:*"], whole, {"NumericLessThan": {"s3:TlsVersion": str(OLDEST_TLS)}}),
     ]
-    if bucket != names.log_bucket:
+    if bucket not in names.logged:
         statements += [
             # Without the header, the bucket's default applies. The owner of another key could make the objects unreadable.
             deny(
@@ -55,9 +55,9 @@ def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
             ),
         ]
     found = [{**statement, "Principal": "*"} for statement in statements]
-    if bucket == names.log_bucket:
+    if bucket in names.logged:
         # S3 delivers access logs itself, and cannot be told how to encrypt them: the bucket's default applies.
-        sources = [names.bucket_arn(each) for each in (names.data_bucket, names.results_bucket, names.backup_bucket)]
+        sources = [names.bucket_arn(each) for each in names.logged[bucket]]
         ours: dict[str, Any] = {"aws:SourceArn": sources}
         condition = {"StringEquals": {"aws:SourceAccount": names.account}, "ArnLike": ours}
         logging = {"Principal": {"Service": "logging.s3.amazonaws.com"}}
@@ -70,12 +70,10 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
     all_names, where = list(environments), list(regions)
     first = all_names[0]
     buckets = [
-        first.bucket_arn(bucket)
-        for names in all_names
-        for bucket in (names.data_bucket, names.results_bucket, names.replica_bucket, names.backup_bucket)
+        first.bucket_arn(bucket) for names in all_names for bucket in names.buckets if bucket not in names.logged
     ]
     databases = [f"{PROJECT}_{schema}_*" for schema in SCHEMAS]
-    cdk_roles = [first.role_arn(f"cdk-{qualifier}-*") for qualifier in QUALIFIERS.values()]
+    cdk_roles = [names.cdk_role_arn("*") for names in all_names]
     assume = ("sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity")
     statements = [
         allow(
@@ -87,7 +85,7 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
             ),
             [f"{bucket}/*" for bucket in buckets],
         ),
-        allow("Buckets", ("s3:ListBucket", "s3:GetBucketLocation", "s3:GetReplicationConfiguration"), buckets),
+        allow("Buckets", ("s3:ListBucket*", "s3:GetBucketLocation", "s3:GetReplicationConfiguration"), buckets),
         allow(
             "Tables",
             (
@@ -114,7 +112,7 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
             ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:SendMessage", "sqs:GetQueueAttributes"),
             [first.queue_arn(f"{PROJECT}-*")],
         ),
-        allow("Roles", assume, [first.role_arn(f"{PROJECT}-mart-role-*"), *cdk_roles]),
+        allow("Roles", assume, [*(names.role_arn("mart") for names in all_names), *cdk_roles]),
         allow(
             "Logs",
             (
@@ -123,11 +121,16 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
             ),
             [first.log_group_arn(group) for group in (f"/aws/lambda/{PROJECT}-*", f"/{PROJECT}/*")],
         ),
+        allow(
+            "Alerts",
+            ("sns:Publish", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "cloudwatch:SetAlarmState"),
+            [first.arn("sns", f"{PROJECT}-*"), first.arn("cloudwatch", f"alarm:{PROJECT}-*")],
+        ),
         # These have no ARNs to name.
         allow(
             "Monitoring",
             (
-                *("cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*"),
+                *("cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*", "ce:Get*"),
                 *("logs:DescribeLogGroups", "logs:GetQueryResults"),
             ),
             ["*"],
@@ -138,11 +141,11 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
             [f"arn:{first.partition}:kms:*:{first.account}:key/*"],
             {"StringEquals": {"kms:ViaService": [f"s3.{region}.amazonaws.com" for region in where]}},
         ),
-        # STS may answer from another region.
+        # STS may answer from another region, and costs are in one that is not ours.
         {
             "Sid": "DenyOtherRegions",
             "Effect": "Deny",
-            "NotAction": list(assume),
+            "NotAction": [*assume, "ce:Get*"],
             "Resource": ["*"],
             "Condition": {"StringNotEquals": {"aws:RequestedRegion": where}},
         },
@@ -192,7 +195,7 @@ def deployment_boundary(names: Names, others: Iterable[Names]) -> Document:
         deny(
             "DenyItsOwnBoundary",
             ["iam:*"],
-            [f"{iam}:policy/{DEPLOYMENT_BOUNDARY}*", names.role_arn(f"cdk-{QUALIFIERS[names.env]}-*")],
+            [f"{iam}:policy/{DEPLOYMENT_BOUNDARY}*", names.cdk_role_arn("*")],
         ),
     ]
     if names.env != _ACCOUNT_OWNER:
@@ -204,7 +207,7 @@ def deployment_boundary(names: Names, others: Iterable[Names]) -> Document:
                 [
                     f"{iam}:policy/{BOUNDARY}",
                     f"{iam}:policy/{names.role('engineer')}*",
-                    names.role_arn(names.role("engineer")),
+                    names.role_arn("engineer"),
                     f"{iam}:oidc-provider/{GITHUB}",
                     f"arn:{names.partition}:cloudformation:*:{names.account}:stack/{ACCOUNT_STACK}*",
                 ],
@@ -216,7 +219,7 @@ def deployment_boundary(names: Names, others: Iterable[Names]) -> Document:
 def _deny_environment(other: Names) -> Statement:
     """Nothing that has another environment's name, in any region."""
     bootstrap = f"cdk-{QUALIFIERS[other.env]}-*"
-    buckets = (*other.buckets, other.replica_bucket, bootstrap)
+    buckets = (*other.buckets, bootstrap)
 
     def anywhere(service: str, resource: str) -> str:
         return f"arn:{other.partition}:{service}:*:{other.account}:{resource}"
@@ -226,7 +229,8 @@ def _deny_environment(other: Names) -> Statement:
         ["*"],
         [
             *(f"{other.bucket_arn(bucket)}{objects}" for bucket in buckets for objects in ("", "/*")),
-            *(other.role_arn(name) for name in (f"{PROJECT}-*-{other.env}", bootstrap)),
+            other.iam_arn(f"role{other.role_path('')}*"),
+            other.cdk_role_arn("*"),
             anywhere("lambda", f"function:{PROJECT}-*-{other.env}"),
             *(anywhere("sqs", f"{PROJECT}-*-{other.env}{end}") for end in ("", "-dead")),
             anywhere("sns", other.topic),

@@ -93,6 +93,7 @@ def make_role(
         scope,
         role.title(),
         role_name=name,
+        path=environments[0].role_path(role),
         description=f"Open data pipeline: {ROLES[role]}",
         assumed_by=iam.AccountRootPrincipal(),  # replaced below
         permissions_boundary=iam.ManagedPolicy.from_managed_policy_arn(scope, f"{role.title()}Boundary", boundary_arn),

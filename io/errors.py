@@ -12,6 +12,7 @@
     │   ├── BackfillBlocked           the table must be rebuilt from the whole source first
     │   ├── CatalogError              Glue's catalog lags behind the ledger
     │   └── Unhealthy                 a process of the deployment fails its health check
+    │       └── HealthUnknown         its database or broker does not answer (exit code 3)
     ├── PermanentError                trying again changes nothing: someone must act
     │   ├── ConfigurationError        a setting is wrong (exit code 2)
     │   ├── UsageError                a command or request is wrong (exit code 2)
@@ -109,6 +110,12 @@ class CatalogError(TransientError):
 
 class Unhealthy(TransientError):
     """A process does not answer, or its last heartbeat is too old."""
+
+
+class HealthUnknown(Unhealthy):
+    """A process cannot work, and is not to blame: its database or its broker does not answer."""
+
+    exit_code = 3
 
 
 class ConfigurationError(PermanentError):

@@ -1,7 +1,7 @@
 """The `catalunya` command: its common options, its commands by name, and how errors are reported.
 
 The commands are in `commands/` and are imported when they are called, so that `--help` is fast. Exit codes: 0 success,
-1 something failed or was found, 2 wrong usage or configuration, 70 a bug, 130 interrupted, 143 terminated.
+1 something failed or was found, 2 wrong usage or configuration, 3 health unknown, 70 a bug, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations

@@ -115,10 +115,11 @@ class Store:
         """The store of an environment. Raises ConfigurationError when whatever destroys the lake would destroy it too."""
         store = Lake(
             settings.backup,
+            # Not by the lake's key: a key is of one region, and the backups lie in another.
             encryption=settings.lake_encryption,
-            kms_key_id=settings.lake_kms_key_id,
             attempts=settings.lake_attempts,
             setting="CATALUNYA_BACKUP",
+            region=settings.backup_region,
         )
         lake, place = (
             str(Path(root).resolve()) if "://" not in root else root.rstrip("/") for root in (settings.lake, store.root)

@@ -3,7 +3,7 @@
 Compose and Dokku start them by name (`catalunya serve scheduler`), so that Airflow's settings are written once, here: those it gets
 wherever it runs (`common_settings`, which `ops/local_airflow` uses too) and those of a deployment. A variable that is already set
 wins. Addresses in the form that platforms provide (DATABASE_URL, REDIS_URL, PORT) are accepted. Not here: health checks
-(`health.py`).
+(`health.py`), and what happens when they fail (`supervisor.py`).
 """
 
 from __future__ import annotations
@@ -58,19 +58,34 @@ PROCESSES: Mapping[str, Process] = {
 
 
 def serve(name: str) -> NoReturn:
-    """Replace this process with the Airflow process. Raises ConfigurationError if a variable is missing, UsageError for an unknown name."""
-    process = known(name)
-    become(name, arguments(process, os.environ))
+    """Replace this process with the Airflow process, supervised unless that is switched off.
+
+    Raises ConfigurationError if a variable is missing, UsageError for an unknown name.
+    """
+    from catalunya.io.environment import load_settings
+    from catalunya.ops.deployed_airflow import supervisor
+
+    process, every_s = known(name), load_settings().liveness_s
+    command = airflow_command(arguments(process, os.environ))
+    _become(name, supervisor.command(name, every_s, command) if every_s else command)
 
 
-def become(name: str, command: Sequence[str]) -> NoReturn:
+def become(name: str, arguments: Sequence[str]) -> NoReturn:
     """Replace this process with Airflow's command with these arguments, in the environment of `name`. Raises what `serve` raises."""
+    _become(name, airflow_command(arguments))
+
+
+def airflow_command(arguments: Sequence[str]) -> list[str]:
+    """Airflow's command in this Python. -P: do not import from the current folder."""
+    return [sys.executable, "-P", "-m", "airflow", *arguments]
+
+
+def _become(name: str, command: list[str]) -> NoReturn:
     if importlib.util.find_spec("airflow") is None:
         raise UsageError(f"{name}: Airflow is not installed; run `make setup`")
     env = environment(os.environ)
     check_environment(name, env)
-    # -P: do not import from the current folder.
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "airflow", *command], env)  # noqa: S606
+    os.execve(sys.executable, command, env)  # noqa: S606
 
 
 def known(name: str) -> Process:

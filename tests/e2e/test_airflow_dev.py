@@ -42,7 +42,7 @@ LANDING, STAGING, MART = CHAIN = (
     "marts.fact_service_usage_daily",
 )
 CANDIDATES = "catalunya_candidates_dev"
-ROLE = "arn:aws:iam::123456789012:role/catalunya-mart-role-dev"
+ROLE = "arn:aws:iam::123456789012:role/catalunya-dev/catalunya-mart-role-dev"
 
 
 @pytest.fixture(scope="module")

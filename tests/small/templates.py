@@ -15,7 +15,9 @@ CONTEXT = {
     "github_subject": "repo:example/catalunya",
     "alarm_email": "data@example.org",
     "socrata_token_secret": "catalunya/socrata",
-    "acceleration": "true",
+    "trust_anchor": f"arn:aws:rolesanywhere:{REGION}:{ACCOUNT}:trust-anchor/0a1b",
+    "readers": f"arn:aws:iam::{ACCOUNT}:role/dashboard",
+    "identity_center": "DataEngineer",
 }
 _PSEUDO = {
     "AWS::Partition": "aws",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import Ledger
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import BackupError, CatalunyaError, ConfigurationError, LeaseHeld, UsageError
 from catalunya.ops.backup.make import back_up
@@ -25,7 +27,9 @@ from catalunya.ops.backup.store import (
     prune,
     record_path,
 )
+from catalunya.ops.mock.exchange import Answer
 from small.backups import ROWS, Shop, back_up_all, destroy, made_shop, prune_backups, rewrite
+from small.http_server import Server
 from small.killing import elsewhere, make_all_elsewhere
 from small.lakes import contents
 from small.shops import some
@@ -235,6 +239,30 @@ def test_a_backup_in_the_lakes_own_bucket_is_refused_and_each_environment_has_an
     }
     with pytest.raises(ConfigurationError, match="CATALUNYA_RPO_HOURS"):
         load_settings(rpo_hours=5)
+
+
+def test_requests_to_each_bucket_are_signed_for_its_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated></ListBucketResult>'
+    with Server(lambda _: Answer(nothing, headers={"Content-Type": "application/xml"})).running() as s3:
+        for name, value in {
+            "ENDPOINT_URL": s3.url,
+            "REGION": "eu-west-1",
+            "ACCESS_KEY_ID": "id",
+            "SECRET_ACCESS_KEY": "key",
+        }.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        settings = load_settings(env="dev", backup_region="eu-central-1")
+        assert Store.of(settings).contents() == {}
+        assert Project(settings, []).lake.objects("") == []
+        assert Store.of(settings.model_copy(update={"backup_region": ""})).contents() == {}
+        signed = [re.findall(r"Credential=id/\d{8}/([\w-]+)/s3/", asked.headers["authorization"]) for asked in s3.asked]
+    assert [asked.path for asked in s3.asked] == [
+        "/catalunya-backup-dev",
+        "/catalunya-data-dev",
+        "/catalunya-backup-dev",
+    ]
+    assert signed == [["eu-central-1"], ["eu-west-1"], ["eu-west-1"]]
+    assert Store.of(settings).lake.scan_options["aws_region"] == "eu-central-1"
 
 
 def test_of_two_backups_at_once_one_is_refused(shop: Shop) -> None:

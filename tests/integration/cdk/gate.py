@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
-from integration.cdk.account import ACCOUNT, role_arn
+from integration.cdk.account import ACCOUNT
 from integration.cdk.iam import Context, Request, allowed, matching, trusts
 from small.aws import REGION, Aws
 
@@ -36,6 +36,7 @@ BEHIND = "210987654321"
 class Deployed:
     """A deployed role."""
 
+    arn: str
     policies: tuple[Mapping[str, Any], ...]
     trust: Mapping[str, Any]
 
@@ -147,8 +148,9 @@ class Gate:
         """A session of the requested role, if its trust policy allows the caller."""
         wanted = requests[0].resource.rpartition("/")[2]
         for request in requests:
-            from_it = Request(request.action, context=request.context, principal=role_arn(role))
-            if wanted not in self.roles or not trusts(self.roles[wanted].trust, from_it):
+            from_it = Request(request.action, context=request.context, principal=self.roles[role].arn)
+            is_ours = wanted in self.roles and self.roles[wanted].arn == request.resource
+            if not is_ours or not trusts(self.roles[wanted].trust, from_it):
                 self.refused.append((role, request))
                 return _forbidden(request)
         key = re.search(rb"<AccessKeyId>(.*?)<", answer)

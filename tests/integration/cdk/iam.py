@@ -13,7 +13,9 @@ from typing import Any
 
 KEYS = frozenset(
     {
+        "aws:MultiFactorAuthAge",
         "aws:MultiFactorAuthPresent",
+        "aws:PrincipalArn",
         "aws:PrincipalTag/x509Subject/CN",
         "aws:RequestTag/run",
         "aws:RequestedRegion",
@@ -30,6 +32,8 @@ KEYS = frozenset(
         "s3:x-amz-server-side-encryption",
         "s3:x-amz-server-side-encryption-customer-algorithm",
         "token.actions.githubusercontent.com:aud",
+        "token.actions.githubusercontent.com:job_workflow_ref",
+        "token.actions.githubusercontent.com:ref",
         "token.actions.githubusercontent.com:sub",
     }
 )
@@ -52,7 +56,7 @@ class Request:
 
     @property
     def known(self) -> Context:
-        return {**ORDINARY, **self.context}
+        return {**ORDINARY, "aws:PrincipalArn": self.principal, **self.context}
 
 
 def allowed(

@@ -13,6 +13,7 @@ from integration.cdk.iam import Request, allowed
 from small.aws import Aws
 
 LAKE, RESULTS, BACKUP = "catalunya-data-dev", "catalunya-athena-results-dev", "catalunya-backup-dev"
+MART_RESULTS = "catalunya-athena-marts-dev"
 BATCH = "landing/gdp/ingested_process_at=20260803T140512000"
 OBJECTS = {
     "landing page": f"{LAKE}/{BATCH}/page-00000.json",
@@ -31,7 +32,7 @@ OBJECTS = {
     "quarantine of staging": f"{LAKE}/quarantine/staging/gdp/0123456789abcdef.parquet",
     "quarantine of marts": f"{LAKE}/quarantine/marts/dim_time/0123456789abcdef.parquet",
     "candidates": f"{LAKE}/_candidates/dim_time/dim_time/file.parquet",
-    "dbt results": f"{LAKE}/_athena/0123.csv",
+    "mart results": f"{MART_RESULTS}/0123.csv",
     "dbt docs": f"{LAKE}/_dbt/manifest.json",
     "damaged objects": f"{LAKE}/_aside/run/staging/gdp/file.parquet",
     "elsewhere": f"{LAKE}/elsewhere",
@@ -44,10 +45,10 @@ OBJECTS = {
 # `engineer!` is a data engineer in a session named repair-…. The other roles (tables, replication) have none of it.
 GOLDEN = """
                        extractor transformer mart orchestrator monitoring deployment reader engineer engineer!
-landing page           rwd       rd          -    d            -          -          -      r        rd
+landing page           rwd       rd          -    d            r          -          -      r        rd
 landing manifest       rwd       rd          r    rd           r          -          -      r        rd
-staging                -         rwd         r    r            -          -          r      r        rwd
-marts                  -         -           rwd  r            -          -          r      r        rwd
+staging                -         rwd         r    r            r          -          r      r        rwd
+marts                  -         -           rwd  r            r          -          r      r        rwd
 ledger of landing      rn        r           r    rd           r          -          -      r        rwd
 ledger of staging      r         rn          r    rd           r          -          -      r        rwd
 ledger of marts        -         -           rn   rd           r          -          -      r        rwd
@@ -60,7 +61,7 @@ superseded marts       -         -           rw   rd           -          -     
 quarantine of staging  -         w           -    rd           -          -          -      r        rw
 quarantine of marts    -         -           w    rd           -          -          -      r        rw
 candidates             -         -           rwd  -            -          -          -      r        r
-dbt results            -         -           rw   -            -          -          -      r        r
+mart results           -         -           rw   -            -          -          -      -        -
 dbt docs               -         -           -    -            -          w          -      r        r
 damaged objects        -         -           -    -            -          -          -      r        rw
 elsewhere              -         -           -    -            -          -          -      r        r
@@ -132,12 +133,12 @@ SERVICES: list[tuple[str, str, dict[str, str], str]] = [
     ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {}, LISTS),
     ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "landing/gdp/"}, LISTS),
     ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "staging/gdp/"}, f"{LISTS} reader"),
-    ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "_dbt/"}, f"{LISTS} deployment"),
+    ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "_dbt/"}, LISTS),
     ("s3:ListBucket", f"arn:aws:s3:::{BACKUP}", {}, "orchestrator engineer"),
     ("s3:AbortMultipartUpload", f"arn:aws:s3:::{OBJECTS['landing page']}", {}, "extractor"),
     ("s3:AbortMultipartUpload", f"arn:aws:s3:::{OBJECTS['staging']}", {}, "transformer engineer!"),
-    ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_staging_dev/gdp", {}, "transformer mart reader tables engineer"),
-    ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_marts_dev/dim_time", {}, "mart reader engineer"),
+    ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_staging_dev/gdp", {}, "transformer mart monitoring reader tables engineer"),
+    ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_marts_dev/dim_time", {}, "mart monitoring reader engineer"),
     ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_candidates_dev/dim_time", {}, "mart"),
     ("glue:GetDatabase", f"arn:aws:glue:{HERE}:database/default", {}, "mart reader engineer"),
     ("glue:CreateTable", f"arn:aws:glue:{HERE}:table/catalunya_staging_dev/gdp", {}, "transformer mart tables engineer!"),
@@ -157,10 +158,10 @@ SERVICES: list[tuple[str, str, dict[str, str], str]] = [
     ("sqs:GetQueueAttributes", f"arn:aws:sqs:{HERE}:catalunya-functions-dev-dead", {}, "monitoring engineer"),
     ("sqs:SendMessage", f"arn:aws:sqs:{HERE}:catalunya-functions-dev-dead", {}, "extractor transformer"),
     ("sqs:SendMessage", f"arn:aws:sqs:{HERE}:catalunya-manifests-dev", {}, ""),
-    ("sts:AssumeRole", f"{ROLE}/catalunya-mart-role-dev", TAGGED, "orchestrator"),
-    ("sts:AssumeRole", f"{ROLE}/catalunya-mart-role-dev", {}, ""),
-    ("sts:AssumeRole", f"{ROLE}/catalunya-mart-role-prod", TAGGED, ""),
-    ("sts:AssumeRole", f"{ROLE}/cdk-catdev-deploy-role-123456789012-eu-west-1", {}, "deployment"),
+    ("sts:AssumeRole", f"{ROLE}/catalunya-dev/catalunya-mart-role-dev", TAGGED, "orchestrator"),
+    ("sts:AssumeRole", f"{ROLE}/catalunya-dev/catalunya-mart-role-dev", {}, ""),
+    ("sts:AssumeRole", f"{ROLE}/catalunya-prod/catalunya-mart-role-prod", TAGGED, ""),
+    ("sts:AssumeRole", f"{ROLE}/cdk-catdev-deploy-role-123456789012-eu-west-1", {}, "deployment engineer"),
     ("sts:AssumeRole", f"{ROLE}/cdk-catdev-cfn-exec-role-123456789012-eu-west-1", {}, ""),
     ("sts:AssumeRole", f"{ROLE}/cdk-catprod-deploy-role-123456789012-eu-west-1", {}, ""),
     ("logs:PutLogEvents", f"arn:aws:logs:{HERE}:log-group:/aws/lambda/catalunya-extract-dev:log-stream:x", {}, "extractor"),
@@ -169,7 +170,7 @@ SERVICES: list[tuple[str, str, dict[str, str], str]] = [
     ("logs:GetLogEvents", f"arn:aws:logs:{HERE}:log-group:/catalunya/airflow/dev:log-stream:x", {}, "orchestrator monitoring engineer"),
     ("cloudwatch:GetMetricData", "*", {}, "monitoring engineer"),
     ("cloudwatch:PutMetricAlarm", "*", {}, ""),
-    ("iam:PassRole", f"{ROLE}/catalunya-mart-role-dev", {}, ""),
+    ("iam:PassRole", f"{ROLE}/catalunya-dev/catalunya-mart-role-dev", {}, ""),
 ]  # fmt: skip
 
 

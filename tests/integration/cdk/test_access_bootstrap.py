@@ -37,8 +37,8 @@ def may(env: str, action: str, resource: str, **context: str) -> bool:
         ("sqs:DeleteQueue", f"arn:aws:sqs:{REGION}:{ACCOUNT}:catalunya-functions-{{env}}-dead"),
         ("glue:DeleteTable", f"arn:aws:glue:{REGION}:{ACCOUNT}:table/catalunya_marts_{{env}}/dim_time"),
         ("athena:UpdateWorkGroup", f"arn:aws:athena:{REGION}:{ACCOUNT}:workgroup/catalunya_{{env}}_readers"),
-        ("iam:UpdateAssumeRolePolicy", role_arn("catalunya-mart-role-{env}")),
-        ("iam:PassRole", role_arn("catalunya-lambda-extractor-role-{env}")),
+        ("iam:UpdateAssumeRolePolicy", role_arn("catalunya-{env}/catalunya-mart-role-{env}")),
+        ("iam:PassRole", role_arn("catalunya-{env}/catalunya-lambda-extractor-role-{env}")),
         ("sts:AssumeRole", role_arn("cdk-cat{env}-deploy-role-123456789012-eu-west-1")),
         ("cloudformation:UpdateStack", f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/CatalunyaData-{{env}}/1"),
         ("logs:DeleteLogGroup", f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/catalunya/airflow/{{env}}"),
@@ -55,7 +55,7 @@ def test_a_deployment_changes_its_own_environment_and_no_other(action: str, reso
     "action", ["iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:PutRolePermissionsBoundary"]
 )
 def test_a_deployment_creates_roles_only_within_the_boundary(env: str, action: str) -> None:
-    role = role_arn(f"catalunya-new-role-{env}")
+    role = role_arn(f"catalunya-{env}/catalunya-new-role-{env}")
     assert may(env, action, role, **WITHIN)
     assert not may(env, action, role)
     assert not may(env, action, role, **{"iam:PermissionsBoundary": f"{POLICIES}/another"})
@@ -68,7 +68,7 @@ def test_a_deployment_cannot_change_its_own_boundary_or_other_identities() -> No
         assert not may(env, "iam:UpdateRole", role_arn(f"cdk-cat{env}-cfn-exec-role-123456789012-eu-west-1"))
         assert not may(env, "iam:CreateUser", f"arn:aws:iam::{ACCOUNT}:user/x")
         assert not may(env, "iam:CreateAccessKey", f"arn:aws:iam::{ACCOUNT}:user/x")
-        assert may(env, "iam:UpdateRole", role_arn(f"catalunya-mart-role-{env}"))
+        assert may(env, "iam:UpdateRole", NAMES[env].role_arn("mart"))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_deployment_cannot_change_its_own_boundary_or_other_identities() -> No
     [
         ("iam:CreatePolicyVersion", f"{POLICIES}/catalunya-boundary"),
         ("iam:CreatePolicyVersion", f"{POLICIES}/catalunya-data-engineer-role-prod-repair"),
-        ("iam:UpdateAssumeRolePolicy", role_arn("catalunya-data-engineer-role")),
+        ("iam:UpdateAssumeRolePolicy", NAMES["dev"].role_arn("engineer")),
         (
             "iam:DeleteOpenIDConnectProvider",
             f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com",
@@ -95,7 +95,7 @@ def test_every_role_of_the_templates_can_be_created(templates: dict[str, Templat
         for role in template.of("AWS::IAM::Role").values():
             context = {"iam:PermissionsBoundary": role["PermissionsBoundary"]}
             for action in ("iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"):
-                assert may(env, action, role_arn(role["RoleName"]), **context), role["RoleName"]
+                assert may(env, action, role_arn(f"{role['Path'][1:]}{role['RoleName']}"), **context), role["RoleName"]
 
 
 def test_the_command_prints_the_boundary(capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +111,7 @@ def test_the_command_prints_the_boundary(capsys: pytest.CaptureFixture[str]) -> 
 def test_dropping_a_deny_lets_a_request_through(sid: str) -> None:
     request = {
         "DenyProd": Request("s3:DeleteBucket", "arn:aws:s3:::catalunya-data-prod"),
-        "DenyRolesOutsideTheBoundary": Request("iam:CreateRole", role_arn("catalunya-new-role-dev")),
+        "DenyRolesOutsideTheBoundary": Request("iam:CreateRole", role_arn("catalunya-dev/catalunya-new-role-dev")),
         "DenyItsOwnBoundary": Request("iam:CreatePolicyVersion", f"{POLICIES}/{DEPLOYMENT_BOUNDARY}-dev"),
         "DenyTheAccount": Request("iam:CreatePolicyVersion", f"{POLICIES}/catalunya-boundary"),
     }[sid]

@@ -26,6 +26,7 @@ def test_a_role_is_deployed_as_the_table_defines(template: Template, env: str, r
         assert not list(replicated(template))
         return
     found = template.named("AWS::IAM::Role", names.role(role))
+    assert found["Path"] == names.role_path(role)
     assert [each["PolicyDocument"] for each in found["Policies"]] == [policy(role, names)]
     assert found["AssumeRolePolicyDocument"] == trust(role, names, TRUSTED)
 

@@ -26,7 +26,7 @@ from small.shops import FolderSource, declare
 
 WORKING = ("extractor", "transformer", "mart", "orchestrator", "monitoring", "reader", "tables", "engineer")
 NAMES = {role: DEV.role(role) for role in WORKING}
-BUCKETS = (DEV.data_bucket, DEV.results_bucket, DEV.backup_bucket)
+BUCKETS = tuple(bucket for bucket in DEV.buckets if bucket != DEV.log_bucket)
 REAL = "service_usage"
 MART = "marts.dim_municipalities"
 REPAIRING = {"aws:userid": "AROAEXAMPLE:repair-maria"}
@@ -82,7 +82,9 @@ def apart(api: AthenaApi) -> Iterator[None]:
 def deployed(cache: Path, folder: Path) -> Iterator[World]:
     """The account while the block runs; `cache` is the setting."""
     trusted = Trusted.read({"github_subject": "repo:catalunya/pipeline"})
-    roles = {name: Deployed((POLICIES[role],), trust(role, DEV, trusted)) for role, name in NAMES.items()}
+    roles = {
+        name: Deployed(DEV.role_arn(role), (POLICIES[role],), trust(role, DEV, trusted)) for role, name in NAMES.items()
+    }
     limits = {bucket: {"Statement": bucket_policy(DEV, bucket)} for bucket in BUCKETS}
     with (
         pytest.MonkeyPatch.context() as patch,

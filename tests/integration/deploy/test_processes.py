@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from catalunya.io.errors import ConfigurationError, Unhealthy, UsageError
+from catalunya.io.errors import ConfigurationError, HealthUnknown, Unhealthy, UsageError
 from catalunya.ops.deployed_airflow import health
 from catalunya.ops.deployed_airflow.processes import PROCESSES, SHARED, arguments, check_environment, environment, known
 from catalunya.ops.mock.exchange import Answer
@@ -106,7 +106,9 @@ def test_an_api_server_is_as_healthy_as_its_database(
         if is_healthy:
             assert health.check("api-server") == "api-server: healthy, and so is its database"
         else:
-            with pytest.raises(Unhealthy, match="its database is unhealthy"):
+            (nothing,) = free_ports(1)
+            monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"postgresql://a:b@127.0.0.1:{nothing}/c")
+            with pytest.raises(HealthUnknown, match="its database does not answer"):
                 health.check("api-server")
 
 
@@ -115,10 +117,12 @@ def test_a_process_that_does_not_answer_is_unhealthy_with_one_line_why(monkeypat
     monkeypatch.setenv("AIRFLOW__API__PORT", str(api))
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"postgresql+psycopg2://a:b@127.0.0.1:{database}/c")
     monkeypatch.setenv("AIRFLOW__CELERY__BROKER_URL", f"redis://127.0.0.1:{broker}/0")
-    for name, port in (("api-server", api), ("scheduler", database), ("worker", broker)):
+    # A restart helps an api-server that does not answer, and nothing without its database or broker.
+    for name, port, code in (("api-server", api, 1), ("scheduler", database, 3), ("worker", broker, 3)):
         with pytest.raises(Unhealthy, match=rf"^{name}: .*{port}") as raised:
             health.check(name)
         assert "\n" not in str(raised.value)
+        assert raised.value.exit_code == code
 
 
 def test_credentials_of_a_metadata_endpoint_reach_every_client_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
