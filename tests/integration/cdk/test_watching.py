@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
@@ -30,6 +29,7 @@ from catalunya.ops.backup.make import back_up
 from catalunya.ops.logging import configure
 from catalunya.ops.mock import serve
 from catalunya.ops.status import log_overdue
+from small import filter_pattern
 from small.templates import Template
 
 LANDING, STAGING, DATED = "landing.service_usage", "staging.service_usage", "landing.social_services"
@@ -102,15 +102,8 @@ def unavailable() -> dict[str, Any]:
 
 
 def matches(pattern: str, line: dict[str, Any]) -> bool:
-    """Whether one of our kinds of metric filter counts a line: `{ ($.event = "a") || ($.event = "b") }`, `{ (…) && ($.x IS FALSE) }`."""
-    terms = re.findall(r'\(\$\.(\w+) = "([^"]*)"\)', pattern)
-    counted = " || ".join(f'($.{field} = "{value}")' for field, value in terms)
-    is_counted = any(line.get(field) == value for field, value in terms)
-    if not (narrowed := re.fullmatch(r"\{ \((.*)\) && \(\$\.(\w+) IS FALSE\) \}", pattern)):
-        assert pattern == f"{{ {counted} }}"
-        return is_counted
-    assert narrowed[1] == counted
-    return is_counted and line.get(narrowed[2]) is False
+    """Whether CloudWatch counts a line, by its own syntax of patterns."""
+    return filter_pattern.matches(pattern, json.dumps(line))
 
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.metric)
