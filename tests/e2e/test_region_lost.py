@@ -139,6 +139,10 @@ class Region:
         region = os.environ["AWS_REGION"]
         for bucket in self.template.of("AWS::S3::Bucket").values():
             self.make_bucket(bucket["BucketName"], region)
+        self.make_catalog(region)
+
+    def make_catalog(self, region: str) -> None:
+        """The databases and work groups of the template, which have the same names at both sites."""
         glue, athena = self.client("glue", region), self.client("athena", region)
         for database in self.template.of("AWS::Glue::Database").values():
             glue.create_database(DatabaseInput={"Name": database["DatabaseInput"]["Name"]})
@@ -312,10 +316,13 @@ def test_what_the_recovery_site_made_goes_home_over_what_was_lost(region: Region
 
     region.make_bucket(Names.of("prod").data_bucket.removesuffix("-recovery"), HOME)
     region.aws.fill("s3://catalunya-data-prod", lost)
+    region.make_catalog(HOME)
     run(at_recovery(BACK), region.patch, region.stand_ins | NO_AIRFLOW)
     assert (region.settings.site, region.settings.lake) == ("home", "s3://catalunya-data-prod")
     home = Project(region.settings)
     for key in (asset.key for asset in home.graph if not asset.key.startswith("landing.")):
         (here, there) = (project.ledger.latest(key) for project in (home, away))
-        assert here and there and here.data_version == there.data_version, key
+        assert here is not None, key
+        assert there is not None, key
+        assert here.data_version == there.data_version, key
     assert region.configured["CATALUNYA_MART_ROLE"].endswith("/catalunya-mart-role-prod")
