@@ -341,6 +341,9 @@ def test_a_killed_function_is_noticed_within_its_lease_and_the_retry_makes_the_t
     first = dev.client.log_lines(replace(task, try_number=1))
     assert any("catalunya-extract-dev stopped working without an answer" in line for line in first)
     assert last(dev).run_id == task.run_id != before.run_id
+    failed = [entry for entry in dev.project.ledger.history(LANDING) if entry.run_id == task.run_id and entry.error]
+    assert (failed[0].error or "").startswith("FunctionLost: the function catalunya-extract-dev stopped working")
+    assert failed[0].transient
     assert [(each["event"]["asset"], each["error"]["errorType"]) for each in dead_letters()[dead:]] == [
         (LANDING, "Runtime.ExitError")
     ]
