@@ -33,7 +33,7 @@ from catalunya.assets.making.request import Outcome, Request
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.errors import CatalunyaError, UsageError, reportable
+from catalunya.io.errors import CatalunyaError, TransientError, UsageError, reportable
 from catalunya.io.periods import window
 from catalunya.io.sources.base import Part
 from catalunya.ops.logging import configure
@@ -103,12 +103,14 @@ def _handle(layer: Layer, event: Mapping[str, Any], context: Context) -> dict[st
             outcome = _make(layer, _read(event), _within(settings, left_s), ends_at)
         except CatalunyaError as error:
             public = reportable(error)
-            log.error("function_failed", error_type=type(public).__name__, error=str(public))  # noqa: TRY400  no traceback needed
+            transient = isinstance(public, TransientError)
+            log.error("function_failed", error_type=type(public).__name__, error=str(public), transient=transient)  # noqa: TRY400
             raise public from error.__cause__
         except Exception as error:
-            log.exception("function_failed")
+            public = reportable(error)
+            log.exception("function_failed", error=str(public), transient=isinstance(public, TransientError))
             # Lambda returns the message and traceback to the caller; the full error is only in the log.
-            raise reportable(error) from None
+            raise public from None
     entry = outcome.entry if isinstance(outcome, Outcome) else None
     return {"status": outcome.status, "why": outcome.why, "entry": entry.summary() if entry else None}
 

@@ -27,6 +27,7 @@ OBJECTS = {
     "leases of landing": f"{LAKE}/_leases/landing/gdp/0000000001.json",
     "leases of staging": f"{LAKE}/_leases/staging/gdp/0000000001.json",
     "leases of marts": f"{LAKE}/_leases/marts/dim_time/0000000001.json",
+    "acknowledgements": f"{LAKE}/_acknowledged/staging.gdp.json",
     "superseded staging": f"{LAKE}/_superseded/staging/gdp/0123456789abcdef.parquet",
     "superseded marts": f"{LAKE}/_superseded/marts/dimensions/dim_time/0123456789abcdef.parquet",
     "quarantine of staging": f"{LAKE}/quarantine/staging/gdp/0123456789abcdef.parquet",
@@ -56,6 +57,7 @@ merged ledger          r         r           r    rwd          r          -     
 leases of landing      rwd       -           -    rwd          r          -          -      r        rwd
 leases of staging      -         rwd         -    rwd          r          -          -      r        rwd
 leases of marts        -         -           rwd  rwd          r          -          -      r        rwd
+acknowledgements       -         -           -    r            r          -          -      r        rwd
 superseded staging     -         rw          -    rd           -          -          -      r        rwd
 superseded marts       -         -           rw   rd           -          -          -      r        rwd
 quarantine of staging  -         w           -    rd           -          -          -      r        rw
