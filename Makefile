@@ -93,7 +93,7 @@ lock: $(BIN)/uv ## Update requirements.lock, the part of it for the image, and t
 	@$(BIN)/uv pip compile pyproject.toml --extra airflow --extra dbt --extra mock --extra server --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --constraint requirements.lock \
 		--output-file requirements-image.lock
-	@$(BIN)/uv pip compile tests/e2e/servers.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	@$(BIN)/uv pip compile tests/e2e/servers.in --python-version 3.13 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		--quiet --upgrade --output-file tests/e2e/servers.lock
 
 setup: $(READY) ## Create .venv

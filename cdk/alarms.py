@@ -116,7 +116,7 @@ class Alarms(Construct):
             f"{layer}-errors",
             function.metric_errors(period=HOUR),
             above=0,
-            description=f"{name} failed. Search its log for function_failed to see why",
+            description=f"{name} crashed, ran into its time limit, or could not be loaded: see its log, and its event in the dead-letter queue",
         )
         self._add(
             f"{layer}-throttled",

@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     )
     airflow_user: str = Field("", description="Airflow user; empty if no login is needed")
     airflow_password: SecretStr | None = Field(None, description="Airflow password")
+    airflow_database: SecretStr | None = Field(
+        None,
+        description="the address of Airflow's database, as postgresql://…, to include a dump of it in backups; `catalunya serve` sets it; empty: "
+        "backups do without it",
+    )
     cache: Path = Field(
         Path(".catalunya"),
         description="a folder for files that can be rebuilt: the compiled graph, dbt's parsed project",

@@ -9,13 +9,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import re
 import socket
 from collections.abc import Mapping
 from typing import LiteralString
 
 from catalunya.io.errors import HealthUnknown, Unhealthy
-from catalunya.ops.deployed_airflow.processes import BROKER, DATABASE, PORT, addresses, known
+from catalunya.ops.deployed_airflow.processes import BROKER, PORT, addresses, known, postgres_address
 
 TIMEOUT_S = 5
 # Components write a heartbeat every 5 seconds; Airflow too considers them lost after this long.
@@ -67,10 +66,9 @@ def _query(env: Mapping[str, str], name: str, sql: LiteralString, *values: str) 
     """The first value of a query's answer. Raises HealthUnknown when the database does not answer."""
     import psycopg
 
-    address = re.sub(r"^postgresql\+\w+:", "postgresql:", env.get(DATABASE, ""))
     limits = f"-c statement_timeout={TIMEOUT_S * 1000}"
     try:
-        with psycopg.connect(address, connect_timeout=TIMEOUT_S, options=limits) as connection:
+        with psycopg.connect(postgres_address(env), connect_timeout=TIMEOUT_S, options=limits) as connection:
             found = connection.execute(sql, values).fetchone()
     except psycopg.Error as error:
         raise HealthUnknown(f"{name}: its database does not answer: {' '.join(str(error).split())}") from error

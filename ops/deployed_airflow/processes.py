@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -140,7 +141,10 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
         deployed["CELERY__WORKER_CONCURRENCY"] = PARALLELISM
         # Longer than any task runs: a task that is not acknowledged by then is delivered to another worker.
         deployed["CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"] = 86_400
-    return {**common_settings(), **variables(deployed), "CATALUNYA_SOURCES_POOL": POOL, "PYTHONUNBUFFERED": "1", **env}
+    # Tasks do not see Airflow's own variable, and backups contain a dump.
+    dumped = {"CATALUNYA_AIRFLOW_DATABASE": postgres_address(env)} if env.get(DATABASE) else {}
+    ours = {"CATALUNYA_SOURCES_POOL": POOL, "PYTHONUNBUFFERED": "1", **dumped}
+    return {**common_settings(), **variables(deployed), **ours, **env}
 
 
 def addresses(given: Mapping[str, str]) -> dict[str, str]:
@@ -152,6 +156,11 @@ def addresses(given: Mapping[str, str]) -> dict[str, str]:
     if (broker := given.get("REDIS_URL")) and not _is_set(env, BROKER):
         env[BROKER] = broker
     return env
+
+
+def postgres_address(env: Mapping[str, str]) -> str:
+    """The address of Airflow's database as PostgreSQL's own programs read it, without SQLAlchemy's driver."""
+    return re.sub(r"^postgresql\+\w+:", "postgresql:", env.get(DATABASE, ""))
 
 
 def check_environment(name: str, env: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from small.patience import wait_until
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "tests" / "e2e" / "servers.lock"
 HOME = ROOT / ".catalunya" / "servers"
+PYTHON = "python3.13"
 
 
 @contextmanager
@@ -110,7 +112,19 @@ def _installed() -> Path:
         wanted = lock.read()
         if not done.exists() or done.read_bytes() != wanted:
             python = str(HOME / "bin" / "python")
-            subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, HOME], check=True)
+            subprocess.run([uv, "venv", "--quiet", "--clear", "--python", _python(), HOME], check=True)
             subprocess.run([uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes", LOCK], check=True)
             done.write_bytes(wanted)
     return HOME
+
+
+def _python() -> str:
+    """A Python 3.13, whose syntax LocalStack uses: this one, one on the path or of pyenv; otherwise uv is asked for it, which downloads it."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    candidates = [sys.executable, shutil.which(PYTHON), *pyenv.glob(f"versions/*/bin/{PYTHON}")]
+    for candidate in filter(None, candidates):
+        # pyenv has a command of this name whether or not it has that Python.
+        done = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False)
+        if done.stdout.startswith("Python 3.13."):
+            return str(candidate)
+    return "cpython-3.13"

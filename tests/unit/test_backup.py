@@ -9,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import Ledger
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import BackupError, CatalunyaError, ConfigurationError, LeaseHeld, UsageError
+from catalunya.ops.backup.database import dumper, restore_database
 from catalunya.ops.backup.make import back_up
 from catalunya.ops.backup.store import (
     LEASE,
@@ -212,6 +214,37 @@ def test_airflows_settings_are_in_the_backup_and_a_silent_airflow_is_reported(sh
     without = back_up(shop.project, "without", airflow=silent)
     assert (without.airflow, without.airflow_problem, without.is_complete) == (None, "Airflow does not answer", False)
     assert without.assets == backup.assets, "the lake is all there"
+
+
+def test_a_dump_of_airflows_database_is_checked_and_pruned_with_its_backup(shop: Shop) -> None:
+    backup = back_up(shop.project, "with-dump", database=write_dump)
+    assert backup.database
+    assert shop.store.lake.get(content_path(backup.database.sha256)) == b"everything"
+    assert backup.summary()["has_database"]
+    assert check(shop.store, backup).objects == len({item.sha256 for item in backup.items})
+
+    rewrite(shop.store, backup, began_at=NOW - timedelta(days=400))
+    shop.back_up()
+    prune(shop.store, shop.settings, "prune")
+    assert backup.database.sha256 not in shop.store.contents()
+
+
+def test_a_backup_without_the_dump_it_should_have_is_incomplete_and_says_why(shop: Shop) -> None:
+    settings = shop.settings.model_copy(update={"airflow_database": SecretStr("postgresql://a:secret@127.0.0.1:1/c")})
+    backup = back_up(shop.project, "without-dump", database=dumper(settings))
+    assert (backup.database, backup.is_complete) == (None, False)
+    assert backup.database_problem.startswith("pg_dump ")
+    assert "secret" not in backup.database_problem
+    (problem,) = check(shop.store, backup).problems
+    assert problem == f"Airflow's database is not in it: {backup.database_problem}"
+    assert backup.assets == shop.back_up().assets, "the lake is all there"
+    with pytest.raises(BackupError, match="does not contain Airflow's database"):
+        restore_database(settings, shop.store, backup)
+    assert dumper(shop.settings) is None
+
+
+def write_dump(to: Path) -> None:
+    to.write_bytes(b"everything")
 
 
 @pytest.mark.parametrize("place", ["lake", "lake/backups", "."])

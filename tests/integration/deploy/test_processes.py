@@ -44,6 +44,7 @@ def test_a_platforms_addresses_are_used_and_a_broker_selects_celery() -> None:
     env = environment(DOKKU)
     assert env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == DOKKU["DATABASE_URL"].replace("postgres:", "postgresql:", 1)
     assert env["AIRFLOW__CELERY__BROKER_URL"] == DOKKU["REDIS_URL"]
+    assert env["CATALUNYA_AIRFLOW_DATABASE"] == env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], "backups contain a dump"
     assert env["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
     assert env["AIRFLOW__API__PORT"] == "5000"
     assert environment({})["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
