@@ -38,7 +38,7 @@ from catalunya.assets.making.request import Outcome, Request, as_before, made_by
 from catalunya.assets.record.answers import Answering, Result, answer_path
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.errors import MESSAGE, CatalunyaError, UsageError, in_passing, reportable
+from catalunya.io.errors import MESSAGE, CatalunyaError, TransientError, UsageError, in_passing, reportable
 from catalunya.io.periods import window
 from catalunya.io.sources.base import Part
 from catalunya.ops.logging import configure
