@@ -153,8 +153,6 @@ def deploy(stack: ExitStack, folder: Path, given: dict[str, str], compiled: Path
         services[name]["environment"] |= {
             **aws,
             "CATALUNYA_LIVENESS_S": "3",
-            # On a busy machine a request takes longer than Airflow allows, and its retry comes late.
-            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "2",
         }
     composed = Composed(services, folder, image_env((ROOT / "Dockerfile").read_text()))
