@@ -86,6 +86,7 @@ _404 = "without it, S3 answers 403 instead of 404 for an object that does not ex
 _ATHENA = f"{UNTESTED}Athena, with the caller's permissions,"
 _DEFAULT = f"{_ATHENA} looks it up with every statement"
 _LEASE = "the lease: one writer per table; taken, renewed, released, and old ones deleted"
+_ANSWER = "the answer to an event, which Airflow reads; one that was delivered twice is answered once"
 _RECORD = "the ledger is append-only: an existing entry never changes"
 _PARTS = f"{_ATHENA} writes large results in parts (AWS's policy AmazonAthenaFullAccess)"
 _UPLOADS = f"{UNTESTED}a multipart upload that fails is aborted"
@@ -105,6 +106,7 @@ TABLE: tuple[Grant, ...] = (
     Grant("extractor", "s3:AbortMultipartUpload", ("landing",), _UPLOADS),
     Grant("extractor", "s3:DeleteObject", ("landing", "landing leases"), "leftovers of killed runs; expired leases"),
     Grant("extractor", "s3:PutObject", ("landing entries",), _RECORD, IF_ABSENT),
+    Grant("extractor", ("s3:GetObject", "s3:PutObject"), ("landing answers",), _ANSWER),
     Grant("extractor", LOGS_WRITE, ("landing logs",), _LAMBDA_LOG),
     Grant("extractor", "sqs:SendMessage", ("dead functions queue",), _LAMBDA_DEAD),
     # The transformer: staging, from landing, which it cleans up.
@@ -141,6 +143,7 @@ TABLE: tuple[Grant, ...] = (
     Grant("transformer", "glue:GetTable", ("staging catalog",), "checks whether Glue matches the ledger"),
     Grant("transformer", GLUE_WRITE, ("staging catalog",), "updates Glue after a materialization is recorded"),
     Grant("transformer", GLUE_PARTITIONS, ("staging catalog",), "for tables whose partitions Athena cannot project"),
+    Grant("transformer", ("s3:GetObject", "s3:PutObject"), ("staging answers",), _ANSWER),
     Grant("transformer", LOGS_WRITE, ("staging logs",), _LAMBDA_LOG),
     Grant("transformer", "sqs:SendMessage", ("dead functions queue",), _LAMBDA_DEAD),
     # The mart role: one mart, from staging and other marts, by way of a candidate.
@@ -234,6 +237,7 @@ TABLE: tuple[Grant, ...] = (
         ("ledger", "leases", "landing manifests"),
         "what is stale, and which runs are making it",
     ),
+    Grant("orchestrator", "s3:GetObject", ("answers",), "whether a function that it invoked is done, works, or died"),
     Grant("orchestrator", "s3:PutObject", ("merged ledgers", "leases"), f"retention merges old entries; {_LEASE}"),
     Grant(
         "orchestrator",

@@ -91,8 +91,8 @@ class Alarms(Construct):
         self._add(
             f"{layer}-errors",
             function.metric_errors(period=HOUR),
-            above=TRANSIENT,
-            description=f"{name} failed more than {TRANSIENT} times in an hour. Search its log for function_failed to see why",
+            above=0,
+            description=f"{name} crashed, ran into its time limit, or could not be loaded: see its log, and its event in the dead-letter queue",
         )
         self._add(
             f"{layer}-throttled",

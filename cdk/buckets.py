@@ -17,6 +17,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct, IDependable
 
 from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.record.answers import FOLDER as ANSWERS
 from catalunya.assets.record.paths import MANIFEST, quarantine_folder
 from catalunya.assets.record.retention import LEDGER_DAYS, SUPERSEDED, superseded_folder
 from catalunya.cdk.limits import bucket_policy
@@ -33,6 +34,8 @@ BACKUP_VERSION_DAYS = 30
 REPLICA_VERSION_DAYS = 30
 LEFTOVER_DAYS = 7
 """Candidates of killed runs."""
+ANSWER_DAYS = 1
+"""Whoever waits for a function's answer has it, or has given up, within minutes."""
 UNDELETE_DAYS = 7
 """How long objects that retention deleted can be restored."""
 UPLOAD_DAYS = 1
@@ -78,6 +81,7 @@ def _rules_of_places(assets: Iterable[Asset]) -> Iterator[Rule]:
         yield Rule(name=f"quarantine.{asset.key}", prefix=f"{quarantine_folder(asset)}/", versions=UNDELETE_DAYS)
     yield Rule(name="ledger", prefix="_ledger/", versions=LEDGER_DAYS)
     yield Rule(name="leases", prefix="_leases/", versions=1)
+    yield Rule(name="answers", prefix=f"{ANSWERS}/", versions=1, objects=ANSWER_DAYS)
     yield Rule(name="candidates", prefix=f"{CANDIDATES}/", versions=1, objects=LEFTOVER_DAYS)
 
 

@@ -77,6 +77,10 @@ VALUES: Mapping[str, Value] = MappingProxyType(
             meaning="comma-separated ARNs that may query the tables without MFA: a dashboard's role",
             removes="the access of dashboards",
         ),
+        "monitors": Value(
+            meaning="comma-separated ARNs that may monitor without MFA, which includes reading all layers: an alerting system's role",
+            removes="the access of monitoring systems",
+        ),
         "identity_center": Value(
             meaning="comma-separated names of permission sets of IAM Identity Center whose users count as people with MFA "
             "([access.md](access.md#a-data-engineer))",

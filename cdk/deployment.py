@@ -18,7 +18,7 @@ from catalunya.cdk.trust import Trusted
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError
 
-TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers", "identity_center")
+TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers", "monitors", "identity_center")
 """What `trust.py` reads from the context."""
 
 

@@ -18,6 +18,7 @@ from constructs import Construct
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
+from catalunya.assets.record.answers import QUEUED_S
 from catalunya.cdk.deployment import FUNCTION_SIZES
 from catalunya.cdk.naming import Names
 from catalunya.cdk.roles import accept
@@ -77,8 +78,9 @@ class Functions(Construct):
                 # As many as can work at once: the readers of each asset's pages, or one. More would only wait for each other.
                 reserved_concurrent_executions=sum(max(asset.readers, 1) for asset in assets) if is_reserved else None,
                 dead_letter_queue=self.dead,
-                retry_attempts=2,
-                max_event_age=cdk.Duration.hours(1),
+                # Airflow tries again, with its own delays, and knows what came of it: Lambda does not.
+                retry_attempts=0,
+                max_event_age=cdk.Duration.seconds(QUEUED_S),
                 log_group=group,
                 environment=environment(names.settings, token_secret),
             )

@@ -29,6 +29,7 @@ WORKFLOW = ".github/workflows/deploy.yml"
 MFA_SECONDS = 3600
 """How old a person's MFA may be when a session begins."""
 
+_PRINCIPAL = r"arn:[\w-]+:iam::\d{12}:(user|role)/[\w+=,.@/-]+"
 _PEOPLE = "users of the account who are permitted to, with MFA of the last hour; users of named permission sets of IAM Identity Center"
 IN_WORDS: Mapping[str, str] = MappingProxyType(
     {
@@ -40,7 +41,7 @@ IN_WORDS: Mapping[str, str] = MappingProxyType(
         "orchestrator": "IAM Roles Anywhere, for a certificate of the environment's Airflow under the account's trust anchor",
         "deployment": f"GitHub's `{WORKFLOW}` on the environment's branch, in the environment's job, by OIDC: `aud`, `sub`, `ref` and "
         "`job_workflow_ref` compared in full",
-        "monitoring": _PEOPLE,
+        "monitoring": f"{_PEOPLE}; and principals named at deployment (`-c monitors=…`), such as an alerting system's",
         "engineer": _PEOPLE,
         "reader": f"{_PEOPLE}; and principals named at deployment (`-c readers=…`), such as a dashboard's",
     }
@@ -56,6 +57,7 @@ class Trusted:
     provider: str | None = None
     trust_anchor: str | None = None
     readers: tuple[str, ...] = ()
+    monitors: tuple[str, ...] = ()
     permission_sets: tuple[str, ...] = ()
 
     @property
@@ -71,6 +73,7 @@ class Trusted:
         `oidc_provider`: the ARN of the account's provider for GitHub's tokens, if it already has one; there can be only one.
         `trust_anchor`: the ARN of the IAM Roles Anywhere trust anchor that Airflow's certificate is signed under.
         `readers`: comma-separated ARNs of principals that may query the tables without MFA (a dashboard's).
+        `monitors`: the same for monitoring (a monitoring or alerting system's).
         `identity_center`: comma-separated names of permission sets whose users count as people with MFA.
         Raises ConfigurationError if the subject is missing or would match more than one repository, an ARN is not one, or a permission
         set has a wildcard.
@@ -89,7 +92,8 @@ class Trusted:
             trust_anchor=_matching(
                 context, "trust_anchor", r"arn:[\w-]+:rolesanywhere:[\w-]+:\d{12}:trust-anchor/[\w-]+"
             ),
-            readers=_each(context, "readers", r"arn:[\w-]+:iam::\d{12}:(user|role)/[\w+=,.@/-]+"),
+            readers=_each(context, "readers", _PRINCIPAL),
+            monitors=_each(context, "monitors", _PRINCIPAL),
             permission_sets=_each(context, "identity_center", r"[\w+=,.@-]{1,32}"),
         )
 
@@ -140,10 +144,11 @@ def trust(role: str, names: Names, trusted: Trusted) -> Document:
             }
             job = {f"{GITHUB}:{claim}": value for claim, value in claims.items()}
             statements = [_allow({"Federated": provider}, ["sts:AssumeRoleWithWebIdentity"], {"StringEquals": job})]
-        case "monitoring" | "engineer":
+        case "engineer":
             statements = _people(names, trusted)
-        case "reader":
-            named = [_allow({"AWS": list(trusted.readers)}, assume)] if trusted.readers else []
+        case "monitoring" | "reader":
+            systems = trusted.monitors if role == "monitoring" else trusted.readers
+            named = [_allow({"AWS": list(systems)}, assume)] if systems else []
             statements = [*_people(names, trusted), *named]
         case _:
             raise KeyError(role)

@@ -78,7 +78,29 @@ def event_of(index):
             {"dag_run": run, "params": params, "triggering_asset_events": {}}
         )
     except TaskDeferred as deferred:
-        return [deferred.trigger.function, json.loads(deferred.trigger.payload)]
+        path, how, event = sent.pop()
+        name = event.pop("answer")
+        return [path, how, event, deferred.trigger.serialize()[1] == {"function": "f-extract-dev", "path": f"_answers/landing/{name}.json"}]
+
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+sent = []
+
+class Lambda(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        sent.append([self.path, self.headers["X-Amz-Invocation-Type"], json.loads(body)])
+        self.send_response(202)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+server = HTTPServer(("127.0.0.1", 0), Lambda)
+Thread(target=server.serve_forever, daemon=True).start()
+os.environ |= {"AWS_ENDPOINT_URL_LAMBDA": f"http://127.0.0.1:{server.server_port}", "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "x"}
 
 def action(task, error):
     return task.retry_policy.evaluate(error, 1, 3).action.value
@@ -237,5 +259,11 @@ def test_all_parts_of_a_run_share_one_batch(read: dict[str, Any]) -> None:
     event = {"asset": "landing.large", "run_id": "r1", "correlation_id": None, "force": False}
     event |= {"period_from": "2014", "period_to": None}
     assert read["events"] == [
-        ["f-extract-dev", {**event, "part": {"of": 3, "index": index, "batch": batch}}] for index in range(3)
+        [
+            "/2015-03-31/functions/f-extract-dev/invocations",
+            "Event",
+            {**event, "part": {"of": 3, "index": index, "batch": batch}},
+            True,
+        ]
+        for index in range(3)
     ]

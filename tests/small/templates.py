@@ -17,6 +17,7 @@ CONTEXT = {
     "socrata_token_secret": "catalunya/socrata",
     "trust_anchor": f"arn:aws:rolesanywhere:{REGION}:{ACCOUNT}:trust-anchor/0a1b",
     "readers": f"arn:aws:iam::{ACCOUNT}:role/dashboard",
+    "monitors": f"arn:aws:iam::{ACCOUNT}:role/alerting",
     "identity_center": "DataEngineer",
 }
 _PSEUDO = {

@@ -20,6 +20,11 @@ BOUNDARY = boundary(NAMES.values(), [REGION, "eu-central-1"])
 POLICIES: Mapping[str, Document] = {role: policy(role, DEV) for role in ROLES}
 
 
+def bound(role: str, names: Names = DEV) -> Document:
+    """The boundary of a role."""
+    return BOUNDARY
+
+
 def role_arn(role: str) -> str:
     return f"arn:aws:iam::{ACCOUNT}:role/{role}"
 

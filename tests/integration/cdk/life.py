@@ -5,6 +5,7 @@ Here: the work. Not here: the account it runs in (`world.py`), what is asserted 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import logging
@@ -21,6 +22,7 @@ from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.plan import plan
 from catalunya.assets.making.request import Request
 from catalunya.assets.record import catalog_tables
+from catalunya.assets.record.answers import answer_path, wait
 from catalunya.assets.record.lease import holder, lease
 from catalunya.assets.record.ledger import Ledger, Stored
 from catalunya.assets.record.paths import MANIFEST, manifest_path
@@ -62,9 +64,13 @@ def functions_make_tables(world: World) -> None:
             ("r2", "transformer", transform, "staging"),
             ("r3", "extractor", extract, "landing"),
         ):
+            answer = answer_path(Layer(layer), run)
+            event = {"asset": f"{layer}.{REAL}", "run_id": run, "answer": run}
             with world.as_role(role):
-                event = {"asset": f"{layer}.{REAL}", "run_id": run}
                 assert function(event, Context(function.__name__))["status"] == "materialized"
+                assert function(event, Context(function.__name__))["why"] == "the event was delivered before"
+            with world.as_role("orchestrator"):
+                assert asyncio.run(wait(world.project.lake, answer, function.__name__)).status == "materialized"
             server.advance()
 
 

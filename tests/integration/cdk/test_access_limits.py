@@ -187,6 +187,7 @@ def test_documents_are_within_iam_size_limits() -> None:
         {
             "github_subject": f"repo:{'o' * 39}@{'1' * 9}/{'n' * 100}@{'1' * 10}",
             "readers": role_arn("r" * 64),
+            "monitors": role_arn("m" * 64),
             "identity_center": f"{'e' * 32},{'r' * 32}",
         }
     )

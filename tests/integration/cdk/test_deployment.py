@@ -197,6 +197,11 @@ def test_a_value_that_was_forgotten_fails_before_it_removes_something(name: str,
     assert Deployment.read((context | {name: "none"}).get, built)
 
 
+def test_the_documented_first_deployment_sets_what_must_be_set() -> None:
+    commands = (ROOT / PAGE).read_text().partition("## First deployment")[2].partition("```sh")[2].partition("```")[0]
+    assert {name for name in UNWANTED if not re.search(rf"\b(CATALUNYA_CDK_)?{name.upper()}\b", commands)} == set()
+
+
 def test_values_that_may_be_forgotten_remove_nothing() -> None:
     """Without each value: the same deployment as with its default, or an error."""
     for name in VALUES.keys() - UNWANTED.keys() - NEEDED.keys() - {"package"}:

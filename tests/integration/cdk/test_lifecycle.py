@@ -49,7 +49,7 @@ def test_old_versions_outside_every_rule_are_kept_longest(assets: list[Asset]) -
 def test_no_rule_deletes_objects_that_the_ledger_names(assets: list[Asset]) -> None:
     deleted = {prefix for prefix, rule in by_prefix(assets).items() if rule.objects}
 
-    assert {prefix.split("/")[0] for prefix in deleted} == {"landing", "_candidates"}
+    assert {prefix.split("/")[0] for prefix in deleted} == {"landing", "_answers", "_candidates"}
 
 
 def test_deleted_landing_objects_are_kept_for_one_day_only(assets: list[Asset]) -> None:

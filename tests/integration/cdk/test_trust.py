@@ -87,6 +87,16 @@ def test_services_and_workflows_do_not_trust_permission_sets() -> None:
         assert admits is (role in ("engineer", "monitoring", "reader")), role
 
 
+@pytest.mark.parametrize(("role", "name"), [("reader", "readers"), ("monitoring", "monitors")])
+def test_a_named_system_needs_no_mfa_for_its_role_alone(role: str, name: str) -> None:
+    system = f"arn:aws:iam::{ACCOUNT}:role/system"
+    trusted = Trusted.read({"github_subject": REPOSITORY, name: system})
+    for each in ROLES:
+        document = trust(each, DEV, trusted)
+        assert lets(each, person(system), document=document) is (each == role)
+        assert not lets(each, person(f"{system}2"), document=document)
+
+
 def test_a_named_dashboard_may_only_read_without_mfa() -> None:
     assert lets("reader", person(DASHBOARD))
     assert not lets("monitoring", person(DASHBOARD))
@@ -223,6 +233,7 @@ def test_a_subject_that_is_not_exactly_one_repository_is_refused(subject: str) -
     ("name", "given"),
     [
         ("readers", "*"),
+        ("monitors", "*"),
         ("readers", f"{DASHBOARD},arn:aws:iam::{ACCOUNT}:role/*"),
         ("readers", f"arn:aws:iam::{ACCOUNT}:root"),
         ("oidc_provider", "https://token.actions.githubusercontent.com"),

@@ -37,7 +37,7 @@ class Town:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings = settings
-        self.source, declared = shops.declare(folder / "shops")
+        self.source, declared = shops.declare(folder / "shops", page_rows=100)
         self.years, others = years.declare(folder / "years")
         self.declared = [*declared, *others]
         self.source.write(shops.some(5))
