@@ -14,6 +14,7 @@ from typing import Any
 
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
 from catalunya.assets.record.answers import FOLDER as ANSWERS
+from catalunya.assets.record.failing import FOLDER as ACKNOWLEDGED
 from catalunya.assets.record.ledger import COMPACTED
 from catalunya.assets.record.paths import DOCS, MANIFEST
 from catalunya.assets.record.retention import SUPERSEDED
@@ -117,6 +118,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         "ledger": _objects("_ledger/*"),
         **{f"{layer} leases": _objects(f"_leases/{layer}/*") for layer in Layer},
         "leases": _objects("_leases/*"),
+        "acknowledgements": _objects(f"{ACKNOWLEDGED}/*"),
         **{f"{layer} answers": _objects(f"{ANSWERS}/{layer}/*") for layer in FUNCTIONS},
         "answers": _objects(f"{ANSWERS}/*"),
         **{f"{layer} superseded": _objects(f"{SUPERSEDED}/{layer}/*") for layer in (Layer.STAGING, Layer.MARTS)},

@@ -145,7 +145,7 @@ class DataStack(cdk.Stack):
         groups = [*functions.log_groups.values(), airflow_logs]
         signals = Signals(self, "Signals", names, groups)
         topic = Topic(self, "Alerts", names, email=deployment.alarm_email).topic
-        alarms = Alarms(self, "Alarms", names, graph, signals, topic)
+        alarms = Alarms(self, "Alarms", names, signals, topic)
         for layer, function in functions.by_layer.items():
             alarms.add_function(layer, function)
         alarms.add_queue(queues.manifests, "manifests", names.manifests_queue)

@@ -1,6 +1,6 @@
 """AWS as tests see it: one moto server for the whole session, on a free port of this machine.
 
-With CATALUNYA_TEST_S3=seaweedfs it is a real S3 instead, and nothing but S3: `make e2e` runs tests/integration/s3 on it.
+With CATALUNYA_TEST_S3=seaweedfs it is a real S3 instead, and nothing but S3: `make e2e` runs tests/integration/s3 and tests/e2e/s3 on it.
 
 A test that takes `aws` finds its clients pointed at it (obstore, polars, boto3, dbt: all read the same variables), one that
 takes `bucket` also has its own bucket. Nothing leaves the machine: the credentials are none.

@@ -27,6 +27,7 @@ OBJECTS = {
     "leases of landing": f"{LAKE}/_leases/landing/gdp/0000000001.json",
     "leases of staging": f"{LAKE}/_leases/staging/gdp/0000000001.json",
     "leases of marts": f"{LAKE}/_leases/marts/dim_time/0000000001.json",
+    "acknowledgements": f"{LAKE}/_acknowledged/staging.gdp.json",
     "answers of landing": f"{LAKE}/_answers/landing/landing.gdp-0123.json",
     "answers of staging": f"{LAKE}/_answers/staging/staging.gdp-0123.json",
     "superseded staging": f"{LAKE}/_superseded/staging/gdp/0123456789abcdef.parquet",
@@ -58,6 +59,7 @@ merged ledger          r         r           r    rwd          r          -     
 leases of landing      rwd       -           -    rwd          r          -          -      r        rwd
 leases of staging      -         rwd         -    rwd          r          -          -      r        rwd
 leases of marts        -         -           rwd  rwd          r          -          -      r        rwd
+acknowledgements       -         -           -    r            r          -          -      r        rwd
 answers of landing     rw        -           -    r            -          -          -      r        r
 answers of staging     -         rw          -    r            -          -          -      r        r
 superseded staging     -         rw          -    rd           -          -          -      r        rwd
@@ -140,6 +142,21 @@ SERVICES: list[tuple[str, str, dict[str, str], str]] = [
     ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "_dbt/"}, LISTS),
     ("s3:ListBucket", f"arn:aws:s3:::{BACKUP}", {}, "orchestrator engineer"),
     ("s3:AbortMultipartUpload", f"arn:aws:s3:::{OBJECTS['landing page']}", {}, "extractor"),
+    ("s3:ListMultipartUploadParts", f"arn:aws:s3:::{OBJECTS['mart results']}", {}, "mart"),
+    ("s3:ListMultipartUploadParts", f"arn:aws:s3:::{OBJECTS['candidates']}", {}, "mart"),
+    ("s3:ListMultipartUploadParts", f"arn:aws:s3:::{OBJECTS['results']}", {}, "reader engineer"),
+    ("s3:ListMultipartUploadParts", f"arn:aws:s3:::{OBJECTS['marts']}", {}, ""),
+    ("s3:ListBucketMultipartUploads", f"arn:aws:s3:::{LAKE}", {}, "mart"),
+    ("s3:ListBucketMultipartUploads", f"arn:aws:s3:::{MART_RESULTS}", {}, "mart"),
+    ("s3:ListBucketMultipartUploads", f"arn:aws:s3:::{RESULTS}", {}, "reader engineer"),
+    ("sns:Publish", f"arn:aws:sns:{HERE}:catalunya-alarms-dev", {}, "monitoring engineer"),
+    ("sns:Publish", f"arn:aws:sns:{HERE}:catalunya-alarms-prod", {}, ""),
+    ("sns:Subscribe", f"arn:aws:sns:{HERE}:catalunya-alarms-dev", {}, ""),
+    ("cloudwatch:SetAlarmState", f"arn:aws:cloudwatch:{HERE}:alarm:catalunya-dev-failures", {}, "monitoring engineer"),
+    ("cloudwatch:SetAlarmState", f"arn:aws:cloudwatch:{HERE}:alarm:catalunya-prod-failures", {}, ""),
+    ("cloudwatch:DeleteAlarms", f"arn:aws:cloudwatch:{HERE}:alarm:catalunya-dev-failures", {}, ""),
+    ("ce:GetCostAndUsage", "*", {"aws:RequestedRegion": "us-east-1"}, "monitoring engineer"),
+    ("ce:CreateAnomalyMonitor", "*", {"aws:RequestedRegion": "us-east-1"}, ""),
     ("s3:AbortMultipartUpload", f"arn:aws:s3:::{OBJECTS['staging']}", {}, "transformer engineer!"),
     ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_staging_dev/gdp", {}, "transformer mart monitoring reader tables engineer"),
     ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_marts_dev/dim_time", {}, "mart monitoring reader engineer"),

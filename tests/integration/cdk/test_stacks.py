@@ -73,10 +73,11 @@ def size(document: object) -> int:
     return len(json.dumps(document, separators=(",", ":")))
 
 
-def test_dev_is_prod_without_replication(templates: dict[str, Template]) -> None:
+def test_dev_is_prod_without_replication_and_early_warnings(templates: dict[str, Template]) -> None:
     dev, prod = (templates[f"CatalunyaData-{env}"].content["Resources"] for env in ("dev", "prod"))
 
-    assert {prod[logical]["Type"] for logical in prod.keys() - dev.keys()} == {"AWS::IAM::Role"}
+    only_prod = {prod[logical]["Type"] for logical in prod.keys() - dev.keys()}
+    assert only_prod == {"AWS::IAM::Role", "AWS::CloudWatch::Alarm"}
     assert dev.keys() <= prod.keys()
 
 
