@@ -30,7 +30,7 @@ from catalunya.assets.record.lease import Held, holder
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
-from catalunya.cdk.signals import FAILURES, MADE, ROWS
+from catalunya.cdk.signals import FAILURES, ROWS, RUNS
 from catalunya.io.environment import load_settings
 from catalunya.ops.cli import main
 from catalunya.ops.local_airflow.client import TaskInstance
@@ -252,11 +252,11 @@ def test_the_metrics_count_what_airflows_own_handler_writes_to_cloudwatch(
     def made() -> set[str]:
         pages = account.aws.client("logs").get_paginator("filter_log_events").paginate(logGroupName=LOG_GROUP)
         lines[:] = [event["message"] for page in pages for event in page["events"]]
-        return {json.loads(line)["asset"] for line in lines if matches(MADE.pattern, line)}
+        return {json.loads(line)["asset"] for line in lines if matches(RUNS.pattern, line)}
 
     # The handler sends lines in the background.
     wait_until(lambda: MART in made(), 60, lambda: lines[-5:])
-    (line,) = [json.loads(line) for line in lines if matches(MADE.pattern, line) and json.loads(line)["asset"] == MART]
+    (line,) = [json.loads(line) for line in lines if matches(RUNS.pattern, line) and json.loads(line)["asset"] == MART]
     assert isinstance(line[ROWS.field or ""], int)
     assert not [line for line in lines if matches(FAILURES.pattern, line)]
 
