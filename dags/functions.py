@@ -12,6 +12,7 @@ imports nothing heavy.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, timedelta
@@ -195,7 +196,9 @@ class Answered(BaseTrigger):
         from catalunya.assets.record.project import Project
 
         try:
-            result = await wait(Project().lake, self.path, self.function)
+            # Opened in a thread: the event loop is that of all triggers.
+            lake = await asyncio.to_thread(lambda: Project().lake)
+            result = await wait(lake, self.path, self.function)
         except CatalunyaError as error:
             result = Result(status="failed", why=str(error), error=type(error).__name__)
         yield TriggerEvent(result.plain())  # type: ignore[no-untyped-call]

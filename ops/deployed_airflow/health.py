@@ -38,18 +38,19 @@ def check(name: str) -> str:
 
 
 def _api_server(env: Mapping[str, str]) -> str:
-    """The API server answers, and its database is healthy."""
+    """The API server answers, and its database is healthy. It is not to blame while the database answers nobody."""
     server = http.client.HTTPConnection("127.0.0.1", int(env[PORT]), timeout=TIMEOUT_S)
     try:
         server.request("GET", _HEALTH)
         database = json.loads(server.getresponse().read())["metadatabase"]["status"]
+        problem = f"its database is {database}" if database != "healthy" else ""
     except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-        raise Unhealthy(f"api-server: no answer from port {env[PORT]}: {str(error) or type(error).__name__}") from error
+        problem = f"no answer from port {env[PORT]}: {str(error) or type(error).__name__}"
     finally:
         server.close()
-    if database != "healthy":
+    if problem:
         _query(env, "api-server", "select 1")
-        raise Unhealthy(f"api-server: its database is {database}, and answers others; see its log")
+        raise Unhealthy(f"api-server: {problem}, and the database answers others; see its log")
     return "api-server: healthy, and so is its database"
 
 

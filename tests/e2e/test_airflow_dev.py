@@ -58,14 +58,14 @@ App = Callable[..., Iterable[bytes]]
 
 
 class Losing:
-    """The account, which refuses a function's answers from the moment at which its table is recorded, while `is_on`."""
+    """The account, which refuses the answers for landing from the moment at which its table is recorded, while `is_on`."""
 
     def __init__(self, inner: App) -> None:
         self.inner, self.is_on, self.is_recorded, self.refused = inner, False, False, 0
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path, is_write = environ["PATH_INFO"], environ["REQUEST_METHOD"] == "PUT"
-        if self.is_on and self.is_recorded and is_write and "/_answers/" in path:
+        if self.is_on and self.is_recorded and is_write and f"/_answers/{LANDING.partition('.')[0]}/" in path:
             self.refused += 1
             start_response("503 Slow Down", [("Content-Length", "0")])
             return [b""]
@@ -341,6 +341,9 @@ def test_a_killed_function_is_noticed_within_its_lease_and_the_retry_makes_the_t
     first = dev.client.log_lines(replace(task, try_number=1))
     assert any("catalunya-extract-dev stopped working without an answer" in line for line in first)
     assert last(dev).run_id == task.run_id != before.run_id
+    failed = [entry for entry in dev.project.ledger.history(LANDING) if entry.run_id == task.run_id and entry.error]
+    assert (failed[0].error or "").startswith("FunctionLost: the function catalunya-extract-dev stopped working")
+    assert failed[0].transient
     assert [(each["event"]["asset"], each["error"]["errorType"]) for each in dead_letters()[dead:]] == [
         (LANDING, "Runtime.ExitError")
     ]

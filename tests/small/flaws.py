@@ -78,7 +78,14 @@ def _of_queues(template: Template) -> Iterator[str]:
 
 
 def _of_functions(template: Template) -> Iterator[str]:
-    for function in template.of("AWS::Lambda::Function").values():
+    queued = {found["FunctionName"]: found for found in template.of("AWS::Lambda::EventInvokeConfig").values()}
+    heard = {
+        dimension["Value"]
+        for alarm in template.of("AWS::CloudWatch::Alarm").values()
+        for dimension in alarm.get("Dimensions", [])
+        if alarm.get("MetricName") == "Errors" and not alarm["Threshold"]
+    }
+    for logical, function in template.of("AWS::Lambda::Function").items():
         name, is_ours = function["FunctionName"], "S3Key" in function["Code"]
         if (function["Runtime"], function["Architectures"]) != ("python3.13", ["arm64"]):
             yield f"{name} is built for {function['Runtime']} on {function['Architectures']}"
@@ -88,3 +95,7 @@ def _of_functions(template: Template) -> Iterator[str]:
             yield f"{name} can use all of the account's concurrency"
         if is_ours and "DeadLetterConfig" not in function:
             yield f"{name} loses failed events"
+        if is_ours and queued[f"<{logical}>"]["MaximumRetryAttempts"]:
+            yield f"{name} is run again by Lambda, and by Airflow"
+        if is_ours and f"<{logical}>" not in heard:
+            yield f"{name} can crash once and no alarm is raised"

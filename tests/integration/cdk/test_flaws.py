@@ -65,6 +65,16 @@ def alarms_without_action(resources: Resources) -> None:
             resource["Properties"]["AlarmActions"] = []
 
 
+def retried_by_lambda(resources: Resources) -> None:
+    first(resources, "AWS::Lambda::EventInvokeConfig", "MaximumRetryAttempts")["MaximumRetryAttempts"] = 2
+
+
+def one_error_is_tolerated(resources: Resources) -> None:
+    for resource in resources.values():
+        if resource["Properties"].get("MetricName") == "Errors":
+            resource["Properties"]["Threshold"] = 1
+
+
 def longer_than_lambda_allows(resources: Resources) -> None:
     first(resources, "AWS::Lambda::Function", "Timeout")["Timeout"] = 1000
 
@@ -98,6 +108,8 @@ MUTATIONS: dict[str, Mutation] = {
     "manifests-dev has no alarm": no_alarm_on("ApproximateAgeOfOldestMessage"),
     "has no alarm": alarms_without_action,
     "can use all of the account's concurrency": without("AWS::Lambda::Function", "ReservedConcurrentExecutions"),
+    "is run again by Lambda": retried_by_lambda,
+    "can crash once and no alarm is raised": one_error_is_tolerated,
     "loses failed events": without("AWS::Lambda::Function", "DeadLetterConfig"),
     "has no valid timeout": longer_than_lambda_allows,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -23,7 +24,8 @@ from catalunya.ops.backup.make import back_up
 from catalunya.ops.backup.store import Store
 from catalunya.ops.local_airflow.client import Client
 from catalunya.ops.mock import serve
-from small.composed import ROOT, WAIT_S, Composed, image_env, postgres_programs, resolved
+from catalunya.ops.processes import free_ports
+from small.composed import BIN, ROOT, WAIT_S, Composed, image_env, postgres_programs, resolved
 from small.patience import wait_until
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,6 +75,15 @@ def test_every_service_starts_and_is_healthy_by_its_own_check(composed: Composed
     ended = {name for name, process in composed.running.items() if process.poll() is not None}
     assert ended == {"migrate"}
     assert composed.healthy == set(composed.services) - {"migrate"}
+
+
+def test_a_process_that_does_not_answer_is_unhealthy_while_its_database_answers_others(composed: Composed) -> None:
+    (nothing,) = free_ports(1)
+    env = composed.environment("api-server") | {"AIRFLOW__API__PORT": str(nothing)}
+    command = [BIN / "catalunya", "healthy", "api-server"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: api-server: no answer from port {nothing}")
 
 
 def test_a_change_goes_from_landing_to_marts_and_its_history_is_in_postgres(composed: Composed) -> None:
