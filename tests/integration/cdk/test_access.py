@@ -8,7 +8,7 @@ import pytest
 
 from catalunya.cdk.access import policy
 from catalunya.cdk.policy import Document
-from integration.cdk.account import BOUNDARY, NAMES, POLICIES, buckets, client_of, sessions
+from integration.cdk.account import BOUNDARIES, NAMES, POLICIES, bound, buckets, client_of, sessions
 from integration.cdk.iam import Request, allowed
 from small.aws import Aws
 
@@ -95,7 +95,7 @@ def may(who: str, place: str, document: Document) -> set[str]:
 
     def can(action: str, **more: str) -> bool:
         request = Request(action, f"arn:aws:s3:::{OBJECTS[place]}", {**context, **more})
-        return allowed(request, [document], boundary=BOUNDARY)
+        return allowed(request, [document], boundary=BOUNDARIES[who.removesuffix("!")])
 
     found = {letter for letter, action in {"r": "GetObject", "d": "DeleteObject"}.items() if can(f"s3:{action}")}
     if can("s3:PutObject"):
@@ -126,7 +126,7 @@ def test_every_denied_cell_has_an_allowed_twin() -> None:
     denied = {place for place in OBJECTS if not any(CELLS[who, place] for who in WHO)}
     assert denied == {"lake of prod", "someone else's"}
     request = Request("s3:GetObject", f"arn:aws:s3:::{OBJECTS['lake of prod']}")
-    assert allowed(request, [policy("mart", NAMES["prod"])], boundary=BOUNDARY)
+    assert allowed(request, [policy("mart", NAMES["prod"])], boundary=bound("mart", NAMES["prod"]))
 
 
 # Other services: who may call each action on each resource, again written by hand.
@@ -201,8 +201,8 @@ def test_what_a_role_may_call_on_services_matches_the_list(
 ) -> None:
     viewing = Request(action, resource, {**VIEWS, **context})
     repairing = Request(action, resource, {**REPAIRS, **context})
-    found = {role for role, document in POLICIES.items() if allowed(viewing, [document], boundary=BOUNDARY)}
-    if "engineer" not in found and allowed(repairing, [POLICIES["engineer"]], boundary=BOUNDARY):
+    found = {role for role, document in POLICIES.items() if allowed(viewing, [document], boundary=BOUNDARIES[role])}
+    if "engineer" not in found and allowed(repairing, [POLICIES["engineer"]], boundary=BOUNDARIES["engineer"]):
         found.add("engineer!")
     extra = {"replication"} if action == "s3:ListBucket" and resource.endswith(LAKE) else set()
     assert found == set(who.split()) | extra

@@ -142,7 +142,9 @@ def test_a_function_has_the_settings_of_its_environment(
 def test_the_portal_token_is_only_a_reference_to_a_secret(template: Template, names: Names) -> None:
     variables = template.named("AWS::Lambda::Function", names.function(Layer.LANDING))["Environment"]["Variables"]
 
-    assert variables["CATALUNYA_SOCRATA_APP_TOKEN"].startswith("{{resolve:secretsmanager:catalunya/socrata:")
+    assert variables["CATALUNYA_SOCRATA_APP_TOKEN"].startswith(
+        f"{{{{resolve:secretsmanager:catalunya/{names.env}/socrata:"
+    )
 
 
 def test_the_queue_is_notified_of_sealed_batches_only(graph: AssetGraph, template: Template, names: Names) -> None:
