@@ -33,6 +33,15 @@ FROM base
 LABEL org.opencontainers.image.title="catalunya" \
       org.opencontainers.image.description="Open data of Catalonia as an asset graph on Airflow" \
       org.opencontainers.image.licenses="Apache-2.0"
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# pg_dump for backups, of the server's version (docker-compose.yml): Debian's is older and refuses a newer server. Debian's own script adds
+# PostgreSQL's repository, with the key that comes with it.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates postgresql-common \
+    && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y \
+    && apt-get install --yes --no-install-recommends postgresql-client-17 \
+    && rm -rf /var/lib/apt/lists/*
 ARG CATALUNYA_UID=50000
 # All writable files are below one folder; the rest can be read-only.
 ENV AIRFLOW_HOME=/var/lib/catalunya/airflow \

@@ -50,14 +50,15 @@ unit: $(READY) ## Tests without network and without Airflow
 integration: $(READY) ## Tests with the real Airflow, dbt and DuckDB
 	@$(PYTEST) tests/integration
 
-e2e: $(READY) ## End-to-end tests: dev on a real scheduler with a local AWS, `run` and `up` (two minutes; not part of make test)
+e2e: $(READY) ## End-to-end tests: dev on a real scheduler with a local AWS, `run` and `up`, S3 on SeaweedFS (not part of make test)
 	@$(BIN)/python -m pytest tests/e2e --durations 5
+	@CATALUNYA_TEST_S3=seaweedfs $(BIN)/python -m pytest -n 2 --dist loadfile tests/integration/s3 tests/e2e/s3 --durations 5
 
 generate: $(READY) ## Write the files generated from the declarations: dbt YAML, data dictionary, settings, access, graph
 	@$(BIN)/python -m catalunya.ops.generate
 
-docs: $(READY) ## Build dbt's documentation of the marts: .catalunya/dbt-docs/index.html
-	@$(BIN)/python -m catalunya.ops.docs
+docs: $(READY) ## Build dbt's documentation of the marts: .catalunya/dbt-docs/index.html (UPLOAD=1: also into the lake)
+	@$(BIN)/python -m catalunya.ops.docs $(if $(UPLOAD),--upload)
 
 lambda: $(READY) ## Package the Lambda functions: dist/lambda.zip (arm64, Python 3.13)
 	@$(BIN)/python -m catalunya.ops.package
@@ -86,17 +87,19 @@ costs: $(READY) ## Count what a day costs on AWS, with a local AWS (some minutes
 bench: $(READY) ## Measure speed and memory against a floor on this machine (some minutes)
 	@$(BIN)/python bench/run.py
 
-lock: $(BIN)/uv ## Update requirements.lock, and the part of it for the image
+lock: $(BIN)/uv ## Update requirements.lock, the part of it for the image, and the lock of the servers of the end-to-end tests
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --upgrade --output-file requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --extra airflow --extra dbt --extra mock --extra server --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --constraint requirements.lock \
 		--output-file requirements-image.lock
+	@$(BIN)/uv pip compile tests/e2e/servers.in --python-version 3.13 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--quiet --upgrade --output-file tests/e2e/servers.lock
 
 setup: $(READY) ## Create .venv
 
-clean: ## Remove .venv, .airflow, .catalunya and data
-	@rm -rf $(VENV) .airflow .catalunya data
+clean: ## Remove .venv, node_modules, .airflow, .catalunya and data
+	@rm -rf $(VENV) node_modules .airflow .catalunya data
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -107,8 +110,11 @@ $(BIN)/uv:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(VENV)/uv.txt
 
 $(READY): requirements.lock pyproject.toml | $(BIN)/uv
-	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock
+	@$(BIN)/uv pip sync --quiet --require-hashes requirements.lock
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@# Relative, because Python reads this file in the encoding of the locale, and the folder may have any name.
 	@printf '../../../../src\n' > "$$(ls -d $(VENV)/lib/python3*/site-packages)/_editable_impl_catalunya.pth"
+	@# All but the CDK's 260 services, half of the code, of which few are used; those are compiled when `catalunya.cdk` imports them.
+	@$(BIN)/python -m compileall -q -j 0 -x '/aws_cdk/aws_' $(VENV)/lib/python3*/site-packages
+	@$(BIN)/python -c 'import catalunya.cdk.stacks'
 	@touch $@

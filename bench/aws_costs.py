@@ -156,15 +156,20 @@ class Run:
             day.invocations.append(self._function(asset, run_id, day))
 
     def _function(self, asset: Any, run_id: str, day: Day) -> dict[str, Any]:
+        from catalunya.assets.graph.spec import Layer
+        from catalunya.assets.record.answers import answer_path, new_name
         from catalunya.cdk.deployment import FUNCTION_SIZES
 
         answer, before = self.folder / "answer.json", len(self.mock.requests)
         purpose = {"landing": "extract", "staging": "transform"}[asset.layer]
-        event = json.dumps({"asset": asset.key, "run_id": run_id})
+        name = new_name(asset.key)
+        event = json.dumps({"asset": asset.key, "run_id": run_id, "answer": name})
         command = [sys.executable, __file__, "--invoke", purpose, event, str(answer)]
         environment = os.environ | {"AWS_ACCESS_KEY_ID": FUNCTION}
         before_aws = self._function_requests()
+        began = time.monotonic()
         ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+        self._read_answer(answer_path(Layer(asset.layer), name), time.monotonic() - began)
         day.log_bytes += len(ran.stdout)
         used: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
         if used["status"] == "materialized":
@@ -175,6 +180,17 @@ class Run:
             "pages": len(self.mock.requests) - before,
             "aws_requests": self._function_requests() - before_aws,
         }
+
+    def _read_answer(self, path: str, seconds: float) -> None:
+        """Read the answer as often as Airflow's triggerer does while a function works for so long."""
+        from catalunya.assets.record.answers import pauses
+
+        lake, waited = self.project().lake, 0.0
+        for pause in pauses():
+            assert lake.find(path)
+            if waited > seconds:
+                return
+            waited += pause
 
     def _function_requests(self) -> int:
         return sum(count for (who, *_), count in self.counting.requests.items() if who == FUNCTION)
@@ -228,7 +244,7 @@ def count() -> dict[str, Any]:
             "CATALUNYA_SOCRATA_URL": mock.url,
             "CATALUNYA_IDESCAT_URL": mock.url,
             "CATALUNYA_HTTP_REQUESTS_PER_SECOND": "1000",
-            "CATALUNYA_MART_ROLE": "arn:aws:iam::123456789012:role/catalunya-mart-role-dev",
+            "CATALUNYA_MART_ROLE": "arn:aws:iam::123456789012:role/catalunya-dev/catalunya-mart-role-dev",
         }
         settings = load_settings()
         run, now = Run(counting[0], api, mock, settings, folder), datetime.now(UTC)

@@ -15,7 +15,6 @@ from types import MappingProxyType
 from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import (
     IF_ABSENT,
-    IF_DOCS,
     IF_REPAIR,
     IF_TABLES,
     IF_TAGGED,
@@ -37,7 +36,7 @@ ROLES: Mapping[str, str] = MappingProxyType(
         "transformer": "the function that makes staging tables",
         "mart": "an Airflow task, to make one mart",
         "orchestrator": "Airflow itself, wherever it runs",
-        "monitoring": "people who monitor: dashboards, alarms, logs, the state of the tables",
+        "monitoring": "people and systems that monitor: dashboards, alarms, logs, costs, the tables themselves",
         "deployment": "the GitHub workflow that deploys",
         "reader": "people and tools that query the tables with Athena",
         "replication": "S3, when it copies to the other region",
@@ -62,6 +61,9 @@ ATHENA_QUERY = (
     *("athena:StartQueryExecution", "athena:StopQueryExecution"),
     *("athena:GetQueryExecution", "athena:GetQueryResults"),
 )
+GLUE_CHECK = ("glue:GetTable", "glue:GetTables", "glue:GetPartitions")
+RESULT_UPLOADS = ("s3:ListMultipartUploadParts", "s3:AbortMultipartUpload")
+RESULTS_BUCKET = ("s3:GetBucketLocation", "s3:ListBucketMultipartUploads")
 NAMED_QUERIES = ("athena:ListNamedQueries", "athena:GetNamedQuery")
 LOGS_WRITE = ("logs:CreateLogStream", "logs:PutLogEvents")
 LOGS_SEARCH = (
@@ -69,15 +71,24 @@ LOGS_SEARCH = (
     *("logs:StartQuery", "logs:GetLogGroupFields"),
 )
 MONITOR = (
-    *("cloudwatch:DescribeAlarms", "cloudwatch:GetDashboard", "cloudwatch:GetMetricData", "cloudwatch:ListDashboards"),
-    *("cloudwatch:ListMetrics", "logs:DescribeLogGroups", "logs:GetQueryResults"),
+    *(
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:DescribeAlarmHistory",
+        "cloudwatch:GetDashboard",
+        "cloudwatch:ListDashboards",
+    ),
+    *("cloudwatch:GetMetricData", "cloudwatch:ListMetrics", "logs:DescribeLogGroups", "logs:GetQueryResults"),
 )
+ALERT = ("sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:Publish")
+COSTS = ("ce:GetCostAndUsage", "ce:GetCostForecast", "ce:GetDimensionValues", "ce:GetTags")
 
 _404 = "without it, S3 answers 403 instead of 404 for an object that does not exist"
 _ATHENA = f"{UNTESTED}Athena, with the caller's permissions,"
 _DEFAULT = f"{_ATHENA} looks it up with every statement"
 _LEASE = "the lease: one writer per table; taken, renewed, released, and old ones deleted"
+_ANSWER = "the answer to an event, which Airflow reads; one that was delivered twice is answered once"
 _RECORD = "the ledger is append-only: an existing entry never changes"
+_PARTS = f"{_ATHENA} writes large results in parts (AWS's policy AmazonAthenaFullAccess)"
 _UPLOADS = f"{UNTESTED}a multipart upload that fails is aborted"
 _LAMBDA_LOG = f"{UNTESTED}Lambda writes the function's log with the function's role"
 _LAMBDA_DEAD = f"{UNTESTED}Lambda stores failed events with the function's role"
@@ -95,6 +106,7 @@ TABLE: tuple[Grant, ...] = (
     Grant("extractor", "s3:AbortMultipartUpload", ("landing",), _UPLOADS),
     Grant("extractor", "s3:DeleteObject", ("landing", "landing leases"), "leftovers of killed runs; expired leases"),
     Grant("extractor", "s3:PutObject", ("landing entries",), _RECORD, IF_ABSENT),
+    Grant("extractor", ("s3:GetObject", "s3:PutObject"), ("landing answers",), _ANSWER),
     Grant("extractor", LOGS_WRITE, ("landing logs",), _LAMBDA_LOG),
     Grant("extractor", "sqs:SendMessage", ("dead functions queue",), _LAMBDA_DEAD),
     # The transformer: staging, from landing, which it cleans up.
@@ -131,6 +143,7 @@ TABLE: tuple[Grant, ...] = (
     Grant("transformer", "glue:GetTable", ("staging catalog",), "checks whether Glue matches the ledger"),
     Grant("transformer", GLUE_WRITE, ("staging catalog",), "updates Glue after a materialization is recorded"),
     Grant("transformer", GLUE_PARTITIONS, ("staging catalog",), "for tables whose partitions Athena cannot project"),
+    Grant("transformer", ("s3:GetObject", "s3:PutObject"), ("staging answers",), _ANSWER),
     Grant("transformer", LOGS_WRITE, ("staging logs",), _LAMBDA_LOG),
     Grant("transformer", "sqs:SendMessage", ("dead functions queue",), _LAMBDA_DEAD),
     # The mart role: one mart, from staging and other marts, by way of a candidate.
@@ -142,7 +155,7 @@ TABLE: tuple[Grant, ...] = (
         "the previous mart, the candidate, and the state of its upstreams; no raw rows",
     ),
     Grant(
-        "mart", "s3:GetObject", ("staging", "dbt results"), f"{_ATHENA} reads the tables of a statement, and results"
+        "mart", "s3:GetObject", ("staging", "mart results"), f"{_ATHENA} reads the tables of a statement, and results"
     ),
     Grant(
         "mart",
@@ -156,14 +169,15 @@ TABLE: tuple[Grant, ...] = (
         ("marts superseded",),
         f"{UNTESTED}a table that breaks a guard is compared with the versions before the published one",
     ),
-    Grant("mart", "s3:PutObject", ("dbt results",), f"{_ATHENA} writes results"),
+    Grant("mart", "s3:PutObject", ("mart results",), f"{_ATHENA} writes results"),
     Grant(
         "mart",
         "s3:PutObject",
         ("marts quarantine",),
         f"{UNTESTED}rows that break the contract of a mart that tolerates some",
     ),
-    Grant("mart", "s3:AbortMultipartUpload", ("marts", "marts quarantine", "candidates", "dbt results"), _UPLOADS),
+    Grant("mart", "s3:AbortMultipartUpload", ("marts", "marts quarantine"), _UPLOADS),
+    Grant("mart", RESULT_UPLOADS, ("candidates", "mart results"), _PARTS),
     Grant(
         "mart",
         "s3:DeleteObject",
@@ -171,7 +185,9 @@ TABLE: tuple[Grant, ...] = (
         "the candidate, once published; expired leases",
     ),
     Grant("mart", "s3:PutObject", ("marts entries",), _RECORD, IF_ABSENT),
-    Grant("mart", "s3:GetBucketLocation", ("the lake",), f"{_ATHENA} checks where results go"),
+    Grant(
+        "mart", RESULTS_BUCKET, ("the lake", "mart results bucket"), f"{_ATHENA} checks where candidates and results go"
+    ),
     Grant(
         "mart",
         GLUE_READ,
@@ -221,6 +237,8 @@ TABLE: tuple[Grant, ...] = (
         ("ledger", "leases", "landing manifests"),
         "what is stale, and which runs are making it",
     ),
+    Grant("orchestrator", "s3:GetObject", ("acknowledgements",), "which failures need no alarm"),
+    Grant("orchestrator", "s3:GetObject", ("answers",), "whether a function that it invoked is done, works, or died"),
     Grant("orchestrator", "s3:PutObject", ("merged ledgers", "leases"), f"retention merges old entries; {_LEASE}"),
     Grant(
         "orchestrator",
@@ -254,12 +272,19 @@ TABLE: tuple[Grant, ...] = (
     Grant(
         "monitoring",
         "s3:GetObject",
-        ("ledger", "leases", "landing manifests"),
-        "`catalunya status`: fresh, stale, overdue; no rows",
+        ("ledger", "leases"),
+        "`catalunya status`: fresh, stale, overdue",
     ),
+    Grant("monitoring", "s3:GetObject", ("acknowledgements",), "`catalunya status`: who knows of a failure"),
+    Grant(
+        "monitoring", "s3:GetObject", ("landing", "staging", "marts"), "looks into batches and tables, rows included"
+    ),
+    Grant("monitoring", GLUE_CHECK, ("staging catalog", "marts catalog"), "`catalunya catalog check`"),
+    Grant("monitoring", ALERT, ("alarms topic",), f"{UNTESTED}who is notified; alerting systems notify them, too"),
+    Grant("monitoring", "cloudwatch:SetAlarmState", ("alarms",), f"{UNTESTED}tests the way from an alarm to a person"),
+    Grant("monitoring", COSTS, ("the account's costs",), f"{UNTESTED}Cost Explorer, by the tag `environment`"),
     # Deploying: the CDK's own roles do it, this one assumes them.
     Grant("deployment", "sts:AssumeRole", ("CDK's roles",), f"{UNTESTED}`cdk deploy`"),
-    Grant("deployment", "s3:ListBucket", ("the lake",), f"{UNTESTED}`aws s3 sync` compares", IF_DOCS),
     Grant("deployment", "s3:PutObject", ("dbt docs",), f"{UNTESTED}the marts' manifest and documentation"),
     # Querying: docs/athena.md.
     Grant("reader", ATHENA_QUERY, ("readers' work group",), "`catalunya query`, or any Athena client"),
@@ -274,10 +299,10 @@ TABLE: tuple[Grant, ...] = (
     Grant("reader", "glue:GetDatabase", ("default database",), _DEFAULT),
     Grant("reader", "s3:GetObject", ("staging", "marts", "results"), f"{_ATHENA} reads tables and results"),
     Grant("reader", "s3:ListBucket", ("the lake",), f"{_ATHENA} lists a table's objects", IF_TABLES),
-    Grant("reader", "s3:GetBucketLocation", ("the lake", "results bucket"), f"{_ATHENA} checks where results go"),
+    Grant("reader", "s3:GetBucketLocation", ("the lake",), f"{_ATHENA} checks where tables are"),
+    Grant("reader", RESULTS_BUCKET, ("results bucket",), f"{_ATHENA} checks where results go"),
     Grant("reader", "s3:PutObject", ("results",), f"{_ATHENA} writes results"),
-    Grant("reader", "s3:ListMultipartUploadParts", ("results",), f"{_ATHENA} writes large results in parts"),
-    Grant("reader", "s3:AbortMultipartUpload", ("results",), _UPLOADS),
+    Grant("reader", RESULT_UPLOADS, ("results",), _PARTS),
     # S3's copies.
     Grant(
         "replication",
@@ -325,20 +350,36 @@ TABLE: tuple[Grant, ...] = (
         f"{_ATHENA} resolves tables; so does `catalog check`",
     ),
     Grant("engineer", "glue:GetDatabase", ("default database",), _DEFAULT),
-    Grant("engineer", "s3:GetBucketLocation", ("the lake", "results bucket"), f"{_ATHENA} checks where results go"),
+    Grant("engineer", "s3:GetBucketLocation", ("the lake",), f"{_ATHENA} checks where tables are"),
+    Grant("engineer", RESULTS_BUCKET, ("results bucket",), f"{_ATHENA} checks where results go"),
     Grant("engineer", "s3:GetObject", ("results",), f"{_ATHENA} reads results"),
     Grant("engineer", "s3:PutObject", ("results",), f"{_ATHENA} writes results"),
-    Grant("engineer", "s3:ListMultipartUploadParts", ("results",), f"{_ATHENA} writes large results in parts"),
-    Grant("engineer", "s3:AbortMultipartUpload", ("results",), _UPLOADS),
+    Grant("engineer", RESULT_UPLOADS, ("results",), _PARTS),
     Grant("engineer", "lambda:InvokeFunction", ("functions",), f"{UNTESTED}rebuilds one table, as Airflow would"),
     Grant("engineer", MONITOR, ("CloudWatch",), f"{UNTESTED}dashboards and alarms"),
     Grant("engineer", LOGS_SEARCH, ("logs",), f"{UNTESTED}the log of a run"),
     Grant("engineer", "sqs:GetQueueAttributes", ("queues",), f"{UNTESTED}waiting and failed messages"),
+    Grant("engineer", ALERT, ("alarms topic",), f"{UNTESTED}who is notified"),
+    Grant("engineer", "cloudwatch:SetAlarmState", ("alarms",), f"{UNTESTED}tests the way from an alarm to a person"),
+    Grant("engineer", COSTS, ("the account's costs",), f"{UNTESTED}Cost Explorer, by the tag `environment`"),
+    Grant(
+        "engineer",
+        "sts:AssumeRole",
+        ("CDK's roles in dev",),
+        f"{UNTESTED}`make deploy` of dev; prod is deployed by the workflow",
+    ),
     Grant(
         "engineer",
         "s3:PutObject",
         ("staging", "marts", "superseded", "quarantine", "ledger", "leases", "damaged objects"),
         "`restore`, `verify --repair`, `quarantine --replay`: no other role may change an entry",
+        IF_REPAIR,
+    ),
+    Grant(
+        "engineer",
+        ("s3:PutObject", "s3:DeleteObject"),
+        ("acknowledgements",),
+        "`catalunya acknowledge`, and `--undo`",
         IF_REPAIR,
     ),
     Grant(

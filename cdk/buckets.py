@@ -1,9 +1,9 @@
-"""The buckets of one environment: the lake, readers' results, backups, access logs; and what S3 deletes in them.
+"""The buckets of one environment: the lake, results of Athena, access logs; backups and copies; and what S3 deletes in them.
 
 The pipeline deletes by the ledger's time (`assets/record/retention.py`), which S3 does not know: a superseded object may be older
 than the day it was replaced, and one that is still needed is as old as it is. So S3 never deletes an object that a table consists of. It
 deletes old versions of objects, which the pipeline cannot see, and leftovers that no one needs after a while.
-Here: encryption, versions, lifecycle, notification, replication. Not here: who may read or write (`access.py`, `limits.py`).
+Here: encryption, versions, lifecycle, archival, notification, replication. Not here: who may read or write (`access.py`, `limits.py`).
 """
 
 from __future__ import annotations
@@ -17,24 +17,39 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct, IDependable
 
 from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.record.answers import FOLDER as ANSWERS
 from catalunya.assets.record.paths import MANIFEST, quarantine_folder
-from catalunya.assets.record.retention import LEDGER_DAYS, superseded_folder
+from catalunya.assets.record.retention import LEDGER_DAYS, SUPERSEDED, superseded_folder
 from catalunya.cdk.limits import bucket_policy
 from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import CRITICAL, document
 from catalunya.cdk.roles import accept
-from catalunya.io.environment import Settings
 from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
+from catalunya.ops.backup.store import OBJECTS
 
-RESULT_DAYS = 7  # readers' results are copies
+RESULT_DAYS = 7
+"""Results of queries, readers' and dbt's, are copies."""
 ACCESS_LOG_DAYS = 90
 BACKUP_VERSION_DAYS = 30
 REPLICA_VERSION_DAYS = 30
 LEFTOVER_DAYS = 7
-"""Results of dbt's queries, and candidates of killed runs."""
+"""Candidates of killed runs."""
+ANSWER_DAYS = 1
+"""Whoever waits for a function's answer has it, or has given up, within minutes."""
 UNDELETE_DAYS = 7
 """How long objects that retention deleted can be restored."""
 UPLOAD_DAYS = 1
+
+ARCHIVE = s3.StorageClass.INFREQUENT_ACCESS
+"""Where S3 moves what is kept only in case it is needed. It is read as before, within milliseconds, which the RTO counts on.
+
+Not a Glacier class: those charge for at least 90 days, and nothing here is kept that long after it is moved (`keep` is 90 days, of which
+30 are over; backups are kept 8 weeks). Not Intelligent-Tiering: it moves after 30 days too, and charges for watching each object.
+Not tables, ledger or logs: Athena reads tables all the time, which this class charges for, and the others are objects of some KB.
+"""
+ARCHIVE_DAYS = 30  # S3 moves nothing to this class earlier
+ARCHIVE_BYTES = 1024 * 1024
+"""Smaller objects stay: moving one costs 0.01 USD per 1,000, as much as this class saves (0.0105 USD per GB) on 1 MB in a month."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +62,15 @@ class Rule:
     objects: int | None = None
 
 
-def rules(assets: Iterable[Asset], settings: Settings) -> Iterator[Rule]:
+def rules(assets: Iterable[Asset]) -> Iterator[Rule]:
     """The lifecycle rules of a lake with these assets; the last is for all other prefixes."""
-    found = list(_rules_of_places(assets, settings))
+    found = list(_rules_of_places(assets))
     yield from found
     # Where two rules apply, S3 uses the shorter one.
     yield Rule(name="rest", prefix="", versions=max(rule.versions for rule in found))
 
 
-def _rules_of_places(assets: Iterable[Asset], settings: Settings) -> Iterator[Rule]:
+def _rules_of_places(assets: Iterable[Asset]) -> Iterator[Rule]:
     for asset in assets:
         if asset.layer is Layer.LANDING:
             # A batch is deleted once it is used, and its personal fields with it. One that was never used can be fetched again.
@@ -66,14 +81,12 @@ def _rules_of_places(assets: Iterable[Asset], settings: Settings) -> Iterator[Ru
         yield Rule(name=f"quarantine.{asset.key}", prefix=f"{quarantine_folder(asset)}/", versions=UNDELETE_DAYS)
     yield Rule(name="ledger", prefix="_ledger/", versions=LEDGER_DAYS)
     yield Rule(name="leases", prefix="_leases/", versions=1)
+    yield Rule(name="answers", prefix=f"{ANSWERS}/", versions=1, objects=ANSWER_DAYS)
     yield Rule(name="candidates", prefix=f"{CANDIDATES}/", versions=1, objects=LEFTOVER_DAYS)
-    results = settings.athena_results.removeprefix(f"{settings.lake.rstrip('/')}/")
-    if "://" not in results:  # otherwise they are in another bucket
-        yield Rule(name="athena", prefix=results, versions=1, objects=LEFTOVER_DAYS)
 
 
 class Buckets(Construct):
-    """The lake, readers' results, backups, and the access logs of all three."""
+    """The buckets in the region of the site: the lake, readers' and marts' results, and the access logs of all of them."""
 
     def __init__(
         self,
@@ -81,24 +94,21 @@ class Buckets(Construct):
         id: str,  # noqa: A002
         names: Names,
         assets: Iterable[Asset],
-        *,
-        is_accelerated: bool,
     ) -> None:
         super().__init__(scope, id)
         self.logs = PrivateBucket(self, "Logs", names, names.log_bucket)
         self.logs.expire(objects=ACCESS_LOG_DAYS)
         accept(self.logs, "AwsSolutions-S1", "It stores access logs: logging access to it would never end")
-        self.results = PrivateBucket(self, "Results", names, names.results_bucket, has_access_logs=True)
+        self.results = PrivateBucket(self, "Results", names, names.results_bucket)
         self.results.expire(objects=RESULT_DAYS)
-        self.backups = PrivateBucket(self, "Backups", names, names.backup_bucket, has_access_logs=True)
-        self.backups.expire(versions=BACKUP_VERSION_DAYS)
-        self.data = PrivateBucket(
-            self, "Data", names, names.data_bucket, has_access_logs=True, is_accelerated=is_accelerated
-        )
-        for logged in (self.results, self.backups, self.data):
+        self.mart_results = PrivateBucket(self, "MartResults", names, names.mart_results_bucket)
+        self.mart_results.expire(objects=RESULT_DAYS)
+        self.data = PrivateBucket(self, "Data", names, names.data_bucket)
+        for logged in (self.results, self.mart_results, self.data):
             # S3 checks that it can write there.
             logged.node.add_dependency(self.logs)
-        for rule in rules(assets, names.settings):
+        self.data.archive(name="archive", prefix=f"{SUPERSEDED}/")
+        for rule in rules(assets):
             self.data.expire(name=rule.name, prefix=rule.prefix or None, versions=rule.versions, objects=rule.objects)
 
     def notify(self, queue_arn: str, policy: IDependable) -> None:
@@ -133,9 +143,7 @@ class Buckets(Construct):
                     status="Enabled",
                     priority=number,
                     filter=s3.CfnBucket.ReplicationRuleFilterProperty(prefix=prefix),
-                    destination=s3.CfnBucket.ReplicationDestinationProperty(
-                        bucket=replica, storage_class="STANDARD_IA"
-                    ),
+                    destination=s3.CfnBucket.ReplicationDestinationProperty(bucket=replica),
                     # Deletions are replicated; the old versions there stay for a while.
                     delete_marker_replication=s3.CfnBucket.DeleteMarkerReplicationProperty(status="Enabled"),
                 )
@@ -143,6 +151,25 @@ class Buckets(Construct):
             ],
         )
         self.data.node.add_dependency(role)
+
+
+class Copies(Construct):
+    """The buckets in the recovery region: backups, which both sites use, prod's copies of the lake, and the access logs of both."""
+
+    def __init__(self, scope: Construct, id: str, names: Names, *, is_replicated: bool) -> None:  # noqa: A002
+        super().__init__(scope, id)
+        logs = PrivateBucket(self, "Logs", names, names.copies_log_bucket)
+        logs.expire(objects=ACCESS_LOG_DAYS)
+        accept(logs, "AwsSolutions-S1", "It stores access logs: logging access to it would never end")
+        backups = PrivateBucket(self, "Backups", names, names.backup_bucket)
+        backups.expire(versions=BACKUP_VERSION_DAYS)
+        backups.archive(name="archive", prefix=f"{OBJECTS}/")
+        backups.node.add_dependency(logs)
+        if is_replicated:
+            replica = PrivateBucket(self, "Replica", names, names.replica_bucket)
+            replica.expire(versions=REPLICA_VERSION_DAYS)
+            replica.archive(name="archive", prefix=f"{SUPERSEDED}/")
+            replica.node.add_dependency(logs)
 
 
 class PrivateBucket(Construct):
@@ -154,9 +181,6 @@ class PrivateBucket(Construct):
         id: str,  # noqa: A002
         names: Names,
         name: str,
-        *,
-        has_access_logs: bool = False,
-        is_accelerated: bool = False,
     ) -> None:
         super().__init__(scope, id)
         self.bucket = s3.Bucket(
@@ -166,17 +190,17 @@ class PrivateBucket(Construct):
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             versioned=True,
-            transfer_acceleration=is_accelerated or None,
             removal_policy=cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         )
         found = self.bucket.node.default_child
         assert isinstance(found, s3.CfnBucket)
         self.resource = found
         self.resource.bucket_encryption = _encryption(names, name)
-        if has_access_logs:
-            self.resource.logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
-                destination_bucket_name=names.log_bucket, log_file_prefix=f"{name}/"
-            )
+        for logs, logged in names.logged.items():
+            if name in logged:
+                self.resource.logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
+                    destination_bucket_name=logs, log_file_prefix=f"{name}/"
+                )
         policy = s3.CfnBucketPolicy(self, "Policy", bucket=name, policy_document=document(bucket_policy(names, name)))
         policy.add_resource_dependency(self.resource)
         self.bucket.add_lifecycle_rule(
@@ -196,14 +220,26 @@ class PrivateBucket(Construct):
             expiration=cdk.Duration.days(objects) if objects else None,
         )
 
+    def archive(self, *, name: str, prefix: str) -> None:
+        """Move objects below the prefix that have become old and are large enough to the archive."""
+        self.bucket.add_lifecycle_rule(
+            id=name,
+            prefix=prefix,
+            object_size_greater_than=ARCHIVE_BYTES,
+            transitions=[s3.Transition(storage_class=ARCHIVE, transition_after=cdk.Duration.days(ARCHIVE_DAYS))],
+        )
+        why = "The CDK writes a size as a number, and CloudFormation takes it as text"
+        cdk.Validations.of(self).acknowledge(cdk.Acknowledgment(id="CloudFormation-Validate::W9003", reason=why))
+
 
 def _encryption(names: Names, name: str) -> s3.CfnBucket.BucketEncryptionProperty:
     """As the settings define for the lake. S3 writes access logs and replicas itself, with its own keys."""
     settings = names.settings
-    is_by_kms = settings.lake_encryption == "aws:kms" and name not in (names.log_bucket, names.replica_bucket)
+    is_by_kms = settings.lake_encryption == "aws:kms" and name not in (*names.logged, names.replica_bucket)
     by_default = s3.CfnBucket.ServerSideEncryptionByDefaultProperty(
         sse_algorithm="aws:kms" if is_by_kms else "AES256",
-        kms_master_key_id=settings.lake_kms_key_id if is_by_kms else None,
+        # A key is of one region: backups have the recovery region's own.
+        kms_master_key_id=settings.lake_kms_key_id if is_by_kms and name != names.backup_bucket else None,
     )
     return s3.CfnBucket.BucketEncryptionProperty(
         server_side_encryption_configuration=[

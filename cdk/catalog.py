@@ -30,6 +30,12 @@ from catalunya.ops.named_queries import for_work_group
 GIGABYTE = 2**30
 HANDLER = Path(__file__).with_name("first_table.py")
 SCHEMA = str(Layer.STAGING)
+BY_IAM = glue.CfnDatabase.PrincipalPrivilegesProperty(
+    permissions=["ALL"],
+    principal=glue.CfnDatabase.DataLakePrincipalProperty(data_lake_principal_identifier="IAM_ALLOWED_PRINCIPALS"),
+)
+"""Tables are governed by IAM alone. Said of each database, so that a new table is readable also where the account's default for Lake
+Formation was changed, which we must not change back: it is for all databases of the account."""
 
 
 class Catalog(Construct):
@@ -51,7 +57,11 @@ class Catalog(Construct):
                 self,
                 f"Database{schema.title()}",
                 catalog_id=names.account,
-                database_input=glue.CfnDatabase.DatabaseInputProperty(name=name, description=about_database(schema)),
+                database_input=glue.CfnDatabase.DatabaseInputProperty(
+                    name=name,
+                    description=about_database(schema),
+                    create_table_default_permissions=[BY_IAM],
+                ),
             )
             for schema, name in names.databases.items()
         }

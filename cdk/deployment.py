@@ -1,7 +1,7 @@
 """What a deployment decides and the graph does not: account, regions, addresses, and the sizes of dev and prod.
 
-Here: reading it from the CDK's context or the environment, with its errors, and sizes as data. Not here: names (`naming.py`), what
-is built from it (`stacks.py`). No account and no region is in the code.
+Here: reading the context's values, with the errors of each, and sizes as data. Not here: which values there are (`context.py`), names
+(`naming.py`), what is built from it (`stacks.py`). No account and no region is in the code.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from catalunya.assets.graph.spec import Layer
+from catalunya.cdk.context import VALUES, Context, check_nothing_is_forgotten, given, variable
 from catalunya.cdk.trust import Trusted
+from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError
 
-Context = Callable[[str], Any]
-"""The value of a name in the CDK's context (`-c name=value`), or None."""
-
-VARIABLES = "CATALUNYA_CDK_"
-"""Prefix of the variables that can stand in for a value of the context."""
-TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers")
+TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers", "monitors", "identity_center")
 """What `trust.py` reads from the context."""
 
 
@@ -47,37 +43,46 @@ FUNCTION_SIZES: Mapping[Layer, Size] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """The sizes of an environment: USD per month, and the GB that one reader's query, or all of them in a day, may scan."""
+    """The sizes of an environment: USD per month, and the GB that one reader's query, or all of them in a day, may scan.
+
+    `warns_early`: it also has the alarms for what may become a failure, each of which costs 0.10 USD a month.
+    """
 
     budget_usd: float
     log_days: int
     is_replicated: bool
     is_protected: bool
+    warns_early: bool
     query_scan_gb: int = 1
     daily_scan_gb: int = 50
 
 
+def _usd(env: str) -> float:
+    return float(VALUES[f"budget_{env}"].default or 0)
+
+
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
-        "dev": Profile(budget_usd=5.75, log_days=30, is_replicated=False, is_protected=False),
-        "prod": Profile(budget_usd=20.25, log_days=365, is_replicated=True, is_protected=True),
+        "dev": Profile(budget_usd=_usd("dev"), log_days=30, is_replicated=False, is_protected=False, warns_early=False),
+        "prod": Profile(budget_usd=_usd("prod"), log_days=365, is_replicated=True, is_protected=True, warns_early=True),
     }
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """The settings of a deployment: `-c name=value` of the CDK's command, or the variable CATALUNYA_CDK_NAME."""
+    """The settings of a deployment, from the values of `context.py`."""
 
     account: str
     region: str
     replica_region: str
+    is_home: bool
     environments: tuple[str, ...]
     package: Path
     alarm_email: str | None
     owner: str
     cost_center: str
-    is_accelerated: bool
+    reserves_concurrency: bool
     token_secret: str | None
     budgets: Mapping[str, float]
     trusted: Trusted
@@ -85,7 +90,7 @@ class Deployment:
     @property
     def regions(self) -> tuple[str, ...]:
         """The regions in which the project has resources."""
-        return tuple(filter(None, (self.region, self.replica_region)))
+        return tuple(dict.fromkeys((self.region, self.replica_region)))
 
     @classmethod
     def read(cls, context: Context, make_package: Callable[[], Path]) -> Deployment:
@@ -93,56 +98,59 @@ class Deployment:
 
         Raises ConfigurationError that names what is missing and how to set it.
         """
-        context = _with_variables(context)
-        environments = tuple(str(context("environments") or ",".join(PROFILES)).split(","))
+        raw, context = context, given(context)
+        account = _required(context, "account", "CDK_DEFAULT_ACCOUNT")
+        check_nothing_is_forgotten(raw, account)
+        environments = tuple(str(context("environments")).split(","))
         unknown = set(environments) - PROFILES.keys()
         if unknown:
             raise ConfigurationError(
                 f"-c environments={','.join(environments)}: expected some of {', '.join(PROFILES)}, found {', '.join(sorted(unknown))}"
             )
         region = _required(context, "region", "CDK_DEFAULT_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
-        replica = str(context("replica_region") or "")
-        if any(PROFILES[env].is_replicated for env in environments) and replica in ("", region):
+        is_home = load_settings().site == "home"
+        replica = str(context("replica_region") or "") if is_home else region
+        if is_home and replica in ("", region):
             raise ConfigurationError(
-                f"{', '.join(env for env in environments if PROFILES[env].is_replicated)} needs a second region for its copies, "
-                f"other than {region}; found {replica or 'none'}: add -c replica_region=REGION"
+                f"backups and copies need a second region, other than {region}; found {replica or 'none'}: add -c replica_region=REGION"
             )
         return cls(
-            account=_required(context, "account", "CDK_DEFAULT_ACCOUNT"),
+            account=account,
             region=region,
             replica_region=replica,
+            is_home=is_home,
             environments=environments,
             alarm_email=context("alarm_email") or None,
-            owner=str(context("owner") or "data"),
-            cost_center=str(context("cost_center") or "open-data"),
-            is_accelerated=str(context("acceleration") or "").lower() in ("true", "1", "yes"),
+            owner=str(context("owner")),
+            cost_center=str(context("cost_center")),
+            reserves_concurrency=_flag(context, "reserved_concurrency"),
             token_secret=context("socrata_token_secret") or None,
             trusted=Trusted.read({name: context(name) for name in TRUSTED}),
-            budgets={env: _money(context, f"budget_{env}", PROFILES[env].budget_usd) for env in environments},
+            budgets={env: _money(context, f"budget_{env}") for env in environments},
             package=Path(context("package")) if context("package") else make_package(),
         )
 
 
-def _with_variables(context: Context) -> Context:
-    """Fall back to variables: `-c alarm_email=…` or CATALUNYA_CDK_ALARM_EMAIL."""
-    return lambda name: context(name) or os.environ.get(f"{VARIABLES}{name.upper()}")
-
-
 def _required(context: Context, name: str, *variables: str) -> str:
-    for found in (context(name), *(os.environ.get(variable) for variable in variables)):
+    for found in (context(name), *(os.environ.get(each) for each in variables)):
         if found:
             return str(found)
-    raise ConfigurationError(
-        f"no {name} to deploy to: add -c {name}=…, or set {VARIABLES}{name.upper()} or {variables[0]}"
-    )
+    raise ConfigurationError(f"no {name} to deploy to: add -c {name}=…, or set {variable(name)} or {variables[0]}")
 
 
-def _money(context: Context, name: str, default: float) -> float:
-    given = context(name)
+def _flag(context: Context, name: str) -> bool:
+    found = str(context(name) or "false").lower()
+    if found not in ("true", "false"):
+        raise ConfigurationError(f"-c {name}={found}: expected true or false")
+    return found == "true"
+
+
+def _money(context: Context, name: str) -> float:
+    found = context(name)
     try:
-        amount = float(given) if given else default
-    except ValueError:
+        amount = float(found)
+    except (TypeError, ValueError):
         amount = 0.0
     if amount <= 0:
-        raise ConfigurationError(f"-c {name}={given}: expected an amount above 0, in USD per month")
+        raise ConfigurationError(f"-c {name}={found}: expected an amount above 0, in USD per month")
     return amount

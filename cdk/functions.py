@@ -1,4 +1,4 @@
-"""The Lambda functions that make landing and staging, with their log groups; the queues, and the dead-letter queues of both.
+"""The Lambda functions that make landing and staging, with their log groups and dead-letter queue; the queue of sealed batches.
 
 Here: sizes, variables, limits. Not here: the functions' code and package (`ops/lambdas.py`, `ops/package.py`), roles (`roles.py`),
 alarms (`alarms.py`), the bucket's side of the notification (`buckets.py`), what Airflow does with it (`dags/build.py`).
@@ -18,6 +18,7 @@ from constructs import Construct
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
+from catalunya.assets.record.answers import QUEUED_S
 from catalunya.cdk.deployment import FUNCTION_SIZES
 from catalunya.cdk.naming import Names
 from catalunya.cdk.roles import accept
@@ -25,12 +26,11 @@ from catalunya.io.environment import Settings
 from catalunya.ops import package
 
 HANDLERS = "catalunya.ops.lambdas"
-MAX_RECEIVES = 5
 _RETENTIONS = {30: logs.RetentionDays.ONE_MONTH, 365: logs.RetentionDays.ONE_YEAR}
 
 
 class Functions(Construct):
-    """One function per layer that functions make; `dead` receives the events that they could not process."""
+    """One function per layer that functions make; `dead` receives the events of functions that crashed or never started."""
 
     def __init__(
         self,
@@ -43,9 +43,18 @@ class Functions(Construct):
         code: Path,
         log_days: int,
         token_secret: str | None,
+        is_reserved: bool,
     ) -> None:
         super().__init__(scope, id)
-        self.dead = dead_letter_queue(self, "Dead", names.functions_dead_queue)
+        self.dead = sqs.Queue(
+            self,
+            "Dead",
+            queue_name=names.functions_dead_queue,
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=cdk.Duration.days(14),  # the longest that SQS allows
+        )
+        accept(self.dead, "AwsSolutions-SQS3", "It is a dead-letter queue")
         self.by_layer: dict[Layer, lambda_.Function] = {}
         self.log_groups: dict[Layer, logs.LogGroup] = {}
         zipped = lambda_.Code.from_asset(str(code))
@@ -67,10 +76,11 @@ class Functions(Construct):
                 timeout=cdk.Duration.seconds(size.timeout_s),
                 ephemeral_storage_size=cdk.Size.mebibytes(size.disk_mb),
                 # As many as can work at once: the readers of each asset's pages, or one. More would only wait for each other.
-                reserved_concurrent_executions=sum(max(asset.readers, 1) for asset in assets),
+                reserved_concurrent_executions=sum(max(asset.readers, 1) for asset in assets) if is_reserved else None,
                 dead_letter_queue=self.dead,
-                retry_attempts=2,
-                max_event_age=cdk.Duration.hours(1),
+                # Airflow tries again, with its own delays, and knows what came of it: Lambda does not.
+                retry_attempts=0,
+                max_event_age=cdk.Duration.seconds(QUEUED_S),
                 log_group=group,
                 environment=environment(names.settings, token_secret),
             )
@@ -79,11 +89,14 @@ class Functions(Construct):
 
 
 class Queues(Construct):
-    """The queue that S3 notifies of sealed landing batches; `dead` receives messages that were received too often."""
+    """The queue that S3 notifies of sealed landing batches.
+
+    It has no dead-letter queue, because nothing could land there: Airflow's trigger deletes a message when it receives it. A message that
+    is lost is found by the reconciliation, and one that no one receives raises an alarm.
+    """
 
     def __init__(self, scope: Construct, id: str, names: Names) -> None:  # noqa: A002
         super().__init__(scope, id)
-        self.dead = dead_letter_queue(self, "Dead", names.manifests_dead_queue)
         self.manifests = sqs.Queue(
             self,
             "Manifests",
@@ -93,8 +106,8 @@ class Queues(Construct):
             retention_period=cdk.Duration.days(4),
             receive_message_wait_time=cdk.Duration.seconds(20),
             visibility_timeout=cdk.Duration.minutes(1),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead, max_receive_count=MAX_RECEIVES),
         )
+        accept(self.manifests, "AwsSolutions-SQS3", "Airflow deletes a message when it receives it: none could be dead")
         added = self.manifests.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="NotificationsFromTheLake",
@@ -109,20 +122,6 @@ class Queues(Construct):
         )
         assert added.policy_dependable is not None
         self.policy = added.policy_dependable
-
-
-def dead_letter_queue(scope: Construct, id: str, name: str) -> sqs.Queue:  # noqa: A002
-    """The dead-letter queue of a queue or a function."""
-    queue = sqs.Queue(
-        scope,
-        id,
-        queue_name=name,
-        encryption=sqs.QueueEncryption.SQS_MANAGED,
-        enforce_ssl=True,
-        retention_period=cdk.Duration.days(14),  # the longest that SQS allows
-    )
-    accept(queue, "AwsSolutions-SQS3", "It is a dead-letter queue")
-    return queue
 
 
 def runtime() -> lambda_.Runtime:

@@ -8,7 +8,7 @@ Not here: what is created (`stacks.py`), who may do what (`access.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
@@ -18,12 +18,16 @@ from catalunya.io.errors import ConfigurationError
 PROJECT = "catalunya"
 ACCOUNT_STACK = "CatalunyaAccount"
 SCHEMAS = ("staging", "marts", "candidates")
-BOUNDARY = "catalunya-boundary"
-"""The permissions boundary of every role."""
-DEPLOYMENT_BOUNDARY = "catalunya-deployment-boundary"
-"""The permissions boundary of the roles that CloudFormation deploys with, one per environment."""
-QUALIFIERS: Mapping[str, str] = MappingProxyType({"dev": "catdev", "prod": "catprod"})
-"""The qualifier of each environment's CDK bootstrap. With a shared one, anyone who can deploy dev could deploy prod."""
+ACCOUNT_ROLES = ("engineer", "deployment")
+"""The roles that only the account's stack may change, of those of `access.ROLES`."""
+CLOUDFORMATION = "cloudformation"
+"""What deploys an environment: the roles of its CDK bootstrap, which CloudFormation and the CDK's command use."""
+ENGINEERS_DEPLOY = ("dev",)
+"""The environments that data engineers deploy by hand."""
+ACCOUNT = "account"
+"""What stands in place of an environment for what the account has once."""
+QUALIFIERS: Mapping[str, str] = MappingProxyType({"dev": "catdev", "prod": "catprod", ACCOUNT: "catacct"})
+"""The qualifier of each CDK bootstrap. With a shared one, anyone who can deploy dev could deploy prod, or the limits of both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,9 @@ class Names:
         account: str = "${AWS::AccountId}",
         region: str = "${AWS::Region}",
     ) -> Names:
-        """The names of dev or prod. Raises ConfigurationError for another environment, or if the lake is not a whole bucket."""
+        """The names of dev or prod. Raises ConfigurationError for another environment, or if the lake or the marts' results are not a whole
+        bucket of their own.
+        """
         settings = load_settings(env=env)
         bucket = settings.lake.removeprefix("s3://")
         if not settings.functions or bucket == settings.lake or "/" in bucket.rstrip("/"):
@@ -52,15 +58,34 @@ class Names:
                 f"infrastructure for {env}: expected dev or prod, with functions and a whole bucket as the lake (s3://name), "
                 f"found lake {settings.lake} and functions {settings.functions!r}; unset CATALUNYA_LAKE and CATALUNYA_FUNCTIONS"
             )
-        return cls(settings=settings, partition=partition, account=account, region=region)
+        names = cls(settings=settings, partition=partition, account=account, region=region)
+        results = settings.athena_results.rstrip("/")
+        if results != f"s3://{names.mart_results_bucket}" or len(set(names.buckets)) < len(names.buckets):
+            raise ConfigurationError(
+                f"CATALUNYA_ATHENA_RESULTS={settings.athena_results}: expected a whole bucket of its own (s3://name/), which the deployment creates; "
+                "unset it to use the default"
+            )
+        return names
 
     @property
     def env(self) -> str:
         return self.settings.env
 
+    @property
+    def sites(self) -> tuple[Names, ...]:
+        """The names at home, and those in the recovery region: limits hold for both, because they are deployed once."""
+        return tuple(
+            self if site == self.settings.site else replace(self, settings=load_settings(env=self.env, site=site))
+            for site in ("home", "recovery")
+        )
+
     def arn(self, service: str, resource: str) -> str:
         """ARN of a resource in the environment's account and region."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+    def anywhere(self, service: str, resource: str) -> str:
+        """The same in any region, home or recovery: the limits hold in both."""
+        return f"arn:{self.partition}:{service}:*:{self.account}:{resource}"
 
     # Stacks and buckets
 
@@ -71,7 +96,7 @@ class Names:
 
     @property
     def replica_stack(self) -> str:
-        """The stack in the other region, for the copies."""
+        """The stack in the recovery region, for backups and copies."""
         return f"{self.stack}-Replica"
 
     @property
@@ -82,27 +107,46 @@ class Names:
     @property
     def results_bucket(self) -> str:
         """Results of readers' queries."""
-        return f"{PROJECT}-athena-results-{self.env}"
+        return self.settings.bucket("athena-results")
+
+    @property
+    def mart_results_bucket(self) -> str:
+        """Results of the queries that make marts."""
+        return self.settings.athena_results.removeprefix("s3://").partition("/")[0]
 
     @property
     def backup_bucket(self) -> str:
-        """The pipeline's own backups."""
+        """The pipeline's own backups, in the recovery region; both sites use it."""
         return self.settings.backup.removeprefix("s3://").partition("/")[0]
 
     @property
     def log_bucket(self) -> str:
-        """Access logs of the other buckets."""
-        return f"{PROJECT}-logs-{self.env}"
+        """Access logs of the lake and of Athena's results."""
+        return self.settings.bucket("logs")
+
+    @property
+    def copies_log_bucket(self) -> str:
+        """Access logs of backups and copies, in their region: S3 delivers logs nowhere else."""
+        return f"{self.log_bucket}-replica"
 
     @property
     def replica_bucket(self) -> str:
-        """Copies, in another region, of what cannot be rebuilt from a source."""
+        """Copies, in the recovery region, of what cannot be rebuilt from a source."""
         return f"{self.data_bucket}-replica"
 
     @property
     def buckets(self) -> tuple[str, ...]:
-        """The buckets in the environment's own region."""
-        return (self.data_bucket, self.results_bucket, self.backup_bucket, self.log_bucket)
+        """All buckets: those in the environment's own region, then those in the recovery region."""
+        here = (self.data_bucket, self.results_bucket, self.mart_results_bucket, self.log_bucket)
+        return (*here, self.backup_bucket, self.replica_bucket, self.copies_log_bucket)
+
+    @property
+    def logged(self) -> dict[str, tuple[str, ...]]:
+        """Each bucket of access logs, and the buckets that they are of."""
+        return {
+            self.log_bucket: (self.data_bucket, self.results_bucket, self.mart_results_bucket),
+            self.copies_log_bucket: (self.backup_bucket, self.replica_bucket),
+        }
 
     def bucket_arn(self, bucket: str) -> str:
         """ARN of a bucket; with `/…` appended, of its objects."""
@@ -135,6 +179,11 @@ class Names:
         """The remote logs of Airflow's tasks."""
         return f"/{PROJECT}/airflow/{self.env}"
 
+    @property
+    def log_groups(self) -> tuple[str, ...]:
+        """All log groups."""
+        return (*(self.function_log_group(layer) for layer in FUNCTIONS), self.tables_log_group, self.airflow_log_group)
+
     def log_group_arn(self, group: str) -> str:
         """ARN of a log group; with `:*` appended, of its streams."""
         return self.arn("logs", f"log-group:{group}")
@@ -145,16 +194,21 @@ class Names:
         return f"{PROJECT}-manifests-{self.env}"
 
     @property
-    def manifests_dead_queue(self) -> str:
-        return f"{self.manifests_queue}-dead"
+    def functions_dead_queue(self) -> str:
+        """Events of functions that crashed or never started."""
+        return f"{PROJECT}-functions-{self.env}-dead"
 
     @property
-    def functions_dead_queue(self) -> str:
-        """Events that the functions could not process."""
-        return f"{PROJECT}-functions-{self.env}-dead"
+    def queues(self) -> tuple[str, ...]:
+        """All queues."""
+        return (self.manifests_queue, self.functions_dead_queue)
 
     def queue_arn(self, queue: str) -> str:
         return self.arn("sqs", queue)
+
+    def secret(self, name: str) -> str:
+        """A secret in Secrets Manager, by its name in the environment."""
+        return f"{PROJECT}/{self.env}/{name}"
 
     # Monitoring
 
@@ -169,12 +223,17 @@ class Names:
         return f"Catalunya/{self.env}"
 
     def dashboard(self, subject: str) -> str:
-        """A dashboard: operations, business or cost."""
-        return f"{PROJECT}-{self.env}-{subject}"
+        """A dashboard: operations, business or cost. Dashboards are not of a region (Amazon CloudWatch API Reference, PutDashboard)."""
+        return f"{PROJECT}-{self.env}-{subject}{self.settings.suffix}"
 
     def alarm(self, subject: str) -> str:
-        """An alarm, or the budget."""
+        """An alarm."""
         return f"{PROJECT}-{self.env}-{subject}"
+
+    @property
+    def budget(self) -> str:
+        """The budget, which is the account's and not of a region."""
+        return f"{PROJECT}-{self.env}-month{self.settings.suffix}"
 
     # Glue and Athena
 
@@ -207,25 +266,48 @@ class Names:
     # Roles
 
     def role(self, role: str) -> str:
-        """The IAM name of a role of `access.ROLES`. The engineer's is one for the account."""
+        """The IAM name of a role of `access.ROLES`. IAM is of no region: a site's own roles end with its suffix."""
         if role == "engineer":
             return f"{PROJECT}-data-engineer-role"
         name = {"extractor": "lambda-extractor", "transformer": "lambda-transformer", "tables": "first-tables"}
-        return f"{PROJECT}-{name.get(role, role)}-role-{self.env}"
+        suffix = "" if role in ACCOUNT_ROLES else self.settings.suffix
+        return f"{PROJECT}-{name.get(role, role)}-role-{self.env}{suffix}"
+
+    def role_path(self, role: str) -> str:
+        """The IAM path of a role of `access.ROLES`: what a deployment of an environment may change is under the environment's own."""
+        return f"/{PROJECT}-{ACCOUNT if role in ACCOUNT_ROLES else self.env}/"
 
     def role_arn(self, role: str) -> str:
-        """ARN of an IAM role, by its IAM name."""
-        return f"arn:{self.partition}:iam::{self.account}:role/{role}"
+        """ARN of a role of `access.ROLES`."""
+        return self.iam_arn(f"role{self.role_path(role)}{self.role(role)}")
+
+    def cdk_role_arn(self, kind: str) -> str:
+        """ARN of roles of the environment's CDK bootstrap, in any region: `deploy-role`, `cfn-exec-role`, … or `*`."""
+        return self.iam_arn(f"role/{self.bootstrap}-{kind}-{self.account}-*")
+
+    @property
+    def bootstrap(self) -> str:
+        """What the names of everything in the environment's CDK bootstrap begin with."""
+        return f"cdk-{QUALIFIERS[self.env]}"
+
+    def boundary(self, role: str) -> str:
+        """The name of the permissions boundary of a role of `access.ROLES`; `cloudformation` stands for the roles of the bootstrap."""
+        if role in ("deployment", CLOUDFORMATION):
+            return f"{PROJECT}-deployment-boundary-{self.env}"
+        return f"{PROJECT}-boundary-{ACCOUNT if role == 'engineer' else self.env}"
+
+    def boundary_arn(self, role: str) -> str:
+        """ARN of the permissions boundary of a role of `access.ROLES`, or of `cloudformation`."""
+        return self.iam_arn(f"policy/{PROJECT}-{ACCOUNT}/{self.boundary(role)}")
+
+    def iam_arn(self, resource: str) -> str:
+        """ARN of something in IAM, which has no regions."""
+        return f"arn:{self.partition}:iam::{self.account}:{resource}"
 
     @property
     def certificate(self) -> str:
         """The common name in the certificate of the environment's Airflow."""
         return f"{PROJECT}-airflow-{self.env}"
-
-    @property
-    def boundary_arn(self) -> str:
-        """The permissions boundary of every role."""
-        return f"arn:{self.partition}:iam::{self.account}:policy/{BOUNDARY}"
 
     def check_replication(self) -> None:
         """Raises ConfigurationError if objects are encrypted with a key that the other region does not have."""

@@ -13,10 +13,12 @@ from types import MappingProxyType
 from typing import Any
 
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
+from catalunya.assets.record.answers import FOLDER as ANSWERS
+from catalunya.assets.record.failing import FOLDER as ACKNOWLEDGED
 from catalunya.assets.record.ledger import COMPACTED
-from catalunya.assets.record.paths import MANIFEST
+from catalunya.assets.record.paths import DOCS, MANIFEST
 from catalunya.assets.record.retention import SUPERSEDED
-from catalunya.cdk.naming import QUALIFIERS, Names
+from catalunya.cdk.naming import ENGINEERS_DEPLOY, Names
 from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
 
 Statement = dict[str, Any]
@@ -27,10 +29,8 @@ Place = Callable[[Names], tuple[str, ...]]
 VERSION = "2012-10-17"
 UNTESTED = "untested: "
 """How the reason of a grant begins that no test can exercise, because AWS itself uses the permission."""
-CRITICAL = ("staging/", "marts/", "_ledger/")
-"""Folders that prod copies to another region. Landing is not among them: it can be fetched again, and holds personal data."""
-DOCS = "_dbt"
-"""Where a deployment puts the marts' manifest and documentation."""
+CRITICAL = ("staging/", "marts/", f"{SUPERSEDED}/", "quarantine/", "_ledger/")
+"""Folders that prod copies to the recovery region. Landing is not among them: it can be fetched again, and holds personal data."""
 REPAIR = "repair-"
 """How a data engineer's session must be named to change anything."""
 
@@ -71,7 +71,6 @@ IF_REPAIR = Condition(f"only in a session named {REPAIR}…", lambda _: {"String
 IF_TABLES = Condition(
     "only below staging/ and marts/", lambda _: {"StringLike": {"s3:prefix": ["staging/*", "marts/*"]}}
 )
-IF_DOCS = Condition(f"only below {DOCS}/", lambda _: {"StringLike": {"s3:prefix": [f"{DOCS}/*"]}})
 IF_THROUGH_S3 = Condition(
     "only through S3", lambda names: {"StringEquals": {"kms:ViaService": f"s3.{names.region}.amazonaws.com"}}
 )
@@ -105,7 +104,7 @@ def _key(names: Names) -> tuple[str, ...]:
 def _cdk_roles(names: Names) -> tuple[str, ...]:
     """The CDK's own roles, in any region: those that publish files, deploy, and look up."""
     kinds = ("deploy", "file-publishing", "lookup")
-    return tuple(names.role_arn(f"cdk-{QUALIFIERS[names.env]}-{kind}-role-{names.account}-*") for kind in kinds)
+    return tuple(names.cdk_role_arn(f"{kind}-role") for kind in kinds)
 
 
 PLACES: Mapping[str, Place] = MappingProxyType(
@@ -119,18 +118,22 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         "ledger": _objects("_ledger/*"),
         **{f"{layer} leases": _objects(f"_leases/{layer}/*") for layer in Layer},
         "leases": _objects("_leases/*"),
+        "acknowledgements": _objects(f"{ACKNOWLEDGED}/*"),
+        **{f"{layer} answers": _objects(f"{ANSWERS}/{layer}/*") for layer in FUNCTIONS},
+        "answers": _objects(f"{ANSWERS}/*"),
         **{f"{layer} superseded": _objects(f"{SUPERSEDED}/{layer}/*") for layer in (Layer.STAGING, Layer.MARTS)},
         "superseded": _objects(f"{SUPERSEDED}/*"),
         **{f"{layer} quarantine": _objects(f"quarantine/{layer}/*") for layer in (Layer.STAGING, Layer.MARTS)},
         "quarantine": _objects("quarantine/*"),
         "candidates": _objects(f"{CANDIDATES}/*"),
-        "dbt results": _objects("_athena/*"),
         "dbt docs": _objects(f"{DOCS}/*"),
         "damaged objects": _objects("_aside/*"),
         "critical": _objects(*(f"{prefix}*" for prefix in CRITICAL)),
         "any object": _objects("*"),
         "results": lambda names: (f"{names.bucket_arn(names.results_bucket)}/*",),
         "results bucket": lambda names: (names.bucket_arn(names.results_bucket),),
+        "mart results": lambda names: (f"{names.bucket_arn(names.mart_results_bucket)}/*",),
+        "mart results bucket": lambda names: (names.bucket_arn(names.mart_results_bucket),),
         "backups": lambda names: (f"{names.bucket_arn(names.backup_bucket)}/*",),
         "backup bucket": lambda names: (names.bucket_arn(names.backup_bucket),),
         "replica": lambda names: (f"{names.bucket_arn(names.replica_bucket)}/*",),
@@ -141,10 +144,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         "functions": lambda names: tuple(names.arn("lambda", f"function:{name}") for _, name in names.functions()),
         "manifests queue": lambda names: (names.queue_arn(names.manifests_queue),),
         "dead functions queue": lambda names: (names.queue_arn(names.functions_dead_queue),),
-        "queues": lambda names: tuple(
-            names.queue_arn(queue)
-            for queue in (names.manifests_queue, names.manifests_dead_queue, names.functions_dead_queue)
-        ),
+        "queues": lambda names: tuple(names.queue_arn(queue) for queue in names.queues),
         **{
             f"{layer} logs": lambda names, layer=layer: _streams(names.log_group_arn(names.function_log_group(layer)))  # type: ignore[misc]
             for layer in FUNCTIONS
@@ -155,10 +155,14 @@ PLACES: Mapping[str, Place] = MappingProxyType(
             *(names.log_group_arn(names.function_log_group(layer)) for layer in FUNCTIONS),
             names.log_group_arn(names.airflow_log_group),
         ),
-        # CloudWatch's metrics and dashboards have no ARNs to name, nor do lists of log groups.
+        # CloudWatch's metrics and dashboards have no ARNs to name, nor do lists of log groups, nor costs.
         "CloudWatch": lambda _: ("*",),
-        "mart role": lambda names: (names.role_arn(names.role("mart")),),
+        "the account's costs": lambda _: ("*",),
+        "alarms": lambda names: (names.arn("cloudwatch", f"alarm:{names.alarm('*')}"),),
+        "alarms topic": lambda names: (names.arn("sns", names.topic),),
+        "mart role": lambda names: (names.role_arn("mart"),),
         "CDK's roles": _cdk_roles,
+        "CDK's roles in dev": lambda names: _cdk_roles(names) if names.env in ENGINEERS_DEPLOY else (),
         "key": _key,
     }
 )

@@ -1,4 +1,4 @@
-"""The CDK app and its stacks: one for the account, one for each environment, one in another region for prod's copies.
+"""The CDK app and its stacks: one for the account, two for each environment, the second in the recovery region.
 
 Here: which stacks exist, their parts and how they connect, and what holds for all: tags, checks, flags. Nothing calls AWS, and
 nothing is downloaded: the graph is the compiled one (`assets/graph/discovery.py`), whose fingerprint matches these sources; dbt
@@ -19,13 +19,13 @@ from constructs import Construct
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Layer
 from catalunya.cdk.alarms import ENVIRONMENT_TAG, Alarms, Topic, budget
-from catalunya.cdk.buckets import REPLICA_VERSION_DAYS, Buckets, PrivateBucket
+from catalunya.cdk.buckets import Buckets, Copies
 from catalunya.cdk.catalog import Catalog, WorkGroups
 from catalunya.cdk.dashboards import Dashboards
 from catalunya.cdk.deployment import PROFILES, Deployment
 from catalunya.cdk.functions import Functions, Queues, log_group
-from catalunya.cdk.naming import ACCOUNT_STACK, PROJECT, QUALIFIERS, Names, check_separate_lakes
-from catalunya.cdk.roles import AccountRoles, Roles, accept
+from catalunya.cdk.naming import ACCOUNT, ACCOUNT_STACK, PROJECT, QUALIFIERS, Names, check_separate_lakes
+from catalunya.cdk.roles import AccountRoles, Roles
 from catalunya.cdk.signals import Signals
 from catalunya.io.errors import ConfigurationError
 
@@ -58,18 +58,23 @@ def build(
     cdk.Tags.of(app).add("project", PROJECT)
     cdk.Tags.of(app).add("owner", deployment.owner)
     cdk.Tags.of(app).add("cost-center", deployment.cost_center)
-    home = cdk.Environment(account=deployment.account, region=deployment.region)
+    here = cdk.Environment(account=deployment.account, region=deployment.region)
     elsewhere = cdk.Environment(account=deployment.account, region=deployment.replica_region)
     environments = [names_in_template(env) for env in deployment.environments]
     check_separate_lakes(environments)
-    # Those who can deploy dev must not change prod's boundary: the account's stack uses the bootstrap of the last environment.
-    account = AccountStack(app, environments, deployment, env=home, synthesizer=_synthesizer(environments[-1]))
+    account = (
+        AccountStack(app, environments, deployment, env=here, synthesizer=_synthesizer(ACCOUNT))
+        if deployment.is_home
+        else None  # what the account has once outlives the region that it was deployed from
+    )
     for names in environments:
-        data = DataStack(app, names, graph, deployment, env=home, synthesizer=_synthesizer(names))
+        data = DataStack(app, names, graph, deployment, env=here, synthesizer=_synthesizer(names.env))
+        if account is None:
+            continue
         data.add_stack_dependency(account)
         if PROFILES[names.env].is_replicated:
             names.check_replication()
-            data.add_stack_dependency(ReplicaStack(app, names, env=elsewhere, synthesizer=_synthesizer(names)))
+        data.add_stack_dependency(ReplicaStack(app, names, env=elsewhere, synthesizer=_synthesizer(names.env)))
     return app
 
 
@@ -78,13 +83,13 @@ def names_in_template(env: str) -> Names:
     return Names.of(env, partition=cdk.Aws.PARTITION, account=cdk.Aws.ACCOUNT_ID, region=cdk.Aws.REGION)
 
 
-def _synthesizer(names: Names) -> cdk.DefaultStackSynthesizer:
-    """Deploys with the roles of the environment's own bootstrap."""
-    return cdk.DefaultStackSynthesizer(qualifier=QUALIFIERS[names.env])
+def _synthesizer(of: str) -> cdk.DefaultStackSynthesizer:
+    """Deploys with the roles of the bootstrap of an environment, or of the account."""
+    return cdk.DefaultStackSynthesizer(qualifier=QUALIFIERS[of])
 
 
 class AccountStack(cdk.Stack):
-    """What an account has once: the boundary of all roles, GitHub's provider, and the engineers' role. A person deploys it first."""
+    """What limits the environments and who deploys them, once per account. Only a person deploys it, and before everything else."""
 
     def __init__(
         self, scope: Construct, environments: Sequence[Names], deployment: Deployment, **arguments: Any
@@ -114,8 +119,10 @@ class DataStack(cdk.Stack):
             **arguments,
         )
         cdk.Tags.of(self).add(ENVIRONMENT_TAG, names.env)
-        roles = Roles(self, "Roles", names, deployment.trusted, is_replicated=profile.is_replicated)
-        buckets = Buckets(self, "Buckets", names, graph, is_accelerated=deployment.is_accelerated)
+        roles = Roles(
+            self, "Roles", names, deployment.trusted, is_replicated=profile.is_replicated and deployment.is_home
+        )
+        buckets = Buckets(self, "Buckets", names, graph)
         if roles.replication is not None:
             buckets.replicate(roles.replication, names.bucket_arn(names.replica_bucket))
         queues = Queues(self, "Queues", names)
@@ -128,7 +135,8 @@ class DataStack(cdk.Stack):
             roles={Layer.LANDING: roles.extractor, Layer.STAGING: roles.transformer},
             code=deployment.package,
             log_days=profile.log_days,
-            token_secret=deployment.token_secret,
+            token_secret=names.secret(deployment.token_secret) if deployment.token_secret else None,
+            is_reserved=deployment.reserves_concurrency,
         )
         Catalog(self, "Catalog", names, graph, role=roles.tables, log_days=profile.log_days)
         work_groups = WorkGroups(self, "WorkGroups", names, graph, scan_limit_gb=profile.query_scan_gb)
@@ -137,11 +145,10 @@ class DataStack(cdk.Stack):
         groups = [*functions.log_groups.values(), airflow_logs]
         signals = Signals(self, "Signals", names, groups)
         topic = Topic(self, "Alerts", names, email=deployment.alarm_email).topic
-        alarms = Alarms(self, "Alarms", names, graph, signals, topic)
+        alarms = Alarms(self, "Alarms", names, signals, topic)
         for layer, function in functions.by_layer.items():
             alarms.add_function(layer, function)
         alarms.add_queue(queues.manifests, "manifests", names.manifests_queue)
-        alarms.add_dead_letters(queues.dead, "manifests", names.manifests_dead_queue)
         alarms.add_dead_letters(functions.dead, "functions", names.functions_dead_queue)
         alarms.add_readers(work_groups.readers)
         usd = deployment.budgets[names.env]
@@ -153,7 +160,7 @@ class DataStack(cdk.Stack):
             graph,
             signals,
             functions=functions.by_layer,
-            queues=(queues.manifests, queues.dead, functions.dead),
+            queues=(queues.manifests, functions.dead),
             groups=groups,
             alarms=alarms.all,
             budget_usd=usd,
@@ -168,9 +175,10 @@ class DataStack(cdk.Stack):
         )
         # Airflow's settings that only a deployment knows.
         url = f"https://sqs.{names.region}.{cdk.Aws.URL_SUFFIX}/{names.account}/{names.manifests_queue}"
-        mart_role = names.role_arn(names.role("mart"))
+        mart_role = names.role_arn("mart")
         cdk.CfnOutput(self, "ManifestsQueue", value=url, description="CATALUNYA_MANIFESTS_QUEUE")
         cdk.CfnOutput(self, "MartRole", value=mart_role, description="CATALUNYA_MART_ROLE")
+        cdk.CfnOutput(self, "BackupRegion", value=deployment.replica_region, description="CATALUNYA_BACKUP_REGION")
         cdk.CfnOutput(
             self,
             "AirflowProfile",
@@ -180,17 +188,15 @@ class DataStack(cdk.Stack):
 
 
 class ReplicaStack(cdk.Stack):
-    """The bucket in the other region, for copies of what cannot be rebuilt from a source."""
+    """The buckets in the recovery region: backups, and copies of what cannot be rebuilt from a source."""
 
     def __init__(self, scope: Construct, names: Names, **arguments: Any) -> None:
         super().__init__(
             scope,
             names.replica_stack,
-            description=f"Open data of Catalonia, {names.env}: copies in another region",
+            description=f"Open data of Catalonia, {names.env}: backups and copies in another region",
             termination_protection=PROFILES[names.env].is_protected,
             **arguments,
         )
         cdk.Tags.of(self).add(ENVIRONMENT_TAG, names.env)
-        replica = PrivateBucket(self, "Replica", names, names.replica_bucket)
-        replica.expire(versions=REPLICA_VERSION_DAYS)
-        accept(replica, "AwsSolutions-S1", "Only S3 writes to it, and it is read only after a disaster")
+        Copies(self, "Buckets", names, is_replicated=PROFILES[names.env].is_replicated)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, BaseOperator
 
+from catalunya.dags.failures import EVERY_TASK
 from catalunya.io.environment import Settings
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ def backup_dag(settings: Settings, arguments: Mapping[str, Any]) -> DAG:
         schedule=schedule(settings),
         catchup=False,
         max_active_runs=1,
+        default_args=EVERY_TASK,
         is_paused_upon_creation=False,
-        description="Backs up the lake and Airflow's settings, and prunes expired backups.",
+        description="Backs up the lake, Airflow's settings and its database, and prunes expired backups.",
         doc_md=f"Copies what is new of tables, superseded versions, quarantine and ledger to `{settings.backup}`, and Airflow's pools, "
-        "variables and paused DAGs if CATALUNYA_AIRFLOW_URL is set. Then deletes expired backups. "
+        "variables and paused DAGs if CATALUNYA_AIRFLOW_URL is set, and a dump of its PostgreSQL database. Then deletes expired backups. "
         "List them with `catalunya backup list`; docs/recovery.md describes how to recover from each kind of disaster.",
         tags=["ops"],
     )
@@ -58,12 +60,14 @@ class Backup(BaseOperator):
         from catalunya.assets.record.project import Project
         from catalunya.io.errors import AirflowError, LedgerError
         from catalunya.ops.backup.airflow import export_settings
+        from catalunya.ops.backup.database import dumper
         from catalunya.ops.backup.make import back_up
         from catalunya.ops.backup.store import Store, prune
 
         project, name = Project(), new_run_id(datetime.now(UTC))
         settings = project.settings
-        made = back_up(project, name, airflow=(lambda: export_settings(settings)) if settings.airflow_url else None)
+        export = (lambda: export_settings(settings)) if settings.airflow_url else None
+        made = back_up(project, name, airflow=export, database=dumper(settings))
         prune(Store.of(settings), settings, name)
         if made.missing:
             path, why = next(iter(made.missing.items()))
@@ -72,4 +76,6 @@ class Backup(BaseOperator):
             )
         if made.airflow_problem:
             raise AirflowError(f"backup {name} does not contain Airflow's settings: {made.airflow_problem}")
+        if made.database_problem:
+            raise AirflowError(f"backup {name} does not contain Airflow's database: {made.database_problem}")
         return name

@@ -1,12 +1,18 @@
-"""Landing and staging assets made by Lambda functions: the task invokes the function and defers, freeing its worker, until the result.
+"""Landing and staging assets made by Lambda functions: the task has Lambda queue the event, and defers until there is an answer.
 
-Here: the operators (for an asset, and for one part of a large source's pages), and the trigger that waits in Airflow's triggerer.
-Not here: what a function does (`ops/lambdas.py`), what all materializing tasks share (`tasks.py`). Airflow imports this module
-whenever it parses the DAGs, so it imports nothing heavy.
+No connection stays open while a function works: behind NAT, one without traffic is cut after some minutes and its answer is lost. The
+function writes its answer into the lake (`assets/record/answers.py`); the trigger reads it there, at growing intervals, in Airflow's
+triggerer, which may be restarted at any time: the event was sent before, by the task. If the function died, the ledger says
+whether it had made the table. Airflow is the only one that tries again: Lambda does not (`cdk/functions.py`).
+
+Here: the operators (for an asset, and for one part of a large source's pages), and the trigger. Not here: what a function does
+(`ops/lambdas.py`), what all materializing tasks share (`tasks.py`). Airflow imports this module whenever it parses the DAGs, so it
+imports nothing heavy.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, timedelta
@@ -19,14 +25,18 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
 from catalunya.assets.record.state import Reason
 from catalunya.dags.tasks import MaterializeBase, correlation_of
-from catalunya.io.errors import SourceUnavailable, from_function
+from catalunya.io.errors import CatalunyaError, FunctionLost, PermanentError, TransientError, named
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 LIMIT = timedelta(minutes=15)  # Lambda's maximum
-TIMEOUT = LIMIT + timedelta(minutes=1)
-CONNECTION = "aws_default"
+# Only if the trigger itself fails: it ends by itself when the function has not started after minutes, or is silent for one.
+TIMEOUT = LIMIT + timedelta(minutes=10)
+# Lambda API Reference, Invoke. Anything else may pass: throttling, an error of the service, a function that is being updated.
+LASTING = frozenset(
+    ("AccessDeniedException", "ResourceNotFoundException", "InvalidParameterValueException", "RequestTooLargeException")
+)
 
 
 class Invoke(MaterializeBase):
@@ -45,19 +55,31 @@ class Invoke(MaterializeBase):
         self._invoke([{**event, "asset": step.key, "force": step.reason is Reason.FORCED} for step in steps])
 
     def resume(self, context: Context, event: dict[str, Any], steps: list[dict[str, Any]]) -> None:
-        """Handle the result of the first step: invoke the next one, or finish. Raises what the function raised."""
-        if event["error"]:
-            raise from_function(event["answer"])
+        """Handle the result of the first step: invoke the next one, or finish. Raises what the function answered."""
+        result = event
+        if event["error"] == FunctionLost.__name__:
+            result = _recorded(steps[0]) or event
+            if result is event:
+                self._record_lost(steps[0], event["why"])
+        _check(result)
         if len(steps) > 1:
             self._invoke(steps[1:])
-        answer = event["answer"]
-        self.end(context, answer["status"], answer["why"], answer["entry"])
+        self.end(context, result["status"], result["why"], result["entry"])
+
+    def _record_lost(self, step: dict[str, Any], why: str) -> None:
+        """Have the next function record that this one died: Airflow may not write into the ledger."""
+        try:
+            _send(self.functions, {**step, "lost": why}, "RequestResponse")
+        except CatalunyaError as error:
+            self.log.warning("it is not recorded that the function was lost: %s", error)
 
     def _invoke(self, steps: list[dict[str, Any]]) -> None:
-        layer = Layer(steps[0]["asset"].partition(".")[0])
-        function = self.functions.format(purpose=FUNCTIONS[layer])
-        trigger = InvokeTrigger(function, json.dumps(steps[0]))
-        self.defer(trigger=trigger, method_name="resume", kwargs={"steps": steps}, timeout=TIMEOUT)
+        self.defer(
+            trigger=invoke(self.functions, steps[0]),
+            method_name="resume",
+            kwargs={"steps": steps},
+            timeout=TIMEOUT,
+        )
 
 
 class ReadPages(BaseOperator):
@@ -73,23 +95,24 @@ class ReadPages(BaseOperator):
         self.key, self.functions, self.of, self.index = key, functions, of, index
 
     def execute(self, context: Context) -> None:
-        """Invoke the function for this part, and defer. All parts of a run share one batch, named after the run's start."""
+        """Invoke the function for this part, and defer."""
+        self.defer(trigger=invoke(self.functions, self.event(context)), method_name="resume", timeout=TIMEOUT)
+
+    def event(self, context: Context) -> dict[str, Any]:
+        """The event of this part. All parts of a run share one batch, named after the run's start."""
         from catalunya.assets.record.paths import batch_name
 
         run = context["dag_run"]
         started = run.start_date or run.run_after
         part = {"of": self.of, "index": self.index, "batch": batch_name(started.astimezone(UTC))}
-        event = {**_run_event(context), "asset": self.key, "force": bool(context["params"]["force"]), "part": part}
-        trigger = InvokeTrigger(self.functions.format(purpose=FUNCTIONS[Layer.LANDING]), json.dumps(event))
-        self.defer(trigger=trigger, method_name="resume", timeout=TIMEOUT)
+        return {**_run_event(context), "asset": self.key, "force": bool(context["params"]["force"]), "part": part}
 
     def resume(self, context: Context, event: dict[str, Any]) -> None:  # noqa: ARG002  the signature is Airflow's
-        """Handle the result. Raises what the function raised, AirflowSkipException when there was nothing to land."""
-        if event["error"]:
-            raise from_function(event["answer"])
-        if event["answer"]["status"] != "landed":
-            raise AirflowSkipException(f"{event['answer']['status']}: {event['answer']['why']}")
-        self.log.info("%s, part %s of %s: %s", self.key, self.index, self.of, event["answer"]["why"])
+        """Handle the result. Raises what the function answered, AirflowSkipException when there was nothing to land."""
+        _check(event)
+        if event["status"] != "landed":
+            raise AirflowSkipException(f"{event['status']}: {event['why']}")
+        self.log.info("%s, part %s of %s: %s", self.key, self.index, self.of, event["why"])
 
 
 def _run_event(context: Context) -> dict[str, Any]:
@@ -103,36 +126,79 @@ def _run_event(context: Context) -> dict[str, Any]:
     }
 
 
-class InvokeTrigger(BaseTrigger):
-    """Invokes a function and waits for its result. If the triggerer dies and invokes it again, the function finds its own entry."""
+def invoke(functions: str, event: dict[str, Any]) -> Answered:
+    """Have Lambda queue the event for the function that makes its asset. Returns the trigger that waits for the answer.
 
-    def __init__(self, function: str, payload: str) -> None:
+    Raises PermanentError if the function is not there or may not be invoked, TransientError if that may pass.
+    """
+    from catalunya.assets.record.answers import answer_path, new_name
+
+    name = new_name(event["asset"])
+    function = _send(functions, {**event, "answer": name}, "Event")
+    return Answered(function, answer_path(_layer(event), name))
+
+
+def _layer(event: dict[str, Any]) -> Layer:
+    return Layer(event["asset"].partition(".")[0])
+
+
+def _send(functions: str, event: dict[str, Any], how: str) -> str:
+    """Send an event to the function that makes its asset. Returns the function's name."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from catalunya.io.aws import client, code_of, text_of
+
+    function = functions.format(purpose=FUNCTIONS[_layer(event)])
+    try:
+        client("lambda").invoke(FunctionName=function, InvocationType=how, Payload=json.dumps(event))
+    except (BotoCoreError, ClientError) as error:
+        kind = PermanentError if code_of(error) in LASTING else TransientError
+        raise kind(
+            f"{event['asset']}: cannot invoke the function {function}: {text_of(error)}; "
+            "check that it is deployed and that this role may invoke it"
+        ) from error
+    return function
+
+
+def _check(result: dict[str, Any]) -> None:
+    """Raise the error of a result that failed."""
+    if result["error"]:
+        raise named(result["error"], result["why"])
+
+
+def _recorded(step: dict[str, Any]) -> dict[str, Any] | None:
+    """The result of a function that died after it had recorded what it made: the ledger counts, not the answer."""
+    from catalunya.assets.making.request import as_before, made_by
+    from catalunya.assets.record.answers import Result
+    from catalunya.assets.record.project import Project
+
+    made = made_by(Project().ledger, step["asset"], step["run_id"])
+    if made is None:
+        return None
+    outcome = as_before(made)
+    return Result(status=outcome.status, why=outcome.why, entry=made.summary()).plain()
+
+
+class Answered(BaseTrigger):
+    """Waits for the answer of a function, which was invoked before."""
+
+    def __init__(self, function: str, path: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.function, self.payload = function, payload
+        self.function, self.path = function, path
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments, as Airflow stores them."""
-        return f"{__name__}.InvokeTrigger", {"function": self.function, "payload": self.payload}
+        return f"{__name__}.Answered", {"function": self.function, "path": self.path}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event: the result, or the error in the form in which Lambda reports errors."""
-        from airflow.providers.amazon.aws.hooks.lambda_function import LambdaHook
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError, ClientError
+        """Yield one event, the result, also if the function was lost or its answer cannot be read."""
+        from catalunya.assets.record.answers import Result, wait
+        from catalunya.assets.record.project import Project
 
-        config = Config(read_timeout=LIMIT.total_seconds() + 30, retries={"total_max_attempts": 1}, tcp_keepalive=True)
         try:
-            hook: Any = LambdaHook(aws_conn_id=CONNECTION, config=config)
-            async with await hook.get_async_conn() as client:
-                answer = await client.invoke(FunctionName=self.function, Payload=self.payload)
-                result = json.loads(await answer["Payload"].read())
-            failed = bool(answer.get("FunctionError"))
-        except (BotoCoreError, ClientError) as error:
-            # Throttled, cut off or not deployed: the message says which, and a retry may help.
-            failed = True
-            message = (
-                f"could not invoke the function {self.function}: {error}; "
-                "check that it is deployed and that this role may invoke it"
-            )
-            result = {"errorType": SourceUnavailable.__name__, "errorMessage": message}
-        yield TriggerEvent({"error": failed, "answer": result})  # type: ignore[no-untyped-call]
+            # Opened in a thread: the event loop is that of all triggers.
+            lake = await asyncio.to_thread(lambda: Project().lake)
+            result = await wait(lake, self.path, self.function)
+        except CatalunyaError as error:
+            result = Result(status="failed", why=str(error), error=type(error).__name__)
+        yield TriggerEvent(result.plain())  # type: ignore[no-untyped-call]

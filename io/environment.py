@@ -6,6 +6,7 @@ it is.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,6 +18,11 @@ from catalunya.io.safe_text import register_secret
 from catalunya.io.sources.base import HttpSettings
 
 LOCAL_MOCK = "http://127.0.0.1:8765"
+BUCKET_PREFIX_LETTERS = 30  # a bucket's name may have 63
+_RESERVED = ("xn--", "sthree-", "amzn-s3-demo-")
+_BUCKET_PREFIX = re.compile(
+    rf"(?!{'|'.join(_RESERVED)})(?=.{{1,{BUCKET_PREFIX_LETTERS}}}$)[a-z0-9]+(-[a-z0-9]+)*", flags=re.ASCII
+)
 
 
 class Settings(BaseSettings):
@@ -26,9 +32,18 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CATALUNYA_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     env: Literal["local", "dev", "prod"] = Field("local", description="the environment: local, dev or prod")
+    site: Literal["home", "recovery"] = Field(
+        "home",
+        description="where dev or prod runs: home, or recovery after its region was lost (docs/recovery.md); names that are unique in the "
+        "account or worldwide then end with -recovery",
+    )
+    bucket_prefix: str = Field(
+        "catalunya",
+        description="how the names of all buckets begin, which are unique worldwide: {prefix}-data-{env}, {prefix}-backup-{env}, …",
+    )
     lake: str = Field(
         "",
-        description="the root of the lake: a folder or s3://bucket[/prefix]; by default ./data, or s3://catalunya-data-{env}",
+        description="the root of the lake: a folder or s3://bucket[/prefix]; by default ./data, or s3://{bucket_prefix}-data-{env}",
     )
     lake_encryption: Literal["AES256", "aws:kms"] = Field(
         "AES256", description="how S3 encrypts the lake's objects: AES256 (S3-managed keys) or aws:kms"
@@ -42,8 +57,9 @@ class Settings(BaseSettings):
     backup: str = Field(
         "",
         description="where backups of the lake go: a folder or s3://bucket[/prefix] outside the lake; by default ./backups, "
-        "or s3://catalunya-backup-{env}",
+        "or s3://{bucket_prefix}-backup-{env}",
     )
+    backup_region: str = Field("", description="the AWS region of the backups' bucket; by default AWS_REGION")
     backup_days: int = Field(
         14,
         ge=1,
@@ -66,6 +82,11 @@ class Settings(BaseSettings):
     )
     airflow_user: str = Field("", description="Airflow user; empty if no login is needed")
     airflow_password: SecretStr | None = Field(None, description="Airflow password")
+    airflow_database: SecretStr | None = Field(
+        None,
+        description="the address of Airflow's database, as postgresql://…, to include a dump of it in backups; `catalunya serve` sets it; empty: "
+        "backups do without it",
+    )
     cache: Path = Field(
         Path(".catalunya"),
         description="a folder for files that can be rebuilt: the compiled graph, dbt's parsed project",
@@ -107,7 +128,8 @@ class Settings(BaseSettings):
         "", description="the Athena work group that builds the marts; by default catalunya_{env}"
     )
     athena_results: str = Field(
-        "", description="where Athena writes results while it builds the marts; by default _athena/ in the lake"
+        "",
+        description="where Athena writes results while it builds the marts; by default a bucket for them, {bucket_prefix}-athena-marts-{env}",
     )
     athena_readers: str = Field(
         "",
@@ -140,6 +162,12 @@ class Settings(BaseSettings):
     clocks: bool = Field(
         True, description="whether DAGs run on their schedules; if off, only when triggered or by events"
     )
+    liveness_s: float = Field(
+        60,
+        ge=0,
+        description="seconds between health checks of a process of a deployed Airflow, which ends, to be restarted, after three failures in "
+        "a row; 0: no checks",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="the lowest level of log lines shown"
     )
@@ -152,23 +180,36 @@ class Settings(BaseSettings):
     def _defaults_of_the_environment(cls, values: dict[str, object]) -> dict[str, object]:
         env = values.get("env", "local")
         local = env == "local"
-        lake = values.get("lake") or ("./data" if local else f"s3://catalunya-data-{env}")
+        prefix = values.get("bucket_prefix") or cls.model_fields["bucket_prefix"].default
+        suffix = _suffix(values.get("site") or "home")
+        lake = values.get("lake") or ("./data" if local else f"s3://{prefix}-data-{env}{suffix}")
         on_s3 = str(lake).startswith("s3://")
         defaults = {
             "http_requests_per_second": 1000 if local else 20,  # the mock has no limit
             "lake": lake,
-            "backup": "./backups" if local else f"s3://catalunya-backup-{env}",
+            "backup": "./backups" if local else f"s3://{prefix}-backup-{env}",
             "rpo_hours": {"dev": 24, "prod": 4}.get(str(env), 0),
             "rto_minutes": {"dev": 120, "prod": 240}.get(str(env), 30),
             "engine": "athena" if on_s3 and not local else "duckdb",
             "athena_work_group": f"catalunya_{env}",
             "athena_readers": f"catalunya_{env}_readers",
-            "athena_results": f"{str(lake).rstrip('/')}/_athena/" if on_s3 else "",
+            "athena_results": f"s3://{prefix}-athena-marts-{env}{suffix}/" if on_s3 else "",
             "functions": "" if local else f"catalunya-{{purpose}}-{env}",
             "socrata_url": LOCAL_MOCK if local else "https://analisi.transparenciacatalunya.cat",
             "idescat_url": LOCAL_MOCK if local else "https://api.idescat.cat",
         }
         return defaults | {k: v for k, v in values.items() if v != ""}
+
+    @field_validator("bucket_prefix")
+    @classmethod
+    def _begins_a_bucket_name(cls, prefix: str) -> str:
+        """Source of the rule: Amazon S3 User Guide, General purpose bucket naming rules."""
+        if not _BUCKET_PREFIX.fullmatch(prefix):
+            raise ValueError(
+                f"should be at most {BUCKET_PREFIX_LETTERS} lowercase letters, digits and single hyphens, begin and end with a letter or "
+                f"digit, and not begin with {', '.join(_RESERVED)}"
+            )
+        return prefix
 
     @field_validator("rpo_hours")
     @classmethod
@@ -186,6 +227,15 @@ class Settings(BaseSettings):
         """The values that must never be shown."""
         values = (getattr(self, name) for name in type(self).model_fields)
         return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+
+    def bucket(self, purpose: str) -> str:
+        """The name of a bucket of the site: `logs` -> `catalunya-logs-dev`."""
+        return f"{self.bucket_prefix}-{purpose}-{self.env}{self.suffix}"
+
+    @property
+    def suffix(self) -> str:
+        """How names end that the other site has too, where they must differ: nothing at home."""
+        return _suffix(self.site)
 
     def glue_database(self, schema: str) -> str:
         """The Glue database of a layer: `staging` -> `catalunya_staging_dev`."""
@@ -210,6 +260,10 @@ class Settings(BaseSettings):
             backoff_initial_s=self.http_backoff_s,
             backoff_jitter_s=self.http_backoff_s,
         )
+
+
+def _suffix(site: object) -> str:
+    return "" if site == "home" else f"-{site}"
 
 
 def load_settings(**overrides: object) -> Settings:

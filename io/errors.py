@@ -11,7 +11,9 @@
     │   ├── LeaseLost                 another run took this asset over
     │   ├── BackfillBlocked           the table must be rebuilt from the whole source first
     │   ├── CatalogError              Glue's catalog lags behind the ledger
+    │   ├── FunctionLost              a Lambda function died, or did not start
     │   └── Unhealthy                 a process of the deployment fails its health check
+    │       └── HealthUnknown         its database or broker does not answer (exit code 3)
     ├── PermanentError                trying again changes nothing: someone must act
     │   ├── ConfigurationError        a setting is wrong (exit code 2)
     │   ├── UsageError                a command or request is wrong (exit code 2)
@@ -40,14 +42,13 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from catalunya.io.safe_text import safe_text
 
 MESSAGE = 4000
-"""Maximum length of a message in characters: it goes into the ledger, Airflow's log and a Lambda response."""
+"""Maximum length of a message in characters: it goes into the ledger, Airflow's log and a function's answer."""
 
 
 class CatalunyaError(Exception):
@@ -107,8 +108,18 @@ class CatalogError(TransientError):
     """The catalog does not show what was recorded; the record stands, and the next run updates the catalog."""
 
 
+class FunctionLost(TransientError):
+    """A Lambda function stopped working without an answer, or did not start; the ledger says how far it came."""
+
+
 class Unhealthy(TransientError):
     """A process does not answer, or its last heartbeat is too old."""
+
+
+class HealthUnknown(Unhealthy):
+    """A process cannot work, and is not to blame: its database or its broker does not answer."""
+
+    exit_code = 3
 
 
 class ConfigurationError(PermanentError):
@@ -196,50 +207,22 @@ class BatchClosedError(ControlFlow):
     """A page comes too late: its batch was sealed, with another answer to the same request."""
 
 
-# What Lambda reports of a function that was cut off or could not start: another attempt may succeed.
-_TRANSIENT = (
-    "Sandbox.",  # Sandbox.Timedout
-    "Runtime.ExitError",  # killed, usually out of memory
-    "Runtime.OutOfMemory",
-    "TooManyRequestsException",
-    "Throttling",
-    "ServiceException",
-    "ServiceUnavailable",
-    "EC2Throttled",
-    "EC2Unexpected",
-    "ENILimitReached",
-    "ConnectionError",
-    "MemoryError",
-    "TimeoutError",
-)
-
-
-def from_function(payload: object) -> CatalunyaError:
-    """The error a Lambda function ended with, from what Lambda reports: {"errorType": ..., "errorMessage": ...}.
-
-    A class of this tree comes back as itself. Any other becomes a TransientError if it may pass (a timeout, out of memory,
-    throttling), else a PermanentError.
-    """
-    report = payload if isinstance(payload, Mapping) else {"errorMessage": str(payload)}
-    kind, message = str(report.get("errorType") or ""), str(report.get("errorMessage") or "no reason given")
+def named(kind: str, message: str) -> CatalunyaError:
+    """The error of that class and message, as a Lambda function answers it. A class that is not of this tree is a bug: a PermanentError."""
     known = globals().get(kind)
     if isinstance(known, type) and issubclass(known, CatalunyaError):
         return known(message)
-    is_transient = kind.startswith(_TRANSIENT) or "Task timed out" in message
-    advice = "try again" if is_transient else "see the function's log for the traceback"
-    text = f"the Lambda function failed: {f'{kind}: ' if kind else ''}{message[:1000]}; {advice}"
-    return TransientError(text) if is_transient else PermanentError(text)
+    text = f"{kind}: {message[:1000]}" if message else kind
+    return PermanentError(f"the Lambda function failed: {text}; see the function's log for the traceback")
 
 
 def reportable(error: Exception) -> CatalunyaError:
-    """The error as the nearest class of this module: its class name is all Lambda reports about its kind.
+    """The error as the nearest class of this module: its class name is all that a Lambda function answers about its kind.
 
-    An unforeseen error becomes what Airflow would make of Lambda's report, so its text is bounded and without secrets too.
+    An unforeseen error becomes what its caller would make of it, so its text is bounded and without secrets too.
     """
     if not isinstance(error, CatalunyaError):
-        if found := in_passing(error):
-            return found
-        return from_function({"errorType": type(error).__name__, "errorMessage": str(error)})
+        return in_passing(error) or named(type(error).__name__, str(error))
     public: type[CatalunyaError] = next(kind for kind in type(error).__mro__ if globals().get(kind.__name__) is kind)
     return error if public is type(error) else public(str(error))
 

@@ -44,10 +44,12 @@ class Lake:
         kms_key_id: str | None = None,
         attempts: int = 8,
         setting: str = "CATALUNYA_LAKE",
+        region: str = "",
     ) -> None:
         """`encryption`: how S3 encrypts new objects, with `kms_key_id` for `aws:kms`; `attempts`: how often one request to S3 is
-        tried. None of them applies to a folder. `setting` is what its root comes from, for the advice in errors."""
-        self._setting = setting
+        tried; `region`: the bucket's, if it is not AWS_REGION. None of them applies to a folder. `setting` is what its root comes from,
+        for the advice in errors."""
+        self._setting, self._region = setting, region
         self.root = root.rstrip("/")
         self.is_local = "://" not in root
         with self._errors("open", ""):
@@ -56,7 +58,7 @@ class Lake:
                 self.root = str(Path(root).absolute())
                 self._store = LocalStore(self.root, mkdir=True, automatic_cleanup=True)
             else:
-                self._store = _open_bucket(self.root, encryption, kms_key_id, attempts)
+                self._store = _open_bucket(self.root, encryption, kms_key_id, attempts, region)
 
     def __repr__(self) -> str:
         return f"Lake({self.root!r})"
@@ -201,7 +203,7 @@ class Lake:
         """polars' `storage_options` for URLs of this lake."""
         if self.is_local:
             return {}
-        endpoint, region = _endpoint(), _region()
+        endpoint, region = _endpoint(), self._region or _region()
         options = {"aws_region": region} if region else {}
         if endpoint:
             options |= {"aws_endpoint_url": endpoint, "aws_allow_http": str(endpoint.startswith("http:")).lower()}
@@ -222,14 +224,14 @@ class Lake:
         return _explained(verb, f"{self.root}/{path}".rstrip("/"), self._setting)
 
 
-def _open_bucket(root: str, encryption: Encryption, kms_key_id: str | None, attempts: int) -> S3Store:
+def _open_bucket(root: str, encryption: Encryption, kms_key_id: str | None, attempts: int, region: str) -> S3Store:
     """The store of `s3://bucket[/prefix]`. Credentials come from the environment or the instance's role."""
     config: Any = {"aws_server_side_encryption": encryption}
     if encryption == "aws:kms":
         config["aws_sse_bucket_key_enabled"] = "true"  # one call to KMS for many objects
         if kms_key_id:
             config["aws_sse_kms_key_id"] = kms_key_id
-    endpoint, region = _endpoint(), _region()
+    endpoint, region = _endpoint(), region or _region() or ""
     if endpoint:
         config["aws_endpoint_url"] = endpoint
     if region:
@@ -322,7 +324,10 @@ _BAD_CREDENTIALS = (
     "the credentials are invalid or expired",
     "renew AWS_ACCESS_KEY_ID and its secret, or the role's session",
 )
-_OTHER_REGION = ("the bucket is in another region", "set AWS_REGION to the bucket's")
+_OTHER_REGION = (
+    "the bucket is in another region",
+    "set AWS_REGION to the lake's, and CATALUNYA_BACKUP_REGION to the backups'",
+)
 
 _REASONS = {
     "No space left": _FULL,

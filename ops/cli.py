@@ -1,7 +1,7 @@
 """The `catalunya` command: its common options, its commands by name, and how errors are reported.
 
 The commands are in `commands/` and are imported when they are called, so that `--help` is fast. Exit codes: 0 success,
-1 something failed or was found, 2 wrong usage or configuration, 70 a bug, 130 interrupted, 143 terminated.
+1 something failed or was found, 2 wrong usage or configuration, 3 health unknown, 70 a bug, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _COMMANDS = (
     ("materialize", "making", _MAKE, "Make stale assets in this process, without Airflow."),
     ("backfill", "making", _MAKE, "Read some periods of a source again, and make what is downstream."),
     ("restore-version", "restoring", _MAKE, "Publish an earlier version of a table again, to undo a bad load."),
+    ("acknowledge", "maintenance", _MAINTAIN, "Silence the alarm about a failed table, or undo that."),
     ("verify", "maintenance", _MAINTAIN, "Check that ledger and objects agree."),
     ("catalog", "catalog", _MAINTAIN, "Compare Glue and the saved queries with the ledger, or update them."),
     ("contracts", "comparing", _DEVELOP, "Show which contract changes break readers."),

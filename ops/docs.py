@@ -1,18 +1,22 @@
-"""`make docs`: dbt's documentation of the marts as one page, built on this machine from empty tables.
+"""`make docs`: dbt's documentation of the marts as one page, built on this machine from empty tables; `UPLOAD=1` puts it into the lake.
 
 Here: what dbt gets, and where the page goes. Not here: running dbt (`io/warehouse/dbt.py`), the descriptions (the contracts).
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from catalunya.assets.graph.discovery import load_graph
 from catalunya.assets.graph.spec import Layer
+from catalunya.assets.record.paths import DOCS
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import CatalunyaError
 from catalunya.io.warehouse.build import build_docs
@@ -41,14 +45,27 @@ def write(settings: Settings) -> Path:
         return Path(shutil.copyfile(page, folder / "index.html"))
 
 
+def upload(settings: Settings, page: Path) -> Iterator[str]:
+    """Put the page and what lies beside it into the lake of the environment; gives their URLs. Raises LakeError."""
+    lake = Project(settings).lake
+    for path in sorted(page.parent.iterdir()):
+        lake.put(f"{DOCS}/{path.name}", path)
+        yield lake.url(f"{DOCS}/{path.name}")
+
+
 def main() -> int:
-    """Write the page and print its path. Returns the exit code."""
+    """Write the page, put it into the lake if asked to, and print where it is. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m catalunya.ops.docs", description=__doc__)
+    parser.add_argument("--upload", action="store_true", help="also put it into the lake of CATALUNYA_ENV")
+    wants_upload = parser.parse_args().upload
     try:
-        page = write(load_settings())
+        settings = load_settings()
+        page = write(settings)
+        urls = list(upload(settings, page)) if wants_upload else []
     except CatalunyaError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    sys.stdout.write(f"written: {page.resolve()}\n")
+    sys.stdout.write("".join(f"written: {place}\n" for place in (page.resolve(), *urls)))
     return 0
 
 

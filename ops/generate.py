@@ -2,7 +2,7 @@
 and access, docs/graph.json, and the picture of the graph in the README.
 
 Here: the list of these files, their order, the picture, and writing. Not here: what the other files contain
-(`contracts/model/derive.py`, `settings_page.py`, `cdk/access.py`, `assets/graph/document.py`).
+(`contracts/model/derive.py`, `settings_page.py`, `cdk/access.py`, `cdk/context.py`, `assets/graph/document.py`).
 """
 
 from __future__ import annotations
@@ -83,11 +83,15 @@ def write(root: Path) -> list[Path]:
     """Write the files that are out of date below `root`. Returns those that changed."""
     from catalunya.assets.graph.discovery import load_graph
     from catalunya.assets.graph.document import GRAPH_FILE, text
-    from catalunya.cdk import access
+    from catalunya.cdk import access, context
     from catalunya.io.environment import load_settings
     from catalunya.ops.settings_page import PAGE, settings_page
 
-    pages = rendered() | {PAGE: settings_page(), access.PAGE: access.access_page(root)}
+    pages = rendered() | {
+        PAGE: settings_page(),
+        access.PAGE: access.access_page(root),
+        context.PAGE: context.context_page(root),
+    }
     changed = [path for name, content in pages.items() if (path := _written(root / name, content))]
     # Only now: dbt reads the YAML that was just written, and the graph depends on what dbt finds.
     settings = load_settings()

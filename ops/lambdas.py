@@ -1,10 +1,15 @@
 """The Lambda functions: `extract` makes one landing asset, `transform` one staging asset, through `materialize` like all callers.
 
-The event is {"asset", "run_id", "correlation_id", "force", "period_from", "period_to"}, the result {"status", "why", "entry"}, where
-`entry` is the summary of the ledger entry or null. With "part": {"of", "index", "batch"}, `extract` lands only that part of the pages
-(`assets/making/parts.py`), and `entry` is null. Errors are those of `io/errors.py`, whose `from_function` rebuilds them from what
-Lambda reports. A repeated event is answered from the ledger. Both functions stop before the time limit: the next extraction
-resumes from the landed pages, the next transformation starts over.
+The event is {"asset", "run_id", "correlation_id", "force", "period_from", "period_to"}, the result {"status", "why", "error", "entry"}, where
+`error` is the class of io/errors.py if the status is `failed`, and `entry` the summary of the ledger entry or null. With "part":
+{"of", "index", "batch"}, `extract` lands only that part of the pages (`assets/making/parts.py`), and `entry` is null. With "answer", a
+name, the result is also written into the lake under it (`assets/record/answers.py`), for callers that do not wait for the response. With
+"lost", a message, nothing is made: the function records that the run's former function died.
+
+A failure is a result: only what is a bug, or kept the function from answering, is raised, so that Lambda counts an error and keeps the
+event in the dead-letter queue. Lambda does not retry, its callers do. An event that is delivered twice is worked on once, and one that
+is sent again is answered from the ledger. Both functions stop before the time limit: the next extraction resumes from the landed
+pages, the next transformation starts over.
 
 Here: event, result, time limit, logs. Not here: how a table is made (`assets/`), building the zip (`package.py`). Everything the
 handlers need is imported at module level, so that Lambda imports it during init, before the first event.
@@ -27,13 +32,13 @@ import catalunya.assets.making.staging  # noqa: F401
 import catalunya.io.sources.http  # noqa: F401  imported during init, as above
 from catalunya.assets.graph.discovery import declarations
 from catalunya.assets.graph.spec import MAX_READERS, Layer
-from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.materialize import materialize, record_lost
 from catalunya.assets.making.parts import PartRead, read_part
-from catalunya.assets.making.request import Outcome, Request
-from catalunya.assets.record.ledger import Entry
+from catalunya.assets.making.request import Outcome, Request, as_before, made_by
+from catalunya.assets.record.answers import Answering, Result, answer_path
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.errors import CatalunyaError, UsageError, reportable
+from catalunya.io.errors import MESSAGE, CatalunyaError, TransientError, UsageError, in_passing, reportable
 from catalunya.io.periods import window
 from catalunya.io.sources.base import Part
 from catalunya.ops.logging import configure
@@ -41,8 +46,8 @@ from catalunya.ops.logging import configure
 log = structlog.get_logger(__name__)
 
 LEASE_S = 60.0
-"""Longest time for which the lease of a killed function blocks the next one: Lambda's first retry comes after a minute.
-A running function renews its lease."""
+"""Longest time for which the lease of a killed function blocks the next one, and for which its caller waits for a sign of life.
+A running function renews both."""
 
 _DECLARED = tuple(declarations().values())  # without marts, which no function makes
 
@@ -78,43 +83,87 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     period_from: Period | None = None
     period_to: Period | None = None
     part: EventPart | None = None
+    answer: Text | None = None
+    lost: Annotated[str, msgspec.Meta(max_length=MESSAGE)] | None = None
 
 
 def extract(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Make one landing asset, or land a part of its pages. Raises a CatalunyaError; after DeadlineReached, invoke it again
-    to resume."""
+    """Make one landing asset, or land a part of its pages; after DeadlineReached, invoke it again to resume.
+
+    Returns the result. Raises an unforeseen error, and what keeps it from answering.
+    """
     return _handle(Layer.LANDING, event, context)
 
 
 def transform(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Make one staging asset. Raises a CatalunyaError; DeadlineReached at the time limit, with nothing published."""
+    """Make one staging asset; after DeadlineReached, with nothing published. Returns and raises as `extract` does."""
     return _handle(Layer.STAGING, event, context)
 
 
 def _handle(layer: Layer, event: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Make the asset. Any error is logged, and raised as a class that callers can identify by name."""
+    """Make the asset, and answer."""
     left_s = context.get_remaining_time_in_millis() / 1000
     ends_at = time.monotonic() + left_s
     with structlog.contextvars.bound_contextvars(request_id=context.aws_request_id):
         try:
-            settings = load_settings()
+            settings = _within(load_settings(), left_s)
             _configure_logs(settings)
             ends_at -= min(settings.stop_before_s, left_s / 2)
-            outcome = _make(layer, _read(event), _within(settings, left_s), ends_at)
-        except CatalunyaError as error:
-            public = reportable(error)
-            log.error("function_failed", error_type=type(public).__name__, error=str(public))  # noqa: TRY400  no traceback needed
-            raise public from error.__cause__
-        except Exception as error:
-            log.exception("function_failed")
-            # Lambda returns the message and traceback to the caller; the full error is only in the log.
-            raise reportable(error) from None
+            project = Project(settings, _DECLARED)
+            answering = _answering(layer, event, project, context.aws_request_id)
+            if answering and not answering.begin():
+                log.info("event_ignored", why="it was delivered before")
+                return Result(status="skipped", why="the event was delivered before").plain()
+        except Exception as error:  # noqa: BLE001  logged, and raised as a class that its reader knows
+            raise _logged(error) from None
+        result, bug = _result(layer, event, project, ends_at)
+        if answering:
+            try:
+                answering.end(result)
+            except CatalunyaError as error:
+                raise _logged(error) from None
+        if bug:
+            raise bug
+        return result.plain()
+
+
+def _answering(layer: Layer, event: object, project: Project, request_id: str) -> Answering | None:
+    """The answer that the event asks for. Read before the rest of the event, which may be invalid, and then the answer says so."""
+    name = event.get("answer") if isinstance(event, Mapping) else None
+    if name is None:
+        return None
+    return Answering.of(project.lake, answer_path(layer, str(name)), request_id, project.settings.lease_s)
+
+
+def _result(
+    layer: Layer, event: Mapping[str, Any], project: Project, ends_at: float
+) -> tuple[Result, CatalunyaError | None]:
+    """The result, and the error if it is a bug."""
+    try:
+        outcome = _make(layer, _read(event), project, ends_at)
+    except Exception as error:  # noqa: BLE001  logged
+        public = _logged(error)
+        is_foreseen = isinstance(error, CatalunyaError) or in_passing(error)
+        failed = Result(status="failed", why=str(public), error=type(public).__name__)
+        return failed, None if is_foreseen else public
     entry = outcome.entry if isinstance(outcome, Outcome) else None
-    return {"status": outcome.status, "why": outcome.why, "entry": entry.summary() if entry else None}
+    return Result(status=outcome.status, why=outcome.why, entry=entry.summary() if entry else None), None
 
 
-def _make(layer: Layer, event: Event, settings: Settings, ends_at: float) -> Outcome | PartRead:
-    project = Project(settings, _DECLARED)
+def _logged(error: Exception) -> CatalunyaError:
+    """Log an error; returns it as a class that callers can identify by name. Only the log has the traceback of an unforeseen one."""
+    public = reportable(error)
+    log.error(
+        "function_failed",
+        error_type=type(public).__name__,
+        error=str(public),
+        transient=isinstance(public, TransientError),
+        exc_info=None if isinstance(error, CatalunyaError) else error,
+    )
+    return public
+
+
+def _make(layer: Layer, event: Event, project: Project, ends_at: float) -> Outcome | PartRead:
     if project.graph[event.asset].layer is not layer:
         other = {Layer.LANDING: "transform", Layer.STAGING: "extract"}[layer]
         raise UsageError(
@@ -127,7 +176,9 @@ def _make(layer: Layer, event: Event, settings: Settings, ends_at: float) -> Out
         correlation_id=event.correlation_id,
         ends_at=ends_at,
     )
-    made = _made_by(project, event)
+    if event.lost:
+        return record_lost(project, event.asset, request, event.lost)
+    made = made_by(project.ledger, event.asset, event.run_id)
     if event.part:
         part = Part(event.part.of, event.part.index)
         if made:  # a repeated event that arrived after the batch was sealed
@@ -136,23 +187,11 @@ def _make(layer: Layer, event: Event, settings: Settings, ends_at: float) -> Out
     if made is None:
         return materialize(project, event.asset, request)
     if request.window:
-        return _as_before(made)
+        return as_before(made)
     # State decides, not the event: newer data is made, but nothing is forced a second time.
     outcome = materialize(project, event.asset, replace(request, force=False))
     is_same = outcome.status == "skipped" and outcome.entry and outcome.entry.sequence == made.sequence
-    return _as_before(made) if is_same else outcome
-
-
-def _made_by(project: Project, event: Event) -> Entry | None:
-    """The entry that this same event produced before, if any: Lambda retries by itself, and so do its callers."""
-    last = project.ledger.last_attempt(event.asset)
-    return last if last and last.is_made and last.run_id == event.run_id else None
-
-
-def _as_before(made: Entry) -> Outcome:
-    if made.status == "unchanged":
-        return Outcome(made.asset, "skipped", "the source has a new version with the same content", made)
-    return Outcome(made.asset, "materialized", f"already made by this run ({made.reason})", made)
+    return as_before(made) if is_same else outcome
 
 
 def _read(event: Mapping[str, Any]) -> Event:

@@ -1,22 +1,29 @@
-"""The order of test files, which worker gets which, time limits, and what must not leak from one module to the next."""
+"""The order of test files, which worker gets which, time limits, what must not leak from one module to the next; the compiled graph."""
 
 from __future__ import annotations
 
 import gc
 import logging
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
 
+from catalunya.assets.graph.discovery import load_graph
+from catalunya.io.environment import load_settings
+from catalunya.io.errors import CatalunyaError
+from small.once import once
 from small.patience import patience
 
 if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
 TESTS = Path(__file__).parent
+CACHE = load_settings().cache.absolute()
 # The longest first, so that no worker ends up alone with one of them; then the other integration tests, then the short unit tests.
 # Those that start Airflow go to one worker: Airflow is several processes, and two at once are slower than one after the other.
 ON_AIRFLOW = ("integration/test_airflow.py", "integration/test_airflow_run.py")
@@ -27,22 +34,31 @@ LONGEST = (
     "integration/warehouse/test_warehouse.py",
     "integration/warehouse/test_warehouse_failures.py",
     "integration/warehouse/test_warehouse_economy.py",
-    "integration/warehouse/test_municipality_history.py",
-    "integration/s3/test_invariants_on_s3.py",
-    "integration/test_adding_tables.py",
-    "unit/invariants/test_kill_and_run_again.py",
-    "unit/test_properties_staging.py",
     "integration/warehouse/test_warehouse_population.py",
+    "integration/warehouse/test_municipality_history.py",
+    "integration/test_adding_tables.py",
     "integration/test_dbt_docs.py",
-    "unit/test_retention.py",
+    "integration/cdk/test_access_runs.py",
+    "integration/s3/test_kills_on_s3.py",
+    "unit/cli/test_changes.py",
+    "unit/cli/test_cli_process.py",
+    "unit/test_properties_staging.py",
+    "unit/security/test_hostile_sources.py",
+    "unit/test_cuts.py",
+    "unit/test_literal_paths.py",
+    "unit/invariants/test_kill_and_run_again.py",
 )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Scale pytest-timeout's limit for a test like every other limit (small/patience.py)."""
+    """Scale pytest-timeout's limit for a test like every other limit (small/patience.py), and compile the graph if it is not: some
+    modules read it when they are collected, and dbt takes seconds, in each worker if none has done it before."""
     if config.getoption("timeout", None) is None:
         config.option.timeout = patience(float(config.getini("timeout")))
+    if not hasattr(config, "workerinput"):
+        with suppress(CatalunyaError):  # the tests say it better
+            load_graph(load_settings(cache=CACHE))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,6 +81,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
     config.option.loadscopereorder = False
     return Longest(config, log)
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder with the compiled graph and dbt's parsed project, which take seconds to make: those of this working copy."""
+
+    def copy(folder: Path) -> None:
+        load_graph(load_settings(cache=CACHE))
+        for path in (CACHE / "graph.json", CACHE / "dbt-manifest.msgpack"):
+            shutil.copy(path, folder)
+
+    return once(tmp_path_factory, "compiled", copy)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -16,7 +16,7 @@ import structlog
 
 from catalunya.assets.graph.spec import Layer, digest
 from catalunya.assets.making.maker import Candidate, Context, Maker, maker_of
-from catalunya.assets.making.request import Observer, Outcome, Request
+from catalunya.assets.making.request import Observer, Outcome, Request, made_by
 from catalunya.assets.record.lease import Lease, lease
 from catalunya.assets.record.ledger import Entry, content_version
 from catalunya.assets.record.paths import quarantine_path
@@ -28,6 +28,7 @@ from catalunya.io.errors import (
     CatalunyaError,
     ContractError,
     DeadlineReached,
+    FunctionLost,
     LeaseHeld,
     LeaseLost,
     LedgerError,
@@ -36,6 +37,7 @@ from catalunya.io.errors import (
     TransientError,
     UsageError,
     in_passing,
+    one_line,
 )
 from catalunya.io.safe_text import safe_text
 
@@ -59,6 +61,11 @@ def materialize(
             log.error(  # noqa: TRY400  the message says it all; a traceback adds nothing
                 "materialization_failed", error=str(error), transient=isinstance(error, TransientError)
             )
+            raise
+        except Exception as error:  # a bug, or what a library raised
+            found, is_bug = one_line(error)
+            transient = in_passing(error) is not None
+            log.exception("materialization_failed", error=found, transient=transient, exc_info=is_bug)
             raise
         if outcome.status == "materialized" and (entry := outcome.entry):
             log.info(
@@ -128,7 +135,7 @@ def _run(context: Context, maker: Maker) -> Outcome:
     try:
         decision = _decide_and_clean_up(context, maker)
     except (SourceError, SourceUnavailable) as error:
-        _record_unreadable_source(context, seen, error)
+        _record_without_making(context, seen, error, "the source was asked whether it changed")
         raise
     if isinstance(decision, Outcome):
         if (
@@ -319,12 +326,25 @@ def _record_failure(context: Context, stale: Stale, after: int, error: Exception
         log.warning("failure_not_recorded", error=str(second))
 
 
-def _record_unreadable_source(context: Context, seen: int, error: SourceError | SourceUnavailable) -> None:
-    """Record that the source could not be asked whether it changed: nothing else would wake the asset before its next schedule."""
+def record_lost(project: Project, key: str, request: Request, why: str) -> Outcome:
+    """Record that a run failed because the function that worked for it was lost, and could not do so itself.
+
+    Then the asset is tried again after a while, and less often each time. Without this, nothing would wake a landing asset before its
+    next schedule, and a staging table whose function is killed each time would be tried every ten minutes.
+    """
+    context = Context.begin(project, key, request)
+    if made_by(project.ledger, key, context.run_id):
+        return Outcome(key, "skipped", "the run had recorded what it made")
+    _record_without_making(context, _last_sequence(context), FunctionLost(why), "its function was lost")
+    return Outcome(key, "skipped", "it is recorded that the function was lost")
+
+
+def _record_without_making(context: Context, seen: int, error: CatalunyaError, what: str) -> None:
+    """Record a failure that came before anything was made: nothing else would wake a landing asset before its next schedule."""
     if context.request.window:
         return
     project, key = context.project, context.asset.key
-    stale = Stale(key, Reason.SOURCE, "the source was asked whether it changed")
+    stale = Stale(key, Reason.SOURCE, what)
     try:
         with lease(project.lake, key, context.run_id, project.settings.lease_s):
             if _last_sequence(context) == seen:

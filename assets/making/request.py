@@ -1,6 +1,7 @@
 """What is asked of `materialize`, what comes back, and the progress events in between.
 
-Here: plain data that callers use (CLI, Airflow task, Lambda handler, tests). Not here: what makers are given (`maker.py`).
+Here: plain data that callers use (CLI, Airflow task, Lambda handler, tests), and the outcome of a run that is repeated. Not here: what
+makers are given (`maker.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from catalunya.assets.record.ledger import Entry
+from catalunya.assets.record.ledger import Entry, Ledger
 from catalunya.io.periods import Window
 
 Step = Literal["leased", "producing", "produced", "publishing", "published", "recorded", "cleaned"]
@@ -47,6 +48,19 @@ class Outcome:
     status: Literal["materialized", "skipped", "deferred"]
     why: str
     entry: Entry | None = None
+
+
+def made_by(ledger: Ledger, key: str, run_id: str) -> Entry | None:
+    """The entry that this run recorded for the asset before, if it is the last one: Lambda delivers events twice, and callers try again."""
+    last = ledger.last_attempt(key)
+    return last if last and last.is_made and last.run_id == run_id else None
+
+
+def as_before(made: Entry) -> Outcome:
+    """The outcome of a run that recorded this entry before."""
+    if made.status == "unchanged":
+        return Outcome(made.asset, "skipped", "the source has a new version with the same content", made)
+    return Outcome(made.asset, "materialized", f"already made by this run ({made.reason})", made)
 
 
 @dataclass(frozen=True, slots=True)

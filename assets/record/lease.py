@@ -16,7 +16,7 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Self
@@ -58,10 +58,7 @@ class Lease:
     def __init__(self, lake: Lake, key: str, run_id: str, generation: int, seconds: float) -> None:
         self._lake, self._key, self._run_id, self._seconds = lake, key, run_id, seconds
         self.generation = generation
-        self._stop = threading.Event()
-        # In the holder's context, so that its log lines name the asset and the run.
-        renew = contextvars.copy_context().run
-        self._renewer = threading.Thread(target=renew, args=(self._renew,), name=f"lease {key}", daemon=True)
+        self._renewal = Renewal(self._renew, seconds, f"the lease of {key}")
 
     def check(self) -> None:
         """Raise LeaseLost unless this is still the newest generation."""
@@ -72,25 +69,46 @@ class Lease:
             )
 
     def _renew(self) -> None:
-        while not self._stop.wait(self._seconds / 3):
-            try:
-                self._lake.put(_path(self._key, self.generation), _held(self._run_id, self._seconds))
-            except CatalunyaError as error:
-                # The next renewal may succeed; check() decides before anything is published.
-                log.warning("lease_not_renewed", asset=self._key, error=str(error))
+        self._lake.put(_path(self._key, self.generation), _held(self._run_id, self._seconds))
 
     def __enter__(self) -> Self:
-        self._renewer.start()
+        self._renewal.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._renewer.join()
+        self._renewal.stop()
         try:
             self._lake.put(_path(self._key, self.generation), _held(self._run_id, 0, released=True))
         except CatalunyaError as error:
             # It ends by itself, and must not hide how the run ended.
             log.warning("lease_not_released", asset=self._key, error=str(error))
+
+
+class Renewal:
+    """Writes something that lasts `seconds` again, every third of that, in a thread of its own, from `start` to `stop`."""
+
+    def __init__(self, renew: Callable[[], None], seconds: float, what: str) -> None:
+        self._renew, self._seconds, self._what = renew, seconds, what
+        self._stop = threading.Event()
+        # In the holder's context, so that its log lines name the asset and the run.
+        run = contextvars.copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._repeat,), name=f"renewal of {what}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when nothing is being written any more."""
+        self._stop.set()
+        self._thread.join()
+
+    def _repeat(self) -> None:
+        while not self._stop.wait(self._seconds / 3):
+            try:
+                self._renew()
+            except CatalunyaError as error:
+                # The next one may succeed. Whoever holds a lease checks it before anything is published.
+                log.warning("not_renewed", what=self._what, error=str(error))
 
 
 @contextmanager
@@ -207,17 +225,17 @@ def _path(key: str, generation: int) -> str:
 
 def _held(run_id: str, seconds: float, *, released: bool = False) -> bytes:
     expires = datetime.now(UTC) + timedelta(seconds=seconds)
-    return msgspec.json.encode(Held(run_id, _host(), os.getpid(), expires, released, min(seconds, _LONGEST_S)))
+    return msgspec.json.encode(Held(run_id, host(), os.getpid(), expires, released, min(seconds, _LONGEST_S)))
 
 
-def _host() -> str:
+def host() -> str:
     """The name of this machine. Lambda's machines share a few host names, but each has its own log stream."""
     return os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME") or socket.gethostname()
 
 
 def _is_dead(held: Held) -> bool:
     """Whether the holder was a process of this machine that has ended: no need to wait for its lease to expire."""
-    if held.host != _host():
+    if held.host != host():
         return False
     try:
         os.kill(held.pid, 0)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 MANIFEST = "_manifest.json"
+DOCS = "_dbt"
+"""Where a deployment puts the marts' manifest and documentation."""
 _BATCH = re.compile(r"ingested_process_at=[0-9]{8}T[0-9]{9}")
 
 

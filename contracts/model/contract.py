@@ -153,6 +153,7 @@ class Contract(pa.DataFrameModel):
         return " ".join((cls.__doc__ or "").split())
 
     @classmethod
+    @cache
     def version(cls) -> str:
         """A hash of the declaration, without comments and layout. (The version number that a person raises is in the terms.)"""
         return source_hash(cls)
@@ -224,7 +225,12 @@ def source_hash(declared: object) -> str:
     The same on every Python version: the process that makes a table and the one that checks whether it is stale may run different ones.
     """
     with _PARSING:  # inspect.getsource parses too, to find a class
-        tree = ast.parse(textwrap.dedent(inspect.getsource(declared)))  # type: ignore[arg-type]
+        return _syntax_hash(textwrap.dedent(inspect.getsource(declared)))  # type: ignore[arg-type]
+
+
+@cache
+def _syntax_hash(source: str) -> str:
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]

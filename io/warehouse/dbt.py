@@ -14,7 +14,6 @@ import gc
 import hashlib
 import importlib.util
 import json
-import logging
 import os
 import re
 import tempfile
@@ -123,11 +122,12 @@ class DbtProject:
         `variables` are the variables of the models and those of the target's profile (`profiles.yml`); `databases` says where tables
         are on Athena. Unit tests are not run: they test the SQL, which no data can change, and would take half of the time.
 
-        dbt's target and logs go below `folder`, nothing to the console; when this returns, dbt holds no file open.
+        dbt's target goes below `folder`, nothing to the console; when this returns, dbt holds no file open.
         Raises WarehouseError when dbt cannot run at all; the outcomes say whether the model and its tests succeeded.
         """
         declared = self.models[model]
         arguments = ["build", "--indirect-selection", "empty", "--select", model, *declared.seeds, *declared.tests]
+        self._keep_only(declared)
         if databases:
             self._place(declared, databases)
         with _ONE_AT_A_TIME:
@@ -166,6 +166,20 @@ class DbtProject:
         self, arguments: Sequence[str], variables: Mapping[str, str], folder: Path, *, write_json: bool = False
     ) -> Any:
         return _invoke(arguments, variables, folder, self._target, self._manifest, write_json=write_json)
+
+    def _keep_only(self, model: Model) -> None:
+        """Leave a model, its seeds, its tests and everything they depend on: dbt compares each name that it is to select with each
+        node of the project, several times, and works out the graph of all of them."""
+        own = {model.name, *model.seeds, *model.tests}
+        waiting = [unique_id for unique_id, node in self._manifest.nodes.items() if node.name in own]
+        needed = set[str]()
+        while waiting:
+            unique_id = waiting.pop()
+            if unique_id in self._manifest.nodes and unique_id not in needed:
+                needed.add(unique_id)
+                waiting += self._manifest.nodes[unique_id].depends_on_nodes
+        self._manifest.nodes = {key: node for key, node in self._manifest.nodes.items() if key in needed}
+        self._manifest.unit_tests = {}
 
     def _place(self, model: Model, databases: Databases) -> None:
         """Have dbt build this model and its seeds as candidates, and read everything else where it is published."""
@@ -254,16 +268,11 @@ def _check(command: Sequence[str], done: Any) -> None:
 
 @contextmanager
 def _left_clean() -> Iterator[None]:
-    """Close what dbtRunner leaves open: connections, log files and semaphores. Airflow ends its task processes without Python's
+    """Close what dbtRunner leaves open: connections and semaphores. Airflow ends its task processes without Python's
     own shutdown, and Python would then warn of leaked semaphores."""
-    reports, logging.raiseExceptions = (
-        logging.raiseExceptions,
-        False,
-    )  # dbt logs to the scratch folder, whose disk may be full
     try:
         yield
     finally:
-        logging.raiseExceptions = reports
         from dbt.adapters.factory import FACTORY
         from dbt_common.events.event_manager_client import cleanup_event_logger
 
@@ -274,8 +283,6 @@ def _left_clean() -> Iterator[None]:
         FACTORY.reset_adapters()
         gc.collect()  # adapters refer to themselves, and a semaphore goes when its adapter does
         cleanup_event_logger()
-        for handler in logging.getLogger("file_log").handlers:
-            handler.close()
 
 
 def _invoke(
@@ -297,7 +304,8 @@ def _invoke(
                 *("--project-dir", str(ROOT), "--profiles-dir", str(ROOT), "--target", target),
                 *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
                 *("--vars", json.dumps(dict(variables))),
-                *("--log-level", "none", "--log-level-file", "info"),
+                # No one reads the log in the scratch folder, and writing it took an eighth of a build: the outcomes say all.
+                *("--log-level", "none", "--log-level-file", "none"),
                 *("--no-print", "--no-use-colors", "--no-send-anonymous-usage-stats"),
                 "--write-json" if write_json else "--no-write-json",
             ]

@@ -2,8 +2,8 @@
 
 Read and restored through its REST API, which works wherever Airflow's database is. Secrets are not kept: no password, no login, no
 connection's `extra`, no variable that looks like one; each is listed, for a person to set from wherever secrets are kept. Recent runs
-and asset events are kept for reading only: what the lake was made from is in its ledger. A full copy of the database is `pg_dump`'s job
-(docs/recovery.md). Not here: the lake (`make.py`, `restore.py`).
+and asset events are kept for reading only: what the lake was made from is in its ledger. Not here: a dump of the whole database
+(`database.py`), the lake (`make.py`, `restore.py`).
 """
 
 from __future__ import annotations

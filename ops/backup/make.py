@@ -40,7 +40,10 @@ log = structlog.get_logger(__name__)
 
 _ATTEMPTS = 3
 
+Dump = Callable[[Path], None]
 Export = Callable[[], Mapping[str, Any]]
+DATABASE = "airflow.dump"
+"""The name of the dump of Airflow's database in a record; it has no path in the lake."""
 
 
 def back_up(
@@ -49,11 +52,14 @@ def back_up(
     *,
     store: Store | None = None,
     airflow: Export | None = None,
+    database: Dump | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Backup:
-    """Back up the lake and what `airflow` exports to the `store` (default: the settings'); `report` is called with each asset's key.
+    """Back up the lake, what `airflow` exports and the file that `database` writes to the `store` (default: the settings'); `report` is
+    called with each asset's key.
 
-    What cannot be saved is named in the backup (`missing`, `airflow_problem`), which has everything else: see `is_complete`. Raises
+    What cannot be saved is named in the backup (`missing`, `airflow_problem`, `database_problem`), which has everything else: see
+    `is_complete`. Raises
     LeaseHeld while another backup is being made, LakeError when lake or store cannot be read or written.
     """
     began_at, started = datetime.now(UTC), time.monotonic()
@@ -66,6 +72,7 @@ def back_up(
         assets = _save_assets(project, writer, report)
         report("Airflow")
         exported, problem = _export(airflow)
+        dumped, database_problem = _dump(database, writer)
         backup = Backup(
             name=name,
             env=project.settings.env,
@@ -75,6 +82,8 @@ def back_up(
             assets=assets,
             airflow=exported,
             airflow_problem=problem,
+            database=dumped,
+            database_problem=database_problem,
             missing=writer.missing,
             new_objects=len(writer.new),
             new_bytes=sum(writer.new.values()),
@@ -89,6 +98,8 @@ def back_up(
         log.error("not_backed_up", backup=name, path=path, why=why)
     if problem:
         log.error("airflow_not_backed_up", backup=name, why=problem)
+    if database_problem:
+        log.error("database_not_backed_up", backup=name, why=database_problem)
     return backup
 
 
@@ -98,6 +109,18 @@ def _export(airflow: Export | None) -> tuple[dict[str, Any] | None, str]:
         return (dict(airflow()) if airflow else None), ""
     except CatalunyaError as error:
         return None, str(error)
+
+
+def _dump(database: Dump | None, writer: _Writer) -> tuple[Item | None, str]:
+    """The dump that `database` writes, saved, or why there is none."""
+    if database is None:
+        return None, ""
+    file = writer.scratch / DATABASE
+    try:
+        database(file)
+    except CatalunyaError as error:
+        return None, str(error)
+    return writer.keep_file(DATABASE, file), ""
 
 
 def _save_assets(project: Project, writer: _Writer, report: Callable[[str], None]) -> dict[str, SavedAsset]:
@@ -264,6 +287,14 @@ class _Writer:
         sha256 = hashlib.sha256(body).hexdigest()
         self._put(sha256, body, len(body))
         return sha256
+
+    def keep_file(self, path: str, file: Path) -> Item:
+        """Save the content of this file."""
+        with file.open("rb") as content:
+            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        size = file.stat().st_size
+        self._put(sha256, file, size)
+        return Item(path=path, bytes=size, sha256=sha256)
 
     def _copy(self, wanted: _Object) -> Item | None:
         """Save one object; None when it is in none of its places with the right content."""

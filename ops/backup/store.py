@@ -64,8 +64,8 @@ class SavedAsset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:
-    """The record of one backup. `missing` are objects that could not be saved, and why; `airflow_problem` is why Airflow's settings
-    were not."""
+    """The record of one backup. `database` is the dump of Airflow's database. `missing` are objects that could not be saved, and why;
+    `airflow_problem` is why Airflow's settings were not, `database_problem` why its database was not."""
 
     name: str
     env: str
@@ -75,6 +75,8 @@ class Backup:
     assets: dict[str, SavedAsset] = field(default_factory=dict)
     airflow: dict[str, Any] | None = None
     airflow_problem: str = ""
+    database: Item | None = None
+    database_problem: str = ""
     missing: dict[str, str] = field(default_factory=dict)
     new_objects: int = 0
     new_bytes: int = 0
@@ -82,21 +84,26 @@ class Backup:
     @property
     def items(self) -> list[Item]:
         """Every object in it."""
-        return [item for saved in self.assets.values() for item in (*saved.ledger, *saved.objects)]
+        found = [item for saved in self.assets.values() for item in (*saved.ledger, *saved.objects)]
+        return [*found, *([self.database] if self.database else [])]
 
     @property
     def is_complete(self) -> bool:
         """Whether everything that belongs in it is in it."""
-        return not self.missing and not self.airflow_problem
+        return not (self.missing or self.airflow_problem or self.database_problem)
 
     def summary(self) -> dict[str, Any]:
         """The record without its lists of objects, for people and programs."""
-        names = ("name", "env", "lake", "began_at", "seconds", "missing", "airflow_problem", "new_objects", "new_bytes")
+        names = (
+            *("name", "env", "lake", "began_at", "seconds", "missing", "airflow_problem", "database_problem"),
+            *("new_objects", "new_bytes"),
+        )
         items = self.items
         return {
             **{name: getattr(self, name) for name in names},
             "complete": self.is_complete,
             "has_airflow": self.airflow is not None,
+            "has_database": self.database is not None,
             "objects": len(items),
             "bytes": sum(item.bytes for item in items),
             "assets": {key: saved.latest.summary() if saved.latest else None for key, saved in self.assets.items()},
@@ -115,10 +122,11 @@ class Store:
         """The store of an environment. Raises ConfigurationError when whatever destroys the lake would destroy it too."""
         store = Lake(
             settings.backup,
+            # Not by the lake's key: a key is of one region, and the backups lie in another.
             encryption=settings.lake_encryption,
-            kms_key_id=settings.lake_kms_key_id,
             attempts=settings.lake_attempts,
             setting="CATALUNYA_BACKUP",
+            region=settings.backup_region,
         )
         lake, place = (
             str(Path(root).resolve()) if "://" not in root else root.rstrip("/") for root in (settings.lake, store.root)
@@ -252,6 +260,8 @@ def check(store: Store, backup: Backup, *, quick: bool = False) -> Checked:
     problems = [f"{path}: {why}" for path, why in backup.missing.items()]
     if backup.airflow_problem:
         problems.append(f"Airflow's settings are not in it: {backup.airflow_problem}")
+    if backup.database_problem:
+        problems.append(f"Airflow's database is not in it: {backup.database_problem}")
     with ThreadPoolExecutor(READERS) as pool:
         problems += [found for found in pool.map(problem, sizes) if found]
     return Checked(backup.name, len(sizes), sum(sizes.values()), problems)

@@ -22,6 +22,7 @@ from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson, Select, selection
 
 if TYPE_CHECKING:
+    from catalunya.io.environment import Settings
     from catalunya.ops.backup.airflow import Imported
     from catalunya.ops.backup.restore import Restored
     from catalunya.ops.backup.store import Backup, Store
@@ -31,19 +32,20 @@ backup = App(name="backup", group_commands=Group("Commands", sort_key=0))
 
 @backup.default
 def make(*, as_json: AsJson = False) -> int:
-    """Back up the lake's tables, superseded versions, quarantine and ledger, and Airflow's settings; only what is new is copied.
+    """Back up the lake's tables, superseded versions, quarantine and ledger, and Airflow's settings and database; only what is new is copied.
 
     Landing batches are not backed up: their sources provide them again. Exits with 1 if something could not be saved.
     """
     from catalunya.assets.record.ledger import new_run_id
     from catalunya.ops.backup.airflow import export_settings
+    from catalunya.ops.backup.database import dumper
     from catalunya.ops.backup.make import back_up
 
     project = _quiet_project()
     settings = project.settings
     with _progress("backing up") as report:
         export = (lambda: export_settings(settings)) if settings.airflow_url else None
-        made = back_up(project, new_run_id(datetime.now(UTC)), airflow=export, report=report)
+        made = back_up(project, new_run_id(datetime.now(UTC)), airflow=export, database=dumper(settings), report=report)
     if as_json:
         console.emit_json(made.summary())
     else:
@@ -58,6 +60,8 @@ def make(*, as_json: AsJson = False) -> int:
             console.warn(f"error: {path} was not backed up: {why}")
         if made.airflow_problem:
             console.warn(f"error: Airflow's settings were not backed up: {made.airflow_problem}")
+        if made.database_problem:
+            console.warn(f"error: Airflow's database was not backed up: {made.database_problem}")
     return int(not made.is_complete)
 
 
@@ -168,8 +172,11 @@ def restore(
     ] = False,
     into: Annotated[str | None, Parameter(help="Restore into another lake: a folder, or s3://bucket[/prefix].")] = None,
     only: Annotated[
-        Literal["lake", "airflow"] | None,
-        Parameter(help="Restore only this; by default the lake and, if CATALUNYA_AIRFLOW_URL is set, Airflow."),
+        Literal["lake", "airflow", "database"] | None,
+        Parameter(
+            help="Restore only this: the lake, Airflow's settings (airflow), or its whole database, with Airflow stopped. By default the lake "
+            "and, if CATALUNYA_AIRFLOW_URL is set, Airflow's settings."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -185,12 +192,14 @@ def restore(
 
     project = _quiet_project()
     settings = project.settings
-    if only == "airflow" and (select or into):
-        raise UsageError("--only airflow cannot be combined with a selection or --into, which are about a lake")
+    if only in ("airflow", "database") and (select or into):
+        raise UsageError(f"--only {only} cannot be combined with a selection or --into, which are about a lake")
     if into:
         project = Project(settings.model_copy(update={"lake": into}))
     store = Store.of(project.settings)
     chosen = store.find(settings.env, backup)
+    if only == "database":
+        return _restore_database(settings, store, chosen, replace=replace, dry_run=dry_run)
     restored: list[Restored] = []
     if only != "airflow":
         assets = project.graph.select(selection(select)) if select else None
@@ -216,6 +225,15 @@ def restore(
         _say_imported(imported, would="would be " if dry_run else "")
     failed = any(each.outcome in ("failed", "conflict") for each in restored)
     return int(failed or bool(imported and imported.failed))
+
+
+def _restore_database(settings: Settings, store: Store, chosen: Backup, *, replace: bool, dry_run: bool) -> int:
+    from catalunya.ops.backup.database import restore_database
+
+    restore_database(settings, store, chosen, replace=replace, dry_run=dry_run)
+    what = f"Airflow's database {'would be ' if dry_run else ''}restored from backup {chosen.name}, {console.ago(chosen.began_at)}"
+    console.say(what if dry_run else f"{what}; next: `catalunya serve migrate`, then start Airflow")
+    return 0
 
 
 def _say_restored(chosen: Backup, restored: Sequence[Restored], *, dry_run: bool, into: str | None) -> None:

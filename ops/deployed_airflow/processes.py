@@ -3,13 +3,14 @@
 Compose and Dokku start them by name (`catalunya serve scheduler`), so that Airflow's settings are written once, here: those it gets
 wherever it runs (`common_settings`, which `ops/local_airflow` uses too) and those of a deployment. A variable that is already set
 wins. Addresses in the form that platforms provide (DATABASE_URL, REDIS_URL, PORT) are accepted. Not here: health checks
-(`health.py`).
+(`health.py`), and what happens when they fail (`supervisor.py`).
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,19 +59,34 @@ PROCESSES: Mapping[str, Process] = {
 
 
 def serve(name: str) -> NoReturn:
-    """Replace this process with the Airflow process. Raises ConfigurationError if a variable is missing, UsageError for an unknown name."""
-    process = known(name)
-    become(name, arguments(process, os.environ))
+    """Replace this process with the Airflow process, supervised unless that is switched off.
+
+    Raises ConfigurationError if a variable is missing, UsageError for an unknown name.
+    """
+    from catalunya.io.environment import load_settings
+    from catalunya.ops.deployed_airflow import supervisor
+
+    process, every_s = known(name), load_settings().liveness_s
+    command = airflow_command(arguments(process, os.environ))
+    _become(name, supervisor.command(name, every_s, command) if every_s else command)
 
 
-def become(name: str, command: Sequence[str]) -> NoReturn:
+def become(name: str, arguments: Sequence[str]) -> NoReturn:
     """Replace this process with Airflow's command with these arguments, in the environment of `name`. Raises what `serve` raises."""
+    _become(name, airflow_command(arguments))
+
+
+def airflow_command(arguments: Sequence[str]) -> list[str]:
+    """Airflow's command in this Python. -P: do not import from the current folder."""
+    return [sys.executable, "-P", "-m", "airflow", *arguments]
+
+
+def _become(name: str, command: list[str]) -> NoReturn:
     if importlib.util.find_spec("airflow") is None:
         raise UsageError(f"{name}: Airflow is not installed; run `make setup`")
     env = environment(os.environ)
     check_environment(name, env)
-    # -P: do not import from the current folder.
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "airflow", *command], env)  # noqa: S606
+    os.execve(sys.executable, command, env)  # noqa: S606
 
 
 def known(name: str) -> Process:
@@ -117,6 +133,8 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
     deployed: dict[str, object] = {
         "API__HOST": "0.0.0.0",  # noqa: S104  inside a container; its network decides who reaches it
         "CORE__HOSTNAME_CALLABLE": "socket.gethostname",  # the name under which other containers reach this one
+        # The default of 5 fails tasks while the machine is busy or the api-server restarts.
+        "WORKERS__EXECUTION_API_TIMEOUT": 60,
         "LOGGING__JSON_LOGS": load_settings().log_format == "json",
     }
     if executor == LOCAL:
@@ -125,7 +143,10 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
         deployed["CELERY__WORKER_CONCURRENCY"] = PARALLELISM
         # Longer than any task runs: a task that is not acknowledged by then is delivered to another worker.
         deployed["CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"] = 86_400
-    return {**common_settings(), **variables(deployed), "CATALUNYA_SOURCES_POOL": POOL, "PYTHONUNBUFFERED": "1", **env}
+    # Tasks do not see Airflow's own variable, and backups contain a dump.
+    dumped = {"CATALUNYA_AIRFLOW_DATABASE": postgres_address(env)} if env.get(DATABASE) else {}
+    ours = {"CATALUNYA_SOURCES_POOL": POOL, "PYTHONUNBUFFERED": "1", **dumped}
+    return {**common_settings(), **variables(deployed), **ours, **env}
 
 
 def addresses(given: Mapping[str, str]) -> dict[str, str]:
@@ -137,6 +158,11 @@ def addresses(given: Mapping[str, str]) -> dict[str, str]:
     if (broker := given.get("REDIS_URL")) and not _is_set(env, BROKER):
         env[BROKER] = broker
     return env
+
+
+def postgres_address(env: Mapping[str, str]) -> str:
+    """The address of Airflow's database as PostgreSQL's own programs read it, without SQLAlchemy's driver."""
+    return re.sub(r"^postgresql\+\w+:", "postgresql:", env.get(DATABASE, ""))
 
 
 def check_environment(name: str, env: Mapping[str, str]) -> None:

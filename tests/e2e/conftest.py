@@ -1,9 +1,9 @@
-"""What the end-to-end tests share with the integration tests: moto, the compiled graph, a lake in which all was made."""
+"""What the end-to-end tests share with the integration tests: moto, a lake in which all was made, an Airflow on a lake of its own."""
 
 from __future__ import annotations
 
-from tests.integration.conftest import compiled, made
+from tests.integration.conftest import field, made, shared_field
 
 from small.aws import aws, bucket, shared_aws
 
-__all__ = ["aws", "bucket", "compiled", "made", "shared_aws"]
+__all__ = ["aws", "bucket", "field", "made", "shared_aws", "shared_field"]

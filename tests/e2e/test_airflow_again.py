@@ -1,4 +1,4 @@
-"""Successful runs of `run` and `up`: each makes what is stale, and the next one finds nothing to do."""
+"""`run` and `up` on a lake in which most is made: each makes what is stale and says what failed, and the next finds nothing to do."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ import httpx
 import pytest
 from tests.integration.test_airflow_run import folder, read_until, sessions, started, wait_for_end, written
 
+from catalunya.assets.graph.discovery import load_graph
+from catalunya.io.environment import load_settings
+from catalunya.ops.mock import serve
 from catalunya.ops.processes import free_ports
 
 __all__ = ["folder"]
 
 # What these runs have to make, the rest is made already; tests/integration/test_airflow.py starts from an empty lake.
+FAILED = "landing.social_services"
 STALE = (
     "landing.service_usage",
     "staging.service_usage",
@@ -51,6 +55,29 @@ def test_a_run_makes_what_is_stale_and_the_next_finds_everything_up_to_date(begu
     before = written(begun)
     assert set(ran(begun).values()) == {"up to date"}
     assert written(begun) == before
+
+
+def test_a_run_reports_what_failed_and_why_exits_1_and_writes_nothing_that_is_up_to_date(
+    folder: Path,
+) -> None:
+    before = written(folder)
+    with serve(rows=300, faults=["missing-column:ivft-vegh:column=registre"]) as mock:
+        mock.advance("ivft-vegh")
+        with started(
+            folder, "run(load_settings())", CATALUNYA_SOCRATA_URL=mock.url, CATALUNYA_IDESCAT_URL=mock.url
+        ) as process:
+            output = process.communicate()[0]
+
+    assert process.returncode == 1, output
+    assert "last log lines of landing.social_services" in output
+    assert "landing.social_services failed: landing.social_services: " in output
+    assert "starting the mock" not in output
+    others = {asset.key for asset in load_graph(load_settings(cache=folder / ".catalunya"))} - {FAILED}
+    assert [key for key in others if not re.search(rf"{re.escape(key)} +up to date", output)] == []
+    after = written(folder)
+    assert {path: at for path, at in after.items() if path in before} == before
+    of_the_failed = tuple(str(folder / "data" / top / FAILED.replace(".", "/")) for top in ("", "_ledger"))
+    assert [path for path in after.keys() - before.keys() if not path.startswith(of_the_failed)] == []
 
 
 def test_up_makes_what_is_stale_serves_the_ui_and_stops_on_ctrl_c(begun: Path) -> None:

@@ -1,27 +1,33 @@
 """dev on the real scheduler: landing and staging in Lambda functions, the mart by the real dbt-athena, the lake on S3, tables in Glue.
 
 The account is moto with an Athena that executes (`tests/athena`); the functions are our handlers behind a local endpoint that speaks
-Lambda's protocol. The tests follow one chain from its source. The whole graph on Airflow is in test_airflow.py, every mart on
-Athena in test_marts_on_athena.py.
+Lambda's protocol. The tests follow one chain from its source, and then what can happen to a function: refused, failed, killed, its
+answer lost, no triggerer. The whole graph on Airflow is in test_airflow.py, every mart on Athena in test_marts_on_athena.py.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import polars as pl
+import psutil
 import pytest
 
 from athena.account import Account
 from athena.server import athena_server
 from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.lease import Held, holder
+from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
@@ -33,7 +39,7 @@ from catalunya.ops.processes import child, free_ports
 from small.aws import Aws
 from small.field import Field
 from small.lakes import contents
-from small.patience import wait_until
+from small.patience import patience, wait_until
 
 ROOT = Path(__file__).parents[2]
 LANDING, STAGING, MART = CHAIN = (
@@ -42,13 +48,44 @@ LANDING, STAGING, MART = CHAIN = (
     "marts.fact_service_usage_daily",
 )
 CANDIDATES = "catalunya_candidates_dev"
-ROLE = "arn:aws:iam::123456789012:role/catalunya-mart-role-dev"
+ROLE = "arn:aws:iam::123456789012:role/catalunya-dev/catalunya-mart-role-dev"
+
+
+LEASE_S = patience(6)
+"""So long a function that was killed is waited for."""
+
+App = Callable[..., Iterable[bytes]]
+
+
+class Losing:
+    """The account, which refuses the answers for landing from the moment at which its table is recorded, while `is_on`."""
+
+    def __init__(self, inner: App) -> None:
+        self.inner, self.is_on, self.is_recorded, self.refused = inner, False, False, 0
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path, is_write = environ["PATH_INFO"], environ["REQUEST_METHOD"] == "PUT"
+        if self.is_on and self.is_recorded and is_write and f"/_answers/{LANDING.partition('.')[0]}/" in path:
+            self.refused += 1
+            start_response("503 Slow Down", [("Content-Length", "0")])
+            return [b""]
+        found = self.inner(environ, start_response)
+        self.is_recorded |= self.is_on and is_write and f"/_ledger/{LANDING.replace('.', '/')}/" in path
+        return found
+
+
+LOSING: list[Losing] = []
+
+
+def losing(inner: App) -> App:
+    LOSING.append(Losing(inner))
+    return LOSING[-1]
 
 
 @pytest.fixture(scope="module")
 def account(compiled: Path) -> Iterator[Account]:
     """An account with a running Athena and an empty Glue, configured for this process."""
-    with athena_server() as (aws, api), pytest.MonkeyPatch.context() as patch:
+    with athena_server(losing) as (aws, api), pytest.MonkeyPatch.context() as patch:
         patch.delenv("AWS_PROFILE", raising=False)
         for name, value in aws.environment.items():
             patch.setenv(name, value)
@@ -107,6 +144,8 @@ def settings_of_functions(lake: str, cache: Path, url: str) -> dict[str, str]:
         "SOCRATA_URL": url,
         "IDESCAT_URL": url,
         "HTTP_ATTEMPTS": "1",
+        "LAKE_ATTEMPTS": "1",
+        "LEASE_S": str(LEASE_S),
     }
     return {f"CATALUNYA_{name}": value for name, value in names.items()} | {"PYTHONPATH": str(ROOT / "tests")}
 
@@ -219,3 +258,141 @@ def test_a_batch_landed_outside_airflow_triggers_its_table_through_the_queue(dev
     )
     # The mart that follows is not waited for: the tests above follow a whole chain.
     assert "ops.reconcile" in {task.dag_id for task in dev.tasks()}
+
+
+# What can happen to a function
+
+
+def made_again(dev: Field, *faults: str) -> None:
+    """Start making the landing asset again, from the same rows, so that nothing follows."""
+    dev.begin()
+    dev.mock.faults(*faults)
+    dev.trigger(LANDING, force=True)
+
+
+def the_task(tasks: list[TaskInstance]) -> TaskInstance:
+    (found,) = [task for task in tasks if task.dag_id == LANDING]
+    return found
+
+
+def last(dev: Field) -> Entry:
+    found = dev.project.ledger.last_attempt(LANDING)
+    assert found
+    return found
+
+
+def working(dev: Field) -> Held:
+    """Whoever makes the landing asset, once someone does."""
+    found: list[Held | None] = []
+    wait_until(lambda: found.append(holder(dev.project.lake, LANDING)) or found[-1] is not None, 60, dev.tasks)  # type: ignore[func-returns-value]
+    assert found[-1]
+    return found[-1]
+
+
+def endpoint() -> str:
+    return os.environ["AWS_ENDPOINT_URL_LAMBDA"]
+
+
+def dead_letters() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.get(f"{endpoint()}/dead").json()
+    return found
+
+
+def test_a_function_with_nothing_to_do_answers_so_and_its_task_is_skipped(dev: Field, chain_run: ChainRun) -> None:
+    before = last(dev)
+    dev.begin()
+    dev.trigger(LANDING)
+    task = the_task(dev.settle())
+    assert (task.state, task.try_number) == ("skipped", 1)
+    assert any("skipped: up to date" in line for line in dev.client.log_lines(task))
+    assert last(dev) == before
+
+
+def test_a_failure_that_a_function_answers_is_no_dead_letter(dev: Field, chain_run: ChainRun) -> None:
+    before = len(dead_letters())
+    made_again(dev, "error-503:ivft-vegh:times=1")
+    task = the_task(dev.settle())
+    dev.mock.faults()
+    assert (task.state, task.try_number) == ("success", 2)
+    assert any("ivft-vegh" in line and "503" in line for line in dev.client.log_lines(replace(task, try_number=1)))
+    assert len(dead_letters()) == before
+
+
+def test_a_function_that_may_not_be_invoked_fails_its_task_at_once(dev: Field, chain_run: ChainRun) -> None:
+    httpx.put(f"{endpoint()}/refusal", content="AccessDeniedException")
+    made_again(dev)
+    task = the_task(dev.settle())
+    httpx.put(f"{endpoint()}/refusal", content="")
+    assert (task.state, task.try_number) == ("failed", 1)
+    refused = f"{LANDING}: cannot invoke the function catalunya-extract-dev: AccessDeniedException"
+    assert any(refused in line for line in dev.client.log_lines(task))
+
+
+def test_a_killed_function_is_noticed_within_its_lease_and_the_retry_makes_the_table(
+    dev: Field, chain_run: ChainRun
+) -> None:
+    before, dead = last(dev), len(dead_letters())
+    made_again(dev, "slow:ivft-vegh:seconds=20:on=rows:times=1")
+    os.kill(working(dev).pid, signal.SIGKILL)
+    task = the_task(dev.settle())
+    dev.mock.faults()
+    assert task.state == "success"
+    assert task.try_number > 1
+    first = dev.client.log_lines(replace(task, try_number=1))
+    assert any("catalunya-extract-dev stopped working without an answer" in line for line in first)
+    assert last(dev).run_id == task.run_id != before.run_id
+    failed = [entry for entry in dev.project.ledger.history(LANDING) if entry.run_id == task.run_id and entry.error]
+    assert (failed[0].error or "").startswith("FunctionLost: the function catalunya-extract-dev stopped working")
+    assert failed[0].transient
+    assert [(each["event"]["asset"], each["error"]["errorType"]) for each in dead_letters()[dead:]] == [
+        (LANDING, "Runtime.ExitError")
+    ]
+
+
+def test_a_table_that_was_recorded_is_made_even_if_the_answer_is_lost(dev: Field, chain_run: ChainRun) -> None:
+    (account,) = LOSING
+    account.is_on, dead = True, len(dead_letters())
+    made_again(dev)
+    task = the_task(dev.settle())
+    account.is_on = False
+    assert account.refused
+    assert (task.state, task.try_number) == ("success", 1)
+    assert last(dev).run_id == task.run_id
+    (event,) = dev.events(LANDING)
+    assert event["extra"] == last(dev).summary()
+    assert [each["error"]["errorType"] for each in dead_letters()[dead:]] == ["LakeUnavailable"]
+
+
+def test_an_engineer_who_waits_gets_the_answer_as_the_response(dev: Field, chain_run: ChainRun) -> None:
+    event = {"asset": LANDING, "run_id": "by-hand"}
+    response = boto3.client("lambda").invoke(FunctionName="catalunya-extract-dev", Payload=json.dumps(event))
+    assert "FunctionError" not in response
+    answer = json.loads(response["Payload"].read())
+    assert (answer["status"], answer["why"], answer["error"]) == ("skipped", "up to date", None)
+
+
+def test_another_triggerer_waits_on_when_the_first_is_gone(dev: Field, chain_run: ChainRun) -> None:
+    """The last test: the first triggerer stays stopped."""
+    before = last(dev)
+    made_again(dev, f"slow:ivft-vegh:seconds={patience(5)}:on=rows:times=1")
+    working(dev)
+    (first,) = triggerers()
+    environment = {**first.environ(), "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8"}
+    first.suspend()
+    log = Path(environment["AIRFLOW_HOME"], "second.log")
+    with child([sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"], log=log, env=environment):
+        task = the_task(dev.settle())
+    dev.mock.faults()
+    assert (task.state, task.try_number) == ("success", 1)
+    assert last(dev).sequence == before.sequence + 1
+
+
+def triggerers() -> list[psutil.Process]:
+    """The triggerers that this process started, by the log they write to."""
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        out = Path(f"/proc/{each.pid}/fd/1")
+        if out.exists() and out.resolve().name == "triggerer.log":
+            found.append(each)
+    parents = {each.pid for each in found}
+    return [each for each in found if each.ppid() not in parents]

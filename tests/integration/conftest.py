@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.assets.graph.discovery import load_graph
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
@@ -19,12 +18,6 @@ from small.once import once
 from small.warehouse import import_dbt
 
 __all__ = ["aws", "bucket", "shared_aws"]
-
-
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder with the compiled graph and dbt's parsed project, which take seconds to make."""
-    return once(tmp_path_factory, "compiled", lambda cache: load_graph(load_settings(cache=cache)))
 
 
 @pytest.fixture(scope="session")

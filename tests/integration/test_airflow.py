@@ -1,31 +1,22 @@
 """The DAGs on a real scheduler: asset events, triggering, lineage, bursts, reconciliation, breaches and retries.
 
 What happened is read from Airflow's REST API, what was made from the lake. One Airflow serves all tests. Each starts from what it needs
-(`first_run`, or `make_fresh`), so that a failure of one does not fail the others; only the drill, which loses everything, is the last.
+(`first_run`, or `make_fresh`), so that a failure of one does not fail the others. The recovery drill is in tests/e2e.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.ledger import Entry, Ledger
-from catalunya.assets.record.paths import scan_table
-from catalunya.assets.record.project import Project
 from catalunya.ops.backup.store import Store
 from catalunya.ops.local_airflow.client import TaskInstance
-from catalunya.ops.local_airflow.server import airflow
-from small.drill import SECRETS, Clock, check_configured, command, configure
 from small.field import Field
-from small.lakes import contents
 
 
 @dataclass(frozen=True)
@@ -115,17 +106,18 @@ def test_unchanged_sources_make_nothing_and_send_no_event(field: Field) -> None:
     assert "up to date" in " ".join(field.client.log_lines(tasks[0]))
 
 
-def test_a_burst_of_thirty_landing_events_ends_with_every_mart_fresh(field: Field) -> None:
+def test_bursts_of_thirty_landing_events_end_with_every_mart_fresh(field: Field) -> None:
     field.make_fresh()
     ids = {asset["name"]: asset["id"] for asset in field.client.get("/assets", limit=1000)["assets"]}
-    sources = ("landing.service_usage", "landing.social_services")
-    for _ in range(30 // len(sources)):
-        for dataset in ("yavr-pn8q", "ivft-vegh"):
+    sources = {"landing.service_usage": "yavr-pn8q", "landing.social_services": "ivft-vegh"}
+    for _ in range(5):
+        landed = []
+        for key, dataset in [*sources.items()] * 3:
             field.mock.advance(dataset)
-        for key in sources:
-            outcome = materialize(field.project, key)
-            assert outcome.entry is not None
-            field.client.post("/assets/events", {"asset_id": ids[key], "extra": outcome.entry.summary()})
+            landed.append((key, materialize(field.project, key).entry))
+        for key, entry in landed:
+            assert entry is not None
+            field.client.post("/assets/events", {"asset_id": ids[key], "extra": entry.summary()})
     tasks = field.settle()
 
     events = Counter(event["name"] for event in field.events())
@@ -137,7 +129,9 @@ def test_a_burst_of_thirty_landing_events_ends_with_every_mart_fresh(field: Fiel
 
 def test_events_posted_by_hand_with_any_json_do_no_harm(field: Field) -> None:
     field.make_fresh()
-    (landing,) = (a["id"] for a in field.client.get("/assets", limit=1000)["assets"] if a["name"] == "landing.gdp")
+    (landing,) = (
+        a["id"] for a in field.client.get("/assets", limit=1000)["assets"] if a["name"] == "landing.service_usage"
+    )
     key = "staging.gdp"
     for outside in (7, [1, {"a": None}], {"a": []}, "x" * 1_000_000):
         field.begin()
@@ -278,67 +272,8 @@ def test_a_forced_asset_is_made_even_if_nothing_changed(field: Field) -> None:
     assert field.events("marts.fact_service_usage_daily") == []
 
 
-def test_recovery_drill_a_lost_lake_and_airflow_are_restored_from_a_backup_and_go_on(
-    field: Field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """The last test, because it destroys what the others share. It runs the commands of docs/recovery.md, which quotes its times."""
-    settings = field.project.settings
-    for name in ("env", "lake", "backup", "cache", "socrata_url", "idescat_url"):
-        monkeypatch.setenv(f"CATALUNYA_{name.upper()}", str(getattr(settings, name)))
-    field.make_fresh()
-    configure(field)
+def test_a_backup_is_made_by_its_dag(field: Field) -> None:
     field.trigger("ops.backup")
+
     assert [(task.dag_id, task.state) for task in field.settle()] == [("ops.backup", "success")]
-    tables, days = _tables(field), _days(field)
-    store = Store.of(settings)
-    backup = store.find("local")
-    assert backup.is_complete
-    assert not any(secret in json.dumps(backup.airflow) for secret in SECRETS)
-
-    shutil.rmtree(settings.lake)
-    clock = Clock()
-    assert command("backup", "check") == 0
-    assert command("restore", "--only", "lake") == 0
-    assert command("verify") == 0
-    clock.took("lake restored and verified")
-    assert _tables(field) == tables
-    with airflow(settings, home=tmp_path / "home", retry_delay_s=1) as server:
-        clock.took("another Airflow started on an empty database")
-        again = Field(server.client, Project(settings), field.mock)
-        monkeypatch.setenv("CATALUNYA_AIRFLOW_URL", server.client.url)
-        capfd.readouterr()
-        assert command("restore", "--only", "airflow") == 0
-        check_configured(again, capfd.readouterr().out)
-        clock.took("its settings restored")
-        assert again.stale() == []
-        again.begin()
-        again.mock.advance("yavr-pn8q")
-        again.trigger("landing.service_usage")
-        again.settle()
-        clock.took("a change of a source is in the marts")
-        made = {event["name"] for event in again.events()}
-        assert {"landing.service_usage", "staging.service_usage", "marts.fact_service_usage_daily"} <= made
-        assert again.stale() == []
-    assert command("verify") == 0
-    asset = field.project.graph["marts.fact_service_usage_daily"]
-    assert days.join(_days(field), on=asset.key_columns, how="anti").is_empty(), (
-        "no day was lost that no source provides again"
-    )
-    assert clock.seconds < settings.rto_minutes * 60
-    with capfd.disabled():
-        clock.print()
-
-
-def _tables(field: Field) -> dict[str, bytes]:
-    found = contents(field.project.settings.lake)
-    return {
-        path: body for path, body in found.items() if path.startswith(("staging/", "marts/", "_ledger/", "quarantine/"))
-    }
-
-
-def _days(field: Field) -> pl.DataFrame:
-    project = Project(field.project.settings)
-    asset = project.graph["marts.fact_service_usage_daily"]
-    entry = project.ledger.latest(asset.key)
-    assert entry
-    return scan_table(project.lake, asset, entry).collect()
+    assert Store.of(field.project.settings).find("local").is_complete

@@ -58,6 +58,7 @@ def wired(functions):
                 "downstream": sorted(task.downstream_task_ids),
                 "rule": str(task.trigger_rule.value),
                 "pool": task.pool,
+                "says": [callback.__name__ for callback in task.on_failure_callback],
                 "retry": [action(task, errors.SourceUnavailable("…")), action(task, errors.SourceError("…"))],
             }
             for task in dag.tasks
@@ -78,7 +79,29 @@ def event_of(index):
             {"dag_run": run, "params": params, "triggering_asset_events": {}}
         )
     except TaskDeferred as deferred:
-        return [deferred.trigger.function, json.loads(deferred.trigger.payload)]
+        path, how, event = sent.pop()
+        name = event.pop("answer")
+        return [path, how, event, deferred.trigger.serialize()[1] == {"function": "f-extract-dev", "path": f"_answers/landing/{name}.json"}]
+
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+sent = []
+
+class Lambda(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        sent.append([self.path, self.headers["X-Amz-Invocation-Type"], json.loads(body)])
+        self.send_response(202)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+server = HTTPServer(("127.0.0.1", 0), Lambda)
+Thread(target=server.serve_forever, daemon=True).start()
+os.environ |= {"AWS_ENDPOINT_URL_LAMBDA": f"http://127.0.0.1:{server.server_port}", "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "x"}
 
 def action(task, error):
     return task.retry_policy.evaluate(error, 1, 3).action.value
@@ -108,6 +131,7 @@ print(json.dumps({
             "paused": dag.is_paused_upon_creation,
             "tasks": {
                 task.task_id: {
+                    "says": [callback.__name__ for callback in task.on_failure_callback],
                     "pool": task.pool,
                     "inlets": [asset.name for asset in task.inlets],
                     "outlets": [asset.uri for asset in task.outlets],
@@ -155,8 +179,22 @@ def test_secrets_are_masked_in_task_logs_and_appear_on_no_dag_page(read: dict[st
     assert not [secret for secret in SECRETS if secret in pages]
 
 
-def test_there_is_one_dag_per_asset_and_three_for_operations(read: dict[str, Any], graph: AssetGraph) -> None:
-    assert set(read["dags"]) == {asset.key for asset in graph} | {"ops.reconcile", "ops.retention", "ops.backup"}
+def test_there_is_one_dag_per_asset_and_four_for_operations(read: dict[str, Any], graph: AssetGraph) -> None:
+    ops = {"ops.reconcile", "ops.retention", "ops.backup", "ops.sources"}
+    assert set(read["dags"]) == {asset.key for asset in graph} | ops
+
+
+def test_every_task_of_every_dag_says_when_it_fails(read: dict[str, Any]) -> None:
+    tasks = [task for dag in read["dags"].values() for task in dag["tasks"].values()]
+    tasks += [task for dag in read["functions"].values() for task in dag.values()]
+    assert len(tasks) > 20
+    assert all(task["says"] == ["log_failure"] for task in tasks)
+
+
+def test_the_sources_are_checked_weekly(read: dict[str, Any]) -> None:
+    dag = read["dags"]["ops.sources"]
+    assert (dag["schedule"], dag["without_clocks"]) == ("0 6 * * 1", [])
+    assert list(dag["tasks"]) == ["check_sources"]
 
 
 def test_retention_runs_daily_and_never_twice_at_once(read: dict[str, Any]) -> None:
@@ -237,5 +275,11 @@ def test_all_parts_of_a_run_share_one_batch(read: dict[str, Any]) -> None:
     event = {"asset": "landing.large", "run_id": "r1", "correlation_id": None, "force": False}
     event |= {"period_from": "2014", "period_to": None}
     assert read["events"] == [
-        ["f-extract-dev", {**event, "part": {"of": 3, "index": index, "batch": batch}}] for index in range(3)
+        [
+            "/2015-03-31/functions/f-extract-dev/invocations",
+            "Event",
+            {**event, "part": {"of": 3, "index": index, "batch": batch}},
+            True,
+        ]
+        for index in range(3)
     ]

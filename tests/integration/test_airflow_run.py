@@ -1,13 +1,11 @@
 """`run` as a user starts it: what it prints, how it ends, and that nothing is left running.
 
-A run that is killed, and a run in which an asset fails. Successful runs and `up` are in tests/e2e, because each Airflow takes half a
-minute.
+A run that is killed. Runs that succeed, a run in which an asset fails, and `up` are in tests/e2e, because each Airflow takes half a minute.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -19,14 +17,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from catalunya.assets.graph.discovery import load_graph
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import UsageError
 from catalunya.ops.local_airflow import airflow, run
-from catalunya.ops.mock import serve
 from small.patience import wait_until
-
-FAILED = "landing.social_services"
 
 
 @pytest.fixture(scope="module")
@@ -104,29 +98,6 @@ def test_nothing_is_left_running_after_a_run_is_killed(folder: Path) -> None:
 
         assert len(mine) >= len(("mock", "launcher"))
         wait_for_end(mine)
-
-
-def test_a_run_reports_what_failed_and_why_exits_1_and_writes_nothing_that_is_up_to_date(
-    folder: Path,
-) -> None:
-    before = written(folder)
-    with serve(rows=300, faults=["missing-column:ivft-vegh:column=registre"]) as mock:
-        mock.advance("ivft-vegh")
-        with started(
-            folder, "run(load_settings())", CATALUNYA_SOCRATA_URL=mock.url, CATALUNYA_IDESCAT_URL=mock.url
-        ) as process:
-            output = process.communicate()[0]
-
-    assert process.returncode == 1, output
-    assert "last log lines of landing.social_services" in output
-    assert "landing.social_services failed: landing.social_services: " in output
-    assert "starting the mock" not in output
-    others = {asset.key for asset in load_graph(load_settings(cache=folder / ".catalunya"))} - {FAILED}
-    assert [key for key in others if not re.search(rf"{re.escape(key)} +up to date", output)] == []
-    after = written(folder)
-    assert {path: at for path, at in after.items() if path in before} == before
-    of_the_failed = tuple(str(folder / "data" / top / FAILED.replace(".", "/")) for top in ("", "_ledger"))
-    assert [path for path in after.keys() - before.keys() if not path.startswith(of_the_failed)] == []
 
 
 def test_a_port_in_use_is_an_error_at_once() -> None:

@@ -14,10 +14,11 @@ from catalunya.assets.graph.discovery import load_graph, mart_contracts
 from catalunya.assets.graph.spec import Layer
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import WarehouseError
+from catalunya.io.lake import Lake
 from catalunya.io.warehouse.dbt import ROOT as DBT
 from catalunya.io.warehouse.dbt import load_project
 from catalunya.io.warehouse.relation import SQL_TYPES
-from catalunya.ops.docs import write
+from catalunya.ops.docs import upload, write
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,6 +104,14 @@ def test_every_constraint_of_a_column_that_concerns_no_other_table_is_a_dbt_test
             assert not column.accepted or (name, column.name, "accepted_values") in tests
         key = (name, contract.key()[0], "unique") if len(contract.key()) == 1 else (name, None, "unique_together")
         assert key in tests
+
+
+def test_an_upload_puts_the_page_and_dbts_artifacts_into_the_lake(page: Path, tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    urls = list(upload(load_settings(lake=lake.root), page))
+    assert [found.path for found in lake.objects("")] == ["_dbt/catalog.json", "_dbt/index.html", "_dbt/manifest.json"]
+    assert urls == [lake.url(found.path) for found in lake.objects("")]
+    assert lake.get("_dbt/index.html") == page.read_bytes()
 
 
 def test_a_model_with_another_type_than_its_contract_is_not_built(settings: Settings, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """AWS as tests see it: one moto server for the whole session, on a free port of this machine.
 
+With CATALUNYA_TEST_S3=seaweedfs it is a real S3 instead, and nothing but S3: `make e2e` runs tests/integration/s3 and tests/e2e/s3 on it.
+
 A test that takes `aws` finds its clients pointed at it (obstore, polars, boto3, dbt: all read the same variables), one that
 takes `bucket` also has its own bucket. Nothing leaves the machine: the credentials are none.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,14 +19,19 @@ from typing import Any
 
 import pytest
 
+from small.servers import seaweedfs
+
 REGION = "eu-west-1"
+# Read once: tests remove CATALUNYA_ variables from the environment.
+S3 = os.environ.get("CATALUNYA_TEST_S3", "moto")
 
 
 @dataclass(frozen=True)
 class Aws:
-    """A moto server that runs, and the variables that point any client at it."""
+    """A server that runs, moto's or another, and the variables that point any client at it."""
 
     url: str
+    is_moto: bool = True
     _clients: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -59,35 +67,76 @@ class Aws:
         return f"s3://{name}"
 
     def fill(self, bucket: str, objects: Mapping[str, bytes]) -> None:
-        """Put many objects behind the server's back: hundreds of requests would take seconds."""
-        s3, name, prefix = _behind(bucket)
+        """Put many objects, behind moto's back: hundreds of requests would take seconds."""
+        store = _store(bucket)
         for path, body in objects.items():
-            s3.put_object(name, prefix + path, body)
+            store.put(path, body)
 
 
 def contents(lake: str) -> dict[str, bytes]:
-    """Path -> bytes of every object of a lake, in order, read behind the server's back."""
-    s3, name, prefix = _behind(lake)
-    keys = s3.get_bucket(name).keys
-    return {key.removeprefix(prefix): keys[key].value for key in sorted(keys) if key.startswith(prefix)}
+    """Path -> bytes of every object of a lake, in order, read behind moto's back."""
+    store = _store(lake)
+    return {path: store.get(path) for path in sorted(store.paths())}
 
 
 def restore(lake: str, before: Mapping[str, bytes]) -> None:
-    """Make a lake what it was when its `contents` were taken, behind the server's back."""
-    s3, name, prefix = _behind(lake)
-    for path in contents(lake):
-        s3.delete_object(name, prefix + path)
+    """Make a lake what it was when its `contents` were taken, behind moto's back."""
+    store = _store(lake)
+    for path in store.paths():
+        store.delete(path)
     for path, body in before.items():
-        s3.put_object(name, prefix + path, body)
+        store.put(path, body)
 
 
-def _behind(lake: str) -> tuple[Any, str, str]:
-    """moto's S3 itself, which lives in this process, and the bucket and prefix of a lake."""
-    from moto.core.models import DEFAULT_ACCOUNT_ID
-    from moto.s3.models import s3_backends
+class _Behind:
+    """The objects of a lake in moto's S3 itself, which lives in this process."""
 
+    def __init__(self, bucket: str, prefix: str) -> None:
+        from moto.core.models import DEFAULT_ACCOUNT_ID
+        from moto.s3.models import s3_backends
+
+        self.s3, self.bucket, self.prefix = s3_backends[DEFAULT_ACCOUNT_ID]["aws"], bucket, prefix
+
+    def paths(self) -> list[str]:
+        keys = self.s3.get_bucket(self.bucket).keys
+        return [key.removeprefix(self.prefix) for key in keys if key.startswith(self.prefix)]
+
+    def get(self, path: str) -> bytes:
+        found: bytes = self.s3.get_bucket(self.bucket).keys[self.prefix + path].value
+        return found
+
+    def put(self, path: str, body: bytes) -> None:
+        self.s3.put_object(self.bucket, self.prefix + path, body)
+
+    def delete(self, path: str) -> None:
+        self.s3.delete_object(self.bucket, self.prefix + path)
+
+
+class _ByRequests:
+    """The objects of a lake on any S3, by requests of boto3 to the server that the environment names."""
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        import boto3
+
+        self.s3, self.bucket, self.prefix = boto3.client("s3"), bucket, prefix
+
+    def paths(self) -> list[str]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
+        return [found["Key"].removeprefix(self.prefix) for page in pages for found in page.get("Contents", [])]
+
+    def get(self, path: str) -> bytes:
+        return self.s3.get_object(Bucket=self.bucket, Key=self.prefix + path)["Body"].read()
+
+    def put(self, path: str, body: bytes) -> None:
+        self.s3.put_object(Bucket=self.bucket, Key=self.prefix + path, Body=body)
+
+    def delete(self, path: str) -> None:
+        self.s3.delete_object(Bucket=self.bucket, Key=self.prefix + path)
+
+
+def _store(lake: str) -> _Behind | _ByRequests:
     name, _, prefix = lake.removeprefix("s3://").partition("/")
-    return s3_backends[DEFAULT_ACCOUNT_ID]["aws"], name, f"{prefix}/" if prefix else ""
+    return (_Behind if S3 == "moto" else _ByRequests)(name, f"{prefix}/" if prefix else "")
 
 
 def look_up_once() -> None:
@@ -133,10 +182,14 @@ def moto_server() -> Iterator[Aws]:
 
 
 @pytest.fixture(scope="session")
-def shared_aws() -> Iterator[Aws]:
-    """The one moto server of the session. Tests take `aws`; fixtures that live longer than a test take this one."""
-    with moto_server() as server:
-        yield server
+def shared_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """The one server of the session. Tests take `aws`; fixtures that live longer than a test take this one."""
+    if S3 == "moto":
+        with moto_server() as server:
+            yield server
+    else:
+        with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as url:
+            yield Aws(url, is_moto=False)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def _of_buckets(template: Template) -> Iterator[str]:
             yield f"{name} is not encrypted"
         if bucket.get("VersioningConfiguration") != {"Status": "Enabled"}:
             yield f"{name} is not versioned"
-        if "LoggingConfiguration" not in bucket and "-logs-" not in name and not name.endswith("-replica"):
+        if "LoggingConfiguration" not in bucket and "-logs-" not in name:
             yield f"{name} has no access logs"
         rules = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if rule["Status"] == "Enabled"]
         if not any("AbortIncompleteMultipartUpload" in rule and "Prefix" not in rule for rule in rules):
@@ -58,27 +58,34 @@ def _of_logs(template: Template) -> Iterator[str]:
 
 def _of_queues(template: Template) -> Iterator[str]:
     queues = template.of("AWS::SQS::Queue")
-    redriven = {queue["RedrivePolicy"]["deadLetterTargetArn"] for queue in queues.values() if "RedrivePolicy" in queue}
     functions = template.of("AWS::Lambda::Function").values()
-    dead_letters = redriven | {function.get("DeadLetterConfig", {}).get("TargetArn") for function in functions}
+    dead_letters = {function.get("DeadLetterConfig", {}).get("TargetArn") for function in functions}
     watched = {
-        dimension["Value"]
+        (alarm["MetricName"], dimension["Value"])
         for alarm in template.of("AWS::CloudWatch::Alarm").values()
         for dimension in alarm.get("Dimensions", [])
-        if alarm["MetricName"] == "ApproximateNumberOfMessagesVisible" and alarm["AlarmActions"]
+        if alarm.get("MetricName") and alarm["AlarmActions"]
     }
     for logical, queue in queues.items():
-        name = queue["QueueName"]
-        if f"<{logical}.Arn>" in dead_letters and f"<{logical}.QueueName>" not in watched:
+        name, is_dead = queue["QueueName"], f"<{logical}.Arn>" in dead_letters
+        metric = "ApproximateNumberOfMessagesVisible" if is_dead else "ApproximateAgeOfOldestMessage"
+        if (metric, f"<{logical}.QueueName>") not in watched:
             yield f"{name} has no alarm on its messages"
-        if f"<{logical}.Arn>" not in dead_letters and "RedrivePolicy" not in queue:
-            yield f"{name} has no dead-letter queue"
+        if "RedrivePolicy" in queue:
+            yield f"{name} has a dead-letter queue that stays empty: its messages are deleted when they are received"
         if not queue.get("SqsManagedSseEnabled"):
             yield f"{name} is not encrypted"
 
 
 def _of_functions(template: Template) -> Iterator[str]:
-    for function in template.of("AWS::Lambda::Function").values():
+    queued = {found["FunctionName"]: found for found in template.of("AWS::Lambda::EventInvokeConfig").values()}
+    heard = {
+        dimension["Value"]
+        for alarm in template.of("AWS::CloudWatch::Alarm").values()
+        for dimension in alarm.get("Dimensions", [])
+        if alarm.get("MetricName") == "Errors" and not alarm["Threshold"]
+    }
+    for logical, function in template.of("AWS::Lambda::Function").items():
         name, is_ours = function["FunctionName"], "S3Key" in function["Code"]
         if (function["Runtime"], function["Architectures"]) != ("python3.13", ["arm64"]):
             yield f"{name} is built for {function['Runtime']} on {function['Architectures']}"
@@ -88,3 +95,7 @@ def _of_functions(template: Template) -> Iterator[str]:
             yield f"{name} can use all of the account's concurrency"
         if is_ours and "DeadLetterConfig" not in function:
             yield f"{name} loses failed events"
+        if is_ours and queued[f"<{logical}>"]["MaximumRetryAttempts"]:
+            yield f"{name} is run again by Lambda, and by Airflow"
+        if is_ours and f"<{logical}>" not in heard:
+            yield f"{name} can crash once and no alarm is raised"

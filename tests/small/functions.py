@@ -1,28 +1,33 @@
-"""A small Lambda: an endpoint on this machine that answers invocations by calling our handlers, each in a process of its own.
+"""A small Lambda: an endpoint on this machine that runs our handlers for the events it is sent, each in a process of its own.
 
-`python -m small.functions PORT`, its environment the functions'. It speaks the part of Lambda's API that an invocation needs.
+`python -m small.functions PORT`, its environment the functions'. It speaks the part of Lambda's API that an invocation needs: with
+a response, or queued and answered with 202 at once, like `InvocationType=Event` without retries. `GET /dead` is the dead-letter queue: the
+events whose handler raised, or whose process was killed. `PUT /refusal` with an error code makes it refuse all invocations.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import secrets
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 LIMIT_S = 900
+AT_ONCE = 2
 SPAWN = multiprocessing.get_context("spawn")
+STATUS = {"AccessDeniedException": 403, "ResourceNotFoundException": 404, "TooManyRequestsException": 429}
 
 
 @dataclass
@@ -49,22 +54,66 @@ def call(function: str, event: dict[str, Any]) -> tuple[bool, Any]:
         return True, {"errorType": type(error).__name__, "errorMessage": str(error)}
 
 
-POOL = ProcessPoolExecutor(1, mp_context=SPAWN)
+class Lambda:
+    """Processes that are reused, as Lambda's are, and what they could not process."""
+
+    def __init__(self) -> None:
+        self.free: asyncio.Queue[ProcessPoolExecutor] = asyncio.Queue()
+        self.dead: list[dict[str, Any]] = []
+        self.refusal = ""
+        self.queued: set[asyncio.Task[None]] = set()
+        for _ in range(AT_ONCE):
+            self.free.put_nowait(ProcessPoolExecutor(1, mp_context=SPAWN))
+
+    async def run(self, name: str, event: dict[str, Any]) -> tuple[bool, Any]:
+        """Whether the function failed, and its answer or error."""
+        process = await self.free.get()
+        try:
+            return await asyncio.wrap_future(process.submit(call, name, event))
+        except BrokenProcessPool:
+            process = ProcessPoolExecutor(1, mp_context=SPAWN)
+            return True, {"errorType": "Runtime.ExitError", "errorMessage": "Runtime exited with error: signal: killed"}
+        finally:
+            self.free.put_nowait(process)
+
+    async def run_queued(self, name: str, event: dict[str, Any]) -> None:
+        """Run the function for an event that no one waits for."""
+        failed, answer = await self.run(name, event)
+        if failed:
+            self.dead.append({"event": event, "error": answer})
+
+    async def invoke(self, request: Request) -> Response:
+        """POST /2015-03-31/functions/{name}/invocations."""
+        name, event = request.path_params["name"], json.loads(await request.body())
+        if self.refusal:
+            said = {"message": f"refused: {name}"}
+            return JSONResponse(said, STATUS[self.refusal], headers={"X-Amzn-ErrorType": self.refusal})
+        if request.headers.get("X-Amz-Invocation-Type") == "Event":
+            task = asyncio.create_task(self.run_queued(name, event))
+            self.queued.add(task)
+            task.add_done_callback(self.queued.discard)
+            return Response(status_code=202)
+        failed, answer = await self.run(name, event)
+        return JSONResponse(answer, headers={"X-Amz-Function-Error": "Unhandled"} if failed else {})
+
+    async def refuse(self, request: Request) -> Response:
+        """PUT /refusal: an error code, or nothing."""
+        self.refusal = (await request.body()).decode()
+        return Response()
 
 
-async def invoke(request: Request) -> JSONResponse:
-    """POST /2015-03-31/functions/{name}/invocations."""
-    name, event = request.path_params["name"], json.loads(await request.body())
-    failed, answer = await run_in_threadpool(lambda: POOL.submit(call, name, event).result())
-    return JSONResponse(answer, headers={"X-Amz-Function-Error": "Unhandled"} if failed else {})
+def app() -> Starlette:
+    """The endpoint, within a running event loop."""
+    service = Lambda()
+    return Starlette(
+        routes=[
+            Route("/2015-03-31/functions/{name}/invocations", service.invoke, methods=["POST"]),
+            Route("/refusal", service.refuse, methods=["PUT"]),
+            Route("/dead", lambda _: JSONResponse(service.dead)),
+            Route("/health", lambda _: JSONResponse({"status": "ok"})),
+        ]
+    )
 
-
-app = Starlette(
-    routes=[
-        Route("/2015-03-31/functions/{name}/invocations", invoke, methods=["POST"]),
-        Route("/health", lambda _: JSONResponse({"status": "ok"})),
-    ]
-)
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    uvicorn.run(app, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")

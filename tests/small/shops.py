@@ -77,6 +77,8 @@ class InFolder:
 class FolderSource(InFolder):
     """A source that reads `rows.json` in a folder, in pages of two rows; its version is the hash of the content."""
 
+    page_rows: int = 2
+
     def write(self, rows: Rows, *, version: str | None = None, fields: dict[str, str] | None = None) -> None:
         """Set what the source publishes from now on."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -109,8 +111,8 @@ class FolderSource(InFolder):
         have = landed.of(state.version)
         rows = json.loads((self.folder / "rows.json").read_text())
         pages = []
-        for number, at in enumerate(range(0, len(rows), 2)):
-            chunk = rows[at : at + 2]
+        for number, at in enumerate(range(0, len(rows), self.page_rows)):
+            chunk = rows[at : at + self.page_rows]
             body = ("[" + "\n,".join(json.dumps(row) for row in chunk) + "]\n").encode()
             name = f"page-{number:05}.json"
             page = Page(name, f"folder:{at}", len(chunk), len(body), hashlib.sha256(body).hexdigest())
@@ -128,9 +130,12 @@ async def _chunks(body: bytes) -> AsyncIterator[bytes]:
     yield body[10:]
 
 
-def declare(folder: Path) -> tuple[FolderSource, list[Declaration]]:
-    """The source, and a graph of three assets: landing.shops -> staging.shops -> staging.cities (which reads both)."""
-    source = FolderSource(folder)
+def declare(folder: Path, *, page_rows: int = 2) -> tuple[FolderSource, list[Declaration]]:
+    """The source, and a graph of three assets: landing.shops -> staging.shops -> staging.cities (which reads both).
+
+    Each page takes ten milliseconds to check: a test that makes many tables, and not of what pages do, has all rows in one.
+    """
+    source = FolderSource(folder, page_rows)
     landing = Landing("shops", source=source, contract=RawShops, schedule="0 5 * * *")
 
     @staging(landing, contract=Shops, partition_by=["city"])

@@ -14,8 +14,11 @@ CONTEXT = {
     "replica_region": REPLICA_REGION,
     "github_subject": "repo:example/catalunya",
     "alarm_email": "data@example.org",
-    "socrata_token_secret": "catalunya/socrata",
-    "acceleration": "true",
+    "socrata_token_secret": "socrata",
+    "trust_anchor": f"arn:aws:rolesanywhere:{REGION}:{ACCOUNT}:trust-anchor/0a1b",
+    "readers": f"arn:aws:iam::{ACCOUNT}:role/dashboard",
+    "monitors": f"arn:aws:iam::{ACCOUNT}:role/alerting",
+    "identity_center": "DataEngineer",
 }
 _PSEUDO = {
     "AWS::Partition": "aws",

@@ -1,4 +1,4 @@
-"""What the unit tests share: settings with a lake in tmp_path, the compiled graph, and a client of the mock APIs."""
+"""What the unit tests share: settings with a lake in tmp_path, and a client of the mock APIs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from catalunya.assets.graph.discovery import load_graph
 from catalunya.io.environment import Settings, load_settings
 from catalunya.ops.mock.server import MockServer
-from small.once import once
 
 
 @pytest.fixture
@@ -26,14 +24,6 @@ def settings(tmp_path: Path) -> Settings:
         http_backoff_s=0.01,
         http_requests_per_second=1000,
     )
-
-
-@pytest.fixture(scope="session")
-def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache folder with the compiled graph. It is kept between test runs, because compiling runs dbt."""
-    folder = Path(request.config.cache.mkdir("catalunya"))  # type: ignore[union-attr]
-    once(tmp_path_factory, "compiled-and-kept", lambda _: load_graph(load_settings(cache=folder)))
-    return folder
 
 
 @pytest.fixture(scope="module")

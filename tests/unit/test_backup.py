@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import Ledger
+from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import BackupError, CatalunyaError, ConfigurationError, LeaseHeld, UsageError
+from catalunya.ops.backup.database import dumper, restore_database
 from catalunya.ops.backup.make import back_up
 from catalunya.ops.backup.store import (
     LEASE,
@@ -25,7 +29,9 @@ from catalunya.ops.backup.store import (
     prune,
     record_path,
 )
+from catalunya.ops.mock.exchange import Answer
 from small.backups import ROWS, Shop, back_up_all, destroy, made_shop, prune_backups, rewrite
+from small.http_server import Server
 from small.killing import elsewhere, make_all_elsewhere
 from small.lakes import contents
 from small.shops import some
@@ -210,6 +216,37 @@ def test_airflows_settings_are_in_the_backup_and_a_silent_airflow_is_reported(sh
     assert without.assets == backup.assets, "the lake is all there"
 
 
+def test_a_dump_of_airflows_database_is_checked_and_pruned_with_its_backup(shop: Shop) -> None:
+    backup = back_up(shop.project, "with-dump", database=write_dump)
+    assert backup.database
+    assert shop.store.lake.get(content_path(backup.database.sha256)) == b"everything"
+    assert backup.summary()["has_database"]
+    assert check(shop.store, backup).objects == len({item.sha256 for item in backup.items})
+
+    rewrite(shop.store, backup, began_at=NOW - timedelta(days=400))
+    shop.back_up()
+    prune(shop.store, shop.settings, "prune")
+    assert backup.database.sha256 not in shop.store.contents()
+
+
+def test_a_backup_without_the_dump_it_should_have_is_incomplete_and_says_why(shop: Shop) -> None:
+    settings = shop.settings.model_copy(update={"airflow_database": SecretStr("postgresql://a:secret@127.0.0.1:1/c")})
+    backup = back_up(shop.project, "without-dump", database=dumper(settings))
+    assert (backup.database, backup.is_complete) == (None, False)
+    assert backup.database_problem.startswith("pg_dump ")
+    assert "secret" not in backup.database_problem
+    (problem,) = check(shop.store, backup).problems
+    assert problem == f"Airflow's database is not in it: {backup.database_problem}"
+    assert backup.assets == shop.back_up().assets, "the lake is all there"
+    with pytest.raises(BackupError, match="does not contain Airflow's database"):
+        restore_database(settings, shop.store, backup)
+    assert dumper(shop.settings) is None
+
+
+def write_dump(to: Path) -> None:
+    to.write_bytes(b"everything")
+
+
 @pytest.mark.parametrize("place", ["lake", "lake/backups", "."])
 def test_a_backup_that_would_be_lost_with_the_lake_is_refused(settings: Settings, tmp_path: Path, place: str) -> None:
     with pytest.raises(ConfigurationError, match="expected a place outside the lake's folder or bucket"):
@@ -235,6 +272,30 @@ def test_a_backup_in_the_lakes_own_bucket_is_refused_and_each_environment_has_an
     }
     with pytest.raises(ConfigurationError, match="CATALUNYA_RPO_HOURS"):
         load_settings(rpo_hours=5)
+
+
+def test_requests_to_each_bucket_are_signed_for_its_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated></ListBucketResult>'
+    with Server(lambda _: Answer(nothing, headers={"Content-Type": "application/xml"})).running() as s3:
+        for name, value in {
+            "ENDPOINT_URL": s3.url,
+            "REGION": "eu-west-1",
+            "ACCESS_KEY_ID": "id",
+            "SECRET_ACCESS_KEY": "key",
+        }.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        settings = load_settings(env="dev", backup_region="eu-central-1")
+        assert Store.of(settings).contents() == {}
+        assert Project(settings, []).lake.objects("") == []
+        assert Store.of(settings.model_copy(update={"backup_region": ""})).contents() == {}
+        signed = [re.findall(r"Credential=id/\d{8}/([\w-]+)/s3/", asked.headers["authorization"]) for asked in s3.asked]
+    assert [asked.path for asked in s3.asked] == [
+        "/catalunya-backup-dev",
+        "/catalunya-data-dev",
+        "/catalunya-backup-dev",
+    ]
+    assert signed == [["eu-central-1"], ["eu-west-1"], ["eu-west-1"]]
+    assert Store.of(settings).lake.scan_options["aws_region"] == "eu-central-1"
 
 
 def test_of_two_backups_at_once_one_is_refused(shop: Shop) -> None:

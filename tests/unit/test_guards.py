@@ -50,7 +50,7 @@ class Shop:
     """The shops source, and its tables with guards."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
-        self.source, self.declared = declare(folder)
+        self.source, self.declared = declare(folder, page_rows=100)
         self.settings = settings
         self.use(Guarded)
 

@@ -107,6 +107,42 @@ def test_the_environment_selects_the_defaults() -> None:
     assert load_settings(env="prod", lake="s3://mine").lake == "s3://mine"
 
 
+@pytest.mark.parametrize("env", ["dev", "prod"])
+def test_the_names_of_all_buckets_begin_with_one_setting(env: str) -> None:
+    settings = load_settings(env=env, bucket_prefix="girona-open-data")
+    assert settings.lake == f"s3://girona-open-data-data-{env}"
+    assert settings.athena_results == f"s3://girona-open-data-athena-marts-{env}/"
+    assert settings.backup == f"s3://girona-open-data-backup-{env}"
+    assert load_settings(env=env, bucket_prefix="") == load_settings(env=env)
+    mine = load_settings(env=env, bucket_prefix="girona", lake="s3://mine", backup="./here")
+    assert (mine.lake, mine.backup) == ("s3://mine", "./here")
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "Catalunya",
+        "open_data",
+        "open.data",
+        "-open",
+        "open-",
+        "open--data",
+        "xn-" + "-a",
+        "sthree-a",
+        "ñ",
+        "a b",
+        "a\n",
+        "a" * 31,
+    ],
+)
+def test_a_prefix_that_no_bucket_may_have_is_one_line(prefix: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^CATALUNYA_BUCKET_PREFIX=.*should be at most 30 lowercase letters"
+    ) as raised:
+        load_settings(env="dev", bucket_prefix=prefix)
+    assert "\n" not in str(raised.value)
+
+
 def test_an_unknown_environment_is_one_line_that_names_the_variable() -> None:
     with pytest.raises(ConfigurationError, match="CATALUNYA_ENV='test': input should be 'local', 'dev' or 'prod'"):
         load_settings(env="test")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import socket
 import threading
 import time
@@ -29,7 +30,7 @@ from catalunya.io.errors import (
     SourceUnavailable,
     TransientError,
     UsageError,
-    from_function,
+    named,
     reportable,
 )
 from catalunya.ops import mock
@@ -81,9 +82,10 @@ def project() -> Project:
     return Project(load_settings())
 
 
-def reported(error: BaseException) -> dict[str, str]:
-    """An error as Lambda reports it."""
-    return {"errorType": type(error).__name__, "errorMessage": str(error), "requestId": "8a4b"}
+def failure(answer: dict[str, Any]) -> CatalunyaError:
+    """The error of an answer, as its caller raises it."""
+    assert (answer["status"], answer["entry"]) == ("failed", None)
+    return named(answer["error"], answer["why"])
 
 
 def test_an_asset_is_made_and_the_result_is_its_ledger_entry(apis: MockServer) -> None:
@@ -91,7 +93,8 @@ def test_an_asset_is_made_and_the_result_is_its_ledger_entry(apis: MockServer) -
     assert json.loads(json.dumps(answer)) == answer
     entry = project().ledger.latest(LANDING)
     assert entry
-    assert answer == {"status": "materialized", "why": "it has never been made", "entry": entry.summary()}
+    made = {"status": "materialized", "why": "it has never been made", "error": None}
+    assert answer == {**made, "entry": entry.summary()}
     assert (answer["entry"]["run_id"], answer["entry"]["correlation_id"]) == ("r1", "c1")
     assert transform(event(STAGING), Invocation())["status"] == "materialized"
 
@@ -136,7 +139,7 @@ def test_a_repeated_event_makes_data_that_is_new_since_the_first(apis: MockServe
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"),
+    ("wrong", "field"),
     [
         ({"run_id": "r1"}, "asset"),
         ({"asset": LANDING}, "run_id"),
@@ -149,18 +152,18 @@ def test_a_repeated_event_makes_data_that_is_new_since_the_first(apis: MockServe
     ],
     ids=["no asset", "no run", "type", "unknown", "period", "10 MB", "empty", "a list"],
 )
-def test_an_invalid_event_is_a_permanent_error_that_names_the_field(apis: MockServer, wrong: Any, named: str) -> None:
-    with pytest.raises(PermanentError, match=named) as raised:
-        extract(wrong, Invocation())
-    assert len(str(raised.value)) < 1000
+def test_an_invalid_event_is_a_permanent_error_that_names_the_field(apis: MockServer, wrong: Any, field: str) -> None:
+    error = failure(extract(wrong, Invocation()))
+    assert isinstance(error, PermanentError)
+    assert field in str(error)
+    assert len(str(error)) < 1000
 
 
 @pytest.mark.parametrize(
     "asset", [STAGING, "marts.dim_time", "landing.nothing", "../../etc/passwd", "landing.a'; --\n"]
 )
 def test_a_function_makes_only_assets_of_its_layer(apis: MockServer, asset: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError):
-        extract(event(asset), Invocation())
+    assert isinstance(failure(extract(event(asset), Invocation())), UsageError)
     assert not list((tmp_path / "lake").rglob("*.json"))
 
 
@@ -168,29 +171,23 @@ def test_every_error_class_is_rebuilt_by_the_caller() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CatalunyaError)]
     assert len(kinds) > 15
     for kind in kinds:
-        back = from_function(reported(kind("landing.gdp: no answer")))
+        back = named(kind.__name__, "landing.gdp: no answer")
         assert type(back) is kind
         assert str(back) == "landing.gdp: no answer"
 
 
 @pytest.mark.parametrize(
-    ("payload", "kind"),
+    ("raised", "kind"),
     [
-        ({"errorMessage": "2026-11-23T05:00:00Z 8a4b Task timed out after 900.00 seconds"}, TransientError),
-        ({"errorType": "Sandbox.Timedout", "errorMessage": "RequestId: 8a4b Error: Task timed out"}, TransientError),
-        ({"errorType": "Runtime.ExitError", "errorMessage": "Runtime exited: signal: killed"}, TransientError),
-        ({"errorType": "TooManyRequestsException", "errorMessage": "Rate Exceeded."}, TransientError),
-        ({"errorType": "MemoryError", "errorMessage": ""}, TransientError),
-        ({"errorType": "Runtime.ImportModuleError", "errorMessage": "No module named polars"}, PermanentError),
-        ({"errorType": "KeyError", "errorMessage": "'x'"}, PermanentError),
-        ({"errorType": "Mapping", "errorMessage": "a name that errors.py has"}, PermanentError),
-        ({"errorType": None}, PermanentError),
-        ("not an object", PermanentError),
-        (None, PermanentError),
+        (MemoryError(), TransientError),
+        (TimeoutError("timed out"), TransientError),
+        (KeyError("x"), PermanentError),
+        (type("Path", (Exception,), {})("a name\nthat errors.py has"), PermanentError),
     ],
+    ids=lambda each: type(each).__name__,
 )
-def test_errors_of_lambda_itself_are_transient_or_permanent(payload: object, kind: type[CatalunyaError]) -> None:
-    error = from_function(payload)
+def test_an_unforeseen_error_is_transient_or_permanent(raised: Exception, kind: type[CatalunyaError]) -> None:
+    error = reportable(raised)
     assert type(error) is kind
     assert "\n" not in str(error)
 
@@ -207,9 +204,7 @@ def test_an_error_of_a_private_class_is_raised_as_its_public_base_class() -> Non
 
 def test_a_source_that_does_not_answer_is_a_transient_error_for_the_caller_too(apis: MockServer) -> None:
     apis.faults("error-503")
-    with pytest.raises(SourceUnavailable) as raised:
-        extract(event(), Invocation())
-    assert isinstance(from_function(reported(raised.value)), SourceUnavailable)
+    assert isinstance(failure(extract(event(), Invocation())), SourceUnavailable)
 
 
 # The time limit
@@ -222,10 +217,10 @@ def test_an_extraction_stops_before_the_limit_and_the_next_invocation_resumes_it
     monkeypatch.setenv("CATALUNYA_STOP_BEFORE_S", str(patience(0.5)))
     apis.faults(f"slow:seconds={patience(3)}:on=rows:after=2")
     invocation = Invocation(limit_s=patience(1.5))
-    with pytest.raises(DeadlineReached, match=r"200 of \d+ rows landed") as raised:
-        extract(event(), invocation)
+    error = failure(extract(event(), invocation))
     assert invocation.get_remaining_time_in_millis() > 0
-    assert type(from_function(reported(raised.value))) is DeadlineReached
+    assert type(error) is DeadlineReached
+    assert re.search(r"200 of \d+ rows landed", str(error))
     assert project().ledger.history(LANDING) == []
     apis.faults()
     apis.clear_requests()
@@ -239,9 +234,9 @@ def test_an_extraction_stops_before_the_limit_and_the_next_invocation_resumes_it
 
 def test_a_transformation_at_its_time_limit_publishes_nothing_and_can_be_retried(apis: MockServer) -> None:
     extract(event(), Invocation())
-    with pytest.raises(DeadlineReached, match=r"0 of \d+ rows were checked") as raised:
-        transform(event(STAGING), Invocation(limit_s=0))
-    assert isinstance(from_function(reported(raised.value)), TransientError)
+    error = failure(transform(event(STAGING), Invocation(limit_s=0)))
+    assert type(error) is DeadlineReached
+    assert re.search(r"0 of \d+ rows were checked", str(error))
     assert not project().lake.objects("staging")
     assert transform(event(STAGING), Invocation())["status"] == "materialized"
 
@@ -276,8 +271,7 @@ def test_parts_land_the_pages_from_which_the_asset_is_made(apis: MockServer, mon
 )
 def test_an_invalid_part_is_a_permanent_error(apis: MockServer, wrong: dict[str, Any]) -> None:
     valid = part(0)
-    with pytest.raises(UsageError):
-        extract({**valid, "part": {**valid["part"], **wrong}}, Invocation())
+    assert isinstance(failure(extract({**valid, "part": {**valid["part"], **wrong}}, Invocation())), UsageError)
     assert apis.requests == []
 
 
@@ -286,11 +280,13 @@ def test_an_invalid_part_is_a_permanent_error(apis: MockServer, wrong: dict[str,
 
 def test_a_function_is_refused_while_another_run_holds_the_lease(apis: MockServer) -> None:
     extract(event(), Invocation())
-    with lease(project().lake, LANDING, "other", 60), pytest.raises(LeaseHeld, match="run other"):
-        extract(event(run_id="r2", force=True), Invocation())
+    with lease(project().lake, LANDING, "other", 60):
+        error = failure(extract(event(run_id="r2", force=True), Invocation()))
+    assert isinstance(error, LeaseHeld)
+    assert "run other" in str(error)
 
 
-def test_the_lease_of_a_killed_function_expires_before_lambda_retries(
+def test_the_lease_of_a_killed_function_expires_before_airflow_retries(
     apis: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CATALUNYA_HTTP_ATTEMPTS", "1")
@@ -327,13 +323,56 @@ def test_a_function_does_not_take_over_the_lease_of_another_with_the_same_host_n
         assert held.host != socket.gethostname()
 
 
+# Lost functions
+
+
+def test_a_lost_function_is_recorded_as_a_failure_that_is_tried_again_later(apis: MockServer) -> None:
+    extract(event(), Invocation())
+    for run, failures in (("r2", 1), ("r2", 1), ("r3", 2)):
+        answer = transform(event(STAGING, run, lost="the function died"), Invocation())
+        assert (answer["status"], answer["why"]) == ("skipped", "it is recorded that the function was lost")
+        last = project().ledger.last_attempt(STAGING)
+        assert last
+        assert (last.run_id, last.error, last.failures) == (run, "FunctionLost: the function died", failures)
+    state = project().state()
+    asset = project().graph[STAGING]
+    assert state.next_try(STAGING)
+    assert state.neglected([asset]) == []
+    assert transform(event(STAGING, "r4"), Invocation())["status"] == "materialized"
+    assert project().state().next_try(STAGING) is None
+
+
+def test_a_lost_landing_function_is_tried_again_before_its_next_schedule(apis: MockServer) -> None:
+    extract(event(), Invocation())
+    asset = project().graph[LANDING]
+    assert project().state().next_try(LANDING) is None
+    extract(event(run_id="r2", lost="the function died"), Invocation())
+    due = project().state().next_try(LANDING)
+    assert due
+    assert [stale.reason for stale in project().state(due).neglected([asset])] == ["RETRY"]
+
+
+def test_what_a_lost_function_recorded_stands(apis: MockServer) -> None:
+    made = extract(event(), Invocation())
+    assert extract(event(lost="the function died"), Invocation())["status"] == "skipped"
+    last = project().ledger.last_attempt(LANDING)
+    assert last
+    assert last.summary() == made["entry"]
+
+
+def test_a_function_that_still_holds_its_lease_is_not_recorded_as_lost(apis: MockServer) -> None:
+    extract(event(), Invocation())
+    with lease(project().lake, LANDING, "r2", 60):
+        extract(event(run_id="r2", lost="the function died"), Invocation())
+    assert len(project().ledger.history(LANDING)) == 1
+
+
 # Logs
 
 
 def test_logs_are_json_lines_with_request_run_and_asset(apis: MockServer, capsys: pytest.CaptureFixture[str]) -> None:
     extract(event(), Invocation(aws_request_id="q1"))
-    with pytest.raises(UsageError):
-        extract(event("landing.nothing"), Invocation(aws_request_id="q2"))
+    extract(event("landing.nothing"), Invocation(aws_request_id="q2"))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     made = next(line for line in lines if line["event"] == "materialized")
     assert (made["request_id"], made["run_id"], made["asset"]) == ("q1", "r1", LANDING)

@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
-from integration.cdk.account import ACCOUNT, role_arn
+from integration.cdk.account import ACCOUNT
 from integration.cdk.iam import Context, Request, allowed, matching, trusts
 from small.aws import REGION, Aws
 
@@ -36,8 +36,10 @@ BEHIND = "210987654321"
 class Deployed:
     """A deployed role."""
 
+    arn: str
     policies: tuple[Mapping[str, Any], ...]
     trust: Mapping[str, Any]
+    boundary: Mapping[str, Any]
 
 
 @dataclass
@@ -46,7 +48,6 @@ class Gate:
 
     inner: App
     roles: Mapping[str, Deployed]
-    boundary: Mapping[str, Any]
     bucket_policies: Mapping[str, Mapping[str, Any]]
     seen: list[tuple[str, Request]] = field(default_factory=list)
     refused: list[tuple[str, Request]] = field(default_factory=list)
@@ -82,7 +83,10 @@ class Gate:
         """Whether a role's own policies, the boundary and the bucket's policy allow a request."""
         bucket = request.resource.removeprefix("arn:aws:s3:::").partition("/")[0]
         return allowed(
-            request, self.roles[role].policies, boundary=self.boundary, resource_policy=self.bucket_policies.get(bucket)
+            request,
+            self.roles[role].policies,
+            boundary=self.roles[role].boundary,
+            resource_policy=self.bucket_policies.get(bucket),
         )
 
     def _requests(self, environ: dict[str, Any], body: bytes) -> Iterator[Request]:
@@ -147,8 +151,9 @@ class Gate:
         """A session of the requested role, if its trust policy allows the caller."""
         wanted = requests[0].resource.rpartition("/")[2]
         for request in requests:
-            from_it = Request(request.action, context=request.context, principal=role_arn(role))
-            if wanted not in self.roles or not trusts(self.roles[wanted].trust, from_it):
+            from_it = Request(request.action, context=request.context, principal=self.roles[role].arn)
+            is_ours = wanted in self.roles and self.roles[wanted].arn == request.resource
+            if not is_ours or not trusts(self.roles[wanted].trust, from_it):
                 self.refused.append((role, request))
                 return _forbidden(request)
         key = re.search(rb"<AccessKeyId>(.*?)<", answer)
@@ -278,14 +283,13 @@ class _Quiet(WSGIRequestHandler):
 def gate(
     inner: App,
     roles: Mapping[str, Deployed],
-    boundary: Mapping[str, Any],
     bucket_policies: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[tuple[dict[str, Aws], Gate]]:
     """The gate, with a port for each role, while the block runs.
 
     polars caches credentials by address for the life of the process, so each role needs its own port.
     """
-    front = Gate(inner, roles, boundary, bucket_policies)
+    front = Gate(inner, roles, bucket_policies)
     with ExitStack() as stack:
         found = {}
         for role in roles:

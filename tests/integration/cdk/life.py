@@ -5,6 +5,7 @@ Here: the work. Not here: the account it runs in (`world.py`), what is asserted 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import logging
@@ -16,13 +17,16 @@ import polars as pl
 import pytest
 import watchtower
 
+from catalunya.assets.graph.spec import Layer
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.plan import plan
 from catalunya.assets.making.request import Request
 from catalunya.assets.record import catalog_tables
+from catalunya.assets.record.answers import answer_path, wait
+from catalunya.assets.record.failing import acknowledge, withdraw
 from catalunya.assets.record.lease import holder, lease
 from catalunya.assets.record.ledger import Ledger, Stored
-from catalunya.assets.record.paths import manifest_path
+from catalunya.assets.record.paths import MANIFEST, manifest_path
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import prune
 from catalunya.assets.record.verify import repair, verify
@@ -42,7 +46,7 @@ from catalunya.ops.backup.store import Store
 from catalunya.ops.backup.store import prune as prune_backups
 from catalunya.ops.lambdas import extract, transform
 from catalunya.ops.status import statuses
-from integration.cdk.account import DEV, role_arn
+from integration.cdk.account import DEV
 from integration.cdk.world import BAD, MART, REAL, REPAIRING, World
 from small.functions import Context
 from small.lakes import record
@@ -61,9 +65,13 @@ def functions_make_tables(world: World) -> None:
             ("r2", "transformer", transform, "staging"),
             ("r3", "extractor", extract, "landing"),
         ):
+            answer = answer_path(Layer(layer), run)
+            event = {"asset": f"{layer}.{REAL}", "run_id": run, "answer": run}
             with world.as_role(role):
-                event = {"asset": f"{layer}.{REAL}", "run_id": run}
                 assert function(event, Context(function.__name__))["status"] == "materialized"
+                assert function(event, Context(function.__name__))["why"] == "the event was delivered before"
+            with world.as_role("orchestrator"):
+                assert asyncio.run(wait(world.project.lake, answer, function.__name__)).status == "materialized"
             server.advance()
 
 
@@ -134,7 +142,7 @@ def airflow_makes_a_mart(world: World) -> None:
     for run in ("old", "older"):
         with lease(world.project.lake, MART, run, 60):
             pass
-    with world.as_role("orchestrator"), assumed(role_arn(DEV.role("mart")), "scheduled__2026-08-03T05:00:00+00:00"):
+    with world.as_role("orchestrator"), assumed(DEV.role_arn("mart"), "scheduled__2026-08-03T05:00:00+00:00"):
         project = world.project
         plan(project.state(), [project.graph[MART]])
         # A mart's gate asks whether a landing batch that its inputs still need is there.
@@ -206,14 +214,42 @@ def airflow_logs(world: World) -> None:
 
 
 def people_monitor_and_query(world: World) -> None:
+    partitioned = {
+        role: odd(schema, "city", ["Salt"]) for role, schema in (("transformer", "staging"), ("mart", "marts"))
+    }
+    for role, table in partitioned.items():
+        with world.as_role(role):
+            Glue(world.settings).publish(table)
     with world.as_role("monitoring"):
         assert statuses(world.project.state(), world.project.graph)
+        glue, lake = Glue(world.settings), world.project.lake
+        tables = [*catalog_tables.tables(world.project), *partitioned.values()]
+        assert [glue.compare(table) for table in tables]
+        glue.unknown([str(table) for table in tables])
+        for layer in Layer:
+            found = next(each for each in lake.objects(str(layer)) if not each.path.endswith(MANIFEST))
+            assert lake.get(found.path)
+    for table in partitioned.values():
+        world.admin.client("glue").delete_table(DatabaseName=DEV.database(table.schema), Name=table.name)
     for who in ("reader", "engineer"):
         with world.as_role(who):
             group = Athena(world.settings, [MART], for_readers=True)
             assert group.run(f"select * from {MART}").frame.height
             assert group.named_queries()
             interrupted(group)
+
+
+def a_failure_is_acknowledged(world: World) -> None:
+    """A table whose ledger is damaged: an engineer acknowledges that, others see it, and it is withdrawn."""
+    key = "staging.cities"
+    with world.as_role("engineer", **REPAIRING):
+        acknowledge(world.shops.state(), key, by="maria")
+    for who in ("monitoring", "orchestrator"):
+        with world.as_role(who):
+            (found,) = statuses(world.shops.state(), [world.shops.graph[key]])
+            assert found.acknowledged
+    with world.as_role("engineer", **REPAIRING):
+        assert withdraw(world.shops.lake, key)
 
 
 def an_engineer_repairs(world: World) -> None:
@@ -234,6 +270,7 @@ def an_engineer_repairs(world: World) -> None:
         Ledger.path("staging.cities", 3),
     ):
         world.put(path, b"damaged")
+    a_failure_is_acknowledged(world)
     of_the_mart = [world.project.graph[MART]]
     with world.as_role("engineer"):
         findings = verify(world.shops).findings

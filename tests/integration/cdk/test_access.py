@@ -8,11 +8,12 @@ import pytest
 
 from catalunya.cdk.access import policy
 from catalunya.cdk.policy import Document
-from integration.cdk.account import BOUNDARY, NAMES, POLICIES, buckets, client_of, sessions
+from integration.cdk.account import BOUNDARIES, NAMES, POLICIES, bound, buckets, client_of, sessions
 from integration.cdk.iam import Request, allowed
 from small.aws import Aws
 
 LAKE, RESULTS, BACKUP = "catalunya-data-dev", "catalunya-athena-results-dev", "catalunya-backup-dev"
+MART_RESULTS = "catalunya-athena-marts-dev"
 BATCH = "landing/gdp/ingested_process_at=20260803T140512000"
 OBJECTS = {
     "landing page": f"{LAKE}/{BATCH}/page-00000.json",
@@ -26,12 +27,15 @@ OBJECTS = {
     "leases of landing": f"{LAKE}/_leases/landing/gdp/0000000001.json",
     "leases of staging": f"{LAKE}/_leases/staging/gdp/0000000001.json",
     "leases of marts": f"{LAKE}/_leases/marts/dim_time/0000000001.json",
+    "acknowledgements": f"{LAKE}/_acknowledged/staging.gdp.json",
+    "answers of landing": f"{LAKE}/_answers/landing/landing.gdp-0123.json",
+    "answers of staging": f"{LAKE}/_answers/staging/staging.gdp-0123.json",
     "superseded staging": f"{LAKE}/_superseded/staging/gdp/0123456789abcdef.parquet",
     "superseded marts": f"{LAKE}/_superseded/marts/dimensions/dim_time/0123456789abcdef.parquet",
     "quarantine of staging": f"{LAKE}/quarantine/staging/gdp/0123456789abcdef.parquet",
     "quarantine of marts": f"{LAKE}/quarantine/marts/dim_time/0123456789abcdef.parquet",
     "candidates": f"{LAKE}/_candidates/dim_time/dim_time/file.parquet",
-    "dbt results": f"{LAKE}/_athena/0123.csv",
+    "mart results": f"{MART_RESULTS}/0123.csv",
     "dbt docs": f"{LAKE}/_dbt/manifest.json",
     "damaged objects": f"{LAKE}/_aside/run/staging/gdp/file.parquet",
     "elsewhere": f"{LAKE}/elsewhere",
@@ -44,10 +48,10 @@ OBJECTS = {
 # `engineer!` is a data engineer in a session named repair-…. The other roles (tables, replication) have none of it.
 GOLDEN = """
                        extractor transformer mart orchestrator monitoring deployment reader engineer engineer!
-landing page           rwd       rd          -    d            -          -          -      r        rd
+landing page           rwd       rd          -    d            r          -          -      r        rd
 landing manifest       rwd       rd          r    rd           r          -          -      r        rd
-staging                -         rwd         r    r            -          -          r      r        rwd
-marts                  -         -           rwd  r            -          -          r      r        rwd
+staging                -         rwd         r    r            r          -          r      r        rwd
+marts                  -         -           rwd  r            r          -          r      r        rwd
 ledger of landing      rn        r           r    rd           r          -          -      r        rwd
 ledger of staging      r         rn          r    rd           r          -          -      r        rwd
 ledger of marts        -         -           rn   rd           r          -          -      r        rwd
@@ -55,12 +59,15 @@ merged ledger          r         r           r    rwd          r          -     
 leases of landing      rwd       -           -    rwd          r          -          -      r        rwd
 leases of staging      -         rwd         -    rwd          r          -          -      r        rwd
 leases of marts        -         -           rwd  rwd          r          -          -      r        rwd
+acknowledgements       -         -           -    r            r          -          -      r        rwd
+answers of landing     rw        -           -    r            -          -          -      r        r
+answers of staging     -         rw          -    r            -          -          -      r        r
 superseded staging     -         rw          -    rd           -          -          -      r        rwd
 superseded marts       -         -           rw   rd           -          -          -      r        rwd
 quarantine of staging  -         w           -    rd           -          -          -      r        rw
 quarantine of marts    -         -           w    rd           -          -          -      r        rw
 candidates             -         -           rwd  -            -          -          -      r        r
-dbt results            -         -           rw   -            -          -          -      r        r
+mart results           -         -           rw   -            -          -          -      -        -
 dbt docs               -         -           -    -            -          w          -      r        r
 damaged objects        -         -           -    -            -          -          -      r        rw
 elsewhere              -         -           -    -            -          -          -      r        r
@@ -88,7 +95,7 @@ def may(who: str, place: str, document: Document) -> set[str]:
 
     def can(action: str, **more: str) -> bool:
         request = Request(action, f"arn:aws:s3:::{OBJECTS[place]}", {**context, **more})
-        return allowed(request, [document], boundary=BOUNDARY)
+        return allowed(request, [document], boundary=BOUNDARIES[who.removesuffix("!")])
 
     found = {letter for letter, action in {"r": "GetObject", "d": "DeleteObject"}.items() if can(f"s3:{action}")}
     if can("s3:PutObject"):
@@ -119,7 +126,7 @@ def test_every_denied_cell_has_an_allowed_twin() -> None:
     denied = {place for place in OBJECTS if not any(CELLS[who, place] for who in WHO)}
     assert denied == {"lake of prod", "someone else's"}
     request = Request("s3:GetObject", f"arn:aws:s3:::{OBJECTS['lake of prod']}")
-    assert allowed(request, [policy("mart", NAMES["prod"])], boundary=BOUNDARY)
+    assert allowed(request, [policy("mart", NAMES["prod"])], boundary=bound("mart", NAMES["prod"]))
 
 
 # Other services: who may call each action on each resource, again written by hand.
@@ -132,12 +139,27 @@ SERVICES: list[tuple[str, str, dict[str, str], str]] = [
     ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {}, LISTS),
     ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "landing/gdp/"}, LISTS),
     ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "staging/gdp/"}, f"{LISTS} reader"),
-    ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "_dbt/"}, f"{LISTS} deployment"),
+    ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "_dbt/"}, LISTS),
     ("s3:ListBucket", f"arn:aws:s3:::{BACKUP}", {}, "orchestrator engineer"),
     ("s3:AbortMultipartUpload", f"arn:aws:s3:::{OBJECTS['landing page']}", {}, "extractor"),
+    ("s3:ListMultipartUploadParts", f"arn:aws:s3:::{OBJECTS['mart results']}", {}, "mart"),
+    ("s3:ListMultipartUploadParts", f"arn:aws:s3:::{OBJECTS['candidates']}", {}, "mart"),
+    ("s3:ListMultipartUploadParts", f"arn:aws:s3:::{OBJECTS['results']}", {}, "reader engineer"),
+    ("s3:ListMultipartUploadParts", f"arn:aws:s3:::{OBJECTS['marts']}", {}, ""),
+    ("s3:ListBucketMultipartUploads", f"arn:aws:s3:::{LAKE}", {}, "mart"),
+    ("s3:ListBucketMultipartUploads", f"arn:aws:s3:::{MART_RESULTS}", {}, "mart"),
+    ("s3:ListBucketMultipartUploads", f"arn:aws:s3:::{RESULTS}", {}, "reader engineer"),
+    ("sns:Publish", f"arn:aws:sns:{HERE}:catalunya-alarms-dev", {}, "monitoring engineer"),
+    ("sns:Publish", f"arn:aws:sns:{HERE}:catalunya-alarms-prod", {}, ""),
+    ("sns:Subscribe", f"arn:aws:sns:{HERE}:catalunya-alarms-dev", {}, ""),
+    ("cloudwatch:SetAlarmState", f"arn:aws:cloudwatch:{HERE}:alarm:catalunya-dev-failures", {}, "monitoring engineer"),
+    ("cloudwatch:SetAlarmState", f"arn:aws:cloudwatch:{HERE}:alarm:catalunya-prod-failures", {}, ""),
+    ("cloudwatch:DeleteAlarms", f"arn:aws:cloudwatch:{HERE}:alarm:catalunya-dev-failures", {}, ""),
+    ("ce:GetCostAndUsage", "*", {"aws:RequestedRegion": "us-east-1"}, "monitoring engineer"),
+    ("ce:CreateAnomalyMonitor", "*", {"aws:RequestedRegion": "us-east-1"}, ""),
     ("s3:AbortMultipartUpload", f"arn:aws:s3:::{OBJECTS['staging']}", {}, "transformer engineer!"),
-    ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_staging_dev/gdp", {}, "transformer mart reader tables engineer"),
-    ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_marts_dev/dim_time", {}, "mart reader engineer"),
+    ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_staging_dev/gdp", {}, "transformer mart monitoring reader tables engineer"),
+    ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_marts_dev/dim_time", {}, "mart monitoring reader engineer"),
     ("glue:GetTable", f"arn:aws:glue:{HERE}:table/catalunya_candidates_dev/dim_time", {}, "mart"),
     ("glue:GetDatabase", f"arn:aws:glue:{HERE}:database/default", {}, "mart reader engineer"),
     ("glue:CreateTable", f"arn:aws:glue:{HERE}:table/catalunya_staging_dev/gdp", {}, "transformer mart tables engineer!"),
@@ -157,10 +179,10 @@ SERVICES: list[tuple[str, str, dict[str, str], str]] = [
     ("sqs:GetQueueAttributes", f"arn:aws:sqs:{HERE}:catalunya-functions-dev-dead", {}, "monitoring engineer"),
     ("sqs:SendMessage", f"arn:aws:sqs:{HERE}:catalunya-functions-dev-dead", {}, "extractor transformer"),
     ("sqs:SendMessage", f"arn:aws:sqs:{HERE}:catalunya-manifests-dev", {}, ""),
-    ("sts:AssumeRole", f"{ROLE}/catalunya-mart-role-dev", TAGGED, "orchestrator"),
-    ("sts:AssumeRole", f"{ROLE}/catalunya-mart-role-dev", {}, ""),
-    ("sts:AssumeRole", f"{ROLE}/catalunya-mart-role-prod", TAGGED, ""),
-    ("sts:AssumeRole", f"{ROLE}/cdk-catdev-deploy-role-123456789012-eu-west-1", {}, "deployment"),
+    ("sts:AssumeRole", f"{ROLE}/catalunya-dev/catalunya-mart-role-dev", TAGGED, "orchestrator"),
+    ("sts:AssumeRole", f"{ROLE}/catalunya-dev/catalunya-mart-role-dev", {}, ""),
+    ("sts:AssumeRole", f"{ROLE}/catalunya-prod/catalunya-mart-role-prod", TAGGED, ""),
+    ("sts:AssumeRole", f"{ROLE}/cdk-catdev-deploy-role-123456789012-eu-west-1", {}, "deployment engineer"),
     ("sts:AssumeRole", f"{ROLE}/cdk-catdev-cfn-exec-role-123456789012-eu-west-1", {}, ""),
     ("sts:AssumeRole", f"{ROLE}/cdk-catprod-deploy-role-123456789012-eu-west-1", {}, ""),
     ("logs:PutLogEvents", f"arn:aws:logs:{HERE}:log-group:/aws/lambda/catalunya-extract-dev:log-stream:x", {}, "extractor"),
@@ -169,7 +191,7 @@ SERVICES: list[tuple[str, str, dict[str, str], str]] = [
     ("logs:GetLogEvents", f"arn:aws:logs:{HERE}:log-group:/catalunya/airflow/dev:log-stream:x", {}, "orchestrator monitoring engineer"),
     ("cloudwatch:GetMetricData", "*", {}, "monitoring engineer"),
     ("cloudwatch:PutMetricAlarm", "*", {}, ""),
-    ("iam:PassRole", f"{ROLE}/catalunya-mart-role-dev", {}, ""),
+    ("iam:PassRole", f"{ROLE}/catalunya-dev/catalunya-mart-role-dev", {}, ""),
 ]  # fmt: skip
 
 
@@ -179,8 +201,8 @@ def test_what_a_role_may_call_on_services_matches_the_list(
 ) -> None:
     viewing = Request(action, resource, {**VIEWS, **context})
     repairing = Request(action, resource, {**REPAIRS, **context})
-    found = {role for role, document in POLICIES.items() if allowed(viewing, [document], boundary=BOUNDARY)}
-    if "engineer" not in found and allowed(repairing, [POLICIES["engineer"]], boundary=BOUNDARY):
+    found = {role for role, document in POLICIES.items() if allowed(viewing, [document], boundary=BOUNDARIES[role])}
+    if "engineer" not in found and allowed(repairing, [POLICIES["engineer"]], boundary=BOUNDARIES["engineer"]):
         found.add("engineer!")
     extra = {"replication"} if action == "s3:ListBucket" and resource.endswith(LAKE) else set()
     assert found == set(who.split()) | extra

@@ -18,12 +18,12 @@ from catalunya.cdk.limits import bucket_policy
 from catalunya.cdk.policy import PLACES
 from catalunya.cdk.trust import Trusted, trust
 from catalunya.io.environment import load_settings
-from integration.cdk.account import ACCOUNT, BOUNDARY, DEV, NAMES, POLICIES, role_arn
+from integration.cdk.account import ACCOUNT, BOUNDARIES, BOUNDARY, DEV, NAMES, POLICIES, bound, role_arn
 from integration.cdk.iam import Request, allowed
 from integration.cdk.test_access import differences
 
 OBJECT = f"arn:aws:s3:::{DEV.data_bucket}/staging/gdp/file.parquet"
-BUCKETS = (DEV.data_bucket, DEV.results_bucket, DEV.log_bucket, DEV.replica_bucket, DEV.backup_bucket)
+BUCKETS = DEV.buckets
 ANYTHING = {"Statement": [{"Effect": "Allow", "Action": ["*"], "Resource": ["*"]}]}
 
 
@@ -73,26 +73,29 @@ def test_a_lake_with_its_own_key_requires_it_and_its_roles_use_it_only_through_s
     key = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1234-abcd"
     through_s3 = Request("kms:GenerateDataKey", key, {"kms:ViaService": "s3.eu-west-1.amazonaws.com"})
     for role in ("extractor", "transformer", "mart", "orchestrator", "reader"):
-        assert allowed(through_s3, [policy(role, names)], boundary=BOUNDARY)
-        assert not allowed(replace(through_s3, context={}), [policy(role, names)], boundary=BOUNDARY)
-        assert not allowed(through_s3, [POLICIES[role]], boundary=BOUNDARY)
-        assert not allowed(replace(through_s3, resource=f"{key}0"), [policy(role, names)], boundary=BOUNDARY)
-    assert not allowed(through_s3, [policy("tables", names)], boundary=BOUNDARY)
+        limit = bound(role, names)
+        assert allowed(through_s3, [policy(role, names)], boundary=limit)
+        assert not allowed(through_s3, [policy(role, names)], boundary=bound(role))
+        assert not allowed(replace(through_s3, context={}), [policy(role, names)], boundary=limit)
+        assert not allowed(through_s3, [POLICIES[role]], boundary=limit)
+        assert not allowed(replace(through_s3, resource=f"{key}0"), [policy(role, names)], boundary=limit)
+    assert not allowed(through_s3, [policy("tables", names)], boundary=bound("tables", names))
 
 
-def test_only_s3_writes_access_logs_and_only_for_our_buckets() -> None:
-    document = {"Statement": bucket_policy(DEV, DEV.log_bucket)}
+@pytest.mark.parametrize("log_bucket", DEV.logged)
+def test_only_s3_writes_access_logs_and_only_for_our_buckets(log_bucket: str) -> None:
+    document = {"Statement": bucket_policy(DEV, log_bucket)}
+    logged = DEV.logged[log_bucket]
 
     def delivers(source: str, account: str = ACCOUNT, service: str = "logging.s3.amazonaws.com") -> bool:
         context = {"aws:SourceArn": f"arn:aws:s3:::{source}", "aws:SourceAccount": account}
-        request = Request("s3:PutObject", f"arn:aws:s3:::{DEV.log_bucket}/a/log", context, principal=service)
+        request = Request("s3:PutObject", f"arn:aws:s3:::{log_bucket}/a/log", context, principal=service)
         return allowed(request, [document])
 
-    assert delivers(DEV.data_bucket)
-    assert delivers(DEV.results_bucket)
-    assert not delivers("another-bucket")
-    assert not delivers(DEV.data_bucket, account="210987654321")
-    assert not delivers(DEV.data_bucket, service="another.amazonaws.com")
+    assert all(delivers(bucket) for bucket in logged)
+    assert not any(delivers(bucket) for bucket in (*set(DEV.buckets).difference(logged), "another-bucket"))
+    assert not delivers(logged[0], account="210987654321")
+    assert not delivers(logged[0], service="another.amazonaws.com")
 
 
 # The boundary
@@ -113,7 +116,8 @@ def test_what_the_table_grants_is_within_the_boundary(role: str, env: str) -> No
         for action in statement["Action"]:
             for resource in statement["Resource"]:
                 request = Request(action, resource.replace("*", "x") if resource != "*" else "*", {**context, **more})
-                assert allowed(request, [policy(role, NAMES[env])], boundary=BOUNDARY), f"{action} {resource}"
+                limit = bound(role, NAMES[env])
+                assert allowed(request, [policy(role, NAMES[env])], boundary=limit), f"{action} {resource}"
 
 
 HERE = f"eu-west-1:{ACCOUNT}:"
@@ -130,9 +134,9 @@ HERE = f"eu-west-1:{ACCOUNT}:"
         ("athena:StartQueryExecution", f"arn:aws:athena:{HERE}workgroup/primary", f"arn:aws:athena:{HERE}workgroup/catalunya_dev"),
         ("lambda:InvokeFunction", f"arn:aws:lambda:{HERE}function:payroll", f"arn:aws:lambda:{HERE}function:catalunya-extract-dev"),
         ("sqs:ReceiveMessage", f"arn:aws:sqs:{HERE}orders", f"arn:aws:sqs:{HERE}catalunya-manifests-dev"),
-        ("sts:AssumeRole", role_arn("administrator"), role_arn("catalunya-mart-role-dev")),
-        ("sts:AssumeRole", role_arn(DEV.role("engineer")), role_arn("catalunya-mart-role-dev")),
-        ("sts:AssumeRole", role_arn("cdk-hnb659fds-deploy-role-123456789012-eu-west-1"), role_arn("cdk-catdev-deploy-role-123456789012-eu-west-1")),
+        ("sts:AssumeRole", role_arn("administrator"), DEV.role_arn("mart")),
+        ("sts:AssumeRole", DEV.role_arn("engineer"), DEV.role_arn("mart")),
+        ("sts:AssumeRole", role_arn("cdk-catdev-deploy-role-123456789012-eu-west-1"), DEV.role_arn("mart")),
         ("logs:GetLogEvents", f"arn:aws:logs:{HERE}log-group:/payroll:*", f"arn:aws:logs:{HERE}log-group:/catalunya/airflow/dev:*"),
     ],
 )  # fmt: skip
@@ -162,7 +166,7 @@ def test_a_role_with_every_permission_still_cannot_change_identities_or_settings
 def test_requests_in_other_regions_are_denied(region: str, is_allowed: bool) -> None:
     where = {"aws:RequestedRegion": region}
     assert allowed(Request("s3:GetObject", OBJECT, where), [ANYTHING], boundary=BOUNDARY) is is_allowed
-    assert allowed(Request("sts:AssumeRole", role_arn(DEV.role("mart")), where), [ANYTHING], boundary=BOUNDARY)
+    assert allowed(Request("sts:AssumeRole", DEV.role_arn("mart"), where), [ANYTHING], boundary=BOUNDARY)
 
 
 def test_requests_without_tls_are_denied() -> None:
@@ -183,28 +187,38 @@ def test_documents_are_within_iam_size_limits() -> None:
         NAMES["prod"], settings=load_settings(env="prod", lake_encryption="aws:kms", lake_kms_key_id="k" * 36)
     )
     trusted = Trusted.read(
-        {"github_subject": f"repo:{'o' * 39}@{'1' * 9}/{'n' * 100}@{'1' * 10}", "readers": role_arn("r" * 64)}
+        {
+            "github_subject": f"repo:{'o' * 39}@{'1' * 9}/{'n' * 100}@{'1' * 10}",
+            "readers": role_arn("r" * 64),
+            "monitors": role_arn("m" * 64),
+            "identity_center": f"{'e' * 32},{'r' * 32}",
+        }
     )
     assert max(map(size, engineer_policies(keyed).values())) <= 6144
     for role in ROLES:
         assert size(policy(role, keyed)) <= 10240, role
         assert size(trust(role, keyed, trusted)) <= 2048, role
-    assert size(BOUNDARY) <= 6144
+        assert size(bound(role, keyed)) <= 6144, role
 
 
 def test_statement_ids_are_valid_and_unique() -> None:
-    for document in (*POLICIES.values(), BOUNDARY, *({"Statement": bucket_policy(DEV, bucket)} for bucket in BUCKETS)):
+    for document in (
+        *POLICIES.values(),
+        *BOUNDARIES.values(),
+        *({"Statement": bucket_policy(DEV, bucket)} for bucket in BUCKETS),
+    ):
         names = [statement["Sid"] for statement in document["Statement"]]
         assert len(set(names)) == len(names)
         assert all(re.fullmatch("[A-Za-z0-9]+", name) for name in names)
 
 
 def test_no_grant_has_a_wildcard_action_or_place() -> None:
-    """Actions are named, never `*`; places are ours, except for actions that support no ARNs."""
+    """Actions are named, never `*`; places are ours, except for actions that support no ARNs (Service Authorization Reference)."""
     for grant in TABLE:
         assert not [action for action in grant.actions if "*" in action], grant
         everywhere = [place for place in grant.places if "*" in PLACES[place](DEV)]
-        assert not everywhere or grant.places == ("CloudWatch",), grant
+        services = {action.partition(":")[0] for action in grant.actions}
+        assert not everywhere or (everywhere == [*grant.places] and services <= {"cloudwatch", "logs", "ce"}), grant
         assert len(grant.why) > 3
 
 

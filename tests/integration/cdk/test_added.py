@@ -1,4 +1,4 @@
-"""Adding a source adds its infrastructure, without editing a file of `cdk/`."""
+"""Stacks that differ from the deployed ones: with one more source, without an edit in `cdk/`; and in a new account."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
 
 from catalunya.assets.graph.discovery import load_graph
 from catalunya.assets.graph.graph import AssetGraph
-from catalunya.assets.graph.spec import Freshness
-from catalunya.cdk.stacks import FLAGS, DataStack, names_in_template
-
+from catalunya.assets.graph.spec import FUNCTIONS, Freshness
 from catalunya.cdk.deployment import Deployment
+from catalunya.cdk.functions import Functions
+from catalunya.cdk.stacks import FLAGS, DataStack, names_in_template
 from catalunya.io.environment import load_settings
 
 context, outdir = json.loads(sys.argv[1]), sys.argv[2]
@@ -39,13 +40,22 @@ deployment = Deployment.read(context.get, lambda: None)
 place = cdk.Environment(account=deployment.account, region=deployment.region)
 names = names_in_template("dev")
 DataStack(app, names, AssetGraph([*graph, landing, staging]), deployment, env=place)
+
+new = Deployment.read((context | {"reserved_concurrency": "false"}).get, lambda: None)
+unreserved = cdk.Stack(app, "NewAccount", env=place)
+role = iam.Role.from_role_arn(unreserved, "Role", names.role_arn("any"))
+roles = dict.fromkeys(FUNCTIONS, role)
+Functions(
+    unreserved, "Functions", names, graph, roles=roles, code=new.package, log_days=30, token_secret=None,
+    is_reserved=new.reserves_concurrency,
+)
 app.synth()
 """
 
 
 @pytest.fixture(scope="module")
-def added(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Template:
-    """dev's stack, of a graph with one more source."""
+def written(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> dict[str, Template]:
+    """dev's stack, of a graph with one more source; and the functions without reserved concurrency."""
     folder = tmp_path_factory.mktemp("added")
     program = folder / "program.py"
     program.write_text(ADDED)
@@ -57,8 +67,24 @@ def added(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Template:
         command, env=os.environ | {"CATALUNYA_CACHE": str(compiled)}, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
-    path = folder / "CatalunyaData-dev.template.json"
-    return Template("CatalunyaData-dev", json.loads(path.read_text()))
+    paths = folder.glob("*.template.json")
+    return {
+        name: Template(name, json.loads(path.read_text())) for path in paths for name in [path.name.partition(".")[0]]
+    }
+
+
+@pytest.fixture
+def added(written: dict[str, Template]) -> Template:
+    return written["CatalunyaData-dev"]
+
+
+def test_a_new_account_can_deploy_without_reserved_concurrency(written: dict[str, Template], added: Template) -> None:
+    """Lambda refuses to reserve any of a new account's 10 concurrent executions."""
+    for _, name in Names.of("dev").functions():
+        unreserved = written["NewAccount"].named("AWS::Lambda::Function", name)
+        reserved = added.named("AWS::Lambda::Function", name)
+        assert reserved.keys() - unreserved.keys() >= {"ReservedConcurrentExecutions"}
+        assert unreserved.keys() <= reserved.keys()
 
 
 def test_adding_a_source_adds_its_resources_and_changes_nothing_else(
@@ -71,11 +97,10 @@ def test_adding_a_source_adds_its_resources_and_changes_nothing_else(
         now[logical]["Type"] for logical in before if _without_code(before[logical]) != _without_code(now[logical])
     }
 
-    assert {resource["Type"] for resource in new.values()} == {"Custom::StagingTable", "AWS::CloudWatch::Alarm"}
+    assert {resource["Type"] for resource in new.values()} == {"Custom::StagingTable"}
     assert changed == {"AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::CloudWatch::Dashboard"}
     rules = added.named("AWS::S3::Bucket", names.data_bucket)["LifecycleConfiguration"]["Rules"]
     assert {"landing/weather/", "staging/weather/"} <= {rule.get("Prefix") for rule in rules}
-    assert added.named("AWS::CloudWatch::Alarm", names.alarm("landing.weather-not-asked"))["EvaluationPeriods"] == 24
     assert "staging.weather" in added.named("AWS::CloudWatch::Dashboard", names.dashboard("business"))["DashboardBody"]
     function, _ = (added.named("AWS::Lambda::Function", name) for _, name in names.functions())
     assert function["ReservedConcurrentExecutions"] == 1 + sum(

@@ -116,6 +116,16 @@ def test_the_databases_are_the_ones_that_the_pipeline_would_create(template: Tem
     }
 
 
+def test_lake_formation_leaves_new_tables_to_iam_whatever_the_default_of_the_account_is(
+    templates: dict[str, Template], template: Template
+) -> None:
+    by_iam = [{"Permissions": ["ALL"], "Principal": {"DataLakePrincipalIdentifier": "IAM_ALLOWED_PRINCIPALS"}}]
+    made = [each["DatabaseInput"] for each in template.of("AWS::Glue::Database").values()]
+    assert [each["CreateTableDefaultPermissions"] for each in made] == [by_iam] * len({*SCHEMAS, "candidates"})
+    for each in templates.values():  # the account's settings are not ours: they are for all its databases
+        assert not each.of("AWS::LakeFormation::DataLakeSettings")
+
+
 def test_a_deployment_leaves_no_drift_before_and_after_a_table_is_published(
     aws: Aws, graph: AssetGraph, dev: Template, handler: Handler, answers: Any
 ) -> None:

@@ -7,11 +7,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from catalunya.cdk.access import ROLES
+from catalunya.cdk.context import NO_ACCOUNT, PAGE, PREFIX, VALUES, context_page, given, variable
 from catalunya.cdk.deployment import PROFILES, Deployment
-from catalunya.cdk.naming import Names, check_separate_lakes
+from catalunya.cdk.naming import ACCOUNT_ROLES, Names, check_separate_lakes
 from catalunya.io.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[3]
@@ -21,16 +25,24 @@ NEEDED = {
     "replica_region": "eu-central-1",
     "github_subject": "repo:example/catalunya",
 }
+UNWANTED = {name: "none" for name, value in VALUES.items() if value.removes}
+WORKFLOW = ROOT / ".github" / "workflows" / "deploy.yml"
 
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CDK_DEFAULT_ACCOUNT", "CDK_DEFAULT_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"):
+    for name in (
+        "CDK_DEFAULT_ACCOUNT",
+        "CDK_DEFAULT_REGION",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        *map(variable, VALUES),
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
 def read(**context: str) -> Deployment:
-    return Deployment.read(context.get, built)
+    return Deployment.read((UNWANTED | context).get, built)
 
 
 def built() -> Path:
@@ -40,8 +52,12 @@ def built() -> Path:
 def test_optional_settings_have_defaults() -> None:
     found = read(**NEEDED)
 
-    assert (found.is_accelerated, found.alarm_email, found.token_secret) == (False, None, None)
-    assert found.budgets == {env: profile.budget_usd for env, profile in PROFILES.items()}
+    assert (found.alarm_email, found.token_secret, found.is_home) == (None, None, True)
+    assert (found.trusted.readers, found.trusted.trust_anchor, found.trusted.permission_sets) == ((), None, ())
+    assert (
+        found.budgets == {env: profile.budget_usd for env, profile in PROFILES.items()} == {"dev": 5.75, "prod": 20.25}
+    )
+    assert (found.owner, found.cost_center, found.reserves_concurrency) == ("data", "open-data", True)
     assert (found.environments, found.package) == (("dev", "prod"), built())
 
 
@@ -49,7 +65,7 @@ def test_a_given_package_is_not_rebuilt() -> None:
     def never() -> Path:
         raise AssertionError("it was built")
 
-    context = NEEDED | {"package": "given.zip"}
+    context = NEEDED | UNWANTED | {"package": "given.zip"}
     assert Deployment.read(context.get, never).package == Path("given.zip")
 
 
@@ -66,25 +82,45 @@ def test_variables_stand_in_for_the_context(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("CATALUNYA_CDK_ALARM_EMAIL", "data@example.org")
     monkeypatch.setenv("CATALUNYA_CDK_BUDGET_DEV", "7.5")
     monkeypatch.setenv("CATALUNYA_CDK_OWNER", "overridden")
-    found = read(**NEEDED, owner="open data")
+    found = read(**NEEDED, owner="open data", alarm_email="")
 
     assert (found.alarm_email, found.budgets["dev"], found.owner) == ("data@example.org", 7.5, "open data")
 
 
-def test_dev_alone_needs_no_second_region() -> None:
-    context = {name: value for name, value in NEEDED.items() if name != "replica_region"}
+def test_the_recovery_site_needs_no_other_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALUNYA_SITE", "recovery")
+    found = read(**NEEDED | {"region": "eu-central-1"})
 
-    assert read(**context, environments="dev").regions == ("eu-west-1",)
+    assert (found.is_home, found.regions) == (False, ("eu-central-1",))
+
+
+@pytest.mark.parametrize("env", PROFILES)
+def test_names_that_are_not_of_a_region_differ_at_the_recovery_site(env: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Names.of(env)
+    monkeypatch.setenv("CATALUNYA_SITE", "recovery")
+    away = Names.of(env)
+
+    def unique(names: Names) -> set[str]:
+        here = {names.data_bucket, names.results_bucket, names.log_bucket, names.budget, names.dashboard("cost")}
+        return here | {names.role(role) for role in ROLES if role not in ACCOUNT_ROLES}
+
+    assert unique(home) & unique(away) == set()
+    assert {f"{name}-recovery" for name in unique(home)} == unique(away)
+    assert away.backup_bucket == home.backup_bucket, "it is in the recovery region already"
+    assert {role: away.role(role) for role in ACCOUNT_ROLES} == {role: home.role(role) for role in ACCOUNT_ROLES}
+    assert [away.role_path(role) for role in ROLES] == [home.role_path(role) for role in ROLES]
 
 
 WRONG: dict[str, tuple[dict[str, str], str]] = {
     "no account": ({"account": ""}, "-c account="),
     "no region": ({"region": ""}, "-c region="),
-    "no region for prod's copies": ({"replica_region": ""}, "-c replica_region="),
-    "copies in the same region": ({"replica_region": "eu-west-1"}, "other than eu-west-1"),
+    "no recovery region": ({"replica_region": ""}, "-c replica_region="),
+    "recovery in the same region": ({"replica_region": "eu-west-1"}, "other than eu-west-1"),
     "an unknown environment": ({"environments": "dev,test"}, "found test"),
     "a budget that is not a number": ({"budget_prod": "much"}, "-c budget_prod=much"),
     "a budget of nothing": ({"budget_dev": "0"}, "above 0"),
+    "no budget": ({"budget_dev": "none"}, "above 0"),
+    "neither true nor false": ({"reserved_concurrency": "on"}, "-c reserved_concurrency=on: expected true or false"),
     "no repository": ({"github_subject": ""}, "-c github_subject="),
 }
 
@@ -100,7 +136,7 @@ def test_an_error_names_the_setting_and_how_to_set_it(case: str) -> None:
 
 
 def test_the_command_reports_a_missing_setting_in_one_line(tmp_path: Path) -> None:
-    given = [f"--context={name}={value}" for name, value in NEEDED.items() if name != "account"]
+    given = [f"--context={name}={value}" for name, value in (NEEDED | UNWANTED).items() if name != "account"]
     here = os.environ | {"CDK_OUTDIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-m", "catalunya.cdk", *given], env=here, capture_output=True, text=True, check=False
@@ -144,24 +180,116 @@ def test_the_local_environment_has_no_infrastructure() -> None:
         Names.of("local")
 
 
-def test_the_documentation_lists_every_setting_of_a_deployment() -> None:
+# What would be removed
+
+
+@pytest.mark.parametrize("name", UNWANTED)
+@pytest.mark.parametrize("unset", [None, ""], ids=["absent", "empty, as GitHub passes it"])
+def test_a_value_that_was_forgotten_fails_before_it_removes_something(name: str, unset: str | None) -> None:
+    context = NEEDED | UNWANTED | {name: unset}
+    with pytest.raises(ConfigurationError) as raised:
+        Deployment.read(context.get, built)
+
+    found = str(raised.value)
+    assert f"{variable(name)} ({VALUES[name].removes})" in found
+    assert found.count(PREFIX) == 1
+    assert "\n" not in found
+    assert Deployment.read((context | {name: "none"}).get, built)
+
+
+def test_the_documented_first_deployment_sets_what_must_be_set() -> None:
+    commands = (ROOT / PAGE).read_text().partition("## First deployment")[2].partition("```sh")[2].partition("```")[0]
+    assert {name for name in UNWANTED if not re.search(rf"\b(CATALUNYA_CDK_)?{name.upper()}\b", commands)} == set()
+
+
+def test_values_that_may_be_forgotten_remove_nothing() -> None:
+    """Without each value: the same deployment as with its default, or an error."""
+    for name in VALUES.keys() - UNWANTED.keys() - NEEDED.keys() - {"package"}:
+        assert read(**NEEDED | {name: ""}) == read(**NEEDED), name
+    for name in NEEDED:
+        with pytest.raises(ConfigurationError, match=name):
+            read(**NEEDED | {name: ""})
+
+
+def test_templates_that_are_only_looked_at_need_no_values() -> None:
+    context = NEEDED | {"account": NO_ACCOUNT}
+    assert Deployment.read(context.get, built).alarm_email is None
+    assert f"CATALUNYA_CDK_ACCOUNT:-{NO_ACCOUNT}" in (ROOT / "Makefile").read_text()
+
+
+def test_a_misspelled_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALUNYA_CDK_ALARM_MAIL", "data@example.org")
+    with pytest.raises(ConfigurationError, match="CATALUNYA_CDK_ALARM_MAIL: expected variables that"):
+        read(**NEEDED)
+
+
+# Code, documentation and workflow know the same values
+
+
+def test_the_code_reads_every_declared_value_and_no_other() -> None:
     asked: set[str] = set()
 
     def context(name: str) -> str | None:
         asked.add(name)
-        return NEEDED.get(name)
+        return (NEEDED | UNWANTED).get(name)
 
     Deployment.read(context, built)
-    section = (ROOT / "docs" / "infrastructure.md").read_text().partition("## Settings of a deployment")[2]
-    rows = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    assert asked == set(VALUES)
+    with pytest.raises(KeyError):
+        given(context)("alarm_mail")
 
-    assert {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])} == asked
+
+def test_the_documentation_shows_every_declared_value_and_no_other() -> None:
+    page = (ROOT / PAGE).read_text()
+    assert page == context_page(ROOT), f"{PAGE} is stale: run make generate"
+    section = page.partition("## Settings of a deployment")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(VALUES)
 
 
-def test_the_documentation_lists_every_variable_of_the_workflow() -> None:
-    workflow = (ROOT / ".github" / "workflows" / "deploy.yml").read_text()
-    page = (ROOT / "docs" / "infrastructure.md").read_text()
-    given = set(re.findall(r"\b(?:vars|secrets)\.(\w+)", workflow))
+def test_all_buckets_have_the_prefix_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALUNYA_BUCKET_PREFIX", "girona")
+    names = Names.of("prod")
+    here = ("data-prod", "athena-results-prod", "athena-marts-prod", "logs-prod")
+    elsewhere = ("backup-prod", "data-prod-replica", "logs-prod-replica")
+    assert names.buckets == tuple(f"girona-{bucket}" for bucket in (*here, *elsewhere))
 
-    assert {name for name in given if f"`{name}`" not in page} == set()
-    assert "AWS_ACCOUNT_ID" in given
+
+def test_the_workflow_takes_names_of_buckets_from_the_settings() -> None:
+    workflow = WORKFLOW.read_text()
+    assert "CATALUNYA_BUCKET_PREFIX: ${{ vars.CATALUNYA_BUCKET_PREFIX }}" in workflow
+    assert "s3://" not in workflow
+
+
+def test_the_workflow_passes_every_declared_value_and_no_other() -> None:
+    """From the variable of the same name, so that none can be mistaken for another. The package is built there."""
+    passed = {name: value for name, value in job()["env"].items() if name.startswith(PREFIX)}
+    assert set(passed) == {variable(name) for name in VALUES} - {variable("package")}
+    assert passed.pop(variable("environments")) == job()["environment"]
+    assert passed == {name: f"${{{{ vars.{name} }}}}" for name in passed}
+
+
+def test_the_workflow_without_its_variables_deploys_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that does not exist is an empty string."""
+    known = {variable(name): value for name, value in NEEDED.items()} | {variable("environments"): "prod"}
+    for name in job()["env"]:
+        if name.startswith(PREFIX):
+            monkeypatch.setenv(name, known.get(name, ""))
+    with pytest.raises(ConfigurationError, match="this deployment would remove what they gave") as raised:
+        Deployment.read({}.get, built)
+    assert all(variable(name) in str(raised.value) for name in UNWANTED)
+    for name in UNWANTED:
+        monkeypatch.setenv(variable(name), "none")
+    assert Deployment.read({}.get, built).environments == ("prod",)
+
+
+def job() -> dict[str, Any]:
+    """The job of the workflow that deploys."""
+    found: dict[str, Any] = yaml.safe_load(WORKFLOW.read_text())["jobs"]["deploy"]
+    return found
+
+
+def test_the_documentation_lists_every_other_variable_of_the_workflow() -> None:
+    page = (ROOT / PAGE).read_text()
+    used = set(re.findall(r"\b(?:vars|secrets)\.(\w+)", WORKFLOW.read_text()))
+    assert {name for name in used if not name.startswith(PREFIX) and f"`{name}`" not in page} == set()
+    assert {"DOKKU_SSH_KEY", "CATALUNYA_CDK_ACCOUNT"} <= used

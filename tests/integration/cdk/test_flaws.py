@@ -46,16 +46,33 @@ def public_policies(resources: Resources) -> None:
     blocked["PublicAccessBlockConfiguration"]["BlockPublicPolicy"] = False
 
 
-def no_alarm_on_dead_letters(resources: Resources) -> None:
-    for logical, resource in [*resources.items()]:
-        if resource["Properties"].get("MetricName") == "ApproximateNumberOfMessagesVisible":
-            del resources[logical]
+def no_alarm_on(metric: str) -> Mutation:
+    def mutate(resources: Resources) -> None:
+        for logical, resource in [*resources.items()]:
+            if resource["Properties"].get("MetricName") == metric:
+                del resources[logical]
+
+    return mutate
+
+
+def a_queue_that_dies(resources: Resources) -> None:
+    first(resources, "AWS::SQS::Queue", "ReceiveMessageWaitTimeSeconds")["RedrivePolicy"] = {"maxReceiveCount": 5}
 
 
 def alarms_without_action(resources: Resources) -> None:
     for resource in resources.values():
         if resource["Type"] == "AWS::CloudWatch::Alarm":
             resource["Properties"]["AlarmActions"] = []
+
+
+def retried_by_lambda(resources: Resources) -> None:
+    first(resources, "AWS::Lambda::EventInvokeConfig", "MaximumRetryAttempts")["MaximumRetryAttempts"] = 2
+
+
+def one_error_is_tolerated(resources: Resources) -> None:
+    for resource in resources.values():
+        if resource["Properties"].get("MetricName") == "Errors":
+            resource["Properties"]["Threshold"] = 1
 
 
 def longer_than_lambda_allows(resources: Resources) -> None:
@@ -85,11 +102,14 @@ MUTATIONS: dict[str, Mutation] = {
     "keeps unfinished uploads": no_rule_for_uploads,
     "has no retention": without("AWS::Logs::LogGroup", "RetentionInDays"),
     "logs to a group that Lambda creates": without("AWS::Lambda::Function", "LoggingConfig"),
-    "has no dead-letter queue": without("AWS::SQS::Queue", "RedrivePolicy"),
+    "has a dead-letter queue that stays empty": a_queue_that_dies,
     "is not encrypted ": without("AWS::SQS::Queue", "SqsManagedSseEnabled"),
-    "has no alarm": no_alarm_on_dead_letters,
-    "has no alarm ": alarms_without_action,
+    "functions-dev-dead has no alarm": no_alarm_on("ApproximateNumberOfMessagesVisible"),
+    "manifests-dev has no alarm": no_alarm_on("ApproximateAgeOfOldestMessage"),
+    "has no alarm": alarms_without_action,
     "can use all of the account's concurrency": without("AWS::Lambda::Function", "ReservedConcurrentExecutions"),
+    "is run again by Lambda": retried_by_lambda,
+    "can crash once and no alarm is raised": one_error_is_tolerated,
     "loses failed events": without("AWS::Lambda::Function", "DeadLetterConfig"),
     "has no valid timeout": longer_than_lambda_allows,
 }

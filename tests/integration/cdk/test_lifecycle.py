@@ -9,7 +9,6 @@ import pytest
 from catalunya.assets.graph.discovery import declarations
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.cdk.buckets import Rule, rules
-from catalunya.io.environment import load_settings
 
 
 @pytest.fixture
@@ -17,8 +16,8 @@ def assets() -> list[Asset]:
     return [declared.asset for declared in declarations().values()]
 
 
-def by_prefix(assets: list[Asset], **settings: str) -> dict[str, Rule]:
-    found = list(rules(assets, load_settings(env="dev", **settings)))
+def by_prefix(assets: list[Asset]) -> dict[str, Rule]:
+    found = list(rules(assets))
     assert len({rule.prefix for rule in found}) == len({rule.name for rule in found}) == len(found)
     return {rule.prefix: rule for rule in found}
 
@@ -50,16 +49,11 @@ def test_old_versions_outside_every_rule_are_kept_longest(assets: list[Asset]) -
 def test_no_rule_deletes_objects_that_the_ledger_names(assets: list[Asset]) -> None:
     deleted = {prefix for prefix, rule in by_prefix(assets).items() if rule.objects}
 
-    assert {prefix.split("/")[0] for prefix in deleted} == {"landing", "_candidates", "_athena"}
+    assert {prefix.split("/")[0] for prefix in deleted} == {"landing", "_answers", "_candidates"}
 
 
 def test_deleted_landing_objects_are_kept_for_one_day_only(assets: list[Asset]) -> None:
     assert {rule.versions for prefix, rule in by_prefix(assets).items() if prefix.startswith("landing/")} == {1}
-
-
-def test_results_in_another_bucket_have_no_rule_in_the_lake(assets: list[Asset]) -> None:
-    assert "_athena/" in by_prefix(assets)
-    assert not any("results" in prefix for prefix in by_prefix(assets, athena_results="s3://results/dbt/"))
 
 
 def test_the_number_of_rules_is_far_below_the_limit_of_s3(assets: list[Asset]) -> None:

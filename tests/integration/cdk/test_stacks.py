@@ -13,7 +13,8 @@ import pytest
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
-from catalunya.assets.record.paths import batch_prefix, manifest_path
+from catalunya.assets.record.paths import batch_prefix, manifest_path, quarantine_folder
+from catalunya.assets.record.retention import superseded_folder
 from catalunya.cdk.deployment import PROFILES
 from catalunya.cdk.naming import Names
 from catalunya.io.environment import Settings, load_settings
@@ -32,6 +33,7 @@ def test_the_command_writes_all_stacks_without_output(synthesized: Path, templat
     assert sorted(templates) == [
         "CatalunyaAccount",
         "CatalunyaData-dev",
+        "CatalunyaData-dev-Replica",
         "CatalunyaData-prod",
         "CatalunyaData-prod-Replica",
     ]
@@ -71,10 +73,11 @@ def size(document: object) -> int:
     return len(json.dumps(document, separators=(",", ":")))
 
 
-def test_dev_is_prod_without_replication(templates: dict[str, Template]) -> None:
+def test_dev_is_prod_without_replication_and_early_warnings(templates: dict[str, Template]) -> None:
     dev, prod = (templates[f"CatalunyaData-{env}"].content["Resources"] for env in ("dev", "prod"))
 
-    assert {prod[logical]["Type"] for logical in prod.keys() - dev.keys()} == {"AWS::IAM::Role"}
+    only_prod = {prod[logical]["Type"] for logical in prod.keys() - dev.keys()}
+    assert only_prod == {"AWS::IAM::Role", "AWS::CloudWatch::Alarm"}
     assert dev.keys() <= prod.keys()
 
 
@@ -91,7 +94,9 @@ def test_each_staging_asset_has_a_table_and_there_are_no_others(graph: AssetGrap
 def test_the_lifecycle_rules_match_each_asset_retention(graph: AssetGraph, template: Template, names: Names) -> None:
     rules = template.named("AWS::S3::Bucket", names.data_bucket)[LIFECYCLE]["Rules"]
     versions = {
-        rule["Prefix"]: rule["NoncurrentVersionExpiration"]["NoncurrentDays"] for rule in rules if "Prefix" in rule
+        rule["Prefix"]: rule["NoncurrentVersionExpiration"]["NoncurrentDays"]
+        for rule in rules
+        if "Prefix" in rule and "Transitions" not in rule
     }
     objects = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
 
@@ -137,7 +142,9 @@ def test_a_function_has_the_settings_of_its_environment(
 def test_the_portal_token_is_only_a_reference_to_a_secret(template: Template, names: Names) -> None:
     variables = template.named("AWS::Lambda::Function", names.function(Layer.LANDING))["Environment"]["Variables"]
 
-    assert variables["CATALUNYA_SOCRATA_APP_TOKEN"].startswith("{{resolve:secretsmanager:catalunya/socrata:")
+    assert variables["CATALUNYA_SOCRATA_APP_TOKEN"].startswith(
+        f"{{{{resolve:secretsmanager:catalunya/{names.env}/socrata:"
+    )
 
 
 def test_the_queue_is_notified_of_sealed_batches_only(graph: AssetGraph, template: Template, names: Names) -> None:
@@ -177,7 +184,8 @@ def test_the_outputs_are_the_settings_that_airflow_needs(template: Template, nam
 
     assert outputs == {
         "CATALUNYA_MANIFESTS_QUEUE": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{names.manifests_queue}",
-        "CATALUNYA_MART_ROLE": names.role_arn(names.role("mart")),
+        "CATALUNYA_MART_ROLE": names.role_arn("mart"),
+        "CATALUNYA_BACKUP_REGION": REPLICA_REGION,
     }
     assert {name.removeprefix("CATALUNYA_").lower() for name in outputs} <= set(Settings.model_fields)
 
@@ -192,7 +200,9 @@ def test_only_prod_replicates_to_another_region(templates: dict[str, Template], 
     assert {rule["Destination"]["Bucket"] for rule in copied["Rules"]} == {f"arn:aws:s3:::{prod.replica_bucket}"}
     assert replica["VersioningConfiguration"] == {"Status": "Enabled"}
     # Everything that cannot be fetched again, and nothing with personal fields.
-    assert all(asset.prefix.startswith(tuple(prefixes)) for asset in graph if asset.layer is not Layer.LANDING)
+    made = [asset for asset in graph if asset.layer is not Layer.LANDING]
+    wanted = [place for asset in made for place in (asset.prefix, superseded_folder(asset), quarantine_folder(asset))]
+    assert all(f"{place}/".startswith(tuple(prefixes)) for place in wanted)
     assert not any(asset.prefix.startswith(tuple(prefixes)) for asset in graph if asset.layer is Layer.LANDING)
     assert "_ledger/" in prefixes
 
@@ -205,10 +215,34 @@ def test_the_replica_is_in_the_other_region_and_is_deployed_first(assembly: Path
     assert "CatalunyaAccount" in stacks["CatalunyaData-dev"]["dependencies"]
 
 
-def test_transfer_acceleration_can_be_enabled(template: Template, names: Names) -> None:
-    bucket = template.named("AWS::S3::Bucket", names.data_bucket)
+def test_backups_are_in_the_recovery_region(
+    assembly: Path, templates: dict[str, Template], template: Template, names: Names
+) -> None:
+    stacks = json.loads((assembly / "manifest.json").read_text())["artifacts"]
+    copies = templates[names.replica_stack]
+    logs = copies.named("AWS::S3::Bucket", names.backup_bucket)["LoggingConfiguration"]["DestinationBucketName"]
 
-    assert bucket["AccelerateConfiguration"] == {"AccelerationStatus": "Enabled"}
+    assert stacks[names.replica_stack]["environment"].endswith(f"/{REPLICA_REGION}")
+    assert names.replica_stack in stacks[names.stack]["dependencies"]
+    assert names.backup_bucket not in [bucket["BucketName"] for bucket in template.of("AWS::S3::Bucket").values()]
+    assert copies.named("AWS::S3::Bucket", logs), "S3 delivers access logs within a region only"
+
+
+def test_only_what_is_kept_in_case_it_is_needed_is_archived(
+    templates: dict[str, Template], template: Template, names: Names
+) -> None:
+    archived = {
+        (bucket["BucketName"], rule["Prefix"])
+        for each in (template, templates[names.replica_stack])
+        for bucket in each.of("AWS::S3::Bucket").values()
+        for rule in bucket[LIFECYCLE]["Rules"]
+        if (moved := rule.get("Transitions"))
+        and (rule["Status"], rule["ObjectSizeGreaterThan"]) == ("Enabled", 1024 * 1024)
+        and [(move["StorageClass"], move["TransitionInDays"]) for move in moved] == [("STANDARD_IA", 30)]
+    }
+    copied = {(names.replica_bucket, "_superseded/")} if PROFILES[names.env].is_replicated else set()
+
+    assert archived == {(names.data_bucket, "_superseded/"), (names.backup_bucket, "objects/"), *copied}
 
 
 def test_resources_that_hold_data_outlive_their_stack(template: Template) -> None:

@@ -19,14 +19,14 @@ from catalunya.assets.record.project import Project
 from catalunya.cdk.limits import bucket_policy
 from catalunya.cdk.trust import Trusted, trust
 from catalunya.io.environment import Settings, load_settings
-from integration.cdk.account import BOUNDARY, DEV, POLICIES, buckets
+from integration.cdk.account import BOUNDARIES, DEV, POLICIES, buckets
 from integration.cdk.gate import Deployed, Gate, gate, in_another_account
 from small.aws import Aws
 from small.shops import FolderSource, declare
 
 WORKING = ("extractor", "transformer", "mart", "orchestrator", "monitoring", "reader", "tables", "engineer")
 NAMES = {role: DEV.role(role) for role in WORKING}
-BUCKETS = (DEV.data_bucket, DEV.results_bucket, DEV.backup_bucket)
+BUCKETS = tuple(bucket for bucket in DEV.buckets if bucket != DEV.log_bucket)
 REAL = "service_usage"
 MART = "marts.dim_municipalities"
 REPAIRING = {"aws:userid": "AROAEXAMPLE:repair-maria"}
@@ -82,14 +82,17 @@ def apart(api: AthenaApi) -> Iterator[None]:
 def deployed(cache: Path, folder: Path) -> Iterator[World]:
     """The account while the block runs; `cache` is the setting."""
     trusted = Trusted.read({"github_subject": "repo:catalunya/pipeline"})
-    roles = {name: Deployed((POLICIES[role],), trust(role, DEV, trusted)) for role, name in NAMES.items()}
+    roles = {
+        name: Deployed(DEV.role_arn(role), (POLICIES[role],), trust(role, DEV, trusted), BOUNDARIES[role])
+        for role, name in NAMES.items()
+    }
     limits = {bucket: {"Statement": bucket_policy(DEV, bucket)} for bucket in BUCKETS}
     with (
         pytest.MonkeyPatch.context() as patch,
         athena_server() as (admin, api),
         apart(api),
         buckets(admin, BUCKETS),
-        gate(api, roles, BOUNDARY, limits) as (addresses, front),
+        gate(api, roles, limits) as (addresses, front),
     ):
         patch.delenv("AWS_PROFILE", raising=False)
         for name, value in admin.environment.items():

@@ -146,6 +146,14 @@ def test_images_are_pinned_by_digest_and_the_image_has_its_own_user() -> None:
     assert re.findall(r"(?m)^ARG CATALUNYA_UID=(\d+)$", DOCKERFILE) == ["50000"]
 
 
+def test_the_image_has_the_database_programs_of_the_servers_version() -> None:
+    """pg_dump refuses a server newer than itself."""
+    (client,) = re.findall(r"postgresql-client-(\d+)", DOCKERFILE)
+    assert re.findall(r"(?m)^    image: postgres:(\d+)", COMPOSE) == [client]
+    pages = "".join((ROOT / f"docs/{page}.md").read_text() for page in ("dokku", "recovery"))
+    assert set(re.findall(r"postgres:create .*--image-version (\d+)", pages)) == {client}
+
+
 def test_the_build_context_contains_only_what_the_image_needs() -> None:
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert rules[0] == "*"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -12,13 +13,19 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
+from catalunya.io.errors import BackupError
+from catalunya.ops.backup.database import dumper, restore_database
+from catalunya.ops.backup.make import back_up
+from catalunya.ops.backup.store import Store
 from catalunya.ops.local_airflow.client import Client
 from catalunya.ops.mock import serve
-from small.composed import ROOT, WAIT_S, Composed, image_env, postgres_programs, resolved
+from catalunya.ops.processes import free_ports
+from small.composed import BIN, ROOT, WAIT_S, Composed, image_env, postgres_programs, resolved
 from small.patience import wait_until
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,6 +77,15 @@ def test_every_service_starts_and_is_healthy_by_its_own_check(composed: Composed
     assert composed.healthy == set(composed.services) - {"migrate"}
 
 
+def test_a_process_that_does_not_answer_is_unhealthy_while_its_database_answers_others(composed: Composed) -> None:
+    (nothing,) = free_ports(1)
+    env = composed.environment("api-server") | {"AIRFLOW__API__PORT": str(nothing)}
+    command = [BIN / "catalunya", "healthy", "api-server"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: api-server: no answer from port {nothing}")
+
+
 def test_a_change_goes_from_landing_to_marts_and_its_history_is_in_postgres(composed: Composed) -> None:
     lake = composed.volume("lake")
     project = Project(load_settings(env="local", lake=str(lake), cache=composed.volume("cache")))
@@ -102,3 +118,32 @@ def test_a_change_goes_from_landing_to_marts_and_its_history_is_in_postgres(comp
         assert runs == [(key, "success") for key in CHAIN]
         assert [name for (name,) in events] == list(CHAIN)
         assert pools == [(4, True)]
+
+
+def test_a_backup_dumps_the_database_and_restores_it_into_an_empty_one(composed: Composed, tmp_path: Path) -> None:
+    address = composed.environment("scheduler")["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+    with psycopg.connect(address, autocommit=True) as database:
+        database.execute("create database another")
+    another = address.rpartition("/")[0] + "/another"
+    places = {"lake": str(tmp_path / "lake"), "backup": str(tmp_path / "backups")}
+    settings = load_settings(env="local", cache=composed.volume("cache"), airflow_database=address, **places)
+    target = settings.model_copy(update={"airflow_database": SecretStr(another)})
+
+    store, backup = Store.of(settings), back_up(Project(settings), "dumped", database=dumper(settings))
+    assert backup.is_complete
+    restore_database(target, store, backup)
+    with psycopg.connect(another) as restored, psycopg.connect(address) as database:
+        for sql in ("select version_num from alembic_version", "select dag_id, run_id, state from dag_run order by id"):
+            rows = restored.execute(sql).fetchall()
+            assert rows == database.execute(sql).fetchall()
+            assert rows
+        with pytest.raises(BackupError, match="is in use by 1 other connections"):
+            restore_database(target, store, backup, replace=True)
+    with psycopg.connect(another) as restored:
+        restored.execute("create table of_a_newer_airflow (id int)")
+    with pytest.raises(BackupError, match="is not empty"):
+        restore_database(target, store, backup)
+    restore_database(target, store, backup, replace=True)
+    with psycopg.connect(another) as restored:
+        tables = "select count(*) from pg_tables where tablename = 'of_a_newer_airflow'"
+        assert restored.execute(tables).fetchone() == (0,)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from catalunya.io.errors import ConfigurationError, Unhealthy, UsageError
+from catalunya.io.errors import ConfigurationError, HealthUnknown, UsageError
 from catalunya.ops.deployed_airflow import health
 from catalunya.ops.deployed_airflow.processes import PROCESSES, SHARED, arguments, check_environment, environment, known
 from catalunya.ops.mock.exchange import Answer
@@ -44,6 +44,7 @@ def test_a_platforms_addresses_are_used_and_a_broker_selects_celery() -> None:
     env = environment(DOKKU)
     assert env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == DOKKU["DATABASE_URL"].replace("postgres:", "postgresql:", 1)
     assert env["AIRFLOW__CELERY__BROKER_URL"] == DOKKU["REDIS_URL"]
+    assert env["CATALUNYA_AIRFLOW_DATABASE"] == env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], "backups contain a dump"
     assert env["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
     assert env["AIRFLOW__API__PORT"] == "5000"
     assert environment({})["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
@@ -106,19 +107,24 @@ def test_an_api_server_is_as_healthy_as_its_database(
         if is_healthy:
             assert health.check("api-server") == "api-server: healthy, and so is its database"
         else:
-            with pytest.raises(Unhealthy, match="its database is unhealthy"):
+            (nothing,) = free_ports(1)
+            monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"postgresql://a:b@127.0.0.1:{nothing}/c")
+            with pytest.raises(HealthUnknown, match="its database does not answer"):
                 health.check("api-server")
 
 
-def test_a_process_that_does_not_answer_is_unhealthy_with_one_line_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    api, database, broker = free_ports(3)
-    monkeypatch.setenv("AIRFLOW__API__PORT", str(api))
+def test_without_its_database_or_broker_no_process_is_to_blame_and_one_line_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nothing, database, broker = free_ports(3)
+    monkeypatch.setenv("AIRFLOW__API__PORT", str(nothing))
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"postgresql+psycopg2://a:b@127.0.0.1:{database}/c")
     monkeypatch.setenv("AIRFLOW__CELERY__BROKER_URL", f"redis://127.0.0.1:{broker}/0")
-    for name, port in (("api-server", api), ("scheduler", database), ("worker", broker)):
-        with pytest.raises(Unhealthy, match=rf"^{name}: .*{port}") as raised:
+    for name, port in (("api-server", database), ("scheduler", database), ("worker", broker)):
+        with pytest.raises(HealthUnknown, match=rf"^{name}: .*{port}") as raised:
             health.check(name)
         assert "\n" not in str(raised.value)
+        assert raised.value.exit_code == 3, "a restart would help none of them"
 
 
 def test_credentials_of_a_metadata_endpoint_reach_every_client_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:

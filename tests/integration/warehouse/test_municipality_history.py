@@ -162,8 +162,6 @@ def test_the_last_run_of_a_day_decides(days: Days) -> None:
 
 
 def test_a_restored_history_continues_as_if_the_undone_runs_had_not_been(days: Days) -> None:
-    damaged = [municipality(row["municipality_id"], "?", "20", "Giron?s") for row in source(1)]
-    days.after(1, (3, damaged), (5, []))
     assert days.after(1, (6, source(1))).equals(days.after(1))
 
 

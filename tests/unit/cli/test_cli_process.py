@@ -40,14 +40,6 @@ def test_stdout_has_only_the_json_and_logs_go_to_stderr(place: Path) -> None:
     assert "materialized" in err
 
 
-def test_stdout_has_only_the_json_when_the_graph_is_compiled_first(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CATALUNYA_CACHE", str(tmp_path / "empty"))
-    out, _ = start("ls", "--json").communicate()
-    assert "staging.municipalities" in {asset["key"] for asset in json.loads(out)}
-
-
 def test_a_reader_that_closes_the_pipe_is_not_an_error(filled: Path) -> None:
     process = start("query", "from staging.municipalities", "--csv")
     assert process.stdout

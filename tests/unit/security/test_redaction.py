@@ -26,7 +26,7 @@ from catalunya.io.errors import (
     ContractError,
     PermanentError,
     TransientError,
-    from_function,
+    named,
     reportable,
 )
 from catalunya.io.safe_text import redacted, safe_text
@@ -152,7 +152,7 @@ def test_lambda_reports_neither_secrets_nor_megabytes_of_an_unforeseen_error() -
         assert TOKEN not in str(reported)
         assert type(error).__name__ in str(reported)
         assert len(json.dumps(str(reported))) < 5000
-        back = from_function({"errorType": type(reported).__name__, "errorMessage": str(reported)})
+        back = named(type(reported).__name__, str(reported))
         assert (type(back), str(back)) == (kind, str(reported))
 
 

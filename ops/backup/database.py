@@ -1,0 +1,123 @@
+"""Airflow's whole database in a backup: history, connections and all, dumped by `pg_dump` and restored by `pg_restore`.
+
+Connections and variables are in it as Airflow stores them, encrypted with its Fernet key, which is in no backup: without the key of the
+Airflow that was dumped, a restored one cannot read them. Both programs must be at least as new as the server; the image has those of
+the server's version. Not here: settings that can be read and restored without a dump (`airflow.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from catalunya.io.environment import Settings
+from catalunya.io.errors import BackupError, UsageError, one_line
+from catalunya.ops.backup.make import Dump
+from catalunya.ops.backup.store import Backup, Store
+
+# A hanging server must not stop later backups. A dump of years of history takes a minute.
+TIMEOUT_S = 1800
+
+
+def dumper(settings: Settings) -> Dump | None:
+    """What writes a dump of the configured database to a file, or None if no database is configured."""
+    if settings.airflow_database is None:
+        return None
+    address = settings.airflow_database.get_secret_value()
+    return lambda to: dump(address, to)
+
+
+def dump(address: str, to: Path) -> None:
+    """Dump the database to a file, as of one moment, while others write to it. Raises BackupError."""
+    _run("pg_dump", ["--format=custom", "--no-owner", "--no-acl", f"--file={to}"], address)
+
+
+def restore_database(
+    settings: Settings, store: Store, backup: Backup, *, replace: bool = False, dry_run: bool = False
+) -> None:
+    """Restore the dump of a backup into the configured database, after its content was hashed. Safe to run again.
+
+    Raises UsageError when no database is configured, BackupError when the backup has no dump, when the database is in use, or when it
+    is not empty and `replace` was not given.
+    """
+    if settings.airflow_database is None:
+        raise UsageError(
+            "CATALUNYA_AIRFLOW_DATABASE is not set: expected the address of Airflow's database, as postgresql://…"
+        )
+    if backup.database is None:
+        problem = f" ({backup.database_problem})" if backup.database_problem else ""
+        raise BackupError(
+            f"backup {backup.name} does not contain Airflow's database{problem}; use another: `catalunya restore --from NAME`"
+        )
+    address = settings.airflow_database.get_secret_value()
+    with TemporaryDirectory(prefix="catalunya-", dir=settings.scratch) as scratch:
+        file = Path(scratch, "dump")
+        store.fetch(backup.database.sha256, file)
+        _check(address, replace=replace)
+        if dry_run:
+            return
+        _empty(address)
+        options = ["--exit-on-error", "--single-transaction", "--no-owner", "--no-acl"]
+        _run("pg_restore", options, address, file)
+
+
+def _check(address: str, *, replace: bool) -> None:
+    """Raise BackupError if the database is in use, or if it is not empty and `replace` was not given."""
+    import psycopg
+
+    try:
+        with psycopg.connect(address) as connection:
+            others = _count(
+                connection,
+                "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+            )
+            tables = _count(connection, "select count(*) from pg_tables where schemaname = 'public'")
+            if others:
+                raise BackupError(
+                    f"Airflow's database is in use by {others} other connections; stop Airflow first, nothing was changed"
+                )
+            if tables and not replace:
+                raise BackupError(
+                    f"Airflow's database is not empty: it has {tables} tables; nothing was changed, add --replace to lose what is in it"
+                )
+    except psycopg.Error as error:
+        raise BackupError(f"Airflow's database does not answer: {one_line(error)[0]}") from error
+
+
+def _empty(address: str) -> None:
+    """Drop everything in the database: one that a newer Airflow used has tables that the dump does not know."""
+    import psycopg
+
+    with psycopg.connect(address) as connection:
+        connection.execute("drop schema public cascade")
+        connection.execute("create schema public")
+
+
+def _count(connection: Any, sql: str) -> int:
+    return int(connection.execute(sql).fetchone()[0])
+
+
+def _run(program: str, options: Sequence[str], address: str, *files: Path) -> None:
+    """Run a program of PostgreSQL on the database; its password is not on the command line, which others can see."""
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+    parts: dict[str, Any] = dict(conninfo_to_dict(address))
+    password = parts.pop("password", None)
+    env = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
+    command = [program, *options, "--no-password", f"--dbname={make_conninfo(**parts)}", *map(str, files)]
+    try:
+        subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)  # noqa: S603  our own command
+    except FileNotFoundError:
+        raise BackupError(
+            f"{program} is not installed: expected PostgreSQL's client programs, at least as new as the server"
+        ) from None
+    except subprocess.CalledProcessError as error:
+        raise BackupError(
+            f"{program} failed: {' '.join(error.stderr.split()) or f'exit code {error.returncode}'}"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise BackupError(f"{program} did not finish within {TIMEOUT_S} s") from None
