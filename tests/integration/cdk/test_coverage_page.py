@@ -16,7 +16,7 @@ ROOT = Path(catalunya.__file__).parents[2]
 PAGE = ROOT / "docs" / "architecture-coverage.md"
 TESTS = ROOT / "tests"
 # What the CDK adds by itself to do what a resource that has a row asks for.
-BY_THE_CDK = {"AWS::CDK::Metadata", "AWS::Lambda::Permission", "AWS::IAM::Policy"}
+BY_THE_CDK = {"AWS::Lambda::Permission", "AWS::IAM::Policy"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Row:
 
 def rows() -> Iterator[Row]:
     for line in PAGE.read_text(encoding="utf-8").splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if line.startswith("| ") and len(cells) == 4 and cells[0] not in ("asked", "---"):
             yield Row(cells[0], *(tuple(re.findall(r"`([^`]+)`", cell)) for cell in cells[1:]))
 
