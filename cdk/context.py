@@ -109,7 +109,7 @@ def given(context: Context) -> Context:
 
     def find(name: str) -> Any:
         found = _found(context, name) or VALUES[name].default
-        return None if str(found).lower() == NONE else found
+        return None if str(found).strip().lower() == NONE else found
 
     return find
 

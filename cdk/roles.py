@@ -71,6 +71,9 @@ class AccountRoles(Construct):
             if trusted.provider
             else iam.CfnOIDCProvider(self, "GitHub", url=f"https://{GITHUB}", client_id_list=[AUDIENCE])
         )
+        if provider:
+            # `oidc_provider` may be set to this one by mistake: it would be deleted, and every deployment refused.
+            provider.apply_removal_policy(cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
         for names in environments:
             documents = {"access": policy("deployment", names)}
             role = make_role(

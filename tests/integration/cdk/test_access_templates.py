@@ -59,6 +59,9 @@ def test_the_account_has_the_boundaries_those_who_deploy_and_one_provider(templa
     assert {each["Path"] for each in everything} == {NAMES["dev"].role_path("engineer")}
     (provider,) = account.of("AWS::IAM::OIDCProvider").values()
     assert provider == {"Url": f"https://{GITHUB}", "ClientIdList": ["sts.amazonaws.com"], **tags(provider)}
+    # Naming it in `oidc_provider` takes it from the template, not from the account.
+    (deployed,) = [each for each in account.content["Resources"].values() if each["Type"] == "AWS::IAM::OIDCProvider"]
+    assert deployed["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
 def tags(resource: dict[str, Any]) -> dict[str, Any]:
