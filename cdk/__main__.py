@@ -2,7 +2,7 @@
 
     python -m catalunya.cdk [-c NAME=VALUE ...]             write the templates (what `cdk.json` runs; `make synth`)
     python -m catalunya.cdk plan [BASE]                     what the changes since a commit do (`make plan`)
-    python -m catalunya.cdk boundary ENV ACCOUNT REGION     print the deployment boundary, for the first bootstrap
+    python -m catalunya.cdk bootstrap-template OF           print the template to bootstrap `account`, `dev` or `prod` with
     python -m catalunya.cdk deploy|diff|bootstrap|...       the CDK's own command, with all arguments that follow
 
 Templates need no Node installation and no credentials. The CDK's own command is installed when first used
@@ -41,7 +41,7 @@ _TEMPLATE = ".template.json"
 
 def synthesize(arguments: Sequence[str]) -> int:
     """Write the templates to the CDK's output folder, or to cdk.out. Returns the exit code."""
-    usage = "python -m catalunya.cdk [-c NAME=VALUE ...] | plan [BASE] | boundary ENV ACCOUNT REGION | deploy, diff, bootstrap ..."
+    usage = "python -m catalunya.cdk [-c NAME=VALUE ...] | plan [BASE] | bootstrap-template OF | deploy, diff, bootstrap ..."
     parser = argparse.ArgumentParser(usage=usage, description="Write the CloudFormation templates, or run a command.")
     about = "a value for the deployment; docs/infrastructure.md lists them"
     parser.add_argument("-c", "--context", action="append", default=[], metavar="NAME=VALUE", help=about)
@@ -139,20 +139,17 @@ def _difference(name: str, before: Path, after: Path) -> str:
     return "" if re.search(r"^There were no differences", text, flags=re.MULTILINE) else text
 
 
-def print_boundary(arguments: Sequence[str]) -> int:
-    """Print the deployment boundary of an environment as JSON. Returns the exit code."""
-    from catalunya.cdk.deployment import PROFILES
-    from catalunya.cdk.limits import deployment_boundary
-    from catalunya.cdk.naming import Names
+def print_bootstrap_template(arguments: Sequence[str]) -> int:
+    """Print the template for `bootstrap --template`, of an environment or of the account. Returns the exit code."""
+    from catalunya.cdk.bootstrap import bootstrap_template
+    from catalunya.cdk.naming import QUALIFIERS
 
-    if len(arguments) != 3 or arguments[0] not in PROFILES:
-        raise UsageError(
-            f"expected an environment ({', '.join(PROFILES)}), an account and a region, found {' '.join(arguments) or 'nothing'}"
-        )
-    env, account, region = arguments
-    every = {name: Names.of(name, partition="aws", account=account, region=region) for name in PROFILES}
-    document = deployment_boundary(every.pop(env), every.values())
-    sys.stdout.write(json.dumps(document, separators=(",", ":")) + "\n")
+    if len(arguments) != 1 or arguments[0] not in QUALIFIERS:
+        raise UsageError(f"expected one of {', '.join(QUALIFIERS)}, found {' '.join(arguments) or 'nothing'}")
+    shown = run_cdk(["bootstrap", "--show-template", "--json"], capture=True)
+    if shown.returncode:
+        raise ConfigurationError(f"cdk bootstrap --show-template failed: {shown.stderr.strip()}")
+    sys.stdout.write(json.dumps(bootstrap_template(json.loads(shown.stdout), arguments[0]), indent=2) + "\n")
     return 0
 
 
@@ -164,8 +161,8 @@ def main(arguments: Sequence[str]) -> int:
             return synthesize(arguments)
         if command == "plan":
             return plan((rest or ["HEAD"])[0])
-        if command == "boundary":
-            return print_boundary(rest)
+        if command == "bootstrap-template":
+            return print_bootstrap_template(rest)
         return run_cdk(arguments).returncode
     except CatalunyaError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -237,6 +237,7 @@ TABLE: tuple[Grant, ...] = (
         ("ledger", "leases", "landing manifests"),
         "what is stale, and which runs are making it",
     ),
+    Grant("orchestrator", "s3:GetObject", ("acknowledgements",), "which failures need no alarm"),
     Grant("orchestrator", "s3:GetObject", ("answers",), "whether a function that it invoked is done, works, or died"),
     Grant("orchestrator", "s3:PutObject", ("merged ledgers", "leases"), f"retention merges old entries; {_LEASE}"),
     Grant(
@@ -274,6 +275,7 @@ TABLE: tuple[Grant, ...] = (
         ("ledger", "leases"),
         "`catalunya status`: fresh, stale, overdue",
     ),
+    Grant("monitoring", "s3:GetObject", ("acknowledgements",), "`catalunya status`: who knows of a failure"),
     Grant(
         "monitoring", "s3:GetObject", ("landing", "staging", "marts"), "looks into batches and tables, rows included"
     ),
@@ -371,6 +373,13 @@ TABLE: tuple[Grant, ...] = (
         "s3:PutObject",
         ("staging", "marts", "superseded", "quarantine", "ledger", "leases", "damaged objects"),
         "`restore`, `verify --repair`, `quarantine --replay`: no other role may change an entry",
+        IF_REPAIR,
+    ),
+    Grant(
+        "engineer",
+        ("s3:PutObject", "s3:DeleteObject"),
+        ("acknowledgements",),
+        "`catalunya acknowledge`, and `--undo`",
         IF_REPAIR,
     ),
     Grant(

@@ -10,6 +10,7 @@ from aws_cdk import aws_athena as athena
 from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
@@ -17,29 +18,33 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from catalunya.assets.graph.graph import AssetGraph
-from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.graph.spec import Layer
 from catalunya.cdk.deployment import FUNCTION_SIZES, PROFILES
 from catalunya.cdk.naming import Names
 from catalunya.cdk.signals import (
     BACKUP_GAPS,
     BACKUPS,
+    CHANGED_SCHEMAS,
+    FAILING_TABLES,
     FAILURES,
+    HEARTBEATS,
     LASTING_FAILURES,
-    MADE,
     RUNS,
-    SOURCES_OVERDUE,
-    UNCHANGED,
+    SILENT,
+    SOURCE_PROBLEMS,
     Signals,
 )
 
 NEAR_THE_LIMIT = 0.9
 UNREAD_MINUTES = 30
 TRANSIENT = 3
-"""Up to so many transient failures in an hour need no attention: Airflow retries them."""
+"""Up to so many tasks may fail in an hour for a reason that passes: `ops.reconcile` starts them again."""
+BEAT = 10
+"""Minutes between two heartbeats: `ops.reconcile` runs as often."""
 LONGEST_HOURS = 168  # Amazon CloudWatch API Reference, PutMetricAlarm: the most hourly periods that an alarm may have
 BACKUP_TAKES_HOURS = 1
-ALERTS_PERCENT = (80, 100)
+ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
+"""What a budget notifies of, in percent of it."""
 ENVIRONMENT_TAG = "environment"
 HOUR = cdk.Duration.hours(1)
 
@@ -61,6 +66,26 @@ class Topic(Construct):
                 conditions={"StringEquals": {"aws:SourceAccount": names.account}},
             )
         )
+        rule = names.alarm("health")
+        # AWS Health sends an event to the region it concerns, and those of global services elsewhere (AWS Health User Guide, Creating
+        # EventBridge rules for AWS Region coverage).
+        events.CfnRule(
+            self,
+            "Health",
+            name=rule,
+            description="AWS Health: issues of AWS in this region, and notices about this account",
+            event_pattern={"source": ["aws.health"]},
+            targets=[events.CfnRule.TargetProperty(id="topic", arn=self.topic.topic_arn)],
+        )
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="HealthEventsPublish",
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"ArnEquals": {"aws:SourceArn": names.arn("events", f"rule/{rule}")}},
+            )
+        )
         if email:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
 
@@ -73,17 +98,16 @@ class Alarms(Construct):
         scope: Construct,
         id: str,  # noqa: A002
         names: Names,
-        graph: AssetGraph,
         signals: Signals,
         topic: sns.ITopic,
     ) -> None:
         super().__init__(scope, id)
         self._names, self._signals, self._action = names, signals, actions.SnsAction(topic)
         self.all: list[cloudwatch.Alarm] = []
-        self._add_runs()
+        self._add_failures()
+        self._add_heartbeats()
+        self._add_sources()
         self._add_backups()
-        for asset in graph.select("layer:landing"):
-            self._add_landing(asset)
 
     def add_function(self, layer: Layer, function: lambda_.IFunction) -> None:
         """A function raises, is throttled, or comes close to its timeout."""
@@ -98,6 +122,7 @@ class Alarms(Construct):
             f"{layer}-throttled",
             function.metric_throttles(period=HOUR),
             above=0,
+            is_early=True,
             description=f"{name} was invoked more often at once than its reserved concurrency allows: find out what invokes it besides Airflow",
         )
         limit = size.timeout_s * NEAR_THE_LIMIT
@@ -105,6 +130,7 @@ class Alarms(Construct):
             f"{layer}-slow",
             function.metric_duration(period=HOUR, statistic="Maximum"),
             above=limit * 1000,
+            is_early=True,
             description=f"{name} took more than {limit:.0f} s of {size.timeout_s} s: increase its memory in cdk/deployment.py, or backfill in smaller steps",
         )
 
@@ -140,34 +166,76 @@ class Alarms(Construct):
             "readers-scan-much",
             scanned,
             above=limit * 2**30,
+            is_early=True,
             description=f"Queries in {group.name} scanned more than {limit} GB in a day: find them in its query history, and filter on partitions",
         )
 
-    def _add_runs(self) -> None:
+    def _add_failures(self) -> None:
         self._add(
             "failures",
             self._signals.metric(LASTING_FAILURES),
             above=0,
-            description="A materialization failed, and a retry would fail too; the table is unchanged. `catalunya status` shows which and why",
+            description="A task or function failed, and a retry would fail too. Search the logs for task_failed; `catalunya status` shows the tables",
         )
         self._add(
             "failures-repeated",
             self._signals.metric(FAILURES),
             above=TRANSIENT,
-            description=f"More than {TRANSIENT} materializations failed in an hour for transient reasons: check the sources and AWS",
+            is_early=True,
+            description=f"More than {TRANSIENT} tasks failed in an hour, though they were retried: check the sources and AWS",
         )
         self._add(
-            "sources-overdue",
-            self._signals.metric(SOURCES_OVERDUE),
+            "tables-failing",
+            self._signals.metric(FAILING_TABLES, minutes=3 * BEAT),
             above=0,
-            description="A source has not been updated within its freshness. `catalunya status` shows which; ask its publisher",
+            description="A table stands failed or unreadable. `catalunya status` shows which and why: fix it, or run `catalunya acknowledge KEY`",
+        )
+
+    def _add_heartbeats(self) -> None:
+        """Within a quarter of the recovery time objective. The first minutes count too, hence one period less."""
+        minutes = self._names.settings.rto_minutes // 4
+        beats = cloudwatch.MathExpression(
+            expression="FILL(beats, 0)",
+            using_metrics={"beats": self._signals.metric(HEARTBEATS, minutes=BEAT)},
+            period=cdk.Duration.minutes(BEAT),
+            label=HEARTBEATS.metric,
+        )
+        self._add(
+            "no-heartbeat",
+            beats,
+            below=1,
+            periods=minutes // BEAT - 1,
+            description=f"ops.reconcile has not run for {minutes} minutes: check the scheduler, the API server and the workers (docs/dokku.md)",
+        )
+        self._add(
+            "process-silent",
+            self._signals.metric(SILENT, minutes=BEAT),
+            above=0,
+            periods=minutes // BEAT - 1,
+            description=f"A process of Airflow has been silent for {minutes} minutes. Search the log of ops.reconcile for process_silent",
         )
         self._add(
             "silent",
             self._signals.metric(RUNS),
             below=1,
             periods=LONGEST_HOURS,
+            is_early=True,
             description=f"No table was made or found unchanged for {LONGEST_HOURS} hours: check that Airflow runs",
+        )
+
+    def _add_sources(self) -> None:
+        self._add(
+            "source-problems",
+            self._signals.metric(SOURCE_PROBLEMS),
+            above=0,
+            description="A source is overdue, was not asked on schedule, or did not answer the weekly check. Search the logs of ops.reconcile and "
+            "ops.sources for source_overdue, source_not_asked and source_unavailable",
+        )
+        self._add(
+            "schema-changed",
+            self._signals.metric(CHANGED_SCHEMAS),
+            above=0,
+            description="A source added, removed or retyped a field. `catalunya history KEY` shows the drift: update the contract",
         )
 
     def _add_backups(self) -> None:
@@ -186,28 +254,6 @@ class Alarms(Construct):
                 description=f"No backup was completed for {hours} hours, the recovery point objective: see ops.backup in Airflow",
             )
 
-    def _add_landing(self, asset: Asset) -> None:
-        """A landing table runs on a schedule, so even a source without changes is logged within its freshness."""
-        if asset.freshness is None or asset.freshness.hours > LONGEST_HOURS:
-            return
-        hours = int(asset.freshness.hours)
-        checked = cloudwatch.MathExpression(
-            expression="FILL(made, 0) + FILL(unchanged, 0)",
-            using_metrics={
-                "made": self._signals.metric(MADE, asset=asset.key),
-                "unchanged": self._signals.metric(UNCHANGED, asset=asset.key),
-            },
-            period=HOUR,
-            label=asset.key,
-        )
-        self._add(
-            f"{asset.key}-not-asked",
-            checked,
-            below=1,
-            periods=hours,
-            description=f"{asset.key} was neither made nor found unchanged for {hours} hours, its freshness: see its DAG",
-        )
-
     def _add(
         self,
         subject: str,
@@ -217,8 +263,14 @@ class Alarms(Construct):
         above: float | None = None,
         below: float | None = None,
         periods: int = 1,
+        is_early: bool = False,
     ) -> None:
-        """An alarm above or below a threshold. Missing data is fine for the first and an alarm for the second."""
+        """An alarm above or below a threshold. Missing data is fine for the first and an alarm for the second.
+
+        `is_early`: it warns of what may become a failure, which another alarm would report.
+        """
+        if is_early and not PROFILES[self._names.env].warns_early:
+            return
         comparison, missing = cloudwatch.ComparisonOperator, cloudwatch.TreatMissingData
         alarm = cloudwatch.Alarm(
             self,
@@ -232,11 +284,12 @@ class Alarms(Construct):
             treat_missing_data=missing.NOT_BREACHING if below is None else missing.BREACHING,
         )
         alarm.add_alarm_action(self._action)
+        alarm.add_ok_action(self._action)
         self.all.append(alarm)
 
 
 def budget(scope: Construct, names: Names, topic: sns.ITopic, usd: float) -> budgets.CfnBudget:
-    """What the environment may cost per month, by its tag; notifies the topic at 80 and 100 %."""
+    """What the environment may cost per month, by its tag; notifies the topic at 80 and 100 %, and when 100 % are forecast."""
     subscriber = budgets.CfnBudget.SubscriberProperty(subscription_type="SNS", address=topic.topic_arn)
     return budgets.CfnBudget(
         scope,
@@ -252,12 +305,12 @@ def budget(scope: Construct, names: Names, topic: sns.ITopic, usd: float) -> bud
             budgets.CfnBudget.NotificationWithSubscribersProperty(
                 notification=budgets.CfnBudget.NotificationProperty(
                     comparison_operator="GREATER_THAN",
-                    notification_type="ACTUAL",
+                    notification_type=kind,
                     threshold=percent,
                     threshold_type="PERCENTAGE",
                 ),
                 subscribers=[subscriber],
             )
-            for percent in ALERTS_PERCENT
+            for kind, percent in ALERTS
         ],
     )

@@ -62,7 +62,7 @@ VALUES: Mapping[str, Value] = MappingProxyType(
             default="true",
         ),
         "socrata_token_secret": Value(
-            meaning="name of the Secrets Manager secret with the portal's application token",
+            meaning="the Secrets Manager secret with the portal's application token, by its name below `catalunya/{env}/`",
             removes="the portal's token",
         ),
         "oidc_provider": Value(
@@ -109,7 +109,7 @@ def given(context: Context) -> Context:
 
     def find(name: str) -> Any:
         found = _found(context, name) or VALUES[name].default
-        return None if str(found).lower() == NONE else found
+        return None if str(found).strip().lower() == NONE else found
 
     return find
 

@@ -21,6 +21,7 @@ from catalunya.cdk.deployment import FUNCTION_SIZES
 from catalunya.cdk.naming import Names
 from catalunya.cdk.signals import (
     DRIFT,
+    FAILED,
     FAILURES,
     FUNCTION_FAILURES,
     OVERDUE,
@@ -29,6 +30,10 @@ from catalunya.cdk.signals import (
     ROWS,
     RUNS,
     SECONDS,
+    SUCCEEDED,
+    TESTS_FAILED,
+    TESTS_PASSED,
+    TESTS_WARNED,
     Signal,
     Signals,
 )
@@ -42,7 +47,8 @@ SERVICES = {
     "AWSGlue": "Glue",
     "AmazonCloudWatch": "CloudWatch",
 }
-DAY = cdk.Duration.days(1)
+DAY_MINUTES = 24 * 60
+DAY = cdk.Duration.minutes(DAY_MINUTES)
 HALF, WHOLE, TALL = 12, 24, 8
 
 
@@ -110,15 +116,7 @@ class Dashboards(Construct):
     def _business(self) -> list[list[cloudwatch.IWidget]]:
         tables = [asset for asset in self._graph if asset.layer is not Layer.LANDING]
         dated = [asset for asset in self._graph.select("layer:landing") if asset.freshness]
-        available = cloudwatch.MathExpression(
-            expression="100 * runs / (runs + FILL(failures, 0))",
-            using_metrics={
-                "runs": self._signals.metric(RUNS, hours=24),
-                "failures": self._signals.metric(FAILURES, hours=24),
-            },
-            period=DAY,
-            label="runs without failure, %",
-        )
+        marts = [asset for asset in tables if asset.layer is Layer.MARTS]
         return [
             [
                 self._lines(
@@ -140,13 +138,60 @@ class Dashboards(Construct):
                 _graph("Source drift", self._by_asset(DRIFT, self._graph.select("layer:landing"))),
             ],
             [
-                _graph("Availability", [available]),
                 _graph(
-                    "Readers' queries",
-                    [_athena("TotalExecutionTime", self._names.readers_work_group, "SampleCount", "queries")],
+                    "Availability: runs without failure, %, by table",
+                    [self._available(number, asset) for number, asset in enumerate(self._graph)],
+                ),
+                _graph(
+                    "dbt tests of the marts: passed, warned, failed",
+                    [
+                        self._total(signal, marts, label)
+                        for signal, label in (
+                            (TESTS_PASSED, "passed"),
+                            (TESTS_WARNED, "warned"),
+                            (TESTS_FAILED, "failed"),
+                        )
+                    ],
+                ),
+            ],
+            [
+                _graph(
+                    "Query time of readers and marts: milliseconds, average and maximum",
+                    [
+                        _athena("TotalExecutionTime", group, statistic, f"{group}, {statistic.lower()}")
+                        for group in (self._names.readers_work_group, self._names.work_group)
+                        for statistic in ("Average", "Maximum")
+                    ],
+                ),
+                _graph(
+                    "Queries of readers and marts: number",
+                    [
+                        _athena("TotalExecutionTime", group, "SampleCount", group)
+                        for group in (self._names.readers_work_group, self._names.work_group)
+                    ],
                 ),
             ],
         ]
+
+    def _available(self, number: int, asset: Asset) -> cloudwatch.IMetric:
+        """The share of an asset's runs in a day that did not fail. `number` tells the metrics of one graph apart."""
+        good, failed = f"good{number}", f"failed{number}"
+        return cloudwatch.MathExpression(
+            expression=f"100 * FILL({good}, 0) / (FILL({good}, 0) + FILL({failed}, 0))",
+            using_metrics={
+                good: self._signals.metric(SUCCEEDED, asset=asset.key, minutes=DAY_MINUTES),
+                failed: self._signals.metric(FAILED, asset=asset.key, minutes=DAY_MINUTES),
+            },
+            period=DAY,
+            label=asset.key,
+        )
+
+    def _total(self, signal: Signal, assets: Iterable[Asset], label: str) -> cloudwatch.IMetric:
+        """The sum over the assets: CloudWatch does not add up a dimension itself."""
+        each = {f"{label}{number}": metric for number, metric in enumerate(self._by_asset(signal, assets))}
+        return cloudwatch.MathExpression(
+            expression=" + ".join(f"FILL({name}, 0)" for name in each), using_metrics=each, period=DAY, label=label
+        )
 
     def _cost(self, budget_usd: float) -> list[list[cloudwatch.IWidget]]:
         names = self._names
@@ -159,8 +204,8 @@ class Dashboards(Construct):
             label="Athena, approximate USD per day",
         )
         text = (
-            f"Budget of {names.env}: **{budget_usd:g} USD a month**; the alarms' topic is notified at 80 and 100 %. For costs by service "
-            f"and day, filter Cost Explorer by the tag `environment = {names.env}`. What drives the costs: docs/infrastructure.md."
+            f"Budget of {names.env}: **{budget_usd:g} USD a month**; the alarms' topic is notified at 80 and 100 %, and when 100 % are forecast. "
+            f"For costs by service and day, filter Cost Explorer by the tag `environment = {names.env}`. What drives the costs: docs/infrastructure.md."
         )
         charged = [_charged("whole account"), *(_charged(label, service) for service, label in SERVICES.items())]
         return [
@@ -182,7 +227,9 @@ class Dashboards(Construct):
         ]
 
     def _by_asset(self, signal: Signal, assets: Iterable[Asset], statistic: str = "Sum") -> list[cloudwatch.IMetric]:
-        return [self._signals.metric(signal, asset=asset.key, hours=24, statistic=statistic) for asset in assets]
+        return [
+            self._signals.metric(signal, asset=asset.key, minutes=DAY_MINUTES, statistic=statistic) for asset in assets
+        ]
 
     def _gigabyte_seconds(self) -> Iterable[cloudwatch.IMetric]:
         for layer, function in self._functions.items():

@@ -43,12 +43,16 @@ FUNCTION_SIZES: Mapping[Layer, Size] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """The sizes of an environment: USD per month, and the GB that one reader's query, or all of them in a day, may scan."""
+    """The sizes of an environment: USD per month, and the GB that one reader's query, or all of them in a day, may scan.
+
+    `warns_early`: it also has the alarms for what may become a failure, each of which costs 0.10 USD a month.
+    """
 
     budget_usd: float
     log_days: int
     is_replicated: bool
     is_protected: bool
+    warns_early: bool
     query_scan_gb: int = 1
     daily_scan_gb: int = 50
 
@@ -59,8 +63,8 @@ def _usd(env: str) -> float:
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
-        "dev": Profile(budget_usd=_usd("dev"), log_days=30, is_replicated=False, is_protected=False),
-        "prod": Profile(budget_usd=_usd("prod"), log_days=365, is_replicated=True, is_protected=True),
+        "dev": Profile(budget_usd=_usd("dev"), log_days=30, is_replicated=False, is_protected=False, warns_early=False),
+        "prod": Profile(budget_usd=_usd("prod"), log_days=365, is_replicated=True, is_protected=True, warns_early=True),
     }
 )
 

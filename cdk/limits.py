@@ -1,29 +1,21 @@
-"""What no one may do, whatever they are granted: bucket policies, the boundary of all roles, the boundary of deployments.
+"""What no one may do, whatever they are granted: bucket policies, and the boundaries of all roles.
 
 A boundary grants nothing: a role may do what both its own policy and its boundary allow. They are written by hand and coarser than
-the table, so that a row widened by mistake does not widen them. Plain dicts. Not here: grants (`access.py`).
+the table, so that a row widened by mistake does not widen them. Plain dicts. Not here: grants (`access.py`), the boundary of
+deployments (`bootstrap.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from catalunya.cdk.naming import (
-    ACCOUNT_STACK,
-    BOUNDARY,
-    DEPLOYMENT_BOUNDARY,
-    PROJECT,
-    QUALIFIERS,
-    SCHEMAS,
-    Names,
-)
-from catalunya.cdk.policy import Document, Statement, allow, deny, document
-from catalunya.cdk.trust import GITHUB
+from catalunya.cdk.naming import Names
+from catalunya.cdk.policy import PLACES, Document, Statement, allow, deny, document
 
 OLDEST_TLS = 1.2
 WITHOUT_TLS = {"Bool": {"aws:SecureTransport": "false"}}
-_ACCOUNT_OWNER = "prod"  # the account's stack is deployed by its bootstrap (stacks.py)
 
 
 def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
@@ -65,15 +57,39 @@ def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
     return found
 
 
-def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
-    """The most that any role of the project can do, for all environments of an account, in these regions."""
-    all_names, where = list(environments), list(regions)
-    first = all_names[0]
+def boundary(names: Names, regions: Iterable[str]) -> Document:
+    """The most that any role of an environment can do, in these regions: it names what that environment consists of, and nothing else.
+
+    Whoever can deploy an environment can create roles in it, which may do anything within this boundary. So nothing here reaches another
+    environment, or identities.
+    """
+    return _boundary([names], [site.role_arn("mart") for site in names.sites], regions)
+
+
+def account_boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
+    """The most that data engineers can do: their role is one for all environments, and deploys some of them."""
+    all_names = list(environments)
+    deploying = [arn for names in all_names for arn in PLACES["CDK's roles in dev"](names)]
+    return _boundary(all_names, deploying, regions)
+
+
+def _boundary(environments: Sequence[Names], assumed: Iterable[str], regions: Iterable[str]) -> Document:
+    where, keys = list(regions), [key for names in environments for key in PLACES["key"](names)]
     buckets = [
-        first.bucket_arn(bucket) for names in all_names for bucket in names.buckets if bucket not in names.logged
+        names.bucket_arn(bucket)
+        for names in environments
+        for bucket in dict.fromkeys(
+            bucket for site in names.sites for bucket in site.buckets if bucket not in site.logged
+        )
     ]
-    databases = [f"{PROJECT}_{schema}_*" for schema in SCHEMAS]
-    cdk_roles = [names.cdk_role_arn("*") for names in all_names]
+
+    def each(arns: Callable[[Names], Iterable[str]]) -> list[str]:
+        """The ARNs of one environment as they are; of several with `*` for the environment, because of IAM's size limit."""
+        found = [(names.env, arn) for names in environments for arn in arns(names)]
+        if len(environments) > 1:
+            found = [(env, re.sub(rf"(?<![a-zA-Z0-9]){env}(?![a-zA-Z0-9])", "*", arn)) for env, arn in found]
+        return list(dict.fromkeys(arn for _, arn in found))
+
     assume = ("sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity")
     statements = [
         allow(
@@ -92,11 +108,13 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
                 *("glue:Get*", "glue:BatchGet*", "glue:CreateTable", "glue:UpdateTable", "glue:DeleteTable*"),
                 *("glue:BatchCreatePartition", "glue:BatchUpdatePartition", "glue:BatchDeletePartition"),
             ),
-            [
-                first.catalog_arn,
-                *(first.arn("glue", f"database/{database}") for database in (*databases, "default")),
-                *(first.arn("glue", f"table/{database}/*") for database in databases),
-            ],
+            each(
+                lambda names: (
+                    *(names.anywhere("glue", kind) for kind in ("catalog", "database/default")),
+                    *(names.anywhere("glue", f"database/{database}") for database in names.databases.values()),
+                    *(names.anywhere("glue", f"table/{database}/*") for database in names.databases.values()),
+                )
+            ),
         ),
         allow(
             "WorkGroups",
@@ -104,48 +122,68 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
                 *("athena:StartQueryExecution", "athena:StopQueryExecution", "athena:Get*", "athena:List*"),
                 *("athena:CreateNamedQuery", "athena:UpdateNamedQuery"),
             ),
-            [first.work_group_arn(f"{PROJECT}_*")],
+            each(
+                lambda names: (
+                    names.anywhere("athena", f"workgroup/{group}")
+                    for group in (names.work_group, names.readers_work_group)
+                )
+            ),
         ),
-        allow("Functions", ["lambda:InvokeFunction"], [first.arn("lambda", f"function:{PROJECT}-*")]),
+        allow(
+            "Functions",
+            ["lambda:InvokeFunction"],
+            each(lambda names: (names.anywhere("lambda", f"function:{name}") for _, name in names.functions())),
+        ),
         allow(
             "Queues",
             ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:SendMessage", "sqs:GetQueueAttributes"),
-            [first.queue_arn(f"{PROJECT}-*")],
+            each(lambda names: (names.anywhere("sqs", queue) for queue in names.queues)),
         ),
-        allow("Roles", assume, [*(names.role_arn("mart") for names in all_names), *cdk_roles]),
+        allow(
+            "Alerts",
+            ("sns:Get*", "sns:List*", "sns:Publish", "cloudwatch:SetAlarmState"),
+            each(
+                lambda names: (
+                    names.anywhere("sns", names.topic),
+                    names.anywhere("cloudwatch", f"alarm:{names.alarm('*')}"),
+                )
+            ),
+        ),
+        allow("Roles", assume, assumed),
         allow(
             "Logs",
             (
                 *("logs:CreateLogStream", "logs:PutLogEvents", "logs:Describe*"),
                 *("logs:Get*", "logs:Filter*", "logs:StartQuery"),
             ),
-            [first.log_group_arn(group) for group in (f"/aws/lambda/{PROJECT}-*", f"/{PROJECT}/*")],
+            each(lambda names: (names.anywhere("logs", f"log-group:{group}:*") for group in names.log_groups)),
         ),
-        allow(
-            "Alerts",
-            ("sns:Publish", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "cloudwatch:SetAlarmState"),
-            [first.arn("sns", f"{PROJECT}-*"), first.arn("cloudwatch", f"alarm:{PROJECT}-*")],
-        ),
-        # These have no ARNs to name.
+        # These have no ARNs to name. They read metrics, alarms, dashboards and costs of the whole account.
         allow(
             "Monitoring",
             (
-                *("cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*", "ce:Get*"),
-                *("logs:DescribeLogGroups", "logs:GetQueryResults"),
+                *("cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*"),
+                *("logs:DescribeLogGroups", "logs:GetQueryResults", "ce:Get*"),
             ),
             ["*"],
         ),
-        allow(
-            "KeysThroughS3",
-            ("kms:Decrypt", "kms:GenerateDataKey"),
-            [f"arn:{first.partition}:kms:*:{first.account}:key/*"],
-            {"StringEquals": {"kms:ViaService": [f"s3.{region}.amazonaws.com" for region in where]}},
+        *(
+            [
+                allow(
+                    "KeysThroughS3",
+                    ("kms:Decrypt", "kms:GenerateDataKey"),
+                    keys,
+                    {"StringEquals": {"kms:ViaService": [f"s3.{region}.amazonaws.com" for region in where]}},
+                )
+            ]
+            if keys
+            else []
         ),
-        # STS may answer from another region, and costs are in one that is not ours.
+        # STS and Cost Explorer may answer from another region.
         {
             "Sid": "DenyOtherRegions",
             "Effect": "Deny",
-            "NotAction": [*assume, "ce:Get*"],
+            "NotAction": [*assume, "ce:*"],
             "Resource": ["*"],
             "Condition": {"StringNotEquals": {"aws:RequestedRegion": where}},
         },
@@ -162,86 +200,3 @@ def boundary(environments: Iterable[Names], regions: Iterable[str]) -> Document:
         ),
     ]
     return document(statements)
-
-
-def deployment_boundary(names: Names, others: Iterable[Names]) -> Document:
-    """The boundary of the role that CloudFormation deploys an environment with, beside the account's other environments.
-
-    That role must create roles, so `cdk bootstrap` gives it administrator permissions. Without a boundary, anyone who can push to
-    develop could have a template change prod, or create a role that may do everything. It denies only that, so no deployment fails
-    because one of CloudFormation's handlers needs an action that is missing here.
-    """
-    iam = f"arn:{names.partition}:iam::{names.account}"
-    statements = [
-        allow("AsGranted", ["*"], ["*"]),
-        *(_deny_environment(other) for other in others),
-        # A missing key is unequal too: a role without a boundary can be neither created nor given more.
-        deny(
-            "DenyRolesOutsideTheBoundary",
-            ("iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:PutRolePermissionsBoundary"),
-            ["*"],
-            {"StringNotEquals": {"iam:PermissionsBoundary": names.boundary_arn}},
-        ),
-        deny(
-            "DenyOtherIdentities",
-            (
-                *("iam:DeleteRolePermissionsBoundary", "iam:CreateUser", "iam:CreateAccessKey"),
-                *("iam:CreateLoginProfile", "iam:CreateGroup", "iam:PutUserPolicy", "iam:AttachUserPolicy"),
-                *("iam:PutGroupPolicy", "iam:AttachGroupPolicy", "iam:AddUserToGroup", "iam:UpdateLoginProfile"),
-                *("iam:CreateSAMLProvider", "organizations:*", "account:*"),
-            ),
-            ["*"],
-        ),
-        deny(
-            "DenyItsOwnBoundary",
-            ["iam:*"],
-            [f"{iam}:policy/{DEPLOYMENT_BOUNDARY}*", names.cdk_role_arn("*")],
-        ),
-    ]
-    if names.env != _ACCOUNT_OWNER:
-        verbs = ("Create", "Delete", "Update", "Put", "Attach", "Detach", "Add", "Remove", "Set", "Tag", "Untag")
-        statements.append(
-            deny(
-                "DenyTheAccount",
-                [*(f"iam:{verb}*" for verb in verbs), "cloudformation:*"],
-                [
-                    f"{iam}:policy/{BOUNDARY}",
-                    f"{iam}:policy/{names.role('engineer')}*",
-                    names.role_arn("engineer"),
-                    f"{iam}:oidc-provider/{GITHUB}",
-                    f"arn:{names.partition}:cloudformation:*:{names.account}:stack/{ACCOUNT_STACK}*",
-                ],
-            )
-        )
-    return document(statements)
-
-
-def _deny_environment(other: Names) -> Statement:
-    """Nothing that has another environment's name, in any region."""
-    bootstrap = f"cdk-{QUALIFIERS[other.env]}-*"
-    buckets = (*other.buckets, bootstrap)
-
-    def anywhere(service: str, resource: str) -> str:
-        return f"arn:{other.partition}:{service}:*:{other.account}:{resource}"
-
-    return deny(
-        f"Deny{other.env.title()}",
-        ["*"],
-        [
-            *(f"{other.bucket_arn(bucket)}{objects}" for bucket in buckets for objects in ("", "/*")),
-            other.iam_arn(f"role{other.role_path('')}*"),
-            other.cdk_role_arn("*"),
-            anywhere("lambda", f"function:{PROJECT}-*-{other.env}"),
-            *(anywhere("sqs", f"{PROJECT}-*-{other.env}{end}") for end in ("", "-dead")),
-            anywhere("sns", other.topic),
-            anywhere("logs", f"log-group:/aws/lambda/{PROJECT}-*-{other.env}*"),
-            anywhere("logs", f"log-group:{other.airflow_log_group}*"),
-            *(
-                other.arn("glue", kind)
-                for name in other.databases.values()
-                for kind in (f"database/{name}", f"table/{name}/*")
-            ),
-            *(other.work_group_arn(group) for group in (other.work_group, other.readers_work_group)),
-            anywhere("cloudformation", f"stack/{other.stack}*"),
-        ],
-    )

@@ -8,7 +8,7 @@ Not here: what is created (`stacks.py`), who may do what (`access.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
@@ -20,12 +20,14 @@ ACCOUNT_STACK = "CatalunyaAccount"
 SCHEMAS = ("staging", "marts", "candidates")
 ACCOUNT_ROLES = ("engineer", "deployment")
 """The roles that only the account's stack may change, of those of `access.ROLES`."""
-BOUNDARY = "catalunya-boundary"
-"""The permissions boundary of every role."""
-DEPLOYMENT_BOUNDARY = "catalunya-deployment-boundary"
-"""The permissions boundary of the roles that CloudFormation deploys with, one per environment."""
-QUALIFIERS: Mapping[str, str] = MappingProxyType({"dev": "catdev", "prod": "catprod"})
-"""The qualifier of each environment's CDK bootstrap. With a shared one, anyone who can deploy dev could deploy prod."""
+CLOUDFORMATION = "cloudformation"
+"""What deploys an environment: the roles of its CDK bootstrap, which CloudFormation and the CDK's command use."""
+ENGINEERS_DEPLOY = ("dev",)
+"""The environments that data engineers deploy by hand."""
+ACCOUNT = "account"
+"""What stands in place of an environment for what the account has once."""
+QUALIFIERS: Mapping[str, str] = MappingProxyType({"dev": "catdev", "prod": "catprod", ACCOUNT: "catacct"})
+"""The qualifier of each CDK bootstrap. With a shared one, anyone who can deploy dev could deploy prod, or the limits of both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +71,21 @@ class Names:
     def env(self) -> str:
         return self.settings.env
 
+    @property
+    def sites(self) -> tuple[Names, ...]:
+        """The names at home, and those in the recovery region: limits hold for both, because they are deployed once."""
+        return tuple(
+            self if site == self.settings.site else replace(self, settings=load_settings(env=self.env, site=site))
+            for site in ("home", "recovery")
+        )
+
     def arn(self, service: str, resource: str) -> str:
         """ARN of a resource in the environment's account and region."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+    def anywhere(self, service: str, resource: str) -> str:
+        """The same in any region, home or recovery: the limits hold in both."""
+        return f"arn:{self.partition}:{service}:*:{self.account}:{resource}"
 
     # Stacks and buckets
 
@@ -165,6 +179,11 @@ class Names:
         """The remote logs of Airflow's tasks."""
         return f"/{PROJECT}/airflow/{self.env}"
 
+    @property
+    def log_groups(self) -> tuple[str, ...]:
+        """All log groups."""
+        return (*(self.function_log_group(layer) for layer in FUNCTIONS), self.tables_log_group, self.airflow_log_group)
+
     def log_group_arn(self, group: str) -> str:
         """ARN of a log group; with `:*` appended, of its streams."""
         return self.arn("logs", f"log-group:{group}")
@@ -179,8 +198,17 @@ class Names:
         """Events of functions that crashed or never started."""
         return f"{PROJECT}-functions-{self.env}-dead"
 
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """All queues."""
+        return (self.manifests_queue, self.functions_dead_queue)
+
     def queue_arn(self, queue: str) -> str:
         return self.arn("sqs", queue)
+
+    def secret(self, name: str) -> str:
+        """A secret in Secrets Manager, by its name in the environment."""
+        return f"{PROJECT}/{self.env}/{name}"
 
     # Monitoring
 
@@ -247,15 +275,30 @@ class Names:
 
     def role_path(self, role: str) -> str:
         """The IAM path of a role of `access.ROLES`: what a deployment of an environment may change is under the environment's own."""
-        return f"/{PROJECT}-{'account' if role in ACCOUNT_ROLES else self.env}/"
+        return f"/{PROJECT}-{ACCOUNT if role in ACCOUNT_ROLES else self.env}/"
 
     def role_arn(self, role: str) -> str:
         """ARN of a role of `access.ROLES`."""
         return self.iam_arn(f"role{self.role_path(role)}{self.role(role)}")
 
     def cdk_role_arn(self, kind: str) -> str:
-        """ARN of roles of the environment's CDK bootstrap, in any region: `deploy`, `lookup`, … or `*`."""
-        return self.iam_arn(f"role/cdk-{QUALIFIERS[self.env]}-{kind}")
+        """ARN of roles of the environment's CDK bootstrap, in any region: `deploy-role`, `cfn-exec-role`, … or `*`."""
+        return self.iam_arn(f"role/{self.bootstrap}-{kind}-{self.account}-*")
+
+    @property
+    def bootstrap(self) -> str:
+        """What the names of everything in the environment's CDK bootstrap begin with."""
+        return f"cdk-{QUALIFIERS[self.env]}"
+
+    def boundary(self, role: str) -> str:
+        """The name of the permissions boundary of a role of `access.ROLES`; `cloudformation` stands for the roles of the bootstrap."""
+        if role in ("deployment", CLOUDFORMATION):
+            return f"{PROJECT}-deployment-boundary-{self.env}"
+        return f"{PROJECT}-boundary-{ACCOUNT if role == 'engineer' else self.env}"
+
+    def boundary_arn(self, role: str) -> str:
+        """ARN of the permissions boundary of a role of `access.ROLES`, or of `cloudformation`."""
+        return self.iam_arn(f"policy/{PROJECT}-{ACCOUNT}/{self.boundary(role)}")
 
     def iam_arn(self, resource: str) -> str:
         """ARN of something in IAM, which has no regions."""
@@ -265,11 +308,6 @@ class Names:
     def certificate(self) -> str:
         """The common name in the certificate of the environment's Airflow."""
         return f"{PROJECT}-airflow-{self.env}"
-
-    @property
-    def boundary_arn(self) -> str:
-        """The permissions boundary of every role."""
-        return self.iam_arn(f"policy/{BOUNDARY}")
 
     def check_replication(self) -> None:
         """Raises ConfigurationError if objects are encrypted with a key that the other region does not have."""

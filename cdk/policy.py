@@ -14,10 +14,11 @@ from typing import Any
 
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
 from catalunya.assets.record.answers import FOLDER as ANSWERS
+from catalunya.assets.record.failing import FOLDER as ACKNOWLEDGED
 from catalunya.assets.record.ledger import COMPACTED
 from catalunya.assets.record.paths import DOCS, MANIFEST
 from catalunya.assets.record.retention import SUPERSEDED
-from catalunya.cdk.naming import Names
+from catalunya.cdk.naming import ENGINEERS_DEPLOY, Names
 from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
 
 Statement = dict[str, Any]
@@ -103,7 +104,7 @@ def _key(names: Names) -> tuple[str, ...]:
 def _cdk_roles(names: Names) -> tuple[str, ...]:
     """The CDK's own roles, in any region: those that publish files, deploy, and look up."""
     kinds = ("deploy", "file-publishing", "lookup")
-    return tuple(names.cdk_role_arn(f"{kind}-role-{names.account}-*") for kind in kinds)
+    return tuple(names.cdk_role_arn(f"{kind}-role") for kind in kinds)
 
 
 PLACES: Mapping[str, Place] = MappingProxyType(
@@ -117,6 +118,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         "ledger": _objects("_ledger/*"),
         **{f"{layer} leases": _objects(f"_leases/{layer}/*") for layer in Layer},
         "leases": _objects("_leases/*"),
+        "acknowledgements": _objects(f"{ACKNOWLEDGED}/*"),
         **{f"{layer} answers": _objects(f"{ANSWERS}/{layer}/*") for layer in FUNCTIONS},
         "answers": _objects(f"{ANSWERS}/*"),
         **{f"{layer} superseded": _objects(f"{SUPERSEDED}/{layer}/*") for layer in (Layer.STAGING, Layer.MARTS)},
@@ -142,9 +144,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         "functions": lambda names: tuple(names.arn("lambda", f"function:{name}") for _, name in names.functions()),
         "manifests queue": lambda names: (names.queue_arn(names.manifests_queue),),
         "dead functions queue": lambda names: (names.queue_arn(names.functions_dead_queue),),
-        "queues": lambda names: tuple(
-            names.queue_arn(queue) for queue in (names.manifests_queue, names.functions_dead_queue)
-        ),
+        "queues": lambda names: tuple(names.queue_arn(queue) for queue in names.queues),
         **{
             f"{layer} logs": lambda names, layer=layer: _streams(names.log_group_arn(names.function_log_group(layer)))  # type: ignore[misc]
             for layer in FUNCTIONS
@@ -162,7 +162,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         "alarms topic": lambda names: (names.arn("sns", names.topic),),
         "mart role": lambda names: (names.role_arn("mart"),),
         "CDK's roles": _cdk_roles,
-        "CDK's roles in dev": lambda names: _cdk_roles(names) if names.env == "dev" else (),
+        "CDK's roles in dev": lambda names: _cdk_roles(names) if names.env in ENGINEERS_DEPLOY else (),
         "key": _key,
     }
 )

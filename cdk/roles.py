@@ -14,8 +14,9 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct, IConstruct
 
 from catalunya.cdk.access import ROLES, engineer_policies, grants, policy
-from catalunya.cdk.limits import boundary
-from catalunya.cdk.naming import BOUNDARY, Names
+from catalunya.cdk.bootstrap import deployment_boundary
+from catalunya.cdk.limits import account_boundary, boundary
+from catalunya.cdk.naming import CLOUDFORMATION, Names
 from catalunya.cdk.policy import PLACES, Document
 from catalunya.cdk.trust import AUDIENCE, GITHUB, Trusted, trust
 
@@ -36,7 +37,7 @@ class Roles(Construct):
         self.orchestrator = self._role("orchestrator")
         # IAM accepts only principals that exist.
         self._role("mart").node.add_dependency(self.orchestrator)
-        for role in ("monitoring", "deployment", "reader"):
+        for role in ("monitoring", "reader"):
             self._role(role)
         self.tables = self._role("tables")
         self.replication = self._role("replication") if is_replicated else None
@@ -47,7 +48,8 @@ class Roles(Construct):
 
 
 class AccountRoles(Construct):
-    """What an account has once: the boundary of all roles, GitHub's provider unless it exists already, and the engineer's role."""
+    """What limits the environments, and who deploys them: all boundaries, GitHub's provider unless it exists already, the deployment roles
+    and the engineer's role. No environment's deployment can change them, because they have another path and another bootstrap."""
 
     def __init__(
         self,
@@ -59,23 +61,51 @@ class AccountRoles(Construct):
         regions: Iterable[str],
     ) -> None:
         super().__init__(scope, id)
-        document = boundary(environments, regions)
-        bounds = iam.CfnManagedPolicy(
-            self,
-            "Boundary",
-            managed_policy_name=BOUNDARY,
-            description="The most that any role of the open data pipeline can do",
-            policy_document=document,
+        first, where = environments[0], list(regions)
+        bounds = {"engineer": self._boundary(first, "engineer", account_boundary(environments, where))}
+        for names in environments:
+            self._boundary(names, "extractor", boundary(names, where))
+            bounds[names.env] = self._boundary(names, CLOUDFORMATION, deployment_boundary(names, where))
+        provider = (
+            None
+            if trusted.provider
+            else iam.CfnOIDCProvider(self, "GitHub", url=f"https://{GITHUB}", client_id_list=[AUDIENCE])
         )
-        _accept_boundary(bounds, document)
-        if trusted.provider is None:
-            iam.CfnOIDCProvider(self, "GitHub", url=f"https://{GITHUB}", client_id_list=[AUDIENCE])
+        if provider:
+            # `oidc_provider` may be set to this one by mistake: it would be deleted, and every deployment refused.
+            provider.apply_removal_policy(cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
+        for names in environments:
+            documents = {"access": policy("deployment", names)}
+            role = make_role(
+                self,
+                "deployment",
+                trust("deployment", names, trusted),
+                documents,
+                [names],
+                id=f"Deployment-{names.env}",
+            )
+            role.node.add_dependency(bounds[names.env], *([provider] if provider else []))
         policies = {
             f"{names.env}-{title}": found for names in environments for title, found in engineer_policies(names).items()
         }
-        trusting = trust("engineer", environments[0], trusted)
+        trusting = trust("engineer", first, trusted)
         engineer = make_role(self, "engineer", trusting, policies, environments, is_large=True)
-        engineer.node.add_dependency(bounds)
+        engineer.node.add_dependency(bounds["engineer"])
+
+    def _boundary(self, names: Names, role: str, document: Document) -> iam.CfnManagedPolicy:
+        """The boundary of a role, and of all others that have the same."""
+        name = names.boundary(role)
+        words = "".join(word.title() for word in name.split("-")[1:])
+        made = iam.CfnManagedPolicy(
+            self,
+            words,
+            managed_policy_name=name,
+            path=names.role_path("engineer"),
+            description="The most that roles of the open data pipeline can do",
+            policy_document=document,
+        )
+        _accept_boundary(made, document)
+        return made
 
 
 def make_role(
@@ -86,17 +116,19 @@ def make_role(
     environments: Sequence[Names],
     *,
     is_large: bool = False,
+    id: str | None = None,  # noqa: A002
 ) -> iam.IRole:
     """One role with these policies by name; a large one has managed policies (IAM: inline ones may have 10,240 characters at most)."""
-    name, boundary_arn = environments[0].role(role), environments[0].boundary_arn
+    name, boundary_arn = environments[0].role(role), environments[0].boundary_arn(role)
+    id = id or role.title()  # noqa: A001
     made = iam.Role(
         scope,
-        role.title(),
+        id,
         role_name=name,
         path=environments[0].role_path(role),
         description=f"Open data pipeline: {ROLES[role]}",
         assumed_by=iam.AccountRootPrincipal(),  # replaced below
-        permissions_boundary=iam.ManagedPolicy.from_managed_policy_arn(scope, f"{role.title()}Boundary", boundary_arn),
+        permissions_boundary=iam.ManagedPolicy.from_managed_policy_arn(scope, f"{id}Limit", boundary_arn),
     )
     resource = made.node.default_child
     assert isinstance(resource, iam.CfnRole)
@@ -108,6 +140,7 @@ def make_role(
                 scope,
                 f"{role.title()}{title.title().replace('-', '')}",
                 managed_policy_name=f"{name}-{title}",
+                path=environments[0].role_path(role),
                 policy_document=found,
                 roles=[resource.ref],
             )

@@ -37,27 +37,37 @@ class Signal:
         return f"{{ ({counted}) && ($.{self.only_if_not} IS FALSE) }}" if self.only_if_not else f"{{ {counted} }}"
 
 
-MADE = Signal(metric="Made", events=("materialized",), by_asset=True)
-UNCHANGED = Signal(metric="Unchanged", events=("skipped",), by_asset=True)
-FAILED = Signal(metric="Failed", events=("materialization_failed",), by_asset=True)
+SUCCEEDED = Signal(metric="Succeeded", events=("materialized", "skipped"), by_asset=True)
+FAILED = Signal(metric="Failed", events=("task_failed",), by_asset=True)
 ROWS = Signal(metric="Rows", events=("materialized",), field="rows", by_asset=True)
-BYTES = Signal(metric="Bytes", events=("materialized",), field="bytes", unit="Bytes", by_asset=True)
 SECONDS = Signal(metric="Seconds", events=("materialized",), field="seconds", unit="Seconds", by_asset=True)
 QUARANTINED = Signal(metric="Quarantined", events=("materialized",), field="quarantined", by_asset=True)
+TESTS_PASSED = Signal(metric="TestsPassed", events=("model_tested",), field="passed", by_asset=True)
+TESTS_WARNED = Signal(metric="TestsWarned", events=("test_warned",), by_asset=True)
+TESTS_FAILED = Signal(metric="TestsFailed", events=("test_failed",), by_asset=True)
 DRIFT = Signal(metric="SourceDrift", events=("source_drift",), by_asset=True)
 OVERDUE = Signal(metric="OverdueHours", events=("source_overdue",), field="hours", unit="None", by_asset=True)
 RUNS = Signal(metric="Runs", events=("materialized", "skipped"))
-FAILURES = Signal(metric="Failures", events=("materialization_failed",))
-LASTING_FAILURES = Signal(metric="LastingFailures", events=("materialization_failed",), only_if_not="transient")
+FAILURES = Signal(metric="Failures", events=("task_failed",))
+LASTING_FAILURES = Signal(
+    metric="LastingFailures",
+    events=("materialization_failed", "function_failed", "task_failed"),
+    only_if_not="transient",
+)
+FAILING_TABLES = Signal(metric="FailingTables", events=("left_alone",), only_if_not="tolerated")
 FUNCTION_FAILURES = Signal(metric="FunctionFailures", events=("function_failed",))
 RETRIES = Signal(metric="SourceRetries", events=("http_retry",))
-SOURCES_OVERDUE = Signal(metric="SourcesOverdue", events=("source_overdue",))
+CHANGED_SCHEMAS = Signal(metric="ChangedSchemas", events=("source_drift",))
+SOURCE_PROBLEMS = Signal(metric="SourceProblems", events=("source_overdue", "source_not_asked", "source_unavailable"))
+HEARTBEATS = Signal(metric="Heartbeats", events=("heartbeat",))
+SILENT = Signal(metric="SilentProcesses", events=("process_silent",))
 BACKUPS = Signal(metric="Backups", events=("backup_sealed",))
 BACKUP_GAPS = Signal(metric="BackupGaps", events=("not_backed_up", "airflow_not_backed_up"))
 
 SIGNALS = (
-    MADE, UNCHANGED, FAILED, ROWS, BYTES, SECONDS, QUARANTINED, DRIFT, OVERDUE,
-    RUNS, FAILURES, LASTING_FAILURES, FUNCTION_FAILURES, RETRIES, SOURCES_OVERDUE, BACKUPS, BACKUP_GAPS,
+    SUCCEEDED, FAILED, ROWS, SECONDS, QUARANTINED, TESTS_PASSED, TESTS_WARNED, TESTS_FAILED, DRIFT, OVERDUE,
+    RUNS, FAILURES, LASTING_FAILURES, FAILING_TABLES, FUNCTION_FAILURES, RETRIES, CHANGED_SCHEMAS, SOURCE_PROBLEMS,
+    HEARTBEATS, SILENT, BACKUPS, BACKUP_GAPS,
 )  # fmt: skip
 
 
@@ -86,7 +96,7 @@ class Signals(Construct):
         signal: Signal,
         *,
         asset: str | None = None,
-        hours: float = 1,
+        minutes: int = 60,
         statistic: str = "Sum",
     ) -> cloudwatch.Metric:
         """The metric of a signal; of one asset if the signal is by asset."""
@@ -94,7 +104,7 @@ class Signals(Construct):
             namespace=self._namespace,
             metric_name=signal.metric,
             dimensions_map={"asset": asset} if asset else None,
-            period=cdk.Duration.hours(hours),
+            period=cdk.Duration.minutes(minutes),
             statistic=statistic,
             label=asset,
         )

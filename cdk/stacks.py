@@ -24,7 +24,7 @@ from catalunya.cdk.catalog import Catalog, WorkGroups
 from catalunya.cdk.dashboards import Dashboards
 from catalunya.cdk.deployment import PROFILES, Deployment
 from catalunya.cdk.functions import Functions, Queues, log_group
-from catalunya.cdk.naming import ACCOUNT_STACK, PROJECT, QUALIFIERS, Names, check_separate_lakes
+from catalunya.cdk.naming import ACCOUNT, ACCOUNT_STACK, PROJECT, QUALIFIERS, Names, check_separate_lakes
 from catalunya.cdk.roles import AccountRoles, Roles
 from catalunya.cdk.signals import Signals
 from catalunya.io.errors import ConfigurationError
@@ -62,20 +62,19 @@ def build(
     elsewhere = cdk.Environment(account=deployment.account, region=deployment.replica_region)
     environments = [names_in_template(env) for env in deployment.environments]
     check_separate_lakes(environments)
-    # Those who can deploy dev must not change prod's boundary: the account's stack uses the bootstrap of the last environment.
     account = (
-        AccountStack(app, environments, deployment, env=here, synthesizer=_synthesizer(environments[-1]))
+        AccountStack(app, environments, deployment, env=here, synthesizer=_synthesizer(ACCOUNT))
         if deployment.is_home
         else None  # what the account has once outlives the region that it was deployed from
     )
     for names in environments:
-        data = DataStack(app, names, graph, deployment, env=here, synthesizer=_synthesizer(names))
+        data = DataStack(app, names, graph, deployment, env=here, synthesizer=_synthesizer(names.env))
         if account is None:
             continue
         data.add_stack_dependency(account)
         if PROFILES[names.env].is_replicated:
             names.check_replication()
-        data.add_stack_dependency(ReplicaStack(app, names, env=elsewhere, synthesizer=_synthesizer(names)))
+        data.add_stack_dependency(ReplicaStack(app, names, env=elsewhere, synthesizer=_synthesizer(names.env)))
     return app
 
 
@@ -84,13 +83,13 @@ def names_in_template(env: str) -> Names:
     return Names.of(env, partition=cdk.Aws.PARTITION, account=cdk.Aws.ACCOUNT_ID, region=cdk.Aws.REGION)
 
 
-def _synthesizer(names: Names) -> cdk.DefaultStackSynthesizer:
-    """Deploys with the roles of the environment's own bootstrap."""
-    return cdk.DefaultStackSynthesizer(qualifier=QUALIFIERS[names.env])
+def _synthesizer(of: str) -> cdk.DefaultStackSynthesizer:
+    """Deploys with the roles of the bootstrap of an environment, or of the account."""
+    return cdk.DefaultStackSynthesizer(qualifier=QUALIFIERS[of])
 
 
 class AccountStack(cdk.Stack):
-    """What an account has once: the boundary of all roles, GitHub's provider, and the engineers' role. A person deploys it first."""
+    """What limits the environments and who deploys them, once per account. Only a person deploys it, and before everything else."""
 
     def __init__(
         self, scope: Construct, environments: Sequence[Names], deployment: Deployment, **arguments: Any
@@ -136,7 +135,7 @@ class DataStack(cdk.Stack):
             roles={Layer.LANDING: roles.extractor, Layer.STAGING: roles.transformer},
             code=deployment.package,
             log_days=profile.log_days,
-            token_secret=deployment.token_secret,
+            token_secret=names.secret(deployment.token_secret) if deployment.token_secret else None,
             is_reserved=deployment.reserves_concurrency,
         )
         Catalog(self, "Catalog", names, graph, role=roles.tables, log_days=profile.log_days)
@@ -146,7 +145,7 @@ class DataStack(cdk.Stack):
         groups = [*functions.log_groups.values(), airflow_logs]
         signals = Signals(self, "Signals", names, groups)
         topic = Topic(self, "Alerts", names, email=deployment.alarm_email).topic
-        alarms = Alarms(self, "Alarms", names, graph, signals, topic)
+        alarms = Alarms(self, "Alarms", names, signals, topic)
         for layer, function in functions.by_layer.items():
             alarms.add_function(layer, function)
         alarms.add_queue(queues.manifests, "manifests", names.manifests_queue)

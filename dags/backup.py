@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, BaseOperator
 
+from catalunya.dags.failures import EVERY_TASK
 from catalunya.io.environment import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def backup_dag(settings: Settings, arguments: Mapping[str, Any]) -> DAG:
         schedule=schedule(settings),
         catchup=False,
         max_active_runs=1,
+        default_args=EVERY_TASK,
         is_paused_upon_creation=False,
         description="Backs up the lake, Airflow's settings and its database, and prunes expired backups.",
         doc_md=f"Copies what is new of tables, superseded versions, quarantine and ledger to `{settings.backup}`, and Airflow's pools, "

@@ -1,4 +1,4 @@
-"""Defines the DAGs: one per asset, with the asset key as DAG id, and `ops.reconcile`, `ops.retention` and `ops.backup`.
+"""Defines the DAGs: one per asset, with the asset key as DAG id, and `ops.reconcile`, `ops.retention`, `ops.backup` and `ops.sources`.
 
 Here: schedules, inlets and outlets, retries and documentation, all derived from the graph. Not here: what the tasks do (`tasks.py`).
 Airflow imports this module whenever it parses the DAGs, so it imports nothing heavy and reads nothing.
@@ -15,7 +15,9 @@ from airflow.sdk import Asset as AirflowAsset
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.dags.backup import BACKUP, backup_dag
+from catalunya.dags.failures import EVERY_TASK
 from catalunya.dags.tasks import FindStale, Materialize, Prune, TriggerRun
+from catalunya.dags.watch import SOURCES, Watch, sources_dag
 from catalunya.io.environment import Settings
 from catalunya.io.errors import PermanentError, TransientError
 
@@ -44,7 +46,7 @@ RETRIES: dict[str, Any] = {
 
 
 def build_dags(graph: AssetGraph, settings: Settings, *, only: str | None = None) -> dict[str, DAG]:
-    """The DAGs by id: one per asset, `ops.reconcile`, `ops.retention` and `ops.backup`; or `only` the DAG of the task being run.
+    """The DAGs by id: one per asset, and those of `ops`; or `only` the DAG of the task being run.
 
     Without `settings.clocks`, no DAG has a time-based schedule, and the landing DAGs must be triggered, as `catalunya run` does.
     """
@@ -56,6 +58,8 @@ def build_dags(graph: AssetGraph, settings: Settings, *, only: str | None = None
         dags[RETENTION] = _retention(clocks=settings.clocks)
     if only in (None, BACKUP):
         dags[BACKUP] = backup_dag(settings, RETRIES)
+    if only in (None, SOURCES):
+        dags[SOURCES] = sources_dag(clocks=settings.clocks, arguments=RETRIES)
     return dags
 
 
@@ -74,6 +78,7 @@ def _dag(asset: Asset, events: dict[str, AirflowAsset], settings: Settings) -> D
         catchup=False,
         # Events that arrive during a run become one later run, which reads the state at that time.
         max_active_runs=1,
+        default_args=EVERY_TASK,
         is_paused_upon_creation=False,
         description=asset.description.partition("\n")[0],
         doc_md=_documentation(asset),
@@ -127,15 +132,18 @@ def _reconcile(settings: Settings) -> DAG:
         schedule=_reconcile_schedule(settings),
         catchup=False,
         max_active_runs=1,
+        default_args=EVERY_TASK,
         is_paused_upon_creation=False,
         description="Triggers every stale asset that is not being materialized.",
         doc_md="Airflow can lose asset events in a burst, and an asset without upstreams gets none. This DAG triggers every asset that "
         "is stale according to the ledger, unless it waits for an upstream, has failed for good on the same inputs, or is "
         "being materialized. An asset that failed for a reason that passes (a source or the lake does not answer, a full disk) is tried "
-        "again after ten minutes, then after twice as long each time, up to six hours.",
+        "again after ten minutes, then after twice as long each time, up to six hours. What is left alone, and why, is in its log. "
+        "The task `watch` logs a heartbeat for each live process of Airflow.",
         tags=["ops"],
         params={"select": Param("*", type="string", description="Assets to check; same syntax as `catalunya plan`.")},
     ) as dag:
+        Watch(task_id="watch", retries=1)
         found = FindStale(task_id="find_stale", retries=1)
         TriggerRun.partial(task_id="trigger", map_index_template="{{ task.key }}").expand_kwargs(found.output)
     return dag
@@ -147,6 +155,7 @@ def _retention(*, clocks: bool) -> DAG:
         schedule=RETENTION_AT if clocks else None,
         catchup=False,
         max_active_runs=1,
+        default_args=EVERY_TASK,
         is_paused_upon_creation=False,
         description="Deletes landing batches, past table versions and quarantine that have expired.",
         doc_md="Deletes used landing batches and past versions of tables and quarantine that are older than the retention, and "

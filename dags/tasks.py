@@ -95,19 +95,20 @@ class FindStale(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, str]]:
         """The runs to trigger. Raises AirflowSkipException when there are none."""
         from catalunya.assets.record.project import Project
-        from catalunya.ops.status import log_overdue
+        from catalunya.ops.status import log_left_alone, log_overdue
 
         now, project = datetime.now(UTC), Project()
         ti, state = context["ti"], project.state(now)
+        chosen = project.graph.select(context["params"]["select"])
         log_overdue(state, project.graph)
-        for key in (asset.key for asset in project.graph):
-            if unreadable := state.unreadable(key):
-                self.log.error("%s and the assets that read it wait: %s", key, unreadable)
+        neglected = {stale.key: stale for stale in state.neglected(chosen)}
+        active = {key for key in neglected if ti.get_dr_count(key, states=["queued", "running"])}
         found = [
-            {"key": stale.key, "run_id": f"reconcile__{now:%Y-%m-%dT%H:%M:%S.%f}", "why": shortened(stale.why, NOTE)}
-            for stale in state.neglected(project.graph.select(context["params"]["select"]))
-            if not ti.get_dr_count(stale.key, states=["queued", "running"])
+            {"key": key, "run_id": f"reconcile__{now:%Y-%m-%dT%H:%M:%S.%f}", "why": shortened(stale.why, NOTE)}
+            for key, stale in neglected.items()
+            if key not in active
         ]
+        log_left_alone(state, chosen, triggered=neglected.keys() - active)
         if not found:
             raise AirflowSkipException("no stale asset needs a run")
         for each in found:

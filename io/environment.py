@@ -78,7 +78,8 @@ class Settings(BaseSettings):
     )
     airflow_url: str = Field(
         "",
-        description="the URL of Airflow, to include its pools, variables and paused DAGs in backups; empty: backups do without them",
+        description="the URL of Airflow: `ops.reconcile` watches its processes and tasks, and backups include its pools, variables and paused DAGs; "
+        "empty: neither",
     )
     airflow_user: str = Field("", description="Airflow user; empty if no login is needed")
     airflow_password: SecretStr | None = Field(None, description="Airflow password")

@@ -38,7 +38,7 @@ from catalunya.assets.making.request import Outcome, Request, as_before, made_by
 from catalunya.assets.record.answers import Answering, Result, answer_path
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.errors import MESSAGE, CatalunyaError, UsageError, in_passing, reportable
+from catalunya.io.errors import MESSAGE, CatalunyaError, TransientError, UsageError, in_passing, reportable
 from catalunya.io.periods import window
 from catalunya.io.sources.base import Part
 from catalunya.ops.logging import configure
@@ -157,6 +157,7 @@ def _logged(error: Exception) -> CatalunyaError:
         "function_failed",
         error_type=type(public).__name__,
         error=str(public),
+        transient=isinstance(public, TransientError),
         exc_info=None if isinstance(error, CatalunyaError) else error,
     )
     return public

@@ -121,8 +121,6 @@ class PlanRun:
         return done
 
     def _make(self, step: Stale) -> Result:
-        import structlog
-
         from catalunya.assets.making.materialize import materialize
 
         started = time.monotonic()
@@ -136,9 +134,7 @@ class PlanRun:
                 return replace(blank, seconds=time.monotonic() - started)
             if not isinstance(error, Exception):
                 raise
-            why, is_bug = one_line(error)
-            if is_bug:
-                structlog.get_logger(__name__).exception("materialization_crashed", asset=step.key)
+            why = one_line(error)[0]
             result = replace(blank, status="failed", why=why, error=error)
         return replace(result, seconds=time.monotonic() - started)
 

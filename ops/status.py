@@ -5,7 +5,8 @@ Here: what monitoring and the CLI show. Not here: the rules of staleness (`asset
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.record.failing import Acknowledgement, acknowledged, failing
 from catalunya.assets.record.lease import UNKNOWN
 from catalunya.assets.record.state import Reason
 
@@ -29,7 +31,8 @@ Condition = Literal["fresh", "stale", "missing", "failed", "running", "unreadabl
 class AssetStatus:
     """One asset now. Times are UTC; `overdue_hours` is how much older than its freshness the source's last update is.
 
-    Of a failed asset, `transient` says whether the failure passes, and `next_try_at` when it is then tried again.
+    Of a failed asset, `transient` says whether the failure passes, `next_try_at` when it is then tried again, and `acknowledged` who
+    knows of it.
     """
 
     asset: str
@@ -47,11 +50,13 @@ class AssetStatus:
     sequence: int | None
     transient: bool | None = None
     next_try_at: datetime | None = None
+    acknowledged: Acknowledgement | None = None
 
     @property
     def is_fine(self) -> bool:
-        """Whether it needs no attention: fresh or running, and not overdue."""
-        return self.state in ("fresh", "running") and self.overdue_hours is None
+        """Whether it needs no attention: fresh, running, or failed and acknowledged; and not overdue."""
+        is_known = self.state in ("fresh", "running") or self.acknowledged is not None
+        return is_known and self.overdue_hours is None
 
 
 def statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
@@ -76,6 +81,31 @@ def log_overdue(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
     return late
 
 
+def log_left_alone(state: State, assets: Iterable[Asset], *, triggered: Collection[str]) -> None:
+    """Log `left_alone` for each asset that stands failed, or is stale and not `triggered` now: why, and since when.
+
+    An alarm counts the lines that are not `tolerated`: it stays on until the table is
+    made, or its failure acknowledged. A failure that passes is tolerated at first, and waiting for an upstream always.
+    """
+    for asset in assets:
+        failed = failing(state, asset.key)
+        if failed is None and (asset.key in triggered or state.stale(asset.key) is None):
+            continue
+        known = acknowledged(state.ledger.lake, failed) if failed else None
+        why = state.held_back(asset.key) or "a run of it is queued or running"
+        if asset.key in triggered and failed:
+            why = f"its last attempt failed, and it is tried again now: {failed.error}"
+        is_tolerated = failed is None or failed.passes or known is not None
+        log.log(
+            logging.INFO if is_tolerated else logging.WARNING,
+            "left_alone",
+            asset=asset.key,
+            why=f"{why} ({known.text})" if known else why,
+            since=failed.since if failed else None,
+            tolerated=is_tolerated,
+        )
+
+
 def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
     latest = state.known(asset.key)
     attempt = None if state.unreadable(asset.key) else state.last_attempt(asset.key)
@@ -85,6 +115,7 @@ def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
         updated = updated or (landed.source_updated_at if landed and up.layer is Layer.LANDING else None)
     condition, why = _condition(state, asset, running)
     failure = state.failure(asset.key) if condition == "failed" else None
+    failed = failing(state, asset.key) if condition in ("failed", "unreadable") else None
     return AssetStatus(
         asset=asset.key,
         state=condition,
@@ -101,6 +132,7 @@ def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
         sequence=attempt.sequence if attempt else None,
         transient=failure.transient if failure else None,
         next_try_at=state.next_try(asset.key) if failure else None,
+        acknowledged=acknowledged(state.ledger.lake, failed) if failed else None,
     )
 
 

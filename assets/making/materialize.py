@@ -37,6 +37,7 @@ from catalunya.io.errors import (
     TransientError,
     UsageError,
     in_passing,
+    one_line,
 )
 from catalunya.io.safe_text import safe_text
 
@@ -60,6 +61,11 @@ def materialize(
             log.error(  # noqa: TRY400  the message says it all; a traceback adds nothing
                 "materialization_failed", error=str(error), transient=isinstance(error, TransientError)
             )
+            raise
+        except Exception as error:  # a bug, or what a library raised
+            found, is_bug = one_line(error)
+            transient = in_passing(error) is not None
+            log.exception("materialization_failed", error=found, transient=transient, exc_info=is_bug)
             raise
         if outcome.status == "materialized" and (entry := outcome.entry):
             log.info(

@@ -189,13 +189,20 @@ class State:
         return [
             stale
             for asset in selection
-            if (stale := self.stale(asset.key) or self._retry(asset.key))
-            and stale.reason is not Reason.UNREADABLE
-            and not self.waits_for(asset.key)
-            and not self.failed(asset.key)
-            and (self.next_try(asset.key) or self.now) <= self.now
-            and not self.holder(asset.key)
+            if (stale := self.stale(asset.key) or self._retry(asset.key)) and not self.held_back(asset.key)
         ]
+
+    def held_back(self, key: str) -> str | None:
+        """Why nothing triggers an asset that is stale or failed; None if something should."""
+        if waits := self.unreadable(key) or self.waits_for(key):
+            return waits
+        failure, at = self.failure(key), self.next_try(key)
+        if failure and not failure.transient:
+            return f"it failed for good, and what it is made from has not changed since: {failure.error}"
+        if failure and at and at > self.now:
+            return f"the next try is at {at:%Y-%m-%d %H:%M} UTC, after {failure.failures} failed runs: {failure.error}"
+        held = self.holder(key)
+        return f"run {held.run_id} is making it" if held else None
 
     def blocks_backfill(self, key: str, window: Window) -> list[Stale]:
         """What must be made before a backfill's batch may become the newest of a landing asset: tables that still need the batch it

@@ -70,7 +70,18 @@ def build_model(
             model, variables={**variables, **workspace.variables}, folder=scratch, databases=workspace.databases
         )
         failed = [outcome for outcome in outcomes if outcome.failed]
+        tests = [outcome.status for outcome in outcomes if outcome.kind == "test"]
+        log.info(
+            "model_tested",
+            model=model,
+            passed=tests.count("pass"),
+            warned=tests.count("warn"),
+            failed=tests.count("fail") + tests.count("error"),
+        )
         if failed:
+            for test in failed:
+                if test.kind == "test":
+                    log.error("test_failed", model=model, test=test.name, found=test.message)
             first = failed[0]
             # A broken row may say anything; only what dbt or the engine reports can be about the machine.
             if first.status == "error" and passing(first.message):

@@ -5,12 +5,14 @@ Not here: querying tables (`query.py`), how a table looks on a terminal (`ops/co
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.record.failing import Acknowledgement, acknowledged, failing
 from catalunya.assets.record.project import Project
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson, Force, Key, Select, selection
@@ -157,12 +159,16 @@ def history(
     """Show the materializations of one asset, newest first."""
     project = Project()
     entries = project.ledger.history(project.graph[key].key)[::-1][:limit]
+    known = _acknowledged(project, key) if entries and entries[0].status == "failed" else None
     if as_json:
-        console.emit_json(entries)
+        newest = entries[0].sequence if entries else 0
+        console.emit_json(
+            [{**asdict(entry), "acknowledged": known if entry.sequence == newest else None} for entry in entries]
+        )
     elif not entries:
         console.say(never_made(key))
     else:
-        console.table(_HISTORY_HEADINGS, [_history_row(entry) for entry in entries])
+        console.table(_HISTORY_HEADINGS, [_history_row(entry, known) for entry in entries])
 
 
 def show_steps(steps: Sequence[Stale], *, as_json: bool) -> None:
@@ -333,7 +339,8 @@ def _status_row(one: AssetStatus) -> tuple[object, ...]:
     if one.overdue_hours is not None:
         late = f"source is {console.hours(one.overdue_hours)} overdue (expected every {console.hours(one.freshness_hours or 0)})"
         why = f"{late}; {why}" if why else late
-    why = "; ".join(filter(None, [why, *(f"warning: {warning}" for warning in one.warnings)]))
+    known = one.acknowledged.text if one.acknowledged else ""
+    why = "; ".join(filter(None, [why, known, *(f"warning: {warning}" for warning in one.warnings)]))
     state = "overdue" if one.state == "fresh" and one.overdue_hours is not None else one.state
     return (
         one.asset,
@@ -346,13 +353,20 @@ def _status_row(one: AssetStatus) -> tuple[object, ...]:
     )
 
 
-def _history_row(entry: Entry) -> tuple[object, ...]:
+def _acknowledged(project: Project, key: str) -> Acknowledgement | None:
+    """Who acknowledged the failure that stands."""
+    found = failing(project.state(), key)
+    return acknowledged(project.lake, found) if found else None
+
+
+def _history_row(entry: Entry, known: Acknowledgement | None = None) -> tuple[object, ...]:
     made = entry.status != "failed"
     notes = [
         entry.run_id,
         "; ".join(filter(None, [entry.error, entry.drift and f"drift: {entry.drift}"])),
         f"only {entry.window}" if entry.window else "",
         f"{entry.duplicates:,} duplicates dropped" if entry.duplicates else "",
+        known.text if known and entry.status == "failed" and entry.error == known.error else "",
         f"entry {entry.restored} again" if entry.restored else "change accepted" if entry.is_accepted else "",
     ]
     return (

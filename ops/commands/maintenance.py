@@ -1,10 +1,11 @@
-"""`quarantine`, `verify` and `prune`: rejected rows, agreement of ledger and objects, and expired objects.
+"""`quarantine`, `acknowledge`, `verify` and `prune`: rejected rows, known failures, agreement of ledger and objects, expired objects.
 
-Here: options and output. Not here: the work itself (`assets/record/verify.py`, `assets/record/retention.py`).
+Here: options and output. Not here: the work itself (`assets/record/failing.py`, `verify.py`, `retention.py`).
 """
 
 from __future__ import annotations
 
+import getpass
 import re
 import sys
 from collections import Counter, defaultdict
@@ -75,6 +76,35 @@ def quarantine(
         console.say(f"no rows of {key} are in quarantine")
     else:
         _show_quarantine(key, entry, frame, limit)
+
+
+def acknowledge(
+    key: Key,
+    *,
+    reason: Annotated[str, Parameter(help="Why it may wait.")] = "",
+    undo: Annotated[
+        bool, FLAG, Parameter(help="Withdraw the acknowledgement: the alarm counts the table again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Silence the alarm about a table that stands failed. A different failure, or one after the table was made again, is heard again."""
+    from catalunya.assets.record import failing
+
+    project = Project()
+    asset = project.graph[key]
+    if undo:
+        was_there = failing.withdraw(project.lake, asset.key)
+        if as_json:
+            console.emit_json({"asset": key, "withdrawn": was_there})
+        else:
+            console.say(f"{key} is no longer acknowledged" if was_there else f"{key} was not acknowledged")
+        return
+    known = failing.acknowledge(project.state(), asset.key, by=getpass.getuser(), reason=reason)
+    if as_json:
+        console.emit_json(known)
+    else:
+        console.say(f"acknowledged: {key}: {known.error}")
+        console.say(f"`catalunya acknowledge {key} --undo` withdraws it")
 
 
 def verify(

@@ -131,6 +131,14 @@ class Client:
             return []
         return [line for event in content for line in _log_line(event)]
 
+    def health(self) -> dict[str, Any]:
+        """Airflow's health report, by component. Needs no login. Raises AirflowError."""
+        with self._transport_errors():
+            answer = self._http.get("/api/v2/monitor/health")
+        if answer.is_error:
+            raise AirflowError(f"Airflow at {self.url} answered {answer.status_code} to its health check; see its logs")
+        return dict(answer.json())
+
     def is_alive(self) -> bool:
         """Whether the server answers."""
         try:

@@ -282,6 +282,21 @@ def test_the_pipeline_runs_in_the_recovery_region_within_the_objective(
         clock.print()
 
 
+def test_a_lost_bucket_is_deployed_and_restored(region: Region) -> None:
+    assert command("backup") == 0
+    lost = tables(region.settings.lake)
+    region.lose(HOME)
+
+    def deploy(_: list[str]) -> None:
+        region.make_bucket("catalunya-data-prod", HOME)
+        region.make_catalog(HOME)
+
+    block = blocks(PAGE, "### The bucket or the folder is lost")[0]
+    deployed = {".venv/bin/python -m catalunya.cdk deploy": deploy}
+    run(block, region.patch, region.stand_ins | NO_AIRFLOW | deployed)
+    assert tables(region.settings.lake) == lost
+
+
 def test_dev_has_no_copies_and_is_restored_from_its_backup(
     region: Region, recovery_templates: dict[str, Template]
 ) -> None:

@@ -58,6 +58,7 @@ def wired(functions):
                 "downstream": sorted(task.downstream_task_ids),
                 "rule": str(task.trigger_rule.value),
                 "pool": task.pool,
+                "says": [callback.__name__ for callback in task.on_failure_callback],
                 "retry": [action(task, errors.SourceUnavailable("…")), action(task, errors.SourceError("…"))],
             }
             for task in dag.tasks
@@ -130,6 +131,7 @@ print(json.dumps({
             "paused": dag.is_paused_upon_creation,
             "tasks": {
                 task.task_id: {
+                    "says": [callback.__name__ for callback in task.on_failure_callback],
                     "pool": task.pool,
                     "inlets": [asset.name for asset in task.inlets],
                     "outlets": [asset.uri for asset in task.outlets],
@@ -177,8 +179,22 @@ def test_secrets_are_masked_in_task_logs_and_appear_on_no_dag_page(read: dict[st
     assert not [secret for secret in SECRETS if secret in pages]
 
 
-def test_there_is_one_dag_per_asset_and_three_for_operations(read: dict[str, Any], graph: AssetGraph) -> None:
-    assert set(read["dags"]) == {asset.key for asset in graph} | {"ops.reconcile", "ops.retention", "ops.backup"}
+def test_there_is_one_dag_per_asset_and_four_for_operations(read: dict[str, Any], graph: AssetGraph) -> None:
+    ops = {"ops.reconcile", "ops.retention", "ops.backup", "ops.sources"}
+    assert set(read["dags"]) == {asset.key for asset in graph} | ops
+
+
+def test_every_task_of_every_dag_says_when_it_fails(read: dict[str, Any]) -> None:
+    tasks = [task for dag in read["dags"].values() for task in dag["tasks"].values()]
+    tasks += [task for dag in read["functions"].values() for task in dag.values()]
+    assert len(tasks) > 20
+    assert all(task["says"] == ["log_failure"] for task in tasks)
+
+
+def test_the_sources_are_checked_weekly(read: dict[str, Any]) -> None:
+    dag = read["dags"]["ops.sources"]
+    assert (dag["schedule"], dag["without_clocks"]) == ("0 6 * * 1", [])
+    assert list(dag["tasks"]) == ["check_sources"]
 
 
 def test_retention_runs_daily_and_never_twice_at_once(read: dict[str, Any]) -> None:

@@ -32,6 +32,7 @@ class Aws:
 
     url: str
     is_moto: bool = True
+    key: str = "testing"  # for LocalStack, the number of the account
     _clients: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -39,7 +40,7 @@ class Aws:
         """What a process of its own needs in its environment to use it."""
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_ACCESS_KEY_ID": self.key,
             "AWS_SECRET_ACCESS_KEY": "testing",
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
@@ -56,7 +57,7 @@ class Aws:
                 service,
                 endpoint_url=self.url,
                 region_name=REGION,
-                aws_access_key_id="testing",
+                aws_access_key_id=self.key,
                 aws_secret_access_key="testing",
             )
         return self._clients[service]

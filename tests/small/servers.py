@@ -57,7 +57,7 @@ def seaweedfs(folder: Path) -> Iterator[str]:
     }
     variables = {"WEED_S3_SSE_KEK": os.urandom(32).hex(), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
     command = [
-        _installed() / "bin" / "weed",
+        installed() / "bin" / "weed",
         "server",
         "-s3",
         "-filer",
@@ -80,7 +80,7 @@ def localstack(folder: Path) -> Iterator[str]:
         "TMPDIR": str(folder),
         "HOME": str(folder),
     }
-    command = [str(_installed() / "bin" / "python"), "-m", "localstack.runtime.main"]
+    command = [str(installed() / "bin" / "python"), "-m", "localstack.runtime.main"]
     with _running(command, options, folder, f"http://127.0.0.1:{port}/_localstack/health") as url:
         yield url.removesuffix("/_localstack/health")
 
@@ -103,7 +103,7 @@ def _running(command: list[str], variables: Mapping[str, str], folder: Path, hea
         yield health
 
 
-def _installed() -> Path:
+def installed() -> Path:
     """The environment of the servers, installed unless it is what the lock says. One process at a time."""
     HOME.parent.mkdir(exist_ok=True)
     uv, done = Path(sys.executable).with_name("uv"), HOME / ".installed"

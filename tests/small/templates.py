@@ -14,7 +14,7 @@ CONTEXT = {
     "replica_region": REPLICA_REGION,
     "github_subject": "repo:example/catalunya",
     "alarm_email": "data@example.org",
-    "socrata_token_secret": "catalunya/socrata",
+    "socrata_token_secret": "socrata",
     "trust_anchor": f"arn:aws:rolesanywhere:{REGION}:{ACCOUNT}:trust-anchor/0a1b",
     "readers": f"arn:aws:iam::{ACCOUNT}:role/dashboard",
     "monitors": f"arn:aws:iam::{ACCOUNT}:role/alerting",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib
 import tempfile
 from collections.abc import Sequence
@@ -23,8 +24,9 @@ from catalunya.contracts.municipalities import Municipalities
 from catalunya.contracts.population import Population
 from catalunya.contracts.service_usage import ServiceUsage
 from catalunya.contracts.social_services import SocialServices
-from catalunya.io.environment import Settings
+from catalunya.io.environment import Settings, load_settings
 from catalunya.io.warehouse.build import build_model
+from catalunya.io.warehouse.dbt import load_project
 from catalunya.io.warehouse.relation import Relation
 
 Rows = Sequence[dict[str, Any]]
@@ -47,6 +49,7 @@ BUILD_ORDER = [
     "agg_economic_indicators_quarterly",
 ]
 _numbers = count()
+_had: dict[tuple[str, ...], Relation] = {}
 
 
 @cache
@@ -179,6 +182,17 @@ def relation(schema: str, name: str, contract: type[Contract], file: Path) -> Re
     return Relation(schema, name, {column.name: column.type for column in contract.columns()}, (str(file),))
 
 
+@cache
+def _reads(cache: Path) -> dict[str, list[str]]:
+    """The tables that each mart reads."""
+    models = load_project(load_settings(env="local", cache=cache)).models
+    return {name: [table for _, table in model.reads] for name, model in models.items()}
+
+
+def _content(table: Relation) -> str:
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in table.files)).hexdigest()
+
+
 @dataclass
 class Warehouse:
     """Staging tables that a test writes, and the marts last built from them."""
@@ -208,6 +222,16 @@ class Warehouse:
         if publish:
             self.tables[model] = relation("marts", model, mart_contracts()[model], file)
         return pl.read_parquet(file)
+
+    def have(self, *models: str) -> None:
+        """Publish marts that a test needs and is not about: built once for all tests whose tables are the same."""
+        for model in models:
+            given = [name for name in (*_reads(self.settings.cache)[model], model) if name in self.tables]
+            key = (model, *(f"{name} {_content(self.tables[name])}" for name in given))
+            if key not in _had:
+                self.build(model)
+                _had[key] = self.tables[model]
+            self.tables[model] = _had[key]
 
     def build_file(self, model: str, as_of: str) -> Path:
         """The same, returning the file."""

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from catalunya.cdk.access import ROLES, policy
-from catalunya.cdk.limits import boundary
+from catalunya.cdk.bootstrap import deployment_boundary
+from catalunya.cdk.limits import account_boundary, boundary
 from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import Document
 from small.aws import REGION, Aws
@@ -16,13 +17,19 @@ from small.aws import REGION, Aws
 ACCOUNT = "123456789012"
 NAMES = {env: Names.of(env, partition="aws", account=ACCOUNT, region=REGION) for env in ("dev", "prod")}
 DEV = NAMES["dev"]
-BOUNDARY = boundary(NAMES.values(), [REGION, "eu-central-1"])
+REGIONS = (REGION, "eu-central-1")
+BOUNDARY = boundary(DEV, REGIONS)
 POLICIES: Mapping[str, Document] = {role: policy(role, DEV) for role in ROLES}
 
 
 def bound(role: str, names: Names = DEV) -> Document:
     """The boundary of a role."""
-    return BOUNDARY
+    if role == "engineer":
+        return account_boundary(NAMES.values(), REGIONS)
+    return deployment_boundary(names, REGIONS) if role == "deployment" else boundary(names, REGIONS)
+
+
+BOUNDARIES: Mapping[str, Document] = {role: bound(role) for role in ROLES}
 
 
 def role_arn(role: str) -> str:

@@ -39,6 +39,7 @@ class Deployed:
     arn: str
     policies: tuple[Mapping[str, Any], ...]
     trust: Mapping[str, Any]
+    boundary: Mapping[str, Any]
 
 
 @dataclass
@@ -47,7 +48,6 @@ class Gate:
 
     inner: App
     roles: Mapping[str, Deployed]
-    boundary: Mapping[str, Any]
     bucket_policies: Mapping[str, Mapping[str, Any]]
     seen: list[tuple[str, Request]] = field(default_factory=list)
     refused: list[tuple[str, Request]] = field(default_factory=list)
@@ -83,7 +83,10 @@ class Gate:
         """Whether a role's own policies, the boundary and the bucket's policy allow a request."""
         bucket = request.resource.removeprefix("arn:aws:s3:::").partition("/")[0]
         return allowed(
-            request, self.roles[role].policies, boundary=self.boundary, resource_policy=self.bucket_policies.get(bucket)
+            request,
+            self.roles[role].policies,
+            boundary=self.roles[role].boundary,
+            resource_policy=self.bucket_policies.get(bucket),
         )
 
     def _requests(self, environ: dict[str, Any], body: bytes) -> Iterator[Request]:
@@ -280,14 +283,13 @@ class _Quiet(WSGIRequestHandler):
 def gate(
     inner: App,
     roles: Mapping[str, Deployed],
-    boundary: Mapping[str, Any],
     bucket_policies: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[tuple[dict[str, Aws], Gate]]:
     """The gate, with a port for each role, while the block runs.
 
     polars caches credentials by address for the life of the process, so each role needs its own port.
     """
-    front = Gate(inner, roles, boundary, bucket_policies)
+    front = Gate(inner, roles, bucket_policies)
     with ExitStack() as stack:
         found = {}
         for role in roles:

@@ -17,20 +17,25 @@ KEYS = frozenset(
         "aws:MultiFactorAuthPresent",
         "aws:PrincipalArn",
         "aws:PrincipalTag/x509Subject/CN",
+        "aws:RequestTag/environment",
         "aws:RequestTag/run",
         "aws:RequestedRegion",
+        "aws:ResourceTag/environment",
         "aws:SecureTransport",
         "aws:SourceAccount",
         "aws:SourceArn",
         "aws:TagKeys",
         "aws:userid",
+        "iam:PassedToService",
         "iam:PermissionsBoundary",
+        "kms:ResourceAliases",
         "kms:ViaService",
         "s3:TlsVersion",
         "s3:if-none-match",
         "s3:prefix",
         "s3:x-amz-server-side-encryption",
         "s3:x-amz-server-side-encryption-customer-algorithm",
+        "sts:ExternalId",
         "token.actions.githubusercontent.com:aud",
         "token.actions.githubusercontent.com:job_workflow_ref",
         "token.actions.githubusercontent.com:ref",
@@ -131,6 +136,8 @@ def _holds(operator: str, key: str, wanted: Any, found: str | list[str] | None) 
         return (found is None) == (values == ["true"])
     if operator == "ForAllValues:StringEquals":
         return all(each in values for each in _list(found if found is not None else []))
+    if operator == "ForAnyValue:StringEquals":
+        return any(each in values for each in _list(found if found is not None else []))
     if isinstance(found, list):
         raise UnknownError(f"{operator} on many values of {key}")
     rules: Mapping[str, Callable[[str, str], bool]] = {

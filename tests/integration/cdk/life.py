@@ -23,6 +23,7 @@ from catalunya.assets.making.plan import plan
 from catalunya.assets.making.request import Request
 from catalunya.assets.record import catalog_tables
 from catalunya.assets.record.answers import answer_path, wait
+from catalunya.assets.record.failing import acknowledge, withdraw
 from catalunya.assets.record.lease import holder, lease
 from catalunya.assets.record.ledger import Ledger, Stored
 from catalunya.assets.record.paths import MANIFEST, manifest_path
@@ -238,6 +239,19 @@ def people_monitor_and_query(world: World) -> None:
             interrupted(group)
 
 
+def a_failure_is_acknowledged(world: World) -> None:
+    """A table whose ledger is damaged: an engineer acknowledges that, others see it, and it is withdrawn."""
+    key = "staging.cities"
+    with world.as_role("engineer", **REPAIRING):
+        acknowledge(world.shops.state(), key, by="maria")
+    for who in ("monitoring", "orchestrator"):
+        with world.as_role(who):
+            (found,) = statuses(world.shops.state(), [world.shops.graph[key]])
+            assert found.acknowledged
+    with world.as_role("engineer", **REPAIRING):
+        assert withdraw(world.shops.lake, key)
+
+
 def an_engineer_repairs(world: World) -> None:
     """In a repair session: damaged objects are moved away, lost ones restored, quarantined rows replayed, Glue synchronized."""
     world.source.write([*some(6), BAD, {**BAD, "codi": "B2"}])
@@ -256,6 +270,7 @@ def an_engineer_repairs(world: World) -> None:
         Ledger.path("staging.cities", 3),
     ):
         world.put(path, b"damaged")
+    a_failure_is_acknowledged(world)
     of_the_mart = [world.project.graph[MART]]
     with world.as_role("engineer"):
         findings = verify(world.shops).findings

@@ -8,7 +8,7 @@ import pytest
 
 from catalunya.cdk.access import policy
 from catalunya.cdk.policy import Document
-from integration.cdk.account import BOUNDARY, NAMES, POLICIES, buckets, client_of, sessions
+from integration.cdk.account import BOUNDARIES, NAMES, POLICIES, bound, buckets, client_of, sessions
 from integration.cdk.iam import Request, allowed
 from small.aws import Aws
 
@@ -27,6 +27,7 @@ OBJECTS = {
     "leases of landing": f"{LAKE}/_leases/landing/gdp/0000000001.json",
     "leases of staging": f"{LAKE}/_leases/staging/gdp/0000000001.json",
     "leases of marts": f"{LAKE}/_leases/marts/dim_time/0000000001.json",
+    "acknowledgements": f"{LAKE}/_acknowledged/staging.gdp.json",
     "answers of landing": f"{LAKE}/_answers/landing/landing.gdp-0123.json",
     "answers of staging": f"{LAKE}/_answers/staging/staging.gdp-0123.json",
     "superseded staging": f"{LAKE}/_superseded/staging/gdp/0123456789abcdef.parquet",
@@ -58,6 +59,7 @@ merged ledger          r         r           r    rwd          r          -     
 leases of landing      rwd       -           -    rwd          r          -          -      r        rwd
 leases of staging      -         rwd         -    rwd          r          -          -      r        rwd
 leases of marts        -         -           rwd  rwd          r          -          -      r        rwd
+acknowledgements       -         -           -    r            r          -          -      r        rwd
 answers of landing     rw        -           -    r            -          -          -      r        r
 answers of staging     -         rw          -    r            -          -          -      r        r
 superseded staging     -         rw          -    rd           -          -          -      r        rwd
@@ -93,7 +95,7 @@ def may(who: str, place: str, document: Document) -> set[str]:
 
     def can(action: str, **more: str) -> bool:
         request = Request(action, f"arn:aws:s3:::{OBJECTS[place]}", {**context, **more})
-        return allowed(request, [document], boundary=BOUNDARY)
+        return allowed(request, [document], boundary=BOUNDARIES[who.removesuffix("!")])
 
     found = {letter for letter, action in {"r": "GetObject", "d": "DeleteObject"}.items() if can(f"s3:{action}")}
     if can("s3:PutObject"):
@@ -124,7 +126,7 @@ def test_every_denied_cell_has_an_allowed_twin() -> None:
     denied = {place for place in OBJECTS if not any(CELLS[who, place] for who in WHO)}
     assert denied == {"lake of prod", "someone else's"}
     request = Request("s3:GetObject", f"arn:aws:s3:::{OBJECTS['lake of prod']}")
-    assert allowed(request, [policy("mart", NAMES["prod"])], boundary=BOUNDARY)
+    assert allowed(request, [policy("mart", NAMES["prod"])], boundary=bound("mart", NAMES["prod"]))
 
 
 # Other services: who may call each action on each resource, again written by hand.
@@ -199,8 +201,8 @@ def test_what_a_role_may_call_on_services_matches_the_list(
 ) -> None:
     viewing = Request(action, resource, {**VIEWS, **context})
     repairing = Request(action, resource, {**REPAIRS, **context})
-    found = {role for role, document in POLICIES.items() if allowed(viewing, [document], boundary=BOUNDARY)}
-    if "engineer" not in found and allowed(repairing, [POLICIES["engineer"]], boundary=BOUNDARY):
+    found = {role for role, document in POLICIES.items() if allowed(viewing, [document], boundary=BOUNDARIES[role])}
+    if "engineer" not in found and allowed(repairing, [POLICIES["engineer"]], boundary=BOUNDARIES["engineer"]):
         found.add("engineer!")
     extra = {"replication"} if action == "s3:ListBucket" and resource.endswith(LAKE) else set()
     assert found == set(who.split()) | extra

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from catalunya.cdk.access import ROLES, engineer_policies, policy
-from catalunya.cdk.limits import boundary, bucket_policy
-from catalunya.cdk.naming import BOUNDARY, Names
+from catalunya.cdk.bootstrap import deployment_boundary
+from catalunya.cdk.limits import account_boundary, boundary, bucket_policy
+from catalunya.cdk.naming import ACCOUNT_ROLES, CLOUDFORMATION, Names
 from catalunya.cdk.trust import GITHUB, Trusted, trust
 from small.templates import ACCOUNT, CONTEXT, REGION, REPLICA_REGION, Template
 
 TRUSTED = Trusted.read(CONTEXT)
-OF_AN_ENVIRONMENT = [role for role in ROLES if role != "engineer"]
+OF_AN_ENVIRONMENT = [role for role in ROLES if role not in ACCOUNT_ROLES]
 PLACE = {"partition": "aws", "account": ACCOUNT}
 NAMES = {env: Names.of(env, region=REGION, **PLACE) for env in ("dev", "prod")}
 
@@ -35,42 +36,55 @@ def replicated(template: Template) -> Iterator[Any]:
     return (each for each in template.of("AWS::S3::Bucket").values() if "ReplicationConfiguration" in each)
 
 
-def test_the_account_has_the_boundary_the_engineers_role_and_one_provider(templates: dict[str, Template]) -> None:
+def test_the_account_has_the_boundaries_those_who_deploy_and_one_provider(templates: dict[str, Template]) -> None:
     account = templates["CatalunyaAccount"]
-    bound_policy = account.named("AWS::IAM::ManagedPolicy", BOUNDARY)
-    assert bound_policy["PolicyDocument"] == boundary(NAMES.values(), [REGION, REPLICA_REGION])
-    (role,) = account.of("AWS::IAM::Role").values()
-    assert role["RoleName"] == NAMES["dev"].role("engineer")
-    assert role["AssumeRolePolicyDocument"] == trust("engineer", NAMES["dev"], TRUSTED)
-    managed = [
-        each
-        for each in account.of("AWS::IAM::ManagedPolicy").values()
-        if each is not bound_policy and each.get("Roles")
+    regions = [REGION, REPLICA_REGION]
+    wanted = {NAMES["dev"].boundary("engineer"): account_boundary(NAMES.values(), regions)}
+    for names in NAMES.values():
+        wanted |= {
+            names.boundary("extractor"): boundary(names, regions),
+            names.boundary(CLOUDFORMATION): deployment_boundary(names, regions),
+        }
+        role = account.named("AWS::IAM::Role", names.role("deployment"))
+        assert [each["PolicyDocument"] for each in role["Policies"]] == [policy("deployment", names)]
+        assert role["AssumeRolePolicyDocument"] == trust("deployment", names, TRUSTED)
+    engineer = account.named("AWS::IAM::Role", NAMES["dev"].role("engineer"))
+    assert engineer["AssumeRolePolicyDocument"] == trust("engineer", NAMES["dev"], TRUSTED)
+    policies = account.of("AWS::IAM::ManagedPolicy").values()
+    assert {each["ManagedPolicyName"]: each["PolicyDocument"] for each in policies if not each.get("Roles")} == wanted
+    assert [each["PolicyDocument"] for each in policies if each.get("Roles")] == [
+        document for names in NAMES.values() for document in engineer_policies(names).values()
     ]
-    wanted = [document for names in NAMES.values() for document in engineer_policies(names).values()]
-    assert [each["PolicyDocument"] for each in managed] == wanted
+    everything = [*account.of("AWS::IAM::Role").values(), *policies]
+    assert {each["Path"] for each in everything} == {NAMES["dev"].role_path("engineer")}
     (provider,) = account.of("AWS::IAM::OIDCProvider").values()
     assert provider == {"Url": f"https://{GITHUB}", "ClientIdList": ["sts.amazonaws.com"], **tags(provider)}
+    # Naming it in `oidc_provider` takes it from the template, not from the account.
+    (deployed,) = [each for each in account.content["Resources"].values() if each["Type"] == "AWS::IAM::OIDCProvider"]
+    assert deployed["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
 def tags(resource: dict[str, Any]) -> dict[str, Any]:
     return {"Tags": resource["Tags"]} if "Tags" in resource else {}
 
 
-def test_every_role_has_the_boundary_and_there_are_no_other_roles_or_policies(templates: dict[str, Template]) -> None:
+def test_every_role_has_its_boundary_and_there_are_no_other_roles_or_policies(templates: dict[str, Template]) -> None:
+    known = {names.role(role): names.boundary_arn(role) for role in ROLES for names in NAMES.values()}
+    found = {}
     for stack, template in templates.items():
-        assert not template.of("AWS::IAM::Policy"), stack
-        assert not template.of("AWS::IAM::User"), stack
+        for kind in (
+            "Policy",
+            "User",
+            "Group",
+            "InstanceProfile",
+            *(() if stack == "CatalunyaAccount" else ("ManagedPolicy",)),
+        ):
+            assert not template.of(f"AWS::IAM::{kind}"), stack
         for role in template.of("AWS::IAM::Role").values():
-            assert role["PermissionsBoundary"] == NAMES["dev"].boundary_arn, role["RoleName"]
+            found[role["RoleName"]] = role["PermissionsBoundary"]
             assert not role.get("ManagedPolicyArns"), role["RoleName"]
             assert role.get("MaxSessionDuration", 3600) == 3600, role["RoleName"]  # MFA is at most an hour old
-    known = {names.role(role) for role in OF_AN_ENVIRONMENT for names in NAMES.values()} | {
-        NAMES["dev"].role("engineer")
-    }
-    found = {role["RoleName"] for template in templates.values() for role in template.of("AWS::IAM::Role").values()}
-    assert known - found == {NAMES["dev"].role("replication")}
-    assert found <= known
+    assert found == {name: arn for name, arn in known.items() if name != NAMES["dev"].role("replication")}
 
 
 def test_every_bucket_has_its_policy(templates: dict[str, Template]) -> None:

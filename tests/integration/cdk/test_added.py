@@ -97,11 +97,10 @@ def test_adding_a_source_adds_its_resources_and_changes_nothing_else(
         now[logical]["Type"] for logical in before if _without_code(before[logical]) != _without_code(now[logical])
     }
 
-    assert {resource["Type"] for resource in new.values()} == {"Custom::StagingTable", "AWS::CloudWatch::Alarm"}
+    assert {resource["Type"] for resource in new.values()} == {"Custom::StagingTable"}
     assert changed == {"AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::CloudWatch::Dashboard"}
     rules = added.named("AWS::S3::Bucket", names.data_bucket)["LifecycleConfiguration"]["Rules"]
     assert {"landing/weather/", "staging/weather/"} <= {rule.get("Prefix") for rule in rules}
-    assert added.named("AWS::CloudWatch::Alarm", names.alarm("landing.weather-not-asked"))["EvaluationPeriods"] == 24
     assert "staging.weather" in added.named("AWS::CloudWatch::Dashboard", names.dashboard("business"))["DashboardBody"]
     function, _ = (added.named("AWS::Lambda::Function", name) for _, name in names.functions())
     assert function["ReservedConcurrentExecutions"] == 1 + sum(

@@ -272,7 +272,7 @@ def test_the_workflow_without_its_variables_deploys_nothing(monkeypatch: pytest.
     """A variable that does not exist is an empty string."""
     known = {variable(name): value for name, value in NEEDED.items()} | {variable("environments"): "prod"}
     for name in job()["env"]:
-        if name.startswith(PREFIX):
+        if name not in ("CATALUNYA_ENV", "AWS_REGION"):
             monkeypatch.setenv(name, known.get(name, ""))
     with pytest.raises(ConfigurationError, match="this deployment would remove what they gave") as raised:
         Deployment.read({}.get, built)
@@ -280,6 +280,7 @@ def test_the_workflow_without_its_variables_deploys_nothing(monkeypatch: pytest.
     for name in UNWANTED:
         monkeypatch.setenv(variable(name), "none")
     assert Deployment.read({}.get, built).environments == ("prod",)
+    assert Names.of("prod").data_bucket == "catalunya-data-prod"
 
 
 def job() -> dict[str, Any]:

@@ -73,10 +73,11 @@ def size(document: object) -> int:
     return len(json.dumps(document, separators=(",", ":")))
 
 
-def test_dev_is_prod_without_replication(templates: dict[str, Template]) -> None:
+def test_dev_is_prod_without_replication_and_early_warnings(templates: dict[str, Template]) -> None:
     dev, prod = (templates[f"CatalunyaData-{env}"].content["Resources"] for env in ("dev", "prod"))
 
-    assert {prod[logical]["Type"] for logical in prod.keys() - dev.keys()} == {"AWS::IAM::Role"}
+    only_prod = {prod[logical]["Type"] for logical in prod.keys() - dev.keys()}
+    assert only_prod == {"AWS::IAM::Role", "AWS::CloudWatch::Alarm"}
     assert dev.keys() <= prod.keys()
 
 
@@ -141,7 +142,9 @@ def test_a_function_has_the_settings_of_its_environment(
 def test_the_portal_token_is_only_a_reference_to_a_secret(template: Template, names: Names) -> None:
     variables = template.named("AWS::Lambda::Function", names.function(Layer.LANDING))["Environment"]["Variables"]
 
-    assert variables["CATALUNYA_SOCRATA_APP_TOKEN"].startswith("{{resolve:secretsmanager:catalunya/socrata:")
+    assert variables["CATALUNYA_SOCRATA_APP_TOKEN"].startswith(
+        f"{{{{resolve:secretsmanager:catalunya/{names.env}/socrata:"
+    )
 
 
 def test_the_queue_is_notified_of_sealed_batches_only(graph: AssetGraph, template: Template, names: Names) -> None:

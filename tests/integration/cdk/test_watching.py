@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,23 +18,43 @@ import structlog
 from catalunya.assets.graph.discovery import declarations
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Layer
+from catalunya.assets.making import availability
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.project import Project
 from catalunya.cdk.deployment import PROFILES
 from catalunya.cdk.naming import Names
-from catalunya.cdk.signals import FAILURES, LASTING_FAILURES, SIGNALS, Signal
+from catalunya.cdk.signals import FAILING_TABLES, LASTING_FAILURES, SIGNALS, TESTS_FAILED, TESTS_WARNED, Signal
+from catalunya.dags.failures import log_failure
 from catalunya.io.environment import load_settings
-from catalunya.io.errors import CatalunyaError, SourceUnavailable, TransientError
+from catalunya.io.errors import CatalunyaError, PermanentError, SourceUnavailable, TransientError
 from catalunya.ops import lambdas
+from catalunya.ops.airflow_watch import watch
 from catalunya.ops.backup.make import back_up
 from catalunya.ops.logging import configure
 from catalunya.ops.mock import serve
-from catalunya.ops.status import log_overdue
+from catalunya.ops.status import log_left_alone, log_overdue
 from small import filter_pattern
-from small.templates import Template
+from small.airflow_api import AirflowApi
+from small.templates import ACCOUNT, REGION, Template, statements
 
 LANDING, STAGING, DATED = "landing.service_usage", "staging.service_usage", "landing.social_services"
+MART = "marts.dim_time"
 DATASET = "yavr-pn8q"
+
+
+@dataclass
+class Task:
+    """What Airflow's callback gets of a task."""
+
+    dag_id: str
+    task_id: str = "materialize"
+
+
+ALARM_USD, METRIC_USD, HOURS = 0.10, 0.30, 720
+"""USD a month for an alarm, and for a metric with data in every hour of the month (AWS: CloudWatch pricing)."""
+DAYS, WEEKS = 30, 30 / 7
+WHEN_ALL_IS_WELL = {"materialized", "skipped", "model_tested"}
+"""Events of tables that are logged though nothing is wrong."""
 
 
 class Invocation:
@@ -46,23 +67,24 @@ class Invocation:
 
 
 @pytest.fixture(scope="module")
-def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
+def lines(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterator[list[dict[str, Any]]]:
     """The log of a table that is made, found unchanged, made from a drifting and failing source, and failing; of an overdue source;
-    of backups; and of a function invoked with a wrong event."""
+    of a mart; of Airflow with a silent process and failed tasks; of backups; and of a function invoked with a wrong event."""
     before = logging.root.level, list(logging.root.handlers)
     structlog.reset_defaults()
-    yield [json.loads(line) for line in logged(tmp_path_factory.mktemp("watched")).splitlines()]
+    yield [json.loads(line) for line in logged(tmp_path_factory.mktemp("watched"), compiled).splitlines()]
     logging.root.level, logging.root.handlers[:] = before
     structlog.reset_defaults()
 
 
-def logged(folder: Path) -> str:
+def logged(folder: Path, compiled: Path) -> str:
     stream = io.StringIO()
-    with serve(rows=100) as mock:
+    with serve(rows=100) as mock, AirflowApi.running() as airflow:
         settings = load_settings(
             env="local",
             lake=str(folder / "lake"),
-            cache=folder,
+            cache=compiled,
+            airflow_url=airflow.url,
             backup=str(folder / "backups"),
             socrata_url=mock.url,
             log_format="json",
@@ -79,13 +101,24 @@ def logged(folder: Path) -> str:
         mock.advance(DATASET)
         with pytest.raises(CatalunyaError):
             materialize(project, LANDING)
+        log_left_alone(project.state(), project.graph, triggered=())
         mock.faults(f"error-503:{DATASET}")
         with pytest.raises(TransientError):
             materialize(
                 Project(settings.model_copy(update={"http_attempts": 1}), list(declarations().values())), LANDING
             )
+        availability.unavailable(project)
         mock.faults()
         materialize(project, DATED)
+        with_marts = Project(settings)
+        materialize(with_marts, MART)
+        airflow.silent, airflow.failed = (
+            "triggerer",
+            {"dag_id": DATED, "task_id": "materialize", "dag_run_id": "killed"},
+        )
+        watch(with_marts, datetime.now(UTC))
+        for error in (SourceUnavailable("the API does not answer"), PermanentError("a bug")):
+            log_failure({"task_instance": Task(LANDING), "exception": error})
         log_overdue(project.state(datetime.now(UTC) + timedelta(days=3650)), project.graph)
         back_up(project, "first")
         project.lake.delete([stored.path for stored in project.lake.objects("staging/service_usage")])
@@ -106,7 +139,12 @@ def matches(pattern: str, line: dict[str, Any]) -> bool:
     return filter_pattern.matches(pattern, json.dumps(line))
 
 
-@pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.metric)
+LOGGED_BY_DBT_TESTS = (TESTS_WARNED, TESTS_FAILED)  # tests/integration/warehouse/test_warehouse_failures.py
+
+
+@pytest.mark.parametrize(
+    "signal", [signal for signal in SIGNALS if signal not in LOGGED_BY_DBT_TESTS], ids=lambda signal: signal.metric
+)
 def test_each_metric_counts_events_that_are_really_logged(lines: list[dict[str, Any]], signal: Signal) -> None:
     counted = [line for line in lines if matches(signal.pattern, line)]
 
@@ -114,15 +152,42 @@ def test_each_metric_counts_events_that_are_really_logged(lines: list[dict[str, 
     if signal.field:
         assert all(isinstance(line[signal.field], int | float) for line in counted)
     if signal.by_asset:
-        assert {line["asset"] for line in counted} <= {LANDING, STAGING, DATED}
+        assert {line["asset"] for line in counted} <= {LANDING, STAGING, DATED, MART}
 
 
 def test_transient_failures_are_not_counted_as_lasting(lines: list[dict[str, Any]]) -> None:
-    failed = [line["transient"] for line in lines if matches(FAILURES.pattern, line)]
-    lasting = [line["transient"] for line in lines if matches(LASTING_FAILURES.pattern, line)]
+    for event in ("materialization_failed", "task_failed"):
+        failed = [line for line in lines if line["event"] == event]
+        lasting = [line for line in failed if matches(LASTING_FAILURES.pattern, line)]
 
-    assert sorted(failed) == [False, True]
-    assert lasting == [False]
+        assert {line["transient"] for line in failed} == {True, False}, event
+        assert lasting == [line for line in failed if not line["transient"]]
+
+
+def test_a_failed_table_counts_until_it_is_made_and_waiting_for_an_upstream_does_not(
+    lines: list[dict[str, Any]],
+) -> None:
+    left = {line["asset"]: line for line in lines if line["event"] == "left_alone"}
+    counted = {key for key, line in left.items() if matches(FAILING_TABLES.pattern, line)}
+
+    assert "it failed for good" in left[LANDING]["why"]
+    assert counted == {LANDING}
+    assert "has never been made" in left["staging.gdp"]["why"]
+
+
+def test_a_process_that_does_not_answer_is_named_and_all_others_have_a_heartbeat(lines: list[dict[str, Any]]) -> None:
+    alive = {line["process"] for line in lines if line["event"] == "heartbeat"}
+    silent = {line["process"] for line in lines if line["event"] == "process_silent"}
+
+    assert alive == {"reconcile", "scheduler", "dag-processor", "api-server"}
+    assert silent == {"triggerer"}
+
+
+def test_a_task_whose_process_was_killed_is_reported_by_the_watch(lines: list[dict[str, Any]]) -> None:
+    (line,) = [line for line in lines if line["event"] == "task_failed" and line["dag"] == DATED]
+
+    assert "ended without recording why" in line["error"]
+    assert line["transient"] is False
 
 
 def test_every_log_group_of_the_pipeline_has_all_metric_filters(template: Template, names: Names) -> None:
@@ -175,6 +240,28 @@ def test_dashboards_and_alarms_use_only_metrics_that_exist(template: Template, n
     assert len(shown) > 10
 
 
+def test_cloudwatch_costs_no_more_than_the_architecture_says_and_the_page_says_how_much(
+    graph: AssetGraph, template: Template, names: Names
+) -> None:
+    alarms = len(template.of("AWS::CloudWatch::Alarm"))
+    counted = [
+        (each["MetricTransformations"][0]["MetricName"], "Dimensions" in each["MetricTransformations"][0])
+        for each in template.of("AWS::Logs::MetricFilter").values()
+    ]
+    daily = {asset.key for asset in graph if asset.schedule and asset.schedule.endswith("* * *")}
+    daily |= {asset.key for asset in graph if asset.clock == "day" or graph.ancestors(asset.key) & daily}
+    by_table = {signal.metric for signal in SIGNALS if signal.by_asset and set(signal.events) & WHEN_ALL_IS_WELL}
+    assert by_table <= {metric for metric, has_dimensions in counted if has_dimensions}
+    hours = sum(DAYS if asset.key in daily else WEEKS for asset in graph) * len(by_table)
+    backups = DAYS * 24 / names.settings.rpo_hours
+    metrics_usd = METRIC_USD * (1 + (hours + backups + 2 * DAYS) / HOURS)  # Heartbeats always, Runs two hours a day
+    total = alarms * ALARM_USD + metrics_usd
+
+    assert total <= {"dev": 2.0, "prod": 5.0}[names.env]
+    page = " ".join((Path(__file__).parents[3] / "docs/infrastructure.md").read_text().split())
+    assert f"| {names.env} | {alarms} | {alarms * ALARM_USD:.2f} | {metrics_usd:.2f} | {total:.2f} |" in page
+
+
 def test_there_are_three_dashboards_and_the_cost_dashboard_shows_the_budget(template: Template, names: Names) -> None:
     found = {each["DashboardName"] for each in template.of("AWS::CloudWatch::Dashboard").values()}
     cost = json.dumps(dashboard(template, names.dashboard("cost")))
@@ -184,23 +271,50 @@ def test_there_are_three_dashboards_and_the_cost_dashboard_shows_the_budget(temp
     assert all(bucket in cost for bucket in names.buckets)
 
 
-def test_each_alarm_notifies_the_topic_and_says_what_to_do(template: Template) -> None:
+def test_each_alarm_notifies_the_topic_when_it_begins_and_ends_and_says_what_to_do(template: Template) -> None:
     (topic,) = template.of("AWS::SNS::Topic")
     alarms = template.of("AWS::CloudWatch::Alarm").values()
 
-    assert {tuple(alarm["AlarmActions"]) for alarm in alarms} == {(f"<{topic}>",)}
+    for actions in ("AlarmActions", "OKActions"):
+        assert {tuple(alarm[actions]) for alarm in alarms} == {(f"<{topic}>",)}
     assert all(len(alarm["AlarmDescription"]) > 40 for alarm in alarms)
 
 
-def test_a_landing_table_has_an_alarm_after_its_freshness(graph: AssetGraph, template: Template, names: Names) -> None:
-    alarms = {alarm["AlarmName"]: alarm for alarm in template.of("AWS::CloudWatch::Alarm").values()}
+def test_silence_raises_an_alarm_within_a_quarter_of_the_recovery_time(template: Template, names: Names) -> None:
+    quarter_s = load_settings(env=names.env).rto_minutes * 60 / 4
+    beats = template.named("AWS::CloudWatch::Alarm", names.alarm("no-heartbeat"))
+    (period,) = {query["MetricStat"]["Period"] for query in beats["Metrics"] if "MetricStat" in query}
+    silent = template.named("AWS::CloudWatch::Alarm", names.alarm("process-silent"))
 
-    for asset in graph.select("layer:landing"):
-        alarm = alarms.get(names.alarm(f"{asset.key}-not-asked"))
-        assert (alarm is None) == (asset.freshness is None)
-        if alarm and asset.freshness:
-            assert alarm["EvaluationPeriods"] == asset.freshness.hours
-            assert (alarm["Threshold"], alarm["TreatMissingData"]) == (1, "breaching")
+    assert (beats["TreatMissingData"], silent["TreatMissingData"]) == ("breaching", "notBreaching")
+    # The period in which the last heartbeat was comes on top.
+    assert (beats["EvaluationPeriods"] + 1) * period <= quarter_s
+    assert (silent["EvaluationPeriods"] + 1) * silent["Period"] <= quarter_s
+    assert period == silent["Period"] == 600
+
+
+def test_health_events_of_aws_reach_the_topic_and_no_other_rule_may_publish(template: Template, names: Names) -> None:
+    (topic,) = template.of("AWS::SNS::Topic")
+    (rule,) = template.of("AWS::Events::Rule").values()
+    (policy,) = template.of("AWS::SNS::TopicPolicy").values()
+    (statement,) = [each for each in statements(policy["PolicyDocument"]) if each["Sid"] == "HealthEventsPublish"]
+
+    assert rule["EventPattern"] == {"source": ["aws.health"]}
+    assert [target["Arn"] for target in rule["Targets"]] == [f"<{topic}>"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    arn = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule['Name']}"
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": arn}}
+
+
+def test_the_budget_notifies_when_it_is_spent_and_when_it_is_going_to_be(template: Template) -> None:
+    (budget,) = template.of("AWS::Budgets::Budget").values()
+    found = [each["Notification"] for each in budget["NotificationsWithSubscribers"]]
+
+    assert [(each["NotificationType"], each["Threshold"]) for each in found] == [
+        ("ACTUAL", 80),
+        ("ACTUAL", 100),
+        ("FORECASTED", 100),
+    ]
 
 
 def test_a_missing_backup_raises_an_alarm_after_the_recovery_point_objective(template: Template, names: Names) -> None:

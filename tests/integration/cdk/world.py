@@ -19,7 +19,7 @@ from catalunya.assets.record.project import Project
 from catalunya.cdk.limits import bucket_policy
 from catalunya.cdk.trust import Trusted, trust
 from catalunya.io.environment import Settings, load_settings
-from integration.cdk.account import BOUNDARY, DEV, POLICIES, buckets
+from integration.cdk.account import BOUNDARIES, DEV, POLICIES, buckets
 from integration.cdk.gate import Deployed, Gate, gate, in_another_account
 from small.aws import Aws
 from small.shops import FolderSource, declare
@@ -83,7 +83,8 @@ def deployed(cache: Path, folder: Path) -> Iterator[World]:
     """The account while the block runs; `cache` is the setting."""
     trusted = Trusted.read({"github_subject": "repo:catalunya/pipeline"})
     roles = {
-        name: Deployed(DEV.role_arn(role), (POLICIES[role],), trust(role, DEV, trusted)) for role, name in NAMES.items()
+        name: Deployed(DEV.role_arn(role), (POLICIES[role],), trust(role, DEV, trusted), BOUNDARIES[role])
+        for role, name in NAMES.items()
     }
     limits = {bucket: {"Statement": bucket_policy(DEV, bucket)} for bucket in BUCKETS}
     with (
@@ -91,7 +92,7 @@ def deployed(cache: Path, folder: Path) -> Iterator[World]:
         athena_server() as (admin, api),
         apart(api),
         buckets(admin, BUCKETS),
-        gate(api, roles, BOUNDARY, limits) as (addresses, front),
+        gate(api, roles, limits) as (addresses, front),
     ):
         patch.delenv("AWS_PROFILE", raising=False)
         for name, value in admin.environment.items():

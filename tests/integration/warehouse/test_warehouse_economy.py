@@ -65,7 +65,7 @@ def test_a_revision_that_the_source_withdraws_is_removed(dims: Warehouse) -> Non
 
 
 def test_a_quarter_no_longer_in_the_source_is_kept_as_withdrawn_and_is_not_in_the_indicators(dims: Warehouse) -> None:
-    dims.build("fact_population_monthly")
+    dims.have("fact_population_monthly")
     revisions(dims, *published(50.0, MARCH), *published(40.0, MARCH, "2025-Q4"))
     revisions(dims, *published(51.0, JUNE))
     facts = dims.build("fact_gdp_quarterly").select("quarter_id", "gdp_eur_millions", "is_latest", "is_withdrawn")
@@ -105,7 +105,7 @@ def test_a_full_build_has_the_same_latest_figures(dims: Warehouse) -> None:
 
 
 def test_the_indicators_use_only_the_latest_revision(dims: Warehouse) -> None:
-    dims.build("fact_population_monthly")
+    dims.have("fact_population_monthly")
     revisions(dims, *published(50.0, MARCH))
     revisions(dims, *published(51.0, JUNE))
     assert dims.build("agg_economic_indicators_quarterly")["gdp_eur_millions"].to_list() == [51.0]
@@ -120,9 +120,7 @@ def test_jobs_are_added_up_the_hierarchy_of_sectors(dims: Warehouse) -> None:
         employed("2024-02", "42", "G", 0),
     ]
     dims.write("employment", [*complete, *february])
-    dims.build("dim_economic_sectors")
-    for name in ("fact_population_monthly", "fact_gdp_quarterly"):
-        dims.build(name)
+    dims.have("dim_economic_sectors", "fact_population_monthly", "fact_gdp_quarterly")
     indicators = dims.build("agg_economic_indicators_quarterly").filter(pl.col("quarter_id") == "2024-Q1")
     jobs = dict(indicators.select("sector_id", "jobs").rows())
     # January: 10 + 20 in agriculture and 800 in trade; February: 14 + 20 and 806.
@@ -140,8 +138,7 @@ def test_a_sum_of_jobs_is_unknown_without_one_of_its_figures(dims: Warehouse, *,
     dims.write(
         "employment", [row for row in figures if (row["comarca_id"], row["section_id"]) != ("42", "A")] + missing
     )
-    for name in ("dim_economic_sectors", "fact_population_monthly", "fact_gdp_quarterly"):
-        dims.build(name)
+    dims.have("dim_economic_sectors", "fact_population_monthly", "fact_gdp_quarterly")
     indicators = dims.build("agg_economic_indicators_quarterly").filter(pl.col("quarter_id") == "2024-Q1")
     columns = ["sector_id", "jobs", "known_jobs", "jobs_known_ratio", "jobs_per_thousand_people"]
     found = {row[0]: row[1:4] for row in indicators.select(columns).rows()}

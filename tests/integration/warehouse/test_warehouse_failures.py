@@ -17,6 +17,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from structlog.testing import capture_logs
 
 from catalunya.assets.graph.dbt_marts import mart_declarations
 from catalunya.assets.graph.discovery import mart_contracts
@@ -36,8 +37,12 @@ CACHE = "dbt-manifest.msgpack"
 
 def test_a_failing_data_test_is_reported_with_its_first_row(dims: Warehouse) -> None:
     dims.write("social_services", [*SERVICES, service(3, None, "disability", 8)])
-    with pytest.raises(WarehouseError) as raised:
+    with pytest.raises(WarehouseError) as raised, capture_logs() as logged:
         dims.build("fact_service_usage_daily")
+    (tested,) = [line for line in logged if line["event"] == "model_tested"]
+    failed = [line["test"] for line in logged if line["event"] == "test_failed"]
+    assert (tested["failed"], tested["warned"], tested["passed"] > 0) == (len(failed), 0, True)
+    assert "not_null_fact_service_usage_daily_comarca_id" in failed
     message = str(raised.value)
     assert "\n" not in message
     assert "marts.fact_service_usage_daily: test not_null_fact_service_usage_daily_comarca_id failed" in message

@@ -38,7 +38,7 @@ def test_totals_and_unknown_codes_are_in_no_mart(dims: Warehouse) -> None:
 
 
 def test_corrected_figures_are_replaced_and_years_no_longer_in_the_source_are_dropped(dims: Warehouse) -> None:
-    dims.build("fact_population_monthly")
+    dims.have("fact_population_monthly")
     later = [
         *inhabitants("2025-H1", "080193", 900, 800, 1767),
         *inhabitants("2025-H1", "081385", 35, 32, 1767),
@@ -52,7 +52,7 @@ def test_corrected_figures_are_replaced_and_years_no_longer_in_the_source_are_dr
 
 
 def test_a_withdrawn_count_is_estimated_and_a_withdrawn_municipality_is_gone(dims: Warehouse) -> None:
-    dims.build("fact_population_monthly")
+    dims.have("fact_population_monthly")
     dims.write("population", [row for row in POPULATION if row["half_year_id"] != "2024-H2"])
     july = dims.build("fact_population_monthly").filter(pl.col("month_id") == "2024-07")
     assert july.select("population", "is_interpolated").rows() == [(1692, True), (66, True)]
@@ -92,7 +92,7 @@ def test_the_sum_of_a_comarca_is_unknown_without_one_of_its_municipalities(dims:
         (2025, "081878", None, 0.5, None),
     ]
     # The source has no total of Catalonia here: without a municipality there is none for the quarter either.
-    dims.build("fact_gdp_quarterly")
+    dims.have("fact_gdp_quarterly")
     quarters = dims.build("agg_economic_indicators_quarterly").filter(pl.col("sector_id") == "gdp")
     columns = ["quarter_id", "population", "population_known_ratio"]
     assert quarters.select(columns).rows()[:3] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
+from catalunya.ops.mock.server import MockServer
 from small.commands import Ran, Run
 
 pytestmark = pytest.mark.usefixtures("filled")
@@ -270,3 +272,26 @@ def test_a_width_that_is_none_is_not_used(run: Run, monkeypatch: pytest.MonkeyPa
     ran = run("status")
     assert (ran.code, ran.err) == (0, "")
     assert "staging.municipalities" in ran.out
+
+
+def test_a_failure_is_acknowledged_shown_by_status_and_history_and_withdrawn(run: Run, apis: MockServer) -> None:
+    key = "landing.social_services"
+    apis.faults("missing-column:ivft-vegh:column=registre")
+    apis.advance("ivft-vegh")
+    assert run("materialize", key).code == 1
+    assert run("status", key, "--check").code == 1
+
+    assert f"acknowledged: {key}: ContractError" in run("acknowledge", key, "--reason", "known until Monday").out
+    assert run("status", key, "--check").code == 0
+    for command in ("status", "history"):
+        assert re.search(r"acknowledged\s+by\s+\S+\s+on\s+\S+\s+known\s+until\s+Monday", run(command, key).out), command
+    status, history = (document(run(command, key, "--json")) for command in ("status", "history"))
+    assert isinstance(status, list)
+    assert isinstance(history, list)
+    assert status[0]["acknowledged"] == history[0]["acknowledged"]
+    assert status[0]["acknowledged"]["reason"] == "known until Monday"
+    assert {entry["acknowledged"] for entry in history[1:]} == {None}
+
+    assert run("acknowledge", key, "--undo").out == f"{key} is no longer acknowledged\n"
+    assert run("status", key, "--check").code == 1
+    assert run("acknowledge", "staging.gdp").code == 2

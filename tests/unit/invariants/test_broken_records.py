@@ -23,7 +23,7 @@ from catalunya.assets.record.paths import manifest_path
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import prune
 from catalunya.assets.record.verify import repair, verify
-from catalunya.io.environment import Settings
+from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import BatchDamaged, CatalunyaError, LakeError, LedgerError, SourceError
 from catalunya.ops.plan_run import PlanRun
 from catalunya.ops.status import log_overdue, statuses
@@ -42,6 +42,8 @@ class Town:
         self.declared = [*declared, *others]
         self.source.write(shops.some(5))
         self.years.write({"2014-H1": 1, "2015-H1": 2})
+
+    def make(self) -> None:
         for step in plan(self.open().state(), self.open().graph):
             materialize(self.open(), step.key)
 
@@ -64,9 +66,25 @@ class Town:
         return {result.asset: result.status for result in results}
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sources, and `made`, a lake in which everything was made once: it takes longer than most of the tests."""
+    folder = tmp_path_factory.mktemp("town")
+    (folder / "scratch").mkdir()
+    Town(settings_in(folder, "made"), folder).make()
+    return folder
+
+
+def settings_in(folder: Path, lake: str) -> Settings:
+    return load_settings(env="local", lake=str(folder / lake), cache=folder / "cache", scratch=folder / "scratch")
+
+
 @pytest.fixture
-def town(settings: Settings, tmp_path: Path) -> Town:
-    return Town(settings, tmp_path)
+def town(folder: Path) -> Town:
+    lake = folder / "lake"
+    shutil.rmtree(lake, ignore_errors=True)
+    shutil.copytree(folder / "made", lake)
+    return Town(settings_in(folder, "lake"), folder)
 
 
 def damaged(content: dict[str, object], **changes: object) -> bytes:
