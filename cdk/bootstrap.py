@@ -79,7 +79,7 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
         ),
         allow(
             "Profile",
-            [f"rolesanywhere:{verb}" for verb in ("*Profile", "*AttributeMapping", "TagResource")],
+            [f"rolesanywhere:{verb}" for verb in ("*Profile", "*AttributeMapping", "TagResource", "UntagResource")],
             profiles,
             {"StringEquals": mine},
         ),

@@ -293,16 +293,22 @@ def test_a_batch_landed_outside_airflow_triggers_its_table_through_the_queue(dev
 # What can happen to a function
 
 
-def made_again(dev: Field, *faults: str) -> None:
-    """Start making the landing asset again, from the same rows, so that nothing follows."""
+def made_again(dev: Field, *faults: str, force: bool = True) -> str:
+    """Start making the landing asset, from the same rows if forced. Returns the run's id."""
     dev.begin()
     dev.mock.faults(*faults)
-    dev.trigger(LANDING, force=True)
+    return dev.client.trigger(LANDING, force=force)
 
 
-def the_task(tasks: list[TaskInstance]) -> TaskInstance:
-    (found,) = [task for task in tasks if task.dag_id == LANDING]
-    return found
+def ended(dev: Field, run: str) -> TaskInstance:
+    """The task of a run, when it is over. What follows from it is not waited for."""
+
+    def tasks() -> list[TaskInstance]:
+        return [task for task in dev.tasks(LANDING) if task.run_id == run]
+
+    wait_until(lambda: [task.is_over for task in tasks()] == [True], 180, tasks, poll_s=0.4)
+    dev.mock.faults()
+    return tasks()[0]
 
 
 def last(dev: Field) -> Entry:
@@ -328,44 +334,37 @@ def dead_letters() -> list[dict[str, Any]]:
     return found
 
 
-def test_a_function_with_nothing_to_do_answers_so_and_its_task_is_skipped(dev: Field, chain_run: ChainRun) -> None:
+def test_a_function_with_nothing_to_do_answers_so_and_its_task_is_skipped(dev: Field) -> None:
+    ended(dev, made_again(dev))
     before = last(dev)
-    dev.begin()
-    dev.trigger(LANDING)
-    task = the_task(dev.settle())
+    task = ended(dev, made_again(dev, force=False))
     assert (task.state, task.try_number) == ("skipped", 1)
     assert any("skipped: up to date" in line for line in dev.client.log_lines(task))
     assert last(dev) == before
 
 
-def test_a_failure_that_a_function_answers_is_no_dead_letter(dev: Field, chain_run: ChainRun) -> None:
+def test_a_failure_that_a_function_answers_is_no_dead_letter(dev: Field) -> None:
     before = len(dead_letters())
-    made_again(dev, "error-503:ivft-vegh:times=1")
-    task = the_task(dev.settle())
-    dev.mock.faults()
+    task = ended(dev, made_again(dev, "error-503:ivft-vegh:times=1"))
     assert (task.state, task.try_number) == ("success", 2)
     assert any("ivft-vegh" in line and "503" in line for line in dev.client.log_lines(replace(task, try_number=1)))
     assert len(dead_letters()) == before
 
 
-def test_a_function_that_may_not_be_invoked_fails_its_task_at_once(dev: Field, chain_run: ChainRun) -> None:
+def test_a_function_that_may_not_be_invoked_fails_its_task_at_once(dev: Field) -> None:
     httpx.put(f"{endpoint()}/refusal", content="AccessDeniedException")
-    made_again(dev)
-    task = the_task(dev.settle())
+    task = ended(dev, made_again(dev))
     httpx.put(f"{endpoint()}/refusal", content="")
     assert (task.state, task.try_number) == ("failed", 1)
     refused = f"{LANDING}: cannot invoke the function catalunya-extract-dev: AccessDeniedException"
     assert any(refused in line for line in dev.client.log_lines(task))
 
 
-def test_a_killed_function_is_noticed_within_its_lease_and_the_retry_makes_the_table(
-    dev: Field, chain_run: ChainRun
-) -> None:
+def test_a_killed_function_is_noticed_within_its_lease_and_the_retry_makes_the_table(dev: Field) -> None:
     before, dead = last(dev), len(dead_letters())
-    made_again(dev, "slow:ivft-vegh:seconds=20:on=rows:times=1")
+    run = made_again(dev, "slow:ivft-vegh:seconds=20:on=rows:times=1")
     os.kill(working(dev).pid, signal.SIGKILL)
-    task = the_task(dev.settle())
-    dev.mock.faults()
+    task = ended(dev, run)
     assert task.state == "success"
     assert task.try_number > 1
     first = dev.client.log_lines(replace(task, try_number=1))
@@ -379,11 +378,10 @@ def test_a_killed_function_is_noticed_within_its_lease_and_the_retry_makes_the_t
     ]
 
 
-def test_a_table_that_was_recorded_is_made_even_if_the_answer_is_lost(dev: Field, chain_run: ChainRun) -> None:
+def test_a_table_that_was_recorded_is_made_even_if_the_answer_is_lost(dev: Field) -> None:
     (account,) = LOSING
     account.is_on, dead = True, len(dead_letters())
-    made_again(dev)
-    task = the_task(dev.settle())
+    task = ended(dev, made_again(dev))
     account.is_on = False
     assert account.refused
     assert (task.state, task.try_number) == ("success", 1)
@@ -393,7 +391,8 @@ def test_a_table_that_was_recorded_is_made_even_if_the_answer_is_lost(dev: Field
     assert [each["error"]["errorType"] for each in dead_letters()[dead:]] == ["LakeUnavailable"]
 
 
-def test_an_engineer_who_waits_gets_the_answer_as_the_response(dev: Field, chain_run: ChainRun) -> None:
+def test_an_engineer_who_waits_gets_the_answer_as_the_response(dev: Field) -> None:
+    ended(dev, made_again(dev))
     event = {"asset": LANDING, "run_id": "by-hand"}
     response = boto3.client("lambda").invoke(FunctionName="catalunya-extract-dev", Payload=json.dumps(event))
     assert "FunctionError" not in response
@@ -401,18 +400,17 @@ def test_an_engineer_who_waits_gets_the_answer_as_the_response(dev: Field, chain
     assert (answer["status"], answer["why"], answer["error"]) == ("skipped", "up to date", None)
 
 
-def test_another_triggerer_waits_on_when_the_first_is_gone(dev: Field, chain_run: ChainRun) -> None:
+def test_another_triggerer_waits_on_when_the_first_is_gone(dev: Field) -> None:
     """The last test: the first triggerer stays stopped."""
     before = last(dev)
-    made_again(dev, f"slow:ivft-vegh:seconds={patience(5)}:on=rows:times=1")
+    run = made_again(dev, f"slow:ivft-vegh:seconds={patience(5)}:on=rows:times=1")
     working(dev)
     (first,) = triggerers()
     environment = {**first.environ(), "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8"}
     first.suspend()
     log = Path(environment["AIRFLOW_HOME"], "second.log")
     with child([sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"], log=log, env=environment):
-        task = the_task(dev.settle())
-    dev.mock.faults()
+        task = ended(dev, run)
     assert (task.state, task.try_number) == ("success", 1)
     assert last(dev).sequence == before.sequence + 1
 
