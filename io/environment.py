@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     liveness_s: float = Field(
         60,
         ge=0,
-        description="seconds between health checks of a process of a deployed Airflow, which ends, to be restarted, after three failures in "
+        description="seconds between health checks of a process of a deployed Airflow, which ends, to be restarted, after five failures in "
         "a row; 0: no checks",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

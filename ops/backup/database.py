@@ -110,7 +110,9 @@ def _run(program: str, options: Sequence[str], address: str, *files: Path) -> No
     env = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
     command = [program, *options, "--no-password", f"--dbname={make_conninfo(**parts)}", *map(str, files)]
     try:
-        subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)  # noqa: S603  our own command
+        subprocess.run(  # noqa: S603  our own command
+            command, env=env, check=True, capture_output=True, encoding="utf-8", errors="replace", timeout=TIMEOUT_S
+        )
     except FileNotFoundError:
         raise BackupError(
             f"{program} is not installed: expected PostgreSQL's client programs, at least as new as the server"

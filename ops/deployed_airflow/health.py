@@ -39,7 +39,7 @@ def check(name: str) -> str:
 
 def _api_server(env: Mapping[str, str]) -> str:
     """The API server answers, and its database is healthy. It is not to blame while the database answers nobody."""
-    server = http.client.HTTPConnection("127.0.0.1", int(env[PORT]), timeout=TIMEOUT_S)
+    server = http.client.HTTPConnection("127.0.0.1", int(env[PORT]), timeout=2 * TIMEOUT_S)
     try:
         server.request("GET", _HEALTH)
         database = json.loads(server.getresponse().read())["metadatabase"]["status"]

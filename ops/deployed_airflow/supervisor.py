@@ -2,7 +2,7 @@
 
 Docker restarts containers that end, and nothing restarts a process that hangs: Dokku runs health checks only while it deploys, and
 Compose only marks a container as unhealthy. So `catalunya serve` becomes this: it starts Airflow, forwards signals to it, runs
-`catalunya healthy` regularly, and ends Airflow and itself when three checks in a row fail.
+`catalunya healthy` regularly, and ends Airflow and itself when five checks in a row fail.
 
 Only what the process is to blame for counts: while its database or broker does not answer, a restart fixes nothing and would end
 running tasks, and a check that does not finish says more about the machine. Both are logged.
@@ -27,7 +27,8 @@ from threading import Event, Thread
 from time import monotonic
 from types import FrameType
 
-FAILURES = 3
+# In a row, a minute apart: a machine that is merely busy for some minutes must not lose its api-server too.
+FAILURES = 5
 # Airflow takes seconds to start on an idle machine, and minutes on one where everything starts at once.
 START_S = 300.0
 CHECK_S = 60.0

@@ -30,6 +30,8 @@ from small.aws import Aws
 from small.composed import BIN, ROOT, Composed, image_env, postgres_programs, resolved
 from small.patience import patience, wait_until
 
+# Five checks, ten seconds apart, and Airflow's own start and stop.
+pytestmark = pytest.mark.timeout(patience(1200))
 SERVICES = ("api-server", "dag-processor", "scheduler")
 PASSWORD = "a password that only Airflow knows"
 
@@ -79,7 +81,7 @@ class Deployed:
 
     def end(self, name: str) -> tuple[int, list[dict[str, Any]]]:
         """Wait until a service has ended. Its exit code, and what its supervisor logged."""
-        code = self.composed.running[name].wait(patience(300))
+        code = self.composed.running[name].wait(patience(400))
         lines = (self.composed.folder / f"{name}.log").read_text(errors="replace").splitlines()
         return code, [json.loads(line) for line in lines if '"event": "process_unhealthy"' in line]
 
@@ -120,15 +122,15 @@ def given() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    """The address of a Redis, and its process."""
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Redis."""
     if not (server := shutil.which("redis-server")):
         pytest.skip("no Redis on this machine: apt-get install -y redis-server")
     (port,), folder = free_ports(1), tmp_path_factory.mktemp("redis")
     options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
-    with child([server, *options], log=folder / "redis.log") as process:
+    with child([server, *options], log=folder / "redis.log"):
         wait_until(lambda: "Ready to accept connections" in (folder / "redis.log").read_text(), 30)
-        yield f"redis://127.0.0.1:{port}/0", process.pid
+        yield f"redis://127.0.0.1:{port}/0"
 
 
 def add_worker(host: Deployed, broker: str) -> None:
@@ -153,7 +155,7 @@ def deploy(stack: ExitStack, folder: Path, given: dict[str, str], compiled: Path
     for name in (*SERVICES, "migrate"):
         services[name]["environment"] |= {
             **aws,
-            "CATALUNYA_LIVENESS_S": "3",
+            "CATALUNYA_LIVENESS_S": "10",
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "2",
         }
     composed = Composed(services, folder, image_env((ROOT / "Dockerfile").read_text()))
@@ -210,7 +212,7 @@ def test_a_database_that_does_not_answer_ends_nothing(host: Deployed) -> None:
     for process in stopped:
         process.suspend()
     try:
-        wait_until(lambda: log.read_text(errors="replace").count('"health_unknown"') >= 4, 240, log.read_text)
+        wait_until(lambda: log.read_text(errors="replace").count('"health_unknown"') >= 6, 400, log.read_text)
     finally:
         for process in stopped:
             process.resume()
@@ -223,10 +225,10 @@ def test_a_database_that_does_not_answer_ends_nothing(host: Deployed) -> None:
         host.composed.wait_until_healthy(name)
 
 
-def test_a_worker_that_is_stopped_ends_its_task_first(host: Deployed, broker: tuple[str, int], tmp_path: Path) -> None:
-    add_worker(host, broker[0])
+def test_a_worker_that_is_stopped_ends_its_task_first(host: Deployed, broker: str, tmp_path: Path) -> None:
+    add_worker(host, broker)
     host.start("worker")
-    with Celery(broker=broker[0]) as app:
+    with Celery(broker=broker) as app:
         app.send_task("small.slow", [str(tmp_path), 8], queue="default")
     wait_until((tmp_path / "begun").exists, 60, lambda: host.composed.log("worker"))
     host.composed.running["worker"].terminate()
@@ -234,25 +236,15 @@ def test_a_worker_that_is_stopped_ends_its_task_first(host: Deployed, broker: tu
     assert (tmp_path / "done").exists()
 
 
-def test_a_worker_that_hangs_ends_and_works_again_once_restarted(
-    host: Deployed, broker: tuple[str, int], tmp_path: Path
-) -> None:
-    add_worker(host, broker[0])
+def test_a_worker_that_hangs_ends_and_works_again_once_restarted(host: Deployed, broker: str, tmp_path: Path) -> None:
+    add_worker(host, broker)
     host.start("worker")
-    log = host.composed.folder / "worker.log"
-    os.kill(broker[1], signal.SIGSTOP)
-    try:
-        wait_until(lambda: log.read_text(errors="replace").count('"health_unknown"') >= 4, 300, log.read_text)
-    finally:
-        os.kill(broker[1], signal.SIGCONT)
-    assert host.composed.running["worker"].poll() is None, "it is not to blame"
-
     os.kill(host.airflow("worker"), signal.SIGSTOP)
     code, (line,) = host.end("worker")
     assert code == 1
     assert "did not answer within" in line["why"]
     host.start("worker")
-    with Celery(broker=broker[0]) as app:
+    with Celery(broker=broker) as app:
         app.send_task("small.slow", [str(tmp_path), 0], queue="default")
     wait_until((tmp_path / "done").exists, 60, lambda: host.composed.log("worker"))
     host.composed.running["worker"].terminate()

@@ -79,7 +79,10 @@ def test_its_names_are_those_of_the_code() -> None:
     assert {found.lower() for found in re.findall(PREFIX + r"([A-Z_]+)\b", PAGE)} <= set(VALUES)
     assert set(re.findall(r"\bCatalunya\w+(?:-\w+)?", PAGE)) == {ACCOUNT_STACK, dev.stack, prod.stack}
     assert set(re.findall(r"\bcat(?:acct|dev|prod)\b", PAGE)) == set(QUALIFIERS.values())
+    boundaries = {names.boundary(role) for names in (dev, prod) for role in ("engineer", "deployment", "extractor")}
+    assert len(boundaries) == 5
     for name in (
+        *sorted(boundaries),
         dev.topic,
         dev.alarm("failures"),
         dev.airflow_log_group,

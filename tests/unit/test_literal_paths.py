@@ -72,7 +72,7 @@ def made(tmp_path: Path, folder: str) -> Project:
     place = tmp_path / folder
     (place / "scratch").mkdir(parents=True)
     settings = load_settings(lake=str(place / "lake"), cache=place / "cache", scratch=place / "scratch")
-    source, declared = declare(tmp_path / f"source of {folder.encode().hex()}")
+    source, declared = declare(tmp_path / f"source of {folder.encode().hex()}", page_rows=5)
     project = Project(settings, declared)
     source.write(some(5))
     for key in project.graph:

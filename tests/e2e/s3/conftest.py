@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from tests.integration.s3.conftest import settings, stride
 
 __all__ = ["settings", "stride"]
-
-pytest.register_assert_rewrite("unit.invariants")  # so that failures there show the values compared, too

@@ -110,12 +110,12 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_a_process_that_fails_three_checks_in_a_row_is_ended_with_one_line_why(tmp_path: Path) -> None:
+def test_a_process_that_fails_five_checks_in_a_row_is_ended_with_one_line_why(tmp_path: Path) -> None:
     with supervised(tmp_path, "0 0 0 0 1") as it:
         other = it.grandchild()
         assert it.end() == 1
         (line,) = [line for line in it.lines() if line["event"] == "process_unhealthy"]
-        assert (line["level"], line["process"], line["failures"], line["why"]) == ("error", "scheduler", 3, "it hangs")
+        assert (line["level"], line["process"], line["failures"], line["why"]) == ("error", "scheduler", 5, "it hangs")
         assert "asked to stop" in it.text(), "it may end its tasks"
         wait_until(lambda: not is_running(other), 10)
 
@@ -133,23 +133,23 @@ def test_a_process_that_does_not_react_is_killed_with_all_that_it_started(tmp_pa
 @pytest.mark.parametrize("code", ["2", "3", "70"])
 def test_a_check_that_cannot_tell_ends_nothing(tmp_path: Path, code: str) -> None:
     with supervised(tmp_path, f"0 {code}") as it:
-        it.is_checked(6)
+        it.is_checked(8)
         assert it.process.poll() is None
         assert {line["event"] for line in it.lines()} == {"health_unknown"}
 
 
 def test_a_check_that_does_not_finish_ends_nothing(tmp_path: Path) -> None:
     with supervised(tmp_path, "0", check_s=0.001) as it:
-        it.says("did not finish within 0.001 s", times=5)
+        it.says("did not finish within 0.001 s", times=6)
         assert it.process.poll() is None
 
 
 def test_failures_count_only_in_a_row(tmp_path: Path) -> None:
-    with supervised(tmp_path, "0 1 1 0 1 1 3 1 1 0") as it:
-        it.is_checked(10)
+    with supervised(tmp_path, "0 1 1 1 1 0 1 1 1 1 3 1 1 0") as it:
+        it.is_checked(14)
         assert it.process.poll() is None
         failures = [line["failures"] for line in it.lines() if line["event"] == "health_check_failed"]
-        assert failures == [1, 2, 1, 2, 1, 2]
+        assert failures == [1, 2, 3, 4, 1, 2, 3, 4, 1, 2]
 
 
 def test_one_that_never_becomes_healthy_is_ended_after_its_time_to_start(tmp_path: Path) -> None:
