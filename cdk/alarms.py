@@ -34,13 +34,12 @@ from catalunya.cdk.signals import (
     SOURCE_PROBLEMS,
     Signals,
 )
+from catalunya.dags.failures import RECONCILE_MINUTES
 
 NEAR_THE_LIMIT = 0.9
 UNREAD_MINUTES = 30
 TRANSIENT = 3
 """Up to so many tasks may fail in an hour for a reason that passes: `ops.reconcile` starts them again."""
-BEAT = 10
-"""Minutes between two heartbeats: `ops.reconcile` runs as often."""
 LONGEST_HOURS = 168  # Amazon CloudWatch API Reference, PutMetricAlarm: the most hourly periods that an alarm may have
 BACKUP_TAKES_HOURS = 1
 ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
@@ -186,7 +185,7 @@ class Alarms(Construct):
         )
         self._add(
             "tables-failing",
-            self._signals.metric(FAILING_TABLES, minutes=3 * BEAT),
+            self._signals.metric(FAILING_TABLES, minutes=3 * RECONCILE_MINUTES),
             above=0,
             description="A table stands failed or unreadable. `catalunya status` shows which and why: fix it, or run `catalunya acknowledge KEY`",
         )
@@ -196,22 +195,22 @@ class Alarms(Construct):
         minutes = self._names.settings.rto_minutes // 4
         beats = cloudwatch.MathExpression(
             expression="FILL(beats, 0)",
-            using_metrics={"beats": self._signals.metric(HEARTBEATS, minutes=BEAT)},
-            period=cdk.Duration.minutes(BEAT),
+            using_metrics={"beats": self._signals.metric(HEARTBEATS, minutes=RECONCILE_MINUTES)},
+            period=cdk.Duration.minutes(RECONCILE_MINUTES),
             label=HEARTBEATS.metric,
         )
         self._add(
             "no-heartbeat",
             beats,
             below=1,
-            periods=minutes // BEAT - 1,
+            periods=minutes // RECONCILE_MINUTES - 1,
             description=f"ops.reconcile has not run for {minutes} minutes: check the scheduler, the API server and the workers (docs/dokku.md)",
         )
         self._add(
             "process-silent",
-            self._signals.metric(SILENT, minutes=BEAT),
+            self._signals.metric(SILENT, minutes=RECONCILE_MINUTES),
             above=0,
-            periods=minutes // BEAT - 1,
+            periods=minutes // RECONCILE_MINUTES - 1,
             description=f"A process of Airflow has been silent for {minutes} minutes. Search the log of ops.reconcile for process_silent",
         )
         self._add(

@@ -15,7 +15,7 @@ from airflow.sdk import Asset as AirflowAsset
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.dags.backup import BACKUP, backup_dag
-from catalunya.dags.failures import EVERY_TASK
+from catalunya.dags.failures import EVERY_TASK, RECONCILE_MINUTES
 from catalunya.dags.tasks import FindStale, Materialize, Prune, TriggerRun
 from catalunya.dags.watch import SOURCES, Watch, sources_dag
 from catalunya.io.environment import Settings
@@ -24,7 +24,7 @@ from catalunya.io.errors import PermanentError, TransientError
 MATERIALIZE = "materialize"
 READ_PAGES = "read_pages"
 RECONCILE = "ops.reconcile"
-RECONCILE_EVERY = "*/10 * * * *"
+RECONCILE_EVERY = f"*/{RECONCILE_MINUTES} * * * *"
 MANIFESTS = "ops.manifests"
 MANIFESTS_EVERY_S = 5
 RETENTION = "ops.retention"

@@ -14,6 +14,8 @@ from catalunya.io.errors import TransientError
 from catalunya.io.safe_text import safe_text
 
 OPS = "ops."
+RECONCILE_MINUTES = 10
+"""How often `ops.reconcile` looks for what failed, and shows that it lives."""
 log = structlog.get_logger(__name__)
 
 

@@ -240,6 +240,29 @@ def test_dashboards_and_alarms_use_only_metrics_that_exist(template: Template, n
     assert len(shown) > 10
 
 
+def test_a_widget_about_time_shows_time_and_availability_and_tests_are_by_table(
+    graph: AssetGraph, template: Template, names: Names
+) -> None:
+    drawn = {
+        widget["properties"].get("title"): widget["properties"]
+        for widget in dashboard(template, names.dashboard("business"))["widgets"]
+    }
+    (time,) = (drawn[title] for title in drawn if title and title.startswith("Query time"))
+    (available,) = (drawn[title] for title in drawn if title and title.startswith("Availability"))
+    (tests,) = (drawn[title] for title in drawn if title and title.startswith("dbt tests"))
+
+    statistics = {metric[-1].get("stat", "Average") for metric in time["metrics"] if metric[1] == "TotalExecutionTime"}
+    assert statistics == {"Average", "Maximum"}
+    assert {metric[0]["label"] for metric in available["metrics"] if isinstance(metric[0], dict)} == {
+        asset.key for asset in graph
+    }
+    assert {metric[0]["label"] for metric in tests["metrics"] if isinstance(metric[0], dict)} == {
+        "passed",
+        "warned",
+        "failed",
+    }
+
+
 def test_cloudwatch_costs_no_more_than_the_architecture_says_and_the_page_says_how_much(
     graph: AssetGraph, template: Template, names: Names
 ) -> None:
