@@ -198,7 +198,8 @@ def test_a_value_that_was_forgotten_fails_before_it_removes_something(name: str,
 
 
 def test_the_documented_first_deployment_sets_what_must_be_set() -> None:
-    commands = (ROOT / PAGE).read_text().partition("## First deployment")[2].partition("```sh")[2].partition("```")[0]
+    page = (ROOT / "docs" / "first-deployment.md").read_text(encoding="utf-8")
+    commands = page.partition("```sh")[2].partition("```")[0]
     assert {name for name in UNWANTED if not re.search(rf"\b(CATALUNYA_CDK_)?{name.upper()}\b", commands)} == set()
 
 
