@@ -107,9 +107,9 @@ def given(context: Context) -> Context:
             f"{', '.join(unknown)}: expected variables that a deployment reads, listed in {PAGE}; unset or correct them"
         )
 
-    def find(name: str) -> Any:
+    def find(name: str) -> str | None:
         found = _found(context, name) or VALUES[name].default
-        return None if str(found).strip().lower() == NONE else found
+        return None if found is None or found.lower() == NONE else found
 
     return find
 
@@ -129,9 +129,11 @@ def check_nothing_is_forgotten(context: Context, account: str) -> None:
         )
 
 
-def _found(context: Context, name: str) -> Any:
+def _found(context: Context, name: str) -> str | None:
+    """The value that was given, without the white space around it, which a form in the browser may add. None if there is nothing else."""
     VALUES[name]
-    return context(name) or os.environ.get(variable(name))
+    given = (context(name), os.environ.get(variable(name)))
+    return next(filter(None, (str(found).strip() for found in given if found is not None)), None)
 
 
 # The page
