@@ -144,7 +144,8 @@ BEGIN, END = "<!-- the values of cdk/context.py, written by `make generate` -->"
 
 def context_page(root: Path) -> str:
     """The page of a repository with today's values between its two marks; everything else on it is written by hand."""
-    before, _, rest = (root / PAGE).read_text(encoding="utf-8").partition(BEGIN)
+    path = root / PAGE
+    before, _, rest = (path.read_text(encoding="utf-8") if path.exists() else "").partition(BEGIN)
     return "\n".join([f"{before}{BEGIN}", *_table(), f"{END}{rest.partition(END)[2]}"])
 
 
