@@ -74,11 +74,12 @@ VALUES: Mapping[str, Value] = MappingProxyType(
             removes="the restriction to one trust anchor of who is Airflow",
         ),
         "readers": Value(
-            meaning="comma-separated ARNs that may query the tables without MFA: a dashboard's role",
+            meaning="comma-separated ARNs that may query the tables without MFA: a dashboard's role, which must exist already",
             removes="the access of dashboards",
         ),
         "monitors": Value(
-            meaning="comma-separated ARNs that may monitor without MFA, which includes reading all layers: an alerting system's role",
+            meaning="comma-separated ARNs that may monitor without MFA, which includes reading all layers: an alerting system's role, which must "
+            "exist already",
             removes="the access of monitoring systems",
         ),
         "identity_center": Value(
@@ -107,9 +108,9 @@ def given(context: Context) -> Context:
             f"{', '.join(unknown)}: expected variables that a deployment reads, listed in {PAGE}; unset or correct them"
         )
 
-    def find(name: str) -> Any:
+    def find(name: str) -> str | None:
         found = _found(context, name) or VALUES[name].default
-        return None if str(found).strip().lower() == NONE else found
+        return None if found is None or found.lower() == NONE else found
 
     return find
 
@@ -129,9 +130,11 @@ def check_nothing_is_forgotten(context: Context, account: str) -> None:
         )
 
 
-def _found(context: Context, name: str) -> Any:
+def _found(context: Context, name: str) -> str | None:
+    """The value that was given, without the white space around it, which a form in the browser may add. None if there is nothing else."""
     VALUES[name]
-    return context(name) or os.environ.get(variable(name))
+    given = (context(name), os.environ.get(variable(name)))
+    return next(filter(None, (str(found).strip() for found in given if found is not None)), None)
 
 
 # The page
