@@ -24,8 +24,9 @@ from pathlib import Path
 
 import catalunya
 from catalunya.cdk import node
-from catalunya.cdk.context import NO_ACCOUNT
+from catalunya.cdk.context import NO_ACCOUNT, PAGE, VALUES
 from catalunya.io.errors import CatalunyaError, ConfigurationError, UsageError
+from catalunya.io.safe_text import legible
 
 ROOT = Path(catalunya.__file__).parents[2]
 PACKAGE = ROOT / "dist" / "lambda.zip"
@@ -46,6 +47,8 @@ def synthesize(arguments: Sequence[str]) -> int:
     about = "a value for the deployment; docs/infrastructure.md lists them"
     parser.add_argument("-c", "--context", action="append", default=[], metavar="NAME=VALUE", help=about)
     context = dict(pair.partition("=")[::2] for pair in parser.parse_args(arguments).context)
+    if unknown := context.keys() - VALUES.keys():
+        raise UsageError(f"-c {', '.join(sorted(unknown))}: expected names that are listed in {PAGE}")
 
     from catalunya.assets.graph.discovery import load_graph
     from catalunya.cdk.stacks import build
@@ -165,7 +168,7 @@ def main(arguments: Sequence[str]) -> int:
             return print_bootstrap_template(rest)
         return run_cdk(arguments).returncode
     except CatalunyaError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {legible(error)}\n")
         return error.exit_code
 
 

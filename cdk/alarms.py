@@ -155,7 +155,7 @@ class Alarms(Construct):
             f"{subject}-dead",
             queue.metric_approximate_number_of_messages_visible(period=cdk.Duration.minutes(5), statistic="Maximum"),
             above=0,
-            description=f"{name} received a message: read it, fix the cause, then redrive or purge the queue (docs/infrastructure.md)",
+            description=f"{name} received a message: read it, fix the cause, then purge the queue (docs/infrastructure.md)",
         )
 
     def add_readers(self, group: athena.CfnWorkGroup) -> None:
@@ -199,7 +199,8 @@ class Alarms(Construct):
 
     def _add_heartbeats(self) -> None:
         """Within a quarter of the recovery time objective. The first minutes count too, hence one period less."""
-        minutes = self._names.settings.rto_minutes // 4
+        periods = max(self._names.settings.rto_minutes // 4 // RECONCILE_MINUTES - 1, 1)
+        minutes = (periods + 1) * RECONCILE_MINUTES
         beats = cloudwatch.MathExpression(
             expression="FILL(beats, 0)",
             using_metrics={"beats": self._signals.metric(HEARTBEATS, minutes=RECONCILE_MINUTES)},
@@ -210,14 +211,14 @@ class Alarms(Construct):
             "no-heartbeat",
             beats,
             below=1,
-            periods=minutes // RECONCILE_MINUTES - 1,
+            periods=periods,
             description=f"ops.reconcile has not run for {minutes} minutes: check the scheduler, the API server and the workers (docs/dokku.md)",
         )
         self._add(
             "process-silent",
             self._signals.metric(SILENT, minutes=RECONCILE_MINUTES),
             above=0,
-            periods=minutes // RECONCILE_MINUTES - 1,
+            periods=periods,
             description=f"A process of Airflow has been silent for {minutes} minutes. Search the log of ops.reconcile for process_silent",
         )
         self._add(

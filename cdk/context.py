@@ -107,9 +107,9 @@ def given(context: Context) -> Context:
             f"{', '.join(unknown)}: expected variables that a deployment reads, listed in {PAGE}; unset or correct them"
         )
 
-    def find(name: str) -> Any:
+    def find(name: str) -> str | None:
         found = _found(context, name) or VALUES[name].default
-        return None if str(found).strip().lower() == NONE else found
+        return None if found is None or found.lower() == NONE else found
 
     return find
 
@@ -129,9 +129,11 @@ def check_nothing_is_forgotten(context: Context, account: str) -> None:
         )
 
 
-def _found(context: Context, name: str) -> Any:
+def _found(context: Context, name: str) -> str | None:
+    """The value that was given, without the white space around it, which a form in the browser may add. None if there is nothing else."""
     VALUES[name]
-    return context(name) or os.environ.get(variable(name))
+    given = (context(name), os.environ.get(variable(name)))
+    return next(filter(None, (str(found).strip() for found in given if found is not None)), None)
 
 
 # The page
@@ -142,7 +144,8 @@ BEGIN, END = "<!-- the values of cdk/context.py, written by `make generate` -->"
 
 def context_page(root: Path) -> str:
     """The page of a repository with today's values between its two marks; everything else on it is written by hand."""
-    before, _, rest = (root / PAGE).read_text(encoding="utf-8").partition(BEGIN)
+    path = root / PAGE
+    before, _, rest = (path.read_text(encoding="utf-8") if path.exists() else "").partition(BEGIN)
     return "\n".join([f"{before}{BEGIN}", *_table(), f"{END}{rest.partition(END)[2]}"])
 
 

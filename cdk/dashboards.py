@@ -47,6 +47,8 @@ SERVICES = {
     "AWSGlue": "Glue",
     "AmazonCloudWatch": "CloudWatch",
 }
+STORAGE = {"StandardStorage": "", "StandardIAStorage": ", archived"}
+"""The storage classes that buckets use (`buckets.py`), as S3's metrics name them."""
 DAY_MINUTES = 24 * 60
 DAY = cdk.Duration.minutes(DAY_MINUTES)
 HALF, WHOLE, TALL = 12, 24, 8
@@ -68,13 +70,15 @@ class Dashboards(Construct):
         groups: Sequence[logs.ILogGroup],
         alarms: Sequence[cloudwatch.IAlarm],
         budget_usd: float,
+        buckets: Mapping[str, str | None],
     ) -> None:
+        """`buckets`: all that exist, with their region if it is another."""
         super().__init__(scope, id)
         self._names, self._graph, self._signals = names, graph, signals
         self._functions, self._groups = functions, [group.log_group_name for group in groups]
         self._draw("operations", self._operations(list(queues), alarms))
         self._draw("business", self._business())
-        self._draw("cost", self._cost(budget_usd))
+        self._draw("cost", self._cost(budget_usd, buckets))
 
     def _operations(
         self, queues: Sequence[sqs.IQueue], alarms: Sequence[cloudwatch.IAlarm]
@@ -193,7 +197,7 @@ class Dashboards(Construct):
             expression=" + ".join(f"FILL({name}, 0)" for name in each), using_metrics=each, period=DAY, label=label
         )
 
-    def _cost(self, budget_usd: float) -> list[list[cloudwatch.IWidget]]:
+    def _cost(self, budget_usd: float, buckets: Mapping[str, str | None]) -> list[list[cloudwatch.IWidget]]:
         names = self._names
         groups = (names.work_group, names.readers_work_group)
         scanned = [_athena("ProcessedBytes", group, "Sum", group) for group in groups]
@@ -221,7 +225,10 @@ class Dashboards(Construct):
                 _graph("Functions: GB-seconds per day", [*self._gigabyte_seconds()]),
             ],
             [
-                _graph("Buckets: bytes", [_stored(bucket) for bucket in names.buckets]),
+                _graph(
+                    "Buckets: bytes, by storage class",
+                    [_stored(bucket, region, *kind) for bucket, region in buckets.items() for kind in STORAGE.items()],
+                ),
                 _graph("Logs: bytes ingested per day", [_ingested(group) for group in self._groups]),
             ],
         ]
@@ -296,9 +303,10 @@ def _athena(metric: str, group: str, statistic: str, label: str) -> cloudwatch.M
     return _metric("Athena", metric, {"WorkGroup": group}, statistic, label)
 
 
-def _stored(bucket: str) -> cloudwatch.Metric:
-    dimensions = {"BucketName": bucket, "StorageType": "StandardStorage"}
-    return _metric("S3", "BucketSizeBytes", dimensions, "Average", bucket)
+def _stored(bucket: str, region: str | None, kind: str, label: str) -> cloudwatch.Metric:
+    """S3 publishes a bucket's size once a day, in the bucket's region (Amazon S3 User Guide, Metrics and dimensions)."""
+    dimensions = {"BucketName": bucket, "StorageType": kind}
+    return _metric("S3", "BucketSizeBytes", dimensions, "Average", f"{bucket}{label}", region=region)
 
 
 def _ingested(group: str) -> cloudwatch.Metric:

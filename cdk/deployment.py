@@ -7,19 +7,28 @@ Here: reading the context's values, with the errors of each, and sizes as data. 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from catalunya.assets.graph.spec import Layer
-from catalunya.cdk.context import VALUES, Context, check_nothing_is_forgotten, given, variable
+from catalunya.cdk.context import NO_ACCOUNT, VALUES, Context, check_nothing_is_forgotten, given, variable
 from catalunya.cdk.trust import Trusted
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError
 
 TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers", "monitors", "identity_center")
 """What `trust.py` reads from the context."""
+
+_ACCOUNT = (r"\d{12}", "12 digits")
+_REGION = (r"[a-z]{2}(-[a-z]+)+-\d+", "the code of a region, as in AWS_REGION")
+_EMAIL = (r"[^\s@,;<>\"']+@[^\s@,;<>\"']+", "one address; for several people, that of a mailing list")
+# AWS Tagging guide, Tag naming limits and requirements.
+_TAG = (r"[\w .:/=+@-]{1,256}", "1 to 256 letters, digits, spaces, and . : / = + - @ _")
+# AWS Secrets Manager API Reference, CreateSecret.
+_SECRET = (r"(?!catalunya/)[\w/+=.@-]{1,400}", "a name without `catalunya/{env}/`, which is put before it, and no ARN")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,35 +108,46 @@ class Deployment:
         Raises ConfigurationError that names what is missing and how to set it.
         """
         raw, context = context, given(context)
-        account = _required(context, "account", "CDK_DEFAULT_ACCOUNT")
+        account = _like(_ACCOUNT, "account", _required(context, "account", "CDK_DEFAULT_ACCOUNT"))
         check_nothing_is_forgotten(raw, account)
-        environments = tuple(str(context("environments")).split(","))
+        environments = tuple(dict.fromkeys(each.strip() for each in (context("environments") or "").split(",")))
         unknown = set(environments) - PROFILES.keys()
         if unknown:
             raise ConfigurationError(
-                f"-c environments={','.join(environments)}: expected some of {', '.join(PROFILES)}, found {', '.join(sorted(unknown))}"
+                f"-c environments={','.join(environments)}: expected some of {', '.join(PROFILES)}, found "
+                f"{', '.join(sorted(unknown)) or 'nothing'}"
             )
         region = _required(context, "region", "CDK_DEFAULT_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
+        region = _like(_REGION, "region", region)
         is_home = load_settings().site == "home"
         replica = str(context("replica_region") or "") if is_home else region
         if is_home and replica in ("", region):
             raise ConfigurationError(
                 f"backups and copies need a second region, other than {region}; found {replica or 'none'}: add -c replica_region=REGION"
             )
+        package = context("package")
+        if package and not Path(package).is_file():
+            raise ConfigurationError(
+                f"-c package={package}: there is no such file; build it with `make lambda`, or leave this out"
+            )
+        trusted = Trusted.read({name: context(name) for name in TRUSTED})
+        if account != NO_ACCOUNT:
+            _check_place("trust_anchor", trusted.trust_anchor, account, region)
+            _check_place("oidc_provider", trusted.provider, account, "")
         return cls(
             account=account,
             region=region,
-            replica_region=replica,
+            replica_region=_like(_REGION, "replica_region", replica),
             is_home=is_home,
             environments=environments,
-            alarm_email=context("alarm_email") or None,
-            owner=str(context("owner")),
-            cost_center=str(context("cost_center")),
+            alarm_email=_optional(_EMAIL, context, "alarm_email"),
+            owner=_like(_TAG, "owner", context("owner") or ""),
+            cost_center=_like(_TAG, "cost_center", context("cost_center") or ""),
             reserves_concurrency=_flag(context, "reserved_concurrency"),
-            token_secret=context("socrata_token_secret") or None,
-            trusted=Trusted.read({name: context(name) for name in TRUSTED}),
+            token_secret=_optional(_SECRET, context, "socrata_token_secret"),
+            trusted=trusted,
             budgets={env: _money(context, f"budget_{env}") for env in environments},
-            package=Path(context("package")) if context("package") else make_package(),
+            package=Path(package) if package else make_package(),
         )
 
 
@@ -136,6 +156,26 @@ def _required(context: Context, name: str, *variables: str) -> str:
         if found:
             return str(found)
     raise ConfigurationError(f"no {name} to deploy to: add -c {name}=…, or set {variable(name)} or {variables[0]}")
+
+
+def _like(shape: tuple[str, str], name: str, found: str) -> str:
+    """The value, which has to have a shape: a pattern, and the same in words."""
+    pattern, expected = shape
+    if not re.fullmatch(pattern, found, flags=re.ASCII):
+        raise ConfigurationError(f"-c {name}={found}: expected {expected}")
+    return found
+
+
+def _optional(shape: tuple[str, str], context: Context, name: str) -> str | None:
+    found = context(name)
+    return None if found is None else _like(shape, name, found)
+
+
+def _check_place(name: str, arn: str | None, account: str, region: str) -> None:
+    """One in another account or region would let no one in."""
+    if arn and (found := arn.split(":")[3:5]) != [region, account]:
+        expected = f"account {account}{region and f' and region {region}'}"
+        raise ConfigurationError(f"-c {name}={arn}: expected one in {expected}, found {' '.join(filter(None, found))}")
 
 
 def _flag(context: Context, name: str) -> bool:
@@ -148,9 +188,9 @@ def _flag(context: Context, name: str) -> bool:
 def _money(context: Context, name: str) -> float:
     found = context(name)
     try:
-        amount = float(found)
-    except (TypeError, ValueError):
+        amount = float(found or 0)
+    except ValueError:
         amount = 0.0
-    if amount <= 0:
+    if not 0 < amount < float("inf"):
         raise ConfigurationError(f"-c {name}={found}: expected an amount above 0, in USD per month")
     return amount

@@ -137,10 +137,14 @@ class Names:
         return f"{self.data_bucket}-replica"
 
     @property
+    def own_buckets(self) -> tuple[str, ...]:
+        """The buckets in the environment's own region."""
+        return (self.data_bucket, self.results_bucket, self.mart_results_bucket, self.log_bucket)
+
+    @property
     def buckets(self) -> tuple[str, ...]:
         """All buckets: those in the environment's own region, then those in the recovery region."""
-        here = (self.data_bucket, self.results_bucket, self.mart_results_bucket, self.log_bucket)
-        return (*here, self.backup_bucket, self.replica_bucket, self.copies_log_bucket)
+        return (*self.own_buckets, self.backup_bucket, self.replica_bucket, self.copies_log_bucket)
 
     @property
     def logged(self) -> dict[str, tuple[str, ...]]:

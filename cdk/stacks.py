@@ -164,6 +164,7 @@ class DataStack(cdk.Stack):
             groups=groups,
             alarms=alarms.all,
             budget_usd=usd,
+            buckets=_places(names, deployment),
         )
         airflow = rolesanywhere.CfnProfile(
             self,
@@ -185,6 +186,16 @@ class DataStack(cdk.Stack):
             value=airflow.attr_profile_arn,
             description="The IAM Roles Anywhere profile for Airflow's certificate",
         )
+
+
+def _places(names: Names, deployment: Deployment) -> dict[str, str | None]:
+    """The buckets of an environment that exist, each with its region if that is another than the environment's."""
+    own: dict[str, str | None] = dict.fromkeys(names.own_buckets)
+    if not deployment.is_home:
+        return own | {names.backup_bucket: None}
+    absent = () if PROFILES[names.env].is_replicated else (names.replica_bucket,)
+    elsewhere = [bucket for bucket in names.buckets if bucket not in (*own, *absent)]
+    return own | dict.fromkeys(elsewhere, deployment.replica_region)
 
 
 class ReplicaStack(cdk.Stack):

@@ -143,8 +143,10 @@ def _reconcile(settings: Settings) -> DAG:
         tags=["ops"],
         params={"select": Param("*", type="string", description="Assets to check; same syntax as `catalunya plan`.")},
     ) as dag:
-        Watch(task_id="watch", retries=1)
-        found = FindStale(task_id="find_stale", retries=1)
+        # One run at a time: a task that hangs would keep every later run waiting.
+        limits: dict[str, Any] = {"retries": 1, "execution_timeout": timedelta(minutes=RECONCILE_MINUTES)}
+        Watch(task_id="watch", **limits)
+        found = FindStale(task_id="find_stale", **limits)
         TriggerRun.partial(task_id="trigger", map_index_template="{{ task.key }}").expand_kwargs(found.output)
     return dag
 

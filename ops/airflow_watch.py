@@ -96,11 +96,13 @@ def _workers(broker: str) -> int:
     from celery import Celery  # type: ignore[import-untyped]
     from kombu.exceptions import OperationalError
 
-    try:
-        with Celery(broker=broker) as app:
-            return len(app.control.ping(timeout=PING_S))
-    except OperationalError:
-        return 0
+    # Without limits a broker that hangs, and does not only refuse connections, is waited for without end.
+    limits = {"socket_timeout": PING_S, "socket_connect_timeout": PING_S}
+    with Celery(broker=broker, broker_transport_options=limits) as app, app.connection_for_write() as connection:
+        try:
+            return len(app.control.ping(timeout=PING_S, connection=connection))
+        except (OperationalError, *connection.connection_errors):
+            return 0
 
 
 def _failed_since(airflow: Client, since: datetime) -> Iterator[dict[str, Any]]:

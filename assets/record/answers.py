@@ -17,7 +17,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import structlog
@@ -40,12 +40,19 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """How an invocation ended: `error` is the class of io/errors.py if it failed, `entry` the summary of the ledger entry if it has one."""
+    """How an invocation ended: `error` is the class of io/errors.py if it failed, `entry` the summary of the ledger entry if it has one.
+
+    Raises ValueError if it contradicts itself: a failure without an error would end its task as skipped, and no one would hear of it.
+    """
 
     status: Literal["materialized", "skipped", "deferred", "landed", "failed"]
     why: str
     error: str | None = None
     entry: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.status == "failed") != bool(self.error) or (self.status == "materialized" and self.entry is None):
+            raise ValueError(f"a result that is {self.status}, with the error {self.error} and the entry {self.entry}")
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -58,7 +65,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     host: str
     token: str
-    seconds: float
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=900)]  # no function works for longer than Lambda's maximum
     beat: int = 0
     result: Result | None = None
 

@@ -17,8 +17,11 @@ from catalunya.assets.record.state import State
 from catalunya.io.errors import UsageError
 from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
+from catalunya.io.safe_text import legible
 
 FOLDER = "_acknowledged"
+REASON_CHARACTERS = 300
+"""Of the reason of an acknowledgement: it stands in a line of `status`, and in the log every ten minutes."""
 PATIENCE = 3
 """How many runs in a row may fail for a reason that passes before that needs attention. Each run tries several times."""
 
@@ -80,12 +83,15 @@ def acknowledged(lake: Lake, found: Failing) -> Acknowledgement | None:
 
 
 def acknowledge(state: State, key: str, *, by: str, reason: str = "") -> Acknowledgement:
-    """Acknowledge the failure of a table. Raises UsageError if it has not failed."""
+    """Acknowledge the failure of a table. Raises UsageError if it has not failed, or if the reason is too long."""
     found = failing(state, key)
     if found is None:
         raise UsageError(
             f"{key}: expected a table whose last attempt failed, found none to acknowledge; `catalunya status` shows which failed"
         )
+    if len(reason) > REASON_CHARACTERS:
+        raise UsageError(f"--reason: expected at most {REASON_CHARACTERS} characters, found {len(reason):,}")
+    reason = legible(reason)
     known = Acknowledgement(asset=key, error=found.error, made=found.made, by=by, at=state.now, reason=reason)
     state.ledger.lake.put(path(key), msgspec.json.format(msgspec.json.encode(known), indent=1))
     return known

@@ -103,9 +103,15 @@ def _count(connection: Any, sql: str) -> int:
 
 def _run(program: str, options: Sequence[str], address: str, *files: Path) -> None:
     """Run a program of PostgreSQL on the database; its password is not on the command line, which others can see."""
+    from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-    parts: dict[str, Any] = dict(conninfo_to_dict(address))
+    try:
+        parts: dict[str, Any] = dict(conninfo_to_dict(address))
+    except ProgrammingError:  # its text has the address, password and all
+        raise BackupError(
+            "CATALUNYA_AIRFLOW_DATABASE (value not shown): expected an address such as postgresql://user:password@host:5432/airflow"
+        ) from None
     password = parts.pop("password", None)
     env = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
     command = [program, *options, "--no-password", f"--dbname={make_conninfo(**parts)}", *map(str, files)]

@@ -134,7 +134,9 @@ def status(
     check: Annotated[
         bool,
         FLAG,
-        Parameter(help="Exit with 1 if any asset is stale, missing, failed or overdue; for monitoring."),
+        Parameter(
+            help="Exit with 1 if any asset is stale, missing, unreadable, overdue, or failed and not acknowledged; for monitoring."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> int:

@@ -6,6 +6,7 @@ Here: options and output. Not here: the work itself (`assets/record/failing.py`,
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import sys
 from collections import Counter, defaultdict
@@ -99,12 +100,20 @@ def acknowledge(
         else:
             console.say(f"{key} is no longer acknowledged" if was_there else f"{key} was not acknowledged")
         return
-    known = failing.acknowledge(project.state(), asset.key, by=getpass.getuser(), reason=reason)
+    known = failing.acknowledge(project.state(), asset.key, by=_user(), reason=reason)
     if as_json:
         console.emit_json(known)
     else:
         console.say(f"acknowledged: {key}: {known.error}")
         console.say(f"`catalunya acknowledge {key} --undo` withdraws it")
+
+
+def _user() -> str:
+    """Who runs this; in a container, a number may be all that is known."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # Python 3.13 raises the second
+        return f"user {os.getuid()}"
 
 
 def verify(

@@ -137,8 +137,11 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 def log(level: str, event: str, **fields: object) -> None:
     """One line on stderr, as `ops/logging.py` writes JSON; loading that would triple this process's memory."""
     line = {"timestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}", "level": level, "event": event, **fields}
-    sys.stderr.write(f"{json.dumps(line)}\n")
-    sys.stderr.flush()
+    # No one may read it any more, and the checks go on.
+    if sys.stderr:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{json.dumps(line)}\n")
+            sys.stderr.flush()
 
 
 def command(name: str, every_s: float, supervised: Sequence[str]) -> list[str]:

@@ -30,14 +30,16 @@ from catalunya.assets.record.lease import Held, holder
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
+from catalunya.cdk.signals import FAILURES, ROWS, RUNS
 from catalunya.io.environment import load_settings
 from catalunya.ops.cli import main
 from catalunya.ops.local_airflow.client import TaskInstance
 from catalunya.ops.local_airflow.server import airflow
 from catalunya.ops.mock import serve
 from catalunya.ops.processes import child, free_ports
-from small.aws import Aws
+from small.aws import REGION, Aws
 from small.field import Field
+from small.filter_pattern import matches
 from small.lakes import contents
 from small.patience import patience, wait_until
 
@@ -48,6 +50,7 @@ LANDING, STAGING, MART = CHAIN = (
     "marts.fact_service_usage_daily",
 )
 CANDIDATES = "catalunya_candidates_dev"
+LOG_GROUP = "/catalunya/airflow/dev"
 ROLE = "arn:aws:iam::123456789012:role/catalunya-dev/catalunya-mart-role-dev"
 
 
@@ -100,6 +103,7 @@ def dev(account: Account, compiled: Path, made: Path, tmp_path_factory: pytest.T
     aws, lake = account.aws, account.settings.lake
     aws.fill(lake, {name: body for name, body in contents(made).items() if not name.startswith("_leases/")})
     queue = notify_of_manifests(aws, lake.removeprefix("s3://"))
+    send_logs_to_cloudwatch(aws, folder / "home")
     with serve(rows=300) as mock, pytest.MonkeyPatch.context() as patch:
         settings = load_settings(
             env="dev",
@@ -133,6 +137,15 @@ def notify_of_manifests(aws: Aws, bucket: str) -> str:
         Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [notified]}
     )
     return url
+
+
+def send_logs_to_cloudwatch(aws: Aws, home: Path) -> None:
+    """Have Airflow's own handler write the logs of its tasks to their log group, as on Dokku (docs/dokku.md)."""
+    aws.client("logs").create_log_group(logGroupName=LOG_GROUP)
+    home.mkdir()
+    address = f"cloudwatch://arn:aws:logs:{REGION}:123456789012:log-group:{LOG_GROUP}"
+    remote = f"remote_logging = True\nremote_log_conn_id = aws_default\nremote_base_log_folder = {address}"
+    (home / "airflow.cfg").write_text(f"[logging]\n{remote}\n", encoding="utf-8")
 
 
 def settings_of_functions(lake: str, cache: Path, url: str) -> dict[str, str]:
@@ -229,6 +242,23 @@ def test_a_mart_is_made_under_its_role(dev: Field, chain_run: ChainRun) -> None:
     # A second event can queue one more run, which is skipped.
     (task,) = [task for task in chain_run.tasks if task.dag_id == MART and task.state == "success"]
     assert any("role_assumed" in line and ROLE in line for line in dev.client.log_lines(task))
+
+
+def test_the_metrics_count_what_airflows_own_handler_writes_to_cloudwatch(
+    chain_run: ChainRun, account: Account
+) -> None:
+    lines: list[str] = []
+
+    def made() -> set[str]:
+        pages = account.aws.client("logs").get_paginator("filter_log_events").paginate(logGroupName=LOG_GROUP)
+        lines[:] = [event["message"] for page in pages for event in page["events"]]
+        return {json.loads(line)["asset"] for line in lines if matches(RUNS.pattern, line)}
+
+    # The handler sends lines in the background.
+    wait_until(lambda: MART in made(), 60, lambda: lines[-5:])
+    (line,) = [json.loads(line) for line in lines if matches(RUNS.pattern, line) and json.loads(line)["asset"] == MART]
+    assert isinstance(line[ROWS.field or ""], int)
+    assert not [line for line in lines if matches(FAILURES.pattern, line)]
 
 
 def test_the_task_raises_the_error_of_its_function(dev: Field, chain_run: ChainRun) -> None:

@@ -136,6 +136,7 @@ print(json.dumps({
                     "inlets": [asset.name for asset in task.inlets],
                     "outlets": [asset.uri for asset in task.outlets],
                     "retries": task.retries,
+                    "limit_s": task.execution_timeout and task.execution_timeout.total_seconds(),
                     "retry": {
                         kind.__name__: action(task, kind("…"))
                         for kind in (errors.SourceUnavailable, errors.LeaseHeld, errors.ContractError, errors.LakeError)
@@ -189,6 +190,12 @@ def test_every_task_of_every_dag_says_when_it_fails(read: dict[str, Any]) -> Non
     tasks += [task for dag in read["functions"].values() for task in dag.values()]
     assert len(tasks) > 20
     assert all(task["says"] == ["log_failure"] for task in tasks)
+
+
+def test_a_task_of_reconcile_that_hangs_ends_before_the_next_run(read: dict[str, Any]) -> None:
+    """One run at a time: it would keep every later one waiting, and nothing would look for what failed."""
+    tasks = read["dags"]["ops.reconcile"]["tasks"]
+    assert {name: tasks[name]["limit_s"] for name in ("watch", "find_stale")} == {"watch": 600, "find_stale": 600}
 
 
 def test_the_sources_are_checked_weekly(read: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ class AirflowApi:
     def __init__(self) -> None:
         self.url = ""
         self.silent: str | None = None
+        self.rejects_logins = False
         self.failed: dict[str, Any] | None = None
         self.last_run: datetime | None = datetime.now(UTC) - STALE
         self.asked: list[Asked] = []
@@ -35,6 +36,8 @@ class AirflowApi:
 
     def __call__(self, asked: Asked) -> Answer:
         self.asked.append(asked)
+        if self.rejects_logins and asked.path == "/auth/token":
+            return Answer(b"{}", 401)
         return Answer(json.dumps(self._document(asked.path)).encode(), 201 if asked.path == "/auth/token" else 200)
 
     def _document(self, path: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import os
 import signal
@@ -190,9 +191,36 @@ def test_a_function_that_is_killed_is_lost_as_soon_as_its_answer_would_have_chan
     assert "request q1" in str(error)
 
 
-def test_an_answer_that_cannot_be_read_is_lost(tmp_path: Path, lake: Lake) -> None:
-    lake.put(PATH, b"{")
-    assert isinstance(raised(tmp_path / "lake", seconds=5), FunctionLost)
+BEGUN = {"request_id": "q1", "host": "h", "token": "t", "seconds": 60}
+DAMAGED = {
+    "cut off": b"{",
+    "empty": b"",
+    "nested": b'{"result": ' + b"[" * 100_000,
+    "no text": b"\xff",
+    "waited for without end": {"seconds": 1e308},
+    "over before it began": {"seconds": 0},
+    "unknown status": {"result": {"status": "fine", "why": ""}},
+    "failed without an error": {"result": {"status": "failed", "why": "no one would hear of it"}},
+    "an error without a failure": {"result": {"status": "skipped", "why": "", "error": "LakeError"}},
+    "made without an entry": {"result": {"status": "materialized", "why": ""}},
+}
+
+
+@pytest.mark.parametrize("damaged", DAMAGED.values(), ids=DAMAGED)
+def test_an_answer_that_cannot_be_read_or_contradicts_itself_is_lost(
+    tmp_path: Path, lake: Lake, damaged: bytes | dict[str, Any]
+) -> None:
+    lake.put(PATH, damaged if isinstance(damaged, bytes) else json.dumps(BEGUN | damaged).encode())
+    error = raised(tmp_path / "lake", seconds=5)
+    assert isinstance(error, FunctionLost)
+    assert "cannot be read" in str(error)
+
+
+def test_an_answer_may_be_there_before_anyone_waits_for_it(tmp_path: Path, lake: Lake) -> None:
+    """The twin of the damaged ones."""
+    done = {"result": {"status": "failed", "why": "the source is gone", "error": "SourceUnavailable"}}
+    lake.put(PATH, json.dumps(BEGUN | done).encode())
+    assert asyncio.run(wait(lake, PATH, "extract", 0)).error == "SourceUnavailable"
 
 
 def test_a_place_that_may_not_be_read_is_an_error_at_once(tmp_path: Path, lake: Lake) -> None:

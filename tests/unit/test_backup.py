@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -241,6 +242,39 @@ def test_a_backup_without_the_dump_it_should_have_is_incomplete_and_says_why(sho
     with pytest.raises(BackupError, match="does not contain Airflow's database"):
         restore_database(settings, shop.store, backup)
     assert dumper(shop.settings) is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql+psycopg2://a:secret@h/c", "sqlite:////airflow.db", "secret of none", "postgresql://a:secret@h:x/c"],
+)
+def test_an_address_that_is_none_leaves_the_rest_to_the_backup_and_is_not_shown(shop: Shop, address: str) -> None:
+    settings = shop.settings.model_copy(update={"airflow_database": SecretStr(address)})
+    backup = back_up(shop.project, "without-dump", database=dumper(settings))
+    assert backup.assets
+    assert backup.database is None
+    assert "secret" not in backup.database_problem
+    assert "\n" not in backup.database_problem
+
+
+def test_the_password_is_not_on_the_command_line_of_postgresqls_programs(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pg_dump that writes what it was given, as everyone on the machine sees it, and then what only its user sees."""
+    program = tmp_path / "bin" / "pg_dump"
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\nfor each in "$@"; do case $each in --file=*) file=${each#--file=};; esac; done\n{ echo "$@"; echo "$PGPASSWORD"; } > "$file"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    settings = shop.settings.model_copy(update={"airflow_database": SecretStr("postgres://a:se%40cret@127.0.0.1:1/c")})
+    backup = back_up(shop.project, "with-dump", database=dumper(settings))
+    assert backup.database, backup.database_problem
+    seen, password = shop.store.lake.get(content_path(backup.database.sha256)).decode().splitlines()
+    assert "host=127.0.0.1" in seen
+    assert "cret" not in seen
+    assert password == "se@cret"
 
 
 def write_dump(to: Path) -> None:

@@ -136,6 +136,28 @@ def test_only_a_failure_can_be_acknowledged_and_a_damaged_acknowledgement_is_non
     assert acknowledged(project.lake, found) is None
 
 
+def test_a_reason_is_one_line_that_fits_into_a_log(shop: Shop) -> None:
+    shop.fail(ContractError("a breach"))
+    state = shop.open().state()
+    known = acknowledge(state, SHOPS, by="maria", reason="known\nuntil \x1b[31mMonday  ")
+    assert known.reason == r"known until \x1b[31mMonday"
+    with pytest.raises(UsageError, match="expected at most 300 characters, found 3,000,000"):
+        acknowledge(state, SHOPS, by="maria", reason="x" * 3_000_000)
+    found = failing(state, SHOPS)
+    assert found
+    assert acknowledged(state.ledger.lake, found) == known
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"asset": 1}', "\xff", "null", "[" * 100_000])
+def test_a_damaged_acknowledgement_is_none_and_can_be_given_again(shop: Shop, text: str) -> None:
+    shop.fail(ContractError("a breach"))
+    state = shop.open().state()
+    state.ledger.lake.put(path(SHOPS), text.encode("latin-1"))
+    assert shop.left()["tolerated"] is False
+    acknowledge(state, SHOPS, by="maria")
+    assert shop.left()["tolerated"] is True
+
+
 def test_what_waits_for_an_upstream_is_tolerated(shop: Shop) -> None:
     project = shop.open()
     with capture_logs() as logged:

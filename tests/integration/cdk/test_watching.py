@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -30,13 +31,14 @@ from catalunya.io.errors import CatalunyaError, PermanentError, SourceUnavailabl
 from catalunya.ops import lambdas
 from catalunya.ops.airflow_watch import watch
 from catalunya.ops.backup.make import back_up
+from catalunya.ops.cli import app
 from catalunya.ops.logging import configure
 from catalunya.ops.mock import serve
 from catalunya.ops.status import log_left_alone, log_overdue
 from integration.cdk.iam import Request, allowed
 from small import filter_pattern
 from small.airflow_api import AirflowApi
-from small.templates import ACCOUNT, REGION, Template, statements
+from small.templates import ACCOUNT, REGION, REPLICA_REGION, Template, statements
 
 LANDING, STAGING, DATED = "landing.service_usage", "staging.service_usage", "landing.social_services"
 MART = "marts.dim_time"
@@ -286,13 +288,41 @@ def test_cloudwatch_costs_no_more_than_the_architecture_says_and_the_page_says_h
     assert f"| {names.env} | {alarms} | {alarms * ALARM_USD:.2f} | {metrics_usd:.2f} | {total:.2f} |" in page
 
 
-def test_there_are_three_dashboards_and_the_cost_dashboard_shows_the_budget(template: Template, names: Names) -> None:
+def test_there_are_three_dashboards_and_the_cost_dashboard_shows_the_budget_and_every_bucket_where_it_is(
+    template: Template, templates: dict[str, Template], names: Names
+) -> None:
     found = {each["DashboardName"] for each in template.of("AWS::CloudWatch::Dashboard").values()}
-    cost = json.dumps(dashboard(template, names.dashboard("cost")))
+    drawn = dashboard(template, names.dashboard("cost"))
 
     assert found == {names.dashboard(subject) for subject in ("operations", "business", "cost")}
-    assert f"{PROFILES[names.env].budget_usd:g} USD a month" in cost
-    assert all(bucket in cost for bucket in names.buckets)
+    assert f"{PROFILES[names.env].budget_usd:g} USD a month" in json.dumps(drawn)
+    stacks = {template.stack: REGION, names.replica_stack: REPLICA_REGION}
+    buckets = {
+        (bucket["BucketName"], region, kind)
+        for stack, region in stacks.items()
+        for bucket in templates[stack].of("AWS::S3::Bucket").values()
+        for kind in ("StandardStorage", "StandardIAStorage")
+    }
+    shown = [metric for metric in metrics(drawn) if metric[1] == "BucketSizeBytes"]
+    assert {(metric[3], metric[-1].get("region", REGION), metric[5]) for metric in shown} == buckets
+
+
+def test_the_periods_of_alarms_are_those_that_cloudwatch_accepts(template: Template) -> None:
+    """Amazon CloudWatch API Reference, PutMetricAlarm: multiples of a minute, and at most seven days in all, or one if periods are shorter
+    than an hour."""
+    for alarm in template.of("AWS::CloudWatch::Alarm").values():
+        stats = [query["MetricStat"] for query in alarm.get("Metrics", []) if "MetricStat" in query] or [alarm]
+        (period,) = {stat["Period"] for stat in stats}
+        assert period % 60 == 0, alarm["AlarmName"]
+        assert 1 <= alarm["EvaluationPeriods"] <= (7 if period >= 3600 else 1) * 86_400 / period, alarm["AlarmName"]
+
+
+def test_a_description_names_commands_that_exist(template: Template) -> None:
+    texts = " ".join(alarm["AlarmDescription"] for alarm in template.of("AWS::CloudWatch::Alarm").values())
+    named = set(re.findall(r"`catalunya ([a-z]+)", texts))
+    assert {"status", "acknowledge", "history"} <= named <= set(app)
+    assert set(re.findall(r"\b[\w/]+\.md\b", texts)) == {"docs/dokku.md", "docs/infrastructure.md"}
+    assert "redrive" not in texts, "SQS moves messages back to queues only, and these come from functions"
 
 
 def test_each_alarm_notifies_the_topic_when_it_begins_and_ends_and_says_what_to_do(template: Template) -> None:

@@ -179,6 +179,28 @@ def test_a_process_that_ends_by_itself_ends_its_supervisor_with_the_same_code(
         assert it.end() == code
 
 
+@pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "a pipe that no one reads"])
+def test_a_process_is_checked_though_no_one_reads_what_the_supervisor_says(tmp_path: Path, is_closed: bool) -> None:
+    given = {
+        "name": "scheduler",
+        "command": ["sleep", "600"],
+        "check": ["sh", "-c", "exit 1"],
+        "every_s": 0.01,
+        "start_s": 0,
+    }
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", SUPERVISE, json.dumps(given)]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$@" 2>&-', *command] if is_closed else command,
+        stderr=writer,
+        check=False,
+        timeout=patience(60),
+    )
+    os.close(writer)
+    assert done.returncode == 1
+
+
 def test_a_supervisor_loads_only_the_standard_library() -> None:
     """It stays in memory beside each process of Airflow: 15 MB, where the command itself would take 60."""
     code = "import sys; import catalunya.ops.deployed_airflow.supervisor; print(*sys.modules)"

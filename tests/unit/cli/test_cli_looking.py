@@ -294,4 +294,7 @@ def test_a_failure_is_acknowledged_shown_by_status_and_history_and_withdrawn(run
 
     assert run("acknowledge", key, "--undo").out == f"{key} is no longer acknowledged\n"
     assert run("status", key, "--check").code == 1
+    unknown = run("acknowledge", "staging.gpd")
+    assert (unknown.code, unknown.out, unknown.err.count("\n")) == (2, "", 1)
+    assert "staging.gdp" in unknown.err
     assert run("acknowledge", "staging.gdp").code == 2
