@@ -74,11 +74,12 @@ VALUES: Mapping[str, Value] = MappingProxyType(
             removes="the restriction to one trust anchor of who is Airflow",
         ),
         "readers": Value(
-            meaning="comma-separated ARNs that may query the tables without MFA: a dashboard's role",
+            meaning="comma-separated ARNs that may query the tables without MFA: a dashboard's role, which must exist already",
             removes="the access of dashboards",
         ),
         "monitors": Value(
-            meaning="comma-separated ARNs that may monitor without MFA, which includes reading all layers: an alerting system's role",
+            meaning="comma-separated ARNs that may monitor without MFA, which includes reading all layers: an alerting system's role, which must "
+            "exist already",
             removes="the access of monitoring systems",
         ),
         "identity_center": Value(

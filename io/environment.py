@@ -277,8 +277,9 @@ def load_settings(**overrides: object) -> Settings:
         field = Settings.model_fields.get(name)
         is_public = field is not None and SecretStr not in (field.annotation, *get_args(field.annotation))
         value = f"={first.get('input')!r}" if is_public else " (value not shown)"
+        message = first["msg"].removeprefix("Value error, ").lower()
         raise ConfigurationError(
-            f"CATALUNYA_{name.upper()}{value}: {first['msg'].lower()}; correct it, or unset it to use the default"
+            f"CATALUNYA_{name.upper()}{value}: {message}; correct it, or unset it to use the default"
         ) from None
     for name in ("lake", "backup", "cache", "scratch"):
         value = getattr(settings, name)

@@ -60,7 +60,9 @@ def log_heartbeats(airflow: Client) -> None:
     for process, status in alive.items():
         if status == "healthy":
             log.info("heartbeat", process=process)
-        elif status is not None:  # None: there is no such process here, as on a laptop
+        elif (
+            status is not None or broker
+        ):  # None: it has never run; without a broker, as on a laptop, there may be none
             log.error("process_silent", process=process)
 
 

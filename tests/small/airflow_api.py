@@ -20,6 +20,7 @@ class AirflowApi:
     def __init__(self) -> None:
         self.url = ""
         self.silent: str | None = None
+        self.absent: str | None = None
         self.rejects_logins = False
         self.failed: dict[str, Any] | None = None
         self.last_run: datetime | None = datetime.now(UTC) - STALE
@@ -45,7 +46,8 @@ class AirflowApi:
             return {"access_token": "a-token"}
         if path == "/api/v2/monitor/health":
             names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-            return {name: {"status": "unhealthy" if name == self.silent else "healthy"} for name in names}
+            states = {self.silent: "unhealthy", self.absent: None}
+            return {name: {"status": states.get(name, "healthy")} for name in names}
         if path.endswith("/taskInstances"):
             found = [self.failed] if self.failed else []
             return {"task_instances": found, "total_entries": len(found)}

@@ -58,6 +58,20 @@ def test_a_login_that_airflow_rejects_fails_the_task_after_the_heartbeats(tmp_pa
     assert "CATALUNYA_AIRFLOW_PASSWORD" in why
 
 
+def test_a_process_that_has_never_run_is_silent_where_all_are_deployed_and_may_be_absent_on_a_laptop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow reports no status for it. A deployment, which has a broker, always has a triggerer."""
+    (closed,) = free_ports(1)
+    with AirflowApi.running() as airflow:
+        airflow.absent = "triggerer"
+        logged, _ = watched(tmp_path, airflow.url)
+        assert not {(event, process) for event, process in logged if process == "triggerer"}
+        monkeypatch.setenv(BROKER, f"redis://127.0.0.1:{closed}/0")
+        logged, _ = watched(tmp_path, airflow.url)
+        assert ("process_silent", "triggerer") in logged
+
+
 def test_workers_are_silent_when_their_broker_is_down_or_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (closed,) = free_ports(1)
     with AirflowApi.running() as airflow, mute() as hanging:
