@@ -28,6 +28,14 @@ WORKFLOW = ".github/workflows/deploy.yml"
 """The workflow that deploys, below the repository."""
 MFA_SECONDS = 3600
 """How old a person's MFA may be when a session begins."""
+# Not `…IfExists`: requests signed with access keys lack both keys altogether.
+BY_MFA: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "Bool": {"aws:MultiFactorAuthPresent": "true"},
+        "NumericLessThan": {"aws:MultiFactorAuthAge": str(MFA_SECONDS)},
+    }
+)
+"""The condition on a user of the account."""
 
 # A pattern, and the same in words.
 _PRINCIPAL = (
@@ -168,12 +176,7 @@ def trust(role: str, names: Names, trusted: Trusted) -> Document:
 def _people(names: Names, trusted: Trusted) -> list[Statement]:
     """Users of the account with MFA, and users of the permission sets that were named. Each also needs a policy of their own for it."""
     account = {"AWS": f"arn:{names.partition}:iam::{names.account}:root"}
-    # Not `…IfExists`: requests signed with access keys lack both keys altogether.
-    mfa = {
-        "Bool": {"aws:MultiFactorAuthPresent": "true"},
-        "NumericLessThan": {"aws:MultiFactorAuthAge": str(MFA_SECONDS)},
-    }
-    statements = [_allow(account, ["sts:AssumeRole"], mfa)]
+    statements = [_allow(account, ["sts:AssumeRole"], BY_MFA)]
     if trusted.permission_sets:
         # The role's path names Identity Center's region, except for North Virginia, and its name ends in a suffix that changes (IAM
         # Identity Center User Guide, Referencing permission sets). Only Identity Center creates roles below /aws-reserved/.

@@ -115,7 +115,7 @@ class Region:
         self.client("s3", region).create_bucket(Bucket=name, CreateBucketConfiguration=placed)
 
     def lose(self, region: str) -> None:
-        """Delete all buckets of a region with everything in them, and its catalog."""
+        """Delete all buckets of a region with everything in them, its catalog and its work groups."""
         s3 = self.client("s3", region)
         for name in self.buckets(region):
             for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name):
@@ -126,6 +126,10 @@ class Region:
         glue = self.client("glue", region)
         for database in glue.get_databases()["DatabaseList"]:
             glue.delete_database(Name=database["Name"])
+        athena = self.client("athena", region)
+        for group in athena.list_work_groups()["WorkGroups"]:
+            if group["Name"] != "primary":  # AWS's own, which cannot be deleted
+                athena.delete_work_group(WorkGroup=group["Name"], RecursiveDeleteOption=True)
 
     # What stands in for the commands of the page.
 
