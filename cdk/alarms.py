@@ -181,7 +181,8 @@ class Alarms(Construct):
             "failures",
             self._signals.metric(LASTING_FAILURES),
             above=0,
-            description="A task or function failed, and a retry would fail too. Search the logs for task_failed; `catalunya status` shows the tables",
+            description="A task or function failed, and a retry would fail too. Search the logs for task_failed, function_failed and "
+            "materialization_failed; `catalunya status` shows the tables",
         )
         self._add(
             "failures-repeated",

@@ -37,7 +37,20 @@ BY_MFA: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """The condition on a user of the account."""
 
-_PRINCIPAL = r"arn:[\w-]+:iam::\d{12}:(user|role)/[\w+=,.@/-]+"
+# A pattern, and the same in words.
+_PRINCIPAL = (
+    r"arn:[\w-]+:iam::\d{12}:(user|role)/[\w+=,.@/-]+",
+    "the ARN of a role or user, as arn:aws:iam::ACCOUNT:role/NAME",
+)
+_PROVIDER = (
+    rf"arn:[\w-]+:iam::\d{{12}}:oidc-provider/{re.escape(GITHUB)}",
+    f"an ARN as arn:aws:iam::ACCOUNT:oidc-provider/{GITHUB}",
+)
+_ANCHOR = (
+    r"arn:[\w-]+:rolesanywhere:[\w-]+:\d{12}:trust-anchor/[\w-]+",
+    "an ARN as arn:aws:rolesanywhere:REGION:ACCOUNT:trust-anchor/ID",
+)
+_PERMISSION_SET = (r"[\w+=,.@-]{1,32}", "the name of a permission set: 1 to 32 letters, digits, and + = , . @ - _")
 _PEOPLE = "users of the account who are permitted to, with MFA of the last hour; users of named permission sets of IAM Identity Center"
 IN_WORDS: Mapping[str, str] = MappingProxyType(
     {
@@ -94,29 +107,26 @@ class Trusted:
             )
         return cls(
             subject=subject,
-            provider=_matching(
-                context, "oidc_provider", rf"arn:[\w-]+:iam::\d{{12}}:oidc-provider/{re.escape(GITHUB)}"
-            ),
-            trust_anchor=_matching(
-                context, "trust_anchor", r"arn:[\w-]+:rolesanywhere:[\w-]+:\d{12}:trust-anchor/[\w-]+"
-            ),
+            provider=_matching(context, "oidc_provider", _PROVIDER),
+            trust_anchor=_matching(context, "trust_anchor", _ANCHOR),
             readers=_each(context, "readers", _PRINCIPAL),
             monitors=_each(context, "monitors", _PRINCIPAL),
-            permission_sets=_each(context, "identity_center", r"[\w+=,.@-]{1,32}"),
+            permission_sets=_each(context, "identity_center", _PERMISSION_SET),
         )
 
 
-def _each(context: Mapping[str, Any], name: str, pattern: str) -> tuple[str, ...]:
-    """The comma-separated values that were given."""
+def _each(context: Mapping[str, Any], name: str, shape: tuple[str, str]) -> tuple[str, ...]:
+    """The comma-separated values that were given, each once."""
     given = filter(None, str(context.get(name) or "").split(","))
-    return tuple(found for each in given if (found := _matching({name: each}, name, pattern)))
+    return tuple(dict.fromkeys(found for each in given if (found := _matching({name: each}, name, shape))))
 
 
-def _matching(context: Mapping[str, Any], name: str, pattern: str) -> str | None:
+def _matching(context: Mapping[str, Any], name: str, shape: tuple[str, str]) -> str | None:
     """The value that was given, if any. A wildcard would match anyone, and a misspelled ARN no one."""
     given = str(context.get(name) or "").strip()
-    if given and not re.fullmatch(pattern, given):
-        raise ConfigurationError(f"-c {name}={given}: expected no wildcards, and a value that matches {pattern}")
+    pattern, expected = shape
+    if given and not re.fullmatch(pattern, given, flags=re.ASCII):
+        raise ConfigurationError(f"-c {name}={given}: expected {expected}; wildcards are not allowed")
     return given or None
 
 

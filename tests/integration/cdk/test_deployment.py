@@ -303,6 +303,20 @@ def test_a_misspelled_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         read(**NEEDED)
 
 
+@pytest.mark.parametrize("target", ["deploy", "diff"])
+def test_make_deploys_one_environment_and_none_if_it_is_not_said_which(target: str) -> None:
+    def shown(**more: str) -> subprocess.CompletedProcess[str]:
+        command = ["make", "--dry-run", "--no-print-directory", target]
+        here = {"PATH": os.environ["PATH"], **more}
+        return subprocess.run(command, cwd=ROOT, env=here, capture_output=True, text=True, check=False)
+
+    for env in PROFILES:
+        assert f"{target} 'CatalunyaData-{env}*'" in shown(CATALUNYA_ENV=env).stdout
+    for unset in (shown(), shown(CATALUNYA_ENV="")):
+        assert unset.returncode != 0
+        assert "set CATALUNYA_ENV to dev or prod" in unset.stderr
+
+
 # Code, documentation and workflow know the same values
 
 
