@@ -35,7 +35,6 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
     create = {"aws:RequestTag/environment": names.env}
     where, keys = list(regions), PLACES["key"](names)
     through_s3 = {"kms:ViaService": [f"s3.{region}.amazonaws.com" for region in where]}
-    use_key = ("kms:Decrypt", "kms:Encrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey")
     rules = [names.anywhere("events", f"rule/{names.alarm('*')}")]
     profiles = [names.anywhere("rolesanywhere", "profile/*")]
     statements = [
@@ -101,12 +100,16 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
         ),
         allow(
             "KeyOfS3",
-            use_key,
+            ("kms:Decrypt", "kms:Encrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"),
             [names.anywhere("kms", "key/*")],
             {"StringEquals": through_s3, "ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/aws/s3"}},
         ),
         # The lake's own key is used by a deployment, and belongs to whoever made it.
-        *([allow("KeyOfTheLake", use_key, keys, {"StringEquals": through_s3})] if keys else []),
+        *(
+            [allow("KeyOfTheLake", ("kms:Decrypt", "kms:GenerateDataKey"), keys, {"StringEquals": through_s3})]
+            if keys
+            else []
+        ),
         # These have no ARNs. They show names and settings, and change nothing.
         allow(
             "Lists",
@@ -118,7 +121,7 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
                     "cloudwatch:ListDashboards",
                 ),
                 *("iam:ListRoles", "lambda:ListFunctions", "rolesanywhere:List*"),
-                *(f"lakeformation:{verb}" for verb in ("ListResources", "DescribeResource", "DescribeLakeFormation*")),
+                *(f"lakeformation:{verb}" for verb in ("ListResources", "Describe*")),
                 *(f"logs:Describe{what}" for what in ("LogGroups", "IndexPolicies", "ResourcePolicies")),
                 *("s3:ListAllMyBuckets", "sns:ListSubscriptions", "sns:ListTopics", "sqs:ListQueues"),
             ),
