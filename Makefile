@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CDK := $(BIN)/python -m catalunya.cdk
+# Without an environment the pattern would match the stacks of both.
+STACKS = CatalunyaData-$(or $(CATALUNYA_ENV),$(error set CATALUNYA_ENV to dev or prod))*
 # Whole files go to three workers, the longest first (tests/conftest.py): two cores, and who tests Airflow waits half of the time.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 5
 # The tests start hundreds of processes, which would otherwise each compile our code.
@@ -76,10 +78,10 @@ plan: $(READY) ## Show what the changes since a commit (BASE=...) do to assets a
 	@$(BIN)/python -m catalunya.cdk plan '$(or $(BASE),HEAD~1)'
 
 diff: $(READY) ## Show what a deployment of CATALUNYA_ENV would change in AWS
-	@$(CDK) diff 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively
+	@$(CDK) diff '$(STACKS)' --exclusively
 
 deploy: $(READY) ## Deploy CATALUNYA_ENV's infrastructure; docs/infrastructure.md lists its settings
-	@$(CDK) deploy 'CatalunyaData-$(CATALUNYA_ENV)*' --exclusively --require-approval never
+	@$(CDK) deploy '$(STACKS)' --exclusively --require-approval never
 
 costs: $(READY) ## Count what a day costs on AWS, with a local AWS (some minutes); writes docs/aws.md
 	@$(BIN)/python bench/aws_costs.py

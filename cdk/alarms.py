@@ -5,6 +5,8 @@ Here: thresholds and periods. Not here: where metrics come from (`signals.py`), 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import aws_cdk as cdk
 from aws_cdk import aws_athena as athena
 from aws_cdk import aws_budgets as budgets
@@ -20,7 +22,7 @@ from constructs import Construct
 
 from catalunya.assets.graph.spec import Layer
 from catalunya.cdk.deployment import FUNCTION_SIZES, PROFILES
-from catalunya.cdk.naming import Names
+from catalunya.cdk.naming import HEALTH, Names
 from catalunya.cdk.signals import (
     BACKUP_GAPS,
     BACKUPS,
@@ -56,15 +58,15 @@ class Topic(Construct):
         self.topic = sns.Topic(
             self, "Topic", topic_name=names.topic, display_name=f"Open data pipeline, {names.env}", enforce_ssl=True
         )
-        self.topic.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="AlarmsAndBudgetsPublish",
-                principals=[iam.ServicePrincipal(f"{service}.amazonaws.com") for service in ("cloudwatch", "budgets")],
-                actions=["sns:Publish"],
-                resources=[self.topic.topic_arn],
-                conditions={"StringEquals": {"aws:SourceAccount": names.account}},
-            )
+        # By name, not by account: an alarm of the other environment could otherwise say anything to this one's subscribers.
+        self._let_publish(
+            "AlarmsPublish",
+            "cloudwatch",
+            {"ArnLike": {"aws:SourceArn": names.arn("cloudwatch", f"alarm:{names.alarm('*')}")}},
         )
+        # AWS documents no narrower source of a budget than all of the account's (Cost Management User Guide, Cross-service confused deputy
+        # prevention).
+        self._let_publish("BudgetsPublish", "budgets", {"StringEquals": {"aws:SourceAccount": names.account}})
         rule = names.alarm("health")
         # AWS Health sends an event to the region it concerns, and those of global services elsewhere (AWS Health User Guide, Creating
         # EventBridge rules for AWS Region coverage).
@@ -73,20 +75,25 @@ class Topic(Construct):
             "Health",
             name=rule,
             description="AWS Health: issues of AWS in this region, and notices about this account",
-            event_pattern={"source": ["aws.health"]},
+            event_pattern={"source": [HEALTH]},
             targets=[events.CfnRule.TargetProperty(id="topic", arn=self.topic.topic_arn)],
         )
-        self.topic.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="HealthEventsPublish",
-                principals=[iam.ServicePrincipal("events.amazonaws.com")],
-                actions=["sns:Publish"],
-                resources=[self.topic.topic_arn],
-                conditions={"ArnEquals": {"aws:SourceArn": names.arn("events", f"rule/{rule}")}},
-            )
+        self._let_publish(
+            "HealthEventsPublish", "events", {"ArnEquals": {"aws:SourceArn": names.arn("events", f"rule/{rule}")}}
         )
         if email:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
+
+    def _let_publish(self, sid: str, service: str, condition: Mapping[str, Mapping[str, str]]) -> None:
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid=sid,
+                principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions=condition,
+            )
+        )
 
 
 class Alarms(Construct):
@@ -174,7 +181,8 @@ class Alarms(Construct):
             "failures",
             self._signals.metric(LASTING_FAILURES),
             above=0,
-            description="A task or function failed, and a retry would fail too. Search the logs for task_failed; `catalunya status` shows the tables",
+            description="A task or function failed, and a retry would fail too. Search the logs for task_failed, function_failed and "
+            "materialization_failed; `catalunya status` shows the tables",
         )
         self._add(
             "failures-repeated",

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from catalunya.cdk.deployment import PROFILES
-from catalunya.cdk.naming import ACCOUNT, CLOUDFORMATION, ENGINEERS_DEPLOY, QUALIFIERS, Names
+from catalunya.cdk.naming import ACCOUNT, CLOUDFORMATION, ENGINEERS_DEPLOY, HEALTH, QUALIFIERS, Names
 from catalunya.cdk.policy import PLACES, Document, allow, document
+from catalunya.cdk.trust import BY_MFA
 from catalunya.io.errors import ConfigurationError
 
 VARIANT = "Catalunya"
@@ -32,7 +33,9 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
     roles = [names.iam_arn(f"role{names.role_path('')}*")]
     mine = {"aws:ResourceTag/environment": names.env}
     create = {"aws:RequestTag/environment": names.env}
-    through_s3 = {"kms:ViaService": [f"s3.{region}.amazonaws.com" for region in regions]}
+    where, keys = list(regions), PLACES["key"](names)
+    through_s3 = {"kms:ViaService": [f"s3.{region}.amazonaws.com" for region in where]}
+    rules = [names.anywhere("events", f"rule/{names.alarm('*')}")]
     profiles = [names.anywhere("rolesanywhere", "profile/*")]
     statements = [
         allow("Ours", ["*"], _resources(names)),
@@ -83,13 +86,31 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
             profiles,
             {"StringEquals": mine},
         ),
+        # A rule sees the events of the whole account, whoever they are about: only those of AWS Health, which our rule is for.
+        allow(
+            "CreateRule",
+            ["events:PutRule"],
+            rules,
+            {"ForAllValues:StringEquals": {"events:source": [HEALTH]}, "Null": {"events:source": "false"}},
+        ),
+        allow(
+            "Rule",
+            [f"events:{verb}" for verb in ("DescribeRule", "DeleteRule", "List*", "*Targets", "*Resource")],
+            rules,
+        ),
         allow(
             "KeyOfS3",
             ("kms:Decrypt", "kms:Encrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"),
             [names.anywhere("kms", "key/*")],
             {"StringEquals": through_s3, "ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/aws/s3"}},
         ),
-        # Lists, which have no ARNs. They show names, and change nothing.
+        # The lake's own key is used by a deployment, and belongs to whoever made it.
+        *(
+            [allow("KeyOfTheLake", ("kms:Decrypt", "kms:GenerateDataKey"), keys, {"StringEquals": through_s3})]
+            if keys
+            else []
+        ),
+        # These have no ARNs. They show names and settings, and change nothing.
         allow(
             "Lists",
             (
@@ -99,7 +120,9 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
                     "cloudwatch:DescribeAlarms",
                     "cloudwatch:ListDashboards",
                 ),
-                *("iam:ListRoles", "lambda:ListFunctions", "logs:DescribeLogGroups", "rolesanywhere:List*"),
+                *("iam:ListRoles", "lambda:ListFunctions", "rolesanywhere:List*"),
+                *(f"lakeformation:{verb}" for verb in ("ListResources", "Describe*")),
+                *(f"logs:Describe{what}" for what in ("LogGroups", "IndexPolicies", "ResourcePolicies")),
                 *("s3:ListAllMyBuckets", "sns:ListSubscriptions", "sns:ListTopics", "sqs:ListQueues"),
             ),
             ["*"],
@@ -112,7 +135,7 @@ def _resources(names: Names) -> Iterator[str]:
     """What an environment consists of, in any region and at both sites.
 
     No `*` stands before the environment's own name: it would match what another environment has with this one's name in it, such as an
-    object of its lake. A `*` after it is for objects, streams, versions, and the other site.
+    object of its lake. A `*` after it is for objects, streams, versions, subscriptions, and the other site.
     """
     buckets = dict.fromkeys(bucket for site in names.sites for bucket in site.buckets)
     ours = tuple(bucket for bucket in buckets if bucket.endswith(f"-{names.env}"))
@@ -124,7 +147,7 @@ def _resources(names: Names) -> Iterator[str]:
     for function in (*(name for _, name in names.functions()), names.tables_function):
         yield names.anywhere("lambda", f"function:{function}*")
     yield from (names.anywhere("sqs", queue) for queue in names.queues)
-    yield names.anywhere("sns", names.topic)
+    yield names.anywhere("sns", f"{names.topic}*")
     for group in names.log_groups:
         yield names.anywhere("logs", f"log-group:{group}*")
     for database in names.databases.values():
@@ -135,24 +158,24 @@ def _resources(names: Names) -> Iterator[str]:
     )
     own = names.alarm("*")
     yield names.anywhere("cloudwatch", f"alarm:{own}")
-    yield names.anywhere("events", f"rule/{own}")
     yield f"arn:{names.partition}:cloudwatch::{names.account}:dashboard/{own}"
     yield f"arn:{names.partition}:budgets::{names.account}:budget/{own}"
     yield names.anywhere("secretsmanager", f"secret:{names.secret('*')}")
     yield from (names.anywhere("cloudformation", f"stack/{stack}/*") for stack in (names.stack, names.replica_stack))
     yield names.anywhere("ecr", f"repository/{names.bootstrap}-container-assets-{names.account}-*")
-    yield from PLACES["key"](names)
 
 
-def deployers(of: str, names: Names) -> list[str]:
-    """ARN patterns of who may use a bootstrap: an environment's, or the account's (`account`, with any environment's names).
+def deployers(of: str, names: Names) -> list[tuple[list[str], Mapping[str, Any]]]:
+    """Who may use a bootstrap: an environment's, or the account's (`account`, with any environment's names). ARN patterns, and a condition.
 
-    People with the permission to assume roles deploy everything. Their identities are IAM users, and roles that only Identity Center can
-    create (IAM User Guide, Referencing permission sets). A workflow, and engineers, deploy environments, and never what limits them.
+    People with the permission to assume roles deploy everything. Their identities are IAM users, by MFA, and roles that only Identity
+    Center can create (IAM User Guide, Referencing permission sets), which has MFA of its own. A workflow, and engineers, deploy
+    environments, and never what limits them.
     """
-    people = [names.iam_arn("user/*"), names.iam_arn("role/aws-reserved/sso.amazonaws.com/*")]
     workflow = [] if of == ACCOUNT else [names.role_arn("deployment")]
-    return [*workflow, *([names.role_arn("engineer")] if of in ENGINEERS_DEPLOY else []), *people]
+    engineers = [names.role_arn("engineer")] if of in ENGINEERS_DEPLOY else []
+    by_identity_center = names.iam_arn("role/aws-reserved/sso.amazonaws.com/*")
+    return [([*workflow, *engineers, by_identity_center], {}), ([names.iam_arn("user/*")], BY_MFA)]
 
 
 def bootstrap_template(standard: Mapping[str, Any], of: str) -> dict[str, Any]:
@@ -176,7 +199,7 @@ def bootstrap_template(standard: Mapping[str, Any], of: str) -> dict[str, Any]:
     return template
 
 
-def _narrowed(role: str, statements: list[Any], trusted: Iterable[str]) -> Document:
+def _narrowed(role: str, statements: list[Any], trusted: Iterable[tuple[list[str], Mapping[str, Any]]]) -> Document:
     """The trust of the account's identities, for some of them; that of other accounts, which the CDK's template has on a condition, is
     left out."""
     found = []
@@ -191,6 +214,7 @@ def _narrowed(role: str, statements: list[Any], trusted: Iterable[str]) -> Docum
             )
         # The CDK's template has this condition on one action, unless a parameter says otherwise.
         external = {"Null": {"sts:ExternalId": "true"}} if "Condition" in each else {}
-        only = {"ArnLike": {"aws:PrincipalArn": [{"Fn::Sub": arn} for arn in trusted]}}
-        found.append({**each, "Condition": {**external, **only}})
+        for arns, besides in trusted:
+            only = {"ArnLike": {"aws:PrincipalArn": [{"Fn::Sub": arn} for arn in arns]}}
+            found.append({**each, "Condition": {**external, **only, **besides}})
     return document(found)

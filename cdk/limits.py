@@ -8,7 +8,7 @@ deployments (`bootstrap.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from catalunya.cdk.naming import Names
@@ -75,13 +75,6 @@ def account_boundary(environments: Iterable[Names], regions: Iterable[str]) -> D
 
 def _boundary(environments: Sequence[Names], assumed: Iterable[str], regions: Iterable[str]) -> Document:
     where, keys = list(regions), [key for names in environments for key in PLACES["key"](names)]
-    buckets = [
-        names.bucket_arn(bucket)
-        for names in environments
-        for bucket in dict.fromkeys(
-            bucket for site in names.sites for bucket in site.buckets if bucket not in site.logged
-        )
-    ]
 
     def each(arns: Callable[[Names], Iterable[str]]) -> list[str]:
         """The ARNs of one environment as they are; of several with `*` for the environment, because of IAM's size limit."""
@@ -90,6 +83,11 @@ def _boundary(environments: Sequence[Names], assumed: Iterable[str], regions: It
             found = [(env, re.sub(rf"(?<![a-zA-Z0-9]){env}(?![a-zA-Z0-9])", "*", arn)) for env, arn in found]
         return list(dict.fromkeys(arn for _, arn in found))
 
+    def of_environment(names: Names) -> Iterator[str]:
+        for site in names.sites:
+            yield from (names.bucket_arn(bucket) for bucket in site.buckets if bucket not in site.logged)
+
+    buckets = each(of_environment)
     assume = ("sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity")
     statements = [
         allow(

@@ -24,6 +24,8 @@ CLOUDFORMATION = "cloudformation"
 """What deploys an environment: the roles of its CDK bootstrap, which CloudFormation and the CDK's command use."""
 ENGINEERS_DEPLOY = ("dev",)
 """The environments that data engineers deploy by hand."""
+HEALTH = "aws.health"
+"""The source of AWS Health's events: the only events of the account that an environment has a rule for."""
 ACCOUNT = "account"
 """What stands in place of an environment for what the account has once."""
 QUALIFIERS: Mapping[str, str] = MappingProxyType({"dev": "catdev", "prod": "catprod", ACCOUNT: "catacct"})

@@ -28,8 +28,29 @@ WORKFLOW = ".github/workflows/deploy.yml"
 """The workflow that deploys, below the repository."""
 MFA_SECONDS = 3600
 """How old a person's MFA may be when a session begins."""
+# Not `…IfExists`: requests signed with access keys lack both keys altogether.
+BY_MFA: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "Bool": {"aws:MultiFactorAuthPresent": "true"},
+        "NumericLessThan": {"aws:MultiFactorAuthAge": str(MFA_SECONDS)},
+    }
+)
+"""The condition on a user of the account."""
 
-_PRINCIPAL = r"arn:[\w-]+:iam::\d{12}:(user|role)/[\w+=,.@/-]+"
+# A pattern, and the same in words.
+_PRINCIPAL = (
+    r"arn:[\w-]+:iam::\d{12}:(user|role)/[\w+=,.@/-]+",
+    "the ARN of a role or user, as arn:aws:iam::ACCOUNT:role/NAME",
+)
+_PROVIDER = (
+    rf"arn:[\w-]+:iam::\d{{12}}:oidc-provider/{re.escape(GITHUB)}",
+    f"an ARN as arn:aws:iam::ACCOUNT:oidc-provider/{GITHUB}",
+)
+_ANCHOR = (
+    r"arn:[\w-]+:rolesanywhere:[\w-]+:\d{12}:trust-anchor/[\w-]+",
+    "an ARN as arn:aws:rolesanywhere:REGION:ACCOUNT:trust-anchor/ID",
+)
+_PERMISSION_SET = (r"[\w+=,.@-]{1,32}", "the name of a permission set: 1 to 32 letters, digits, and + = , . @ - _")
 _PEOPLE = "users of the account who are permitted to, with MFA of the last hour; users of named permission sets of IAM Identity Center"
 IN_WORDS: Mapping[str, str] = MappingProxyType(
     {
@@ -86,29 +107,26 @@ class Trusted:
             )
         return cls(
             subject=subject,
-            provider=_matching(
-                context, "oidc_provider", rf"arn:[\w-]+:iam::\d{{12}}:oidc-provider/{re.escape(GITHUB)}"
-            ),
-            trust_anchor=_matching(
-                context, "trust_anchor", r"arn:[\w-]+:rolesanywhere:[\w-]+:\d{12}:trust-anchor/[\w-]+"
-            ),
+            provider=_matching(context, "oidc_provider", _PROVIDER),
+            trust_anchor=_matching(context, "trust_anchor", _ANCHOR),
             readers=_each(context, "readers", _PRINCIPAL),
             monitors=_each(context, "monitors", _PRINCIPAL),
-            permission_sets=_each(context, "identity_center", r"[\w+=,.@-]{1,32}"),
+            permission_sets=_each(context, "identity_center", _PERMISSION_SET),
         )
 
 
-def _each(context: Mapping[str, Any], name: str, pattern: str) -> tuple[str, ...]:
-    """The comma-separated values that were given."""
+def _each(context: Mapping[str, Any], name: str, shape: tuple[str, str]) -> tuple[str, ...]:
+    """The comma-separated values that were given, each once."""
     given = filter(None, str(context.get(name) or "").split(","))
-    return tuple(found for each in given if (found := _matching({name: each}, name, pattern)))
+    return tuple(dict.fromkeys(found for each in given if (found := _matching({name: each}, name, shape))))
 
 
-def _matching(context: Mapping[str, Any], name: str, pattern: str) -> str | None:
+def _matching(context: Mapping[str, Any], name: str, shape: tuple[str, str]) -> str | None:
     """The value that was given, if any. A wildcard would match anyone, and a misspelled ARN no one."""
     given = str(context.get(name) or "").strip()
-    if given and not re.fullmatch(pattern, given):
-        raise ConfigurationError(f"-c {name}={given}: expected no wildcards, and a value that matches {pattern}")
+    pattern, expected = shape
+    if given and not re.fullmatch(pattern, given, flags=re.ASCII):
+        raise ConfigurationError(f"-c {name}={given}: expected {expected}; wildcards are not allowed")
     return given or None
 
 
@@ -158,12 +176,7 @@ def trust(role: str, names: Names, trusted: Trusted) -> Document:
 def _people(names: Names, trusted: Trusted) -> list[Statement]:
     """Users of the account with MFA, and users of the permission sets that were named. Each also needs a policy of their own for it."""
     account = {"AWS": f"arn:{names.partition}:iam::{names.account}:root"}
-    # Not `…IfExists`: requests signed with access keys lack both keys altogether.
-    mfa = {
-        "Bool": {"aws:MultiFactorAuthPresent": "true"},
-        "NumericLessThan": {"aws:MultiFactorAuthAge": str(MFA_SECONDS)},
-    }
-    statements = [_allow(account, ["sts:AssumeRole"], mfa)]
+    statements = [_allow(account, ["sts:AssumeRole"], BY_MFA)]
     if trusted.permission_sets:
         # The role's path names Identity Center's region, except for North Virginia, and its name ends in a suffix that changes (IAM
         # Identity Center User Guide, Referencing permission sets). Only Identity Center creates roles below /aws-reserved/.

@@ -17,7 +17,7 @@ from catalunya.assets.record.state import State
 from catalunya.io.errors import UsageError
 from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
-from catalunya.io.safe_text import legible
+from catalunya.io.safe_text import safe_text
 
 FOLDER = "_acknowledged"
 REASON_CHARACTERS = 300
@@ -91,7 +91,7 @@ def acknowledge(state: State, key: str, *, by: str, reason: str = "") -> Acknowl
         )
     if len(reason) > REASON_CHARACTERS:
         raise UsageError(f"--reason: expected at most {REASON_CHARACTERS} characters, found {len(reason):,}")
-    reason = legible(reason)
+    reason = safe_text(reason)
     known = Acknowledgement(asset=key, error=found.error, made=found.made, by=by, at=state.now, reason=reason)
     state.ledger.lake.put(path(key), msgspec.json.format(msgspec.json.encode(known), indent=1))
     return known

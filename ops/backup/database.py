@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from catalunya.io.environment import Settings
-from catalunya.io.errors import BackupError, UsageError, one_line
+from catalunya.io.errors import BackupError, UsageError
+from catalunya.io.safe_text import safe_text
 from catalunya.ops.backup.make import Dump
 from catalunya.ops.backup.store import Backup, Store
 
@@ -54,6 +55,7 @@ def restore_database(
             f"backup {backup.name} does not contain Airflow's database{problem}; use another: `catalunya restore --from NAME`"
         )
     address = settings.airflow_database.get_secret_value()
+    _parts(address)
     with TemporaryDirectory(prefix="catalunya-", dir=settings.scratch) as scratch:
         file = Path(scratch, "dump")
         store.fetch(backup.database.sha256, file)
@@ -85,7 +87,7 @@ def _check(address: str, *, replace: bool) -> None:
                     f"Airflow's database is not empty: it has {tables} tables; nothing was changed, add --replace to lose what is in it"
                 )
     except psycopg.Error as error:
-        raise BackupError(f"Airflow's database does not answer: {one_line(error)[0]}") from error
+        raise BackupError(f"Airflow's database does not answer: {safe_text(error)}") from error
 
 
 def _empty(address: str) -> None:
@@ -97,21 +99,28 @@ def _empty(address: str) -> None:
         connection.execute("create schema public")
 
 
+def _parts(address: str) -> dict[str, Any]:
+    """What an address consists of. Raises BackupError if it is none."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        return dict(conninfo_to_dict(address))
+    except ProgrammingError:  # its text has the address, password and all
+        raise BackupError(
+            "CATALUNYA_AIRFLOW_DATABASE (value not shown): expected an address such as postgresql://user:password@host:5432/airflow"
+        ) from None
+
+
 def _count(connection: Any, sql: str) -> int:
     return int(connection.execute(sql).fetchone()[0])
 
 
 def _run(program: str, options: Sequence[str], address: str, *files: Path) -> None:
     """Run a program of PostgreSQL on the database; its password is not on the command line, which others can see."""
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+    from psycopg.conninfo import make_conninfo
 
-    try:
-        parts: dict[str, Any] = dict(conninfo_to_dict(address))
-    except ProgrammingError:  # its text has the address, password and all
-        raise BackupError(
-            "CATALUNYA_AIRFLOW_DATABASE (value not shown): expected an address such as postgresql://user:password@host:5432/airflow"
-        ) from None
+    parts = _parts(address)
     password = parts.pop("password", None)
     env = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
     command = [program, *options, "--no-password", f"--dbname={make_conninfo(**parts)}", *map(str, files)]

@@ -253,8 +253,14 @@ def test_an_address_that_is_none_leaves_the_rest_to_the_backup_and_is_not_shown(
     backup = back_up(shop.project, "without-dump", database=dumper(settings))
     assert backup.assets
     assert backup.database is None
-    assert "secret" not in backup.database_problem
-    assert "\n" not in backup.database_problem
+    with_dump = back_up(shop.project, "with-dump", database=write_dump)
+    with pytest.raises(BackupError) as raised:
+        restore_database(settings, shop.store, with_dump)
+    for problem in (backup.database_problem, str(raised.value)):
+        assert "expected an address" in problem or "does not answer" in problem or "failed" in problem
+        assert "secret" not in problem
+        assert "\n" not in problem
+        assert "bug" not in problem
 
 
 def test_the_password_is_not_on_the_command_line_of_postgresqls_programs(

@@ -26,6 +26,7 @@ KEYS = frozenset(
         "aws:SourceArn",
         "aws:TagKeys",
         "aws:userid",
+        "events:source",
         "iam:PassedToService",
         "iam:PermissionsBoundary",
         "kms:ResourceAliases",

@@ -15,7 +15,7 @@ from typing import Any
 from catalunya.cdk.naming import ACCOUNT as OF_ACCOUNT
 from catalunya.cdk.naming import QUALIFIERS, Names
 from integration.cdk.account import ACCOUNT, NAMES
-from integration.cdk.iam import Request
+from integration.cdk.iam import Context, Request
 from small.templates import REGION, REPLICA_REGION, Template
 
 HERE = f"{REGION}:{ACCOUNT}"
@@ -25,7 +25,6 @@ NAMED = {
     "AWS::Athena::WorkGroup": ("Name", [f"arn:aws:athena:{HERE}:workgroup/{{}}"]),
     "AWS::CloudWatch::Alarm": ("AlarmName", [f"arn:aws:cloudwatch:{HERE}:alarm:{{}}"]),
     "AWS::CloudWatch::Dashboard": ("DashboardName", [f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/{{}}"]),
-    "AWS::Events::Rule": ("Name", [f"arn:aws:events:{HERE}:rule/{{}}"]),
     "AWS::Lambda::Function": ("FunctionName", [f"arn:aws:lambda:{HERE}:function:{{}}"]),
     "AWS::Logs::LogGroup": (
         "LogGroupName",
@@ -92,13 +91,13 @@ def handlers(kind: str) -> frozenset[str]:
     return frozenset(action for each in schema["handlers"].values() for action in each["permissions"])
 
 
-def resources(template: Template) -> Iterator[tuple[str, list[str], Mapping[str, str]]]:
+def resources(template: Template) -> Iterator[tuple[str, list[str], Context]]:
     """Each resource of a template: its type, its ARNs, and the condition keys that requests for it have."""
     for logical, resource in template.content["Resources"].items():
         yield resource["Type"], *arns(template, logical)
 
 
-def arns(template: Template, logical: str) -> tuple[list[str], Mapping[str, str]]:  # noqa: PLR0911
+def arns(template: Template, logical: str) -> tuple[list[str], Context]:  # noqa: PLR0911
     """The ARNs of a resource by its logical id, and its condition keys. Raises KeyError for a type that is not known here."""
     resource = template.content["Resources"][logical]
     kind, properties = resource["Type"], template.resolved(resource.get("Properties", {}))
@@ -117,6 +116,9 @@ def arns(template: Template, logical: str) -> tuple[list[str], Mapping[str, str]
             return [f"{IAM}:policy{properties['Path']}{properties['ManagedPolicyName']}"], {}
         case "AWS::IAM::OIDCProvider":
             return [f"{IAM}:oidc-provider/{properties['Url'].removeprefix('https://')}"], {}
+        case "AWS::Events::Rule":
+            rule = [f"arn:aws:events:{HERE}:rule/{properties['Name']}"]
+            return rule, {"events:source": properties["EventPattern"]["source"]}
         case "AWS::Budgets::Budget":
             return [f"arn:aws:budgets::{ACCOUNT}:budget/{properties['Budget']['BudgetName']}"], {}
         case "AWS::Glue::Database":
@@ -159,8 +161,8 @@ def of_owner(templates: Mapping[str, Template], owner: str) -> list[Request]:
     stacks = ["CatalunyaAccount"] if owner == OF_ACCOUNT else [names.stack, names.replica_stack]
     found: dict[tuple[Any, ...], Request] = {}
 
-    def add(action: str, arn: str, keys: Mapping[str, str]) -> None:
-        found[action, arn, tuple(keys.items())] = Request(action, arn, keys)
+    def add(action: str, arn: str, keys: Context) -> None:
+        found[action, arn, str(keys)] = Request(action, arn, keys)
 
     for stack in stacks:
         for kind, places, keys in resources(templates[stack]):

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from catalunya.cdk.access import ROLES, TABLE, engineer_policies, policy
-from catalunya.cdk.limits import bucket_policy
+from catalunya.cdk.bootstrap import deployment_boundary
+from catalunya.cdk.limits import account_boundary, boundary, bucket_policy
+from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import PLACES
 from catalunya.cdk.trust import Trusted, trust
-from catalunya.io.environment import load_settings
+from catalunya.io.environment import BUCKET_PREFIX_LETTERS, load_settings
 from integration.cdk.account import ACCOUNT, BOUNDARIES, BOUNDARY, DEV, NAMES, POLICIES, bound, role_arn
 from integration.cdk.iam import Request, allowed
 from integration.cdk.test_access import differences
@@ -199,6 +201,18 @@ def test_documents_are_within_iam_size_limits() -> None:
         assert size(policy(role, keyed)) <= 10240, role
         assert size(trust(role, keyed, trusted)) <= 2048, role
         assert size(bound(role, keyed)) <= 6144, role
+
+
+def test_boundaries_have_room_for_the_longest_names_of_buckets_and_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALUNYA_BUCKET_PREFIX", "p" * BUCKET_PREFIX_LETTERS)
+    monkeypatch.setenv("CATALUNYA_LAKE_ENCRYPTION", "aws:kms")
+    monkeypatch.setenv("CATALUNYA_LAKE_KMS_KEY_ID", "k" * 36)
+    environments = [Names.of(env, partition="aws", account=ACCOUNT, region="eu-west-1") for env in NAMES]
+    regions = ("ap-southeast-1", "ap-southeast-2")
+    found = [limit(names, regions) for names in environments for limit in (boundary, deployment_boundary)]
+    for document in (*found, account_boundary(environments, regions)):
+        assert "p" * BUCKET_PREFIX_LETTERS in json.dumps(document)
+        assert len(json.dumps(document, separators=(",", ":"))) <= 6144
 
 
 def test_statement_ids_are_valid_and_unique() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from catalunya.cdk.access import ROLES
 from catalunya.cdk.context import NO_ACCOUNT, PAGE, PREFIX, VALUES, context_page, given, variable
 from catalunya.cdk.deployment import PROFILES, Deployment
 from catalunya.cdk.naming import ACCOUNT_ROLES, Names, check_separate_lakes
+from catalunya.cdk.trust import BRANCHES
 from catalunya.io.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[3]
@@ -257,29 +259,56 @@ def test_the_documented_first_deployment_sets_what_must_be_set(monkeypatch: pyte
 
 
 def test_the_documented_first_deployment_gives_github_all_that_its_workflow_must_have() -> None:
-    """The block is run with a stand-in for GitHub's command that prints what it was given."""
-    page = (ROOT / "docs" / "first-deployment.md").read_text()
-    block = page.partition("## 8.")[2].partition("```sh\n")[2].partition("```")[0]
+    """The block is run for each environment, with a stand-in for GitHub's command that prints what it was given."""
     given_before = {variable(name): "x y" for name in UNWANTED | NEEDED if name not in ("account", "region")}
-    here = given_before | {
-        "PATH": os.environ["PATH"],
-        "ACCOUNT": "1",
-        "AWS_REGION": "eu",
-        "HOST": "h",
-        "CATALUNYA_BUCKET_PREFIX": "ours",
-    }
-    stand_ins = "gh() { printf '%s ' \"$@\"; echo; }; git() { :; }; ssh-keygen() { touch dokku-deploy dokku-deploy.pub; }; ssh-keyscan() { :; }"
-    script = f"cd $(mktemp -d); {stand_ins}\n{block}"
-    shown = subprocess.run(["bash", "-euc", script], env=here, capture_output=True, text=True, check=True).stdout
-    set_there = re.findall(r"^(?:variable|secret) set (\w+) --env (\w+)(?: --body (.*))?", shown, re.MULTILINE)
     workflow = set(re.findall(r"\b(?:vars|secrets)\.(\w+)", WORKFLOW.read_text()))
     may_be_absent = {variable(name) for name in VALUES.keys() - UNWANTED.keys() - NEEDED.keys()}
     may_be_absent |= {"CATALUNYA_SITE", "CATALUNYA_LAKE_ENCRYPTION", "CATALUNYA_LAKE_KMS_KEY_ID"}
     for env in PROFILES:
-        names = {name for name, at, _ in set_there if at == env}
+        shown = given_to_github(env, given_before)
+        set_there = re.findall(r"^(?:variable|secret) set (\w+) --env (\w+)(?: --body (.*))?", shown, re.MULTILINE)
+        names = {name for name, _, _ in set_there}
+        assert {at for _, at, _ in set_there} == {env}
         assert names - workflow == set()
         assert workflow - names <= may_be_absent
-    assert {body.strip() for name, _, body in set_there if name in given_before} == {"x y"}
+        assert {body.strip() for name, _, body in set_there if name in given_before} == {"x y"}
+
+
+def test_the_documented_keys_of_dev_and_prod_are_different_and_reach_different_hosts() -> None:
+    """A key that Dokku accepts manages every app of its host: with dev's, a push to develop would reach prod."""
+    found = {env: given_to_github(env, {}) for env in PROFILES}
+    keys = {env: set(re.findall(r"^(?:secret|root).*(key-\w+)", shown, re.MULTILINE)) for env, shown in found.items()}
+    assert {len(used) for used in keys.values()} == {1}
+    assert len(set.union(*keys.values())) == len(PROFILES)
+    for env, shown in found.items():
+        assert f"root@host-{env} dokku ssh-keys:add github-{env}" in shown
+        assert f"variable set DOKKU_HOST --env {env} --body host-{env}" in shown
+        assert f"environments/{env}/deployment-branch-policies -f name={BRANCHES[env]}" in shown
+
+
+def given_to_github(env: str, given_before: Mapping[str, str]) -> str:
+    """What the block of step 8 gives to GitHub's command and to ssh, standard input included, for one environment."""
+    page = (ROOT / "docs" / "first-deployment.md").read_text()
+    block = page.partition("## 8.")[2].partition("```sh\n")[2].partition("```")[0]
+    branch = BRANCHES[env]
+    assert "BRANCH=develop " in block
+    here = {
+        **given_before,
+        "PATH": os.environ["PATH"],
+        "ACCOUNT": "1",
+        "AWS_REGION": "eu",
+        "CATALUNYA_BUCKET_PREFIX": "ours",
+        "ENV": env,
+        "APP": f"catalunya-{env}",
+        "HOST": f"host-{env}",
+    }
+    stand_ins = """
+        show() { printf '%s ' "$@"; case "$*" in *secret*|*ssh-keys*) cat ;; *) echo ;; esac; }
+        gh() { show "$@"; }; ssh() { show "$@"; }; git() { :; }; ssh-keyscan() { :; }
+        ssh-keygen() { echo "key-$RANDOM$RANDOM" | tee dokku-deploy > dokku-deploy.pub; }
+    """
+    script = f"cd $(mktemp -d); {stand_ins}\n{block.replace('BRANCH=develop', f'BRANCH={branch}')}"
+    return subprocess.run(["bash", "-euc", script], env=here, capture_output=True, text=True, check=True).stdout
 
 
 def test_values_that_may_be_forgotten_remove_nothing() -> None:
@@ -301,6 +330,20 @@ def test_a_misspelled_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("CATALUNYA_CDK_ALARM_MAIL", "data@example.org")
     with pytest.raises(ConfigurationError, match="CATALUNYA_CDK_ALARM_MAIL: expected variables that"):
         read(**NEEDED)
+
+
+@pytest.mark.parametrize("target", ["deploy", "diff"])
+def test_make_deploys_one_environment_and_none_if_it_is_not_said_which(target: str) -> None:
+    def shown(**more: str) -> subprocess.CompletedProcess[str]:
+        command = ["make", "--dry-run", "--no-print-directory", target]
+        here = {"PATH": os.environ["PATH"], **more}
+        return subprocess.run(command, cwd=ROOT, env=here, capture_output=True, text=True, check=False)
+
+    for env in PROFILES:
+        assert f"{target} 'CatalunyaData-{env}*'" in shown(CATALUNYA_ENV=env).stdout
+    for unset in (shown(), shown(CATALUNYA_ENV="")):
+        assert unset.returncode != 0
+        assert "set CATALUNYA_ENV to dev or prod" in unset.stderr
 
 
 # Code, documentation and workflow know the same values

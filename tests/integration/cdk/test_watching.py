@@ -35,6 +35,7 @@ from catalunya.ops.cli import app
 from catalunya.ops.logging import configure
 from catalunya.ops.mock import serve
 from catalunya.ops.status import log_left_alone, log_overdue
+from integration.cdk.iam import Request, allowed
 from small import filter_pattern
 from small.airflow_api import AirflowApi
 from small.templates import ACCOUNT, REGION, REPLICA_REGION, Template, statements
@@ -287,7 +288,7 @@ def test_cloudwatch_costs_no_more_than_the_architecture_says_and_the_page_says_h
     assert f"| {names.env} | {alarms} | {alarms * ALARM_USD:.2f} | {metrics_usd:.2f} | {total:.2f} |" in page
 
 
-def test_there_are_three_dashboards_and_the_cost_dashboard_shows_the_budget_and_every_bucket_where_it_is(
+def test_there_are_three_dashboards_and_the_cost_dashboard_shows_the_budget(
     template: Template, templates: dict[str, Template], names: Names
 ) -> None:
     found = {each["DashboardName"] for each in template.of("AWS::CloudWatch::Dashboard").values()}
@@ -357,6 +358,27 @@ def test_health_events_of_aws_reach_the_topic_and_no_other_rule_may_publish(temp
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     arn = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule['Name']}"
     assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": arn}}
+
+
+def test_only_alarms_of_the_environment_itself_publish_to_its_topic(template: Template, names: Names) -> None:
+    """Whoever deploys dev could otherwise tell prod's subscribers anything, in the description of an alarm."""
+    (policy,) = template.of("AWS::SNS::TopicPolicy").values()
+    document = {"Statement": list(statements(policy["PolicyDocument"]))}
+    (topic,) = {each["Resource"] for each in document["Statement"]}
+
+    def publishes(alarm: str, service: str = "cloudwatch", account: str = ACCOUNT) -> bool:
+        source = f"arn:aws:cloudwatch:{REGION}:{account}:alarm:{alarm}"
+        context = {"aws:SourceArn": source, "aws:SourceAccount": account}
+        return allowed(Request("sns:Publish", topic, context, principal=f"{service}.amazonaws.com"), [document])
+
+    alarms = [alarm["AlarmName"] for alarm in template.of("AWS::CloudWatch::Alarm").values()]
+    assert alarms
+    assert all(publishes(alarm) for alarm in alarms)
+    other = {"dev": "prod", "prod": "dev"}[names.env]
+    for alarm in (f"catalunya-{other}-failures", f"catalunya-{other}-catalunya-{names.env}-failures", "another"):
+        assert not publishes(alarm)
+    assert not publishes(alarms[0], account="210987654321")
+    assert not publishes(alarms[0], service="events")
 
 
 def test_the_budget_notifies_when_it_is_spent_and_when_it_is_going_to_be(template: Template) -> None:

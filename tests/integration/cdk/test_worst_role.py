@@ -8,7 +8,9 @@ on the environment's own is allowed; and each statement and condition of the bou
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,10 +21,12 @@ from catalunya.cdk.naming import ACCOUNT as OF_ACCOUNT
 from catalunya.cdk.naming import QUALIFIERS
 from catalunya.cdk.policy import Document
 from catalunya.cdk.trust import Trusted, trust
+from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError
 from integration.cdk.account import ACCOUNT, NAMES, REGIONS
 from integration.cdk.iam import Request, allowed, trusts
 from integration.cdk.reach import DANGEROUS, HERE, IAM, OF_NO_ENVIRONMENT, handlers, of_owner, resources
+from integration.cdk.test_trust import MFA
 from small.templates import CONTEXT, Template
 
 ADMINISTRATOR = {"Statement": [{"Effect": "Allow", "Action": ["*"], "Resource": ["*"]}]}
@@ -93,6 +97,8 @@ READABLE |= {
 }
 READABLE |= {
     "logs:DescribeLogGroups",
+    "logs:DescribeIndexPolicies",
+    "logs:DescribeResourcePolicies",
     "s3:ListAllMyBuckets",
     "sns:ListTopics",
     "sns:ListSubscriptions",
@@ -105,21 +111,37 @@ UNUSED = {
     *("iam:SetDefaultPolicyVersion", "iam:DeleteOpenIDConnectProvider", "iam:AddClientIDToOpenIDConnectProvider"),
     "iam:UpdateOpenIDConnectProviderThumbprint",
     "sns:Unsubscribe",  # IAM cannot tell subscriptions apart; docs/infrastructure.md says what to do
-    *("logs:PutResourcePolicy", "logs:DeleteResourcePolicy", "logs:DescribeResourcePolicies", "logs:CreateLogDelivery"),
+    *("logs:PutResourcePolicy", "logs:DeleteResourcePolicy", "logs:CreateLogDelivery"),
 }
+
+
+# Services that handlers call for features that the templates do not use: VPCs, file systems, S3's metadata tables, delivery of logs, own keys.
+UNUSED_SERVICES = {"ec2", "elasticfilesystem", "s3files", "s3tables", "firehose", "kms"}
+UNUSED |= {
+    *("iam:GetPolicy", "iam:CreateServiceLinkedRole"),  # for managed policies of profiles, and Identity Center in Athena
+    *("glue:CreateConnection", "glue:GetConnection", "glue:UpdateConnection", "glue:DeleteConnection", "glue:PassConnection"),
+    *("lambda:PassCapacityProvider", "lambda:AssociateRuntimeAlias", "lambda:GetCodeSigningConfig"),
+    "s3:REST.PUT.OBJECT",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("env", NAMES)
 def test_a_deployment_may_do_all_that_its_templates_need(templates: dict[str, Template], env: str) -> None:
-    """Every action of CloudFormation's handlers for every resource of the environment's templates."""
+    """Every action of CloudFormation's handlers for every resource of the environment's templates, on the resource itself; an action of
+    another service on something of the environment, or on everything if it names nothing."""
     names, missing = NAMES[env], set()
-    for stack in (names.stack, names.replica_stack):
-        for kind, places, keys in resources(templates[stack]):
-            for action in handlers(kind) - UNUSED if kind.startswith("AWS::") else {"lambda:InvokeFunction"}:
-                service = action.partition(":")[0]
-                on_it = [arn for arn in places if arn.split(":")[2] == service]
-                if on_it and not any(may(DEPLOYING[env], Request(action, arn, keys)) for arn in (*on_it, "*")):
-                    missing.add(f"{action} {on_it[0]}")
+    found = [each for stack in (names.stack, names.replica_stack) for each in resources(templates[stack])]
+    everything = {arn: keys for _, places, keys in found for arn in places}
+    for kind, places, keys in found:
+        for action in handlers(kind) - UNUSED if kind.startswith("AWS::") else {"lambda:InvokeFunction"}:
+            service = action.partition(":")[0]
+            on_it = {arn: keys for arn in places if arn.split(":")[2] == service}
+            on_others = {arn: others for arn, others in everything.items() if arn.split(":")[2] == service}
+            where = {**(on_it or on_others), "*": {}}
+            if service not in UNUSED_SERVICES and not any(
+                may(DEPLOYING[env], Request(action, arn, context)) for arn, context in where.items()
+            ):
+                missing.add(f"{action} {next(iter(where))} for {kind}")
     assert missing == set()
 
 
@@ -308,20 +330,35 @@ def test_engineers_deploy_dev_and_only_people_deploy_the_account() -> None:
     engineer = reachable(NAMES["dev"].role_arn("engineer"))
     assert f"{IAM}:role/cdk-catdev-deploy-role-{ACCOUNT}-eu-west-1" in engineer
     assert not [arn for arn in engineer if "catprod" in arn or "catacct" in arn or "/catalunya-prod/" in arn]
-    for of, is_allowed in (("dev", False), ("prod", False), (OF_ACCOUNT, False)):
-        for kind, document in bootstrap_trusts(of).items():
-            if kind != "cfn-exec":
-                stranger = Request("sts:AssumeRole", principal=f"{IAM}:role/another")
-                people = [
-                    f"{IAM}:user/maria",
-                    f"{IAM}:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_1",
-                ]
-                assert trusts(document, stranger) is is_allowed
-                assert all(trusts(document, Request("sts:AssumeRole", principal=person)) for person in people)
-                assert not trusts(
-                    document, Request("sts:AssumeRole", context={"sts:ExternalId": "x"}, principal=people[0])
-                )
-    assert not [arn for arn in deployers(OF_ACCOUNT, NAMES["dev"]) if "catalunya" in arn]
+    assert not [arn for arns, _ in deployers(OF_ACCOUNT, NAMES["dev"]) for arn in arns if "catalunya" in arn]
+
+
+MARIA = f"{IAM}:user/maria"
+ADMINISTRATORS = f"{IAM}:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_1"
+
+
+@pytest.mark.parametrize("of", [*NAMES, OF_ACCOUNT])
+def test_a_bootstrap_trusts_users_by_mfa_of_the_last_hour_and_those_of_identity_center(of: str) -> None:
+    for kind, document in bootstrap_trusts(of).items():
+        for action in ("sts:AssumeRole", "sts:TagSession") if kind != "cfn-exec" else ():
+
+            def lets(principal: str, *, action: str = action, document: Document = document, **context: str) -> bool:
+                return trusts(document, Request(action, context=context, principal=principal))
+
+            assert lets(ADMINISTRATORS)
+            assert lets(MARIA, **MFA)
+            assert not lets(MARIA)  # a leaked access key
+            assert not lets(MARIA, **MFA | {"aws:MultiFactorAuthAge": "3600"})
+            assert not lets(MARIA, **MFA | {"aws:MultiFactorAuthPresent": "false"})
+            assert not lets(f"{IAM}:role/another", **MFA)
+            if action == "sts:AssumeRole":
+                assert not lets(MARIA, **MFA, **{"sts:ExternalId": "x"})
+
+
+def test_trust_policies_of_the_bootstraps_are_within_the_size_limit_of_iam() -> None:
+    for of in (*NAMES, OF_ACCOUNT):
+        for document in bootstrap_trusts(of).values():
+            assert len(json.dumps(document, separators=(",", ":"))) <= 2048
 
 
 def test_a_bootstrap_template_that_trusts_otherwise_is_refused() -> None:
@@ -335,6 +372,27 @@ def test_a_bootstrap_template_that_trusts_otherwise_is_refused() -> None:
         assert len(limits) == 1
         assert ("None" in limits) is (of == OF_ACCOUNT)
         assert found["Parameters"]["Qualifier"]["Default"] == QUALIFIERS[of]
+
+
+@pytest.mark.parametrize("env", NAMES)
+@pytest.mark.parametrize("source", [None, ["aws.s3"], ["aws.health", "aws.s3"], ["aws.HEALTH"]])
+def test_a_rule_sees_no_events_but_those_of_aws_health(env: str, source: list[str] | None) -> None:
+    """Without a source, or with another one, it would see what happens in the other environment."""
+    rule = RULE.replace("dev", env)
+    assert may(DEPLOYING[env], Request("events:PutRule", rule, {"events:source": ["aws.health"]}))
+    assert may(DEPLOYING[env], Request("events:PutTargets", rule))
+    assert not may(DEPLOYING[env], Request("events:PutRule", rule, {"events:source": source} if source else {}))
+
+
+def test_a_deployment_uses_the_key_of_the_lake_only_through_s3_and_cannot_change_it() -> None:
+    settings = load_settings(env="dev", lake_encryption="aws:kms", lake_kms_key_id="0b")
+    limit = deployment_boundary(replace(NAMES["dev"], settings=settings), REGIONS)
+    key, through = f"arn:aws:kms:{HERE}:key/0b", {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}
+    assert may(limit, Request("kms:GenerateDataKey", key, through))
+    assert not may(limit, Request("kms:GenerateDataKey", key))
+    assert not may(limit, Request("kms:GenerateDataKey", f"{key}0", through))
+    for action in ("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:DisableKey", "kms:CreateGrant"):
+        assert not may(limit, Request(action, key, through))
 
 
 # Mutations of the boundaries.
@@ -361,6 +419,7 @@ KEY = f"arn:aws:kms:{HERE}:key/0a"
 S3_KEY = {"kms:ViaService": "s3.eu-west-1.amazonaws.com", "kms:ResourceAliases": ["alias/aws/s3"]}
 EXEC = f"{IAM}:role/cdk-catdev-cfn-exec-role-{ACCOUNT}-eu-west-1"
 PROFILE = f"arn:aws:rolesanywhere:{HERE}:profile/0a1b"
+RULE = f"arn:aws:events:{HERE}:rule/catalunya-dev-x"
 # Requests of a deployment that belong to no resource of the templates, and the same beyond what it may.
 EXTRA = [
     Request("kms:Decrypt", KEY, S3_KEY),
@@ -384,6 +443,8 @@ BEYOND = [
     Request("rolesanywhere:TagResource", PROFILE, {"aws:RequestTag/environment": "dev", "aws:ResourceTag/environment": "prod"}),
     Request("rolesanywhere:TagResource", PROFILE.replace("profile", "crl"), {"aws:RequestTag/environment": "dev"}),
     Request("rolesanywhere:DeleteProfile", PROFILE.replace("profile", "crl"), {"aws:ResourceTag/environment": "dev"}),
+    *(Request("events:PutRule", RULE, keys) for keys in ({}, {"events:source": ["aws.health", "aws.s3"]})),
+    Request("events:PutRule", RULE.replace("dev", "prod"), {"events:source": ["aws.health"]}),
 ]  # fmt: skip
 
 
