@@ -93,7 +93,9 @@ class Supervisor:
             code, why = self._healthy()
             if self._stopping.is_set():
                 return
-            was_healthy = was_healthy or code == 0
+            if code == 0 and not was_healthy:
+                log("info", "process_healthy", process=self.name)  # from now on, failures count
+                was_healthy = True
             is_starting = not was_healthy and monotonic() - began < self.start_s
             if code != UNHEALTHY or is_starting:
                 failures = 0

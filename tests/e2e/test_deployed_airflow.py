@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,10 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 from celery import Celery  # type: ignore[import-untyped]
+from structlog.testing import capture_logs
 
+from catalunya.ops.airflow_watch import log_heartbeats
+from catalunya.ops.deployed_airflow.processes import BROKER
 from catalunya.ops.local_airflow.client import Client
 from catalunya.ops.processes import child, free_ports
 from small.aws import Aws
@@ -78,6 +81,12 @@ class Deployed:
         supervisor = self.composed.running[name].pid
         (found,) = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text(encoding="utf-8").split()
         return int(found)
+
+    def hang(self, name: str, stop: Callable[[int, int], None]) -> None:
+        """Stop a process whose supervisor has seen it healthy: until then it may take minutes to start."""
+        log = self.composed.folder / f"{name}.log"
+        wait_until(lambda: '"event": "process_healthy"' in log.read_text(errors="replace"), 120, log.read_text)
+        stop(self.airflow(name), signal.SIGSTOP)
 
     def end(self, name: str) -> tuple[int, list[dict[str, Any]]]:
         """Wait until a service has ended. Its exit code, and what its supervisor logged."""
@@ -149,6 +158,16 @@ def add_worker(host: Deployed, broker: str) -> None:
     host.composed.services["worker"] = service
 
 
+def heard(host: Deployed, broker: str) -> str:
+    """What the watch of `ops.reconcile` logs about the workers, as it sees them through the broker."""
+    with Client(host.composed.url("api-server")) as client, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(BROKER, broker)
+        with capture_logs() as lines:
+            log_heartbeats(client)
+    (event,) = [line["event"] for line in lines if line["process"] == "worker"]
+    return str(event)
+
+
 def deploy(stack: ExitStack, folder: Path, given: dict[str, str], compiled: Path, aws: dict[str, str]) -> Deployed:
     """A host on which nothing runs yet; its backups go to S3."""
     services = resolved(given)["services"]
@@ -184,7 +203,7 @@ def host(
 
 
 def test_a_scheduler_that_hangs_ends_and_works_again_once_restarted(host: Deployed) -> None:
-    os.kill(host.airflow("scheduler"), signal.SIGSTOP)
+    host.hang("scheduler", os.kill)
     code, (line,) = host.end("scheduler")
     assert code == 1
     assert "scheduler: last heartbeat was" in line["why"]
@@ -194,7 +213,7 @@ def test_a_scheduler_that_hangs_ends_and_works_again_once_restarted(host: Deploy
 
 
 def test_an_api_server_that_hangs_ends_and_answers_again_once_restarted(host: Deployed) -> None:
-    os.killpg(host.airflow("api-server"), signal.SIGSTOP)
+    host.hang("api-server", os.killpg)
     code, (line,) = host.end("api-server")
     assert code == 1
     assert "api-server: no answer from port" in line["why"]
@@ -227,7 +246,9 @@ def test_a_database_that_does_not_answer_ends_nothing(host: Deployed) -> None:
 
 def test_a_worker_that_is_stopped_ends_its_task_first(host: Deployed, broker: str, tmp_path: Path) -> None:
     add_worker(host, broker)
+    assert heard(host, broker) == "process_silent"
     host.start("worker")
+    assert heard(host, broker) == "heartbeat"
     with Celery(broker=broker) as app:
         app.send_task("small.slow", [str(tmp_path), 8], queue="default")
     wait_until((tmp_path / "begun").exists, 60, lambda: host.composed.log("worker"))
@@ -239,7 +260,8 @@ def test_a_worker_that_is_stopped_ends_its_task_first(host: Deployed, broker: st
 def test_a_worker_that_hangs_ends_and_works_again_once_restarted(host: Deployed, broker: str, tmp_path: Path) -> None:
     add_worker(host, broker)
     host.start("worker")
-    os.kill(host.airflow("worker"), signal.SIGSTOP)
+    host.hang("worker", os.kill)
+    assert heard(host, broker) == "process_silent"
     code, (line,) = host.end("worker")
     assert code == 1
     assert "did not answer within" in line["why"]

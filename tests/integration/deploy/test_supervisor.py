@@ -135,7 +135,7 @@ def test_a_check_that_cannot_tell_ends_nothing(tmp_path: Path, code: str) -> Non
     with supervised(tmp_path, f"0 {code}") as it:
         it.is_checked(8)
         assert it.process.poll() is None
-        assert {line["event"] for line in it.lines()} == {"health_unknown"}
+        assert {line["event"] for line in it.lines()} == {"process_healthy", "health_unknown"}
 
 
 def test_a_check_that_does_not_finish_ends_nothing(tmp_path: Path) -> None:
@@ -150,6 +150,9 @@ def test_failures_count_only_in_a_row(tmp_path: Path) -> None:
         assert it.process.poll() is None
         failures = [line["failures"] for line in it.lines() if line["event"] == "health_check_failed"]
         assert failures == [1, 2, 3, 4, 1, 2, 3, 4, 1, 2]
+        assert [line["event"] for line in it.lines()].count("process_healthy") == 1, (
+            "it says so once, when it has started"
+        )
 
 
 def test_one_that_never_becomes_healthy_is_ended_after_its_time_to_start(tmp_path: Path) -> None:
