@@ -30,7 +30,7 @@ from catalunya.assets.record.lease import Held, holder
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
-from catalunya.cdk.signals import FAILURES, ROWS, RUNS
+from catalunya.cdk.signals import FAILURES, LASTING_FAILURES, ROWS, RUNS, Signal
 from catalunya.io.environment import load_settings
 from catalunya.ops.cli import main
 from catalunya.ops.local_airflow.client import TaskInstance
@@ -244,24 +244,27 @@ def test_a_mart_is_made_under_its_role(dev: Field, chain_run: ChainRun) -> None:
     assert any("role_assumed" in line and ROLE in line for line in dev.client.log_lines(task))
 
 
+def counted(account: Account, signal: Signal, asset: str) -> list[dict[str, Any]]:
+    """The lines of an asset that Airflow's own handler has sent to CloudWatch and that a metric counts."""
+    pages = account.aws.client("logs").get_paginator("filter_log_events").paginate(logGroupName=LOG_GROUP)
+    lines = [event["message"] for page in pages for event in page["events"]]
+    found = [json.loads(line) for line in lines if matches(signal.pattern, line)]
+    return [line for line in found if line.get("asset") == asset]
+
+
 def test_the_metrics_count_what_airflows_own_handler_writes_to_cloudwatch(
     chain_run: ChainRun, account: Account
 ) -> None:
-    lines: list[str] = []
-
-    def made() -> set[str]:
-        pages = account.aws.client("logs").get_paginator("filter_log_events").paginate(logGroupName=LOG_GROUP)
-        lines[:] = [event["message"] for page in pages for event in page["events"]]
-        return {json.loads(line)["asset"] for line in lines if matches(RUNS.pattern, line)}
-
     # The handler sends lines in the background.
-    wait_until(lambda: MART in made(), 60, lambda: lines[-5:])
-    (line,) = [json.loads(line) for line in lines if matches(RUNS.pattern, line) and json.loads(line)["asset"] == MART]
+    wait_until(lambda: counted(account, RUNS, MART), 60)
+    (line,) = counted(account, ROWS, MART)
     assert isinstance(line[ROWS.field or ""], int)
-    assert not [line for line in lines if matches(FAILURES.pattern, line)]
+    assert counted(account, FAILURES, MART) == []
 
 
-def test_the_task_raises_the_error_of_its_function(dev: Field, chain_run: ChainRun) -> None:
+def test_the_task_raises_the_error_of_its_function_and_cloudwatch_counts_it(
+    dev: Field, chain_run: ChainRun, account: Account
+) -> None:
     dev.begin()
     dev.mock.advance("yavr-pn8q")
     dev.mock.faults("missing-column:yavr-pn8q:column=codi")
@@ -270,7 +273,12 @@ def test_the_task_raises_the_error_of_its_function(dev: Field, chain_run: ChainR
     dev.mock.faults()
 
     assert (task.state, task.try_number) == ("failed", 1)
-    assert any("the source's fields do not match RawServiceUsage" in line for line in dev.client.log_lines(task))
+    why = "the source's fields do not match RawServiceUsage"
+    assert any(why in line for line in dev.client.log_lines(task))
+    wait_until(lambda: counted(account, FAILURES, "landing.service_usage"), 60)
+    (line,) = counted(account, LASTING_FAILURES, "landing.service_usage")
+    assert (line["event"], line["task"], line["transient"]) == ("task_failed", "materialize", False)
+    assert why in line["error"]
 
 
 def test_a_batch_landed_outside_airflow_triggers_its_table_through_the_queue(dev: Field, chain_run: ChainRun) -> None:
@@ -358,6 +366,23 @@ def test_a_function_that_may_not_be_invoked_fails_its_task_at_once(dev: Field) -
     assert (task.state, task.try_number) == ("failed", 1)
     refused = f"{LANDING}: cannot invoke the function catalunya-extract-dev: AccessDeniedException"
     assert any(refused in line for line in dev.client.log_lines(task))
+
+
+def test_a_throttled_invocation_is_tried_again_by_airflow(dev: Field) -> None:
+    httpx.put(f"{endpoint()}/refusal", content="TooManyRequestsException")
+    run = made_again(dev)
+
+    def attempts() -> list[int]:
+        return [task.try_number for task in dev.tasks(LANDING) if task.run_id == run]
+
+    wait_until(
+        lambda: max(attempts(), default=0) > 1, 120, dev.tasks, poll_s=0.4
+    )  # the client has tried six times before
+    httpx.put(f"{endpoint()}/refusal", content="")
+    task = ended(dev, run)
+    assert task.state == "success"
+    throttled = f"{LANDING}: cannot invoke the function catalunya-extract-dev: TooManyRequestsException"
+    assert any(throttled in line for line in dev.client.log_lines(replace(task, try_number=1)))
 
 
 def test_a_killed_function_is_noticed_within_its_lease_and_the_retry_makes_the_table(dev: Field) -> None:

@@ -288,7 +288,7 @@ def test_cloudwatch_costs_no_more_than_the_architecture_says_and_the_page_says_h
     assert f"| {names.env} | {alarms} | {alarms * ALARM_USD:.2f} | {metrics_usd:.2f} | {total:.2f} |" in page
 
 
-def test_there_are_three_dashboards_and_the_cost_dashboard_shows_the_budget_and_every_bucket_where_it_is(
+def test_there_are_three_dashboards_and_the_cost_dashboard_shows_the_budget(
     template: Template, templates: dict[str, Template], names: Names
 ) -> None:
     found = {each["DashboardName"] for each in template.of("AWS::CloudWatch::Dashboard").values()}
