@@ -160,7 +160,7 @@ def _boundary(environments: Sequence[Names], assumed: Iterable[str], regions: It
         allow(
             "Monitoring",
             (
-                *("cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*"),
+                *("cloudwatch:DescribeAlarm*", "cloudwatch:GetDashboard", "cloudwatch:GetMetric*", "cloudwatch:List*"),
                 *("logs:DescribeLogGroups", "logs:GetQueryResults", "ce:Get*"),
             ),
             ["*"],

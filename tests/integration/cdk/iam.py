@@ -108,10 +108,10 @@ def _applies_to(statement: Mapping[str, Any], request: Request) -> bool:
         for key, wanted in terms.items()
     ]
     if "Action" in statement:
-        acts = any(_like(each.lower(), request.action.lower()) for each in _list(statement["Action"]))
+        acts = any(like(each.lower(), request.action.lower()) for each in _list(statement["Action"]))
     else:
-        acts = not any(_like(each.lower(), request.action.lower()) for each in _list(statement["NotAction"]))
-    where = "Resource" not in statement or any(_like(each, request.resource) for each in _list(statement["Resource"]))
+        acts = not any(like(each.lower(), request.action.lower()) for each in _list(statement["NotAction"]))
+    where = "Resource" not in statement or any(like(each, request.resource) for each in _list(statement["Resource"]))
     return acts and where and _is_principal(statement.get("Principal"), request.principal) and all(conditions)
 
 
@@ -143,11 +143,11 @@ def _holds(operator: str, key: str, wanted: Any, found: str | list[str] | None) 
         raise UnknownError(f"{operator} on many values of {key}")
     rules: Mapping[str, Callable[[str, str], bool]] = {
         "StringEquals": lambda want, is_: want == is_,
-        "StringLike": _like,
+        "StringLike": like,
         "Bool": lambda want, is_: want.lower() == is_.lower(),
         "NumericLessThan": lambda want, is_: float(is_) < float(want),
-        "ArnEquals": _like,
-        "ArnLike": _like,
+        "ArnEquals": like,
+        "ArnLike": like,
     }
     if operator == "StringNotEquals":
         return found is None or found not in values
@@ -168,5 +168,5 @@ def _pattern(pattern: str) -> re.Pattern[str]:
     return re.compile("".join({"*": ".*", "?": "."}.get(each, re.escape(each)) for each in pattern), re.DOTALL)
 
 
-def _like(pattern: str, value: str) -> bool:
+def like(pattern: str, value: str) -> bool:
     return _pattern(pattern).fullmatch(value) is not None
