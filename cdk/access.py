@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from catalunya.cdk.context import between_marks
 from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import (
     IF_ABSENT,
@@ -450,9 +451,7 @@ BEGIN, END = "<!-- the table of cdk/access.py, written by `make generate` -->", 
 
 def access_page(root: Path) -> str:
     """The page of a repository, with today's table between its two marks; everything else on it is written by hand."""
-    path = root / PAGE
-    before, _, rest = (path.read_text(encoding="utf-8") if path.exists() else "").partition(BEGIN)
-    return "\n".join([f"{before}{BEGIN}", *_tables(), f"{END}{rest.partition(END)[2]}"])
+    return between_marks(root / PAGE, BEGIN, _tables(), END)
 
 
 def _tables() -> Iterator[str]:

@@ -86,7 +86,7 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
             profiles,
             {"StringEquals": mine},
         ),
-        # A rule sees the events of the whole account, whoever they are about: only those of AWS Health, which our rule is for.
+        # A rule sees the events of the whole account, of both environments: so only those of AWS Health, which our rule is for.
         allow(
             "CreateRule",
             ["events:PutRule"],
@@ -104,7 +104,7 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
             [names.anywhere("kms", "key/*")],
             {"StringEquals": through_s3, "ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/aws/s3"}},
         ),
-        # The lake's own key is used by a deployment, and belongs to whoever made it.
+        # The lake's own key is used by a deployment, and belongs to the person who made it.
         *(
             [allow("KeyOfTheLake", ("kms:Decrypt", "kms:GenerateDataKey"), keys, {"StringEquals": through_s3})]
             if keys

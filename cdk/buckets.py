@@ -35,7 +35,7 @@ REPLICA_VERSION_DAYS = 30
 LEFTOVER_DAYS = 7
 """Candidates of killed runs."""
 ANSWER_DAYS = 1
-"""Whoever waits for a function's answer has it, or has given up, within minutes."""
+"""The caller of a function has its answer, or has given up, within minutes."""
 UNDELETE_DAYS = 7
 """How long objects that retention deleted can be restored."""
 UPLOAD_DAYS = 1

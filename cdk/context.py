@@ -8,7 +8,7 @@ Not here: what the values become (`deployment.py`, `trust.py`).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -145,9 +145,13 @@ BEGIN, END = "<!-- the values of cdk/context.py, written by `make generate` -->"
 
 def context_page(root: Path) -> str:
     """The page of a repository with today's values between its two marks; everything else on it is written by hand."""
-    path = root / PAGE
-    before, _, rest = (path.read_text(encoding="utf-8") if path.exists() else "").partition(BEGIN)
-    return "\n".join([f"{before}{BEGIN}", *_table(), f"{END}{rest.partition(END)[2]}"])
+    return between_marks(root / PAGE, BEGIN, _table(), END)
+
+
+def between_marks(page: Path, begin: str, lines: Iterable[str], end: str) -> str:
+    """The text of a page with these lines between its two marks. A page that does not exist consists of them alone."""
+    before, _, rest = (page.read_text(encoding="utf-8") if page.exists() else "").partition(begin)
+    return "\n".join([f"{before}{begin}", *lines, f"{end}{rest.partition(end)[2]}"])
 
 
 def _table() -> Iterator[str]:

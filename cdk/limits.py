@@ -60,7 +60,7 @@ def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
 def boundary(names: Names, regions: Iterable[str]) -> Document:
     """The most that any role of an environment can do, in these regions: it names what that environment consists of, and nothing else.
 
-    Whoever can deploy an environment can create roles in it, which may do anything within this boundary. So nothing here reaches another
+    Someone who can deploy an environment can create roles in it, which may do anything within this boundary. So nothing here reaches another
     environment, or identities.
     """
     return _boundary([names], [site.role_arn("mart") for site in names.sites], regions)

@@ -1,6 +1,6 @@
 """The answer of a function: one small object in the lake for each invocation, so that no one waits on a connection for up to 15 minutes.
 
-Whoever invokes a function names the answer and lets Lambda queue the event. The function creates the object when it starts, rewrites
+The caller of a function names the answer and lets Lambda queue the event. The function creates the object when it starts, rewrites
 it while it works, as it renews a lease, and ends by writing its result into it. So the one who waits reads one object: as long as there
 is none, the function has not started; one that stays the same for longer than it lasts is of a function that died (killed, out
 of memory, cut off). No clocks are compared.
@@ -107,7 +107,7 @@ class Answering:
         return True
 
     def end(self, result: Result) -> None:
-        """Write the result. Raises what the lake raises; then whoever waits asks the ledger."""
+        """Write the result. Raises what the lake raises; then the caller asks the ledger."""
         assert self.renewal is not None
         self.renewal.stop()
         self.answer = msgspec.structs.replace(self.answer, result=result)
