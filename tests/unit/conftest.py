@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 
 from catalunya.io.environment import Settings, load_settings
 from catalunya.ops.mock.server import MockServer
@@ -38,3 +41,18 @@ def api(server: MockServer, client: httpx.Client) -> httpx.Client:
     """The same client, after resetting the mock."""
     server.reset()
     return client
+
+
+@pytest.fixture
+def apis(server: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockServer]:
+    """The mock APIs that the module's `server` serves, and the environment of a function that reads them and has its own lake."""
+    server.reset()
+    values = {"LAKE": str(tmp_path / "lake"), "SOCRATA_URL": server.url, "IDESCAT_URL": server.url}
+    for name in [name for name in os.environ if name.startswith("CATALUNYA_")]:
+        monkeypatch.delenv(name)
+    for name, value in {**values, "HTTP_ATTEMPTS": "1", "HTTP_CONCURRENCY": "1", "HTTP_BACKOFF_S": "0"}.items():
+        monkeypatch.setenv(f"CATALUNYA_{name}", value)
+    before = list(logging.root.handlers), logging.root.level
+    yield server
+    logging.root.handlers[:], logging.root.level = before
+    structlog.reset_defaults()

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from catalunya.assets.graph.spec import Layer
 from catalunya.assets.making.request import as_before, made_by
@@ -37,24 +36,6 @@ DONE = Result(status="skipped", why="up to date")
 def server() -> Iterator[MockServer]:
     with mock.serve(rows=100) as server:
         yield server
-
-
-@pytest.fixture
-def apis(server: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockServer]:
-    """The mock APIs, and the environment of a function that reads them and has its own lake."""
-    server.reset()
-    for name in [name for name in os.environ if name.startswith("CATALUNYA_")]:
-        monkeypatch.delenv(name)
-    values = {
-        "LAKE": str(tmp_path / "lake"),
-        "SOCRATA_URL": server.url,
-        "IDESCAT_URL": server.url,
-        "HTTP_ATTEMPTS": "1",
-    }
-    for name, value in values.items():
-        monkeypatch.setenv(f"CATALUNYA_{name}", value)
-    yield server
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import socket
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from catalunya.assets.record.lease import holder, lease
 from catalunya.assets.record.project import Project
@@ -57,21 +55,6 @@ class Invocation:
 def server() -> Iterator[MockServer]:
     with mock.serve(rows=100) as server:
         yield server
-
-
-@pytest.fixture
-def apis(server: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockServer]:
-    """The mock APIs, and the environment of a function that reads them and has its own lake."""
-    server.reset()
-    values = {"LAKE": str(tmp_path / "lake"), "SOCRATA_URL": server.url, "IDESCAT_URL": server.url}
-    for name in [name for name in os.environ if name.startswith("CATALUNYA_")]:
-        monkeypatch.delenv(name)
-    for name, value in {**values, "HTTP_ATTEMPTS": "1", "HTTP_CONCURRENCY": "1", "HTTP_BACKOFF_S": "0"}.items():
-        monkeypatch.setenv(f"CATALUNYA_{name}", value)
-    before = list(logging.root.handlers), logging.root.level
-    yield server
-    logging.root.handlers[:], logging.root.level = before
-    structlog.reset_defaults()
 
 
 def event(asset: str = LANDING, run_id: str = "r1", **more: Any) -> dict[str, Any]:
