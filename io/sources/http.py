@@ -31,6 +31,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 from catalunya.io.errors import BadBodyError, DeadlineReached, SourceError, SourceUnavailable
 from catalunya.io.json_text import BROKEN_JSON, whole_characters
 from catalunya.io.safe_text import safe_text
+from catalunya.io.sources import recording
 from catalunya.io.sources.base import HttpSettings
 
 if TYPE_CHECKING:
@@ -179,6 +180,9 @@ async def connect(
             f"{what}: not finished within the deadline of {settings.deadline_s:g} s after {http.requests} "
             f"request(s) to {settings.base_url}{last}. Try again later, or raise CATALUNYA_HTTP_DEADLINE_S."
         ) from error
+    finally:
+        if settings.record:
+            recording.write(settings.record, http.exchanges)
 
 
 class Http:
@@ -189,6 +193,7 @@ class Http:
     ) -> None:
         self.settings = settings
         self.requests = 0
+        self.exchanges: list[recording.Exchange] = []  # if they are recorded
         self.last_failure = ""
         self._what = what
         self._client = client
@@ -287,6 +292,10 @@ class Http:
                 raise _RetryableError(call.url, _reason(error, self.settings)) from error.with_traceback(None)
         reply = Reply(call.url, response.status_code, response.headers, body)
         seconds = round(time.perf_counter() - began, 3)
+        if self.settings.record:
+            sent = urlencode(call.form) if call.form else ""
+            kept = recording.Exchange(call.method, call.url, reply.status, dict(reply.headers), bytes(body), sent)
+            self.exchanges.append(kept)
         log.debug("http_answer", url=call.url, status=reply.status, bytes=len(body), seconds=seconds)
         return reply
 
