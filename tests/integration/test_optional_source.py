@@ -55,7 +55,7 @@ class Case:
 def case(made: Path, compiled: Path, tmp_path: Path) -> Iterator[Case]:
     lake = Path(shutil.copytree(made, tmp_path / "lake"))
     with serve(rows=300) as mock:
-        apis = {"socrata_url": mock.url, "idescat_url": mock.url, "http_attempts": 1}
+        apis = {"mock_url": mock.url, "http_attempts": 1}
         project = Project(load_settings(env="local", lake=str(lake), cache=compiled, **apis))
         for key in ("landing.employment", "staging.employment", SECTORS, GDP, INDICATORS):
             shutil.rmtree(lake / project.ledger.folder(key))

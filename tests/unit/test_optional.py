@@ -199,5 +199,5 @@ def test_only_a_table_that_is_read_can_be_optional() -> None:
 
 def test_a_table_whose_values_are_referenced_cannot_be_optional() -> None:
     column = Column("sector_id", "string", "", nullable=False, references="dim_sectors.sector_id")
-    with pytest.raises(DeclarationError, match="expected a table that is always there, found that marts.dim_sectors"):
+    with pytest.raises(DeclarationError, match=r"expected a table that is always there, found that marts\.dim_sectors"):
         asset("marts.fact_x", SECTORS, optional=(SECTORS,), columns=(column,))
