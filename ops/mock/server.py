@@ -32,6 +32,7 @@ from catalunya.ops.mock.socrata import Dataset, SocrataApi
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 log = structlog.get_logger(__name__)
 
@@ -49,9 +50,11 @@ class MockServer:
         self._desk = Desk(self._plan, gzip=gzip)
         socrata = SocrataApi([each for each in datasets if isinstance(each, Dataset)], self._desk)
         idescat = IdescatApi([each for each in datasets if isinstance(each, StatTable)], self._desk)
-        self.app = Starlette(
-            routes=[*socrata.routes(), *idescat.routes(), *self._control()],
-            exception_handlers={UsageError: lambda _, error: _refused(str(error))},
+        self.app = _any_host(
+            Starlette(
+                routes=[*socrata.routes(), *idescat.routes(), *self._control()],
+                exception_handlers={UsageError: lambda _, error: _refused(str(error))},
+            )
         )
 
     def faults(self, *specs: str) -> None:
@@ -149,6 +152,18 @@ class MockServer:
     async def _delete_requests(self, _request: Request) -> JSONResponse:
         self.clear_requests()
         return JSONResponse({"total": 0})
+
+
+def _any_host(app: ASGIApp) -> ASGIApp:
+    """The app for sources with a portal of their own, too: `/data.ny.gov/resource/…` is its `/resource/…`."""
+
+    async def without_host(scope: Scope, receive: Receive, send: Send) -> None:
+        host, _, rest = scope.get("path", "").removeprefix("/").partition("/")
+        if "." in host or ":" in host:
+            scope = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode(), "portal": host}
+        await app(scope, receive, send)
+
+    return without_host
 
 
 def _refused(message: str) -> JSONResponse:
