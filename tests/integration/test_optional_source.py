@@ -26,7 +26,7 @@ SECTORS, GDP, INDICATORS = (
     "marts.fact_gdp_quarterly",
     "marts.agg_economic_indicators_quarterly",
 )
-JOBS = ["jobs", "jobs_months", "known_jobs", "jobs_known_ratio", "jobs_per_thousand_people", "employment_classification"]
+JOBS = ["jobs", "known_jobs", "jobs_known_ratio", "jobs_per_thousand_people", "employment_classification"]
 
 
 class Case:
