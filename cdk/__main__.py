@@ -145,10 +145,10 @@ def _difference(name: str, before: Path, after: Path) -> str:
 def print_bootstrap_template(arguments: Sequence[str]) -> int:
     """Print the template for `bootstrap --template`, of an environment or of the account. Returns the exit code."""
     from catalunya.cdk.bootstrap import bootstrap_template
-    from catalunya.cdk.naming import QUALIFIERS
+    from catalunya.cdk.naming import qualifiers
 
-    if len(arguments) != 1 or arguments[0] not in QUALIFIERS:
-        raise UsageError(f"expected one of {', '.join(QUALIFIERS)}, found {' '.join(arguments) or 'nothing'}")
+    if len(arguments) != 1 or arguments[0] not in qualifiers():
+        raise UsageError(f"expected one of {', '.join(qualifiers())}, found {' '.join(arguments) or 'nothing'}")
     shown = run_cdk(["bootstrap", "--show-template", "--json"], capture=True)
     if shown.returncode:
         raise ConfigurationError(f"cdk bootstrap --show-template failed: {shown.stderr.strip()}")

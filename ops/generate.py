@@ -33,9 +33,8 @@ def rendered() -> dict[str, str]:
 
 def graph_now(settings: Settings) -> dict[str, Any]:
     """docs/graph.json as it should be now. Raises ConfigurationError without dbt, which knows the edges of the marts."""
-    from catalunya.assets.graph.discovery import contracts, load_graph
+    from catalunya.assets.graph.discovery import contracts, load_graph, retired
     from catalunya.assets.graph.document import graph_document
-    from catalunya.contracts.retired import RETIRED
     from catalunya.io.warehouse.dbt import is_installed
 
     if not is_installed():
@@ -43,7 +42,7 @@ def graph_now(settings: Settings) -> dict[str, Any]:
             "dbt is not installed in this environment, and the graph cannot be read without it (dbt parses the SQL of the marts); "
             "run `make setup`"
         )
-    return graph_document(load_graph(settings), contracts(), RETIRED)
+    return graph_document(load_graph(settings), contracts(), retired())
 
 
 def readme(text: str, graph: AssetGraph) -> str:

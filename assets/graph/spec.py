@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from catalunya.contracts.model.columns import NESTED, Column
 from catalunya.io.errors import DeclarationError
+from catalunya.io.project_folder import active
 
 if TYPE_CHECKING:
     import polars as pl
@@ -123,7 +124,7 @@ class Asset:
     @property
     def uri(self) -> str:
         """The asset's identity, the same in every environment."""
-        return f"catalunya://{self.layer}/{self.name}"
+        return f"{active().name}://{self.layer}/{self.name}"
 
     @property
     def prefix(self) -> str:
