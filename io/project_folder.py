@@ -24,6 +24,7 @@ from catalunya.io.errors import ConfigurationError
 
 VARIABLE = "CATALUNYA_PROJECT"
 FILE = "assets/project.toml"
+SAMPLES = "samples"  # in `assets/`: small recorded answers of the sources, which the local mock serves
 OURS = Path(catalunya.__file__).parent
 MACROS = OURS / "io" / "warehouse" / "macros"  # dbt's, for the SQL of every project
 NAME_LETTERS = 24  # IAM allows a role's name 64, and `…-lambda-transformer-role-prod-recovery` has 40 more
