@@ -241,8 +241,7 @@ def count() -> dict[str, Any]:
             "CATALUNYA_ENV": "dev",
             "CATALUNYA_LAKE": account.settings.lake,
             "CATALUNYA_CACHE": str(folder / "cache"),
-            "CATALUNYA_SOCRATA_URL": mock.url,
-            "CATALUNYA_IDESCAT_URL": mock.url,
+            "CATALUNYA_MOCK_URL": mock.url,
             "CATALUNYA_HTTP_REQUESTS_PER_SECOND": "1000",
             "CATALUNYA_MART_ROLE": "arn:aws:iam::123456789012:role/catalunya-dev/catalunya-mart-role-dev",
         }

@@ -25,9 +25,7 @@ STAGING = ("staging.municipalities", "staging.social_services")
 def main() -> None:
     url, folder = sys.argv[1], Path(sys.argv[2])
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    project = Project(
-        load_settings(lake=str(folder / "lake"), socrata_url=url, idescat_url=url), list(declarations().values())
-    )
+    project = Project(load_settings(lake=str(folder / "lake"), mock_url=url), list(declarations().values()))
     materialize(project, LANDING[0])
     materialize(project, STAGING[0])
     seconds = {}

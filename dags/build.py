@@ -93,7 +93,7 @@ def _dag(asset: Asset, events: dict[str, AirflowAsset], settings: Settings) -> D
         "inlets": upstream,
         "outlets": [events[asset.key]],
         # Airflow 3.3.2 only warns about a pool that does not exist, and never runs its tasks.
-        "pool": settings.sources_pool if asset.layer is Layer.LANDING else None,
+        "pool": settings.pool(asset.portal) if asset.layer is Layer.LANDING else None,
         **RETRIES,
     }
     if settings.functions and asset.layer is not Layer.MARTS:

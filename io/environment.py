@@ -8,22 +8,38 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from catalunya.io.errors import ConfigurationError
-from catalunya.io.project_folder import active
+from catalunya.io.project_folder import FILE, active
 from catalunya.io.safe_text import register_secret
 from catalunya.io.sources.base import HttpSettings
 
+if TYPE_CHECKING:
+    from catalunya.io.sources.extraction import Source
+
 LOCAL_MOCK = "http://127.0.0.1:8765"
+NO_MOCK = "none"
 BUCKET_PREFIX_LETTERS = 30  # a bucket's name may have 63
 _RESERVED = ("xn--", "sthree-", "amzn-s3-demo-")
 _BUCKET_PREFIX = re.compile(
     rf"(?!{'|'.join(_RESERVED)})(?=.{{1,{BUCKET_PREFIX_LETTERS}}}$)[a-z0-9]+(-[a-z0-9]+)*", flags=re.ASCII
 )
+
+
+class Host(BaseModel):
+    """How one host is reached, where it differs from all others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    token: SecretStr | None = None
+    requests_per_second: Annotated[float, Field(gt=0)] | None = None
+    concurrency: Annotated[int, Field(ge=1, le=32)] | None = None
+    pool: str | None = None
 
 
 class Settings(BaseSettings):
@@ -101,21 +117,25 @@ class Settings(BaseSettings):
     )
     scratch: Path | None = Field(None, description="a folder for temporary files; by default the system's")
 
-    socrata_url: str = Field(
-        "", description="the Socrata portal; by default the mock in local, the Generalitat's in dev and prod"
-    )
-    idescat_url: str = Field(
-        "", description="IDESCAT's API; by default the mock in local, the real one in dev and prod"
+    mock_url: str = Field(
+        "",
+        description="the mock through which all sources are read instead of their portals; none: the portals themselves; by default the mock of "
+        "this machine in local, none in dev and prod",
     )
     socrata_app_token: SecretStr | None = Field(
-        None, description="the portal's application token, which lifts its shared rate limit"
+        None, description="the application token for the project's Socrata portal, which lifts its shared rate limit"
+    )
+    hosts: dict[str, Host] = Field(
+        {},
+        description='what differs for the sources of one host, as JSON: {"data.ny.gov": {"token": "…", "requests_per_second": 5, "concurrency": 2, '
+        '"pool": "new_york"}}, all of them optional; a token is sent to no other host',
     )
 
     http_concurrency: int = Field(4, ge=1, le=32, description="number of pages of one source fetched concurrently")
     http_requests_per_second: float = Field(
         0,
         gt=0,
-        description="requests per second to one source; by default 1000 in local, where it is the mock, and 20 in dev and prod",
+        description="requests per second to one host; by default 1000 in local, where it is the mock, and 20 in dev and prod",
     )
     http_timeout_s: float = Field(60, gt=0, description="seconds without receiving anything before a request times out")
     http_deadline_s: float = Field(840, gt=0, description="seconds one extraction may take in total")
@@ -205,8 +225,7 @@ class Settings(BaseSettings):
             "athena_readers": f"{project.identifier}_{env}_readers",
             "athena_results": f"s3://{prefix}-athena-marts-{env}{suffix}/" if on_s3 else "",
             "functions": "" if local else f"{project.name}-{{purpose}}-{env}",
-            "socrata_url": LOCAL_MOCK if local else "https://analisi.transparenciacatalunya.cat",
-            "idescat_url": LOCAL_MOCK if local else "https://api.idescat.cat",
+            "mock_url": LOCAL_MOCK if local else NO_MOCK,
         }
         return defaults | {k: v for k, v in values.items() if v != ""}
 
@@ -235,7 +254,8 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """The values that must never be shown."""
-        values = (getattr(self, name) for name in type(self).model_fields)
+        values = [getattr(self, name) for name in type(self).model_fields]
+        values += [host.token for host in self.hosts.values()]
         return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
 
     def bucket(self, purpose: str) -> str:
@@ -251,18 +271,34 @@ class Settings(BaseSettings):
         """The Glue database of a layer: `staging` -> `catalunya_staging_dev`."""
         return f"{active().identifier}_{schema}_{self.env}"
 
-    def http(self, kind: str) -> HttpSettings:
-        """How the API of one kind of source (`socrata`, `idescat`) is reached. Raises ConfigurationError for any other kind."""
-        base_urls = {"socrata": self.socrata_url, "idescat": self.idescat_url}
-        if kind not in base_urls:
-            raise ConfigurationError(f"no URL is configured for sources of kind {kind!r}; add one to io/environment.py")
+    @property
+    def mock(self) -> str | None:
+        """The base URL of the mock that stands for all portals; None: the portals themselves are asked."""
+        return None if self.mock_url == NO_MOCK else self.mock_url.rstrip("/")
+
+    def portal(self, source: Source[Any]) -> str:
+        """The base URL of the source's API, whether or not the mock stands for it. Raises ConfigurationError if nothing gives one."""
+        portals = active().portals
+        if portal := source.portal or portals.get(source.kind):
+            return portal
+        raise ConfigurationError(
+            f"{source.describe()}: expected `portal` in its declaration, because {FILE} has none for sources of kind {source.kind!r}, "
+            f"only for {', '.join(portals) or 'no kind'}; add it"
+        )
+
+    def http(self, source: Source[Any]) -> HttpSettings:
+        """How the source's API is reached: its portal, or the mock in its place. A token is for one host, and goes to no other."""
+        portal = urlsplit(self.portal(source))
+        host = self.hosts.get(portal.hostname or "", Host())
+        token = host.token or (self.socrata_app_token if source.kind == "socrata" and not source.portal else None)
+        base_url = portal.geturl()
+        if self.mock:
+            base_url = f"{self.mock}/{portal.netloc}{portal.path}" if source.portal else self.mock
         return HttpSettings(
-            base_url=base_urls[kind],
-            app_token=self.socrata_app_token.get_secret_value()
-            if kind == "socrata" and self.socrata_app_token
-            else None,
-            concurrency=self.http_concurrency,
-            requests_per_second=self.http_requests_per_second,
+            base_url=base_url,
+            app_token=token.get_secret_value() if token else None,
+            concurrency=host.concurrency or self.http_concurrency,
+            requests_per_second=host.requests_per_second or self.http_requests_per_second,
             attempts=self.http_attempts,
             timeout_s=self.http_timeout_s,
             deadline_s=self.http_deadline_s,
@@ -270,6 +306,16 @@ class Settings(BaseSettings):
             backoff_initial_s=self.http_backoff_s,
             backoff_jitter_s=self.http_backoff_s,
         )
+
+    def pool(self, portal: str | None) -> str:
+        """The Airflow pool of landing tasks that read from this base URL; None: from one of the project's portals."""
+        host = self.hosts.get(urlsplit(portal or "").hostname or "")
+        return (host.pool if host else None) or self.sources_pool
+
+    @property
+    def pools(self) -> list[str]:
+        """All Airflow pools of landing tasks."""
+        return sorted({self.sources_pool, *(host.pool for host in self.hosts.values() if host.pool)})
 
 
 def _suffix(site: object) -> str:
@@ -282,13 +328,19 @@ def load_settings(**overrides: object) -> Settings:
         settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        name = "_".join(map(str, first["loc"]))
+        name, *within = map(str, first["loc"])
         field = Settings.model_fields.get(name)
-        is_public = field is not None and SecretStr not in (field.annotation, *get_args(field.annotation))
+        is_public = (
+            field is not None and name != "hosts" and SecretStr not in (field.annotation, *get_args(field.annotation))
+        )
         value = f"={first.get('input')!r}" if is_public else " (value not shown)"
-        message = first["msg"].removeprefix("Value error, ").lower()
+        message = f"{': '.join(within)}: " * bool(within) + first["msg"].removeprefix("Value error, ").lower()
         raise ConfigurationError(
             f"CATALUNYA_{name.upper()}{value}: {message}; correct it, or unset it to use the default"
+        ) from None
+    except SettingsError:
+        raise ConfigurationError(
+            'CATALUNYA_HOSTS (value not shown): expected JSON, like {"data.ny.gov": {"requests_per_second": 5}}; correct it, or unset it'
         ) from None
     for name in ("lake", "backup", "cache", "scratch"):
         value = getattr(settings, name)

@@ -47,7 +47,7 @@ _SOURCES = (
     "dbt/models/**/*.yml",
     "dbt/seeds/*.csv",
 )
-_FORMAT = "5"  # raised when the engine compiles the same declarations into another graph
+_FORMAT = "6"  # raised when the engine compiles the same declarations into another graph
 
 
 class _Compiled(msgspec.Struct):

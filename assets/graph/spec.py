@@ -69,6 +69,7 @@ class Asset:
     - `code_version`: changes when its function, contract or SQL changes.
     - `clock`: the part of the date that its rows depend on (`year` for a calendar that ends with next year).
     - `keep_days`: how long superseded data is kept.
+    - `portal`: the base URL of the API that a landing asset is read from.
     - `has_periods`: a landing asset whose source can be read by period, so that it can be backfilled.
     - `keeps_history`: what it publishes contains what it published before (an incremental mart).
     - `readers`: how many Lambda functions read its pages.
@@ -80,6 +81,7 @@ class Asset:
     code_version: str
     upstream: tuple[str, ...] = ()
     source: str | None = None
+    portal: str | None = None
     schedule: str | None = None
     freshness: Freshness | None = None
     clock: Clock | None = None
@@ -178,6 +180,7 @@ class LandingDeclaration(Declaration):
             ),
             code_version=digest(self.contract.version(), repr(self.source)),
             source=self.source.describe(),
+            portal=self.source.portal or active().portals.get(self.source.kind),
             schedule=self.schedule,
             freshness=self.freshness,
             has_periods=self.source.has_periods,

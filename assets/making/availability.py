@@ -24,7 +24,7 @@ def unavailable(project: Project) -> list[str]:
         if not isinstance(declaration, LandingDeclaration):
             continue
         try:
-            state = asyncio.run(declaration.source.probe(project.settings.http(declaration.source.kind)))
+            state = asyncio.run(declaration.source.probe(project.settings.http(declaration.source)))
         except CatalunyaError as error:
             log.error("source_unavailable", asset=key, error=str(error))  # noqa: TRY400  no traceback needed
             found.append(key)

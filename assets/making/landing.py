@@ -97,7 +97,7 @@ def probe(context: Context, known: str | None = None) -> SourceState | None:
 
 def http_settings(context: Context) -> HttpSettings:
     """How the source is reached, within the time that is left."""
-    http = context.project.settings.http(context.declaration(LandingDeclaration).source.kind)
+    http = context.project.settings.http(context.declaration(LandingDeclaration).source)
     if context.request.ends_at is None:
         return http
     return replace(http, deadline_s=max(min(http.deadline_s, context.request.ends_at - time.monotonic()), 0.001))

@@ -193,7 +193,7 @@ def _read(context: Context, checker: PageChecker, batch: Batch, page: Page) -> p
         batch.read(context.project.lake, page),
         path,
         checker.fields,
-        checker.declaration.landing.source.pages_are,
+        checker.declaration.landing.source,
         context.asset.key,
         searched=searched,
     )

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from catalunya.io.errors import ConfigurationError, SourceError, UsageError
+from catalunya.io.errors import ConfigurationError, DeclarationError, SourceError, UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-PageFormat = Literal["rows", "json-stat"]
-"""The format of a source's pages: an array of rows, or a JSON-stat dataset of cells (`io/sources/pages.py` reads both)."""
 
 OnProgress = Callable[[int, int], None]
 """Called after each page with the rows received and the rows expected; counts from 0 again if the extraction starts over."""
@@ -39,13 +36,16 @@ class HttpSettings:
     backoff_max_s: float = 30.0  # ... up to this
     backoff_jitter_s: float = 1.0  # ... plus a random wait up to this
 
-    def __post_init__(self) -> None:
+    @property
+    def host(self) -> str:
+        """What shares one rate limit: the host, and behind the mock the host it stands for."""
         url = urlsplit(self.base_url)
-        if url.scheme not in {"http", "https"} or not url.hostname or url.query or "@" in url.netloc:
-            raise ConfigurationError(
-                "expected a source's URL as http(s)://host[:port][/path], without user or query, "
-                f"found {url.scheme or '?'}://{url.hostname or '?'}; correct the setting"
-            )
+        first = url.path.split("/", 2)[1:2]
+        return f"{url.netloc}/{first[0]}" if first and "." in first[0] else url.netloc
+
+    def __post_init__(self) -> None:
+        if flaw := _flaw_of_base(self.base_url):
+            raise ConfigurationError(f"{flaw}; correct the setting")
         if self.app_token is not None and not (self.app_token.isascii() and self.app_token.isprintable()):
             raise ConfigurationError(
                 f"the app token for {self.base_url} must be printable ASCII to go into a header, found other characters "
@@ -61,6 +61,29 @@ class HttpSettings:
             raise ConfigurationError(
                 f"settings for {self.base_url} must be greater than zero, found {', '.join(too_low)}; correct them"
             )
+
+
+def check_portal(portal: str | None) -> None:
+    """Raise DeclarationError if it is not the base URL of an API."""
+    if portal is not None and (flaw := _flaw_of_base(portal)):
+        raise DeclarationError(f"{flaw}; correct `portal` in the declaration of the source")
+
+
+def _flaw_of_base(base_url: str) -> str:
+    """What is wrong with the base URL of an API, without quoting what may be a secret; empty if nothing is."""
+    url = urlsplit(base_url)
+    if (
+        url.scheme in {"http", "https"}
+        and url.hostname
+        and not url.query
+        and not url.fragment
+        and "@" not in url.netloc
+    ):
+        return ""
+    return (
+        "expected a source's URL as http(s)://host[:port][/path], without user or query, "
+        f"found {url.scheme or '?'}://{url.hostname or '?'}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +105,43 @@ class SourceState:
                 f"expected a version of the source that can be recorded, found {self.version[:100]!a}; this is a fault of the source, "
                 "report it there"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class FieldInfo:
+    """A raw field as the source describes it. What a source does not say is empty or None."""
+
+    name: str
+    kind: str
+    """The type the source declares: "text", "number", "point"; of a JSON-stat column its role, or "dimension"."""
+    label: str = ""
+    description: str = ""
+    categories: Mapping[str, str] = field(default_factory=dict)
+    """Code -> label of each category, of a JSON-stat dimension."""
+    rows: int | None = None
+    """How many rows have a value, by the source's own profile."""
+    nulls: int | None = None
+    distinct: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the metadata of one dataset say, for people: `sources check` shows it, and `new source` begins with it."""
+
+    id: str
+    title: str
+    updated_at: datetime | None
+    fields: tuple[FieldInfo, ...]
+    page_url: str
+    """The web page of the dataset."""
+    description: str = ""
+    publisher: str = ""
+    licence: str = ""
+    rows: int | None = None
+    key: tuple[str, ...] = ()
+    """The fields that the source declares as the identifier of a row."""
+    cells_at_most: int | None = None
+    """The most cells or rows that one answer may have, where the source has such a limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,15 @@ from catalunya.io.sources.base import Extraction, NothingLanded
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    import polars as pl
+
     from catalunya.io.periods import Window
     from catalunya.io.sources.base import (
+        About,
         HttpSettings,
         Landed,
         OnProgress,
         Page,
-        PageFormat,
         PageSink,
         Part,
         SourceState,
@@ -72,12 +74,17 @@ class Source(ABC, Generic[R]):
 
     `probe`, `extract` and `read_part` open and close their own client: call `asyncio.run(source.probe(...))`. They raise
     `SourceUnavailable` (`DeadlineReached` when time runs out), `SourceChanged` or `SourceError`; errors of the sink pass through.
-    A new kind of source implements the rest.
+    A new protocol is a module in this folder with a class that implements the rest; nothing else names it.
     """
 
     __slots__ = ()
     kind: ClassVar[str]
-    pages_are: ClassVar[PageFormat]
+    """The protocol: "socrata", "idescat". The project's default portals are by it."""
+    pages_are: ClassVar[str]
+    """What one page is, for messages: "a JSON array of rows"."""
+
+    portal: str | None
+    """The base URL of the API it is read from; None: the project's portal for its protocol."""
 
     @property
     @abstractmethod
@@ -88,6 +95,12 @@ class Source(ABC, Generic[R]):
     def describe(self) -> str:
         """A name for messages and logs: "Socrata ivft-vegh"."""
 
+    @classmethod
+    @abstractmethod
+    def recognize(cls, address: str) -> Self | None:
+        """The source at an address that a person copied: of a dataset's web page, of the API, or a bare id; None if it is none of this
+        protocol. Nothing is requested."""
+
     @abstractmethod
     def url(self, base_url: str) -> str:
         """The web page of this table."""
@@ -95,6 +108,10 @@ class Source(ABC, Generic[R]):
     @abstractmethod
     def connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
         """A client for this source's API."""
+
+    @abstractmethod
+    async def about(self, client: Http) -> Sequence[About]:
+        """What the metadata of each of its datasets say, by one or two requests for each."""
 
     @abstractmethod
     async def read_state(self, client: Http) -> SourceState:
@@ -108,11 +125,21 @@ class Source(ABC, Generic[R]):
     async def fetch(self, client: Http, request: R) -> tuple[Page, Reply]:
         """Send one request and check its answer. Raises `TooLargeError` to have it split, `MovedError` if the source changed."""
 
+    @abstractmethod
+    def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
+        """The content of one page with the given fields as text columns, as `pages.read_page` describes it. Raises ContractError or an
+        error of polars or msgspec if the page is something else."""
+
     async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
         """The state of the source, by its metadata only; None if it is still at version `known`."""
         async with self.connect(http) as client:
             state = await self.read_state(client)
         return None if state.version == known else state
+
+    async def about_each(self, http: HttpSettings) -> Sequence[About]:
+        """What the metadata of each of its datasets say."""
+        async with self.connect(http) as client:
+            return await self.about(client)
 
     async def extract(
         self,

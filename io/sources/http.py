@@ -10,7 +10,9 @@ import asyncio
 import re
 import ssl
 import textwrap
+import threading
 import time
+from collections import defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +26,6 @@ import httpx
 import msgspec
 import stamina
 import structlog
-from aiolimiter import AsyncLimiter
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from catalunya.io.errors import BadBodyError, DeadlineReached, SourceError, SourceUnavailable
@@ -54,6 +55,36 @@ _STARTS = {
     b"\x00": "expected JSON, found zeros",
 }
 CHUNK = 4 * 1024 * 1024  # bytes passed to a sink at a time
+
+
+class _Pace:
+    """When the next request to one host may be sent: shared by all extractions of this process, whatever thread they are in."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next = 0.0
+
+    async def turn(self, requests_per_second: float) -> None:
+        """Wait for the next turn. Evenly spaced: a bucket would let through twice as many in the first second."""
+        while wait := self._take(1 / requests_per_second):  # noqa: ASYNC110 - it is not an event, and a pause may be added
+            await asyncio.sleep(wait)
+
+    def _take(self, interval_s: float) -> float:
+        """Take the turn if it has come, else return the seconds until then: a pause may be added meanwhile."""
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._next:
+                self._next = now + interval_s
+                return 0.0
+            return self._next - now
+
+    def pause(self, seconds: float) -> None:
+        """Give no turn before this many seconds from now: the source asked the client to wait, so its other requests wait too."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+
+
+_PACES: dict[str, _Pace] = defaultdict(_Pace)
 
 
 class _RetryableError(Exception):
@@ -164,10 +195,8 @@ class Http:
         self._client = client
         self._explain = explain
         self._slots = asyncio.Semaphore(settings.concurrency)
-        # Evenly spaced: a bucket of `requests_per_second` would let through twice as many in the first second.
-        self._rate = AsyncLimiter(1, 1 / settings.requests_per_second)
+        self._pace = _PACES[settings.host]
         self._ends_at = time.monotonic() + settings.deadline_s
-        self._paused_until = 0.0
 
     async def get(
         self,
@@ -248,7 +277,7 @@ class Http:
 
     async def _answer(self, call: _Call[T]) -> Reply:
         async with self._slots:
-            await self._turn()
+            await self._pace.turn(self.settings.requests_per_second)
             self.requests += 1
             began = time.perf_counter()
             try:
@@ -266,12 +295,6 @@ class Http:
         if reply.status in BUSY or reply.status >= 500:
             return _RetryableError(reply.url, self._described(reply), _retry_after(reply.headers))
         return SourceError(f"{self._what}: {method} {reply.url} answered {self._described(reply)}")
-
-    async def _turn(self) -> None:
-        """Wait until this request may be sent: after any pause the source asked for, and within the rate limit."""
-        while (wait := self._paused_until - time.monotonic()) > 0:  # noqa: ASYNC110 - the pause may be extended
-            await asyncio.sleep(wait)
-        await self._rate.acquire()
 
     async def _body(self, response: httpx.Response, url: str) -> bytearray:
         body = bytearray()  # grows in place: joining a list of chunks would hold the page twice
@@ -294,8 +317,7 @@ class Http:
             return True
         if error.retry_after >= self._left():
             return False  # no use in waiting for a deadline that cannot be met
-        # The source asked the client to wait, so its other requests wait too.
-        self._paused_until = max(self._paused_until, time.monotonic() + error.retry_after)
+        self._pace.pause(error.retry_after)
         return error.retry_after
 
     def _left(self) -> float:

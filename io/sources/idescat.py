@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -26,7 +27,7 @@ from catalunya.io.errors import (
     UsageError,
 )
 from catalunya.io.periods import period
-from catalunya.io.sources.base import Page, SourceState
+from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
 from catalunya.io.sources.jsonstat import ROLES, Dataset, check_names, check_places, instant, moment
 
@@ -34,11 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    import polars as pl
+
     from catalunya.io.periods import Window
-    from catalunya.io.sources.base import HttpSettings, PageFormat
+    from catalunya.io.sources.base import HttpSettings
     from catalunya.io.sources.http import Http, Reply
 
 API = "/taules/v2"
+_TABLE = r"[a-z0-9]+/\d+/\d+/[a-z]+"  # statistic/node/table/territory
 MAX_CELLS = 20_000  # of one answer, after its filters; more is refused with 416
 MAX_URL = 2_000  # characters; a longer question goes by POST
 MAX_TIMEOUTS = 2  # of the gateway (504) or ours, until a question counts as too large: a large one never succeeds
@@ -144,13 +148,16 @@ class Idescat(Source[Question]):
     """Tables of one statistic, read as one source: `Idescat("ep/9122/10002/mun")` (statistic/node/table/territory)."""
 
     tables: tuple[str, ...]
+    portal: str | None
 
     kind: ClassVar[str] = "idescat"
-    pages_are: ClassVar[PageFormat] = "json-stat"
+    pages_are: ClassVar[str] = "a JSON-stat dataset"
 
-    def __init__(self, *tables: str) -> None:
+    def __init__(self, *tables: str, portal: str | None = None) -> None:
+        check_portal(portal)
         object.__setattr__(self, "tables", tables)
-        wrong = [table for table in tables if not re.fullmatch(r"[a-z0-9]+/\d+/\d+/[a-z]+", str(table))]
+        object.__setattr__(self, "portal", portal)
+        wrong = [table for table in tables if not re.fullmatch(_TABLE, str(table))]
         if wrong or not tables or len(set(tables)) != len(tables):
             raise DeclarationError(
                 "expected IDESCAT tables as 'ep/9122/10002/mun' (statistic/node/table/territory), at least one and each once, "
@@ -160,6 +167,18 @@ class Idescat(Source[Question]):
     @property
     def has_periods(self) -> bool:
         return True
+
+    @classmethod
+    def recognize(cls, address: str) -> Self | None:
+        """A bare path `ep/9122/10002/mun`, an address of the API, or a table's page `idescat.cat/pub/?id=ep&n=9122&…`, which lacks the table."""
+        if re.fullmatch(_TABLE, address):
+            return cls(address)
+        url = urlsplit(address)
+        path = re.fullmatch(rf".*?{API}/(?P<table>{_TABLE})(?:/data)?/?", url.path)
+        if url.scheme not in {"http", "https"} or not path:
+            return None
+        base = url.path[: path.start("table") - len(API) - 1]
+        return cls(path["table"], portal=f"{url.scheme}://{url.netloc}{base}")
 
     def describe(self) -> str:
         return f"IDESCAT {' and '.join(self.tables)}"
@@ -171,6 +190,13 @@ class Idescat(Source[Question]):
         from catalunya.io.sources.http import connect
 
         return connect(http, self.describe(), explain=_explain)
+
+    async def about(self, client: Http) -> Sequence[About]:
+        """What the metadata of each table say, by one request for each."""
+        return [
+            await client.get(f"{API}/{name}", partial(_read_about, self.describe(), name), {"lang": "ca"})
+            for name in self.tables
+        ]
 
     async def read_state(self, client: Http) -> SourceState:
         """The tables' state, by one request for the metadata of each."""
@@ -219,6 +245,12 @@ class Idescat(Source[Question]):
 
         send = client.get if len(url) <= MAX_URL else client.post
         return await send(request.path, accept, request.params, refused=refused)
+
+    def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:  # noqa: ARG002  names cannot repeat in it
+        from catalunya.io.sources.jsonstat import read_cells
+        from catalunya.io.sources.pages import with_all
+
+        return with_all(read_cells(body), fields)
 
     async def _tables(self, client: Http) -> list[Table]:
         """The metadata of each table, one after another: the API asks clients to go easy on it."""
@@ -318,6 +350,25 @@ def _read_table(source: str, name: str, reply: Reply) -> Table:
         raise SourceError(
             f"{source}: the metadata at {reply.url} do not describe a table: {flaw}; look the table up on idescat.cat"
         ) from flaw
+
+
+def _read_about(source: str, name: str, reply: Reply) -> About:
+    """What the metadata of a table say. Raises as `_read_table`."""
+    dataset, table = _dataset(source, name, reply), _read_table(source, name, reply)
+    fields = [
+        FieldInfo(table.columns[each], table.kinds[each], found.label, categories=found.category.labels())
+        for each, found in ((each, dataset.dimension[each]) for each in table.codes)
+    ]
+    return About(
+        id=name,
+        title=dataset.label,
+        updated_at=instant(table.updated),
+        fields=(*fields, FieldInfo("value", "number"), FieldInfo("status", "text")),
+        page_url=reply.url,
+        publisher=dataset.source,
+        rows=table.cells,
+        cells_at_most=MAX_CELLS,
+    )
 
 
 def _check_cells(source: str, question: Question, reply: Reply) -> None:

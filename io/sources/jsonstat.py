@@ -66,9 +66,14 @@ class Category(msgspec.Struct):
             )
         return self.index
 
+    def labels(self) -> dict[str, str]:
+        """Code -> label, in the order of the cells: without a label, the code is the label, says the format."""
+        return {code: self.label.get(code, code) for code in self.codes()}
+
 
 class Dimension(msgspec.Struct):
     category: Category
+    label: str = ""
     extension: msgspec.Raw = msgspec.Raw()
 
 
@@ -86,6 +91,8 @@ class Dataset(msgspec.Struct, rename={"class_": "class"}):
     size: list[int]
     dimension: dict[str, Dimension]
     role: Role | None = None
+    label: str = ""
+    source: str = ""
     href: str = ""
     updated: str | None = None
     value: msgspec.Raw = msgspec.Raw()
@@ -218,9 +225,10 @@ def read_cells(body: bytes) -> pl.DataFrame:
     """
     import polars as pl
 
+    body = bytes(whole_characters(body))
     dataset = decode(body, Dataset)
     # Of values and statuses, whose positions are checked below, only that they are not there twice.
-    check_names(_without(_without(bytes(body), dataset.value), dataset.status))
+    check_names(_without(_without(body, dataset.value), dataset.status))
     codes, named, cells, labeled = dataset.codes(), dataset.columns(), dataset.cells, dataset.labeled()
     if not dataset.table:
         raise ContractError(f"expected an href with the table (…/taules/v2/…), found {dataset.href!r}")
@@ -233,8 +241,7 @@ def read_cells(body: bytes) -> pl.DataFrame:
         place = position // max(1, stride) % max(1, len(own))
         columns[named[name]] = pl.Series(own, dtype=pl.String).gather(place)
         if name in labeled:
-            label = dataset.dimension[name].category.label
-            texts = [label.get(code, code) for code in own]  # the format: without a label, the code is the label
+            texts = list(dataset.dimension[name].category.labels().values())
             labels[f"{name}_label"] = pl.Series(texts, dtype=pl.String).gather(place)
         if by_code := _category_status(dataset.dimension[name]):
             default = pl.Series([by_code.get(code) for code in own], dtype=pl.String).gather(place)

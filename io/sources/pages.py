@@ -1,7 +1,7 @@
-"""Raw pages as frames of text: an array of rows (Socrata), or a JSON-stat dataset of cells (IDESCAT).
+"""Raw pages as frames of text: how any page is read, and the rows of a JSON array, which most protocols send.
 
 Here: reading a page from its bytes, and the error if they are something else. Not here: whether they are the bytes that were landed
-(`assets/record/batch.py`), what the fields mean (the contracts), the layout of JSON-stat (`jsonstat.py`).
+(`assets/record/batch.py`), what the fields mean (the contracts), the layout that one protocol has around its rows (its module).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import polars as pl
@@ -16,8 +17,10 @@ import polars as pl
 from catalunya.io.errors import ContractError
 from catalunya.io.json_text import BROKEN_JSON, whole_characters
 from catalunya.io.safe_text import NAME, legible
-from catalunya.io.sources.base import PageFormat
 from catalunya.io.sources.json_types import TYPE, has_bare_value, json_types
+
+if TYPE_CHECKING:
+    from catalunya.io.sources.extraction import Source
 
 FLAW = "_flaw"
 """The column that says why a row cannot be right as the source sent it; only in a page with such rows."""
@@ -28,41 +31,39 @@ QUOTED = 80
 """How much of a repeated field's values is quoted, in characters."""
 
 _EDGE = 1000  # bytes; stripping the whole would copy it
-_LAYOUTS: dict[PageFormat, str] = {"rows": "a JSON array of rows", "json-stat": "a JSON-stat dataset"}
 
 
 def read_page(
-    body: bytes, path: str, fields: Sequence[str], pages_are: PageFormat, asset: str, *, searched: int = SEARCHED
+    body: bytes, path: str, fields: Sequence[str], source: Source[Any], asset: str, *, searched: int = SEARCHED
 ) -> pl.DataFrame:
     """The content of one raw page with the given fields as text columns; null if the page has no such field or a row omits it.
 
     Rows that have one of the fields twice are marked in a further column, `FLAW`: which of the two values is right cannot be known.
     All rows are searched if one within the first `searched` bytes has a field twice. Fields with values that are not text have a
     second column, with the JSON types of these (`json_types.TYPE`). `path` and `asset` are for messages.
-    Raises ContractError if the page does not have that format.
+    Raises ContractError if the page is not what pages of the source are.
     """
-    body = bytes(whole_characters(body))
     try:
-        if pages_are == "json-stat":
-            from catalunya.io.sources.jsonstat import read_cells
-
-            return _with_all(read_cells(body), fields)
-        return _read_rows(body, fields, searched)
+        return source.read(body, fields, searched)
     except (pl.exceptions.PolarsError, ContractError, *BROKEN_JSON) as error:
         reason = " ".join(str(error).split())[:200]
         raise ContractError(
-            f"{asset}: expected {_LAYOUTS[pages_are]} in {path}, found {reason}; materialize the landing asset again"
+            f"{asset}: expected {source.pages_are} in {path}, found {reason}; materialize the landing asset again"
         ) from None
 
 
-def _with_all(cells: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
-    missing = [pl.lit(None, pl.String).alias(name) for name in fields if name not in cells.columns]
-    return cells.with_columns(missing).select(fields)
+def with_all(frame: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
+    """The given fields of a frame, null where it has none of that name."""
+    missing = [pl.lit(None, pl.String).alias(name) for name in fields if name not in frame.columns]
+    return frame.with_columns(missing).select(fields)
 
 
-def _read_rows(body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
-    """Socrata sends one row per line, after a bracket or a comma. A newline inside a JSON string is always escaped, so each line can
+def read_rows(body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
+    """A JSON array of rows, as `read_page` describes it. Raises what `Source.read` raises.
+
+    Socrata sends one row per line, after a bracket or a comma. A newline inside a JSON string is always escaped, so each line can
     be decoded on its own, which is many times faster than decoding the array."""
+    body = bytes(whole_characters(body))
     if body[:_EDGE].lstrip()[:1] == b"[" and body[-_EDGE:].rstrip()[-1:] == b"]":
         head = body if len(body) <= searched else body[: body.rfind(b"\n", 0, searched) + 1]
         try:
@@ -130,7 +131,7 @@ def _decoded_in_part(rows: pl.LazyFrame, fields: Sequence[str]) -> pl.DataFrame:
             raise
         others = [name for name in fields if name not in objects] or [""]  # a frame without columns has no rows
         rest = rows.select(_fields(others)).collect().unnest("row")
-        return _beside(_with_all(rest, fields), types)
+        return _beside(with_all(rest, fields), types)
 
 
 def _fields(names: Sequence[str]) -> pl.Expr:

@@ -13,20 +13,24 @@ import textwrap
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email.utils import format_datetime, parsedate_to_datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
+from urllib.parse import urlsplit
 
 import msgspec
 
 from catalunya.io.errors import BadBodyError, DeclarationError, SourceError, UsageError
 from catalunya.io.json_text import repeated_names
-from catalunya.io.sources.base import Page, SourceState
+from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
+    import polars as pl
+
     from catalunya.io.periods import Window
-    from catalunya.io.sources.base import HttpSettings, PageFormat
+    from catalunya.io.sources.base import HttpSettings
     from catalunya.io.sources.http import Http, Reply
 
 TOKEN_VARIABLE = "CATALUNYA_SOCRATA_APP_TOKEN"  # noqa: S105 - its name, not its value
@@ -37,6 +41,7 @@ ADVICE = {
     404: "Check the dataset's id and the portal's URL",
     429: f"Without {TOKEN_VARIABLE}, all users of one IP address share a small allowance",
 }
+_ID = r"[a-z0-9]{4}-[a-z0-9]{4}"
 MAX_ROWS = 1_000_000_000
 """A larger count cannot be right: it would take two million pages."""
 
@@ -45,18 +50,21 @@ MAX_ROWS = 1_000_000_000
 class Socrata(Source[PageRequest]):
     """One dataset of a Socrata portal. `key`: the raw fields that identify a row; pages are sorted by them.
 
-    `period`: the raw text field with a row's year, by which part of the table can be asked for.
+    `period`: the raw text field with a row's year, by which part of the table can be asked for. `portal`: the portal's base URL, if it
+    is another than the project's.
     """
 
     dataset_id: str
     key: tuple[str, ...] = ()
     period: str | None = None
+    portal: str | None = None
 
     kind: ClassVar[str] = "socrata"
-    pages_are: ClassVar[PageFormat] = "rows"
+    pages_are: ClassVar[str] = "a JSON array of rows"
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9]{4}-[a-z0-9]{4}", self.dataset_id):
+        check_portal(self.portal)
+        if not re.fullmatch(_ID, self.dataset_id):
             raise DeclarationError(
                 f"expected the id of a Socrata dataset, like 'ivft-vegh', found {self.dataset_id!r}; "
                 "take the last part of the dataset's URL"
@@ -80,8 +88,19 @@ class Socrata(Source[PageRequest]):
         """SODA guarantees no order, and without a total order pages overlap and miss rows; `:id` breaks ties."""
         return ",".join((*self.key, ":id"))
 
+    @classmethod
+    def recognize(cls, address: str) -> Self | None:
+        """A bare id, or the id in `/d/ID`, `/resource/ID.json`, `/api/views/ID`, `/api/v3/views/ID/…` or `/Category/Title/ID[/about_data]`."""
+        if re.fullmatch(_ID, address):
+            return cls(address)
+        url = urlsplit(address)
+        path = re.fullmatch(rf"/(?:.*/)?(?P<id>{_ID})(?:\.[a-z]+)?(?:/[a-z_.]*)*", url.path)
+        if url.scheme not in {"http", "https"} or not path:
+            return None
+        return cls(path["id"], portal=f"{url.scheme}://{url.netloc}")
+
     def describe(self) -> str:
-        return f"Socrata {self.dataset_id}"
+        return f"Socrata {self.dataset_id}" + (f" of {urlsplit(self.portal).netloc}" if self.portal else "")
 
     def url(self, base_url: str) -> str:
         return f"{base_url.rstrip('/')}/d/{self.dataset_id}"
@@ -91,6 +110,26 @@ class Socrata(Source[PageRequest]):
 
         headers = {"X-App-Token": http.app_token} if http.app_token else None
         return connect(http, self.describe(), headers=headers, explain=_explain)
+
+    async def about(self, client: Http) -> Sequence[About]:
+        """The dataset's metadata, by one request, with the profile of each column if the portal keeps one, and its count by another."""
+        view = await client.get(f"/api/views/{self.dataset_id}.json", lambda reply: reply.decode(_ViewForPeople))
+        total = await client.get(f"/resource/{self.dataset_id}.json", _accept_count, {"$select": "count(*) as total"})
+        names = {column.id: column.field_name for column in view.columns}
+        updated = view.rows_updated_at or view.view_last_modified
+        about = About(
+            id=view.id or self.dataset_id,
+            title=view.name,
+            updated_at=datetime.fromtimestamp(updated, UTC) if updated else None,
+            fields=tuple(column.info() for column in view.columns if not column.field_name.startswith(":")),
+            page_url=self.url(client.settings.base_url),
+            description=view.description or "",
+            publisher=view.attribution or "",
+            licence=(view.license and view.license.name) or "",
+            rows=total,
+            key=(names[view.row_identifier_column_id],) if view.row_identifier_column_id in names else (),
+        )
+        return [about]
 
     async def read_state(self, client: Http) -> SourceState:
         """The dataset's state, by one request for its metadata."""
@@ -151,6 +190,11 @@ class Socrata(Source[PageRequest]):
 
         return await client.get(request.path, accept, request.params)
 
+    def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
+        from catalunya.io.sources.pages import read_rows
+
+        return read_rows(body, fields, searched)
+
     def _where(self, window: Window | None) -> dict[str, str]:
         """The parameter that selects the window's years; none without a window. Raises UsageError if that is not possible."""
         if window is None:
@@ -182,6 +226,50 @@ class _View(msgspec.Struct, rename="camel"):
     view_last_modified: int | None = None
 
 
+class _Profile(msgspec.Struct):
+    """What the portal keeps about a column's values; numbers in old answers, text in new ones."""
+
+    non_null: int | str | None = None
+    null: int | str | None = None
+    cardinality: int | str | None = None
+
+
+class _ColumnForPeople(_Column, rename="camel"):
+    id: int | None = None
+    name: str | None = None
+    description: str | None = None
+    cached_contents: _Profile | None = None
+
+    def info(self) -> FieldInfo:
+        """The column as a field of the table."""
+        found = self.cached_contents or _Profile()
+        return FieldInfo(
+            self.field_name,
+            self.data_type_name,
+            label=self.name or "",
+            description=self.description or "",
+            rows=_number(found.non_null),
+            nulls=_number(found.null),
+            distinct=_number(found.cardinality),
+        )
+
+
+class _License(msgspec.Struct, frozen=True):
+    name: str | None = None
+
+
+class _ViewForPeople(_View, rename="camel"):
+    """The metadata that only people read: an error in them keeps no table from being made."""
+
+    id: str = ""
+    name: str = ""
+    description: str | None = None
+    attribution: str | None = None
+    license: _License | None = None
+    row_identifier_column_id: int | None = None
+    columns: list[_ColumnForPeople] = []  # type: ignore[assignment]  # each is a _Column
+
+
 _READ = frozenset({"columns", "fieldName", "dataTypeName", "rowsUpdatedAt", "viewLastModified"})
 
 
@@ -199,6 +287,10 @@ class _Refusal(msgspec.Struct, rename="camel"):
 
 class _Row(msgspec.Struct, gc=False):
     """Any object. Its fields are parsed as JSON and discarded: 50,000 rows in 10 ms."""
+
+
+def _number(text: int | str | None) -> int | None:
+    return int(str(text)) if re.fullmatch(r"[0-9]{1,18}", str(text)) else None
 
 
 def _check_utf8(body: bytearray) -> None:

@@ -104,7 +104,7 @@ def arguments(process: Process, env: Mapping[str, str]) -> list[str]:
 
 
 def migrate() -> None:
-    """Migrate the database to this Airflow's schema, and create the sources' pool. Raises ConfigurationError.
+    """Migrate the database to this Airflow's schema, and create the sources' pools. Raises ConfigurationError.
 
     An existing pool stays as it is: operators may change its slots.
     """
@@ -119,10 +119,10 @@ def migrate() -> None:
 
     from catalunya.io.environment import load_settings
 
-    pool = load_settings().sources_pool
-    if Pool.get_pool(pool) is None:
-        # A deferred landing task keeps its slot: its Lambda function is reading from the source meanwhile.
-        Pool.create_or_update_pool(pool, POOL_SLOTS, POOL_ABOUT, include_deferred=True)
+    for pool in load_settings().pools:
+        if Pool.get_pool(pool) is None:
+            # A deferred landing task keeps its slot: its Lambda function is reading from the source meanwhile.
+            Pool.create_or_update_pool(pool, POOL_SLOTS, POOL_ABOUT, include_deferred=True)
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:

@@ -86,13 +86,12 @@ def _started(
 def _sources(
     settings: Settings, shown: Display, *, rows: int | None, real: Path | None, home: Path
 ) -> Iterator[tuple[Settings, Callable[[], None]]]:
-    configured = any(name in os.environ for name in ("CATALUNYA_SOCRATA_URL", "CATALUNYA_IDESCAT_URL"))
-    if configured or settings.env != "local" or settings.socrata_url != LOCAL_MOCK:
+    if "CATALUNYA_MOCK_URL" in os.environ or settings.env != "local" or settings.mock != LOCAL_MOCK:
         yield settings, lambda: None
         return
     shown.report("starting the mock APIs")
     with mock_apis(rows=rows, real=real, log=home / "logs" / "mock.log") as (url, wait):
-        yield settings.model_copy(update={"socrata_url": url, "idescat_url": url}), wait
+        yield settings.model_copy(update={"mock_url": url}), wait
 
 
 def _run_pipeline(project: Project, server: Server, shown: Display, timeout_s: float) -> PipelineRun:

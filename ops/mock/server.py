@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from catalunya.io.errors import ConfigurationError, UsageError
+from catalunya.io.project_folder import SAMPLES, active
 from catalunya.ops.mock import data
 from catalunya.ops.mock.exchange import Asked, Desk, Published, Reply
 from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
@@ -32,6 +33,7 @@ from catalunya.ops.mock.socrata import Dataset, SocrataApi
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 log = structlog.get_logger(__name__)
 
@@ -49,9 +51,11 @@ class MockServer:
         self._desk = Desk(self._plan, gzip=gzip)
         socrata = SocrataApi([each for each in datasets if isinstance(each, Dataset)], self._desk)
         idescat = IdescatApi([each for each in datasets if isinstance(each, StatTable)], self._desk)
-        self.app = Starlette(
-            routes=[*socrata.routes(), *idescat.routes(), *self._control()],
-            exception_handlers={UsageError: lambda _, error: _refused(str(error))},
+        self.app = _any_host(
+            Starlette(
+                routes=[*socrata.routes(), *idescat.routes(), *self._control()],
+                exception_handlers={UsageError: lambda _, error: _refused(str(error))},
+            )
         )
 
     def faults(self, *specs: str) -> None:
@@ -151,17 +155,35 @@ class MockServer:
         return JSONResponse({"total": 0})
 
 
+def _any_host(app: ASGIApp) -> ASGIApp:
+    """The app for sources with a portal of their own, too: `/data.ny.gov/resource/…` is its `/resource/…`."""
+
+    async def without_host(scope: Scope, receive: Receive, send: Send) -> None:
+        host, _, rest = scope.get("path", "").removeprefix("/").partition("/")
+        if "." in host or ":" in host:
+            scope = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode(), "portal": host}
+        await app(scope, receive, send)
+
+    return without_host
+
+
 def _refused(message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=400)
 
 
 def own_and_found(rows: int, real: Path | str | None) -> tuple[list[Published], list[Published]]:
-    """The mock's own datasets that a person's folder does not replace, and those of the folder."""
+    """What a person's folder does not replace, and what is in it: the samples of the project, and the mock's own datasets, which are
+    those of the package's own project.
+    """
     if rows < 0:
         raise UsageError(f"Mock: expected rows to be 0 or more; found {rows}.")
+    project = active()
+    samples = project.folder / "assets" / SAMPLES
     found: list[Published] = [*read_folder(Path(real))] if real else []
-    names = {each.name for each in found}
-    return [each for each in (*data.datasets(rows), *data.tables()) if each.name not in names], found
+    recorded: list[Published] = [*read_folder(samples)] if samples.is_dir() else []
+    made: list[Published] = [*data.datasets(rows), *data.tables()] if project.is_ours else []
+    own = {each.name: each for each in (*made, *recorded)}
+    return [each for name, each in own.items() if name not in {each.name for each in found}], found
 
 
 class _Quick(uvicorn.Server):

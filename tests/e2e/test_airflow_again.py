@@ -63,9 +63,7 @@ def test_a_run_reports_what_failed_and_why_exits_1_and_writes_nothing_that_is_up
     before = written(folder)
     with serve(rows=300, faults=["missing-column:ivft-vegh:column=registre"]) as mock:
         mock.advance("ivft-vegh")
-        with started(
-            folder, "run(load_settings())", CATALUNYA_SOCRATA_URL=mock.url, CATALUNYA_IDESCAT_URL=mock.url
-        ) as process:
+        with started(folder, "run(load_settings())", CATALUNYA_MOCK_URL=mock.url) as process:
             output = process.communicate()[0]
 
     assert process.returncode == 1, output

@@ -23,7 +23,7 @@ def test_recovery_drill_a_lost_lake_and_airflow_are_restored_from_a_backup_and_g
 ) -> None:
     """It runs the commands of docs/recovery.md, which quotes its times."""
     settings = field.project.settings
-    for name in ("env", "lake", "backup", "cache", "socrata_url", "idescat_url"):
+    for name in ("env", "lake", "backup", "cache", "mock_url"):
         monkeypatch.setenv(f"CATALUNYA_{name.upper()}", str(getattr(settings, name)))
     field.make_fresh()
     configure(field)

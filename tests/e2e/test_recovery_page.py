@@ -47,7 +47,7 @@ def project(made: Path, compiled: Path, mock: MockServer, tmp_path: Path, monkey
     """A lake with a backup of it, and the variables that point commands at both."""
     shutil.copytree(made, tmp_path / "lake")
     places = {"LAKE": str(tmp_path / "lake"), "BACKUP": str(tmp_path / "backup"), "CACHE": str(compiled)}
-    for name, value in {**places, "ENV": "local", "SOCRATA_URL": mock.url, "IDESCAT_URL": mock.url}.items():
+    for name, value in {**places, "ENV": "local", "MOCK_URL": mock.url}.items():
         monkeypatch.setenv(f"CATALUNYA_{name}", value)
     monkeypatch.chdir(tmp_path)
     assert command("backup") == 0

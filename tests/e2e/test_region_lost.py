@@ -202,7 +202,7 @@ def region(compiled: Path, made: Path, recovery_templates: dict[str, Template], 
         ExitStack() as stack,
     ):
         patch.delenv("AWS_PROFILE", raising=False)
-        here = {"ENV": "prod", "CACHE": str(compiled), "SOCRATA_URL": mock.url, "IDESCAT_URL": mock.url}
+        here = {"ENV": "prod", "CACHE": str(compiled), "MOCK_URL": mock.url}
         more = {"HTTP_ATTEMPTS": "1", "HTTP_REQUESTS_PER_SECOND": "1000", "BACKUP_REGION": RECOVERY}
         variables = aws.environment | {f"CATALUNYA_{name}": value for name, value in (here | more).items()}
         for name, value in (

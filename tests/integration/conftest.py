@@ -27,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
     def make(lake: Path) -> None:
         import_dbt()
         with serve(rows=300) as mock:
-            apis = {"socrata_url": mock.url, "idescat_url": mock.url}
+            apis = {"mock_url": mock.url}
             project = Project(load_settings(env="local", lake=str(lake), cache=compiled, **apis))
             for asset in project.graph:
                 materialize(project, asset.key)
@@ -45,8 +45,7 @@ def shared_field(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> It
             lake=str(folder / "lake"),
             backup=str(folder / "backup"),
             cache=compiled,
-            socrata_url=mock.url,
-            idescat_url=mock.url,
+            mock_url=mock.url,
             http_attempts=1,
             http_backoff_s=0.01,
             http_requests_per_second=1000,

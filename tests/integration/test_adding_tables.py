@@ -120,7 +120,7 @@ def test_a_source_and_a_mart_are_added_without_editing_a_list(copy: Path, tmp_pa
         done = subprocess.run(
             [sys.executable, "-c", MAKE],
             cwd=copy,
-            env=environment | {"CATALUNYA_SOCRATA_URL": mock.url, "CATALUNYA_IDESCAT_URL": mock.url},
+            env=environment | {"CATALUNYA_MOCK_URL": mock.url},
             capture_output=True,
             text=True,
             check=False,

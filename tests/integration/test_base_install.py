@@ -58,8 +58,7 @@ def test_the_base_install_alone_takes_a_source_from_landing_to_staging(installed
             "PYTHONPATH": str(installed),
             "CATALUNYA_LAKE": str(tmp_path / "lake"),
             "CATALUNYA_CACHE": str(tmp_path / "cache"),
-            "CATALUNYA_SOCRATA_URL": mock.url,
-            "CATALUNYA_IDESCAT_URL": mock.url,
+            "CATALUNYA_MOCK_URL": mock.url,
         }
         # -S: without site, so that none of this environment's packages are found.
         done = subprocess.run(

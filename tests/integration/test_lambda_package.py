@@ -71,8 +71,7 @@ def test_the_package_alone_takes_a_source_from_landing_to_staging(built: tuple[P
         environment = {
             "PATH": os.environ["PATH"],
             "CATALUNYA_LAKE": str(tmp_path / "lake"),
-            "CATALUNYA_SOCRATA_URL": mock.url,
-            "CATALUNYA_IDESCAT_URL": mock.url,
+            "CATALUNYA_MOCK_URL": mock.url,
         }
         # -I -S: without this environment's packages and the current folder, which is read-only.
         done = subprocess.run(

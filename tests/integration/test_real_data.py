@@ -28,9 +28,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("real")
     assert REAL
     with serve(real=Path(REAL)) as mock:
-        project = Project(
-            load_settings(lake=str(folder / "lake"), cache=folder / "cache", socrata_url=mock.url, idescat_url=mock.url)
-        )
+        project = Project(load_settings(lake=str(folder / "lake"), cache=folder / "cache", mock_url=mock.url))
         made = {asset.key: materialize(project, asset.key).status for asset in project.graph}
         assert set(made.values()) == {"materialized"}
         yield project

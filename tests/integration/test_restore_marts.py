@@ -66,7 +66,7 @@ class Case:
 def case(made: Path, compiled: Path, tmp_path: Path) -> Iterator[Case]:
     lake = shutil.copytree(made, tmp_path / "lake")
     with serve(rows=300) as mock:
-        apis = {"socrata_url": mock.url, "idescat_url": mock.url}
+        apis = {"mock_url": mock.url}
         yield Case(Project(load_settings(env="local", lake=str(lake), cache=compiled, **apis)), mock)
 
 

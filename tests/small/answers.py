@@ -11,11 +11,14 @@ from datetime import UTC, datetime
 from math import prod
 from typing import Any
 
+import polars as pl
 from hypothesis import strategies as st
 
 from catalunya.assets.graph.spec import LandingDeclaration, StagingDeclaration
 from catalunya.io.periods import Window
-from catalunya.io.sources.base import Extraction, HttpSettings, Landed, Page, PageFormat, PageSink, SourceState
+from catalunya.io.sources.base import Extraction, HttpSettings, Landed, Page, PageSink, SourceState
+from catalunya.io.sources.jsonstat import read_cells
+from catalunya.io.sources.pages import with_all
 from small.shops import InFolder
 
 Row = dict[str, Any]
@@ -27,8 +30,12 @@ Box = Mapping[str, Sequence[str]]
 class GivenPages(InFolder):
     """A source that gives the pages it was last given; its version is the hash of them."""
 
-    pages_are: PageFormat = "rows"  # type: ignore[misc]
+    cells: bool = False
+    """Whether a page is a JSON-stat dataset, and not an array of rows."""
     fields: tuple[str, ...] = ()
+
+    def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
+        return with_all(read_cells(body), fields) if self.cells else super().read(body, fields, searched)
 
     def give(self, pages: Sequence[tuple[bytes, int]]) -> None:
         """The bytes and the number of rows or cells of each page."""

@@ -23,7 +23,7 @@ class PortalProject:
 
     def opened(self, **changed: object) -> Project:
         """The project with other settings."""
-        served = {"socrata_url": self.portal.server.url, "page_rows": 10, "http_concurrency": 1, "http_attempts": 1}
+        served = {"mock_url": self.portal.server.url, "page_rows": 10, "http_concurrency": 1, "http_attempts": 1}
         return Project(self.settings.model_copy(update={**served, **changed}), self.declared)
 
     def make(self, key: str = KEY, **request: object) -> Outcome:

@@ -24,10 +24,10 @@ from catalunya.io.sources.base import (
     Landed,
     NothingLanded,
     Page,
-    PageFormat,
     PageSink,
     SourceState,
 )
+from catalunya.io.sources.pages import read_rows
 
 Rows = Sequence[dict[str, Any]]
 
@@ -63,8 +63,12 @@ class InFolder:
 
     folder: Path
     kind: ClassVar[str] = "socrata"
-    pages_are: ClassVar[PageFormat] = "rows"
+    portal: ClassVar[str | None] = None
+    pages_are: ClassVar[str] = "a JSON array of rows"
     has_periods: ClassVar[bool] = False
+
+    def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
+        return read_rows(body, fields, searched)
 
     def describe(self) -> str:
         return f"folder {self.folder.name}"

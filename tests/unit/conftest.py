@@ -47,7 +47,7 @@ def api(server: MockServer, client: httpx.Client) -> httpx.Client:
 def apis(server: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockServer]:
     """The mock APIs that the module's `server` serves, and the environment of a function that reads them and has its own lake."""
     server.reset()
-    values = {"LAKE": str(tmp_path / "lake"), "SOCRATA_URL": server.url, "IDESCAT_URL": server.url}
+    values = {"LAKE": str(tmp_path / "lake"), "MOCK_URL": server.url}
     for name in [name for name in os.environ if name.startswith("CATALUNYA_")]:
         monkeypatch.delenv(name)
     for name, value in {**values, "HTTP_ATTEMPTS": "1", "HTTP_CONCURRENCY": "1", "HTTP_BACKOFF_S": "0"}.items():

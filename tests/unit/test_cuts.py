@@ -138,7 +138,7 @@ JOBS_2025 = jobs_in(CCAE_2025, ["2026M03"])
 
 
 def population_table(folder: Path) -> Table:
-    places, source = GivenPages(folder / "places"), GivenPages(folder / "source", "json-stat")
+    places, source = GivenPages(folder / "places"), GivenPages(folder / "source", cells=True)
     places.give([page_of(MUNICIPALITY_ROWS)])
     known = reading(municipalities, places)
     table = Table(folder, reading(population, source, known), source, [known.landing, known])
@@ -148,7 +148,7 @@ def population_table(folder: Path) -> Table:
 
 
 def employment_table(folder: Path) -> Table:
-    source = GivenPages(folder / "source", "json-stat")
+    source = GivenPages(folder / "source", cells=True)
     return Table(folder, reading(employment, source), source)
 
 
@@ -245,7 +245,7 @@ def of_the_city(page: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def sales_table(folder: Path) -> Table:
-    source = GivenPages(folder / "source", "rows", ("ciutat", "tipus", "quantitat"))
+    source = GivenPages(folder / "source", fields=("ciutat", "tipus", "quantitat"))
     landing = Landing("sales", source=source, contract=RawSales, schedule="0 5 * * *")
 
     @staging(landing, contract=Sales, across=of_the_city)

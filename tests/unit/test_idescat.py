@@ -355,7 +355,7 @@ def figures(api: Api, settings: Settings) -> Project:
     def figures(page: pl.LazyFrame) -> pl.LazyFrame:
         return page
 
-    return Project(settings.model_copy(update={"idescat_url": api.server.url}), [landing, figures])
+    return Project(settings.model_copy(update={"mock_url": api.server.url}), [landing, figures])
 
 
 def test_a_table_with_two_metric_dimensions_is_made_by_a_contract_that_names_both(api: Api, settings: Settings) -> None:
@@ -374,7 +374,7 @@ def test_a_table_with_two_metric_dimensions_is_made_by_a_contract_that_names_bot
 def test_a_contract_that_expects_one_metric_dimension_is_told_which_two_there_are(api: Api, settings: Settings) -> None:
     api.table.role = {"time": ["SEMESTER"], "geo": ["MUN"], "metric": ["CONCEPT", "SEX"]}
     landing = spec.Landing("figures", source=Idescat(*api.tables), contract=RawOneMetric, schedule="0 5 * * *")
-    project = Project(settings.model_copy(update={"idescat_url": api.server.url}), [landing])
+    project = Project(settings.model_copy(update={"mock_url": api.server.url}), [landing])
     with pytest.raises(
         ContractError,
         match=r"missing metric.*several dimensions are of the kind metric: declare (SEX, CONCEPT|CONCEPT, SEX) in place of metric, with kind='metric'",

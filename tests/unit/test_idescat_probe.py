@@ -454,7 +454,7 @@ def test_a_declaration_is_pure_data() -> None:
     population = Idescat(POPULATION)
     assert pickle.loads(pickle.dumps(population)) == population
     assert len({population, Idescat(POPULATION), Idescat(POPULATION, "ep/9123/20149/mun")}) == 2
-    assert (population.kind, population.pages_are, population.has_periods) == ("idescat", "json-stat", True)
+    assert (population.kind, population.has_periods) == ("idescat", True)
     assert population.describe() == "IDESCAT ep/9122/10002/mun"
     assert population.url("https://api.idescat.cat/") == "https://api.idescat.cat/taules/v2/ep/9122/10002/mun"
 

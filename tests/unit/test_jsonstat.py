@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from catalunya.io.errors import ContractError
+from catalunya.io.sources.idescat import Idescat
 from catalunya.io.sources.jsonstat import read_cells
 from catalunya.io.sources.pages import read_page
 
@@ -91,7 +92,9 @@ def test_integers_with_an_exponent_are_written_out() -> None:
 
 
 def test_half_of_a_character_in_a_label_is_a_replacement_character() -> None:
-    body = read_page(dataset().replace(b"homes", b"hom\\ud83ds"), "page-1", ["SEX_label"], "json-stat", "landing.x")
+    body = read_page(
+        dataset().replace(b"homes", b"hom\\ud83ds"), "page-1", ["SEX_label"], Idescat("ep/9122/10002/mun"), "landing.x"
+    )
     assert body["SEX_label"].unique().sort().to_list() == ["TOTAL", "dones", "hom\ufffds"]
 
 

@@ -15,6 +15,7 @@ from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import ConfigurationError, LakeError, LakeUnavailable
 from catalunya.io.lake import Lake
+from catalunya.io.sources.socrata import Socrata
 from small.shops import declare
 
 
@@ -102,8 +103,9 @@ def test_a_full_scratch_disk_is_a_failure_that_passes(small_disk: Path, settings
 
 def test_the_environment_selects_the_defaults() -> None:
     assert load_settings(env="dev").lake == "s3://catalunya-data-dev"
-    assert load_settings(env="local").socrata_url.startswith("http://127.0.0.1")
-    assert load_settings(env="prod").socrata_url == "https://analisi.transparenciacatalunya.cat"
+    source = Socrata("ivft-vegh")
+    assert load_settings(env="local").http(source).base_url.startswith("http://127.0.0.1")
+    assert load_settings(env="prod").http(source).base_url == "https://analisi.transparenciacatalunya.cat"
     assert load_settings(env="prod", lake="s3://mine").lake == "s3://mine"
 
 
@@ -151,5 +153,5 @@ def test_an_unknown_environment_is_one_line_that_names_the_variable() -> None:
 def test_a_token_is_shown_nowhere() -> None:
     settings = load_settings(socrata_app_token="s3cr3t")
     assert "s3cr3t" not in repr(settings)
-    assert "s3cr3t" not in repr(settings.http("socrata"))
-    assert settings.http("socrata").app_token == "s3cr3t"
+    assert "s3cr3t" not in repr(settings.http(Socrata("ivft-vegh")))
+    assert settings.http(Socrata("ivft-vegh")).app_token == "s3cr3t"

@@ -11,6 +11,7 @@ import pytest
 
 from catalunya.io.errors import ContractError
 from catalunya.io.sources.pages import FLAW, read_page
+from catalunya.io.sources.socrata import Socrata
 
 ROWS = [
     {
@@ -22,6 +23,7 @@ ROWS = [
     {"codi": "03", "nom": None, "nom2": "[not]\\n,{a row}"},
 ]
 FIELDS = ["codi", "nom", "places", "obert"]
+SOURCE = Socrata("ivft-vegh")
 EXPECTED = [
     ("01", 'a "quoted" name,\n, with a line break', None, None),
     ("02", None, "4.5", "true"),
@@ -40,7 +42,7 @@ LAYOUTS = {
 
 
 def read(body: bytes) -> pl.DataFrame:
-    return read_page(body, "page-7", FIELDS, "rows", "landing.x")
+    return read_page(body, "page-7", FIELDS, SOURCE, "landing.x")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
@@ -78,7 +80,7 @@ def test_half_of_a_character_counts_as_a_lost_one_in_every_layout(indent: int | 
 def test_if_a_row_among_the_first_has_a_field_twice_all_rows_are_searched() -> None:
     once, twice = b'{"codi":"1","nom":"Vic"}', b'{"codi":"2","nom":"Vic","nom":"Reus"}'
     page = b"[" + b"\n,".join([once, twice, *[once] * 100, twice]) + b"]\n"
-    frame = read_page(page, "page-7", FIELDS, "rows", "landing.x", searched=200)
+    frame = read_page(page, "page-7", FIELDS, SOURCE, "landing.x", searched=200)
     flaw = "nom: found twice in one row: 'Vic' and 'Reus'"
     assert frame[FLAW].to_list() == [None, flaw, *[None] * 100, flaw]
 
@@ -98,12 +100,12 @@ def test_every_recorded_array_of_rows_is_read_whole() -> None:
     assert len(paths) > 5
     for path in paths:
         rows = json.loads(path.read_bytes())
-        frame = read_page(path.read_bytes(), path.name, ["codi", "id", "any"], "rows", "landing.x")
+        frame = read_page(path.read_bytes(), path.name, ["codi", "id", "any"], SOURCE, "landing.x")
         assert frame["id"].to_list() == [None if row.get("id") is None else str(row["id"]) for row in rows], path
 
 
 def test_every_recorded_answer_of_another_kind_is_refused_in_one_line() -> None:
     for path in recorded(rows=False):
         with pytest.raises(ContractError, match="expected a JSON array of rows in") as raised:
-            read_page(path.read_bytes(), path.name, ["codi", "id", "any"], "rows", "landing.x")
+            read_page(path.read_bytes(), path.name, ["codi", "id", "any"], SOURCE, "landing.x")
         assert "\n" not in str(raised.value)

@@ -344,7 +344,7 @@ def test_the_number_of_readers_must_be_within_bounds(readers: int) -> None:
 
 def test_parts_share_idescats_requests_including_those_that_must_be_halved(settings: Settings, tmp_path: Path) -> None:
     with tables_with() as api:
-        served = {"idescat_url": api.server.url, "http_concurrency": 1, "http_attempts": 1, "page_rows": 20}
+        served = {"mock_url": api.server.url, "http_concurrency": 1, "http_attempts": 1, "page_rows": 20}
         served_settings = settings.model_copy(update=served)
         source = Idescat(*api.tables)
         api.limit = 15  # fewer cells than the first requests ask for

@@ -106,7 +106,7 @@ def real_pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, pl.Data
     pages = {}
     with mock.serve(rows=500) as server:
         lake = str(tmp_path_factory.mktemp("properties"))
-        mine = load_settings(env="local", lake=lake, socrata_url=server.url, idescat_url=server.url)
+        mine = load_settings(env="local", lake=lake, mock_url=server.url)
         project = Project(mine, list(declarations().values()))
         for key, declaration in STAGING.items():
             try:
@@ -115,8 +115,8 @@ def real_pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, pl.Data
                 continue
             assert landed
             page = landed.objects[0].path
-            pages_are = declaration.landing.source.pages_are
-            pages[key] = read_page(project.lake.get(page), page, raw_fields(declaration), pages_are, key)
+            source = declaration.landing.source
+            pages[key] = read_page(project.lake.get(page), page, raw_fields(declaration), source, key)
     return pages
 
 

@@ -191,7 +191,7 @@ def test_idescat_requests_that_were_answered_or_too_large_are_not_repeated(
         api.limit = api.table.cells // 3  # the first request must be halved twice
         source = Idescat(*api.tables)
         served_settings = settings.model_copy(
-            update={"idescat_url": api.server.url, "http_concurrency": 1, "http_attempts": 1}
+            update={"mock_url": api.server.url, "http_concurrency": 1, "http_attempts": 1}
         )
         project = Project(served_settings, [declared(source)])
         answered = 0

@@ -57,7 +57,7 @@ from small.warehouse import BARCELONA, MOIA, frame
 def functions_make_tables(world: World) -> None:
     """The handlers, as Lambda calls them. One batch is left unused."""
     with mock.serve(rows=20) as server, world.patch.context() as patch:
-        variables = {"ENV": "dev", "CACHE": world.settings.cache, "SOCRATA_URL": server.url, "HTTP_ATTEMPTS": 1}
+        variables = {"ENV": "dev", "CACHE": world.settings.cache, "MOCK_URL": server.url, "HTTP_ATTEMPTS": 1}
         for name, value in variables.items():
             patch.setenv(f"CATALUNYA_{name}", str(value))
         for run, role, function, layer in (

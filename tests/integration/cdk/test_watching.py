@@ -89,7 +89,7 @@ def logged(folder: Path, compiled: Path) -> str:
             cache=compiled,
             airflow_url=airflow.url,
             backup=str(folder / "backups"),
-            socrata_url=mock.url,
+            mock_url=mock.url,
             log_format="json",
             http_backoff_s=0.01,
         )

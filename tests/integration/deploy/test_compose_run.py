@@ -63,7 +63,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterat
 def make_the_rest(lake: Path, compiled: Path) -> None:
     """Make everything else that the chain's mart reads, from the same rows that the mock service has."""
     with serve() as mock:
-        apis = {"socrata_url": mock.url, "idescat_url": mock.url}
+        apis = {"mock_url": mock.url}
         project = Project(load_settings(env="local", lake=str(lake), cache=compiled, **apis))
         for asset in project.graph.select(f"+{CHAIN[-1]}"):
             if asset.key not in CHAIN:

@@ -34,7 +34,7 @@ def apis() -> Iterator[MockServer]:
 def made(apis: MockServer, compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with landing and staging made in one run, and no marts."""
     lake = tmp_path_factory.mktemp("made") / "lake"
-    project = Project(load_settings(lake=str(lake), cache=compiled, socrata_url=apis.url, idescat_url=apis.url))
+    project = Project(load_settings(lake=str(lake), cache=compiled, mock_url=apis.url))
     for asset in project.graph.select("layer:landing layer:staging"):
         materialize(project, asset.key, Request(run_id="first", correlation_id="first"))
     return lake
@@ -52,8 +52,7 @@ def place(apis: MockServer, compiled: Path, tmp_path: Path, monkeypatch: pytest.
         "ENV": "local",
         "LAKE": str(tmp_path / "lake"),
         "CACHE": str(tmp_path / "cache"),
-        "SOCRATA_URL": apis.url,
-        "IDESCAT_URL": apis.url,
+        "MOCK_URL": apis.url,
         "HTTP_BACKOFF_S": "0.01",
         "HTTP_ATTEMPTS": "2",
         "LOG_LEVEL": "INFO",

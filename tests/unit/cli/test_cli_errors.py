@@ -54,7 +54,7 @@ def test_a_lake_that_cannot_be_opened_is_one_line(run: Run, place: Path, monkeyp
 
 
 def test_an_api_that_is_down_is_one_line_and_the_failure_is_recorded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CATALUNYA_SOCRATA_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("CATALUNYA_MOCK_URL", "http://127.0.0.1:1")
     ran = run("materialize", "landing.municipalities")
     assert ran.code == 1
     assert "cannot connect to http://127.0.0.1:1" in ran.out

@@ -72,7 +72,7 @@ def command(
 
     def run(*arguments: str, portal: Portal | None = None) -> Ran:
         if portal:
-            monkeypatch.setenv("CATALUNYA_SOCRATA_URL", portal.server.url)
+            monkeypatch.setenv("CATALUNYA_MOCK_URL", portal.server.url)
         capsys.readouterr()
         code = main(arguments)
         captured = capsys.readouterr()
@@ -218,7 +218,7 @@ def test_invalid_numbers_are_refused_in_one_line(tmp_path: Path, change: dict[st
     with portal_of(MUNICIPALITIES, municipalities()[-3:]) as portal:
         portal.counted = change.get("counted")
         portal.on_view = lambda _, answer: Answer(json.dumps(json.loads(answer.body) | change).encode())
-        settings = load_settings(lake=str(tmp_path), socrata_url=portal.server.url, http_attempts=1, http_backoff_s=0)
+        settings = load_settings(lake=str(tmp_path), mock_url=portal.server.url, http_attempts=1, http_backoff_s=0)
         with pytest.raises((SourceError, SourceUnavailable), match=message) as raised:
             materialize(Project(settings), "landing.municipalities")
     assert unsafe(str(raised.value)) == set()
@@ -227,7 +227,7 @@ def test_invalid_numbers_are_refused_in_one_line(tmp_path: Path, change: dict[st
 
 def test_a_refusal_of_megabytes_is_one_short_line(tmp_path: Path) -> None:
     with Portal(0, "none-such").running() as portal:
-        settings = load_settings(lake=str(tmp_path), socrata_url=portal.server.url, http_attempts=1)
+        settings = load_settings(lake=str(tmp_path), mock_url=portal.server.url, http_attempts=1)
         with pytest.raises(CatalunyaError) as raised:
             materialize(Project(settings), "landing.municipalities")
     assert len(str(raised.value)) < 1000

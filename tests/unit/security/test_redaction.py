@@ -30,6 +30,7 @@ from catalunya.io.errors import (
     reportable,
 )
 from catalunya.io.safe_text import redacted, safe_text
+from catalunya.io.sources.socrata import Socrata
 from catalunya.ops.cli import app, main
 from catalunya.ops.local_airflow.server import environment
 from catalunya.ops.logging import configure
@@ -110,9 +111,9 @@ def test_settings_never_show_their_secrets(monkeypatch: pytest.MonkeyPatch) -> N
     settings = load_settings(socrata_app_token=TOKEN)
     assert settings.socrata_app_token
     shown = [repr(settings), str(settings), settings.model_dump_json(), repr(settings.model_dump()), f"{settings!r}"]
-    shown += [repr(settings.http("socrata")), str(settings.http("socrata"))]
+    shown += [repr(settings.http(Socrata("ivft-vegh"))), str(settings.http(Socrata("ivft-vegh")))]
     assert all(TOKEN not in text for text in shown)
-    assert settings.http("socrata").app_token == TOKEN, "it is only hidden"
+    assert settings.http(Socrata("ivft-vegh")).app_token == TOKEN, "it is only hidden"
     secret = {name for name in Settings.model_fields if any(word in name for word in ("token", "password", "secret"))}
     secret.add("airflow_database")  # an address with a password in it
     assert secret == {n for n, f in Settings.model_fields.items() if "SecretStr" in str(f.annotation)}, "by their type"
@@ -126,10 +127,10 @@ def test_the_error_for_a_wrong_setting_never_shows_a_secret(monkeypatch: pytest.
         Settings(socrata_app_token=TOKEN, http_attempts=0)
     assert TOKEN not in str(shown.value)
     with pytest.raises(ConfigurationError) as raised:
-        load_settings(socrata_app_token=f"{TOKEN}\nX-Other: header").http("socrata")
+        load_settings(socrata_app_token=f"{TOKEN}\nX-Other: header").http(Socrata("ivft-vegh"))
     assert TOKEN not in str(raised.value)
     with pytest.raises(ConfigurationError) as raised:
-        load_settings(socrata_url=f"https://me:{TOKEN}-2@portal").http("socrata")
+        load_settings(mock_url=f"https://me:{TOKEN}-2@portal").http(Socrata("ivft-vegh"))
     assert TOKEN not in str(raised.value)
 
 
@@ -315,9 +316,7 @@ def test_child_processes_get_secrets_by_environment_and_never_by_argument(tmp_pa
 def test_the_token_is_sent_to_the_portal_and_appears_in_no_url_manifest_or_ledger(tmp_path: Path, logs: Any) -> None:
     with serve(rows=20) as server:
         stream = logs(log_level="DEBUG")
-        settings = load_settings(
-            lake=str(tmp_path / "lake"), socrata_url=server.url, idescat_url=server.url, socrata_app_token=TOKEN
-        )
+        settings = load_settings(lake=str(tmp_path / "lake"), mock_url=server.url, socrata_app_token=TOKEN)
         materialize(Project(settings), "landing.municipalities")
         asked = server.requests
     assert asked
