@@ -64,13 +64,14 @@ OLOT, ESTANY = municipality("171143", "Olot", "19", "Garrotxa"), municipality("0
 
 
 def begin(warehouse: Warehouse) -> None:
-    """The sources on the first day: in one month, there are jobs for every comarca and section."""
+    """The sources on the first day: in one quarter, there are jobs for every comarca and section."""
     warehouse.write_all()
     warehouse.write("municipalities", [BARCELONA, MOIA, OLOT, ESTANY])
     jobs = [
-        employed("2024-01", comarca, section, 7)
+        row
         for comarca, sections in (("13", "KP"), ("42", "GKP"))
         for section in sections
+        for row in employed("2024-Q1", comarca, section, (10, 5))
     ]
     warehouse.write("employment", [*EMPLOYMENT, *jobs])
 
