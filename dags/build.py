@@ -20,6 +20,7 @@ from catalunya.dags.tasks import FindStale, Materialize, Prune, TriggerRun
 from catalunya.dags.watch import SOURCES, Watch, sources_dag
 from catalunya.io.environment import Settings
 from catalunya.io.errors import PermanentError, TransientError
+from catalunya.io.project_folder import active
 
 MATERIALIZE = "materialize"
 READ_PAGES = "read_pages"
@@ -180,7 +181,7 @@ def _reconcile_schedule(settings: Settings) -> Any:
     queue = SqsSensorTrigger(sqs_queue=settings.manifests_queue, waiter_delay=MANIFESTS_EVERY_S)
     sealed = AirflowAsset(
         name=MANIFESTS,
-        uri=f"catalunya://{MANIFESTS.replace('.', '/')}",
+        uri=f"{active().name}://{MANIFESTS.replace('.', '/')}",
         group="ops",
         watchers=[AssetWatcher(name="manifests", trigger=queue)],
     )

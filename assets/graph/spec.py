@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from catalunya.contracts.model.columns import NESTED, Column
 from catalunya.io.errors import DeclarationError
+from catalunya.io.project_folder import active
 
 if TYPE_CHECKING:
     import polars as pl
@@ -139,7 +140,7 @@ class Asset:
     @property
     def uri(self) -> str:
         """The asset's identity, the same in every environment."""
-        return f"catalunya://{self.layer}/{self.name}"
+        return f"{active().name}://{self.layer}/{self.name}"
 
     @property
     def prefix(self) -> str:
@@ -184,8 +185,6 @@ class LandingDeclaration(Declaration):
     @cached_property
     def asset(self) -> Asset:
         """The landing asset; its columns are the raw fields."""
-        from catalunya.io.environment import PORTALS  # pydantic is heavy; a declaration is light
-
         return Asset(
             key=f"{Layer.LANDING}.{self.name}",
             description=self.contract.description(),
@@ -195,7 +194,7 @@ class LandingDeclaration(Declaration):
             ),
             code_version=digest(self.contract.version(), repr(self.source)),
             source=self.source.describe(),
-            portal=self.source.portal or PORTALS.get(self.source.kind),
+            portal=self.source.portal or active().portals.get(self.source.kind),
             schedule=self.schedule,
             freshness=self.freshness,
             has_periods=self.source.has_periods,

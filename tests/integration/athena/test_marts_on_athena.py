@@ -21,9 +21,10 @@ from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.contracts.marts import DimMunicipalities
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError, WarehouseError
+from catalunya.io.project_folder import OURS
 from catalunya.io.warehouse.athena import Athena
 from catalunya.io.warehouse.athena_build import AthenaWorkspace, as_table
-from catalunya.io.warehouse.dbt import DATABASE, ROOT, load_project
+from catalunya.io.warehouse.dbt import DATABASE, load_project
 from catalunya.io.warehouse.duckdb import create_database
 from catalunya.io.warehouse.glue import Glue
 from catalunya.io.warehouse.relation import Relation
@@ -45,7 +46,7 @@ from small.warehouse import (
     service,
 )
 
-SEEDS = [path.stem for path in (ROOT / "seeds").glob("*.csv")]
+SEEDS = [path.stem for path in (OURS / "dbt" / "seeds").glob("*.csv")]
 DAYS = ("2026-08-03", "2026-08-04")
 INCREMENTAL = ["dim_municipalities", "fact_gdp_quarterly", "fact_service_usage_daily"]
 
