@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from catalunya.io.errors import ConfigurationError, UsageError
+from catalunya.io.project_folder import SAMPLES, active
 from catalunya.io.sources.recording import ENDING, Exchange, read
 from catalunya.ops.mock import data
 from catalunya.ops.mock.exchange import Asked, Desk, Published, Reply
@@ -180,12 +181,18 @@ def recordings(real: Path | str | None) -> list[Exchange]:
 
 
 def own_and_found(rows: int, real: Path | str | None) -> tuple[list[Published], list[Published]]:
-    """The mock's own datasets that a person's folder does not replace, and those of the folder."""
+    """What a person's folder does not replace, and what is in it: the samples of the project, and the mock's own datasets, which are
+    those of the package's own project.
+    """
     if rows < 0:
         raise UsageError(f"Mock: expected rows to be 0 or more; found {rows}.")
+    project = active()
+    samples = project.folder / "assets" / SAMPLES
     found: list[Published] = [*read_folder(Path(real))] if real else []
-    names = {each.name for each in found}
-    return [each for each in (*data.datasets(rows), *data.tables()) if each.name not in names], found
+    recorded: list[Published] = [*read_folder(samples)] if samples.is_dir() else []
+    made: list[Published] = [*data.datasets(rows), *data.tables()] if project.is_ours else []
+    own = {each.name: each for each in (*made, *recorded)}
+    return [each for name, each in own.items() if name not in {each.name for each in found}], found
 
 
 class _Quick(uvicorn.Server):
