@@ -81,7 +81,7 @@ def stage(folder: Path, target: Target, *, offline: bool = False) -> dict[str, i
         source, to = _ROOT / name, folder / "catalunya" / name
         to.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__", "samples"))
         else:
             shutil.copyfile(source, to)
     sizes: Counter[str] = Counter()

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from catalunya.io.errors import ConfigurationError, UsageError
-from catalunya.ops.mock import data
+from catalunya.ops.mock import data, samples
 from catalunya.ops.mock.exchange import Asked, Desk, Published, Reply
 from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
 from catalunya.ops.mock.idescat import IdescatApi, StatTable
@@ -171,12 +171,16 @@ def _refused(message: str) -> JSONResponse:
 
 
 def own_and_found(rows: int, real: Path | str | None) -> tuple[list[Published], list[Published]]:
-    """The mock's own datasets that a person's folder does not replace, and those of the folder."""
+    """What the mock serves anyway, as far as a person's folder does not replace it, and what is in the folder.
+
+    Anyway: its own datasets, and the project's recorded samples of others.
+    """
     if rows < 0:
         raise UsageError(f"Mock: expected rows to be 0 or more; found {rows}.")
     found: list[Published] = [*read_folder(Path(real))] if real else []
+    own = {each.name: each for each in (*data.datasets(rows), *data.tables())}
     names = {each.name for each in found}
-    return [each for each in (*data.datasets(rows), *data.tables()) if each.name not in names], found
+    return [each for name, each in (samples.published() | own).items() if name not in names], found
 
 
 class _Quick(uvicorn.Server):
