@@ -31,8 +31,8 @@ Condition = Literal["fresh", "stale", "missing", "failed", "running", "unreadabl
 class AssetStatus:
     """One asset now. Times are UTC; `overdue_hours` is how much older than its freshness the source's last update is.
 
-    Of a failed asset, `transient` says whether the failure passes, `next_try_at` when it is then tried again, and `acknowledged` who
-    knows of it.
+    `without` are the optional tables that its table, or one that it was made from, was made without. Of a failed asset, `transient` says
+    whether the failure passes, `next_try_at` when it is then tried again, and `acknowledged` who knows of it.
     """
 
     asset: str
@@ -48,6 +48,7 @@ class AssetStatus:
     quarantined: int
     warnings: tuple[str, ...]
     sequence: int | None
+    without: tuple[str, ...] = ()
     transient: bool | None = None
     next_try_at: datetime | None = None
     acknowledged: Acknowledgement | None = None
@@ -130,6 +131,7 @@ def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
         quarantined=latest.quarantined if latest else 0,
         warnings=tuple(dict.fromkeys(note for entry in (latest, failure) if entry for note in entry.warnings)),
         sequence=attempt.sequence if attempt else None,
+        without=tuple(state.without(asset.key)),
         transient=failure.transient if failure else None,
         next_try_at=state.next_try(asset.key) if failure else None,
         acknowledged=acknowledged(state.ledger.lake, failed) if failed else None,

@@ -30,6 +30,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from catalunya.io.errors import BadBodyError, DeadlineReached, SourceError, SourceUnavailable
 from catalunya.io.json_text import BROKEN_JSON, whole_characters
+from catalunya.io.project_folder import active
 from catalunya.io.safe_text import safe_text
 from catalunya.io.sources.base import HttpSettings
 
@@ -160,7 +161,7 @@ async def connect(
     into the source's message and what to do about it.
     """
     client = httpx.AsyncClient(
-        headers={"User-Agent": "catalunya-open-data-pipeline", **(headers or {})},
+        headers={"User-Agent": f"{active().name}-open-data-pipeline", **(headers or {})},
         verify=_tls(),
         timeout=settings.timeout_s,
         limits=httpx.Limits(max_connections=settings.concurrency),

@@ -6,7 +6,7 @@ Not here: querying tables (`query.py`), how a table looks on a terminal (`ops/co
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -74,10 +74,11 @@ def lineage(
         else {graph[key].key, *graph.ancestors(key), *graph.descendants(key)}
     )
     assets = [asset for asset in graph if asset.key in keys]
-    edges = [(up, asset.key) for asset in assets for up in asset.upstream if up in keys]
+    edges = [Edge(up, asset.key, up in asset.optional) for asset in assets for up in asset.upstream if up in keys]
     if as_json or format == "json":
         nodes = [{"key": a.key, "layer": a.layer, "description": a.description} for a in assets]
-        console.emit_json({"nodes": nodes, "edges": [{"from": up, "to": down} for up, down in edges]})
+        drawn = [{"from": edge.up, "to": edge.down, "optional": edge.is_optional} for edge in edges]
+        console.emit_json({"nodes": nodes, "edges": drawn})
     elif format == "mermaid":
         console.say(mermaid(assets, edges))
     else:
@@ -110,6 +111,7 @@ def show(
                 "declaration": declaration,
                 "columns": asset.columns,
                 "last": entry,
+                "without": project.state().without(key),
                 "preview": [dict(zip(names, row, strict=True)) for row in preview],
             }
         )
@@ -170,7 +172,7 @@ def history(
     elif not entries:
         console.say(never_made(key))
     else:
-        console.table(_HISTORY_HEADINGS, [_history_row(entry, known) for entry in entries])
+        console.table(_HISTORY_HEADINGS, [_history_row(project.graph[key], entry, known) for entry in entries])
 
 
 def show_steps(steps: Sequence[Stale], *, as_json: bool) -> None:
@@ -211,8 +213,16 @@ def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tupl
     return names, [tuple(_MASKED if n in hidden and n in row else row.get(n) for n in names) for row in raw]
 
 
-def mermaid(assets: list[Asset], edges: list[tuple[str, str]]) -> str:
-    """A Mermaid flowchart with one box per layer."""
+class Edge(NamedTuple):
+    """One table reads another: `down` is made from `up`, or without it if that is optional."""
+
+    up: str
+    down: str
+    is_optional: bool
+
+
+def mermaid(assets: list[Asset], edges: list[Edge]) -> str:
+    """A Mermaid flowchart with one box per layer. What is optional has a dotted arrow."""
 
     def node(key: str) -> str:
         return key.replace(".", "_")
@@ -222,7 +232,7 @@ def mermaid(assets: list[Asset], edges: list[tuple[str, str]]) -> str:
         lines.append(f"  subgraph {layer}")
         lines += [f'    {node(a.key)}["{a.name}"]' for a in assets if a.layer is layer]
         lines.append("  end")
-    lines += [f"  {node(up)} --> {node(down)}" for up, down in edges]
+    lines += [f"  {node(edge.up)} {'-.->' if edge.is_optional else '-->'} {node(edge.down)}" for edge in edges]
     return "\n".join(lines)
 
 
@@ -235,6 +245,7 @@ def _described(asset: Asset) -> dict[str, Any]:
         "source": asset.source,
         "schedule": asset.schedule,
         "upstream": list(asset.upstream),
+        "optional": list(asset.optional),
         "partition_by": list(asset.partition_by),
         "columns": len(asset.columns),
         "code_version": asset.code_version,
@@ -274,7 +285,9 @@ def _draw(graph: AssetGraph, assets: list[Asset], key: str | None) -> None:
             again = near.key in seen
             more = bool(graph.upstream(near.key) if upwards else graph.downstream(near.key))
             seen.add(near.key)
-            branch = tree.add(label(near.key, " (see above)" if again and more else ""))
+            reader, read = (graph[at], near) if upwards else (near, graph[at])
+            notes = [*(["optional"] if read.key in reader.optional else []), *(["see above"] if again and more else [])]
+            branch = tree.add(label(near.key, f" ({', '.join(notes)})" if notes else ""))
             if not again:
                 grow(branch, near.key, upwards, seen)
 
@@ -325,6 +338,8 @@ def _show_last(project: Project, asset: Asset, entry: Entry | None) -> None:
     console.say(
         f"last made {console.ago(entry.started_at)} ({entry.started_at:%Y-%m-%d %H:%M} UTC), {entry.reason}: {', '.join(facts)}"
     )
+    if without := project.state().without(asset.key):
+        console.say(f"made without {', '.join(without)}", style="yellow")
     for warning in entry.warnings:
         console.say(f"warning: {warning}", style="yellow")
     if entry.source_updated_at:
@@ -342,7 +357,8 @@ def _status_row(one: AssetStatus) -> tuple[object, ...]:
         late = f"source is {console.hours(one.overdue_hours)} overdue (expected every {console.hours(one.freshness_hours or 0)})"
         why = f"{late}; {why}" if why else late
     known = one.acknowledged.text if one.acknowledged else ""
-    why = "; ".join(filter(None, [why, known, *(f"warning: {warning}" for warning in one.warnings)]))
+    gaps = f"made without {', '.join(one.without)}" if one.without else ""
+    why = "; ".join(filter(None, [why, gaps, known, *(f"warning: {warning}" for warning in one.warnings)]))
     state = "overdue" if one.state == "fresh" and one.overdue_hours is not None else one.state
     return (
         one.asset,
@@ -361,12 +377,14 @@ def _acknowledged(project: Project, key: str) -> Acknowledgement | None:
     return acknowledged(project.lake, found) if found else None
 
 
-def _history_row(entry: Entry, known: Acknowledgement | None = None) -> tuple[object, ...]:
+def _history_row(asset: Asset, entry: Entry, known: Acknowledgement | None = None) -> tuple[object, ...]:
     made = entry.status != "failed"
+    gaps = ", ".join(up for up in asset.optional if made and up not in entry.versions)
     notes = [
         entry.run_id,
         "; ".join(filter(None, [entry.error, entry.drift and f"drift: {entry.drift}"])),
         f"only {entry.window}" if entry.window else "",
+        f"without {gaps}" if gaps else "",
         f"{entry.duplicates:,} duplicates dropped" if entry.duplicates else "",
         known.text if known and entry.status == "failed" and entry.error == known.error else "",
         f"entry {entry.restored} again" if entry.restored else "change accepted" if entry.is_accepted else "",

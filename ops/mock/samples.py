@@ -16,14 +16,13 @@ from typing import Any
 
 import msgspec
 
-import catalunya
 from catalunya.io.errors import ConfigurationError
 from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.project_folder import SAMPLES, active
 from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.protocols import protocols
 from catalunya.ops.mock.exchange import Published
 
-SAMPLES = Path(catalunya.__file__).parent / "assets" / "samples"
 FILE = "sample.json"
 
 
@@ -94,7 +93,12 @@ class Sample:
         return protocols()[self.kind](*self.arguments, **self.options)
 
 
-def find(folder: Path = SAMPLES) -> list[Sample]:
+def folder() -> Path:
+    """Where the samples of the project are."""
+    return active().folder / "assets" / SAMPLES
+
+
+def find(folder: Path) -> list[Sample]:
     """Every sample in a folder, by name. Raises ConfigurationError if one is broken."""
     return [read(each.parent) for each in sorted(folder.glob(f"*/{FILE}"))]
 
@@ -128,7 +132,7 @@ def write(
     (folder / FILE).write_bytes(text + b"\n")
 
 
-def published(folder: Path = SAMPLES) -> dict[str, Published]:
+def published(folder: Path) -> dict[str, Published]:
     """What the protocols of the mock make of the samples, by the names of their datasets."""
     found = [_served(sample) for sample in find(folder)]
     return {each.name: each for each in found}

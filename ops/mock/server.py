@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from catalunya.io.errors import ConfigurationError, UsageError
+from catalunya.io.project_folder import active
 from catalunya.ops.mock import data, samples
 from catalunya.ops.mock.exchange import Asked, Desk, Published, Reply
 from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
@@ -171,16 +172,15 @@ def _refused(message: str) -> JSONResponse:
 
 
 def own_and_found(rows: int, real: Path | str | None) -> tuple[list[Published], list[Published]]:
-    """What the mock serves anyway, as far as a person's folder does not replace it, and what is in the folder.
-
-    Anyway: its own datasets, and the project's recorded samples of others.
+    """What a person's folder does not replace, and what is in it: the mock's own datasets, which are those of the package's own project,
+    and the recorded samples of the project's other sources.
     """
     if rows < 0:
         raise UsageError(f"Mock: expected rows to be 0 or more; found {rows}.")
     found: list[Published] = [*read_folder(Path(real))] if real else []
-    own = {each.name: each for each in (*data.datasets(rows), *data.tables())}
-    names = {each.name for each in found}
-    return [each for name, each in (samples.published() | own).items() if name not in names], found
+    made: list[Published] = [*data.datasets(rows), *data.tables()] if active().is_ours else []
+    own = samples.published(samples.folder()) | {each.name: each for each in made}
+    return [each for name, each in own.items() if name not in {each.name for each in found}], found
 
 
 class _Quick(uvicorn.Server):
