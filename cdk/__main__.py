@@ -19,13 +19,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import catalunya
 from catalunya.cdk import node
 from catalunya.cdk.context import NO_ACCOUNT, PAGE, VALUES
 from catalunya.io.errors import CatalunyaError, ConfigurationError, UsageError
+from catalunya.io.project_folder import active
 from catalunya.io.safe_text import legible
 
 ROOT = Path(catalunya.__file__).parents[2]
@@ -102,9 +103,9 @@ def _changed_stacks(base: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="catalunya-plan-") as folder:
         scratch = Path(folder)
         git.checkout(base, scratch / "base")
-        after, before = _templates_of(Path.cwd() / "src", scratch / "after"), scratch / "none"
-        if (scratch / "base" / "cdk").is_dir():
-            before = _templates_of(scratch / "base" / "src", scratch / "before")
+        after, before = _templates_of(_now(), scratch / "after"), scratch / "none"
+        if (scratch / "base" / "cdk").is_dir() or not active().is_ours:
+            before = _templates_of(git.environment_of(scratch / "base"), scratch / "before")
         names = {path.name.removesuffix(_TEMPLATE) for side in (before, after) for path in side.glob(f"*{_TEMPLATE}")}
         for name in sorted(names):
             if not (after / f"{name}{_TEMPLATE}").exists():
@@ -115,18 +116,26 @@ def _changed_stacks(base: str) -> Iterator[str]:
                 yield f"### {name}\n\n```\n{difference}\n```"
 
 
-def _templates_of(source: Path, outdir: Path) -> Path:
-    """The templates that a commit's code writes. The functions' package is empty: changes of their code show in the assets."""
+def _now() -> dict[str, str]:
+    """What makes Python run the code of the current folder; with another project, the engine that runs is the only one."""
+    return {"PYTHONPATH": str(Path.cwd() / "src")} if active().is_ours else {}
+
+
+def _templates_of(source: Mapping[str, str], outdir: Path) -> Path:
+    """The templates that the code writes which the variables `source` select. The functions' package is empty: changes of their code
+    show in the assets."""
     package = outdir.with_suffix(".zip")
     with zipfile.ZipFile(package, "w") as zipped:
         zipped.writestr(zipfile.ZipInfo("nothing"), "")
     given = [f"--context={name}={value}" for name, value in (PLAN_CONTEXT | {"package": str(package)}).items()]
-    here = {"PYTHONPATH": str(source), "CDK_OUTDIR": str(outdir), "CATALUNYA_CACHE": str(outdir.with_suffix(".cache"))}
+    here = {**source, "CDK_OUTDIR": str(outdir), "CATALUNYA_CACHE": str(outdir.with_suffix(".cache"))}
     program = [sys.executable, "-m", "catalunya.cdk", *given]
     done = subprocess.run(program, env=os.environ | here, capture_output=True, text=True, check=False, encoding="utf-8")  # noqa: S603
     if done.returncode or not any(outdir.glob(f"*{_TEMPLATE}")):
         found = (done.stderr.strip().splitlines() or ["no error message"])[-1]
-        raise ConfigurationError(f"could not write the templates of {source}: {found}; run `make synth` there")
+        raise ConfigurationError(
+            f"could not write the templates of {' '.join(source.values()) or 'the project'}: {found}; run `make synth` there"
+        )
     return outdir
 
 
@@ -145,10 +154,10 @@ def _difference(name: str, before: Path, after: Path) -> str:
 def print_bootstrap_template(arguments: Sequence[str]) -> int:
     """Print the template for `bootstrap --template`, of an environment or of the account. Returns the exit code."""
     from catalunya.cdk.bootstrap import bootstrap_template
-    from catalunya.cdk.naming import QUALIFIERS
+    from catalunya.cdk.naming import qualifiers
 
-    if len(arguments) != 1 or arguments[0] not in QUALIFIERS:
-        raise UsageError(f"expected one of {', '.join(QUALIFIERS)}, found {' '.join(arguments) or 'nothing'}")
+    if len(arguments) != 1 or arguments[0] not in qualifiers():
+        raise UsageError(f"expected one of {', '.join(qualifiers())}, found {' '.join(arguments) or 'nothing'}")
     shown = run_cdk(["bootstrap", "--show-template", "--json"], capture=True)
     if shown.returncode:
         raise ConfigurationError(f"cdk bootstrap --show-template failed: {shown.stderr.strip()}")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from catalunya.cdk.deployment import PROFILES
-from catalunya.cdk.naming import ACCOUNT, CLOUDFORMATION, ENGINEERS_DEPLOY, HEALTH, QUALIFIERS, Names
+from catalunya.cdk.naming import ACCOUNT, CLOUDFORMATION, ENGINEERS_DEPLOY, HEALTH, Names, qualifiers
 from catalunya.cdk.policy import PLACES, Document, allow, document
 from catalunya.cdk.trust import BY_MFA
 from catalunya.io.errors import ConfigurationError
@@ -48,7 +48,7 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
         allow(
             "Bootstrap",
             ["ssm:GetParameter*"],
-            [names.anywhere("ssm", f"parameter/cdk-bootstrap/{QUALIFIERS[names.env]}/*")],
+            [names.anywhere("ssm", f"parameter/cdk-bootstrap/{qualifiers()[names.env]}/*")],
         ),
         allow(
             "RolesWithinTheirBoundary",
@@ -194,7 +194,7 @@ def bootstrap_template(standard: Mapping[str, Any], of: str) -> dict[str, Any]:
             first, *others = role["AssumeRolePolicyDocument"]["Statement"]
             if first["Principal"] != {"Service": "cloudformation.amazonaws.com"} or others:
                 role["AssumeRolePolicyDocument"] = _narrowed(name, [first, *others], deployers(of, names))
-    template["Parameters"]["Qualifier"]["Default"] = QUALIFIERS[of]
+    template["Parameters"]["Qualifier"]["Default"] = qualifiers()[of]
     template["Parameters"]["BootstrapVariant"]["Default"] = VARIANT
     return template
 

@@ -62,7 +62,7 @@ VALUES: Mapping[str, Value] = MappingProxyType(
             default="true",
         ),
         "socrata_token_secret": Value(
-            meaning="the Secrets Manager secret with the portal's application token, by its name below `catalunya/{env}/`",
+            meaning="the Secrets Manager secret with the portal's application token, by its name below `{project}/{env}/`",
             removes="the portal's token",
         ),
         "oidc_provider": Value(

@@ -18,6 +18,7 @@ from catalunya.cdk.context import NO_ACCOUNT, VALUES, Context, check_nothing_is_
 from catalunya.cdk.trust import Trusted
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.project_folder import active
 
 TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers", "monitors", "identity_center")
 """What `trust.py` reads from the context."""
@@ -27,8 +28,6 @@ _REGION = (r"[a-z]{2}(-[a-z]+)+-\d+", "the code of a region, as in AWS_REGION")
 _EMAIL = (r"[^\s@,;<>\"']+@[^\s@,;<>\"']+", "one address; for several people, that of a mailing list")
 # AWS Tagging guide, Tag naming limits and requirements.
 _TAG = (r"[\w .:/=+@-]{1,256}", "1 to 256 letters, digits, spaces, and . : / = + - @ _")
-# AWS Secrets Manager API Reference, CreateSecret.
-_SECRET = (r"(?!catalunya/)[\w/+=.@-]{1,400}", "a name without `catalunya/{env}/`, which is put before it, and no ARN")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +143,7 @@ class Deployment:
             owner=_like(_TAG, "owner", context("owner") or ""),
             cost_center=_like(_TAG, "cost_center", context("cost_center") or ""),
             reserves_concurrency=_flag(context, "reserved_concurrency"),
-            token_secret=_optional(_SECRET, context, "socrata_token_secret"),
+            token_secret=_optional(_secret(), context, "socrata_token_secret"),
             trusted=trusted,
             budgets={env: _money(context, f"budget_{env}") for env in environments},
             package=Path(package) if package else make_package(),
@@ -169,6 +168,15 @@ def _like(shape: tuple[str, str], name: str, found: str) -> str:
 def _optional(shape: tuple[str, str], context: Context, name: str) -> str | None:
     found = context(name)
     return None if found is None else _like(shape, name, found)
+
+
+def _secret() -> tuple[str, str]:
+    """The shape of a secret's name. Source: AWS Secrets Manager API Reference, CreateSecret."""
+    project = active().name
+    return (
+        rf"(?!{project}/)[\w/+=.@-]{{1,400}}",
+        f"a name without `{project}/{{env}}/`, which is put before it, and no ARN",
+    )
 
 
 def _check_place(name: str, arn: str | None, account: str, region: str) -> None:

@@ -23,6 +23,7 @@ from catalunya.cdk.deployment import FUNCTION_SIZES
 from catalunya.cdk.naming import Names
 from catalunya.cdk.roles import accept
 from catalunya.io.environment import Settings
+from catalunya.io.project_folder import active
 from catalunya.ops import package
 
 HANDLERS = "catalunya.ops.lambdas"
@@ -138,6 +139,7 @@ def environment(settings: Settings, token_secret: str | None) -> dict[str, str]:
     """The variables of a function: its environment, and the settings that differ from that environment's defaults."""
     given = {
         "CATALUNYA_ENV": settings.env,
+        "CATALUNYA_PROJECT": "" if active().is_ours else f"/var/task/{package.PROJECT}",
         "CATALUNYA_LAKE": settings.lake,
         "CATALUNYA_LAKE_ENCRYPTION": settings.lake_encryption,
         "CATALUNYA_LAKE_KMS_KEY_ID": settings.lake_kms_key_id or "",

@@ -7,16 +7,14 @@ Not here: what is created (`stacks.py`), who may do what (`access.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.project_folder import ProjectFolder, active
 
-PROJECT = "catalunya"
-ACCOUNT_STACK = "CatalunyaAccount"
 SCHEMAS = ("staging", "marts", "candidates")
 ACCOUNT_ROLES = ("engineer", "deployment")
 """The roles that only the account's stack may change, of those of `access.ROLES`."""
@@ -28,8 +26,20 @@ HEALTH = "aws.health"
 """The source of AWS Health's events: the only events of the account that an environment has a rule for."""
 ACCOUNT = "account"
 """What stands in place of an environment for what the account has once."""
-QUALIFIERS: Mapping[str, str] = MappingProxyType({"dev": "catdev", "prod": "catprod", ACCOUNT: "catacct"})
-"""The qualifier of each CDK bootstrap. With a shared one, anyone who can deploy dev could deploy prod, or the limits of both."""
+
+
+def qualifiers() -> dict[str, str]:
+    """The qualifier of each CDK bootstrap: `dev`, `prod`, `account` -> `catdev`, …
+
+    With a shared one, anyone who can deploy dev could deploy prod, or the limits of both.
+    """
+    prefix = active().qualifier
+    return {"dev": f"{prefix}dev", "prod": f"{prefix}prod", ACCOUNT: f"{prefix}acct"}
+
+
+def account_stack() -> str:
+    """The stack of what the account has once."""
+    return f"{active().label}Account"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +80,11 @@ class Names:
         return names
 
     @property
+    def project(self) -> ProjectFolder:
+        """What everything is called after."""
+        return active()
+
+    @property
     def env(self) -> str:
         return self.settings.env
 
@@ -94,7 +109,7 @@ class Names:
     @property
     def stack(self) -> str:
         """The environment's stack."""
-        return f"CatalunyaData-{self.env}"
+        return f"{self.project.label}Data-{self.env}"
 
     @property
     def replica_stack(self) -> str:
@@ -174,7 +189,7 @@ class Names:
     @property
     def tables_function(self) -> str:
         """The function that creates staging tables in Glue at a deployment, until they are first published."""
-        return f"{PROJECT}-first-tables-{self.env}"
+        return f"{self.project.name}-first-tables-{self.env}"
 
     @property
     def tables_log_group(self) -> str:
@@ -183,7 +198,7 @@ class Names:
     @property
     def airflow_log_group(self) -> str:
         """The remote logs of Airflow's tasks."""
-        return f"/{PROJECT}/airflow/{self.env}"
+        return f"/{self.project.name}/airflow/{self.env}"
 
     @property
     def log_groups(self) -> tuple[str, ...]:
@@ -197,12 +212,12 @@ class Names:
     @property
     def manifests_queue(self) -> str:
         """The queue that S3 notifies of sealed landing batches."""
-        return f"{PROJECT}-manifests-{self.env}"
+        return f"{self.project.name}-manifests-{self.env}"
 
     @property
     def functions_dead_queue(self) -> str:
         """Events of functions that crashed or never started."""
-        return f"{PROJECT}-functions-{self.env}-dead"
+        return f"{self.project.name}-functions-{self.env}-dead"
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -214,32 +229,32 @@ class Names:
 
     def secret(self, name: str) -> str:
         """A secret in Secrets Manager, by its name in the environment."""
-        return f"{PROJECT}/{self.env}/{name}"
+        return f"{self.project.name}/{self.env}/{name}"
 
     # Monitoring
 
     @property
     def topic(self) -> str:
         """The topic that alarms notify."""
-        return f"{PROJECT}-alarms-{self.env}"
+        return f"{self.project.name}-alarms-{self.env}"
 
     @property
     def metrics(self) -> str:
         """The namespace of the pipeline's own metrics."""
-        return f"Catalunya/{self.env}"
+        return f"{self.project.label}/{self.env}"
 
     def dashboard(self, subject: str) -> str:
         """A dashboard: operations, business or cost. Dashboards are not of a region (Amazon CloudWatch API Reference, PutDashboard)."""
-        return f"{PROJECT}-{self.env}-{subject}{self.settings.suffix}"
+        return f"{self.project.name}-{self.env}-{subject}{self.settings.suffix}"
 
     def alarm(self, subject: str) -> str:
         """An alarm."""
-        return f"{PROJECT}-{self.env}-{subject}"
+        return f"{self.project.name}-{self.env}-{subject}"
 
     @property
     def budget(self) -> str:
         """The budget, which is the account's and not of a region."""
-        return f"{PROJECT}-{self.env}-month{self.settings.suffix}"
+        return f"{self.project.name}-{self.env}-month{self.settings.suffix}"
 
     # Glue and Athena
 
@@ -274,14 +289,14 @@ class Names:
     def role(self, role: str) -> str:
         """The IAM name of a role of `access.ROLES`. IAM is of no region: a site's own roles end with its suffix."""
         if role == "engineer":
-            return f"{PROJECT}-data-engineer-role"
+            return f"{self.project.name}-data-engineer-role"
         name = {"extractor": "lambda-extractor", "transformer": "lambda-transformer", "tables": "first-tables"}
         suffix = "" if role in ACCOUNT_ROLES else self.settings.suffix
-        return f"{PROJECT}-{name.get(role, role)}-role-{self.env}{suffix}"
+        return f"{self.project.name}-{name.get(role, role)}-role-{self.env}{suffix}"
 
     def role_path(self, role: str) -> str:
         """The IAM path of a role of `access.ROLES`: what a deployment of an environment may change is under the environment's own."""
-        return f"/{PROJECT}-{ACCOUNT if role in ACCOUNT_ROLES else self.env}/"
+        return f"/{self.project.name}-{ACCOUNT if role in ACCOUNT_ROLES else self.env}/"
 
     def role_arn(self, role: str) -> str:
         """ARN of a role of `access.ROLES`."""
@@ -294,17 +309,17 @@ class Names:
     @property
     def bootstrap(self) -> str:
         """What the names of everything in the environment's CDK bootstrap begin with."""
-        return f"cdk-{QUALIFIERS[self.env]}"
+        return f"cdk-{qualifiers()[self.env]}"
 
     def boundary(self, role: str) -> str:
         """The name of the permissions boundary of a role of `access.ROLES`; `cloudformation` stands for the roles of the bootstrap."""
         if role in ("deployment", CLOUDFORMATION):
-            return f"{PROJECT}-deployment-boundary-{self.env}"
-        return f"{PROJECT}-boundary-{ACCOUNT if role == 'engineer' else self.env}"
+            return f"{self.project.name}-deployment-boundary-{self.env}"
+        return f"{self.project.name}-boundary-{ACCOUNT if role == 'engineer' else self.env}"
 
     def boundary_arn(self, role: str) -> str:
         """ARN of the permissions boundary of a role of `access.ROLES`, or of `cloudformation`."""
-        return self.iam_arn(f"policy/{PROJECT}-{ACCOUNT}/{self.boundary(role)}")
+        return self.iam_arn(f"policy/{self.project.name}-{ACCOUNT}/{self.boundary(role)}")
 
     def iam_arn(self, resource: str) -> str:
         """ARN of something in IAM, which has no regions."""
@@ -313,7 +328,7 @@ class Names:
     @property
     def certificate(self) -> str:
         """The common name in the certificate of the environment's Airflow."""
-        return f"{PROJECT}-airflow-{self.env}"
+        return f"{self.project.name}-airflow-{self.env}"
 
     def check_replication(self) -> None:
         """Raises ConfigurationError if objects are encrypted with a key that the other region does not have."""

@@ -24,10 +24,11 @@ from catalunya.cdk.catalog import Catalog, WorkGroups
 from catalunya.cdk.dashboards import Dashboards
 from catalunya.cdk.deployment import PROFILES, Deployment
 from catalunya.cdk.functions import Functions, Queues, log_group
-from catalunya.cdk.naming import ACCOUNT, ACCOUNT_STACK, PROJECT, QUALIFIERS, Names, check_separate_lakes
+from catalunya.cdk.naming import ACCOUNT, Names, account_stack, check_separate_lakes, qualifiers
 from catalunya.cdk.roles import AccountRoles, Roles
 from catalunya.cdk.signals import Signals
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.project_folder import active
 
 FLAGS = {
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,  # otherwise by ACL, which these buckets refuse
@@ -55,7 +56,7 @@ def build(
     app = cdk.App(context=FLAGS | dict(context or {}), outdir=str(outdir) if outdir else None)
     deployment = Deployment.read(app.node.try_get_context, make_package)
     cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
-    cdk.Tags.of(app).add("project", PROJECT)
+    cdk.Tags.of(app).add("project", active().name)
     cdk.Tags.of(app).add("owner", deployment.owner)
     cdk.Tags.of(app).add("cost-center", deployment.cost_center)
     here = cdk.Environment(account=deployment.account, region=deployment.region)
@@ -85,7 +86,7 @@ def names_in_template(env: str) -> Names:
 
 def _synthesizer(of: str) -> cdk.DefaultStackSynthesizer:
     """Deploys with the roles of the bootstrap of an environment, or of the account."""
-    return cdk.DefaultStackSynthesizer(qualifier=QUALIFIERS[of])
+    return cdk.DefaultStackSynthesizer(qualifier=qualifiers()[of])
 
 
 class AccountStack(cdk.Stack):
@@ -96,8 +97,8 @@ class AccountStack(cdk.Stack):
     ) -> None:
         super().__init__(
             scope,
-            ACCOUNT_STACK,
-            description="Open data of Catalonia: what the account has once",
+            account_stack(),
+            description=f"{active().title}: what the account has once",
             termination_protection=True,
             **arguments,
         )
@@ -114,7 +115,7 @@ class DataStack(cdk.Stack):
         super().__init__(
             scope,
             names.stack,
-            description=f"Open data of Catalonia, {names.env}: lake, functions, catalog, queries, alarms",
+            description=f"{names.project.title}, {names.env}: lake, functions, catalog, queries, alarms",
             termination_protection=profile.is_protected,
             **arguments,
         )
@@ -205,7 +206,7 @@ class ReplicaStack(cdk.Stack):
         super().__init__(
             scope,
             names.replica_stack,
-            description=f"Open data of Catalonia, {names.env}: backups and copies in another region",
+            description=f"{names.project.title}, {names.env}: backups and copies in another region",
             termination_protection=PROFILES[names.env].is_protected,
             **arguments,
         )

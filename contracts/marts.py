@@ -311,10 +311,10 @@ class AggPopulationTrendsYearly(Contract, max_shrink=0.05, version=2):
     observation_status: str = column("Status of the population figure", isin=KNOWN_STATUS)
 
 
-class AggEconomicIndicatorsQuarterly(Contract, max_shrink=0.05, version=2):
+class AggEconomicIndicatorsQuarterly(Contract, max_shrink=0.05, version=3):
     """GDP, population and jobs: one row per quarter and sector of the accounts, from the latest revision.
 
-    A sum is null unless all figures in it are known.
+    A sum is null unless all figures in it are known. The columns of jobs are null in all rows while employment has never been made.
     """
 
     quarter_id: str = column("The quarter: `2026-Q3`", key=True, str_matches=QUARTER)
@@ -356,21 +356,21 @@ class AggEconomicIndicatorsQuarterly(Contract, max_shrink=0.05, version=2):
     gdp_per_head_eur: float = column(
         "Value in the quarter per inhabitant; not annualized", nullable=True, unit="EUR", max_change=1.0
     )
-    jobs: float = column(
-        "Jobs in the sector's sections, mean of the quarter's known months: those with a figure for every section and comarca",
+    jobs: int = column(
+        "Jobs in the sector's sections on the last day of the quarter, employees and self-employed; null unless the source has a figure "
+        "for every regime, section and comarca",
         nullable=True,
         unit="jobs",
-        ge=0.0,
+        ge=0,
     )
-    jobs_months: int = column("Number of months in that mean", nullable=True, ge=1, le=3)
-    known_jobs: float = column(
-        "Sum of the jobs that the source publishes by section and comarca, mean of the quarter's months: at most the jobs there were",
+    known_jobs: int = column(
+        "Sum of the jobs that the source publishes by regime, section and comarca: at most the jobs there were",
         nullable=True,
         unit="jobs",
-        ge=0.0,
+        ge=0,
     )
     jobs_known_ratio: float = column(
-        "Share of those figures that the source publishes, in the quarter's months for which it has any",
+        "Share of those figures that the source publishes",
         nullable=True,
         unit="ratio",
         ge=0.0,

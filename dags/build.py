@@ -20,6 +20,7 @@ from catalunya.dags.tasks import FindStale, Materialize, Prune, TriggerRun
 from catalunya.dags.watch import SOURCES, Watch, sources_dag
 from catalunya.io.environment import Settings
 from catalunya.io.errors import PermanentError, TransientError
+from catalunya.io.project_folder import active
 
 MATERIALIZE = "materialize"
 READ_PAGES = "read_pages"
@@ -180,7 +181,7 @@ def _reconcile_schedule(settings: Settings) -> Any:
     queue = SqsSensorTrigger(sqs_queue=settings.manifests_queue, waiter_delay=MANIFESTS_EVERY_S)
     sealed = AirflowAsset(
         name=MANIFESTS,
-        uri=f"catalunya://{MANIFESTS.replace('.', '/')}",
+        uri=f"{active().name}://{MANIFESTS.replace('.', '/')}",
         group="ops",
         watchers=[AssetWatcher(name="manifests", trigger=queue)],
     )
@@ -192,7 +193,7 @@ def _reconcile_schedule(settings: Settings) -> Any:
 def _documentation(asset: Asset) -> str:
     rows = {
         "source": asset.source,
-        "reads": ", ".join(f"`{key}`" for key in asset.upstream),
+        "reads": ", ".join(f"`{key}`{' (optional)' * (key in asset.optional)}" for key in asset.upstream),
         "key": ", ".join(f"`{name}`" for name in asset.key_columns),
         "partitions": ", ".join(f"`{name}`" for name in asset.partition_by),
         "stale when": f"a new {asset.clock} begins" if asset.clock else None,

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.project_folder import FILE, active
 from catalunya.io.safe_text import register_secret
 from catalunya.io.sources.base import HttpSettings
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from catalunya.io.sources.extraction import Source
 
 LOCAL_MOCK = "http://127.0.0.1:8765"
-PORTALS = {"socrata": "https://analisi.transparenciacatalunya.cat", "idescat": "https://api.idescat.cat"}
-"""The base URL of sources that declare no portal, by protocol."""
 NO_MOCK = "none"
 BUCKET_PREFIX_LETTERS = 30  # a bucket's name may have 63
 _RESERVED = ("xn--", "sthree-", "amzn-s3-demo-")
@@ -55,9 +54,15 @@ class Settings(BaseSettings):
         description="where dev or prod runs: home, or recovery after its region was lost (docs/recovery.md); names that are unique in the "
         "account or worldwide then end with -recovery",
     )
+    project: Path | None = Field(
+        None,
+        description="the folder of the project to work on, with `assets/project.toml`, of the whole process "
+        "([another region](another-region.md)); by default the one in the package",
+    )
     bucket_prefix: str = Field(
-        "catalunya",
-        description="how the names of all buckets begin, which are unique worldwide: {prefix}-data-{env}, {prefix}-backup-{env}, …",
+        "",
+        description="how the names of all buckets begin, which are unique worldwide: {prefix}-data-{env}, {prefix}-backup-{env}, …; "
+        "by default the project's name",
     )
     lake: str = Field(
         "",
@@ -148,7 +153,7 @@ class Settings(BaseSettings):
         "catalog; by default athena in dev and prod if the lake is on S3",
     )
     athena_work_group: str = Field(
-        "", description="the Athena work group that builds the marts; by default catalunya_{env}"
+        "", description="the Athena work group that builds the marts; by default {project}_{env}"
     )
     athena_results: str = Field(
         "",
@@ -157,7 +162,7 @@ class Settings(BaseSettings):
     athena_readers: str = Field(
         "",
         description="the Athena work group for users' queries, which limits the bytes one query may scan and sets where results go; "
-        "by default catalunya_{env}_readers",
+        "by default {project}_{env}_readers",
     )
 
     stop_before_s: float = Field(
@@ -203,21 +208,23 @@ class Settings(BaseSettings):
     def _defaults_of_the_environment(cls, values: dict[str, object]) -> dict[str, object]:
         env = values.get("env", "local")
         local = env == "local"
-        prefix = values.get("bucket_prefix") or cls.model_fields["bucket_prefix"].default
+        project = active()
+        prefix = values.get("bucket_prefix") or project.name
         suffix = _suffix(values.get("site") or "home")
         lake = values.get("lake") or ("./data" if local else f"s3://{prefix}-data-{env}{suffix}")
         on_s3 = str(lake).startswith("s3://")
         defaults = {
+            "bucket_prefix": prefix,
             "http_requests_per_second": 1000 if local else 20,  # the mock has no limit
             "lake": lake,
             "backup": "./backups" if local else f"s3://{prefix}-backup-{env}",
             "rpo_hours": {"dev": 24, "prod": 4}.get(str(env), 0),
             "rto_minutes": {"dev": 120, "prod": 240}.get(str(env), 30),
             "engine": "athena" if on_s3 and not local else "duckdb",
-            "athena_work_group": f"catalunya_{env}",
-            "athena_readers": f"catalunya_{env}_readers",
+            "athena_work_group": f"{project.identifier}_{env}",
+            "athena_readers": f"{project.identifier}_{env}_readers",
             "athena_results": f"s3://{prefix}-athena-marts-{env}{suffix}/" if on_s3 else "",
-            "functions": "" if local else f"catalunya-{{purpose}}-{env}",
+            "functions": "" if local else f"{project.name}-{{purpose}}-{env}",
             "mock_url": LOCAL_MOCK if local else NO_MOCK,
         }
         return defaults | {k: v for k, v in values.items() if v != ""}
@@ -262,7 +269,7 @@ class Settings(BaseSettings):
 
     def glue_database(self, schema: str) -> str:
         """The Glue database of a layer: `staging` -> `catalunya_staging_dev`."""
-        return f"catalunya_{schema}_{self.env}"
+        return f"{active().identifier}_{schema}_{self.env}"
 
     @property
     def mock(self) -> str | None:
@@ -271,11 +278,12 @@ class Settings(BaseSettings):
 
     def portal(self, source: Source[Any]) -> str:
         """The base URL of the source's API, whether or not the mock stands for it. Raises ConfigurationError if nothing gives one."""
-        if portal := source.portal or PORTALS.get(source.kind):
+        portals = active().portals
+        if portal := source.portal or portals.get(source.kind):
             return portal
         raise ConfigurationError(
-            f"{source.describe()}: expected `portal` in its declaration, because the project has none for sources of kind {source.kind!r}, "
-            f"only for {', '.join(PORTALS)}; add it"
+            f"{source.describe()}: expected `portal` in its declaration, because {FILE} has none for sources of kind {source.kind!r}, "
+            f"only for {', '.join(portals) or 'no kind'}; add it"
         )
 
     def http(self, source: Source[Any]) -> HttpSettings:

@@ -15,6 +15,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
 from catalunya.io.errors import MESSAGE, CatalunyaError, one_line
+from catalunya.io.project_folder import active
 from catalunya.io.safe_text import safe_lines, safe_text
 
 _GROUPS = ("Look", "Make", "Run", "Maintain", "Develop", "Deploy", "Help")
@@ -26,6 +27,7 @@ _COMMANDS = (
     ("lineage", "looking", _LOOK, "Show the lineage of all assets, or of one."),
     ("status", "looking", _LOOK, "Show which assets are fresh, stale, failed or overdue."),
     ("history", "looking", _LOOK, "Show the materializations of one asset."),
+    ("sources", "sources", _LOOK, "Check that the sources are what is declared."),
     ("query", "query", _LOOK, "Query the tables in SQL: staging.x, marts.y."),
     ("quarantine", "maintenance", _LOOK, "Show the rows that broke a contract, or replay them."),
     ("plan", "looking", _MAKE, "Show what materialize would make, and why."),
@@ -50,7 +52,6 @@ _COMMANDS = (
 
 app = App(
     name="catalunya",
-    help="Open data of Catalonia as an asset graph: landing, staging and marts.",
     help_format="plaintext",
     version=lambda: __import__("importlib.metadata").metadata.version("catalunya"),
     group_commands=_HELP,
@@ -101,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _use_utf8()
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        app.help = f"{active().title} as an asset graph: landing, staging and marts."
         result = app.meta(tokens, result_action="return_value", exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except CatalunyaError as error:

@@ -1,5 +1,5 @@
-"""`make generate`: write the files that are derived from the declarations: dbt's YAML, the data dictionary, the pages on settings
-and access, docs/graph.json, and the picture of the graph in the README.
+"""`make generate`: write the files that are derived from the declarations: dbt's YAML, the data dictionary and docs/graph.json of a
+project; of the package's own also the pages on settings and access, and the picture of the graph in the README.
 
 Here: the list of these files, their order, the picture, and writing. Not here: what the other files contain
 (`contracts/model/derive.py`, `settings_page.py`, `cdk/access.py`, `cdk/context.py`, `assets/graph/document.py`).
@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from catalunya.assets.graph.spec import Layer
 from catalunya.io.errors import CatalunyaError, ConfigurationError
+from catalunya.io.project_folder import active
 
 if TYPE_CHECKING:
     from catalunya.assets.graph.graph import AssetGraph
+    from catalunya.assets.graph.spec import Asset
     from catalunya.io.environment import Settings
 
 README = "README.md"
@@ -33,9 +35,8 @@ def rendered() -> dict[str, str]:
 
 def graph_now(settings: Settings) -> dict[str, Any]:
     """docs/graph.json as it should be now. Raises ConfigurationError without dbt, which knows the edges of the marts."""
-    from catalunya.assets.graph.discovery import contracts, load_graph
+    from catalunya.assets.graph.discovery import contracts, load_graph, retired
     from catalunya.assets.graph.document import graph_document
-    from catalunya.contracts.retired import RETIRED
     from catalunya.io.warehouse.dbt import is_installed
 
     if not is_installed():
@@ -43,7 +44,7 @@ def graph_now(settings: Settings) -> dict[str, Any]:
             "dbt is not installed in this environment, and the graph cannot be read without it (dbt parses the SQL of the marts); "
             "run `make setup`"
         )
-    return graph_document(load_graph(settings), contracts(), RETIRED)
+    return graph_document(load_graph(settings), contracts(), retired())
 
 
 def readme(text: str, graph: AssetGraph) -> str:
@@ -62,7 +63,7 @@ def picture(graph: AssetGraph) -> str:
     A landing table that only the staging table of the same name reads is left out, and so is an edge that other edges imply.
     `catalunya lineage --format mermaid` draws all of them.
     """
-    from catalunya.ops.commands.looking import mermaid
+    from catalunya.ops.commands.looking import Edge, mermaid
 
     assets = [
         asset
@@ -71,35 +72,48 @@ def picture(graph: AssetGraph) -> str:
     ]
     shown = {asset.key for asset in assets}
     edges = [
-        (up, asset.key)
+        Edge(up, asset.key, up in asset.optional)
         for asset in assets
         for up in asset.upstream
-        if up in shown and not any(up in graph.ancestors(other) for other in asset.upstream)
+        if up in shown and not any(up in _above(graph, asset, up, other) for other in asset.upstream)
     ]
     return mermaid(assets, edges)
+
+
+def _above(graph: AssetGraph, asset: Asset, up: str, other: str) -> set[str]:
+    """What the edge from `other` implies: a required table is not implied by an optional one."""
+    if up in asset.optional:
+        return graph.ancestors(other)
+    return graph.required(other) if other not in asset.optional else set()
 
 
 def write(root: Path) -> list[Path]:
     """Write the files that are out of date below `root`. Returns those that changed."""
     from catalunya.assets.graph.discovery import load_graph
     from catalunya.assets.graph.document import GRAPH_FILE, text
-    from catalunya.cdk import access, context
     from catalunya.io.environment import load_settings
+
+    is_ours = active().is_ours
+    pages = rendered() | (_pages(root) if is_ours else {})
+    changed = [path for name, content in pages.items() if (path := _written(root / name, content))]
+    # Only now: dbt reads the YAML that was just written, and the graph depends on what dbt finds.
+    settings = load_settings()
+    drawn = {GRAPH_FILE: text(graph_now(settings))}
+    if is_ours:
+        drawn[README] = readme((root / README).read_text(encoding="utf-8"), load_graph(settings))
+    return [*changed, *(path for name, content in drawn.items() if (path := _written(root / name, content)))]
+
+
+def _pages(root: Path) -> dict[str, str]:
+    """The pages about the engine."""
+    from catalunya.cdk import access, context
     from catalunya.ops.settings_page import PAGE, settings_page
 
-    pages = rendered() | {
+    return {
         PAGE: settings_page(),
         access.PAGE: access.access_page(root),
         context.PAGE: context.context_page(root),
     }
-    changed = [path for name, content in pages.items() if (path := _written(root / name, content))]
-    # Only now: dbt reads the YAML that was just written, and the graph depends on what dbt finds.
-    settings = load_settings()
-    drawn = {
-        GRAPH_FILE: text(graph_now(settings)),
-        README: readme((root / README).read_text(encoding="utf-8"), load_graph(settings)),
-    }
-    return [*changed, *(path for name, content in drawn.items() if (path := _written(root / name, content)))]
 
 
 def _written(path: Path, content: str) -> Path | None:
@@ -112,11 +126,12 @@ def _written(path: Path, content: str) -> Path | None:
 
 
 def main() -> int:
-    """Write below the current folder and print what changed. Returns the exit code."""
+    """Write below the current folder, or that of another project, and print what changed. Returns the exit code."""
     from rich.console import Console
 
     try:
-        changed = write(Path.cwd())
+        project = active()
+        changed = write(Path.cwd() if project.is_ours else project.folder)
     except CatalunyaError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

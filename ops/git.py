@@ -11,10 +11,11 @@ import tarfile
 from pathlib import Path
 
 from catalunya.io.errors import UsageError
+from catalunya.io.project_folder import VARIABLE, active
 
 
 def commit_of(revision: str) -> str:
-    """The id of a revision's commit. Raises UsageError if there is none."""
+    """The id of a revision's commit in the checkout of the project. Raises UsageError if there is none."""
     if revision.startswith("-"):
         raise UsageError(f"{revision!r} is not a revision; give a commit, branch or tag")
     checkout = _git("rev-parse", "--git-dir")
@@ -30,8 +31,8 @@ def commit_of(revision: str) -> str:
 
 
 def file_at(revision: str, path: str) -> bytes:
-    """A file's content at a commit. Raises UsageError if there is no such commit or file."""
-    stored = _git("cat-file", "blob", f"{commit_of(revision)}:{path}")
+    """The content of a project's file at a commit. Raises UsageError if there is no such commit or file."""
+    stored = _git("cat-file", "blob", f"{commit_of(revision)}:{path if active().is_ours else f'./{path}'}")
     if stored.returncode:
         raise UsageError(f"{path} does not exist at {revision!r}; choose a later base")
     return stored.stdout
@@ -44,13 +45,25 @@ def checkout(revision: str, folder: Path) -> None:
         files.extractall(folder, filter="data")
 
 
+def environment_of(folder: Path) -> dict[str, str]:
+    """What makes Python run the project as `checkout` wrote it there: with the engine beside it, or, without one, with this engine."""
+    project = active()
+    beside = folder / "src"
+    engine = {"PYTHONPATH": str(beside)} if project.is_ours or (beside / "catalunya").exists() else {}
+    if project.is_ours:
+        return engine
+    return engine | {VARIABLE: str(folder / project.folder.relative_to(Path(_top()).resolve()))}
+
+
 def _top() -> str:
     return _git("rev-parse", "--show-toplevel").stdout.decode().strip() or "."
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Call git. Raises UsageError if it cannot be run."""
+    """Call git in the current folder, or in that of another project. Raises UsageError if it cannot be run."""
+    project = active()
+    where = None if project.is_ours else project.folder
     try:
-        return subprocess.run(["git", "--no-pager", *arguments], capture_output=True, check=False)  # noqa: S603, S607
+        return subprocess.run(["git", "--no-pager", *arguments], cwd=where, capture_output=True, check=False)  # noqa: S603, S607
     except OSError as error:
         raise UsageError(f"cannot run git: {error}; install it to compare with an earlier commit") from None

@@ -1,7 +1,7 @@
 """The zip package of the Lambda functions: `make lambda` writes dist/lambda.zip. The build is reproducible byte for byte.
 
 Here: its content and its size limit. It holds the base install at the versions and hashes of the lock, as wheels for Lambda's
-platform, and those of our packages that take a source from landing to staging. Not here: what the functions do (`lambdas.py`).
+platform, those of our packages that take a source from landing to staging, and the tables of the project. Not here: what the functions do (`lambdas.py`).
 boto3 comes with Lambda's runtime; Airflow, dbt, DuckDB, pandas and pyarrow must not be in the package.
 """
 
@@ -20,11 +20,14 @@ from pathlib import Path
 
 import catalunya
 from catalunya.io.errors import CatalunyaError, ConfigurationError
+from catalunya.io.project_folder import SAMPLES, active
 
 LIMIT_MB = 230  # unzipped; Lambda's limit is 250
 UNWANTED = frozenset({"airflow", "boto3", "botocore", "dbt", "duckdb", "numpy", "pandas", "pyarrow"})
 # What making landing and staging needs, as paths in src/catalunya.
 OURS = ("__init__.py", "py.typed", "assets", "contracts", "io", "ops/__init__.py", "ops/lambdas.py", "ops/logging.py")
+PROJECT = "project"
+"""The folder in the package of a project that is not the package's own; a function finds it in `/var/task`."""
 _ZIPPED_AT = (1980, 1, 1, 0, 0, 0)  # the earliest date in the zip format
 _ROOT = Path(catalunya.__file__).parent
 
@@ -77,11 +80,16 @@ def stage(folder: Path, target: Target, *, offline: bool = False) -> dict[str, i
         )
         _uv("pip", "install", *wheels, "--no-deps", "--require-hashes", "--target", str(folder), "-r", str(needed))
     _strip(folder)
-    for name in OURS:
-        source, to = _ROOT / name, folder / "catalunya" / name
+    project = active()
+    theirs = (
+        []
+        if project.is_ours
+        else [(project.folder / name, folder / PROJECT / name) for name in ("assets", "contracts")]
+    )
+    for source, to in [*((_ROOT / name, folder / "catalunya" / name) for name in OURS), *theirs]:
         to.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__", SAMPLES))
         else:
             shutil.copyfile(source, to)
     sizes: Counter[str] = Counter()

@@ -21,22 +21,24 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-import catalunya
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Declaration, LandingDeclaration, Layer, Marts, StagingDeclaration
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalunyaError, DeclarationError
 from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.project_folder import FILE, MACROS, ProjectFolder, active
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from catalunya.contracts.model.contract import Contract
 
 log = structlog.get_logger(__name__)
 
-_ROOT = Path(catalunya.__file__).parent
 _COMPILED = "graph.json"
-# What the graph is compiled from. The engine is not among it: an edit there changes no table.
+# What the graph is compiled from, beside the macros that come with the engine. Its Python is not among it: an edit there changes no table.
 _SOURCES = (
+    FILE,
     "assets/*.py",
     "contracts/*.py",
     "dbt/*.yml",
@@ -53,11 +55,15 @@ class _Compiled(msgspec.Struct):
     assets: list[Asset]
 
 
-@cache
-def declarations() -> dict[str, LandingDeclaration | StagingDeclaration]:
+def declarations() -> Mapping[str, LandingDeclaration | StagingDeclaration]:
     """Every landing and staging declaration by asset key. Imports all asset files, and with them polars and pandera."""
+    return _declarations(active())
+
+
+@cache
+def _declarations(project: ProjectFolder) -> dict[str, LandingDeclaration | StagingDeclaration]:
     found: dict[str, LandingDeclaration | StagingDeclaration] = {}
-    for module in _modules():
+    for module in _modules(project):
         for declared in vars(module).values():
             if not isinstance(declared, LandingDeclaration | StagingDeclaration) or declared.module != module.__name__:
                 continue
@@ -69,11 +75,10 @@ def declarations() -> dict[str, LandingDeclaration | StagingDeclaration]:
     return found
 
 
-@cache
 def mart_contracts() -> dict[str, type[Contract]]:
     """The contracts of the marts by the name of their model. dbt is not asked."""
     found: dict[str, type[Contract]] = {}
-    for module in _modules():
+    for module in _modules(active()):
         for declared in vars(module).values():
             if isinstance(declared, Marts):
                 found |= declared.contracts
@@ -84,6 +89,15 @@ def contracts() -> dict[str, type[Contract]]:
     """Every contract by asset key. dbt is not asked."""
     declared = {key: declaration.contract for key, declaration in declarations().items()}
     return declared | {f"{Layer.MARTS}.{name}": contract for name, contract in mart_contracts().items()}
+
+
+def retired() -> Mapping[str, str]:
+    """The tables that were removed on purpose, in `contracts/retired.py`: asset key -> what to use instead. None without that file."""
+    project = active()
+    if not (project.folder / "contracts" / "retired.py").exists():
+        return {}
+    found: Mapping[str, str] = _import(project, "contracts", "retired").RETIRED
+    return found
 
 
 def load_graph(settings: Settings) -> AssetGraph:
@@ -120,31 +134,34 @@ def _compile(settings: Settings) -> list[Asset]:
     return [declaration.asset for declaration in declared]
 
 
-def _modules() -> list[ModuleType]:
+def _modules(project: ProjectFolder) -> list[ModuleType]:
     """The files directly in `assets/`: the tables. The engine's packages beside them are not imported here."""
-    found = pkgutil.iter_modules([str(_ROOT / "assets")])
-    return [_import(each.name) for each in found if not each.ispkg]
+    found = pkgutil.iter_modules([str(project.folder / "assets")])
+    return [_import(project, "assets", each.name) for each in found if not each.ispkg]
 
 
-def _import(name: str) -> ModuleType:
+def _import(project: ProjectFolder, folder: str, name: str) -> ModuleType:
     """Raises DeclarationError, with the line to look at, when the file or a contract it imports is in error."""
     try:
-        return importlib.import_module(f"catalunya.assets.{name}")
+        return importlib.import_module(f"{project.package}.{folder}.{name}")
     except CatalunyaError:
         raise
     except Exception as error:  # whatever Python raises for what someone has just written
         frames = traceback.extract_tb(error.__traceback__)
-        ours = [frame for frame in frames if Path(frame.filename).parent in (_ROOT / "assets", _ROOT / "contracts")]
+        places = (project.folder / "assets", project.folder / "contracts")
+        ours = [frame for frame in frames if Path(frame.filename).parent in places]
         where = f" ({ours[-1].filename}:{ours[-1].lineno})" if ours else ""
         raise DeclarationError(
-            f"assets/{name}.py cannot be imported{where}: {type(error).__name__}: {error}; correct it and run the command again"
+            f"{folder}/{name}.py cannot be imported{where}: {type(error).__name__}: {error}; correct it and run the command again"
         ) from error
 
 
 def _fingerprint() -> str:
+    root = active().folder
     digest = hashlib.sha256(f"{_FORMAT} {importlib.util.find_spec('dbt') is not None}".encode())
-    for pattern in _SOURCES:
-        for path in sorted(_ROOT.glob(pattern)):
-            digest.update(path.relative_to(_ROOT).as_posix().encode())
+    sources = [(root, pattern) for pattern in _SOURCES] + [(MACROS, "*.sql")]
+    for folder, pattern in sources:
+        for path in sorted(folder.glob(pattern)):
+            digest.update(path.relative_to(folder).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -76,14 +76,19 @@ def period_id(time: str, kind: PeriodKind) -> pl.Expr:
 
 def first_day(time: str, kind: PeriodKind) -> pl.Expr:
     """The first day of the period that a time code names."""
-    month = (_number_in_year(time) - 1) * _MONTHS[kind] + 1
-    known = month.is_between(1, 12)
-    return pl.when(known).then(pl.date(year_of(time).cast(pl.Int32), month, 1))
+    month = ((_number_in_year(time) - 1) * _MONTHS[kind] + 1).cast(pl.String).str.zfill(2)
+    # As text, because `pl.date` raises for a month that does not exist.
+    return pl.format("{}-{}-01", year_of(time), month).str.to_date("%Y-%m-%d", strict=False)
 
 
 def last_day(time: str, kind: PeriodKind) -> pl.Expr:
     """The last day of the period that a time code names."""
     return first_day(time, kind).dt.offset_by(f"{_MONTHS[kind]}mo").dt.offset_by("-1d")
+
+
+def quarter_of(day: pl.Expr) -> pl.Expr:
+    """The quarter that a day is in, as the contracts write it: `2014-Q3`."""
+    return pl.format("{}-Q{}", day.dt.year(), day.dt.quarter())
 
 
 def status_of(value: str, status: str) -> pl.Expr:

@@ -11,6 +11,7 @@ from typing import Any
 
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract, LandingContract
+from catalunya.io.project_folder import active
 from catalunya.io.warehouse.relation import SQL_TYPES
 
 SOURCES = "dbt/models/staging/_sources.yml"
@@ -41,7 +42,7 @@ def dbt_sources_yaml(contracts: Contracts) -> str:
     source = {
         "name": "staging",
         "description": _LAYERS["staging"],
-        "schema": "{{ 'staging' if target.name == 'local' else 'catalunya_staging_' ~ target.name }}",
+        "schema": f"{{{{ 'staging' if target.name == 'local' else '{active().identifier}_staging_' ~ target.name }}}}",
         "tables": [_table(name, contracts[name]) for name in sorted(contracts)],
     }
     return _yaml({"version": 2, "sources": [source]})

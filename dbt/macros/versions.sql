@@ -1,3 +1,9 @@
+{# The first day of the calendar, and of every history. #}
+{% macro first_day() -%}
+    cast('1990-01-01' as date)
+{%- endmacro %}
+
+
 {# For how many days the source may lack a municipality before its current version is closed. #}
 {% macro grace_days() -%}
     14

@@ -30,7 +30,9 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from catalunya.io.errors import BadBodyError, DeadlineReached, SourceError, SourceUnavailable
 from catalunya.io.json_text import BROKEN_JSON, whole_characters
+from catalunya.io.project_folder import active
 from catalunya.io.safe_text import safe_text
+from catalunya.io.sources import recording
 from catalunya.io.sources.base import HttpSettings
 
 if TYPE_CHECKING:
@@ -161,7 +163,7 @@ async def connect(
     into the source's message and what to do about it.
     """
     client = httpx.AsyncClient(
-        headers={"User-Agent": "catalunya-open-data-pipeline", **(headers or {})},
+        headers={"User-Agent": f"{active().name}-open-data-pipeline", **(headers or {})},
         verify=_tls(),
         timeout=settings.timeout_s,
         limits=httpx.Limits(max_connections=settings.concurrency),
@@ -180,6 +182,9 @@ async def connect(
             f"{what}: not finished within the deadline of {settings.deadline_s:g} s after {http.requests} "
             f"request(s) to {settings.base_url}{last}. Try again later, or raise CATALUNYA_HTTP_DEADLINE_S."
         ) from error
+    finally:
+        if settings.record:
+            recording.write(settings.record, http.exchanges)
 
 
 class Http:
@@ -190,6 +195,7 @@ class Http:
     ) -> None:
         self.settings = settings
         self.requests = 0
+        self.exchanges: list[recording.Exchange] = []  # if they are recorded
         self.last_failure = ""
         self._what = what
         self._client = client
@@ -289,6 +295,10 @@ class Http:
                 raise _RetryableError(call.url, _reason(error, self.settings)) from error.with_traceback(None)
         reply = Reply(call.url, response.status_code, response.headers, body)
         seconds = round(time.perf_counter() - began, 3)
+        if self.settings.record:
+            sent = urlencode(call.form) if call.form else ""
+            kept = recording.Exchange(call.method, call.url, reply.status, dict(reply.headers), bytes(body), sent)
+            self.exchanges.append(kept)
         log.debug("http_answer", url=call.url, status=reply.status, bytes=len(body), seconds=seconds)
         return reply
 

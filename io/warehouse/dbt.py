@@ -27,14 +27,14 @@ from typing import Any
 
 import structlog
 
-import catalunya
 from catalunya.io.environment import Settings
 from catalunya.io.errors import MESSAGE, ConfigurationError, WarehouseError, warehouse_error
+from catalunya.io.project_folder import MACROS, OURS, active
 
 log = structlog.get_logger(__name__)
 
-ROOT = Path(catalunya.__file__).parent / "dbt"
-PROJECT = "catalunya"
+PROFILES = OURS / "dbt"
+PROFILE = "catalunya"
 LOCAL = "local"  # the target on DuckDB
 DATABASE = "warehouse.duckdb"  # the parsed project contains its stem as the database's name: it cannot vary
 _PARSED_FROM = (
@@ -301,9 +301,18 @@ def _invoke(
         result = dbtRunner(manifest=manifest).invoke(
             [
                 *arguments,
-                *("--project-dir", str(ROOT), "--profiles-dir", str(ROOT), "--target", target),
+                *(
+                    "--project-dir",
+                    str(active().dbt),
+                    "--profiles-dir",
+                    str(PROFILES),
+                    "--profile",
+                    PROFILE,
+                    "--target",
+                    target,
+                ),
                 *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
-                *("--vars", json.dumps(dict(variables))),
+                *("--vars", json.dumps({"engine_macros": str(MACROS), **variables})),
                 # No one reads the log in the scratch folder, and writing it took an eighth of a build: the outcomes say all.
                 *("--log-level", "none", "--log-level-file", "none"),
                 *("--no-print", "--no-use-colors", "--no-send-anonymous-usage-stats"),
@@ -333,7 +342,7 @@ def _parse(target: str) -> bytes:
         result = _invoke(["parse", "--no-partial-parse"], {}, Path(folder), target)
     if not result.success:
         raise WarehouseError(
-            f"dbt cannot parse the project in {ROOT}: {one_line(result.exception)}; fix the file it names"
+            f"dbt cannot parse the project in {active().dbt}: {one_line(result.exception)}; fix the file it names"
         )
     packed: bytes = result.result.to_msgpack(extended_mashumaro_encoder)
     return packed
@@ -341,13 +350,14 @@ def _parse(target: str) -> bytes:
 
 def _fingerprint() -> str:
     """A hash of everything that a parse depends on: the project's place and files, and the versions of dbt."""
+    root = active().dbt
     digest = hashlib.sha256(
-        " ".join([str(ROOT), *map(version, ("dbt-core", "dbt-adapters", "dbt-duckdb", "dbt-athena"))]).encode()
+        " ".join([str(root), *map(version, ("dbt-core", "dbt-adapters", "dbt-duckdb", "dbt-athena"))]).encode()
     )
-    for pattern in _PARSED_FROM:
-        for path in sorted(ROOT.glob(pattern)):
-            digest.update(f"\0{path.relative_to(ROOT).as_posix()}\0".encode())
-            digest.update(path.read_bytes())
+    theirs = [path for pattern in _PARSED_FROM for path in sorted(root.glob(pattern))]
+    for path in (PROFILES / "profiles.yml", *sorted(MACROS.glob("*.sql")), *theirs):
+        digest.update(f"\0{path}\0".encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -414,7 +424,7 @@ def _table(manifest: Any, unique_id: str) -> tuple[str, str]:
 
 
 def _sql_version(manifest: Any, node: Any, seeds: Sequence[Any]) -> str:
-    own = {unique_id: macro for unique_id, macro in manifest.macros.items() if macro.package_name == PROJECT}
+    own = {unique_id: macro for unique_id, macro in manifest.macros.items() if macro.package_name == node.package_name}
     # dbt finds a model's macros by rendering it, and misses those in the branch of an incremental run.
     called = [unique_id for unique_id, macro in own.items() if re.search(rf"\b{macro.name}\(", node.raw_code)]
     # All implementations of a dispatched macro count: the version is the same whichever engine the project is parsed for.

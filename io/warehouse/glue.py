@@ -19,6 +19,7 @@ import structlog
 from catalunya.io.aws import client, code_of, text_of
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalogError
+from catalunya.io.project_folder import active
 from catalunya.io.warehouse.glue_table import (
     MARK,
     Difference,
@@ -52,7 +53,7 @@ class NoCatalog:
 
 def about_database(schema: str) -> str:
     """The description of a database in Glue."""
-    return f"Open data of Catalonia: {schema}"
+    return f"{active().title}: {schema}"
 
 
 def catalog(settings: Settings) -> Catalog:

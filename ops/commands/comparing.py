@@ -147,11 +147,7 @@ def _assets_at(revision: str) -> dict[str, dict[str, Any]]:
     """The assets that a commit declares, by key. Raises UsageError if its code cannot list them."""
     with tempfile.TemporaryDirectory(prefix="catalunya-base-") as folder:
         git.checkout(revision, Path(folder))
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(Path(folder, "src")),
-            "CATALUNYA_CACHE": str(Path(folder, "cache")),
-        }
+        environment = os.environ | git.environment_of(Path(folder)) | {"CATALUNYA_CACHE": str(Path(folder, "cache"))}
         command = [sys.executable, "-c", _LIST_ASSETS]
         listed = subprocess.run(  # noqa: S603
             command, env=environment, cwd=folder, capture_output=True, check=False, encoding="utf-8"

@@ -19,6 +19,7 @@ from typing import NoReturn
 
 import catalunya
 from catalunya.io.errors import ConfigurationError, UsageError
+from catalunya.io.project_folder import active
 
 POOL = "sources"
 POOL_SLOTS = 4
@@ -201,7 +202,7 @@ def common_settings() -> dict[str, str]:
             "CORE__DAGS_FOLDER": Path(catalunya.__file__).parent / "dags",
             "CORE__LOAD_EXAMPLES": False,
             "API__MAXIMUM_PAGE_LIMIT": 1000,
-            "API__INSTANCE_NAME": "Catalunya Open Data",
+            "API__INSTANCE_NAME": active().title,
             "LOGGING__COLORED_CONSOLE_LOG": False,
         }
     )

@@ -265,7 +265,7 @@ def _new_year(row: Row, version: int) -> Row:
 
 
 def tables() -> list[StatTable]:
-    """IDESCAT's tables: population, quarterly accounts, affiliations to the Social Security in two classifications."""
+    """IDESCAT's tables: population, quarterly accounts, affiliations to the Social Security by regime and classification."""
     return [
         StatTable(path=head["path"], statistic=head["statistic"], cube=_of(head["path"]))
         for head in _json_seed("tables.json")["tables"]
@@ -281,10 +281,10 @@ def _cube(path: str, version: int) -> Cube:
     head = next(head for head in _json_seed("tables.json")["tables"] if head["path"] == path)
     if version:
         first = _cube(path, 0)
-        return later(first, version) if head["newest"] else first  # a closed table does not grow
+        return first if head.get("closed") else later(first, version, head.get("every", 1))
     periods = [head["first"]]
     while len(periods) < head["periods"]:
-        periods.append(next_period(periods[-1]))
+        periods.append(next_period(periods[-1], head.get("every", 1)))
     figures = {"ep": _population, "pibt": _accounts, "afic": _jobs}[path.partition("/")[0]]
     categories, values = figures(head, periods)
     return _assembled(head, {_role(head, "time"): {code: _label(code) for code in periods}} | categories, values)
@@ -294,7 +294,7 @@ def _assembled(
     head: dict[str, Any], categories: Mapping[str, Mapping[str, str]], values: Sequence[float | None]
 ) -> Cube:
     """A table out of its head, the categories that the head leaves out, and its values."""
-    newest, time = head.get("newest", ""), _role(head, "time")
+    time = _role(head, "time")
     dimensions: dict[str, Document] = {}
     for code, described in head["dimensions"].items():
         labels = described.get("categories") or categories[code]
@@ -305,10 +305,12 @@ def _assembled(
             if described["decimals"] == {"POP": 0}:
                 dimensions[code]["extension"] = {"%": ["POP"]}
     index = dimensions[time]["category"]["index"]
-    if newest:
-        dimensions[time]["extension"] = {"status": {index[-1]: newest}}
+    status = head.get("newest") or head.get("all")
+    of = index if "all" in head else index[-1:]
+    dimensions[time]["extension"] = {"status": dict.fromkeys(of, status)} if status else {}
     a_period = len(values) // len(index)
-    statuses = dict.fromkeys(range(len(values) - a_period, len(values)), newest) if newest else {}
+    first = len(values) - a_period * len(of)
+    statuses = dict.fromkeys(range(first, len(values)), status) if status else {}
     statuses |= {at: MISSING for at, value in enumerate(values) if value is None}
     document: Document = {
         "version": "2.0",
@@ -320,7 +322,7 @@ def _assembled(
         "id": list(dimensions),
         "role": {role: [_role(head, role)] for role in ("time", "geo", "metric")},
         "dimension": dimensions,
-        "extension": {"status": {"label": {code: STATUSES[code] for code in (newest or "p", MISSING)}}},
+        "extension": {"status": {"label": {code: STATUSES[code] for code in (status or "p", MISSING)}}},
     }
     return Cube(document | ({"note": head["note"]} if "note" in head else {}), values, statuses)
 
@@ -371,8 +373,8 @@ def _accounts(head: dict[str, Any], periods: Sequence[str]) -> tuple[dict[str, d
 
 
 def _jobs(head: dict[str, Any], periods: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[float | None]]:
-    """Months by comarca and section out of the average month of 2020: growth, a summer for hotels, a little noise. Fewer
-    than four jobs are held back, and counted in the totals. Lluçanès is a comarca since 2023: its jobs were Osona's."""
+    """The last months of quarters by comarca and section out of the average month of 2020: growth, a summer for hotels, a little
+    noise, the regime's share, all in multiples of 5. Lluçanès is a comarca since 2023: its jobs were Osona's."""
     names = dict(
         read_seed("municipalities.csv").select("codi_comarca", "nom_comarca").unique().sort("codi_comarca").iter_rows()
     )
@@ -383,7 +385,7 @@ def _jobs(head: dict[str, Any], periods: Sequence[str]) -> tuple[dict[str, dict[
     for period in periods:
         month = 12 * (int(period[:4]) - 2020) + int(period[5:])
         figures = {
-            comarca: [_jobs_in(row, letter, month, is_new="V" in sections) for letter in sections]
+            comarca: [_jobs_in(row, letter, month, head["regime"], is_new="V" in sections) for letter in sections]
             for comarca, row in seed.items()
         }
         if is_before := period < "2023":
@@ -392,29 +394,34 @@ def _jobs(head: dict[str, Any], periods: Sequence[str]) -> tuple[dict[str, dict[
             if comarca == "43" and is_before:
                 values += [None] * (len(sections) + 1)
             else:
-                values += [None if 0 < jobs < 4 else jobs for jobs in figures[comarca]] + [sum(figures[comarca])]
+                values += [*figures[comarca], sum(figures[comarca])]
         catalonia = [sum(jobs) for jobs in zip(*figures.values(), strict=True)]
         values += [*catalonia, sum(catalonia)]
     return {"COM": comarques}, values
 
 
-def _jobs_in(row: dict[str, str], letter: str, month: int, *, is_new: bool) -> int:
+_SELF_EMPLOYED_PCT = {"A": 60, "F": 35, "G": 25, "H": 25, "I": 22, "L": 40, "M": 25, "S": 45, "O": 0, "T": 0, "U": 0}
+
+
+def _jobs_in(row: dict[str, str], letter: str, month: int, regime: str, *, is_new: bool) -> int:
     old, share = letter, 100
     if is_new and letter >= "J":  # the CCAE-2025 divides J, and each later letter means what the one before it meant
         old, share = ("J", 25) if letter == "J" else ("J", 75) if letter == "K" else (chr(ord(letter) - 1), 100)
     base = int(row[old]) * share // 100
     season = (-90, -80, -30, 10, 40, 90, 120, 130, 70, -10, -100, -80)[(month - 1) % 12] if old == "I" else 0
     noise = (month * 31 + int(row["comarca"]) * 7 + ord(old) * 13) % 17 - 8
-    return base * (1000 + season + noise) * (1000 + 2 * month) // 1_000_000
+    jobs = base * (1000 + season + noise) * (1000 + 2 * month) // 1_000_000
+    self_employed = _SELF_EMPLOYED_PCT.get(old, 10)
+    return 5 * round(jobs * (self_employed if regime == "self_employed" else 100 - self_employed) / 500)
 
 
 # How a table goes on
 
 
-def later(first: Cube, version: int) -> Cube:
+def later(first: Cube, version: int, every: int = 1) -> Cube:
     """The cube `version` periods later: new periods repeat those of the year before, the newest is provisional. The period
-    that was provisional before gets the figures of the one before it, so that totals still add up. A table whose first
-    dimension is not time, or has codes of its own, stays as it is: only its date moves on.
+    that was provisional before gets the figures of the one before it, so that totals still add up. A table of months may have only
+    one in `every` so many. One whose first dimension is not time, or has codes of its own, stays as it is: only its date moves on.
     """
     document, time = first.document, first.document["id"][0]
     dimension = document["dimension"][time]
@@ -424,22 +431,23 @@ def later(first: Cube, version: int) -> Cube:
     labels, extension = dict(dimension["category"]["label"]), dimension.get("extension", {})
     provisional = extension.get("status", {}).get(index[-1])
     values, count = list(first.values), len(index)
-    a_period, a_year = len(values) // count, {"S": 2, "T": 4, "M": 12}.get(index[-1][4:5], 1)
+    a_period, a_year = len(values) // count, {"S": 2, "T": 4, "M": 12}.get(index[-1][4:5], 1) // every
     settled = len(values) - a_period
     if provisional and count > 1:
         values[settled:] = values[settled - a_period : settled]
     for number in range(version):
-        index.append(next_period(index[-1]))
+        index.append(next_period(index[-1], every))
         labels[index[-1]] = _label(index[-1])
         start = max(0, count + number - a_year) * a_period
         values += values[start : start + a_period]
     newest = len(values) - a_period
+    others = {code: status for code, status in extension.get("status", {}).items() if code in index[: count - 1]}
     statuses = {at: status for at, status in first.statuses.items() if at < settled}
     statuses |= {at: MISSING for at in range(settled, len(values)) if values[at] is None}
     statuses |= {at: provisional or "p" for at in range(newest, len(values)) if values[at] is not None}
     grown = dimension | {
         "category": dimension["category"] | {"index": index, "label": labels},
-        "extension": extension | {"status": {index[-1]: provisional or "p"}},
+        "extension": extension | {"status": others | {index[-1]: provisional or "p"}},
     }
     return Cube(document | {"dimension": document["dimension"] | {time: grown}}, values, statuses)
 
@@ -447,14 +455,14 @@ def later(first: Cube, version: int) -> Cube:
 _PERIOD = re.compile(r"\d{4}(S[12]|T[1-4]|M(0[1-9]|1[0-2]))?")
 
 
-def next_period(code: str) -> str:
-    """The period after one: `2025S2` -> `2026S1`, `2026T2` -> `2026T3`, `2025M12` -> `2026M01`, `2023` -> `2024`."""
+def next_period(code: str, every: int = 1) -> str:
+    """The period after one: `2025S2` -> `2026S1`, `2026T2` -> `2026T3`, `2025M12` -> `2026M01`, `2023` -> `2024`; or `every` so
+    many months."""
     year, letter, number = int(code[:4]), code[4:5], int(code[5:] or 0)
     if not letter:
         return str(year + 1)
-    if number == {"S": 2, "T": 4, "M": 12}[letter]:
-        year, number = year + 1, 0
-    return f"{year}M{number + 1:02}" if letter == "M" else f"{year}{letter}{number + 1}"
+    years, number = divmod(number - 1 + every, {"S": 2, "T": 4, "M": 12}[letter])
+    return f"{year + years}{letter}{number + 1:0{2 if letter == 'M' else 1}}"
 
 
 def _label(code: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from catalunya.cdk import node
 from catalunya.cdk.__main__ import run_cdk
 from catalunya.cdk.naming import ACCOUNT as OF_ACCOUNT
-from catalunya.cdk.naming import QUALIFIERS
+from catalunya.cdk.naming import qualifiers
 from integration.cdk.account import ACCOUNT, NAMES
 from integration.cdk.conftest import assembly, graph, synthesized, templates  # noqa: F401
 from integration.cdk.iam import ORDINARY, Request, like
@@ -118,7 +118,7 @@ def test_the_template_of_the_pinned_cdk_is_narrowed_in_every_role() -> None:
     shown = run_cdk(["bootstrap", "--show-template", "--json"], capture=True)
     standard = json.loads(shown.stdout)
     roles = {name for name, found in standard["Resources"].items() if found["Type"] == "AWS::IAM::Role"}
-    for of in QUALIFIERS:
+    for of in qualifiers():
         found = bootstrap_trusts(of, standard)
         assert found.keys() == roles
         for document in found.values():

@@ -189,7 +189,7 @@ def test_a_table_that_needs_a_deleted_batch_lands_it_again(field: Field) -> None
 def test_a_backfill_is_a_run_with_parameters_and_changes_no_other_period(field: Field) -> None:
     field.make_fresh()
     before = field.project.ledger.latest("staging.employment")
-    field.mock.advance("afic/22002/26102/com")
+    field.mock.advance("afic/14996/26697/com")
     field.trigger("landing.employment", period_from="2026", period_to="2026")
     field.settle()
 

@@ -15,7 +15,7 @@ from catalunya.assets.graph.spec import Layer
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import WarehouseError
 from catalunya.io.lake import Lake
-from catalunya.io.warehouse.dbt import ROOT as DBT
+from catalunya.io.project_folder import OURS
 from catalunya.io.warehouse.dbt import load_project
 from catalunya.io.warehouse.relation import SQL_TYPES
 from catalunya.ops.docs import upload, write
@@ -84,7 +84,7 @@ def test_the_catalog_has_the_columns_and_types_that_the_models_produce(page: Pat
     catalog = json.loads(page.with_name("catalog.json").read_text())
     assert not catalog["errors"]
     tables = {key.rpartition(".")[2]: table for key, table in catalog["nodes"].items()}
-    assert tables.keys() == mart_contracts().keys() | {path.stem for path in (DBT / "seeds").glob("*.csv")}
+    assert tables.keys() == mart_contracts().keys() | {path.stem for path in (OURS / "dbt" / "seeds").glob("*.csv")}
     for name, contract in mart_contracts().items():
         made = {column["name"]: column["type"].lower() for column in tables[name]["columns"].values()}
         assert made == {column.name: SQL_TYPES[column.type] for column in contract.columns()}, name

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import importlib
 import tempfile
+from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -17,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from catalunya.assets.graph.discovery import mart_contracts
-from catalunya.contracts.employment import Employment
+from catalunya.contracts.employment import REGIMES, Employment
 from catalunya.contracts.gdp import Gdp
 from catalunya.contracts.model.contract import Contract
 from catalunya.contracts.municipalities import Municipalities
@@ -119,19 +120,25 @@ def accounts(
 
 
 def employed(
-    month: str, comarca: str, section: str, jobs: int | None, classification: str = "CCAE-2009"
-) -> dict[str, Any]:
-    """A row of staging.employment: the columns that the marts read."""
-    return {
-        "month_id": month,
-        "comarca_id": comarca,
-        "classification": classification,
-        "section_id": section,
-        "section_name": f"Secció {section}",
-        "jobs": jobs,
-        "updated_date": date(2026, 4, 1),
-        "year_id": month[:4],
-    }
+    quarter: str, comarca: str, section: str, jobs: tuple[int | None, ...], classification: str = "CCAE-2009"
+) -> list[dict[str, Any]]:
+    """The rows of staging.employment for a comarca and section that the marts read: employees, and the self-employed if given."""
+    year, month = int(quarter[:4]), 3 * int(quarter[-1])
+    return [
+        {
+            "quarter_id": quarter,
+            "observed_date": date(year, month, monthrange(year, month)[1]),
+            "comarca_id": comarca,
+            "regime": regime,
+            "classification": classification,
+            "section_id": section,
+            "section_name": f"Secció {section}",
+            "jobs": figure,
+            "updated_date": date(2026, 4, 1),
+            "year_id": quarter[:4],
+        }
+        for regime, figure in zip(REGIMES, jobs, strict=False)
+    ]
 
 
 BARCELONA = municipality("080193", "Barcelona", "13", "Barcelonès")
@@ -160,14 +167,13 @@ GDP = [
     for row in accounts(quarter, sector, value * growth, 100 * growth, REVISED, "provisional")
 ]
 EMPLOYMENT = [
-    employed("2024-01", "13", "A", 10),
-    employed("2024-01", "42", "A", 20),
-    employed("2024-02", "13", "A", 14),
-    employed("2024-01", "13", "G", 800),
-    employed("2024-04", "13", "P", None),
-    employed("2024-04", "13", "K", 90),
-    employed("2026-03", "13", "A", 11, "CCAE-2025"),
-    employed("2026-03", "13", "L", 95, "CCAE-2025"),
+    *employed("2024-Q1", "13", "A", (10, 5)),
+    *employed("2024-Q1", "42", "A", (20, 15)),
+    *employed("2024-Q1", "13", "G", (800, 200)),
+    *employed("2024-Q2", "13", "P", (None, 5)),
+    *employed("2024-Q2", "13", "K", (90, 10)),
+    *employed("2026-Q1", "13", "A", (10, 5), "CCAE-2025"),
+    *employed("2026-Q1", "13", "L", (95, 10), "CCAE-2025"),
 ]
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalunya.assets.employment import CCAE_2009, CCAE_2025, employment
+from catalunya.assets.employment import GENERAL_2009, SELF_EMPLOYED_2025, employment
 from catalunya.assets.graph.spec import Declaration, Landing, StagingDeclaration, staging
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.request import Request
@@ -133,8 +133,8 @@ def jobs_in(table: str, months: Sequence[str]) -> Cube:
     )
 
 
-JOBS_2009 = jobs_in(CCAE_2009, ["2025M09", "2025M12"])
-JOBS_2025 = jobs_in(CCAE_2025, ["2026M03"])
+JOBS_2009 = jobs_in(GENERAL_2009, ["2025M09", "2025M12"])
+JOBS_2025 = jobs_in(SELF_EMPLOYED_2025, ["2026M03"])
 
 
 def population_table(folder: Path) -> Table:
@@ -198,11 +198,15 @@ def test_population_is_the_same_however_its_cells_are_cut() -> None:
     holds(population_table, [POPULATION.page(POPULATION.codes)], POPULATION.pages(), check)
 
 
-def test_employment_is_the_same_however_the_cells_of_its_two_tables_are_cut() -> None:
+def test_employment_is_the_same_however_the_cells_of_its_tables_are_cut() -> None:
     def check(table: pl.DataFrame) -> None:
         assert table["comarca_jobs"].null_count() == 0
-        of_the_break = table.filter(month_id="2026-03", comarca_id="13", section_id="V")
-        assert of_the_break.select("classification", "comarca_jobs").row(0) == ("CCAE-2025", 500_013)
+        of_the_break = table.filter(quarter_id="2026-Q1", comarca_id="13", section_id="V")
+        assert of_the_break.select("regime", "classification", "comarca_jobs").row(0) == (
+            "self_employed",
+            "CCAE-2025",
+            500_013,
+        )
 
     whole = [JOBS_2009.page(JOBS_2009.codes), JOBS_2025.page(JOBS_2025.codes)]
     both = st.tuples(JOBS_2009.pages(), JOBS_2025.pages()).flatmap(lambda cut: st.permutations([*cut[0], *cut[1]]))

@@ -15,7 +15,7 @@ from botocore import xform_name
 from botocore.session import Session
 
 from catalunya.cdk.context import PREFIX, VALUES
-from catalunya.cdk.naming import ACCOUNT_STACK, QUALIFIERS, Names
+from catalunya.cdk.naming import Names, account_stack, qualifiers
 from catalunya.ops.cli import app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "first-deployment.md").read_text(encoding="utf-8")
@@ -77,8 +77,8 @@ def test_the_command_line_accepts_each_of_its_commands(line: str) -> None:
 def test_its_names_are_those_of_the_code() -> None:
     dev, prod = (Names.of(env, partition="aws", account="123456789012", region="eu-west-1") for env in ("dev", "prod"))
     assert {found.lower() for found in re.findall(PREFIX + r"([A-Z_]+)\b", PAGE)} <= set(VALUES)
-    assert set(re.findall(r"\bCatalunya\w+(?:-\w+)?", PAGE)) == {ACCOUNT_STACK, dev.stack, prod.stack}
-    assert set(re.findall(r"\bcat(?:acct|dev|prod)\b", PAGE)) == set(QUALIFIERS.values())
+    assert set(re.findall(r"\bCatalunya\w+(?:-\w+)?", PAGE)) == {account_stack(), dev.stack, prod.stack}
+    assert set(re.findall(r"\bcat(?:acct|dev|prod)\b", PAGE)) == set(qualifiers().values())
     boundaries = {names.boundary(role) for names in (dev, prod) for role in ("engineer", "deployment", "extractor")}
     assert len(boundaries) == 5
     for name in (

@@ -35,7 +35,7 @@ def api() -> Iterator[Api]:
 @pytest.fixture
 def two() -> Iterator[Api]:
     """Two tables of the same dimensions; the years of the second follow those of the first."""
-    earlier, later = Table("afic/22001/26101/com"), Table("afic/22002/26102/com", "2026-04-02")
+    earlier, later = Table("afic/14987/15881/com"), Table("afic/14987/26692/com", "2026-04-02")
     earlier.codes["SEMESTER"], later.codes["SEMESTER"] = HALF_YEARS[:8], HALF_YEARS[8:]
     with tables_with(earlier, later) as api:
         yield api
@@ -188,7 +188,7 @@ def test_a_window_over_all_periods_sends_no_filter(api: Api) -> None:
 
 def test_a_window_may_cover_only_one_of_the_tables(two: Api) -> None:
     done = extract(two, Landing(), window("2018", "2018"))
-    assert [asked.path for asked in two.asked("rows")] == ["/taules/v2/afic/22002/26102/com/data"]
+    assert [asked.path for asked in two.asked("rows")] == ["/taules/v2/afic/14987/26692/com/data"]
     assert done.rows == 24
 
 

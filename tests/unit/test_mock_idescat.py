@@ -15,8 +15,8 @@ from catalunya.ops.mock.server import MockServer
 POPULATION = "/taules/v2/ep/9122/10002/mun"
 PRICES = "/taules/v2/pibt/21129/24938/cat"
 VOLUME = "/taules/v2/pibt/21130/24940/cat"
-JOBS = "/taules/v2/afic/22001/26101/com"
-JOBS_2025 = "/taules/v2/afic/22002/26102/com"
+JOBS = "/taules/v2/afic/14987/15881/com"
+JOBS_2025 = "/taules/v2/afic/14996/26697/com"
 TABLES = (POPULATION, PRICES, VOLUME, JOBS, JOBS_2025)
 TOO_MUCH = {
     "version": "2.0",
@@ -64,8 +64,8 @@ def test_each_level_lists_the_next(api: httpx.Client, path: str, kind: str, item
         (POPULATION, ["SEMESTER", "MUN", "SEX", "CONCEPT"], [28, 949, 3, 1]),
         (PRICES, ["QUARTER", "CAT", "SECTOR", "CONCEPT"], [106, 1, 10, 1]),
         (VOLUME, ["QUARTER", "CAT", "SECTOR", "CONCEPT"], [106, 1, 10, 3]),
-        (JOBS, ["MONTH", "COM", "SECTION", "CONCEPT"], [61, 44, 22, 1]),
-        (JOBS_2025, ["MONTH", "COM", "SECTION", "CONCEPT"], [6, 44, 23, 1]),
+        (JOBS, ["MONTH", "COM", "SECTION", "CONCEPT"], [21, 44, 22, 1]),
+        (JOBS_2025, ["MONTH", "COM", "SECTION", "CONCEPT"], [2, 44, 23, 1]),
     ],
 )
 def test_metadata_are_a_dataset_without_values(
@@ -98,7 +98,7 @@ def test_periods_have_codes_and_labels(api: httpx.Client) -> None:
         (POPULATION, "SEMESTER", ("2012S1", "S1/2012"), ("2025S2", "S2/2025")),
         (PRICES, "QUARTER", ("2000T1", "T1/2000"), ("2026T2", "T2/2026")),
         (JOBS, "MONTH", ("2020M12", "12/2020"), ("2025M12", "12/2025")),
-        (JOBS_2025, "MONTH", ("2026M03", "03/2026"), ("2026M08", "08/2026")),
+        (JOBS_2025, "MONTH", ("2026M03", "03/2026"), ("2026M06", "06/2026")),
     ):
         labels = list(api.get(table).json()["dimension"][dimension]["category"]["label"].items())
         assert (labels[0], labels[-1]) == (first, last)
@@ -117,13 +117,21 @@ def test_data_are_the_metadata_with_a_value_for_each_cell(api: httpx.Client, tab
 
 
 def test_the_newest_period_is_marked_provisional(api: httpx.Client) -> None:
-    for table, newest in ((POPULATION, {"2025S2": "p"}), (PRICES, {"2026T2": "a"}), (JOBS_2025, {"2026M08": "p"})):
+    for table, newest in ((POPULATION, {"2025S2": "p"}), (PRICES, {"2026T2": "a"})):
         document = api.get(table).json()
         assert document["dimension"][document["role"]["time"][0]]["extension"]["status"] == newest
         data = api.get(f"{table}/data", params={"_LAST_": 1}).json()
         assert set(data["status"].values()) == {*newest.values(), ".."}
         assert len(data["status"]) == len(data["value"])
-    assert set(api.get(f"{JOBS}/data", params={"_LAST_": 1}).json()["status"].values()) == {".."}
+
+
+def test_all_periods_of_affiliations_are_provisional_and_their_figures_multiples_of_five(api: httpx.Client) -> None:
+    for table in (JOBS, JOBS_2025):
+        metadata, data = api.get(table).json(), api.get(f"{table}/data", params={"_LAST_": 2}).json()
+        assert metadata["dimension"]["MONTH"]["extension"]["status"] == dict.fromkeys(codes(metadata, "MONTH"), "p")
+        assert set(data["status"].values()) == {"p"}
+        assert all(value % 5 == 0 for value in data["value"])
+        assert sum(data["value"]) > 500_000
 
 
 def test_a_filter_keeps_the_requested_categories_in_the_order_of_the_table(api: httpx.Client) -> None:

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from dateutil.easter import easter
 
-from catalunya.io.warehouse.dbt import ROOT
+from catalunya.io.project_folder import OURS
 
 REAL = os.environ.get("CATALUNYA_REAL_DATA", "")
-SEEDS = ROOT / "seeds"
+SEEDS = OURS / "dbt" / "seeds"
 DECLARED: dict[str, dict[str, Any]] = {
     seed["name"]: seed for seed in yaml.safe_load((SEEDS / "_seeds.yml").read_text())["seeds"]
 }

@@ -21,9 +21,10 @@ from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.contracts.marts import DimMunicipalities
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError, WarehouseError
+from catalunya.io.project_folder import OURS
 from catalunya.io.warehouse.athena import Athena
 from catalunya.io.warehouse.athena_build import AthenaWorkspace, as_table
-from catalunya.io.warehouse.dbt import DATABASE, ROOT, load_project
+from catalunya.io.warehouse.dbt import DATABASE, load_project
 from catalunya.io.warehouse.duckdb import create_database
 from catalunya.io.warehouse.glue import Glue
 from catalunya.io.warehouse.relation import Relation
@@ -45,7 +46,7 @@ from small.warehouse import (
     service,
 )
 
-SEEDS = [path.stem for path in (ROOT / "seeds").glob("*.csv")]
+SEEDS = [path.stem for path in (OURS / "dbt" / "seeds").glob("*.csv")]
 DAYS = ("2026-08-03", "2026-08-04")
 INCREMENTAL = ["dim_municipalities", "fact_gdp_quarterly", "fact_service_usage_daily"]
 
@@ -63,13 +64,14 @@ OLOT, ESTANY = municipality("171143", "Olot", "19", "Garrotxa"), municipality("0
 
 
 def begin(warehouse: Warehouse) -> None:
-    """The sources on the first day: in one month, there are jobs for every comarca and section."""
+    """The sources on the first day: in one quarter, there are jobs for every comarca and section."""
     warehouse.write_all()
     warehouse.write("municipalities", [BARCELONA, MOIA, OLOT, ESTANY])
     jobs = [
-        employed("2024-01", comarca, section, 7)
+        row
         for comarca, sections in (("13", "KP"), ("42", "GKP"))
         for section in sections
+        for row in employed("2024-Q1", comarca, section, (10, 5))
     ]
     warehouse.write("employment", [*EMPLOYMENT, *jobs])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from catalunya.cdk.naming import ACCOUNT as OF_ACCOUNT
-from catalunya.cdk.naming import QUALIFIERS, Names
+from catalunya.cdk.naming import Names, qualifiers
 from integration.cdk.account import ACCOUNT, NAMES
 from integration.cdk.iam import Context, Request
 from small.templates import REGION, REPLICA_REGION, Template
@@ -139,17 +139,17 @@ def _is_named(template: Template, logical: str, name: str) -> bool:
 
 def bootstrap(of: str, names: Names) -> Iterator[str]:
     """The ARNs of a CDK bootstrap and of the stacks deployed with it."""
-    prefix = f"cdk-{QUALIFIERS[of]}"
+    prefix = f"cdk-{qualifiers()[of]}"
     kinds = ("deploy", "file-publishing", "image-publishing", "lookup", "cfn-exec")
     for region in (REGION, REPLICA_REGION):
         yield from (f"{IAM}:role/{prefix}-{kind}-role-{ACCOUNT}-{region}" for kind in kinds)
         yield from (f"arn:aws:s3:::{prefix}-assets-{ACCOUNT}-{region}{end}" for end in ("", "/x"))
         yield f"arn:aws:ecr:{region}:{ACCOUNT}:repository/{prefix}-container-assets-{ACCOUNT}-{region}"
-        yield f"arn:aws:ssm:{region}:{ACCOUNT}:parameter/cdk-bootstrap/{QUALIFIERS[of]}/version"
+        yield f"arn:aws:ssm:{region}:{ACCOUNT}:parameter/cdk-bootstrap/{qualifiers()[of]}/version"
         stacks = ("CatalunyaAccount",) if of == OF_ACCOUNT else (names.stack, names.replica_stack)
         yield from (
             f"arn:aws:cloudformation:{region}:{ACCOUNT}:stack/{stack}/1"
-            for stack in (*stacks, f"CDKToolkit-{QUALIFIERS[of]}")
+            for stack in (*stacks, f"CDKToolkit-{qualifiers()[of]}")
         )
     if of != OF_ACCOUNT:
         yield f"arn:aws:secretsmanager:{HERE}:secret:{names.secret('socrata')}-AbCdEf"

@@ -18,7 +18,7 @@ import pytest
 from catalunya.cdk.bootstrap import bootstrap_template, deployers, deployment_boundary
 from catalunya.cdk.limits import account_boundary, boundary
 from catalunya.cdk.naming import ACCOUNT as OF_ACCOUNT
-from catalunya.cdk.naming import QUALIFIERS
+from catalunya.cdk.naming import qualifiers
 from catalunya.cdk.policy import Document
 from catalunya.cdk.trust import Trusted, trust
 from catalunya.io.environment import load_settings
@@ -224,7 +224,7 @@ def deployed(env: str) -> dict[str, tuple[Document, Document]]:
     for of in (*NAMES, OF_ACCOUNT):
         for kind, document in bootstrap_trusts(of).items():
             limit = DEPLOYING.get(of, ADMINISTRATOR)
-            found[f"{IAM}:role/cdk-{QUALIFIERS[of]}-{kind}-role-{ACCOUNT}-eu-west-1"] = (document, limit)
+            found[f"{IAM}:role/cdk-{qualifiers()[of]}-{kind}-role-{ACCOUNT}-eu-west-1"] = (document, limit)
     return found
 
 
@@ -315,11 +315,14 @@ def test_no_way_from_role_to_role_leaves_an_environment(env: str) -> None:
     names = NAMES[env]
     starts = [f"{IAM}:role/catalunya-{env}/worst", names.role_arn("deployment")]
     starts += [
-        f"{IAM}:role/cdk-{QUALIFIERS[env]}-{kind}-role-{ACCOUNT}-eu-west-1" for kind in ("deploy", "lookup", "cfn-exec")
+        f"{IAM}:role/cdk-{qualifiers()[env]}-{kind}-role-{ACCOUNT}-eu-west-1"
+        for kind in ("deploy", "lookup", "cfn-exec")
     ]
     for start in starts:
         left = {
-            arn for arn in reachable(start) if f"/catalunya-{env}/" not in arn and f"/cdk-{QUALIFIERS[env]}-" not in arn
+            arn
+            for arn in reachable(start)
+            if f"/catalunya-{env}/" not in arn and f"/cdk-{qualifiers()[env]}-" not in arn
         }
         assert left <= {names.role_arn("deployment")}, start
     # The way that a deployment takes.
@@ -371,7 +374,7 @@ def test_a_bootstrap_template_that_trusts_otherwise_is_refused() -> None:
         limits = {str(role["Properties"].get("PermissionsBoundary")) for role in found["Resources"].values()}
         assert len(limits) == 1
         assert ("None" in limits) is (of == OF_ACCOUNT)
-        assert found["Parameters"]["Qualifier"]["Default"] == QUALIFIERS[of]
+        assert found["Parameters"]["Qualifier"]["Default"] == qualifiers()[of]
 
 
 @pytest.mark.parametrize("env", NAMES)

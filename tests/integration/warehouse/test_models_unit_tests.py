@@ -7,8 +7,9 @@ import yaml
 
 from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.io.environment import Settings
+from catalunya.io.project_folder import OURS
 from catalunya.io.warehouse.build import run_unit_tests
-from catalunya.io.warehouse.dbt import ROOT, Outcome
+from catalunya.io.warehouse.dbt import Outcome
 from catalunya.io.warehouse.relation import Relation
 from small.warehouse import STAGING
 
@@ -31,6 +32,6 @@ def test_every_unit_test_of_the_models_passes(outcomes: list[Outcome]) -> None:
 
 
 def test_every_mart_has_unit_tests() -> None:
-    files = (ROOT / "models").rglob("*_unit_tests.yml")
+    files = (OURS / "dbt" / "models").rglob("*_unit_tests.yml")
     declared = [test for file in files for test in yaml.safe_load(file.read_text())["unit_tests"]]
     assert {test["model"] for test in declared} == mart_contracts().keys()

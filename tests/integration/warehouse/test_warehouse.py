@@ -16,7 +16,7 @@ from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.assets.graph.spec import StagingDeclaration
 from catalunya.contracts.model.check import conform, renamed, split_rows
 from catalunya.io.environment import Settings
-from catalunya.io.warehouse.dbt import ROOT
+from catalunya.io.project_folder import OURS
 from small.warehouse import BARCELONA, BUILD_ORDER, MOIA, SERVICES, STAGING, Warehouse, municipality, relation, service
 
 REAL = os.environ.get("CATALUNYA_REAL_DATA", "")
@@ -43,7 +43,7 @@ def test_a_mart_has_the_types_of_its_contract_and_the_same_bytes_again(dims: War
 
 def test_the_calendar_has_the_holidays_of_the_seed_to_its_last_year(warehouse: Warehouse) -> None:
     days = warehouse.build("dim_time", "2099-06-30").filter("is_public_holiday")
-    seed = pl.read_csv(ROOT / "seeds" / "public_holidays.csv", try_parse_dates=True)
+    seed = pl.read_csv(OURS / "dbt" / "seeds" / "public_holidays.csv", try_parse_dates=True)
     assert days.select(seed.columns).equals(seed)
 
 
@@ -138,7 +138,7 @@ def test_the_real_municipalities_and_users_make_marts(tmp_path: Path, settings: 
     _stage(warehouse, service_usage.service_usage, "yavr-pn8q.json")
     warehouse.write("social_services", SERVICES)
     history = warehouse.build("dim_municipalities")
-    changes = pl.read_csv(ROOT / "seeds" / "comarca_changes.csv", infer_schema=False)
+    changes = pl.read_csv(OURS / "dbt" / "seeds" / "comarca_changes.csv", infer_schema=False)
     assert history.filter("is_current").height == 947
     assert history.height == 947 + changes.height
     warehouse.build("dim_time")

@@ -113,42 +113,35 @@ def test_the_indicators_use_only_the_latest_revision(dims: Warehouse) -> None:
 
 def test_jobs_are_added_up_the_hierarchy_of_sectors(dims: Warehouse) -> None:
     dims.write("gdp", GDP)
-    complete = [*EMPLOYMENT[:4], employed("2024-01", "42", "G", 0)]
-    february = [
-        employed("2024-02", "42", "A", 20),
-        employed("2024-02", "13", "G", 806),
-        employed("2024-02", "42", "G", 0),
-    ]
-    dims.write("employment", [*complete, *february])
+    june = [*employed("2024-Q2", "13", "A", (15, 5)), *employed("2024-Q2", "13", "G", (805, 205))]
+    dims.write("employment", [*EMPLOYMENT[:6], *employed("2024-Q1", "42", "G", (0, 0)), *june])
     dims.have("dim_economic_sectors", "fact_population_monthly", "fact_gdp_quarterly")
     indicators = dims.build("agg_economic_indicators_quarterly").filter(pl.col("quarter_id") == "2024-Q1")
     jobs = dict(indicators.select("sector_id", "jobs").rows())
-    # January: 10 + 20 in agriculture and 800 in trade; February: 14 + 20 and 806.
-    assert jobs == {"gdp": 835.0, "agriculture": 32.0, "services": 803.0, "net_taxes_on_products": None}
+    # Employees and self-employed: 10 + 5 and 20 + 15 in agriculture, 800 + 200 in trade.
+    assert jobs == {"gdp": 1050, "agriculture": 50, "services": 1000, "net_taxes_on_products": None}
     people = indicators["population"][0]
     assert indicators.filter(pl.col("sector_id") == "gdp").select(
-        "gdp_per_head_eur", "jobs_per_thousand_people", "jobs_months"
-    ).rows() == [(70_000 * 1_000_000 / people, 835_000 / people, 2)]
+        "gdp_per_head_eur", "jobs_per_thousand_people"
+    ).rows() == [(70_000 * 1_000_000 / people, 1_050_000 / people)]
 
 
-@pytest.mark.parametrize("is_absent", [False, True], ids=["not published", "no row"])
-def test_a_sum_of_jobs_is_unknown_without_one_of_its_figures(dims: Warehouse, *, is_absent: bool) -> None:
-    figures = [employed("2024-01", comarca, section, 10) for comarca in ("13", "42") for section in ("A", "G")]
-    missing = [] if is_absent else [employed("2024-01", "42", "A", None)]
-    dims.write(
-        "employment", [row for row in figures if (row["comarca_id"], row["section_id"]) != ("42", "A")] + missing
-    )
+@pytest.mark.parametrize("jobs", [(10, None), (10,)], ids=["not published", "no row"])
+def test_a_sum_of_jobs_is_unknown_without_one_of_its_figures(dims: Warehouse, jobs: tuple[int | None, ...]) -> None:
+    whole = [("13", "A"), ("13", "G"), ("42", "G")]
+    figures = [row for place, section in whole for row in employed("2024-Q1", place, section, (10, 20))]
+    dims.write("employment", [*figures, *employed("2024-Q1", "42", "A", jobs)])
     dims.have("dim_economic_sectors", "fact_population_monthly", "fact_gdp_quarterly")
     indicators = dims.build("agg_economic_indicators_quarterly").filter(pl.col("quarter_id") == "2024-Q1")
     columns = ["sector_id", "jobs", "known_jobs", "jobs_known_ratio", "jobs_per_thousand_people"]
     found = {row[0]: row[1:4] for row in indicators.select(columns).rows()}
-    assert found["agriculture"] == (None, 10.0, 0.5)
-    assert found["gdp"] == (None, 30.0, 0.75)
-    assert found["services"] == (20.0, 20.0, 1.0)
+    assert found["agriculture"] == (None, 40, 0.75)
+    assert found["gdp"] == (None, 100, 0.875)
+    assert found["services"] == (60, 60, 1.0)
     assert indicators.filter(pl.col("jobs").is_null())["jobs_per_thousand_people"].null_count() == 3
 
 
 def test_a_section_without_a_sector_fails_the_build_of_the_sectors(dims: Warehouse) -> None:
-    dims.write("employment", [*EMPLOYMENT, employed("2024-01", "13", "V", 1)])
+    dims.write("employment", [*EMPLOYMENT, *employed("2024-Q1", "13", "V", (5, 0))])
     with pytest.raises(WarehouseError, match=r"not_null_dim_economic_sectors_level_number failed: .*CCAE-2009:V"):
         dims.build("dim_economic_sectors")

@@ -24,9 +24,10 @@ from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.contracts.model.contract import Contract
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import DeclarationError, WarehouseError
+from catalunya.io.project_folder import OURS
 from catalunya.io.warehouse import dbt
 from catalunya.io.warehouse.build import build_model
-from catalunya.io.warehouse.dbt import DATABASE, ROOT, load_project
+from catalunya.io.warehouse.dbt import DATABASE, load_project
 from catalunya.io.warehouse.duckdb import create_database
 from catalunya.io.warehouse.relation import Relation
 from small.warehouse import SERVICES, Warehouse, service
@@ -156,14 +157,14 @@ def test_threads_that_build_at_once_all_succeed(warehouse: Warehouse) -> None:
 def test_a_build_prints_nothing_and_does_not_touch_the_dbt_folder(
     warehouse: Warehouse, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    before = {path: path.stat().st_mtime_ns for path in ROOT.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in (OURS / "dbt").rglob("*")}
     warehouse.build("dim_municipalities")
     with pytest.raises(WarehouseError):
         warehouse.build("dim_municipalities", "never")
     printed = capfd.readouterr()
     assert "dbt" not in printed.out.replace("dbt/models", "")
     assert printed.err == ""
-    assert {path: path.stat().st_mtime_ns for path in ROOT.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in (OURS / "dbt").rglob("*")} == before
 
 
 def test_a_build_leaves_no_file_open_and_no_thread_running(warehouse: Warehouse) -> None:
@@ -282,9 +283,10 @@ def parser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProjectCopy]:
 
 @pytest.fixture
 def copy(parser: ProjectCopy) -> ProjectCopy:
-    """The copy, with dbt's project as it is in the repository."""
-    shutil.rmtree(parser.dbt)
-    shutil.copytree(REPOSITORY / "dbt", parser.dbt)
+    """The copy, with dbt's project and the macros of the engine as they are in the repository."""
+    for folder in ("dbt", "io/warehouse/macros"):
+        shutil.rmtree(parser.dbt.parent / folder)
+        shutil.copytree(REPOSITORY / folder, parser.dbt.parent / folder)
     return parser
 
 
@@ -292,7 +294,7 @@ def test_the_code_version_of_a_mart_changes_with_a_macro_it_calls_or_a_seed_it_r
     copy: ProjectCopy, settings: Settings
 ) -> None:
     before = {each.asset.key: each.asset.code_version for each in mart_declarations(mart_contracts(), settings)}
-    macros, seed = copy.dbt / "macros/days.sql", copy.dbt / "seeds/section_sectors.csv"
+    macros, seed = copy.dbt.parent / "io/warehouse/macros/days.sql", copy.dbt / "seeds/section_sectors.csv"
     macros.write_text(macros.read_text().replace("isodow", "dayofweek"))
     seed.write_text(seed.read_text().replace("CCAE-2025,V,", "CCAE-2025,W,"))
     after = copy.parse()

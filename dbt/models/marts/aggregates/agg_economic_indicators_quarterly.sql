@@ -1,3 +1,5 @@
+{{ config(meta={'optional': ['staging.employment']}) }}
+
 with gdp as (
 
     select
@@ -108,23 +110,32 @@ memberships as (
 
 ),
 
-monthly_jobs as (
+-- The figures of each regime: no table of the source has the jobs of both.
+regime_jobs as (
 
     select
-        employment.month_id,
-        months.date_id,
-        months.quarter_id,
-        employment.classification,
-        employment.classification || ':' || employment.section_id as section_id,
-        employment.comarca_id,
-        employment.jobs
-    from {{ source('staging', 'employment') }} as employment
-    inner join months
-        on employment.month_id = months.month_id
+        quarter_id,
+        observed_date,
+        regime,
+        classification,
+        classification || ':' || section_id as section_id,
+        comarca_id,
+        jobs
+    from {{ source('staging', 'employment') }}
 
 ),
 
--- A quarter's jobs use one classification: the newer one, if its months have both.
+regimes as (
+
+    select 'general' as regime
+
+    union all
+
+    select 'self_employed' as regime
+
+),
+
+-- A quarter's jobs use one classification: the newer one, if it has both.
 classified as (
 
     select
@@ -135,50 +146,48 @@ classified as (
         select
             quarter_id,
             max(classification) as classification
-        from monthly_jobs
+        from regime_jobs
         where jobs is not null
         group by quarter_id
     ) as quarters
 
 ),
 
--- The comarques that a month has figures of or should have: those that exist on its first day, and that the source has had so far. A
--- table has all its comarques in all months, those that did not exist yet without figures.
+-- The comarques that a quarter has figures of or should have: those that exist on the day of the count, and that the source has had
+-- so far. A table has all its comarques in all quarters, those that did not exist yet without figures.
 comarques as (
 
     select
-        month_id,
         quarter_id,
         classification,
         comarca_id
-    from monthly_jobs
+    from regime_jobs
     where jobs is not null
 
     union
 
     select
-        classified_months.month_id,
-        classified_months.quarter_id,
-        classified_months.classification,
-        first_months.comarca_id
-    from (select distinct month_id, date_id, quarter_id, classification from monthly_jobs) as classified_months
+        counts.quarter_id,
+        counts.classification,
+        first_quarters.comarca_id
+    from (select distinct quarter_id, observed_date, classification from regime_jobs) as counts
     inner join (
         select
             classification,
             comarca_id,
-            min(month_id) as month_id
-        from monthly_jobs
+            min(quarter_id) as quarter_id
+        from regime_jobs
         group by classification, comarca_id
-    ) as first_months
-        on classified_months.classification = first_months.classification
-        and classified_months.month_id >= first_months.month_id
+    ) as first_quarters
+        on counts.classification = first_quarters.classification
+        and counts.quarter_id >= first_quarters.quarter_id
     inner join {{ ref('dim_municipalities') }} as versions
-        on first_months.comarca_id = versions.comarca_id
-        and {{ valid_on('versions', 'classified_months.date_id') }}
+        on first_quarters.comarca_id = versions.comarca_id
+        and {{ valid_on('versions', 'counts.observed_date') }}
 
 ),
 
--- One row per month, comarca and section of its classification, with or without a figure, and sector that it belongs to.
+-- One row per quarter, comarca, regime and section of its classification, with or without a figure, and sector that it belongs to.
 sector_jobs as (
 
     select
@@ -186,20 +195,21 @@ sector_jobs as (
         classified.classification,
         classified.previous_classification,
         memberships.sector_id,
-        comarques.month_id,
-        monthly_jobs.jobs
+        regime_jobs.jobs
     from classified
     inner join comarques
         on classified.quarter_id = comarques.quarter_id
         and classified.classification = comarques.classification
+    cross join regimes
     inner join sectors
         on classified.classification = sectors.classification
     inner join memberships
         on sectors.sector_id = memberships.section_id
-    left join monthly_jobs
-        on comarques.month_id = monthly_jobs.month_id
-        and comarques.comarca_id = monthly_jobs.comarca_id
-        and sectors.sector_id = monthly_jobs.section_id
+    left join regime_jobs
+        on comarques.quarter_id = regime_jobs.quarter_id
+        and comarques.comarca_id = regime_jobs.comarca_id
+        and regimes.regime = regime_jobs.regime
+        and sectors.sector_id = regime_jobs.section_id
 
 ),
 
@@ -210,23 +220,10 @@ quarterly_jobs as (
         sector_id,
         classification,
         previous_classification,
-        avg(cast(jobs as double)) as jobs,
-        cast(nullif(count(jobs), 0) as bigint) as jobs_months,
-        avg(cast(known_jobs as double)) as known_jobs,
-        avg(known_ratio) as known_ratio
-    from (
-        select
-            quarter_id,
-            sector_id,
-            classification,
-            previous_classification,
-            month_id,
-            {{ complete_sum('jobs') }} as jobs,
-            cast(sum(jobs) as bigint) as known_jobs,
-            {{ known_ratio('jobs') }} as known_ratio
-        from sector_jobs
-        group by quarter_id, sector_id, classification, previous_classification, month_id
-    ) as monthly_sector_jobs
+        {{ complete_sum('jobs') }} as jobs,
+        cast(sum(jobs) as bigint) as known_jobs,
+        {{ known_ratio('jobs') }} as known_ratio
+    from sector_jobs
     group by quarter_id, sector_id, classification, previous_classification
 
 )
@@ -244,7 +241,6 @@ select
     quarterly_population.known_ratio as population_known_ratio,
     gdp.gdp_eur_millions * 1000000 / nullif(quarterly_population.population, 0) as gdp_per_head_eur,
     quarterly_jobs.jobs,
-    quarterly_jobs.jobs_months,
     quarterly_jobs.known_jobs,
     quarterly_jobs.known_ratio as jobs_known_ratio,
     1000 * quarterly_jobs.jobs / nullif(quarterly_population.population, 0) as jobs_per_thousand_people,

@@ -1,3 +1,5 @@
+{{ config(meta={'optional': ['staging.employment']}) }}
+
 with accounts as (
 
     select * from {{ ref('accounts_sectors') }}
@@ -30,7 +32,7 @@ sections_names as (
         section_id,
         section_name,
         row_number() over (
-            partition by classification, section_id order by updated_date desc, month_id desc, comarca_id
+            partition by classification, section_id order by updated_date desc, quarter_id desc, regime, comarca_id
         ) as names_back
     from {{ source('staging', 'employment') }}
 

@@ -4,7 +4,7 @@
   and "all occurrences" differs.
 #}
 {% macro folded(name) -%}
-    {{ return(adapter.dispatch('folded', 'catalunya')(name)) }}
+    {{ return(adapter.dispatch('folded')(name)) }}
 {%- endmacro %}
 
 {# White space, invisible characters, apostrophes and middle dots, as a regular expression. #}
@@ -13,9 +13,9 @@
 {%- endmacro %}
 
 {% macro duckdb__folded(name) -%}
-    regexp_replace(replace(lower(nfc_normalize({{ name }})), '{{ "\u0140" }}', 'l'), '{{ catalunya._unwritten() }}', '', 'g')
+    regexp_replace(replace(lower(nfc_normalize({{ name }})), '{{ "\u0140" }}', 'l'), '{{ _unwritten() }}', '', 'g')
 {%- endmacro %}
 
 {% macro athena__folded(name) -%}
-    regexp_replace(replace(lower(normalize({{ name }}, nfc)), '{{ "\u0140" }}', 'l'), '{{ catalunya._unwritten() }}', '')
+    regexp_replace(replace(lower(normalize({{ name }}, nfc)), '{{ "\u0140" }}', 'l'), '{{ _unwritten() }}', '')
 {%- endmacro %}

@@ -4,12 +4,6 @@
 {%- endmacro %}
 
 
-{# The first day of the calendar, and of every history. #}
-{% macro first_day() -%}
-    cast('1990-01-01' as date)
-{%- endmacro %}
-
-
 {# All days from `first` to `last` (dates, both inclusive, up to 150 years) as a query of one column, date_id. #}
 {% macro days_between(first, last) %}
     select date_id
@@ -23,7 +17,7 @@
 
 {# 1 for Monday to 7 for Sunday, as bigint. #}
 {% macro iso_day_of_week(day) -%}
-    {{ return(adapter.dispatch('iso_day_of_week', 'catalunya')(day)) }}
+    {{ return(adapter.dispatch('iso_day_of_week')(day)) }}
 {%- endmacro %}
 
 {% macro duckdb__iso_day_of_week(day) -%}
