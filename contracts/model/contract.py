@@ -211,7 +211,8 @@ def column(
 ) -> Any:
     """Declare a column. `references`: the `table.column` of the same layer that has its values; the table must read it, or be it.
     `max_change` is its own guard, in place of the contract's. `classifies` names the column it is derived from by rules that may not
-    know every name, `otherwise` is the value for these. `alias`: the column's name, where a contract has an attribute of that name. `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
+    know every name, `otherwise` is the value for these. `alias`: the column's name, where a contract has an attribute of that name.
+    `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
 
     `\\d` in a pattern matches ASCII digits only: polars would accept the digits of every script, which look like valid codes.
     """

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 LONGEST = 60
 TABLE_LONGEST = 40
+MOST_WORDS = 3  # more, word by word, are no English
 
 # Frequent words of Catalan and Spanish data sets, without accents. A name is translated only if all of its words are here: half of one
 # would be no language at all.
@@ -95,16 +96,21 @@ _WORDS = {
     "percentage": "percentatge porcentaje",
 }
 _ENGLISH = {word: english for english, words in _WORDS.items() for word in words.split()}
-_FILLERS = frozenset("de del dels la el els les l d i y en a per por of the and".split())
+_FILLERS = frozenset(
+    ["de", "del", "dels", "la", "el", "els", "les", "l", "d", "i", "y", "en", "a", "per", "por", "of", "the", "and"]
+)
 # `codi_municipi` is the code of the municipality: the first word is what it is.
 _HEADS = frozenset({"code", "id", "name", "type", "date", "number", "status", "year", "category", "description_text"})
 # What no column may be called, because DuckDB or Athena would need quotes around it.
-_SQL = frozenset(
-    "all alter and any array as asc between by case cast check column constraint create cross current_date current_time current_timestamp "
-    "default delete desc distinct drop else end escape except exists extract false for foreign from full grant group having in inner "
-    "insert intersect into is join lateral left like limit natural not null offset on or order outer primary references right row rows "
-    "select set table then to true union unique unnest update user using values when where with".split()
-)
+_SQL = frozenset({
+    "all", "alter", "and", "any", "array", "as", "asc", "between", "by", "case", "cast", "check", "column",
+    "constraint", "create", "cross", "current_date", "current_time", "current_timestamp", "default", "delete",
+    "desc", "distinct", "drop", "else", "end", "escape", "except", "exists", "extract", "false", "for", "foreign",
+    "from", "full", "grant", "group", "having", "in", "inner", "insert", "intersect", "into", "is", "join",
+    "lateral", "left", "like", "limit", "natural", "not", "null", "offset", "on", "or", "order", "outer", "primary",
+    "references", "right", "row", "rows", "select", "set", "table", "then", "to", "true", "union", "unique",
+    "unnest", "update", "user", "using", "values", "when", "where", "with",
+})  # fmt: skip
 _LETTERS = str.maketrans(
     {
         "ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "·": "", "€": "eur", "%": "_pct",
@@ -123,7 +129,7 @@ def english(text: str) -> str:
     """A name in English, if all of its words are known; else in plain letters; empty if there are none."""
     name = plain(text)
     words = [word for word in name.split("_") if word and word not in _FILLERS]
-    if not words or not all(word in _ENGLISH or word.isdigit() for word in words):
+    if not 0 < len(words) <= MOST_WORDS or not all(word in _ENGLISH or word.isdigit() for word in words):
         return name
     found = [_ENGLISH.get(word, word) for word in words]
     if found[0] in _HEADS and len(found) > 1 and not found[1].isdigit():
@@ -140,10 +146,12 @@ def column_names(texts: Sequence[str]) -> list[str]:
 def attribute_names(texts: Sequence[str], reserved: Iterable[str]) -> list[str]:
     """A name for each text as an attribute of a class, all different; the text itself where it is one.
 
-    `reserved`: the attributes that the class has already.
+    `reserved`: names that mean something else there; they get an underscore behind them.
     """
-    taken = {name.lower() for name in reserved} | {"l", "o", "i"}  # the last ones look like digits
-    return [unique(_attribute(text, number), taken) for number, text in enumerate(texts, start=1)]
+    avoided = {name.lower() for name in reserved} | {"l", "o", "i"}  # the last ones look like digits
+    taken: set[str] = set()
+    names = [_attribute(text, number) for number, text in enumerate(texts, start=1)]
+    return [unique(f"{name}_" if name.lower() in avoided else name, taken) for name in names]
 
 
 def table_name(title: str) -> str:

@@ -7,15 +7,15 @@ the source (`sampling.py`), names (`names.py`), Python (`code.py`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 
 import polars as pl
 
 from catalunya.contracts.model.check import no_value_as_null
-from catalunya.contracts.model.columns import NESTED, LogicalType
+from catalunya.contracts.model.columns import LogicalType
 from catalunya.contracts.model.text import clean_text
 from catalunya.contracts.model.values import DATE_KINDS, NUMBER_KINDS, Locale, read
 from catalunya.io.errors import UsageError
@@ -37,8 +37,14 @@ TYPES: dict[LogicalType, pl.DataType] = {
 }
 _LEADING_ZERO = r"^[+-]?0[0-9]"
 _YEAR = r"^(?:19|20)\d{2}(?:\.0+)?$"
-_CODE_WORDS = frozenset("code id number postal cp nif phone zip isbn".split())
+_CODE_WORDS = frozenset(["code", "id", "number", "postal", "cp", "nif", "phone", "zip", "isbn"])
 _YEAR_WORDS = frozenset({"year"})
+_PERIODS = {
+    "year": r"^(19|20)\d{2}$",
+    "half_year_id": r"^(19|20)\d{2}-H[12]$",
+    "quarter_id": r"^(19|20)\d{2}-Q[1-4]$",
+    "month_id": r"^(19|20)\d{2}-(0[1-9]|1[0-2])$",
+}
 _BOUNDS = {"latitude": (-90, 90), "longitude": (-180, 180)}
 # How people write numbers and days. What reads most columns is proposed, the plainest first.
 _NUMBERS = ((None, None), (",", "."), (",", None), (".", ","))
@@ -60,7 +66,7 @@ class Proposal:
     low: int | None = None
     high: int | None = None
     seen: str = ""
-    """The range of the values in the sample, for a comment."""
+    """What the sample showed, for a comment: "In the sample: 3 to 70"."""
     notes: tuple[str, ...] = ()
 
 
@@ -109,13 +115,13 @@ def profile(about: About, rows: pl.DataFrame, *, key: Sequence[str] = ()) -> Pro
     sample = _Sample(frame)
     sample.locale, notes = _locale(about.fields, sample)
     is_whole = about.rows is not None and frame.height >= about.rows
-    names = column_names([each.name if len(english(each.name)) > 1 else each.label for each in about.fields])
-    proposals = [
-        _proposal(each, name, sample, is_whole=is_whole) for each, name in zip(about.fields, names, strict=True)
-    ]
+    is_cells = any(each.kind in JSON_STAT for each in about.fields)
+    names = column_names([_name(each, sample, is_cells=is_cells) for each in about.fields])
+    propose = _of_cells if is_cells else partial(_of_rows, is_whole=is_whole)
+    proposals = [propose(each, name, sample) for each, name in zip(about.fields, names, strict=True)]
     chosen, reason = _key(about, proposals, sample, tuple(key), is_whole=is_whole)
     proposals = [_as_key(each) if each.field.name in chosen else each for each in proposals]
-    broken = text.broken.is_not_null().sum() if text.broken is not None else 0
+    broken = frame.height - text.broken.null_count() if text.broken is not None else 0
     if broken:
         notes.append(
             f"{broken:,} of {frame.height:,} rows of the sample have text in a broken encoding and are quarantined; `tolerate` allows for that"
@@ -150,15 +156,61 @@ def _tolerance(broken: int, rows: int) -> float:
     return -(-200 * broken // rows) / 100 if broken else 0.0
 
 
-# Types
+# Names and types
 
 
-def _proposal(info: FieldInfo, name: str, sample: _Sample, *, is_whole: bool) -> Proposal:
+def _name(info: FieldInfo, sample: _Sample, *, is_cells: bool) -> str:
+    """What to call a column: the field's name, or its label where the name says nothing; of cells, what the dimension is."""
+    if not is_cells:
+        return info.name if len(english(info.name)) > 1 else info.label
+    match info.name:
+        case "time":
+            return _period(sample.values("time"))[0]
+        case "geo":
+            place = english(info.label)
+            return f"{place}_id" if place and len(place) <= 30 else "geo_id"
+        case "updated":
+            return "updated_date"
+    is_label = info.name.endswith("_label")
+    suffix = "_name" if is_label else "_code" if info.kind == "dimension" else ""
+    return f"{english(info.name.removesuffix('_label') if is_label else info.name)}{suffix}"
+
+
+def _period(values: pl.Series) -> tuple[str, str]:
+    """The name of a column with these periods, and their pattern if they have one."""
+    for name, pattern in _PERIODS.items():
+        if len(values) and values.str.contains(pattern).all():
+            return name, pattern
+    return "period_id", ""
+
+
+def _of_cells(info: FieldInfo, name: str, sample: _Sample) -> Proposal:
+    """A column of a JSON-stat table: its shape says what each is."""
     found = Proposal(field=info, column=name, type="string")
-    if info.name not in sample.frame.columns:
-        return replace(found, column="", type=None, notes=(f"{info.kind or 'no text'}: kept in landing only",))
+    values = sample.values(info.name)
+    if info.kind == "time":
+        kind: LogicalType = "bigint" if name == "year" else "string"
+        low, high = (1900, 2100) if name == "year" else (None, None)
+        return replace(found, type=kind, pattern="" if low else _period(values)[1], low=low, high=high, nullable=False)
     if info.kind in JSON_STAT:
         return replace(found, nullable=False)
+    match info.name:
+        case "table":
+            return replace(found, column="", type=None, seen="The same in all rows, so it is in landing only")
+        case "updated":
+            return replace(found, type="date")
+        case "value":
+            kind = "bigint" if _parses(values, "bigint", sample.locale, "number") else "double"
+            nulls = sample.frame.height - len(values)
+            return replace(found, type=kind, seen=_seen(values, kind, nulls, sample))
+    return found
+
+
+def _of_rows(info: FieldInfo, name: str, sample: _Sample, *, is_whole: bool) -> Proposal:
+    """A column of a table of rows: its values say what it is."""
+    found = Proposal(field=info, column=name, type="string")
+    if info.name not in sample.frame.columns:
+        return replace(found, column="", type=None, seen="Holds objects, so it is in landing only")
     values = sample.values(info.name)
     if why := suspicion(info.name, info.label, values):
         note = f"may be personal data ({why}): it stays in landing, where it is deleted after use. If it is not, take out `personal=True`"
@@ -209,14 +261,22 @@ def _locale(fields: Sequence[FieldInfo], sample: _Sample) -> tuple[Locale, list[
         return sum(any(_parses(text, kind, locale, None) for kind in kinds) for text in looking)
 
     numbers = [Locale(decimal, thousands) for decimal, thousands in _NUMBERS]
-    number = max(numbers, key=lambda each: (reads(each, ("bigint", "double")), -numbers.index(each)))
+    counts = [reads(each, ("bigint", "double")) for each in numbers]
+    best = [each for each, count in zip(numbers, counts, strict=True) if count == max(counts)]
+    notes = []
+    number = best[0]
+    if len({each.decimal for each in best}) > 1 and number.is_declared:
+        number = Locale()
+        notes.append(
+            "numbers have a point or comma that may be of decimals or of thousands: they are text; declare `decimal=`"
+        )
     days = [replace(number, date=form) for form in _DAYS]
     counts = [reads(each, ("date", "timestamp")) for each in days]
-    best = counts.index(max(counts))
-    if days[best].date == "%d/%m/%Y" and counts[best] == counts[_DAYS.index("%m/%d/%Y")]:
-        note = "days are written with slashes, and none is after the 12th: taken as day/month/year; correct `date=` if it is the month first"
-        return days[best], [note]
-    return days[best], []
+    day = days[counts.index(max(counts))]
+    if day.date == "%d/%m/%Y" and max(counts) == counts[_DAYS.index("%m/%d/%Y")]:
+        day = number
+        notes.append("days may be written day/month or month/day: no value tells, so they are text; declare `date=`")
+    return day, notes
 
 
 def _seen(values: pl.Series, kind: LogicalType, nulls: int, sample: _Sample) -> str:
@@ -225,9 +285,9 @@ def _seen(values: pl.Series, kind: LogicalType, nulls: int, sample: _Sample) -> 
     if kind in ("bigint", "double", "date", "timestamp") and len(values):
         typed = values.to_frame("text").select(read(pl.col("text"), TYPES[kind], sample.locale, None).alias("text"))
         span = [end for end in (typed["text"].min(), typed["text"].max()) if end is not None]
-        facts += [f"{span[0]} to {span[1]}"] if len(span) == 2 else []
+        facts += [f"{span[0]!s} to {span[1]!s}"] if len(span) == 2 else []
     facts += [f"{nulls:,} of {sample.frame.height:,} without"] if nulls else []
-    return ", ".join(facts)
+    return f"In the sample: {', '.join(facts)}" if facts else ""
 
 
 def _with_bounds(found: Proposal, name: str, values: pl.Series, locale: Locale) -> Proposal:
@@ -237,7 +297,9 @@ def _with_bounds(found: Proposal, name: str, values: pl.Series, locale: Locale) 
     if found.type in ("bigint", "double"):
         if words & _YEAR_WORDS and values.str.contains(_YEAR).all():
             return replace(found, low=1900, high=2100)
-        typed = values.to_frame("text").select(read(pl.col("text"), pl.Float64(), locale, found.field.kind).alias("text"))
+        typed = values.to_frame("text").select(
+            read(pl.col("text"), pl.Float64(), locale, found.field.kind).alias("text")
+        )
         low, high = typed["text"].min(), typed["text"].max()
         for word, (least, most) in _BOUNDS.items():
             if word in words and low is not None and high is not None and low >= least and high <= most:  # type: ignore[operator]
@@ -267,20 +329,22 @@ def _key(
     rows = sample.frame.height
     if about.key and set(about.key) <= columns and (not rows or _is_key(about.key, sample)):
         return about.key, "the source declares it"
-    if rows < 2:
-        return (), ""
+    found = _found_key(about, proposals, sample) if rows > 1 else ()
     tested = f"unique in {'all' if is_whole else 'a sample of'} {rows:,} rows"
+    return found, f"together {tested}" if len(found) > 1 else tested
+
+
+def _found_key(about: About, proposals: Sequence[Proposal], sample: _Sample) -> tuple[str, ...]:
+    """The first column, pair or triple of columns that tells all rows apart; empty if none does."""
     ranked = [each for each in _ranked(proposals, sample) if _is_known(each, sample)]
     for each in ranked:
         if _is_key((each.field.name,), sample) and _agrees(about, each.field):
-            return (each.field.name,), tested
+            return (each.field.name,)
     tried = [each.field.name for each in ranked][:MOST_COLUMNS_TRIED]
-    for size in range(2, LARGEST_KEY + 1):
-        for some in combinations(tried, size):
-            if _is_key(some, sample):
-                ordered = tuple(each.name for each in about.fields if each.name in some)
-                return ordered, f"together {tested}"
-    return (), ""
+    for some in (some for size in range(2, LARGEST_KEY + 1) for some in combinations(tried, size)):
+        if _is_key(some, sample):
+            return tuple(each.name for each in about.fields if each.name in some)
+    return ()
 
 
 def _named_key(about: About, named: tuple[str, ...], sample: _Sample) -> tuple[str, ...]:
@@ -289,7 +353,9 @@ def _named_key(about: About, named: tuple[str, ...], sample: _Sample) -> tuple[s
     if unknown := [name for name in named if name not in known]:
         raise UsageError(f"--key names {', '.join(unknown)}, expected fields of the source: {', '.join(known)}")
     if nulls := [name for name in named if sample.frame[name].null_count()]:
-        raise UsageError(f"--key {','.join(named)}: {', '.join(nulls)} has no value in some rows of the sample; name others")
+        raise UsageError(
+            f"--key {','.join(named)}: {', '.join(nulls)} has no value in some rows of the sample; name others"
+        )
     if not _is_key(named, sample):
         twice = sample.frame.filter(pl.struct(named).is_duplicated()).select(named)
         raise UsageError(
@@ -343,7 +409,9 @@ def _as_key(each: Proposal) -> Proposal:
     if each.column:
         return replace(each, key=True, nullable=False)
     notes = ("may be personal data, and is in the table because you named it as key",)
-    return replace(each, key=True, nullable=False, personal=False, column=english(each.field.name), type="string", notes=notes)
+    return replace(
+        each, key=True, nullable=False, personal=False, column=english(each.field.name), type="string", notes=notes
+    )
 
 
 def _with_period(proposals: Sequence[Proposal], sample: _Sample) -> list[Proposal]:
@@ -360,13 +428,3 @@ def _with_period(proposals: Sequence[Proposal], sample: _Sample) -> list[Proposa
     in_key = [each for each in years if each.key]
     chosen = times[:1] or in_key[:1] or (years if len(years) == 1 else [])
     return [replace(each, period=True) if each in chosen else each for each in proposals]
-
-
-def is_nested(info: FieldInfo) -> bool:
-    """Whether a field holds objects, and so has no column."""
-    return info.kind in NESTED
-
-
-def years_of(each: Proposal) -> bool:
-    """Whether a source that takes a year as text can be asked by this field: it is text, and years are all it holds."""
-    return each.period and each.field.kind == "text" and bool(re.search("year", each.column))
