@@ -141,6 +141,7 @@ class _Call(Generic[T]):
     accept: Callable[[Reply], T]
     refused: Callable[[Reply], None]
     form: Mapping[str, str] | None = None
+    json: object = None
     shapes: list[str] = field(default_factory=list)  # what was wrong with complete answers so far
 
 
@@ -225,12 +226,13 @@ class Http:
         self,
         path: str,
         accept: Callable[[Reply], T],
-        form: Mapping[str, str],
+        form: Mapping[str, str] | None = None,
         *,
+        json: object = None,
         refused: Callable[[Reply], None] = _nothing_special,
     ) -> T:
-        """The same by POST with a form, for parameters too long for a URL; it is retried like a GET."""
-        return await self._request(_Call("POST", self.address(path), accept, refused, form))
+        """The same by POST with a form, for parameters too long for a URL, or with a JSON body; it is retried like a GET."""
+        return await self._request(_Call("POST", self.address(path), accept, refused, form, json))
 
     def address(self, path: str, params: Mapping[str, str] | None = None) -> str:
         """The full URL of a GET."""
@@ -286,7 +288,7 @@ class Http:
             self.requests += 1
             began = time.perf_counter()
             try:
-                async with self._client.stream(call.method, call.url, data=call.form) as response:
+                async with self._client.stream(call.method, call.url, data=call.form, json=call.json) as response:
                     body = await self._body(response, call.url)
             except httpx.RequestError as error:
                 # Without its frames: they hold what was received of the body.
