@@ -314,7 +314,7 @@ class AggPopulationTrendsYearly(Contract, max_shrink=0.05, version=2):
 class AggEconomicIndicatorsQuarterly(Contract, max_shrink=0.05, version=3):
     """GDP, population and jobs: one row per quarter and sector of the accounts, from the latest revision.
 
-    A sum is null unless all figures in it are known.
+    A sum is null unless all figures in it are known. The columns of jobs are null in all rows while employment has never been made.
     """
 
     quarter_id: str = column("The quarter: `2026-Q3`", key=True, str_matches=QUARTER)

@@ -193,7 +193,7 @@ def _reconcile_schedule(settings: Settings) -> Any:
 def _documentation(asset: Asset) -> str:
     rows = {
         "source": asset.source,
-        "reads": ", ".join(f"`{key}`" for key in asset.upstream),
+        "reads": ", ".join(f"`{key}`{' (optional)' * (key in asset.optional)}" for key in asset.upstream),
         "key": ", ".join(f"`{name}`" for name in asset.key_columns),
         "partitions": ", ".join(f"`{name}`" for name in asset.partition_by),
         "stale when": f"a new {asset.clock} begins" if asset.clock else None,

@@ -18,6 +18,7 @@ from catalunya.io.project_folder import active
 
 if TYPE_CHECKING:
     from catalunya.assets.graph.graph import AssetGraph
+    from catalunya.assets.graph.spec import Asset
     from catalunya.io.environment import Settings
 
 README = "README.md"
@@ -62,7 +63,7 @@ def picture(graph: AssetGraph) -> str:
     A landing table that only the staging table of the same name reads is left out, and so is an edge that other edges imply.
     `catalunya lineage --format mermaid` draws all of them.
     """
-    from catalunya.ops.commands.looking import mermaid
+    from catalunya.ops.commands.looking import Edge, mermaid
 
     assets = [
         asset
@@ -71,12 +72,19 @@ def picture(graph: AssetGraph) -> str:
     ]
     shown = {asset.key for asset in assets}
     edges = [
-        (up, asset.key)
+        Edge(up, asset.key, up in asset.optional)
         for asset in assets
         for up in asset.upstream
-        if up in shown and not any(up in graph.ancestors(other) for other in asset.upstream)
+        if up in shown and not any(up in _above(graph, asset, up, other) for other in asset.upstream)
     ]
     return mermaid(assets, edges)
+
+
+def _above(graph: AssetGraph, asset: Asset, up: str, other: str) -> set[str]:
+    """What the edge from `other` implies: a required table is not implied by an optional one."""
+    if up in asset.optional:
+        return graph.ancestors(other)
+    return graph.required(other) if other not in asset.optional else set()
 
 
 def write(root: Path) -> list[Path]:

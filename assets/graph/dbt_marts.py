@@ -46,17 +46,19 @@ def contract_of(contracts: Mapping[str, type[Contract]], name: str) -> type[Cont
 
 
 def _declaration(model: Model, contract: type[Contract]) -> MartDeclaration:
-    unknown = model.meta.keys() - {"clock", "partition_by"}
+    unknown = model.meta.keys() - {"clock", "partition_by", "optional"}
     clock: Clock | None = model.meta.get("clock")
-    if unknown or clock not in (None, *get_args(Clock)):
+    optional = model.meta.get("optional", ())
+    if unknown or clock not in (None, *get_args(Clock)) or isinstance(optional, str):
         raise DeclarationError(
-            f"marts.{model.name}: expected meta in {model.path} to have clock ({' or '.join(get_args(Clock))}) and partition_by at most, "
-            f"found {dict(model.meta)}; fix its config"
+            f"marts.{model.name}: expected meta in {model.path} to have clock ({' or '.join(get_args(Clock))}), partition_by and optional "
+            f"(a list of tables that it reads) at most, found {dict(model.meta)}; fix its config"
         )
     return MartDeclaration(
         name=model.name,
         contract=contract,
         upstream=tuple(sorted({".".join(read) for read in model.reads} | _referenced(model.name, contract))),
+        optional=tuple(optional),
         sql_version=model.sql_version,
         clock=clock,
         partition_by=tuple(model.meta.get("partition_by", ())),

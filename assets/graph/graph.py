@@ -72,6 +72,10 @@ class AssetGraph:
         """All keys that `key` depends on, without itself."""
         return self._walk(key, lambda k: self._assets[k].upstream)
 
+    def required(self, key: str) -> set[str]:
+        """The keys that `key` cannot be made without, without itself: its ancestors by other ways than an optional table."""
+        return self._walk(key, lambda k: [up for up in self._assets[k].upstream if up not in self._assets[k].optional])
+
     def descendants(self, key: str) -> set[str]:
         """All keys that depend on `key`, without itself."""
         return self._walk(key, lambda k: self._downstream[k])

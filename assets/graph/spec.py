@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property
 from types import ModuleType
@@ -65,7 +66,7 @@ def months(count: int) -> timedelta:
 class Asset:
     """One table, as plain data: everything about it that does not need its code.
 
-    - `upstream`: the keys it reads.
+    - `upstream`: the keys it reads. `optional`: those of them that a mart is also made without, if they failed before they were ever made.
     - `code_version`: changes when its function, contract or SQL changes.
     - `clock`: the part of the date that its rows depend on (`year` for a calendar that ends with next year).
     - `keep_days`: how long superseded data is kept.
@@ -80,6 +81,7 @@ class Asset:
     columns: tuple[Column, ...]
     code_version: str
     upstream: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     source: str | None = None
     portal: str | None = None
     schedule: str | None = None
@@ -107,12 +109,24 @@ class Asset:
             raise DeclarationError(
                 f"{self.key}: partition_by names {', '.join(unknown)}, which the contract does not have"
             )
+        for key in self.optional:
+            if key not in self.upstream:
+                near = get_close_matches(key, self.upstream, n=1, cutoff=0.5)
+                raise DeclarationError(
+                    f"{self.key}: optional names {key}, expected a table that it reads{f'; did you mean {near[0]}?' if near else ''}"
+                    f" (it reads {', '.join(self.upstream) or 'nothing'})"
+                )
         for column in self.columns:
             table = (column.references or self.name).partition(".")[0]
             if table != self.name and f"{self.layer}.{table}" not in self.upstream:
                 raise DeclarationError(
                     f"{self.key}: column {column.name} references {column.references}, expected it to read {self.layer}.{table}, found "
                     f"{', '.join(self.upstream) or 'that it reads nothing'}; add the table to `reads`, or correct the contract"
+                )
+            if f"{self.layer}.{table}" in self.optional:
+                raise DeclarationError(
+                    f"{self.key}: column {column.name} references {column.references}, expected a table that is always there, found that "
+                    f"{self.layer}.{table} is optional; take one of the two out"
                 )
 
     @property
@@ -254,6 +268,7 @@ class MartDeclaration(Declaration):
     name: str
     upstream: tuple[str, ...]
     sql_version: str
+    optional: tuple[str, ...] = ()
     clock: Clock | None = None
     partition_by: tuple[str, ...] = ()
     keeps_history: bool = False
@@ -268,6 +283,7 @@ class MartDeclaration(Declaration):
             columns=self.contract.columns(),
             code_version=digest(self.contract.version(), self.sql_version),
             upstream=self.upstream,
+            optional=self.optional,
             clock=self.clock,
             partition_by=self.partition_by,
             keep_days=self.keep.days,

@@ -31,7 +31,9 @@ class MartMaker(Maker):
         contract = contract_of(mart_contracts(), asset.name)
         built = build_model(
             asset.name,
-            inputs=[relation(lake, up, context.made(up.key)) for up in context.project.graph.upstream(asset.key)],
+            inputs=[
+                relation(lake, up, context.state.latest(up.key)) for up in context.project.graph.upstream(asset.key)
+            ],
             previous=relation(lake, asset, previous) if previous and not context.request.full_refresh else None,
             variables={"as_of": f"{context.state.now:%Y-%m-%d}"},
             order_by=asset.key_columns,
@@ -39,9 +41,13 @@ class MartMaker(Maker):
             scratch=scratch,
         )
         builder = CandidateBuilder(asset, contract, scratch, strict=True)
-        upstream = [up for up in context.project.graph.upstream(asset.key) if up.layer is asset.layer]
+        referable = [
+            up
+            for up in context.project.graph.upstream(asset.key)
+            if up.layer is asset.layer and up.key not in asset.optional
+        ]
         with lake.reading(Layer.MARTS):
-            known = known_values(asset, {up.name: scan_table(lake, up, context.made(up.key)) for up in upstream})
+            known = known_values(asset, {up.name: scan_table(lake, up, context.made(up.key)) for up in referable})
         pages = pl.scan_parquet(built, glob=False).collect_batches(chunk_size=ROWS_PER_GROUP, maintain_order=True)
         for number, page in enumerate(pages):
             numbered = page.with_columns(

@@ -202,7 +202,8 @@ def _make(context: Context, maker: Maker, stale: Stale, held: Lease, after: int)
     context.refresh()
     maker.clean_up(context)
     context.report("cleaned")
-    return Outcome(key, "materialized", stale.why, entry)
+    gaps = ", ".join(context.state.without(key))
+    return Outcome(key, "materialized", f"{stale.why}; made without {gaps}" if gaps else stale.why, entry)
 
 
 def _entry(context: Context, stale: Stale, candidate: Candidate) -> Entry:

@@ -6,7 +6,8 @@ Here: the plan of a selection and of a backfill. Not here: what is stale and why
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer
@@ -43,7 +44,13 @@ def plan(state: State, selection: Iterable[Asset], *, force: bool = False) -> li
             steps[asset.key] = Stale(asset.key, Reason.SOURCE, f"{asset.source} will be asked whether it changed")
         elif made_before:
             steps[asset.key] = Stale(asset.key, Reason.UPSTREAM, f"if {', '.join(made_before)} changes")
-    return list(steps.values())
+    return [_with_gaps(state, step, steps) for step in steps.values()]
+
+
+def _with_gaps(state: State, step: Stale, steps: Mapping[str, Stale]) -> Stale:
+    """The step, with the optional tables that it would be made without."""
+    gaps = [f"{up} if that fails again" if up in steps else up for up in state.goes_without(step.key)]
+    return replace(step, why=f"{step.why}; without {', '.join(gaps)}") if gaps else step
 
 
 def plan_backfill(state: State, selection: Iterable[Asset], window: Window) -> list[Stale]:

@@ -109,13 +109,13 @@ def scan_files(
     return pl.concat([scan([url], {}).with_columns(each) for url, each in zip(urls, named, strict=True)])
 
 
-def relation(lake: Lake, asset: Asset, entry: Entry) -> Relation:
-    """A published table as the warehouse sees it."""
+def relation(lake: Lake, asset: Asset, entry: Entry | None) -> Relation:
+    """A published table as the warehouse sees it: an empty one, if it was never made."""
     return Relation(
         schema=str(asset.layer),
         name=asset.name,
         columns={column.name: column.type for column in asset.columns},
-        files=tuple(lake.url(stored.path) for stored in entry.objects),
+        files=tuple(lake.url(stored.path) for stored in (entry.objects if entry else ())),
         partition_by=asset.partition_by,
     )
 

@@ -61,6 +61,7 @@ class State:
         self._latest: dict[str, Entry | None] = {}
         self._attempts: dict[str, Entry | None] = {}
         self._stale: dict[str, Stale | None] = {}
+        self._coming: dict[str, bool] = {}
         self._has_batch: dict[str, bool] = {}
 
     def latest(self, key: str) -> Entry | None:
@@ -118,7 +119,10 @@ class State:
             return Stale(asset.key, Reason.CODE, f"its code changed ({entry.code_version} -> {asset.code_version})")
         moved = [name for name, version in self.versions(asset).items() if entry.versions.get(name) != version]
         if moved:
-            return Stale(asset.key, Reason.DATA, f"{', '.join(moved)} changed")
+            new = [name for name in moved if name in asset.optional and name not in entry.versions]
+            changed = [name for name in moved if name not in new]
+            told = [*([f"{', '.join(changed)} changed"] if changed else []), *(f"{name} is there now" for name in new)]
+            return Stale(asset.key, Reason.DATA, "; ".join(told))
         return None
 
     def failed(self, key: str) -> Entry | None:
@@ -145,17 +149,17 @@ class State:
 
     def lacks(self, key: str) -> str | None:
         """The upstream that keeps the asset from being made: one that was never made, or a landing batch that is gone."""
-        for up in self.graph[key].upstream:
-            if broken := self.unreadable(up):
-                return broken
-            entry = self.latest(up)
-            if entry is None:
-                return f"{up} has never been made{self._delayed(up)}"
-            if self.graph[up].layer is Layer.LANDING and not self.has_batch(entry):
-                return f"the batch of {up} was used or damaged, and deleted; make {up} again"
-            if self.graph[up].layer is Layer.LANDING and not self.serves(entry, key):
-                return f"the batch of {up} only holds periods {entry.window}, and all rows must be rebuilt; make {up} again"
-        return None
+        return next((why for _, why in self._lacks(key)), None)
+
+    def without(self, key: str) -> list[str]:
+        """The optional tables that the table as it is now was made without, be it in a table that it was made from."""
+        readers = (asset for at in (key, *self.graph.ancestors(key)) if (asset := self.graph[at]).optional)
+        made = ((asset, entry) for asset in readers if (entry := self.known(asset.key)))
+        return sorted({up for asset, entry in made for up in asset.optional if up not in entry.versions})
+
+    def goes_without(self, key: str) -> list[str]:
+        """The optional tables that the asset would be made without now: never made, and not about to be."""
+        return [up for up in self.graph[key].optional if self.known(up) is None and not self._is_coming(up)]
 
     def has_batch(self, entry: Entry) -> bool:
         """Whether the sealed batch of a landing entry is still in the lake."""
@@ -220,20 +224,54 @@ class State:
 
     def waits_for(self, key: str) -> str | None:
         """Why the asset should not be made yet: an upstream is missing, or is itself about to be made."""
-        lacks = self.lacks(key)
-        if lacks:
-            return lacks
-        for up in sorted(self.graph.ancestors(key)):
-            stale = self.stale(up)
-            # A ledger that cannot be read changes nothing below until it is repaired.
-            if stale and stale.reason is not Reason.UNREADABLE and not self.failed(up):
-                return f"{up} is stale ({stale.reason}: {stale.why}) and will wake it{self._delayed(up)}"
-        return None
+        return next((why for _, why in self._waits_for(key)), None)
 
     def waiting(self, key: str) -> list[str]:
         """The tables made from this one that are stale by their own record, if that can be read."""
         found = (self.own_staleness(down) for down in self.graph.downstream(key))
         return [stale.key for stale in found if stale and stale.reason is not Reason.UNREADABLE]
+
+    def _lacks(self, key: str) -> Iterator[tuple[str, str]]:
+        """The upstreams that keep the asset from being made, each with why. An optional one that was never made does not."""
+        asset = self.graph[key]
+        for up in asset.upstream:
+            if broken := self.unreadable(up):
+                yield up, broken
+                continue
+            entry = self.latest(up)
+            if entry is None:
+                if up not in asset.optional:
+                    yield up, f"{up} has never been made{self._delayed(up)}"
+            elif self.graph[up].layer is Layer.LANDING and not self.has_batch(entry):
+                yield up, f"the batch of {up} was used or damaged, and deleted; make {up} again"
+            elif self.graph[up].layer is Layer.LANDING and not self.serves(entry, key):
+                yield (
+                    up,
+                    f"the batch of {up} only holds periods {entry.window}, and all rows must be rebuilt; make {up} again",
+                )
+
+    def _waits_for(self, key: str) -> Iterator[tuple[str, str]]:
+        """What the asset waits for, each with why: what it lacks, then everything above it that is about to be made.
+
+        What is only needed for an optional table is waited for as long as nothing there has failed, not even for a reason that passes.
+        """
+        yield from self._lacks(key)
+        required = self.graph.required(key)
+        for up in sorted(self.graph.ancestors(key)):
+            stale = self.stale(up)
+            # A ledger that cannot be read changes nothing below until it is repaired.
+            if stale is None or stale.reason is Reason.UNREADABLE:
+                continue
+            if not self.failed(up) if up in required else self._is_coming(up):
+                yield up, f"{up} is stale ({stale.reason}: {stale.why}) and will wake it{self._delayed(up)}"
+
+    def _is_coming(self, key: str) -> bool:
+        """Whether an asset is stale and about to be made: neither it nor anything that it waits for has failed."""
+        if key not in self._coming:
+            stale = self.stale(key)
+            is_due = stale is not None and stale.reason is not Reason.UNREADABLE and self.failure(key) is None
+            self._coming[key] = is_due and all(self._is_coming(up) for up, _ in self._waits_for(key))
+        return self._coming[key]
 
     def _unreadable_stale(self, asset: Asset) -> Stale | None:
         stale = self.own_staleness(asset)

@@ -86,13 +86,15 @@ class AthenaWorkspace:
             self._lake.delete(left)
 
     def register(self, relation: Relation) -> None:
-        """Register an input in Glue if it is missing there: Glue could not be reached when the table was published."""
+        """Register an input in Glue if it is missing there: Glue could not be reached when the table was published, or the table is
+        optional and was never made."""
         database = self._settings.glue_database(relation.schema)
         with self._errors(f"find {relation}"):
             try:
                 self._glue.get_table(DatabaseName=database, Name=relation.name)
             except self._glue.exceptions.EntityNotFoundException:
-                log.warning("input_was_not_in_glue", table=str(relation), database=database)
+                note = log.warning if relation.files else log.info
+                note("input_was_not_in_glue", table=str(relation), database=database)
                 Glue(self._settings).publish(as_table(relation, self._settings))
 
     def copy_previous(self, previous: Relation) -> None:

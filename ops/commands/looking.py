@@ -6,12 +6,12 @@ Not here: querying tables (`query.py`), how a table looks on a terminal (`ops/co
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.graph.spec import Asset, LandingDeclaration, Layer
 from catalunya.assets.record.failing import Acknowledgement, acknowledged, failing
 from catalunya.assets.record.project import Project
 from catalunya.ops import console
@@ -74,10 +74,11 @@ def lineage(
         else {graph[key].key, *graph.ancestors(key), *graph.descendants(key)}
     )
     assets = [asset for asset in graph if asset.key in keys]
-    edges = [(up, asset.key) for asset in assets for up in asset.upstream if up in keys]
+    edges = [Edge(up, asset.key, up in asset.optional) for asset in assets for up in asset.upstream if up in keys]
     if as_json or format == "json":
         nodes = [{"key": a.key, "layer": a.layer, "description": a.description} for a in assets]
-        console.emit_json({"nodes": nodes, "edges": [{"from": up, "to": down} for up, down in edges]})
+        drawn = [{"from": edge.up, "to": edge.down, "optional": edge.is_optional} for edge in edges]
+        console.emit_json({"nodes": nodes, "edges": drawn})
     elif format == "mermaid":
         console.say(mermaid(assets, edges))
     else:
@@ -110,6 +111,7 @@ def show(
                 "declaration": declaration,
                 "columns": asset.columns,
                 "last": entry,
+                "without": project.state().without(key),
                 "preview": [dict(zip(names, row, strict=True)) for row in preview],
             }
         )
@@ -170,7 +172,7 @@ def history(
     elif not entries:
         console.say(never_made(key))
     else:
-        console.table(_HISTORY_HEADINGS, [_history_row(entry, known) for entry in entries])
+        console.table(_HISTORY_HEADINGS, [_history_row(project.graph[key], entry, known) for entry in entries])
 
 
 def show_steps(steps: Sequence[Stale], *, as_json: bool) -> None:
@@ -197,22 +199,37 @@ def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tupl
         return (frame.columns, frame.rows()) if frame is not None else ([], [])
     if not entry.objects or not project.state().has_batch(entry):
         return [], []
-    import json
+    import polars as pl
 
     from catalunya.assets.record.batch import read_batch
+    from catalunya.io.sources.pages import read_page
 
     batch = read_batch(project.lake, entry.batch or "", entry)
-    page = json.loads(batch.read(project.lake, batch.manifest.pages[0]))
-    if not isinstance(page, list):  # one document instead of a list of rows, as from IDESCAT
-        return [batch.manifest.pages[0].name], [(json.dumps(page, ensure_ascii=False)[:2000],)]
-    raw = page[:count]
-    names = list(dict.fromkeys(name for row in raw for name in row))
-    hidden = {column.name for column in asset.columns if column.personal}
-    return names, [tuple(_MASKED if n in hidden and n in row else row.get(n) for n in names) for row in raw]
+    page = batch.manifest.pages[0]
+    names = [column.name for column in asset.columns]
+    declared = project.declarations[asset.key]
+    assert isinstance(declared, LandingDeclaration)
+    read = (
+        read_page(batch.read(project.lake, page), page.name, names, declared.source, asset.key)
+        .head(count)
+        .select(names)
+    )
+    hidden = [
+        pl.when(pl.col(c.name).is_not_null()).then(pl.lit(_MASKED)).alias(c.name) for c in asset.columns if c.personal
+    ]
+    return names, read.with_columns(hidden).rows()
 
 
-def mermaid(assets: list[Asset], edges: list[tuple[str, str]]) -> str:
-    """A Mermaid flowchart with one box per layer."""
+class Edge(NamedTuple):
+    """One table reads another: `down` is made from `up`, or without it if that is optional."""
+
+    up: str
+    down: str
+    is_optional: bool
+
+
+def mermaid(assets: list[Asset], edges: list[Edge]) -> str:
+    """A Mermaid flowchart with one box per layer. What is optional has a dotted arrow."""
 
     def node(key: str) -> str:
         return key.replace(".", "_")
@@ -222,7 +239,7 @@ def mermaid(assets: list[Asset], edges: list[tuple[str, str]]) -> str:
         lines.append(f"  subgraph {layer}")
         lines += [f'    {node(a.key)}["{a.name}"]' for a in assets if a.layer is layer]
         lines.append("  end")
-    lines += [f"  {node(up)} --> {node(down)}" for up, down in edges]
+    lines += [f"  {node(edge.up)} {'-.->' if edge.is_optional else '-->'} {node(edge.down)}" for edge in edges]
     return "\n".join(lines)
 
 
@@ -235,6 +252,7 @@ def _described(asset: Asset) -> dict[str, Any]:
         "source": asset.source,
         "schedule": asset.schedule,
         "upstream": list(asset.upstream),
+        "optional": list(asset.optional),
         "partition_by": list(asset.partition_by),
         "columns": len(asset.columns),
         "code_version": asset.code_version,
@@ -274,7 +292,9 @@ def _draw(graph: AssetGraph, assets: list[Asset], key: str | None) -> None:
             again = near.key in seen
             more = bool(graph.upstream(near.key) if upwards else graph.downstream(near.key))
             seen.add(near.key)
-            branch = tree.add(label(near.key, " (see above)" if again and more else ""))
+            reader, read = (graph[at], near) if upwards else (near, graph[at])
+            notes = [*(["optional"] if read.key in reader.optional else []), *(["see above"] if again and more else [])]
+            branch = tree.add(label(near.key, f" ({', '.join(notes)})" if notes else ""))
             if not again:
                 grow(branch, near.key, upwards, seen)
 
@@ -325,6 +345,8 @@ def _show_last(project: Project, asset: Asset, entry: Entry | None) -> None:
     console.say(
         f"last made {console.ago(entry.started_at)} ({entry.started_at:%Y-%m-%d %H:%M} UTC), {entry.reason}: {', '.join(facts)}"
     )
+    if without := project.state().without(asset.key):
+        console.say(f"made without {', '.join(without)}", style="yellow")
     for warning in entry.warnings:
         console.say(f"warning: {warning}", style="yellow")
     if entry.source_updated_at:
@@ -342,7 +364,10 @@ def _status_row(one: AssetStatus) -> tuple[object, ...]:
         late = f"source is {console.hours(one.overdue_hours)} overdue (expected every {console.hours(one.freshness_hours or 0)})"
         why = f"{late}; {why}" if why else late
     known = one.acknowledged.text if one.acknowledged else ""
-    why = "; ".join(filter(None, [why, known, *(f"warning: {warning}" for warning in one.warnings)]))
+    gaps = f"made without {', '.join(one.without)}" if one.without else ""
+    why = "; ".join(
+        filter(None, [one.source_problem, why, gaps, known, *(f"warning: {warning}" for warning in one.warnings)])
+    )
     state = "overdue" if one.state == "fresh" and one.overdue_hours is not None else one.state
     return (
         one.asset,
@@ -361,12 +386,14 @@ def _acknowledged(project: Project, key: str) -> Acknowledgement | None:
     return acknowledged(project.lake, found) if found else None
 
 
-def _history_row(entry: Entry, known: Acknowledgement | None = None) -> tuple[object, ...]:
+def _history_row(asset: Asset, entry: Entry, known: Acknowledgement | None = None) -> tuple[object, ...]:
     made = entry.status != "failed"
+    gaps = ", ".join(up for up in asset.optional if made and up not in entry.versions)
     notes = [
         entry.run_id,
         "; ".join(filter(None, [entry.error, entry.drift and f"drift: {entry.drift}"])),
         f"only {entry.window}" if entry.window else "",
+        f"without {gaps}" if gaps else "",
         f"{entry.duplicates:,} duplicates dropped" if entry.duplicates else "",
         known.text if known and entry.status == "failed" and entry.error == known.error else "",
         f"entry {entry.restored} again" if entry.restored else "change accepted" if entry.is_accepted else "",

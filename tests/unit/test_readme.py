@@ -43,7 +43,7 @@ def test_the_picture_has_every_table_except_landing_tables_with_one_reader_of_th
 
 
 def test_the_edges_that_are_left_out_follow_from_those_that_are_drawn(graph: AssetGraph) -> None:
-    edges = re.findall(r"^  (\w+) --> (\w+)$", picture(graph), flags=re.MULTILINE)
+    edges = re.findall(r"^  (\w+) -(?:-|\.-)> (\w+)$", picture(graph), flags=re.MULTILINE)
     above: dict[str, set[str]] = {}
     for up, down in edges:  # in dependency order
         above.setdefault(down, set()).update({up}, above.get(up, set()))

@@ -1,3 +1,5 @@
+{{ config(meta={'optional': ['staging.employment']}) }}
+
 with gdp as (
 
     select

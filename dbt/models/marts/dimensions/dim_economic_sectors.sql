@@ -1,3 +1,5 @@
+{{ config(meta={'optional': ['staging.employment']}) }}
+
 with accounts as (
 
     select * from {{ ref('accounts_sectors') }}
