@@ -207,7 +207,9 @@ def test_nothing_in_the_templates_is_called_after_catalonia(templates: dict[str,
     text = json.dumps([template.content for template in templates.values()])
     product = r"catalunya\.(ops\.lambdas|code_version|data_version|contract)|`catalunya |CATALUNYA_|/tmp/catalunya"
     named = {found[0] for found in re.finditer(r"[\w/.`-]*[Cc]atal(unya|onia)[\w/.-]*", re.sub(product, "", text))}
-    assert all("example/catalunya" in each for each in named), f"{named}: the repository of small/templates.py may be named"
+    assert all("example/catalunya" in each for each in named), (
+        f"{named}: the repository of small/templates.py may be named"
+    )
 
 
 def test_only_the_pipeline_of_the_region_may_assume_its_roles(templates: dict[str, Template]) -> None:
