@@ -24,6 +24,7 @@ _NAMES = {
 _BY_NAME = {what: re.compile(rf"(?:.*_)?(?:{pattern})(?:_\d+)?") for what, pattern in _NAMES.items()}
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[A-Za-z]{2,}$"
 _PHONE = r"^(?:\+34|0034)?[ .-]?[6789]\d{2}[ .-]?\d{2,3}[ .-]?\d{2,3}[ .-]?\d{0,3}$"
+_LIKE_IDENTITY = r"^[\dA-Za-z][\d .-]{6,10}[\dA-Za-z]$"
 _LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"  # RD 1553/2005, article 11: the number modulo 23
 _CIF_LETTERS = "JABCDEFGHI"
 
@@ -38,7 +39,7 @@ def suspicion(field: str, label: str, values: pl.Series) -> str:
     found = values.unique()
     signs = {
         "e-mail addresses": found.str.contains(_EMAIL),
-        "numbers of identity documents": identity_numbers(found),
+        "numbers of identity documents": identity_numbers(found.filter(found.str.contains(_LIKE_IDENTITY))),
         # Nine digits are many things: only where some are written as telephone numbers are.
         "telephone numbers": found.str.contains(_PHONE) & found.str.contains(r"[ +.-]").any(),
     }

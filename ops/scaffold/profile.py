@@ -26,6 +26,8 @@ from catalunya.ops.scaffold.personal import suspicion
 JSON_STAT = frozenset({"time", "geo", "metric", "dimension"})
 """Kinds of the fields that identify a cell of a JSON-stat table."""
 MOST_COLUMNS_TRIED, LARGEST_KEY = 12, 3
+LOOKED_AT = 1000
+"""Rows that tell how numbers and days are written."""
 FEW_ROWS = 20
 """With fewer rows, no pattern of the values is proposed."""
 TYPES: dict[LogicalType, pl.DataType] = {
@@ -252,13 +254,26 @@ def _parses(values: pl.Series, kind: LogicalType, locale: Locale, declared: str 
 def _locale(fields: Sequence[FieldInfo], sample: _Sample) -> tuple[Locale, list[str]]:
     """How the source writes numbers and days, if it declares no types for them: the plainest way that reads most columns."""
     free = [each.name for each in fields if each.kind not in NUMBER_KINDS | DATE_KINDS | JSON_STAT]
-    texts = [values for name in free if name in sample.frame.columns and len(values := sample.values(name).head(1000))]
-    looking = [text for text in texts if text.str.contains(r"^[-+]?\d[\d.,'’ /-]*$").all()]
+    head = sample.frame.select(name for name in free if name in sample.frame.columns).head(LOOKED_AT)
+    # Whole numbers are written the same everywhere: they tell nothing.
+    texts = pl.all().drop_nulls()
+    is_like = texts.str.contains(r"^[-+]?\d[\d.,'’ /-]*$").all() & texts.str.contains(r"\d[.,'’ /-]").any()
+    like = head.select(is_like) if head.width else head
+    looking = [name for name in head.columns if like[name][0] and head[name].null_count() < head.height]
     if not looking:
         return Locale(), []
 
     def reads(locale: Locale, kinds: Sequence[LogicalType]) -> int:
-        return sum(any(_parses(text, kind, locale, None) for kind in kinds) for text in looking)
+        """How many of the columns can be read as one of these types."""
+        unread = [
+            pl.all_horizontal(read(pl.col(name), TYPES[kind], locale, None).is_null() & pl.col(name).is_not_null())
+            .any()
+            .alias(f"{kind} {name}")
+            for name in looking
+            for kind in kinds
+        ]
+        failed = head.select(unread).row(0, named=True)
+        return sum(any(not failed[f"{kind} {name}"] for kind in kinds) for name in looking)
 
     numbers = [Locale(decimal, thousands) for decimal, thousands in _NUMBERS]
     counts = [reads(each, ("bigint", "double")) for each in numbers]
