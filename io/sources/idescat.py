@@ -170,7 +170,7 @@ class Idescat(Source[Question]):
 
     @classmethod
     def recognize(cls, address: str) -> Self | None:
-        """A bare path `ep/9122/10002/mun`, an address of the API, or a table's page `idescat.cat/pub/?id=ep&n=9122&…`, which lacks the table."""
+        """A bare path `ep/9122/10002/mun`, or an address of the API, `/taules/v2/ep/9122/10002/mun[/data]`."""
         if re.fullmatch(_TABLE, address):
             return cls(address)
         url = urlsplit(address)

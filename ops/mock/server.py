@@ -22,8 +22,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from catalunya.io.errors import ConfigurationError, UsageError
-from catalunya.io.project_folder import SAMPLES, active
-from catalunya.ops.mock import data
+from catalunya.io.project_folder import active
+from catalunya.ops.mock import data, samples
 from catalunya.ops.mock.exchange import Asked, Desk, Published, Reply
 from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
 from catalunya.ops.mock.idescat import IdescatApi, StatTable
@@ -172,17 +172,14 @@ def _refused(message: str) -> JSONResponse:
 
 
 def own_and_found(rows: int, real: Path | str | None) -> tuple[list[Published], list[Published]]:
-    """What a person's folder does not replace, and what is in it: the samples of the project, and the mock's own datasets, which are
-    those of the package's own project.
+    """What a person's folder does not replace, and what is in it: the mock's own datasets, which are those of the package's own project,
+    and the recorded samples of the project's other sources.
     """
     if rows < 0:
         raise UsageError(f"Mock: expected rows to be 0 or more; found {rows}.")
-    project = active()
-    samples = project.folder / "assets" / SAMPLES
     found: list[Published] = [*read_folder(Path(real))] if real else []
-    recorded: list[Published] = [*read_folder(samples)] if samples.is_dir() else []
-    made: list[Published] = [*data.datasets(rows), *data.tables()] if project.is_ours else []
-    own = {each.name: each for each in (*made, *recorded)}
+    made: list[Published] = [*data.datasets(rows), *data.tables()] if active().is_ours else []
+    own = samples.published(samples.folder()) | {each.name: each for each in made}
     return [each for name, each in own.items() if name not in {each.name for each in found}], found
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
+    from catalunya.ops.mock.samples import Sample
+
 View = dict[str, Any]
 """A dataset's metadata as `/api/views` has it."""
 
@@ -219,6 +221,15 @@ class Shape:
             by = [pl.col(name).cast(pl.Float64) if name in numbers else pl.col(name) for name, _ in query.order]
             frame = frame.sort(by, descending=[down for _, down in query.order], nulls_last=True, maintain_order=True)
         return frame.select(_POSITION).collect()[_POSITION]
+
+
+def served(sample: Sample) -> Dataset:
+    """A recorded sample as a dataset of its own: its rows are all there are."""
+    from catalunya.ops.mock.real import dataset  # it makes datasets of this module
+
+    views = [view for answer in sample.metadata if isinstance(view := answer.json(), dict) and "columns" in view]
+    rows = [row for page in sample.pages for row in page.json()]
+    return dataset(sample.arguments[0], rows, views[0] if views else None, int(sample.recorded_at.timestamp()))
 
 
 def shape_of(dataset: Dataset, faults: Sequence[Fault]) -> Shape:
