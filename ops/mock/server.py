@@ -24,6 +24,7 @@ from starlette.routing import Route
 from catalunya.io.errors import ConfigurationError, UsageError
 from catalunya.io.project_folder import active
 from catalunya.ops.mock import data, samples
+from catalunya.ops.mock.emex import EmexApi, Sheet
 from catalunya.ops.mock.exchange import Asked, Desk, Published, Reply
 from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
 from catalunya.ops.mock.idescat import IdescatApi, StatTable
@@ -51,9 +52,10 @@ class MockServer:
         self._desk = Desk(self._plan, gzip=gzip)
         socrata = SocrataApi([each for each in datasets if isinstance(each, Dataset)], self._desk)
         idescat = IdescatApi([each for each in datasets if isinstance(each, StatTable)], self._desk)
+        emex = EmexApi([each for each in datasets if isinstance(each, Sheet)], self._desk)
         self.app = _any_host(
             Starlette(
-                routes=[*socrata.routes(), *idescat.routes(), *self._control()],
+                routes=[*socrata.routes(), *idescat.routes(), *emex.routes(), *self._control()],
                 exception_handlers={UsageError: lambda _, error: _refused(str(error))},
             )
         )
@@ -178,7 +180,7 @@ def own_and_found(rows: int, real: Path | str | None) -> tuple[list[Published], 
     if rows < 0:
         raise UsageError(f"Mock: expected rows to be 0 or more; found {rows}.")
     found: list[Published] = [*read_folder(Path(real))] if real else []
-    made: list[Published] = [*data.datasets(rows), *data.tables()] if active().is_ours else []
+    made: list[Published] = [*data.datasets(rows), *data.tables(), *data.indicators()] if active().is_ours else []
     own = samples.published(samples.folder()) | {each.name: each for each in made}
     return [each for name, each in own.items() if name not in {each.name for each in found}], found
 
