@@ -355,15 +355,18 @@ def _read_table(source: str, name: str, reply: Reply) -> Table:
 def _read_about(source: str, name: str, reply: Reply) -> About:
     """What the metadata of a table say. Raises as `_read_table`."""
     dataset, table = _dataset(source, name, reply), _read_table(source, name, reply)
+    found = {table.columns[each]: dataset.dimension[each] for each in table.codes}
     fields = [
-        FieldInfo(table.columns[each], table.kinds[each], found.label, categories=found.category.labels())
-        for each, found in ((each, dataset.dimension[each]) for each in table.codes)
+        FieldInfo(column, kind, found[column].label, categories=found[column].category.labels())
+        if column in found
+        else FieldInfo(column, kind)
+        for column, kind in table.fields().items()
     ]
     return About(
         id=name,
         title=dataset.label,
         updated_at=instant(table.updated),
-        fields=(*fields, FieldInfo("value", "number"), FieldInfo("status", "text")),
+        fields=tuple(fields),
         page_url=reply.url,
         publisher=dataset.source,
         rows=table.cells,

@@ -46,7 +46,7 @@ def serve(
     from catalunya.ops.mock import server
 
     own, found = server.own_and_found(rows, real) if datasets is None else (datasets, ())
-    mock = server.MockServer([*own, *found], seed, gzip=gzip)
+    mock = server.MockServer([*own, *found], seed, gzip=gzip, recorded=server.recordings(real))
     mock.faults(*faults)
     return server.serve(mock, host, port)
 
@@ -65,6 +65,6 @@ def run(
     from catalunya.ops.mock import server
 
     own, found = server.own_and_found(rows, real)
-    mock = server.MockServer([*own, *found], seed, gzip=gzip)
+    mock = server.MockServer([*own, *found], seed, gzip=gzip, recorded=server.recordings(real))
     mock.faults(*faults)
     server.run(mock, found, host, port)

@@ -23,6 +23,7 @@ import polars as pl
 import structlog
 
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.sources.recording import ENDING
 from catalunya.ops.mock.data import SmallRows, known_view, later, portal_dataset, portal_rows
 from catalunya.ops.mock.idescat import Cube, Document, StatTable
 from catalunya.ops.mock.socrata import Dataset, column
@@ -70,7 +71,7 @@ def read_folder(folder: Path) -> list[Dataset | StatTable]:
         except _SkippedError as reason:
             skipped += 1
             log.warning("file_skipped", file=str(path.relative_to(folder)), reason=str(reason))
-    if not rows and not tables:
+    if not rows and not tables and not any(folder.rglob(f"*{ENDING}")):
         raise ConfigurationError(
             f"Mock: nothing to serve in {folder}: expected .json files with rows (an array of objects) or JSON-stat 2.0 "
             f"datasets; found {skipped} other .json files. Give another folder with --real."

@@ -23,12 +23,14 @@ from starlette.routing import Route
 
 from catalunya.io.errors import ConfigurationError, UsageError
 from catalunya.io.project_folder import active
+from catalunya.io.sources.recording import ENDING, Exchange, read
 from catalunya.ops.mock import data, samples
 from catalunya.ops.mock.emex import EmexApi, Sheet
 from catalunya.ops.mock.exchange import Asked, Desk, Published, Reply
 from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
 from catalunya.ops.mock.idescat import IdescatApi, StatTable
 from catalunya.ops.mock.real import read_folder
+from catalunya.ops.mock.recorded import Recorded
 from catalunya.ops.mock.socrata import Dataset, SocrataApi
 
 if TYPE_CHECKING:
@@ -45,7 +47,9 @@ START_S = 10.0
 class MockServer:
     """The mock APIs and their state; `app` is the ASGI application, `url` where it is served."""
 
-    def __init__(self, datasets: Sequence[Published], seed: int = 1, *, gzip: bool = False) -> None:
+    def __init__(
+        self, datasets: Sequence[Published], seed: int = 1, *, gzip: bool = False, recorded: Sequence[Exchange] = ()
+    ) -> None:
         self.url = ""
         self._datasets = {each.name: each for each in datasets}
         self._plan = FaultPlan(seed)
@@ -53,12 +57,11 @@ class MockServer:
         socrata = SocrataApi([each for each in datasets if isinstance(each, Dataset)], self._desk)
         idescat = IdescatApi([each for each in datasets if isinstance(each, StatTable)], self._desk)
         emex = EmexApi([each for each in datasets if isinstance(each, Sheet)], self._desk)
-        self.app = _any_host(
-            Starlette(
-                routes=[*socrata.routes(), *idescat.routes(), *emex.routes(), *self._control()],
-                exception_handlers={UsageError: lambda _, error: _refused(str(error))},
-            )
+        apis = Starlette(
+            routes=[*socrata.routes(), *idescat.routes(), *emex.routes(), *self._control()],
+            exception_handlers={UsageError: lambda _, error: _refused(str(error))},
         )
+        self.app = _any_host(Recorded(recorded, apis))
 
     def faults(self, *specs: str) -> None:
         """Put these faults in force instead of the present ones; without any, clear them. On UsageError nothing changes."""
@@ -171,6 +174,12 @@ def _any_host(app: ASGIApp) -> ASGIApp:
 
 def _refused(message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=400)
+
+
+def recordings(real: Path | str | None) -> list[Exchange]:
+    """What the recordings in a person's folder hold. Raises ConfigurationError if one cannot be read."""
+    files = sorted(Path(real).rglob(f"*{ENDING}")) if real else []
+    return [exchange for file in files for exchange in read(file)]
 
 
 def own_and_found(rows: int, real: Path | str | None) -> tuple[list[Published], list[Published]]:
