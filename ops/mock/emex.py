@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Route
 
 from catalunya.ops.mock.exchange import Answer, Asked, Desk, Published, Wire, html
-from catalunya.ops.mock.faults import ANSWER_KINDS, Fault
+from catalunya.ops.mock.faults import ANSWER_KINDS, Fault, Kind
 from catalunya.ops.mock.idescat import BETWEEN_CHANGES
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class EmexApi:
                 return _sent(said | {"error": "404"})
             return _sent(said | _content(found, faults))
 
-        kind = "rows" if operation == "dades" else "metadata"
+        kind: Kind = "rows" if operation == "dades" else "metadata"
         return await self._desk.serve(request, f"emex/{wanted[0]}" if wanted[0] else _ROOT, kind, answer, kinds=FAULTS)
 
 

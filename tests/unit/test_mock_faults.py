@@ -352,7 +352,8 @@ def test_a_request_received_before_the_log_was_cleared_is_not_in_it(api: httpx.C
 def test_health_lists_the_datasets(api: httpx.Client) -> None:
     found = api.get("/_mock/health").json()
     assert found["status"] == "ok"
-    assert {name: each["rows"] for name, each in found["datasets"].items()} == {
+    rows = {name: each["rows"] for name, each in found["datasets"].items()}
+    assert rows.items() >= {
         "9aju-tpwc": 949,
         "ivft-vegh": 1000,
         "yavr-pn8q": 422,
