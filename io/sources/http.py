@@ -296,7 +296,7 @@ class Http:
         reply = Reply(call.url, response.status_code, response.headers, body)
         seconds = round(time.perf_counter() - began, 3)
         if self.settings.record:
-            sent = urlencode(call.form) if call.form else ""
+            sent = response.request.content.decode(errors="replace")
             kept = recording.Exchange(call.method, call.url, reply.status, dict(reply.headers), bytes(body), sent)
             self.exchanges.append(kept)
         log.debug("http_answer", url=call.url, status=reply.status, bytes=len(body), seconds=seconds)

@@ -75,6 +75,8 @@ def served(sample: Sample) -> Sheet:
 class EmexApi:
     """Indicators behind `/emex/v1`."""
 
+    serves = Sheet
+
     def __init__(self, sheets: Iterable[Sheet], desk: Desk) -> None:
         self._sheets = {sheet.described["id"]: sheet for sheet in sheets}
         self._desk = desk
