@@ -15,6 +15,7 @@ from catalunya.io.errors import ConfigurationError, DeclarationError, SourceErro
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
 OnProgress = Callable[[int, int], None]
 """Called after each page with the rows received and the rows expected; counts from 0 again if the extraction starts over."""
@@ -35,6 +36,7 @@ class HttpSettings:
     backoff_initial_s: float = 0.5  # doubled after each attempt ...
     backoff_max_s: float = 30.0  # ... up to this
     backoff_jitter_s: float = 1.0  # ... plus a random wait up to this
+    scratch: Path | None = None  # a folder for what is too large for memory; None: the system's
 
     @property
     def host(self) -> str:
