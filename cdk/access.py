@@ -239,6 +239,12 @@ TABLE: tuple[Grant, ...] = (
         "what is stale, and which runs are making it",
     ),
     Grant("orchestrator", "s3:GetObject", ("acknowledgements",), "which failures need no alarm"),
+    Grant(
+        "orchestrator",
+        ("s3:GetObject", "s3:PutObject"),
+        ("source checks",),
+        "what the weekly check of each source found",
+    ),
     Grant("orchestrator", "s3:GetObject", ("answers",), "whether a function that it invoked is done, works, or died"),
     Grant("orchestrator", "s3:PutObject", ("merged ledgers", "leases"), f"retention merges old entries; {_LEASE}"),
     Grant(
@@ -277,6 +283,7 @@ TABLE: tuple[Grant, ...] = (
         "`catalunya status`: fresh, stale, overdue",
     ),
     Grant("monitoring", "s3:GetObject", ("acknowledgements",), "`catalunya status`: who knows of a failure"),
+    Grant("monitoring", "s3:GetObject", ("source checks",), "`catalunya status`: which sources are not as declared"),
     Grant(
         "monitoring", "s3:GetObject", ("landing", "staging", "marts"), "looks into batches and tables, rows included"
     ),

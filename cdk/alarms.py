@@ -236,8 +236,8 @@ class Alarms(Construct):
             "source-problems",
             self._signals.metric(SOURCE_PROBLEMS),
             above=0,
-            description="A source is overdue, was not asked on schedule, or did not answer the weekly check. Search the logs of ops.reconcile and "
-            "ops.sources for source_overdue, source_not_asked and source_unavailable",
+            description="A source is overdue, was not asked on schedule, or did not answer or match its declaration in the weekly check. Search the "
+            "logs of ops.reconcile and ops.sources for source_overdue, source_not_asked, source_unavailable and source_mismatch",
         )
         self._add(
             "schema-changed",

@@ -18,6 +18,7 @@ from catalunya.assets.record.failing import FOLDER as ACKNOWLEDGED
 from catalunya.assets.record.ledger import COMPACTED
 from catalunya.assets.record.paths import DOCS, MANIFEST
 from catalunya.assets.record.retention import SUPERSEDED
+from catalunya.assets.record.source_checks import FOLDER as SOURCE_CHECKS
 from catalunya.cdk.naming import ENGINEERS_DEPLOY, Names
 from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
 
@@ -119,6 +120,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         **{f"{layer} leases": _objects(f"_leases/{layer}/*") for layer in Layer},
         "leases": _objects("_leases/*"),
         "acknowledgements": _objects(f"{ACKNOWLEDGED}/*"),
+        "source checks": _objects(f"{SOURCE_CHECKS}/*"),
         **{f"{layer} answers": _objects(f"{ANSWERS}/{layer}/*") for layer in FUNCTIONS},
         "answers": _objects(f"{ANSWERS}/*"),
         **{f"{layer} superseded": _objects(f"{SUPERSEDED}/{layer}/*") for layer in (Layer.STAGING, Layer.MARTS)},

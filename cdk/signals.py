@@ -58,7 +58,9 @@ FAILING_TABLES = Signal(metric="FailingTables", events=("left_alone",), only_if_
 FUNCTION_FAILURES = Signal(metric="FunctionFailures", events=("function_failed",))
 RETRIES = Signal(metric="SourceRetries", events=("http_retry",))
 CHANGED_SCHEMAS = Signal(metric="ChangedSchemas", events=("source_drift",))
-SOURCE_PROBLEMS = Signal(metric="SourceProblems", events=("source_overdue", "source_not_asked", "source_unavailable"))
+SOURCE_PROBLEMS = Signal(
+    metric="SourceProblems", events=("source_overdue", "source_not_asked", "source_unavailable", "source_mismatch")
+)
 HEARTBEATS = Signal(metric="Heartbeats", events=("heartbeat",))
 SILENT = Signal(metric="SilentProcesses", events=("process_silent",))
 BACKUPS = Signal(metric="Backups", events=("backup_sealed",))

@@ -42,9 +42,9 @@ def sources_dag(*, clocks: bool, arguments: dict[str, Any]) -> DAG:
         max_active_runs=1,
         is_paused_upon_creation=False,
         default_args=EVERY_TASK,
-        description="Asks every source whether it is available.",
-        doc_md="Sends each source the one request that a landing table starts with, and logs `source_available` or `source_unavailable`. "
-        "Nothing is landed.",
+        description="Checks that every source answers and is what is declared.",
+        doc_md="Asks each source for its metadata, as `catalunya sources check` does, and logs `source_available`, `source_mismatch` or "
+        "`source_unavailable`. `catalunya status` shows the result. Nothing is landed.",
         tags=["ops"],
     )
     CheckSources(dag=dag, task_id="check_sources", **arguments)
@@ -52,13 +52,18 @@ def sources_dag(*, clocks: bool, arguments: dict[str, Any]) -> DAG:
 
 
 class CheckSources(BaseOperator):
-    """Asks every source for its state."""
+    """Compares every source's metadata with its declaration."""
 
     ui_color = "#f8f0e8"
 
     def execute(self, context: Context) -> list[str]:  # noqa: ARG002  the signature is Airflow's
-        """Log each source's availability; returns the landing tables whose source is unavailable."""
-        from catalunya.assets.making.availability import unavailable
+        """Keep each source's result; returns the landing tables whose source does not answer or match."""
+        from catalunya.assets.making.source_check import check_sources
         from catalunya.assets.record.project import Project
+        from catalunya.assets.record.source_checks import keep
 
-        return unavailable(Project())
+        project, wrong = Project(), []
+        for found in check_sources(project, project.declarations):
+            keep(project.lake, found)
+            wrong += [] if found.matches else [found.asset]
+        return wrong

@@ -290,7 +290,8 @@ class Settings(BaseSettings):
         """How the source's API is reached: its portal, or the mock in its place. A token is for one host, and goes to no other."""
         portal = urlsplit(self.portal(source))
         host = self.hosts.get(portal.hostname or "", Host())
-        token = host.token or (self.socrata_app_token if source.kind == "socrata" and not source.portal else None)
+        project_s = getattr(self, source.token_setting) if source.token_setting and not source.portal else None
+        token: SecretStr | None = host.token or project_s
         base_url = portal.geturl()
         if self.mock:
             base_url = f"{self.mock}/{portal.netloc}{portal.path}" if source.portal else self.mock

@@ -17,9 +17,11 @@ import structlog
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.failing import Acknowledgement, acknowledged, failing
 from catalunya.assets.record.lease import UNKNOWN
+from catalunya.assets.record.source_checks import kept
 from catalunya.assets.record.state import Reason
 
 if TYPE_CHECKING:
+    from catalunya.assets.record.ledger import Entry
     from catalunya.assets.record.state import State
 
 log = structlog.get_logger(__name__)
@@ -31,7 +33,8 @@ Condition = Literal["fresh", "stale", "missing", "failed", "running", "unreadabl
 class AssetStatus:
     """One asset now. Times are UTC; `overdue_hours` is how much older than its freshness the source's last update is.
 
-    `without` are the optional tables that its table, or one that it was made from, was made without. Of a failed asset, `transient` says
+    `source_problem` is what the last check of its source found, if it has not been landed since; `without` are the optional tables that
+    its table, or one that it was made from, was made without. Of a failed asset, `transient` says
     whether the failure passes, `next_try_at` when it is then tried again, and `acknowledged` who knows of it.
     """
 
@@ -52,12 +55,13 @@ class AssetStatus:
     transient: bool | None = None
     next_try_at: datetime | None = None
     acknowledged: Acknowledgement | None = None
+    source_problem: str = ""
 
     @property
     def is_fine(self) -> bool:
-        """Whether it needs no attention: fresh, running, or failed and acknowledged; and not overdue."""
+        """Whether it needs no attention: fresh, running, or failed and acknowledged; not overdue, and its source as declared."""
         is_known = self.state in ("fresh", "running") or self.acknowledged is not None
-        return is_known and self.overdue_hours is None
+        return is_known and self.overdue_hours is None and not self.source_problem
 
 
 def statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
@@ -135,7 +139,14 @@ def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
         transient=failure.transient if failure else None,
         next_try_at=state.next_try(asset.key) if failure else None,
         acknowledged=acknowledged(state.ledger.lake, failed) if failed else None,
+        source_problem=_source_problem(state, asset, latest),
     )
+
+
+def _source_problem(state: State, asset: Asset, latest: Entry | None) -> str:
+    if asset.layer is not Layer.LANDING or (check := kept(state.ledger.lake, asset.key)) is None:
+        return ""
+    return "" if latest and latest.recorded_at > check.at else check.text
 
 
 def _condition(state: State, asset: Asset, running: str | None) -> tuple[Condition, str]:

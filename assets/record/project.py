@@ -21,6 +21,7 @@ class Project:
 
     def __init__(self, settings: Settings | None = None, declared: Sequence[Declaration] | None = None) -> None:
         """`declared` replaces the declarations of the asset files."""
+        self.declared = declared
         self.settings = settings or load_settings()
         if declared is not None:
             self.graph = AssetGraph(declaration.asset for declaration in declared)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -37,6 +38,7 @@ class HttpSettings:
     backoff_max_s: float = 30.0  # ... up to this
     backoff_jitter_s: float = 1.0  # ... plus a random wait up to this
     scratch: Path | None = None  # a folder for what is too large for memory; None: the system's
+    record: Path | None = None  # a file in which every answer is kept (`recording.py`)
 
     @property
     def host(self) -> str:

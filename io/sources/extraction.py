@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -82,6 +83,8 @@ class Source(ABC, Generic[R]):
     """The protocol: "socrata", "idescat". The project's default portals are by it."""
     pages_are: ClassVar[str]
     """What one page is, for messages: "a JSON array of rows"."""
+    token_setting: ClassVar[str] = ""
+    """The setting with the token for the project's own portal, where there is one beside `hosts`."""
 
     portal: str | None
     """The base URL of the API it is read from; None: the project's portal for its protocol."""
@@ -94,6 +97,14 @@ class Source(ABC, Generic[R]):
     @abstractmethod
     def describe(self) -> str:
         """A name for messages and logs: "Socrata ivft-vegh"."""
+
+    @property
+    def token_variable(self) -> str:
+        """Where the token for its portal is set, for messages."""
+        if self.token_setting and not self.portal:
+            return f"CATALUNYA_{self.token_setting.upper()}"
+        host = urlsplit(self.portal or "").hostname
+        return f"the token of {host or 'its host'} in CATALUNYA_HOSTS"
 
     @classmethod
     @abstractmethod

@@ -32,6 +32,7 @@ from catalunya.io.errors import BadBodyError, DeadlineReached, SourceError, Sour
 from catalunya.io.json_text import BROKEN_JSON, whole_characters
 from catalunya.io.project_folder import active
 from catalunya.io.safe_text import safe_text
+from catalunya.io.sources import recording
 from catalunya.io.sources.base import HttpSettings
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ class _Call(Generic[T]):
     accept: Callable[[Reply], T]
     refused: Callable[[Reply], None]
     form: Mapping[str, str] | None = None
+    json: object = None
     first: int | None = None  # bytes after which the rest of the body is left unread
     into: _Saved | None = None  # where the body goes instead of into memory
     shapes: list[str] = field(default_factory=list)  # what was wrong with complete answers so far
@@ -210,6 +212,9 @@ async def connect(
             f"{what}: not finished within the deadline of {settings.deadline_s:g} s after {http.requests} "
             f"request(s) to {settings.base_url}{last}. Try again later, or raise CATALUNYA_HTTP_DEADLINE_S."
         ) from error
+    finally:
+        if settings.record:
+            recording.write(settings.record, http.exchanges)
 
 
 class Http:
@@ -220,6 +225,7 @@ class Http:
     ) -> None:
         self.settings = settings
         self.requests = 0
+        self.exchanges: list[recording.Exchange] = []  # if they are recorded
         self.last_failure = ""
         self._what = what
         self._client = client
@@ -258,12 +264,13 @@ class Http:
         self,
         path: str,
         accept: Callable[[Reply], T],
-        form: Mapping[str, str],
+        form: Mapping[str, str] | None = None,
         *,
+        json: object = None,
         refused: Callable[[Reply], None] = _nothing_special,
     ) -> T:
-        """The same by POST with a form, for parameters too long for a URL; it is retried like a GET."""
-        return await self._request(_Call("POST", self.address(path), accept, refused, form))
+        """The same by POST with a form, for parameters too long for a URL, or with a JSON body; it is retried like a GET."""
+        return await self._request(_Call("POST", self.address(path), accept, refused, form, json))
 
     def address(self, path: str, params: Mapping[str, str] | None = None) -> str:
         """The full URL of a GET."""
@@ -323,7 +330,7 @@ class Http:
                 # A file is often kept at another place than the one it is published at.
                 follows = call.into is not None or call.first is not None
                 async with self._client.stream(
-                    call.method, call.url, data=call.form, headers=headers, follow_redirects=follows
+                    call.method, call.url, data=call.form, json=call.json, headers=headers, follow_redirects=follows
                 ) as response:
                     body = await self._body(response, call)
             except httpx.RequestError as error:
@@ -331,6 +338,10 @@ class Http:
                 raise _RetryableError(call.url, _reason(error, self.settings)) from error.with_traceback(None)
         reply = Reply(call.url, response.status_code, response.headers, body)
         seconds = round(time.perf_counter() - began, 3)
+        if self.settings.record:
+            sent = urlencode(call.form) if call.form else ""
+            kept = recording.Exchange(call.method, call.url, reply.status, dict(reply.headers), bytes(body), sent)
+            self.exchanges.append(kept)
         log.debug("http_answer", url=call.url, status=reply.status, bytes=len(body), seconds=seconds)
         return reply
 

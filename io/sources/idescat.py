@@ -170,7 +170,7 @@ class Idescat(Source[Question]):
 
     @classmethod
     def recognize(cls, address: str) -> Self | None:
-        """A bare path `ep/9122/10002/mun`, an address of the API, or a table's page `idescat.cat/pub/?id=ep&n=9122&…`, which lacks the table."""
+        """A bare path `ep/9122/10002/mun`, or an address of the API, `/taules/v2/ep/9122/10002/mun[/data]`."""
         if re.fullmatch(_TABLE, address):
             return cls(address)
         url = urlsplit(address)
@@ -355,15 +355,18 @@ def _read_table(source: str, name: str, reply: Reply) -> Table:
 def _read_about(source: str, name: str, reply: Reply) -> About:
     """What the metadata of a table say. Raises as `_read_table`."""
     dataset, table = _dataset(source, name, reply), _read_table(source, name, reply)
+    found = {table.columns[each]: dataset.dimension[each] for each in table.codes}
     fields = [
-        FieldInfo(table.columns[each], table.kinds[each], found.label, categories=found.category.labels())
-        for each, found in ((each, dataset.dimension[each]) for each in table.codes)
+        FieldInfo(column, kind, found[column].label, categories=found[column].category.labels())
+        if column in found
+        else FieldInfo(column, kind)
+        for column, kind in table.fields().items()
     ]
     return About(
         id=name,
         title=dataset.label,
         updated_at=instant(table.updated),
-        fields=(*fields, FieldInfo("value", "number"), FieldInfo("status", "text")),
+        fields=tuple(fields),
         page_url=reply.url,
         publisher=dataset.source,
         rows=table.cells,

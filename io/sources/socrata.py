@@ -1,4 +1,4 @@
-"""Socrata (SODA 2): whether a dataset changed, and its rows as raw pages that are all of one state.
+"""Socrata (SODA 2 and 3): whether a dataset changed, and its rows as raw pages that are all of one state.
 
 Here: what is specific to this protocol. Not here: HTTP (`http.py`), reading page by page (`extraction.py`), what the columns mean (the
 contract). Importing this loads no HTTP client, because assets are declared with it.
@@ -13,10 +13,12 @@ import textwrap
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import urlsplit
 
 import msgspec
+import structlog
 
 from catalunya.io.errors import BadBodyError, DeclarationError, SourceError, UsageError
 from catalunya.io.json_text import repeated_names
@@ -24,7 +26,7 @@ from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     import polars as pl
@@ -33,14 +35,17 @@ if TYPE_CHECKING:
     from catalunya.io.sources.base import HttpSettings
     from catalunya.io.sources.http import Http, Reply
 
-TOKEN_VARIABLE = "CATALUNYA_SOCRATA_APP_TOKEN"  # noqa: S105 - its name, not its value
+log = structlog.get_logger(__name__)
+
 ADVICE = {
     400: "Check the key and the period against the dataset's fields",
-    401: f"Set or correct {TOKEN_VARIABLE}",
-    403: f"Set or correct {TOKEN_VARIABLE}",
+    401: "Set or correct {token}",
+    403: "Set or correct {token}",
     404: "Check the dataset's id and the portal's URL",
-    429: f"Without {TOKEN_VARIABLE}, all users of one IP address share a small allowance",
+    429: "Without {token}, all users of one IP address share a small allowance",
 }
+WANTS_VERSION_3 = frozenset({401, 403, 410})
+"""How version 2 may refuse a request because version 3, which takes a token, has to be asked. No such answer is recorded: any of them."""
 _ID = r"[a-z0-9]{4}-[a-z0-9]{4}"
 MAX_ROWS = 1_000_000_000
 """A larger count cannot be right: it would take two million pages."""
@@ -51,16 +56,19 @@ class Socrata(Source[PageRequest]):
     """One dataset of a Socrata portal. `key`: the raw fields that identify a row; pages are sorted by them.
 
     `period`: the raw text field with a row's year, by which part of the table can be asked for. `portal`: the portal's base URL, if it
-    is another than the project's.
+    is another than the project's. `api`: the version of the API that is asked for rows: 3 needs an application token, and is asked
+    anyway where 2 refuses and there is a token.
     """
 
     dataset_id: str
     key: tuple[str, ...] = ()
     period: str | None = None
     portal: str | None = None
+    api: int = 2
 
     kind: ClassVar[str] = "socrata"
     pages_are: ClassVar[str] = "a JSON array of rows"
+    token_setting: ClassVar[str] = "socrata_app_token"  # noqa: S105 - its name, not its value
 
     def __post_init__(self) -> None:
         check_portal(self.portal)
@@ -78,6 +86,9 @@ class Socrata(Source[PageRequest]):
             raise DeclarationError(
                 f"{self.describe()}: expected `period` as the name of one raw field, found {self.period!r}"
             )
+
+        if self.api not in {2, 3}:
+            raise DeclarationError(f"{self.describe()}: expected `api` as 2 or 3, found {self.api!r}")
 
     @property
     def has_periods(self) -> bool:
@@ -109,12 +120,12 @@ class Socrata(Source[PageRequest]):
         from catalunya.io.sources.http import connect
 
         headers = {"X-App-Token": http.app_token} if http.app_token else None
-        return connect(http, self.describe(), headers=headers, explain=_explain)
+        return connect(http, self.describe(), headers=headers, explain=partial(_explain, self.token_variable))
 
     async def about(self, client: Http) -> Sequence[About]:
         """The dataset's metadata, by one request, with the profile of each column if the portal keeps one, and its count by another."""
         view = await client.get(f"/api/views/{self.dataset_id}.json", lambda reply: reply.decode(_ViewForPeople))
-        total = await client.get(f"/resource/{self.dataset_id}.json", _accept_count, {"$select": "count(*) as total"})
+        total, _ = await self._count(client, "")
         names = {column.id: column.field_name for column in view.columns}
         updated = view.rows_updated_at or view.view_last_modified
         about = About(
@@ -155,14 +166,14 @@ class Socrata(Source[PageRequest]):
 
     async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[PageRequest]:
         """As many pages as `count(*)` calls for. With a window, which must be of whole years, only the rows of these years."""
-        where, path, size = self._where(window), f"/resource/{self.dataset_id}.json", client.settings.page_rows
-        total = await client.get(path, _accept_count, {"$select": "count(*) as total", **where})
+        where, size = self._where(window), client.settings.page_rows
+        total, api = await self._count(client, where)
         # The last page is shorter than the others, or empty: no row beyond the count hides behind a full page.
         requests = [
             PageRequest(
                 f"page-{number:05}",
-                path,
-                {"$limit": str(size), "$offset": str(number * size), "$order": self.order, **where},
+                self._path(api),
+                self._page(api, where, size, number),
                 min(size, total - number * size),
             )
             for number in range(total // size + 1)
@@ -171,13 +182,14 @@ class Socrata(Source[PageRequest]):
 
     async def fetch(self, client: Http, request: PageRequest) -> tuple[Page, Reply]:
         """One page, with the state that its headers give."""
+        url = client.address(request.path, request.params)
 
         def accept(reply: Reply) -> tuple[Page, Reply]:
             rows = len(reply.decode(list[_Row]))
             _check_utf8(reply.body)
             page = Page(
                 f"{request.page}.json",
-                reply.url,
+                url,
                 rows,
                 len(reply.body),
                 hashlib.sha256(reply.body).hexdigest(),
@@ -188,17 +200,42 @@ class Socrata(Source[PageRequest]):
             )
             return page, reply
 
+        if "query" in request.params:
+            return await client.post(request.path, accept, json=_question(request.params))
         return await client.get(request.path, accept, request.params)
+
+    async def _count(self, client: Http, where: str) -> tuple[int, int]:
+        """How many rows there are, and which version of the API says so: that is asked for the rows, too."""
+        if self.api == 2:
+            parameters = {"$select": "count(*) as total"} | ({"$where": where} if where else {})
+            refused = _other_version if client.settings.app_token else _nothing_else
+            try:
+                return await client.get(self._path(2), _accept_count, parameters, refused=refused), 2
+            except _VersionRefused as error:
+                log.warning("asking_version_3", source=self.describe(), refused=str(error))
+        query = f"SELECT count(*) AS total{f' WHERE {where}' if where else ''}"
+        return await client.post(self._path(3), _accept_count, json=_question({"query": query})), 3
+
+    def _path(self, api: int) -> str:
+        return f"/resource/{self.dataset_id}.json" if api == 2 else f"/api/v3/views/{self.dataset_id}/query.json"
+
+    def _page(self, api: int, where: str, size: int, number: int) -> dict[str, str]:
+        """The parameters of a page, as its address has them; version 3 gets the same in a body (`_question`)."""
+        if api == 3:
+            query = f"SELECT *{f' WHERE {where}' if where else ''} ORDER BY {self.order}"
+            return {"query": query, "pageNumber": str(number + 1), "pageSize": str(size)}
+        paging = {"$limit": str(size), "$offset": str(number * size), "$order": self.order}
+        return paging | ({"$where": where} if where else {})
 
     def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
         from catalunya.io.sources.pages import read_rows
 
         return read_rows(body, fields, searched)
 
-    def _where(self, window: Window | None) -> dict[str, str]:
-        """The parameter that selects the window's years; none without a window. Raises UsageError if that is not possible."""
+    def _where(self, window: Window | None) -> str:
+        """The condition that selects the window's years; empty without a window. Raises UsageError if that is not possible."""
         if window is None:
-            return {}
+            return ""
         if self.period is None:
             raise UsageError(
                 f"{self.describe()}: cannot read {window} only, because no field is declared as the year of a row; "
@@ -212,7 +249,7 @@ class Socrata(Source[PageRequest]):
             )
         bounds = [f"{self.period} >= '{first.year}'"] if first != date.min else []
         bounds += [f"{self.period} <= '{last.year}'"] if last != date.max else []
-        return {"$where": " and ".join(bounds)} if bounds else {}
+        return " and ".join(bounds)
 
 
 class _Column(msgspec.Struct, rename="camel"):
@@ -334,13 +371,38 @@ def _accept_view(reply: Reply) -> _View:
     return view
 
 
-def _explain(reply: Reply) -> str:
-    """The portal's message in a refusal, whose body need not be JSON, and what to do about it."""
+class _VersionRefused(Exception):
+    """Version 2 of the API refuses, and version 3 may not."""
+
+
+def _other_version(reply: Reply) -> None:
+    if reply.status in WANTS_VERSION_3:
+        raise _VersionRefused(f"{reply.status}: {reply.excerpt()}")
+
+
+def _nothing_else(_: Reply) -> None:
+    """Version 3 needs a token, so there is nothing else to ask."""
+
+
+def _question(parameters: Mapping[str, str]) -> dict[str, object]:
+    """The body of a question to version 3. Without `includeSystem` and `includeSynthetic`, rows come with fields that version 2 leaves out.
+
+    Source: Socrata, SODA 3 query endpoint.
+    """
+    body: dict[str, object] = {"query": parameters["query"], "includeSystem": False, "includeSynthetic": False}
+    if "pageNumber" in parameters:
+        page = {name: int(parameters[name]) for name in ("pageNumber", "pageSize")}
+        body |= {"page": page, "orderingSpecifier": "total"}
+    return body
+
+
+def _explain(token: str, reply: Reply) -> str:
+    """The portal's message in a refusal, whose body need not be JSON, and what to do about it; `token`: where that is set."""
     try:
         refusal = reply.decode(_Refusal)
     except BadBodyError:
         refusal = _Refusal(message=reply.excerpt())
     code = refusal.code or refusal.error_code
     message = refusal.message if code in refusal.message else f"{code}: {refusal.message}"
-    advice = ADVICE.get(reply.status)
+    advice = ADVICE.get(reply.status, "").format(token=token)
     return f"{textwrap.shorten(message, 300, placeholder=' …')}{f'. {advice}' if advice else ''}"

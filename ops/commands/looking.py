@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.graph.spec import Asset, LandingDeclaration, Layer
 from catalunya.assets.record.failing import Acknowledgement, acknowledged, failing
 from catalunya.assets.record.project import Project
 from catalunya.ops import console
@@ -199,18 +199,25 @@ def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tupl
         return (frame.columns, frame.rows()) if frame is not None else ([], [])
     if not entry.objects or not project.state().has_batch(entry):
         return [], []
-    import json
+    import polars as pl
 
     from catalunya.assets.record.batch import read_batch
+    from catalunya.io.sources.pages import read_page
 
     batch = read_batch(project.lake, entry.batch or "", entry)
-    page = json.loads(batch.read(project.lake, batch.manifest.pages[0]))
-    if not isinstance(page, list):  # one document instead of a list of rows, as from IDESCAT
-        return [batch.manifest.pages[0].name], [(json.dumps(page, ensure_ascii=False)[:2000],)]
-    raw = page[:count]
-    names = list(dict.fromkeys(name for row in raw for name in row))
-    hidden = {column.name for column in asset.columns if column.personal}
-    return names, [tuple(_MASKED if n in hidden and n in row else row.get(n) for n in names) for row in raw]
+    page = batch.manifest.pages[0]
+    names = [column.name for column in asset.columns]
+    declared = project.declarations[asset.key]
+    assert isinstance(declared, LandingDeclaration)
+    read = (
+        read_page(batch.read(project.lake, page), page.name, names, declared.source, asset.key)
+        .head(count)
+        .select(names)
+    )
+    hidden = [
+        pl.when(pl.col(c.name).is_not_null()).then(pl.lit(_MASKED)).alias(c.name) for c in asset.columns if c.personal
+    ]
+    return names, read.with_columns(hidden).rows()
 
 
 class Edge(NamedTuple):
@@ -358,7 +365,9 @@ def _status_row(one: AssetStatus) -> tuple[object, ...]:
         why = f"{late}; {why}" if why else late
     known = one.acknowledged.text if one.acknowledged else ""
     gaps = f"made without {', '.join(one.without)}" if one.without else ""
-    why = "; ".join(filter(None, [why, gaps, known, *(f"warning: {warning}" for warning in one.warnings)]))
+    why = "; ".join(
+        filter(None, [one.source_problem, why, gaps, known, *(f"warning: {warning}" for warning in one.warnings)])
+    )
     state = "overdue" if one.state == "fresh" and one.overdue_hours is not None else one.state
     return (
         one.asset,

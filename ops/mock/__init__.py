@@ -2,8 +2,8 @@
 
 One fake per protocol, on one port: Socrata's datasets (`socrata.py`, `/resource/…`, `/api/views/…`) and IDESCAT's tables
 (`idescat.py`, `/taules/v2/…`). What they serve is in `data.py` (from `seeds/`, whose headers say what was recorded and
-what is synthetic) or in a folder (`real.py`). `serve` and `run` are the way in. Importing this loads neither the server nor
-polars: that happens when one is called.
+what is synthetic), in the recorded samples of the project's other sources (`samples.py`), or in a folder (`real.py`).
+`serve` and `run` are the way in. Importing this loads neither the server nor polars: that happens when one is called.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def serve(
     from catalunya.ops.mock import server
 
     own, found = server.own_and_found(rows, real) if datasets is None else (datasets, ())
-    mock = server.MockServer([*own, *found], seed, gzip=gzip)
+    mock = server.MockServer([*own, *found], seed, gzip=gzip, recorded=server.recordings(real))
     mock.faults(*faults)
     return server.serve(mock, host, port)
 
@@ -65,6 +65,6 @@ def run(
     from catalunya.ops.mock import server
 
     own, found = server.own_and_found(rows, real)
-    mock = server.MockServer([*own, *found], seed, gzip=gzip)
+    mock = server.MockServer([*own, *found], seed, gzip=gzip, recorded=server.recordings(real))
     mock.faults(*faults)
     server.run(mock, found, host, port)

@@ -205,8 +205,9 @@ class Desk:
         body = await request.body() if request.method == "POST" else b""
         url, raw = request.url, request.scope
         address = raw["raw_path"].decode("latin-1") + (f"?{url.query}" if url.query else "")
-        form = body.decode("utf-8", "replace")
-        query, headers = "&".join(filter(None, (url.query, form))), dict(request.headers)
+        headers = dict(request.headers)
+        form = body.decode("utf-8", "replace") if "json" not in headers.get("content-type", "") else ""
+        query = "&".join(filter(None, (url.query, form)))
         with self._lock:
             self.total += 1
             self._at_once += 1

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
+    from catalunya.ops.mock.samples import Sample
+
 HOST = "https://api.idescat.cat/taules/v2"
 MOST_CELLS = 20_000
 LONGEST_URL = 2000
@@ -104,6 +106,16 @@ class StatTable(Published):
         updated = datetime.fromisoformat(self.updated()[:10]).replace(tzinfo=UTC)
         size = len(self.cube(self.version).values)
         return {"version": self.version, "rows": size, "rowsUpdatedAt": int(updated.timestamp())}
+
+
+def served(sample: Sample) -> StatTable:
+    """A recorded sample as a table of its own: its cells are all there are."""
+    from catalunya.ops.mock.real import stat_table  # it makes tables of this module
+
+    page, *more = sample.pages
+    if more or len(sample.arguments) > 1:
+        raise ValueError("expected one page of one table")
+    return stat_table(page.json(), sample.arguments[0], int(sample.recorded_at.timestamp()))
 
 
 @dataclass(frozen=True)

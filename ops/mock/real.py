@@ -23,6 +23,7 @@ import polars as pl
 import structlog
 
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.sources.recording import ENDING
 from catalunya.ops.mock.data import SmallRows, known_view, later, portal_dataset, portal_rows
 from catalunya.ops.mock.idescat import Cube, Document, StatTable
 from catalunya.ops.mock.socrata import Dataset, column
@@ -41,7 +42,7 @@ _TYPES = {
 Rows = list[dict[str, Any]]
 
 
-class _SkippedError(Exception):
+class _SkippedError(ValueError):
     """Why a file is not served."""
 
 
@@ -70,12 +71,13 @@ def read_folder(folder: Path) -> list[Dataset | StatTable]:
         except _SkippedError as reason:
             skipped += 1
             log.warning("file_skipped", file=str(path.relative_to(folder)), reason=str(reason))
-    if not rows and not tables:
+    if not rows and not tables and not any(folder.rglob(f"*{ENDING}")):
         raise ConfigurationError(
             f"Mock: nothing to serve in {folder}: expected .json files with rows (an array of objects) or JSON-stat 2.0 "
             f"datasets; found {skipped} other .json files. Give another folder with --real."
         )
-    return [*(_dataset(name, path, found, views.get(name)) for name, (path, found) in rows.items()), *tables.values()]
+    datasets = [dataset(name, found, views.get(name), _modified(path)) for name, (path, found) in rows.items()]
+    return [*datasets, *tables.values()]
 
 
 def _read(path: Path) -> list[Any] | Document:
@@ -111,7 +113,8 @@ def _add_rows(rows: dict[str, tuple[Path, Rows]], path: Path, content: list[Any]
     known[1].extend(content)
 
 
-def _dataset(name: str, path: Path, rows: Rows, view: Document | None) -> Dataset:
+def dataset(name: str, rows: Rows, view: Document | None, modified: int) -> Dataset:
+    """Rows as the portal answers them, and their metadata if there are any; `modified`: seconds since 1970, if these do not say."""
     known = known_view(name)
     described = view or known
     fields = dict.fromkeys(field for row in rows for field in row)
@@ -123,13 +126,13 @@ def _dataset(name: str, path: Path, rows: Rows, view: Document | None) -> Datase
         {field: [_text(row.get(field)) for row in rows] for field in fields}, schema=dict.fromkeys(fields, pl.String)
     )
     if view:
-        view = Document(rowsUpdatedAt=_modified(path)) | view
+        view = Document(rowsUpdatedAt=modified) | view
     if known:
         return portal_dataset(name, portal_rows(name, frame), view)
     own = [field for field in fields if field not in SYSTEM_FIELDS]
     if not view:
         columns = [column(field, field, _type(row.get(field) for row in rows)) for field in own]
-        view = Document(id=name, name=name, rowsUpdatedAt=_modified(path), columns=columns)
+        view = Document(id=name, name=name, rowsUpdatedAt=modified, columns=columns)
     entries: list[Document] = view["columns"]
     types = {entry["fieldName"]: entry["dataTypeName"] for entry in entries}
     key = _key(view, frame, own)
@@ -181,20 +184,30 @@ def _add_table(tables: dict[str, StatTable], path: Path, content: Document) -> N
     if content.get("class") != "dataset" or not isinstance(content.get("dimension"), dict):
         raise _SkippedError("neither rows, nor metadata with id and columns, nor a JSON-stat 2.0 dataset")
     try:
-        cube = _cube(path, content)
+        table = stat_table(content, _address(path, str(content.get("href", ""))), _modified(path))
+    except _SkippedError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _SkippedError(f"a JSON-stat dataset that cannot be read: {error!r}") from error
+    if tables.setdefault(table.path, table) is not table:
+        raise _SkippedError(f"{table.path} is already served from another file")
+
+
+def stat_table(content: Document, address: str, modified: int) -> StatTable:
+    """A JSON-stat dataset with values as a table; `modified`: seconds since 1970, if it does not say.
+
+    Raises KeyError, TypeError, ValueError or AttributeError if it is none.
+    """
+    cube = _cube(content, address, modified)
 
     @cache
     def at(version: int) -> Cube:
         return later(cube, version)
 
-    table = StatTable(path=_address(path, str(content.get("href", ""))), cube=at)
-    if tables.setdefault(table.path, table) is not table:
-        raise _SkippedError(f"{table.path} is already served from another file")
+    return StatTable(path=address, cube=at)
 
 
-def _cube(path: Path, content: Document) -> Cube:
+def _cube(content: Document, address: str, modified: int) -> Cube:
     dimensions = {code: _dimension(content["dimension"][code]) for code in content["id"]}
     size = prod(len(dimension["category"]["index"]) for dimension in dimensions.values())
     values = content.get("value")
@@ -208,10 +221,10 @@ def _cube(path: Path, content: Document) -> Cube:
     if isinstance(statuses, str):
         statuses = [statuses] * size
     pairs = statuses.items() if isinstance(statuses, dict) else enumerate(statuses)
-    updated = str(content.get("updated") or datetime.fromtimestamp(_modified(path), UTC).date())
+    updated = str(content.get("updated") or datetime.fromtimestamp(modified, UTC).date())
     date.fromisoformat(updated[:10])
     document = {name: value for name, value in content.items() if name not in ("value", "status", "size", "link")}
-    document |= {"updated": updated, "dimension": dimensions, "label": content.get("label", path.stem)}
+    document |= {"updated": updated, "dimension": dimensions, "label": content.get("label", address)}
     return Cube(document, values, {int(at): status for at, status in pairs if status})
 
 

@@ -22,12 +22,14 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from catalunya.io.errors import ConfigurationError, UsageError
-from catalunya.io.project_folder import SAMPLES, active
-from catalunya.ops.mock import data
+from catalunya.io.project_folder import active
+from catalunya.io.sources.recording import ENDING, Exchange, read
+from catalunya.ops.mock import data, samples
 from catalunya.ops.mock.exchange import Asked, Desk, Published, Reply
 from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
 from catalunya.ops.mock.idescat import IdescatApi, StatTable
 from catalunya.ops.mock.real import read_folder
+from catalunya.ops.mock.recorded import Recorded
 from catalunya.ops.mock.socrata import Dataset, SocrataApi
 
 if TYPE_CHECKING:
@@ -44,19 +46,20 @@ START_S = 10.0
 class MockServer:
     """The mock APIs and their state; `app` is the ASGI application, `url` where it is served."""
 
-    def __init__(self, datasets: Sequence[Published], seed: int = 1, *, gzip: bool = False) -> None:
+    def __init__(
+        self, datasets: Sequence[Published], seed: int = 1, *, gzip: bool = False, recorded: Sequence[Exchange] = ()
+    ) -> None:
         self.url = ""
         self._datasets = {each.name: each for each in datasets}
         self._plan = FaultPlan(seed)
         self._desk = Desk(self._plan, gzip=gzip)
         socrata = SocrataApi([each for each in datasets if isinstance(each, Dataset)], self._desk)
         idescat = IdescatApi([each for each in datasets if isinstance(each, StatTable)], self._desk)
-        self.app = _any_host(
-            Starlette(
-                routes=[*socrata.routes(), *idescat.routes(), *self._control()],
-                exception_handlers={UsageError: lambda _, error: _refused(str(error))},
-            )
+        apis = Starlette(
+            routes=[*socrata.routes(), *idescat.routes(), *self._control()],
+            exception_handlers={UsageError: lambda _, error: _refused(str(error))},
         )
+        self.app = _any_host(Recorded(recorded, apis))
 
     def faults(self, *specs: str) -> None:
         """Put these faults in force instead of the present ones; without any, clear them. On UsageError nothing changes."""
@@ -171,18 +174,21 @@ def _refused(message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=400)
 
 
+def recordings(real: Path | str | None) -> list[Exchange]:
+    """What the recordings in a person's folder hold. Raises ConfigurationError if one cannot be read."""
+    files = sorted(Path(real).rglob(f"*{ENDING}")) if real else []
+    return [exchange for file in files for exchange in read(file)]
+
+
 def own_and_found(rows: int, real: Path | str | None) -> tuple[list[Published], list[Published]]:
-    """What a person's folder does not replace, and what is in it: the samples of the project, and the mock's own datasets, which are
-    those of the package's own project.
+    """What a person's folder does not replace, and what is in it: the mock's own datasets, which are those of the package's own project,
+    and the recorded samples of the project's other sources.
     """
     if rows < 0:
         raise UsageError(f"Mock: expected rows to be 0 or more; found {rows}.")
-    project = active()
-    samples = project.folder / "assets" / SAMPLES
     found: list[Published] = [*read_folder(Path(real))] if real else []
-    recorded: list[Published] = [*read_folder(samples)] if samples.is_dir() else []
-    made: list[Published] = [*data.datasets(rows), *data.tables()] if project.is_ours else []
-    own = {each.name: each for each in (*made, *recorded)}
+    made: list[Published] = [*data.datasets(rows), *data.tables()] if active().is_ours else []
+    own = samples.published(samples.folder()) | {each.name: each for each in made}
     return [each for name, each in own.items() if name not in {each.name for each in found}], found
 
 

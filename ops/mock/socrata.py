@@ -2,6 +2,9 @@
 
 Here: datasets at a version, as the faults show them, and the JSON they become. Not here: which datasets there are
 (`data.py`, `real.py`), how queries are read (`soql.py`).
+
+Not known, chosen here: version 3 answers a request without a token as it answers a wrong one, with the headers of version 2; a token
+is wrong if it is `wrong`.
 """
 
 from __future__ import annotations
@@ -19,11 +22,21 @@ from starlette.routing import Route
 
 from catalunya.ops.mock.exchange import JSON, Answer, Asked, Desk, Published, Wire, http_date
 from catalunya.ops.mock.faults import PORTAL_FAULTS, Fault, Kind
-from catalunya.ops.mock.soql import SYSTEM_FIELDS, Bound, Query, RefusedQueryError, is_count, parse_query
+from catalunya.ops.mock.soql import (
+    SYSTEM_FIELDS,
+    Bound,
+    Query,
+    RefusedQueryError,
+    is_count,
+    parse_query,
+    parse_question,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
+
+    from catalunya.ops.mock.samples import Sample
 
 View = dict[str, Any]
 """A dataset's metadata as `/api/views` has it."""
@@ -36,6 +49,7 @@ WIDEST_HEADER = 4096  # longer ones the portal leaves out
 ROWS_JSON = "application/json;charset=utf-8"
 HIDDEN_COLUMNS = ("sid", "id", "position", "created_at", "created_meta", "updated_at", "updated_meta", "meta")
 NEW_COLUMN = "nova_columna"
+WRONG_TOKEN = "wrong"  # noqa: S105 - it opens nothing
 _POSITION = "__position"
 _RAW_TYPES = ("point", "checkbox", "location", "url", "document", "multipolygon", "polygon", "line")  # JSON, not text
 _DEFAULT_TYPE = {"number": "text", "text": "calendar_date"}
@@ -221,6 +235,15 @@ class Shape:
         return frame.select(_POSITION).collect()[_POSITION]
 
 
+def served(sample: Sample) -> Dataset:
+    """A recorded sample as a dataset of its own: its rows are all there are."""
+    from catalunya.ops.mock.real import dataset  # it makes datasets of this module
+
+    views = [view for answer in sample.metadata if isinstance(view := answer.json(), dict) and "columns" in view]
+    rows = [row for page in sample.pages for row in page.json()]
+    return dataset(sample.arguments[0], rows, views[0] if views else None, int(sample.recorded_at.timestamp()))
+
+
 def shape_of(dataset: Dataset, faults: Sequence[Fault]) -> Shape:
     """The dataset under those of the faults that change tables."""
     columns = [Shown(entry, entry["fieldName"]) for entry in dataset.view["columns"] if entry.get("position") != 0]
@@ -327,6 +350,7 @@ class SocrataApi:
     def routes(self) -> list[BaseRoute]:
         return [
             Route("/resource/{dataset}.json", self._rows),
+            Route("/api/v3/views/{dataset}/query.json", self._query, methods=["POST"]),
             Route("/api/views/{dataset}.json", self._metadata),
             Route("/api/views/{dataset}", self._metadata),
         ]
@@ -338,6 +362,22 @@ class SocrataApi:
 
         def answer(asked: Asked, faults: Sequence[Fault]) -> Answer:
             return self._answer_rows(name, params, asked, faults)
+
+        return await self._desk.serve(request, name, kind, answer, kinds=PORTAL_FAULTS)
+
+    async def _query(self, request: Request) -> Wire:
+        """Version 3: the same rows for a question in a JSON body."""
+        body, name = await request.body(), request.path_params["dataset"]
+        kind: Kind = "count" if is_count(body.decode(errors="replace")) else "rows"
+
+        def answer(asked: Asked, faults: Sequence[Fault]) -> Answer:
+            if asked.headers.get("x-app-token", WRONG_TOKEN) == WRONG_TOKEN:
+                denied = {"code": "permission_denied", "error": True, "message": "Invalid app_token specified"}
+                return _plain(403, _common(asked), denied)
+            try:
+                return self._answer_rows(name, parse_question(body), asked, faults)
+            except RefusedQueryError as refused:
+                return Answer(_line(refused.body), 400, _common(asked) | {"Content-Type": JSON})
 
         return await self._desk.serve(request, name, kind, answer, kinds=PORTAL_FAULTS)
 

@@ -1,7 +1,7 @@
 """The part of SoQL that the mock understands, and how the portal refuses the rest: two shapes of error bodies.
 
-Here: from a query string to a Query. Not here: answering it (`socrata.py`). Of `$where` it understands bounds of one text
-or number column: `any >= '2014' and any <= '2020'`, either half alone, or `any between '2014' and '2020'`.
+Here: from a query string, or the body of a question to version 3, to a Query. Not here: answering it (`socrata.py`). Of `$where` it
+understands bounds of one text or number column: `any >= '2014' and any <= '2020'`, either half alone, or `any between '2014' and '2020'`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import msgspec
 
 SYSTEM_FIELDS = (":id", ":version", ":created_at", ":updated_at")
 DEFAULT_LIMIT = 1000
@@ -19,6 +22,9 @@ _LITERAL = r"'(?:[^']|'')*'|-?\d+(?:\.\d+)?"
 _BOUND = rf"`?({_FIELD})`?\s*(>=|<=)\s*({_LITERAL})"
 _BOUNDS = re.compile(rf"{_BOUND}(?:\s+and\s+{_BOUND})?", re.IGNORECASE)
 _BETWEEN = re.compile(rf"`?({_FIELD})`?\s+between\s+({_LITERAL})\s+and\s+({_LITERAL})", re.IGNORECASE)
+_SELECT = re.compile(
+    r"select\s+(?P<select>.+?)(?:\s+where\s+(?P<where>.+?))?(?:\s+order\s+by\s+(?P<order>.+))?", re.IGNORECASE
+)
 _COUNT = re.compile(r"count\s*\(\s*(?:\*|1)\s*\)(?:\s+as\s+`?([a-z_][a-z0-9_]*)`?)?", re.IGNORECASE)
 
 
@@ -52,6 +58,40 @@ class Query:
     count: str = ""
     filters: tuple[tuple[str, str], ...] = ()
     where: tuple[Bound, ...] = ()
+
+
+class _Page(msgspec.Struct, rename="camel"):
+    page_number: Annotated[int, msgspec.Meta(ge=1)] = 1
+    page_size: Annotated[int, msgspec.Meta(ge=1)] = DEFAULT_LIMIT
+
+
+class _Question(msgspec.Struct, rename="camel"):
+    """The body of a request to version 3, with its defaults: the system's fields come unless they are declined."""
+
+    query: str = "SELECT *"
+    page: _Page | None = None
+    include_system: bool = True
+    ordering_specifier: Literal["total", "discard"] = "total"
+
+
+def parse_question(body: bytes) -> list[tuple[str, str]]:
+    """The parameters of version 2 that ask what the body of a question to version 3 asks. Raises RefusedQueryError."""
+    try:
+        question = msgspec.json.decode(body, type=_Question)
+    except msgspec.DecodeError as error:
+        raise _malformed(body.decode(errors="replace"), "{", str(error)) from error
+    clauses = _SELECT.fullmatch(question.query)
+    if clauses is None:
+        raise _malformed(question.query, question.query, f"Expected SELECT, but got `{question.query}'")
+    select, order, page = clauses["select"], clauses["order"], question.page
+    if page and question.ordering_specifier == "total" and not is_count(select):
+        order = order or ":id"
+    if question.include_system and select == "*":
+        select = ":*,*"
+    parameters = {"$select": select, "$where": clauses["where"], "$order": order}
+    if page:
+        parameters |= {"$limit": str(page.page_size), "$offset": str((page.page_number - 1) * page.page_size)}
+    return [(name, text) for name, text in parameters.items() if text]
 
 
 def is_count(select: str) -> bool:

@@ -65,6 +65,7 @@ class InFolder:
     kind: ClassVar[str] = "socrata"
     portal: ClassVar[str | None] = None
     pages_are: ClassVar[str] = "a JSON array of rows"
+    token_setting: ClassVar[str] = ""
     has_periods: ClassVar[bool] = False
 
     def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:

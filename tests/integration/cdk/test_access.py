@@ -28,6 +28,7 @@ OBJECTS = {
     "leases of staging": f"{LAKE}/_leases/staging/gdp/0000000001.json",
     "leases of marts": f"{LAKE}/_leases/marts/dim_time/0000000001.json",
     "acknowledgements": f"{LAKE}/_acknowledged/staging.gdp.json",
+    "source checks": f"{LAKE}/_sources/gdp.json",
     "answers of landing": f"{LAKE}/_answers/landing/landing.gdp-0123.json",
     "answers of staging": f"{LAKE}/_answers/staging/staging.gdp-0123.json",
     "superseded staging": f"{LAKE}/_superseded/staging/gdp/0123456789abcdef.parquet",
@@ -60,6 +61,7 @@ leases of landing      rwd       -           -    rwd          r          -     
 leases of staging      -         rwd         -    rwd          r          -          -      r        rwd
 leases of marts        -         -           rwd  rwd          r          -          -      r        rwd
 acknowledgements       -         -           -    r            r          -          -      r        rwd
+source checks          -         -           -    rw           r          -          -      r        r
 answers of landing     rw        -           -    r            -          -          -      r        r
 answers of staging     -         rw          -    r            -          -          -      r        r
 superseded staging     -         rw          -    rd           -          -          -      r        rwd

@@ -19,8 +19,8 @@ import structlog
 from catalunya.assets.graph.discovery import declarations
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Layer
-from catalunya.assets.making import availability
 from catalunya.assets.making.materialize import materialize
+from catalunya.assets.making.source_check import check_sources
 from catalunya.assets.record.project import Project
 from catalunya.cdk.deployment import PROFILES
 from catalunya.cdk.naming import Names
@@ -105,12 +105,13 @@ def logged(folder: Path, compiled: Path) -> str:
         with pytest.raises(CatalunyaError):
             materialize(project, LANDING)
         log_left_alone(project.state(), project.graph, triggered=())
+        assert next(check_sources(project, [LANDING])).problems
         mock.faults(f"error-503:{DATASET}")
         with pytest.raises(TransientError):
             materialize(
                 Project(settings.model_copy(update={"http_attempts": 1}), list(declarations().values())), LANDING
             )
-        availability.unavailable(project)
+        assert not next(check_sources(project, [LANDING])).answered
         mock.faults()
         materialize(project, DATED)
         with_marts = Project(settings)

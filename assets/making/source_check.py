@@ -1,0 +1,92 @@
+"""Checks that a source answers and is what its landing table declares, by its metadata only: nothing is landed.
+
+Here: one or two requests for each dataset of a source, and the comparison with the landing contract. Not here: what a landing table does
+with the answer (`landing.py`), the result as data (`assets/record/source_checks.py`), when this happens (`dags/watch.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from catalunya.assets.graph.spec import LandingDeclaration
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.source_checks import FoundDataset, SourceCheck
+from catalunya.contracts.model.check import check_fields
+from catalunya.io.errors import CatalunyaError, ContractError, SourceUnavailable
+from catalunya.io.safe_text import NAME, legible
+from catalunya.io.sources.base import About
+from catalunya.io.sources.recording import ENDING
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 4
+"""Sources asked at the same time; those of one host still keep its pace."""
+_LANDING = "landing."
+
+
+def check_sources(project: Project, keys: Iterable[str], record: Path | None = None) -> Iterator[SourceCheck]:
+    """Check the sources of the selected landing tables, in order, and log each result. With `record`, the answers are kept in that folder."""
+    chosen = [
+        (key, declaration)
+        for key in keys
+        if isinstance(declaration := project.declarations.get(key), LandingDeclaration)
+    ]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for found in pool.map(lambda each: _check(project, each[0], each[1], record), chosen):
+            if found.matches:
+                log.info("source_available", asset=found.asset)
+            else:
+                event = "source_mismatch" if found.answered else "source_unavailable"
+                log.error(event, asset=found.asset, error="; ".join(found.problems))
+            yield found
+
+
+def _check(project: Project, key: str, declaration: LandingDeclaration, record: Path | None) -> SourceCheck:
+    source, at = declaration.source, datetime.now(UTC)
+    kept = record / f"{key.removeprefix(_LANDING)}{ENDING}" if record else None
+
+    async def ask() -> tuple[tuple[About, ...], int]:
+        http = replace(project.settings.http(source), record=kept)
+        async with source.connect(http) as client:
+            return tuple(await source.about(client)), client.requests
+
+    result = SourceCheck(asset=key, source=source.describe(), at=at, answered=True)
+    try:
+        abouts, requests = asyncio.run(ask())
+    except CatalunyaError as error:
+        return replace(result, answered=not isinstance(error, SourceUnavailable), problems=(str(error),))
+    found = {field.name: field.kind for about in abouts for field in about.fields}
+    datasets = tuple(
+        FoundDataset(
+            id=legible(about.id, NAME),
+            title=legible(about.title, 4 * NAME),
+            updated_at=about.updated_at,
+            rows=about.rows,
+            cells_at_most=about.cells_at_most,
+            licence=legible(about.licence, NAME),
+            page_url=about.page_url,
+        )
+        for about in abouts
+    )
+    declared = {field.name for field in declaration.contract.fields()}
+    result = replace(
+        result,
+        datasets=datasets,
+        requests=requests,
+        bound={name: legible(kind, NAME) for name, kind in found.items() if name in declared},
+        missing=tuple(sorted(declared - found.keys())),
+        new={legible(name, NAME): legible(kind, NAME) for name, kind in found.items() if name not in declared},
+    )
+    try:
+        drift = check_fields(key, declaration.contract, found)
+    except ContractError as error:
+        return replace(result, problems=(str(error),))
+    retyped = [f"{name} was {was}, is {legible(now, NAME)}" for name, (was, now) in drift.retyped.items()]
+    return replace(result, problems=tuple(retyped))
