@@ -16,7 +16,6 @@ from catalunya.io.errors import ConfigurationError, DeclarationError, SourceErro
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from pathlib import Path
 
 OnProgress = Callable[[int, int], None]
 """Called after each page with the rows received and the rows expected; counts from 0 again if the extraction starts over."""

@@ -72,7 +72,8 @@ def unpacked(spool: BinaryIO, file: File, scratch: Path | None) -> BinaryIO:
     bounded = cast("BinaryIO", io.BufferedReader(_Bounded(opened, packed), UNPACKED_AT_ONCE))
     if file.format != "parquet":
         return bounded
-    whole = cast("BinaryIO", tempfile.NamedTemporaryFile(prefix="catalunya-", dir=scratch))  # its end is read first
+    # Its end is read first. It is deleted when nothing refers to it any more.
+    whole = cast("BinaryIO", tempfile.NamedTemporaryFile(prefix="catalunya-", dir=scratch))  # noqa: SIM115
     while piece := bounded.read(UNPACKED_AT_ONCE):
         whole.write(piece)
     return whole
@@ -285,17 +286,21 @@ def _records(text: str, quote: str | None) -> pl.Series:
 
 def _whole_records(text: str, quote: str | None) -> tuple[pl.Series, str]:
     """The records of a text, without line breaks at their ends and without blank ones; and what follows the last whole one."""
-    lines = pl.Series("record", [text[:-1]]).str.split("\n").explode()
+    if "\x00" in text:
+        raise ContractError(
+            "expected text, found zeros between its characters, as UTF-16 has; only encodings that extend ASCII can be read"
+        )
+    left, lines = "", pl.Series("record", [text[:-1]]).str.split("\n").explode()
     if quote and quote in text:
         is_open = lines.str.count_matches(quote, literal=True).cum_sum() % 2 == 1
         if is_open.any():
-            number = (~is_open).shift(1, fill_value=False).cast(pl.UInt32).cum_sum()
-            joined = pl.DataFrame([lines, number.alias("n"), is_open.alias("open")]).group_by("n", maintain_order=True)
-            whole = joined.agg(pl.col("record").str.join("\n"), pl.col("open").last())
-            left = "\n".join(whole.filter("open")["record"].to_list())
-            lines = whole.filter(~pl.col("open"))["record"]
-            return lines.filter(lines.str.strip_chars() != ""), f"{left}\n" if left else ""
-    return lines.filter(lines.str.strip_chars() != ""), ""
+            # What separates records becomes a zero, so that splitting there leaves the line breaks within fields.
+            ended = pl.DataFrame([lines, is_open.alias("open")]).select(
+                pl.col("record") + pl.when("open").then(pl.lit("\n")).otherwise(pl.lit("\x00"))
+            )
+            *_, left = (lines := ended["record"].str.join("").str.split("\x00").explode()).tail(1)
+            lines = lines.head(len(lines) - 1)
+    return lines.filter(lines.str.strip_chars() != ""), left
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,9 +405,9 @@ class _Layout:
 
 def _fields_of(line: str, file: File) -> list[str]:
     """The fields of one record."""
-    quoting = csv.QUOTE_MINIMAL if file.quote else csv.QUOTE_NONE
-    found = csv.reader([line.rstrip("\r")], delimiter=file.delimiter, quotechar=file.quote, quoting=quoting)
-    return next(found, [""])
+    if not file.quote:
+        return line.rstrip("\r").split(file.delimiter)
+    return next(csv.reader([line.rstrip("\r")], delimiter=file.delimiter, quotechar=file.quote), [""])
 
 
 def _escaped(character: str) -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     import polars as pl
+    from httpx import Headers
 
     from catalunya.io.periods import Window
     from catalunya.io.sources.base import HttpSettings, Landed, OnProgress, PageSink, Part
@@ -51,6 +52,9 @@ ENDINGS: dict[str, Format] = {
     "parquet": "parquet",
 }
 _NAMED = re.compile(rf"(?i)\.({'|'.join(ENDINGS)})(?:\.(?:gz|zip))?$")
+_OF_SOCRATA = re.compile(
+    r"/resource/[a-z0-9]{4}-[a-z0-9]{4}\.csv$"
+)  # the first rows of a dataset that is asked for page by page
 BEGINNING = 256 * 1024  # bytes that hold the header of any CSV file
 _TAIL_OF_ETAG = re.compile(r"(?:-{1,2}|;)(?:gzip|br|deflate)(?=$|-)")  # what compressing servers add to it
 
@@ -70,7 +74,7 @@ class File(Source[PageRequest]):
 
     address: str
     _: KW_ONLY
-    format: Format | None = None  # type: ignore[assignment]  # filled in below
+    format: Format | None = None  # filled in below
     delimiter: str = ","
     quote: str | None = '"'
     encoding: str = "utf-8"
@@ -148,9 +152,8 @@ class File(Source[PageRequest]):
     def recognize(cls, address: str) -> Self | None:
         """A URL that ends in .csv, .tsv, .txt, .jsonl, .ndjson or .parquet, with .gz or .zip behind it or not."""
         url = urlsplit(address)
-        if url.scheme in {"http", "https"} and url.netloc and "@" not in url.netloc and _NAMED.search(url.path):
-            return cls(address)
-        return None
+        is_file = url.scheme in {"http", "https"} and "@" not in url.netloc and _NAMED.search(url.path)
+        return cls(address) if is_file and url.netloc and not _OF_SOCRATA.search(url.path) else None
 
     def describe(self) -> str:
         return f"file {self.address.partition('?')[0]}"
@@ -188,7 +191,7 @@ class File(Source[PageRequest]):
             fields, rows = await asyncio.to_thread(self._surveyed, spool, client.settings)
         return SourceState(whole.version, whole.updated_at, _typed(fields), rows)
 
-    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[PageRequest]:  # noqa: ARG002
+    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[PageRequest]:
         """The first page, for a sample: `extract` reads the whole file by one request."""
         self._refuse(window)
         return Plan(
@@ -241,7 +244,7 @@ class File(Source[PageRequest]):
             f"{' and '.join(versions[-2:])}. Nothing was published; try again when the source has stopped updating."
         )
 
-    async def read_part(self, http: HttpSettings, state: SourceState, sink: PageSink, part: Part, **_: object) -> None:  # type: ignore[override]
+    async def read_part(self, http: HttpSettings, state: SourceState, sink: PageSink, part: Part, **_: object) -> None:
         """Nothing: a file comes with one answer, of which several readers would each need all."""
 
     async def _landed(
@@ -273,8 +276,9 @@ class File(Source[PageRequest]):
         name = f"page-{number:05}.{self.format}"
         return Page(name, f"{client.address(self.path)}#page={number}", rows, len(body), digest)
 
-    def _spooled(self, client: Http) -> tempfile._TemporaryFileWrapper[bytes]:
-        return tempfile.NamedTemporaryFile(prefix="catalunya-", dir=client.settings.scratch)  # noqa: SIM115  its caller closes it
+    def _spooled(self, client: Http) -> BinaryIO:
+        """A file on this machine's disk for the download; closing it deletes it."""
+        return cast("BinaryIO", tempfile.NamedTemporaryFile(prefix="catalunya-", dir=client.settings.scratch))
 
     async def _beginning(self, client: Http) -> _Start:
         """What the headers say, and of CSV the fields; an empty version if only the whole file tells."""
@@ -344,7 +348,7 @@ class _Start:
 
     version: str
     updated_at: datetime
-    headers: Mapping[str, str]  # type: ignore[assignment]
+    headers: Headers
     fields: dict[str, str]
 
     @property
