@@ -378,16 +378,17 @@ class _Layout:
 
     def read(self, records: pl.Series) -> pl.DataFrame:
         """The fields of the records as text; null for an empty one. Rows with more or fewer fields than columns have a FLAW."""
-        schema = dict.fromkeys(self.names, pl.String())
         if records.is_empty():
-            return pl.DataFrame(schema=schema)
+            return pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
         counts = self.counts(records.clone())
+        header = self.file.delimiter.join(
+            f"c{number}" for number in range(len(self.names))
+        )  # else the first row says how many
         frame = pl.read_csv(
-            "\n".join(records.to_list()).encode(),
-            has_header=False,
+            "\n".join([header, *records.to_list()]).encode(),
             separator=self.file.delimiter,
             quote_char=self.file.quote,
-            schema=schema,
+            infer_schema=False,
             null_values=list(self.file.null_values) or None,
             truncate_ragged_lines=True,
         )
@@ -397,7 +398,9 @@ class _Layout:
         is_ragged = counts != len(self.names)
         if not is_ragged.any():
             return frame
-        said = pl.DataFrame({"n": counts, "line": records.str.slice(0, QUOTED).str.replace_all(r"\s+", " ")})
+        said = pl.DataFrame(
+            {"n": counts, "line": records.str.slice(0, QUOTED).str.replace_all(r"\s+", " ").str.strip_chars()}
+        )
         why = pl.format("expected {} fields, found {}: '{}'", pl.lit(len(self.names)), "n", "line")
         flaws = said.with_columns(is_ragged.alias("bad")).select(pl.when("bad").then(why).alias(FLAW))
         return frame.with_columns(flaws[FLAW])

@@ -55,7 +55,7 @@ _NAMED = re.compile(rf"(?i)\.({'|'.join(ENDINGS)})(?:\.(?:gz|zip))?$")
 _OF_SOCRATA = re.compile(
     r"/resource/[a-z0-9]{4}-[a-z0-9]{4}\.csv$"
 )  # the first rows of a dataset that is asked for page by page
-BEGINNING = 256 * 1024  # bytes that hold the header of any CSV file
+BEGINNING = 64 * 1024  # bytes that hold the header of any CSV file
 _TAIL_OF_ETAG = re.compile(r"(?:-{1,2}|;)(?:gzip|br|deflate)(?=$|-)")  # what compressing servers add to it
 
 
@@ -108,8 +108,8 @@ class File(Source[PageRequest]):
         if self.format not in set(ENDINGS.values()):
             yield f"`format` csv, jsonl or parquet, found {self.format!r}"
         for name, text in (("delimiter", self.delimiter), ("quote", self.quote)):
-            if text is not None and (len(text) != 1 or text in "\r\n" or not text.isascii()):
-                yield f"`{name}` to be one ASCII character, found {text!r}"
+            if text is not None and (len(text) != 1 or text in "\r\n" or text.isalnum() or not text.isascii()):
+                yield f"`{name}` to be one ASCII sign, found {text!r}"
         if self.delimiter == self.quote:
             yield f"`delimiter` and `quote` to differ, found {self.quote!r} for both"
         if self.skip < 0:

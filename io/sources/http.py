@@ -144,6 +144,11 @@ class _Saved:
         """Ask for the rest only, unless the content has changed (RFC 9110, 13.1.5)."""
         return {"Range": f"bytes={self.file.tell()}-", "If-Range": self.state} if self.state else None
 
+    def content(self) -> bytes:
+        """What was received so far."""
+        self.file.seek(0)
+        return self.file.read()
+
     def begin(self, response: httpx.Response) -> None:
         """Continue where the answer does, or start over."""
         headers, at = response.headers, self.file.tell()
@@ -340,7 +345,15 @@ class Http:
         seconds = round(time.perf_counter() - began, 3)
         if self.settings.record:
             sent = urlencode(call.form) if call.form else ""
-            kept = recording.Exchange(call.method, call.url, reply.status, dict(reply.headers), bytes(body), sent)
+            content = call.into.content() if call.into and not body else bytes(body)
+            kept = recording.Exchange(
+                call.method,
+                call.url,
+                200 if call.into and reply.status == 206 else reply.status,
+                dict(reply.headers),
+                content,
+                sent,
+            )
             self.exchanges.append(kept)
         log.debug("http_answer", url=call.url, status=reply.status, bytes=len(body), seconds=seconds)
         return reply

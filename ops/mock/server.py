@@ -27,6 +27,7 @@ from catalunya.io.sources.recording import ENDING, Exchange, read
 from catalunya.ops.mock import data, samples
 from catalunya.ops.mock.exchange import Asked, Desk, Published, Reply
 from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
+from catalunya.ops.mock.file import FilesApi, PublishedFile
 from catalunya.ops.mock.idescat import IdescatApi, StatTable
 from catalunya.ops.mock.real import read_folder
 from catalunya.ops.mock.recorded import Recorded
@@ -55,8 +56,9 @@ class MockServer:
         self._desk = Desk(self._plan, gzip=gzip)
         socrata = SocrataApi([each for each in datasets if isinstance(each, Dataset)], self._desk)
         idescat = IdescatApi([each for each in datasets if isinstance(each, StatTable)], self._desk)
+        files = FilesApi([each for each in datasets if isinstance(each, PublishedFile)], self._desk)
         apis = Starlette(
-            routes=[*socrata.routes(), *idescat.routes(), *self._control()],
+            routes=[*socrata.routes(), *idescat.routes(), *files.routes(), *self._control()],
             exception_handlers={UsageError: lambda _, error: _refused(str(error))},
         )
         self.app = _any_host(Recorded(recorded, apis))
