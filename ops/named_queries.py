@@ -1,4 +1,4 @@
-"""The saved queries, one file each in `queries/`: a title in the first line, then SQL that runs on both engines.
+"""The saved queries of the project, one file each in `assets/queries/`: a title in the first line, then SQL that runs on both engines.
 
 Here: finding them; a query is named after its file. Not here: running one (`commands/query.py`), saving them in Athena's work group
 (`cdk/catalog.py` at deployment, `commands/catalog.py` if they differ later).
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalunya.io.errors import DeclarationError, UsageError
+from catalunya.io.project_folder import active
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from catalunya.io.warehouse.athena import Athena, NamedQuery
 
-FOLDER = Path(__file__).parent / "queries"
+FOLDER = "assets/queries"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class SavedQuery:
 
 def saved_queries() -> list[SavedQuery]:
     """All saved queries, by name. Raises DeclarationError for a file without a title."""
-    return [_read(file) for file in sorted(FOLDER.glob("*.sql"))]
+    return [_read(file) for file in sorted((active().folder / FOLDER).glob("*.sql"))]
 
 
 def for_work_group(athena: Athena) -> list[NamedQuery]:

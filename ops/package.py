@@ -28,6 +28,7 @@ UNWANTED = frozenset({"airflow", "boto3", "botocore", "dbt", "duckdb", "numpy", 
 OURS = ("__init__.py", "py.typed", "assets", "contracts", "io", "ops/__init__.py", "ops/lambdas.py", "ops/logging.py")
 PROJECT = "project"
 """The folder in the package of a project that is not the package's own; a function finds it in `/var/task`."""
+NOT_TABLES = (SAMPLES, "queries")  # in `assets/`, and nothing that a function needs
 _ZIPPED_AT = (1980, 1, 1, 0, 0, 0)  # the earliest date in the zip format
 _ROOT = Path(catalunya.__file__).parent
 
@@ -80,22 +81,25 @@ def stage(folder: Path, target: Target, *, offline: bool = False) -> dict[str, i
         )
         _uv("pip", "install", *wheels, "--no-deps", "--require-hashes", "--target", str(folder), "-r", str(needed))
     _strip(folder)
-    project = active()
-    theirs = (
-        []
-        if project.is_ours
-        else [(project.folder / name, folder / PROJECT / name) for name in ("assets", "contracts")]
-    )
-    for source, to in [*((_ROOT / name, folder / "catalunya" / name) for name in OURS), *theirs]:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__", SAMPLES))
-        else:
-            shutil.copyfile(source, to)
+    copy_sources(folder)
     sizes: Counter[str] = Counter()
     for file in _files(folder):
         sizes[file.relative_to(folder).parts[0]] += file.stat().st_size
     return dict(sizes.most_common())
+
+
+def copy_sources(folder: Path) -> None:
+    """Copy our packages into a package's folder, and the project's if it is another."""
+    project = active()
+    sources = [(_ROOT / name, folder / "catalunya" / name) for name in OURS]
+    if not project.is_ours:
+        sources += [(project.folder / name, folder / PROJECT / name) for name in ("assets", "contracts")]
+    for source, to in sources:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__", *NOT_TABLES))
+        else:
+            shutil.copyfile(source, to)
 
 
 def check(sizes: dict[str, int]) -> int:

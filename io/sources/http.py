@@ -344,16 +344,9 @@ class Http:
         reply = Reply(call.url, response.status_code, response.headers, body)
         seconds = round(time.perf_counter() - began, 3)
         if self.settings.record:
-            sent = urlencode(call.form) if call.form else ""
+            sent = response.request.content.decode(errors="replace")
             content = call.into.content() if call.into and not body else bytes(body)
-            kept = recording.Exchange(
-                call.method,
-                call.url,
-                200 if call.into and reply.status == 206 else reply.status,
-                dict(reply.headers),
-                content,
-                sent,
-            )
+            kept = recording.Exchange(call.method, call.url, reply.status, dict(reply.headers), content, sent)
             self.exchanges.append(kept)
         log.debug("http_answer", url=call.url, status=reply.status, bytes=len(body), seconds=seconds)
         return reply

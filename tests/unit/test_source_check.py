@@ -127,6 +127,19 @@ def test_what_was_recorded_is_served_again_to_the_same_requests(
     ]
 
 
+def test_a_recorded_question_with_a_body_is_answered_again(project: Project, tmp_path: Path) -> None:
+    declared = project.declarations[KEY]
+    assert isinstance(declared, LandingDeclaration)
+    version_3 = replace(declared, source=Socrata(DATASET, key=("any", "codi"), api=3))
+    settings = type(project.settings)(**{**project.settings.model_dump(), "socrata_app_token": "t0ken"})
+    (before,) = check_sources(Project(settings, [version_3]), [KEY], tmp_path)
+    assert before.matches
+    with mock.serve(real=tmp_path) as again:
+        recorded = Project(settings.model_copy(update={"mock_url": again.url}), [version_3])
+        assert checked(recorded).matches
+        assert again.requests == []
+
+
 def test_a_recording_has_no_token(project: Project, tmp_path: Path) -> None:
     settings = project.settings.model_copy(update={"hosts": {}, "socrata_app_token": None})
     secret = type(settings)(**{**settings.model_dump(), "socrata_app_token": "s3cr3t-t0ken"})

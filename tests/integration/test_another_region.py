@@ -1,0 +1,253 @@
+"""Another region, `tests/regions/new_york`: its own tables, contracts and SQL, through the same engine, commands, DAGs and infrastructure.
+
+Commands run in processes of their own, with CATALUNYA_PROJECT as a person would set it: one process has one project.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalunya.ops.generate import rendered
+from catalunya.ops.package import PROJECT, copy_sources
+from small.commands import COMMAND
+from small.templates import CONTEXT, Template, statements
+
+NEW_YORK = Path(__file__).parents[1] / "regions" / "new_york"
+KEYS = [
+    "landing.bicycle_counts",
+    "landing.stations",
+    "staging.bicycle_counts",
+    "staging.stations",
+    "marts.dim_boroughs",
+]
+PORTAL = "data.cityofnewyork.us"
+
+
+@dataclass(frozen=True)
+class Region:
+    """The environment in which a person works on the region, and the address of its mock."""
+
+    environment: dict[str, str]
+    mock: str
+
+    def python(self, *arguments: str, **more: str) -> str:
+        """The output of a Python process, which must succeed."""
+        return self._run(sys.executable, *arguments, **more)
+
+    def catalunya(self, *arguments: str, **more: str) -> str:
+        """The output of the command, which must succeed."""
+        return self._run(COMMAND, *arguments, **more)
+
+    def _run(self, *command: str, **more: str) -> str:
+        done = subprocess.run(command, env=self.environment | more, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
+    """The region with its mock, `catalunya mock` on a free port, which serves the region's samples."""
+    folder = tmp_path_factory.mktemp("new_york")
+    own = {name: value for name, value in os.environ.items() if not name.startswith("CATALUNYA_")}
+    own |= {
+        "CATALUNYA_PROJECT": str(NEW_YORK),
+        "CATALUNYA_CACHE": str(folder / "cache"),
+        "CATALUNYA_LAKE": str(folder / "lake"),
+        "NO_COLOR": "1",
+    }
+    serve = "from catalunya.ops.mock import serve\nwith serve() as mock:\n    print(mock.url, flush=True)\n    input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", serve], env=own, text=True, **pipes) as process:
+        assert process.stdout
+        url = process.stdout.readline().strip()
+        yield Region(own | {"CATALUNYA_MOCK_URL": url}, url)
+        process.communicate("\n")
+
+
+@pytest.fixture(scope="module")
+def made(region: Region) -> str:
+    """What `catalunya materialize` printed."""
+    return region.catalunya("materialize")
+
+
+def test_everything_is_made_from_the_samples_of_the_region(region: Region, made: str) -> None:
+    assert sorted(re.findall(r"^materialized (\S+);", made, flags=re.MULTILINE)) == sorted(KEYS)
+    assert "ledger and objects agree (5 assets" in region.catalunya("verify")
+    found = json.loads(region.catalunya("query", "--named", "least_accessible", "--json"))
+    assert {row["borough_name"]: row["stations"] for row in found} == {
+        "Bronx": 8,
+        "Brooklyn": 12,
+        "Manhattan": 12,
+        "Queens": 8,
+        "Staten Island": 5,
+    }
+
+
+def test_the_commands_show_the_region_and_nothing_else(region: Region, made: str) -> None:
+    assert [asset["key"] for asset in json.loads(region.catalunya("ls", "--json"))] == KEYS
+    assert "Open data of New York as an asset graph" in region.catalunya("--help")
+    assert "least_accessible" in (listed := region.catalunya("query", "--list"))
+    assert "comarca" not in listed
+
+
+def test_a_source_of_another_portal_than_the_projects_is_asked_there(region: Region, made: str) -> None:
+    script = "import json, sys, urllib.request as r; print(r.urlopen(sys.argv[1] + '/_mock/requests').read().decode())"
+    asked = json.loads(region.python("-c", script, region.mock))["requests"]
+    paths = {each["path"] for each in asked}
+    assert any("uczf-rk3c" in path for path in paths), paths
+    assert "of data.cityofnewyork.us" in region.catalunya("show", "landing.bicycle_counts")
+
+
+def test_the_generated_files_of_the_region_are_up_to_date(
+    region: Region, made: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CATALUNYA_PROJECT", str(NEW_YORK))
+    for name, text in rendered().items():
+        assert (NEW_YORK / name).read_text() == text, f"{name}: run `python -m catalunya.ops.generate` with the project"
+    graph = "from catalunya.ops.generate import *; from catalunya.io.environment import load_settings; import json"
+    now = json.loads(region.python("-c", f"{graph}; print(json.dumps(graph_now(load_settings())))"))
+    assert now == json.loads((NEW_YORK / "docs/graph.json").read_text())
+
+
+def test_a_function_makes_its_tables_from_the_package_of_the_region(
+    region: Region, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CATALUNYA_PROJECT", str(NEW_YORK))
+    copy_sources(tmp_path)
+    assert not list(tmp_path.rglob("samples")), "what only the mock needs is not deployed"
+    handle = """
+import json
+from catalunya.ops.lambdas import extract, transform
+
+class Context:
+    aws_request_id = "8a4b"
+    def get_remaining_time_in_millis(self):
+        return 900_000
+
+answers = [extract({"asset": "landing.stations", "run_id": "r1"}, Context()),
+           transform({"asset": "staging.stations", "run_id": "r1"}, Context())]
+print(json.dumps([answer["status"] for answer in answers]))
+"""
+    package = {
+        "PYTHONPATH": str(tmp_path),
+        "CATALUNYA_PROJECT": str(tmp_path / PROJECT),
+        "CATALUNYA_LAKE": str(tmp_path / "lake"),
+    }
+    answers = json.loads(region.python("-c", handle, **package).splitlines()[-1])
+    assert answers == ["materialized", "materialized"]
+
+
+def test_airflow_finds_a_dag_for_each_table_with_the_uris_of_the_region(
+    region: Region, made: str, tmp_path: Path
+) -> None:
+    script = """
+import json
+from pathlib import Path
+import catalunya
+from airflow.dag_processing.dagbag import DagBag
+
+bag = DagBag(Path(catalunya.__file__).parent / "dags")
+print(json.dumps({"errors": bag.import_errors, "dags": {
+    name: [asset.uri for task in dag.tasks for asset in task.outlets] for name, dag in bag.dags.items()
+}}))
+"""
+    airflow = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    found = json.loads(region.python("-c", script, **airflow).splitlines()[-1])
+    assert found["errors"] == {}
+    assert sorted(name for name in found["dags"] if not name.startswith("ops.")) == sorted(KEYS)
+    assert found["dags"]["marts.dim_boroughs"] == ["new-york://marts/dim_boroughs"]
+
+
+@pytest.fixture(scope="module")
+def templates(region: Region, made: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Template]:
+    """The stacks of the region's dev and its account, by name, and what the checks found."""
+    folder = tmp_path_factory.mktemp("synth")
+    (folder / "package.zip").write_bytes(b"PK\5\6" + bytes(18))  # an empty zip: its content does not affect a template
+    context = CONTEXT | {"package": str(folder / "package.zip"), "environments": "dev"}
+    given = [f"--context={name}={value}" for name, value in context.items()]
+    said = region.python("-m", "catalunya.cdk", *given, CDK_OUTDIR=str(folder / "out"), CATALUNYA_LAKE="")
+    assert said == ""
+    report: dict[str, Any] = json.loads((folder / "out" / "validation-report.json").read_text())
+    violations = [found for plugin in report["pluginReports"] for found in plugin["violations"]]
+    assert violations == [], "cdk-nag and the rules of CloudFormation"
+    return {
+        path.name.partition(".")[0]: Template(path.name.partition(".")[0], json.loads(path.read_text()))
+        for path in (folder / "out").glob("*.template.json")
+    }
+
+
+def test_the_stacks_have_the_names_of_the_region(templates: dict[str, Template]) -> None:
+    assert sorted(templates) == ["NewYorkAccount", "NewYorkData-dev", "NewYorkData-dev-Replica"]
+    data = templates["NewYorkData-dev"]
+    assert {bucket["BucketName"] for bucket in data.of("AWS::S3::Bucket").values()} == {
+        f"new-york-{purpose}-dev" for purpose in ("data", "logs", "athena-marts", "athena-results")
+    }
+    assert {database["DatabaseInput"]["Name"] for database in data.of("AWS::Glue::Database").values()} == {
+        f"new_york_{schema}_dev" for schema in ("staging", "marts", "candidates")
+    }
+    functions = data.of("AWS::Lambda::Function").values()
+    assert {each["FunctionName"] for each in functions} >= {"new-york-extract-dev", "new-york-transform-dev"}
+    variables = [each["Environment"]["Variables"] for each in functions if "extract" in each["FunctionName"]]
+    assert [each["CATALUNYA_PROJECT"] for each in variables] == [f"/var/task/{PROJECT}"]
+
+
+def test_nothing_in_the_templates_is_called_after_catalonia(templates: dict[str, Template]) -> None:
+    """What is left is the product's: its package, its command, its variables, its marks on tables of Glue."""
+    text = json.dumps([template.content for template in templates.values()])
+    product = r"catalunya\.(ops\.lambdas|code_version|data_version|contract)|`catalunya |CATALUNYA_|/tmp/catalunya"
+    named = {found[0] for found in re.finditer(r"[\w/.`-]*[Cc]atal(unya|onia)[\w/.-]*", re.sub(product, "", text))}
+    assert all("example/catalunya" in each for each in named), (
+        f"{named}: the repository of small/templates.py may be named"
+    )
+
+
+def test_only_the_pipeline_of_the_region_may_assume_its_roles(templates: dict[str, Template]) -> None:
+    roles = templates["NewYorkData-dev"].of("AWS::IAM::Role")
+    assert roles
+    for role in roles.values():
+        assert role["Path"] == "/new-york-dev/"
+        assert "policy/new-york-account/" in str(role["PermissionsBoundary"])
+        assert all(each["Effect"] == "Allow" for each in statements(role["AssumeRolePolicyDocument"]))
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """The region in a git repository of its own, below its top, without the engine. It has no marts now: dbt would take seconds."""
+    shutil.copytree(NEW_YORK, tmp_path / "open_data" / "ny", ignore=shutil.ignore_patterns("__pycache__", "marts.py"))
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "before"]):
+        who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *who, *command], check=True, cwd=tmp_path)
+    return tmp_path / "open_data" / "ny"
+
+
+def test_changes_and_contracts_are_compared_in_the_repository_of_the_region(region: Region, repository: Path) -> None:
+    contract = repository / "contracts" / "stations.py"
+    contract.write_text(contract.read_text().replace("line_name: str", "line: str"))
+    (repository / "contracts" / "retired.py").write_text('RETIRED = {"marts.dim_boroughs": "count staging.stations"}\n')
+    mine = {"CATALUNYA_PROJECT": str(repository), "CATALUNYA_CACHE": str(repository / "cache")}
+
+    changed = region.catalunya("changes", "--base", "HEAD", "--format", "markdown", **mine)
+    assert "| `staging.stations` | changed | code or contract |" in changed
+    assert "bicycle" not in changed
+
+    ran = subprocess.run(
+        [COMMAND, "contracts", "diff", "--base", "HEAD"],
+        env=region.environment | mine,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1, ran.stderr
+    assert "dim_boroughs: " not in ran.stdout, "it was declared to be retired"
+    assert "staging.stations: raise its contract's version: `class Stations(…, version=2)`" in ran.stdout

@@ -1,0 +1,119 @@
+"""The declaration of a project, `assets/project.toml`, and what everything is called after it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from catalunya.cdk.naming import Names, account_stack, qualifiers
+from catalunya.io.environment import load_settings
+from catalunya.io.errors import ConfigurationError
+from catalunya.io.project_folder import FILE, NAME_LETTERS, VARIABLE, active
+from catalunya.ops.cli import main
+from small.commands import Ran
+
+DECLARED = """
+name = "{name}"
+title = "Open data of Galway"
+qualifier = "{qualifier}"
+[portals]
+socrata = "{portal}"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a project with a contract in it, chosen as a person would."""
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "contracts").mkdir()
+    (tmp_path / "contracts" / "wells.py").write_text('"""Wells."""\n\nDEPTH_M = 3\n')
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def declare(
+    folder: Path, name: str = "galway-bay", qualifier: str = "gal", portal: str = "https://data.example.ie"
+) -> None:
+    (folder / FILE).write_text(DECLARED.format(name=name, qualifier=qualifier, portal=portal))
+
+
+def test_everything_is_called_after_the_project(folder: Path) -> None:
+    declare(folder)
+    settings, names = load_settings(env="dev"), Names.of("dev", partition="aws", account="1", region="eu-west-1")
+
+    assert settings.lake == "s3://galway-bay-data-dev"
+    assert settings.glue_database("marts") == "galway_bay_marts_dev"
+    assert settings.athena_readers == "galway_bay_dev_readers"
+    assert settings.functions == "galway-bay-{purpose}-dev"
+    assert (account_stack(), names.stack, names.metrics) == ("GalwayBayAccount", "GalwayBayData-dev", "GalwayBay/dev")
+    assert names.role_arn("mart") == "arn:aws:iam::1:role/galway-bay-dev/galway-bay-mart-role-dev"
+    assert qualifiers() == {"dev": "galdev", "prod": "galprod", "account": "galacct"}
+
+
+def test_the_longest_name_makes_no_name_that_aws_refuses(folder: Path) -> None:
+    """Sources: IAM and AWS STS quotas, 64 characters of a role's name; Amazon S3 User Guide, 63 of a bucket's."""
+    declare(folder, name="g" * NAME_LETTERS)
+    names = Names.of("prod").sites[1]
+
+    assert max(len(names.role(role)) for role in ("transformer", "extractor", "replication", "orchestrator")) <= 64
+    assert max(map(len, names.buckets)) <= 63
+    assert max(len(name) for _, name in names.functions()) <= 64
+
+
+def test_its_modules_are_imported_under_its_name_and_nothing_beside_them(folder: Path) -> None:
+    declare(folder)
+    (folder.parent / "stray.py").write_text("")
+    before = list(sys.path)
+
+    assert importlib.import_module(f"{active().package}.contracts.wells").DEPTH_M == 3
+    assert sys.path == before
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("stray")
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ({"name": "Galway"}, "name = 'Galway': expected at most 24 lowercase letters"),
+        ({"name": "galway_bay"}, "name = 'galway_bay': expected at most 24 lowercase letters"),
+        ({"name": "g" * (NAME_LETTERS + 1)}, "expected at most 24 lowercase letters"),
+        ({"qualifier": "galwaybay"}, "qualifier = 'galwaybay': expected 1 to 6"),
+        ({"portal": "data.example.ie"}, "socrata = 'data.example.ie': expected the base URL of a portal"),
+    ],
+)
+def test_a_declaration_that_cannot_work_is_refused(folder: Path, declared: dict[str, str], expected: str) -> None:
+    declare(folder, **declared)
+    with pytest.raises(ConfigurationError) as refused:
+        active()
+    assert expected in str(refused.value)
+    assert str(folder / FILE) in str(refused.value)
+
+
+def test_a_name_that_python_has_already_is_refused(folder: Path) -> None:
+    declare(folder, name="json")
+    with pytest.raises(
+        ConfigurationError,
+        match=r"name = 'json': expected a name that no Python module has, found json in .*json/__init__.py",
+    ):
+        _ = active().package
+
+
+def test_a_folder_that_is_no_project_is_one_line_and_not_a_bug(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = Ran(main(["ls"]), *capsys.readouterr())
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err.count("\n") == 1
+    assert f"{VARIABLE}={folder}: expected a project's folder, with {FILE}" in ran.err
+
+
+def test_a_line_that_is_missing_or_unknown_is_named(folder: Path) -> None:
+    declare(folder)
+    path = folder / FILE
+    path.write_text(path.read_text().replace("title =", "heading ="))
+    with pytest.raises(ConfigurationError, match="found a difference in heading, title"):
+        active()
