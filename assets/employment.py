@@ -1,4 +1,4 @@
-"""Jobs by quarter, comarca, regime and section of activity: IDESCAT's affiliations to the Social Security. Weekly, some 90,000 rows."""
+"""Jobs by quarter, comarca, regime and section of activity: IDESCAT's affiliations to the Social Security. Weekly, some 45,000 rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import polars as pl
 from catalunya.assets.graph.spec import Landing, months, staging
 from catalunya.assets.making.expressions import last_day, look_up, quarter_of, status_of, year_of
 from catalunya.contracts.employment import Employment, RawEmployment
+from catalunya.io.sources.dimensions import by
 from catalunya.io.sources.idescat import Idescat
 
 # One table per regime and classification: each quarter is in one classification, and its section letters follow that one.
@@ -29,7 +30,15 @@ _CLASSIFICATIONS = {
 
 landing = Landing(
     "employment",
-    source=Idescat(*_REGIMES),
+    source=Idescat(
+        *_REGIMES,
+        # Nobody has seen these tables' ids and codes yet: found by role, name and label. `catalunya sources check` compares.
+        dimensions={
+            "geo": by(codes="[0-9]{2}", labels={TOTAL: ["^catalunya", "^total"]}),
+            "SECTION": by("secció", "activitat", "ccae", codes="[A-V]", labels={TOTAL: ["^total"]}),
+            "metric": by(only="JOBS"),
+        },
+    ),
     contract=RawEmployment,
     schedule="0 3 * * 1",
 )
@@ -47,9 +56,9 @@ def employment(raw: pl.LazyFrame, totals: pl.LazyFrame) -> pl.LazyFrame:
     """One row per comarca, regime and section, with the comarca's total beside it; totals are not rows of their own."""
     rows = look_up(raw, totals, on=["table", "metric", "time", "geo"])
     return rows.filter(pl.col("geo").ne_missing(TOTAL) & pl.col("SECTION").ne_missing(TOTAL)).with_columns(
-        quarter_id=quarter_of(last_day("time", "M")),
+        quarter_id=quarter_of("time"),
         year_id=year_of("time"),
-        observed_date=last_day("time", "M"),
+        observed_date=last_day("time"),
         regime=pl.col("table").replace_strict(_REGIMES, default=None),
         classification=pl.col("table").replace_strict(_CLASSIFICATIONS, default=None),
         observation_status=status_of("jobs", "status"),

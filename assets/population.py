@@ -49,7 +49,7 @@ def population(raw: pl.LazyFrame, municipalities: pl.LazyFrame, totals: pl.LazyF
     ).with_columns(
         half_year_id=period_id("time", "H"),
         year_id=year_of("time"),
-        observed_date=first_day("time", "H"),
+        observed_date=first_day("time"),
         sex=pl.col("SEX").replace(_SEXES),
         observation_status=status_of("population", "status"),
     )

@@ -29,9 +29,9 @@ class RawGdp(LandingContract):
     """Comptabilitat trimestral: GDP by quarter and sector, seasonally adjusted, as JSON-stat cells of two tables."""
 
     time: str = raw("Quarter", kind="time", required=True)
-    geo: str = raw("TOTAL: Catalonia", kind="geo", required=True)
-    metric: str = raw("VALUE, INDEX, Q_CHANGE or Y_CHANGE", kind="metric", required=True)
-    SECTOR: str = raw("Code of the sector", kind="dimension", required=True)
+    geo: str = raw("Catalonia, if the table has a dimension for it", kind="geo")
+    metric: str = raw("The measure: value, index, quarterly_change or yearly_change", kind="metric", required=True)
+    SECTOR: str = raw("The sector, as the source's declaration calls its label", kind="dimension", required=True)
     SECTOR_label: str = raw("Name of the sector in Catalan", required=True)
     value: str = raw("The figure")
     status: str = raw("p provisional, a advance, .. not available")
@@ -46,13 +46,12 @@ class Gdp(Contract, max_shrink=0.05):
     """
 
     quarter_id: str = column("The quarter: `2024-Q3`", key=True, period=True, str_matches=r"^(19|20)\d{2}-Q[1-4]$")
-    sector_id: str = column(
-        "The sector, or an aggregate of sectors", key=True, isin=GDP_SECTORS, classifies="sector_name"
-    )
+    sector_id: str = column("The sector, or an aggregate of sectors", source=RawGdp.SECTOR, key=True, isin=GDP_SECTORS)
     sector_name: str = column("Name of the sector in Catalan", source=RawGdp.SECTOR_label)
     price_basis: str = column("Current prices, or volume (chained)", key=True, isin=["current", "volume"])
     measure: str = column(
         "What the figure is: EUR millions, index, % change on the previous quarter, % change on a year earlier",
+        source=RawGdp.metric,
         key=True,
         isin=MEASURES,
     )
@@ -70,3 +69,13 @@ class Gdp(Contract, max_shrink=0.05):
     def missing_is_empty(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """A figure is null exactly where its status is `missing`."""
         return data.lazyframe.select(pl.col("figure").is_null() == (pl.col("observation_status") == "missing"))
+
+    @pa.dataframe_check
+    @classmethod
+    def measures_fit_their_prices(cls, data: pa.PolarsData) -> pl.LazyFrame:
+        """An index is one of volume, and a value one at current prices: else a table's only measure was taken for another."""
+        is_volume = pl.col("price_basis") == "volume"
+        expected = pl.when(is_volume).then(pl.lit("index")).otherwise(pl.lit("value"))
+        return data.lazyframe.select(
+            (pl.col("measure") == expected) | pl.col("measure").is_in(["quarterly_change", "yearly_change"])
+        )

@@ -1,20 +1,54 @@
 """Periods of time as sources and people write them: a year, a half-year, a quarter, a month, a day.
 
-Here: parsing a period, and the window between two. Not here: rows (`contracts/model/check.py` selects those within a window).
+Here: parsing one period, the codes of a whole table read together, and the window between two periods. Not here: rows
+(`contracts/model/check.py` selects those within a window).
 """
 
 from __future__ import annotations
 
 import calendar
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
+from typing import Literal
 
-from catalunya.io.errors import UsageError
+from catalunya.io.errors import ContractError, UsageError
+from catalunya.io.words import words
 
-_YEAR = re.compile(r"(?:19|20)\d{2}")
-_MONTHS = {"S": 6, "H": 6, "T": 3, "Q": 3, "M": 1, "": 1}
+PeriodKind = Literal["half-year", "quarter", "month"]
+"""What a number after a year may count."""
+
+_YEAR = re.compile(r"(?:19|20)\d{2}", re.ASCII)
+_KINDS: dict[str, PeriodKind] = {"S": "half-year", "H": "half-year", "T": "quarter", "Q": "quarter", "M": "month"}
+_MONTHS: dict[PeriodKind, int] = {"month": 1, "quarter": 3, "half-year": 6}
+_ISO_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+_IDS: dict[PeriodKind, str] = {"half-year": "{}-H{}", "quarter": "{}-Q{}", "month": "{}-{:02}"}
 _EXPECTED = "a year (2014), a half-year (2014-H1), a quarter (2014-Q3), a month (2014-06) or a day (2014-06-30)"
+
+_WORDS: dict[str, PeriodKind] = {
+    "mes|mesos|mensual|month|months|monthly": "month",
+    "trim.*|quarter.*": "quarter",
+    "semestr.*|half|halfyear": "half-year",
+}
+_SHORT = re.compile(r"([shtqm])([0-9]{1,2})|([1-4])([shtq])")
+_ORDINALS = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "primer": 1, "segon": 2, "tercer": 3, "quart": 4}
+_SMALL = {"de", "d", "del", "of"}
+_MONTH_NAMES = (  # in Catalan, Spanish and English
+    "gener enero january",
+    "febrer febrero february",
+    "marc marzo march",
+    "abril april",
+    "maig mayo may",
+    "juny junio june",
+    "juliol julio july",
+    "agost agosto august",
+    "setembre septiembre september",
+    "octubre october",
+    "novembre noviembre november",
+    "desembre diciembre december",
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -69,15 +103,133 @@ def _day(code: str) -> Window | None:
 
 
 def _within_a_year(code: str) -> Window | None:
+    parts = _parts(code)
+    if parts is None:
+        return None
+    year, number, kind = parts
+    return Window(date(year, 1, 1), date(year, 12, 31)) if number is None else _days(year, number, kind or "month")
+
+
+def _parts(code: str) -> tuple[int, int | None, PeriodKind | None] | None:
+    """The year in a code, the number after or before it, if there is one, and what it counts, if the code says so."""
     found = _YEAR.search(code)
     if found is None:
         return None
-    year, rest = int(found[0]), re.sub(r"[-/ ]", "", code[: found.start()] + code[found.end() :])
+    rest = re.sub(r"[-/ ]", "", code[: found.start()] + code[found.end() :])
     if not rest:
-        return Window(date(year, 1, 1), date(year, 12, 31))
-    number = re.fullmatch(r"([SHTQM]?)(\d{1,2})", rest)
-    if number is None:
-        return None
-    months = _MONTHS[number[1]]
-    last = months * int(number[2])
+        return int(found[0]), None, None
+    number = re.fullmatch(r"([SHTQM]?)([0-9]{1,2})", rest)
+    return (int(found[0]), int(number[2]), _KINDS.get(number[1])) if number else None
+
+
+def _days(year: int, number: int, kind: PeriodKind) -> Window:
+    """Raises ValueError if a year has no such period."""
+    months = _MONTHS[kind]
+    last = months * number
     return Window(date(year, last - months + 1, 1), date(year, last, calendar.monthrange(year, last)[1]))
+
+
+# The codes of a table's time dimension
+
+
+def read_periods(codes: Mapping[str, str], name: str, declared: PeriodKind | None = None) -> dict[str, str]:
+    """Each code of a time dimension (code -> label) in one spelling: `2014`, `2014-H1`, `2014-Q3`, `2014-06`, `2014-06-30`.
+
+    A bare number, as in `202104`, may be April or the fourth quarter. All codes of a table count the same, and what that is follows
+    from what is `declared`; else from labels that name periods; else from the highest number, the `name` of the dimension (its id and
+    label) and the steps from code to code, which must not contradict each other. Codes that are no period at all are left out.
+    Raises ContractError, with the readings, if this leaves several or none.
+    """
+    read: dict[str, str] = {}
+    bare: dict[str, tuple[int, int]] = {}
+    for code in codes:
+        text = code.strip().upper()
+        try:
+            day, (year, number, kind) = _day(text), _parts(text) or (0, None, None)
+            if day:
+                read[code] = str(day.first)
+            elif year and number is None:
+                read[code] = str(year)
+            elif number is not None:
+                _days(year, number, kind or "month")
+                if kind or _ISO_MONTH.fullmatch(text):
+                    read[code] = _IDS[kind or "month"].format(year, number)
+                else:
+                    bare[code] = year, number
+        except ValueError:  # month 13, 30 February
+            continue
+    if bare:
+        kind = _kind_of(bare, codes, name, declared)
+        read |= {code: _IDS[kind].format(*found) for code, found in bare.items()}
+    return {code: read[code] for code in codes if code in read}
+
+
+def _kind_of(
+    bare: Mapping[str, tuple[int, int]], codes: Mapping[str, str], name: str, declared: PeriodKind | None
+) -> PeriodKind:
+    """What the numbers of these codes (code -> year, number) count."""
+    most = max(number for _, number in bare.values())
+    readings: list[PeriodKind] = [kind for kind, months in _MONTHS.items() if most <= 12 // months]
+    if declared:
+        left = [kind for kind in readings if kind == declared]
+    elif ends := {code: end for code in bare if codes[code] != code and (end := _end_of(codes[code]))}:
+        left = [kind for kind in readings if all(_days(*bare[code], kind).last == end for code, end in ends.items())]
+    else:
+        hinted, regular = _hinted(name), [kind for kind in readings if _is_regular(bare.values(), kind)]
+        left = [kind for kind in readings if kind in (hinted or readings) and kind in (regular or readings)]
+    if len(left) == 1:
+        return left[0]
+    code, found = max(bare.items(), key=lambda item: item[1])
+    label = f", labeled {codes[code]!r}," if codes[code] != code else ""
+    named = " or ".join(f"{_IDS[kind].format(*found)} (a {kind})" for kind in readings)
+    raise ContractError(
+        f"time dimension {name}: expected codes that say whether they count months, quarters or half-years, "
+        f"found {code!r}{label} which may be {named}"
+    )
+
+
+def _is_regular(bare: Iterable[tuple[int, int]], kind: PeriodKind) -> bool:
+    """Whether the periods of at least three codes follow each other in equal steps."""
+    places = sorted(year * 12 // _MONTHS[kind] + number for year, number in bare)
+    return len(places) > 2 and len({after - before for before, after in pairwise(places)}) == 1
+
+
+def _hinted(name: str) -> set[PeriodKind]:
+    """What the name of a dimension says its periods are: "MONTH mes" months."""
+    return {kind for word in words(name) for pattern, kind in _WORDS.items() if re.fullmatch(pattern, word)}
+
+
+def _end_of(label: str) -> date | None:
+    """The last day of the period that a label names: "12/2020", "T4/2020", "4t trimestre de 2020", "desembre 2020"."""
+    said = [word for word in words(label) if word not in _SMALL]
+    years = [int(word) for word in said if _YEAR.fullmatch(word)]
+    rest = [word for word in said if not _YEAR.fullmatch(word)]
+    kinds = [kind for word in rest for pattern, kind in _WORDS.items() if re.fullmatch(pattern, word)]
+    months = [month for word in rest if (month := _month(word))]
+    numbers = [number for word in rest if (number := _number(word))]
+    if len(years) != 1:
+        return None
+    try:
+        if len(rest) == 1 and (found := _SHORT.fullmatch(rest[0])):
+            return _days(years[0], int(found[2] or found[3]), _KINDS[(found[1] or found[4]).upper()]).last
+        if len(rest) == 1 and (months or rest[0].isdecimal()):
+            return _days(years[0], (months or numbers)[0], "month").last
+        if len(rest) == 2 and len(kinds) == len(numbers) == 1:
+            return _days(years[0], numbers[0], kinds[0]).last
+    except (ValueError, IndexError):  # month 13 or 0
+        pass
+    return None
+
+
+def _number(word: str) -> int:
+    """The number that a word is: `4t`, `iv`, `quart`, `12`; 0 if it is none."""
+    found = re.fullmatch(r"([0-9]{1,2})[a-z]{0,2}", word)
+    return int(found[1]) if found else _ORDINALS.get(word, 0)
+
+
+def _month(word: str) -> int | None:
+    """The number of the month that a word of three letters or more begins, in Catalan, Spanish or English."""
+    found = {
+        at for at, names in enumerate(_MONTH_NAMES, start=1) if any(name.startswith(word) for name in names.split())
+    }
+    return found.pop() if len(word) > 2 and len(found) == 1 else None

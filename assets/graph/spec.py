@@ -182,6 +182,11 @@ class LandingDeclaration(Declaration):
     freshness: Freshness | None
     readers: int = 1
 
+    @property
+    def file(self) -> str:
+        """Where it stands, for messages: "assets/employment.py"."""
+        return f"{'/'.join(self.module.split('.')[-2:])}.py"
+
     @cached_property
     def asset(self) -> Asset:
         """The landing asset; its columns are the raw fields."""

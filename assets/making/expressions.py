@@ -18,10 +18,15 @@ from catalunya.contracts.model.text import folded
 PeriodKind = Literal["H", "Q", "M"]
 """Half-year, quarter, month."""
 
-_MONTHS: dict[PeriodKind, int] = {"H": 6, "Q": 3, "M": 1}
-# `2014`, `2014S1`, `2026M03`, `201406`; `S1/2014`, `06/2014`. Anything else is another code, and is not guessed at.
-_YEAR_FIRST = r"^((?:19|20)[0-9]{2})(?:[A-Z]?([0-9]{1,2}))?$"
-_YEAR_LAST = r"^(?:[A-Z]?([0-9]{1,2})/)?((?:19|20)[0-9]{2})$"
+# `2014-H1`, `2014-Q3`, `2014-06`: the spelling in which sources give their periods. Anything else is not guessed at.
+_PERIOD = r"^((?:19|20)[0-9]{2})-(H[12]|Q[1-4]|0[1-9]|1[0-2])$"
+_KINDS: dict[PeriodKind, str] = {"H": "H[12]", "Q": "Q[1-4]", "M": "0[1-9]|1[0-2]"}
+_FIRST_MONTHS = {"H1": 1, "H2": 7, "Q1": 1, "Q2": 4, "Q3": 7, "Q4": 10} | {
+    f"{month:02}": month for month in range(1, 13)
+}
+_LAST_MONTHS = {"H1": 6, "H2": 12, "Q1": 3, "Q2": 6, "Q3": 9, "Q4": 12} | {
+    f"{month:02}": month for month in range(1, 13)
+}
 _STATUS = {"p": "provisional", "a": "advance"}
 
 
@@ -62,33 +67,32 @@ def _pattern(phrases: tuple[str, ...]) -> str:
 
 
 def year_of(time: str) -> pl.Expr:
-    """The year in a time code such as `2014S1`, `S1/2014` or `201406`, as text."""
-    return pl.coalesce(pl.col(time).str.extract(_YEAR_FIRST, 1), pl.col(time).str.extract(_YEAR_LAST, 2))
+    """The year of a period such as `2014-H1`, `2014-Q3` or `2014-06`, as text; null if it is none."""
+    return pl.col(time).str.extract(_PERIOD, 1)
 
 
 def period_id(time: str, kind: PeriodKind) -> pl.Expr:
-    """A time code as the contracts write it: `2014-H1`, `2014-Q3`, `2014-06`; null if it names no such period."""
-    number = _number_in_year(time)
-    text = number.cast(pl.String).str.zfill(2) if kind == "M" else pl.format(f"{kind}{{}}", number)
-    known = number.is_between(1, 12 // _MONTHS[kind])
-    return pl.when(known).then(pl.concat_str(year_of(time), pl.lit("-"), text))
+    """The period, if it is one of that kind; else null."""
+    return pl.when(pl.col(time).str.contains(rf"^(?:19|20)[0-9]{{2}}-(?:{_KINDS[kind]})$")).then(pl.col(time))
 
 
-def first_day(time: str, kind: PeriodKind) -> pl.Expr:
-    """The first day of the period that a time code names."""
-    month = ((_number_in_year(time) - 1) * _MONTHS[kind] + 1).cast(pl.String).str.zfill(2)
-    # As text, because `pl.date` raises for a month that does not exist.
-    return pl.format("{}-{}-01", year_of(time), month).str.to_date("%Y-%m-%d", strict=False)
+def first_day(time: str) -> pl.Expr:
+    """The first day of a period; null if it is none."""
+    return _first_of_month(time, _FIRST_MONTHS)
 
 
-def last_day(time: str, kind: PeriodKind) -> pl.Expr:
-    """The last day of the period that a time code names."""
-    return first_day(time, kind).dt.offset_by(f"{_MONTHS[kind]}mo").dt.offset_by("-1d")
+def last_day(time: str) -> pl.Expr:
+    """The last day of a period; null if it is none."""
+    return _first_of_month(time, _LAST_MONTHS).dt.month_end()
 
 
-def quarter_of(day: pl.Expr) -> pl.Expr:
-    """The quarter that a day is in, as the contracts write it: `2014-Q3`."""
-    return pl.format("{}-Q{}", day.dt.year(), day.dt.quarter())
+def quarter_of(time: str) -> pl.Expr:
+    """The quarter that is the period, or that the month is in; null if it is neither."""
+    month = first_day(time)
+    of_month = pl.when(period_id(time, "M").is_not_null()).then(
+        pl.format("{}-Q{}", month.dt.year(), month.dt.quarter())
+    )
+    return pl.coalesce(period_id(time, "Q"), of_month)
 
 
 def status_of(value: str, status: str) -> pl.Expr:
@@ -106,6 +110,6 @@ def status_of(value: str, status: str) -> pl.Expr:
     )
 
 
-def _number_in_year(time: str) -> pl.Expr:
-    number = pl.coalesce(pl.col(time).str.extract(_YEAR_FIRST, 2), pl.col(time).str.extract(_YEAR_LAST, 1))
-    return number.cast(pl.Int32, strict=False)
+def _first_of_month(time: str, months: Mapping[str, int]) -> pl.Expr:
+    month = pl.col(time).str.extract(_PERIOD, 2).replace_strict(dict(months), default=None, return_dtype=pl.Int8)
+    return pl.date(year_of(time).cast(pl.Int32), month, 1)

@@ -23,7 +23,7 @@ from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import batch_prefix, manifest_path
 from catalunya.assets.record.state import Reason, Stale
 from catalunya.contracts.model.check import check_fields
-from catalunya.io.errors import BatchDamaged, DeadlineReached, ObjectMissing, SourceUnavailable
+from catalunya.io.errors import BatchDamaged, DeadlineReached, DeclarationError, ObjectMissing, SourceUnavailable
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.safe_text import NAME, legible
@@ -92,7 +92,10 @@ MAKER = LandingMaker()
 def probe(context: Context, known: str | None = None) -> SourceState | None:
     """Ask the source for its state by one request; None if it is still at the version `known`."""
     declaration = context.declaration(LandingDeclaration)
-    return asyncio.run(declaration.source.probe(http_settings(context), known))
+    try:
+        return asyncio.run(declaration.source.probe(http_settings(context), known))
+    except DeclarationError as error:  # the source is not what it is declared to be
+        raise DeclarationError(f"{context.asset.key}: {error} ({declaration.file})") from None
 
 
 def http_settings(context: Context) -> HttpSettings:

@@ -19,7 +19,7 @@ from catalunya.assets.graph.spec import LandingDeclaration
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.source_checks import FoundDataset, SourceCheck
 from catalunya.contracts.model.check import check_fields
-from catalunya.io.errors import CatalunyaError, ContractError, SourceUnavailable
+from catalunya.io.errors import CatalunyaError, ContractError, DeclarationError, SourceUnavailable
 from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.base import About
 from catalunya.io.sources.recording import ENDING
@@ -60,6 +60,8 @@ def _check(project: Project, key: str, declaration: LandingDeclaration, record: 
     result = SourceCheck(asset=key, source=source.describe(), at=at, answered=True)
     try:
         abouts, requests = asyncio.run(ask())
+    except DeclarationError as error:
+        return replace(result, problems=(f"{error} ({declaration.file})",))
     except CatalunyaError as error:
         return replace(result, answered=not isinstance(error, SourceUnavailable), problems=(str(error),))
     found = {field.name: field.kind for about in abouts for field in about.fields}

@@ -28,8 +28,9 @@ from catalunya.io.errors import (
 )
 from catalunya.io.periods import period
 from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal
+from catalunya.io.sources.dimensions import are_periods_apart, bind
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
-from catalunya.io.sources.jsonstat import ROLES, Dataset, check_names, check_places, instant, moment
+from catalunya.io.sources.jsonstat import OWN, Dataset, check_names, check_places, instant, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from catalunya.io.periods import Window
+    from catalunya.io.periods import PeriodKind, Window
     from catalunya.io.sources.base import HttpSettings
+    from catalunya.io.sources.dimensions import By
     from catalunya.io.sources.http import Http, Reply
+    from catalunya.io.sources.jsonstat import Axis
 
 API = "/taules/v2"
 _TABLE = r"[a-z0-9]+/\d+/\d+/[a-z]+"  # statistic/node/table/territory
@@ -53,38 +56,46 @@ _MISSING = {"01": "statistic", "02": "node", "03": "table", "04": "territorial d
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as its metadata describe it. `codes`, `columns` and `kinds` are by dimension, in the order of the cells.
+    """A table as its metadata describe it. `codes`, `roles` and `axes` are by dimension, in the order of the cells.
 
-    `updated`: the day if it is midnight in UTC, else the time, so that one moment has one spelling.
+    `updated`: the day if it is midnight in UTC, else the time, so that one moment has one spelling. `codes` are the API's, `roles` too
+    ("dimension": none); `axes` are what they become in a page. `apart`: whether each time code is read the same without the others.
     """
 
     name: str
     updated: str
     codes: Mapping[str, Sequence[str]]
-    columns: Mapping[str, str]
-    kinds: Mapping[str, str]
+    roles: Mapping[str, str]
+    axes: Mapping[str, Axis]
+    apart: bool
 
     @property
     def cells(self) -> int:
         return prod(map(len, self.codes.values()))
 
     @property
+    def columns(self) -> dict[str, str]:
+        """Dimension -> the column of its codes."""
+        return {name: axis.column for name, axis in self.axes.items()}
+
+    @property
     def time(self) -> str | None:
         """The time dimension, if there is one and only one."""
-        return next((name for name, column in self.columns.items() if column == "time"), None)
+        return next((name for name, axis in self.axes.items() if axis.column == "time"), None)
 
     def fields(self) -> dict[str, str]:
         """The columns of its cells -> the kind of each."""
-        codes = {column: self.kinds[name] for name, column in self.columns.items()}
-        labels = {f"{column}_label": "text" for column in self.columns.values() if column not in ROLES}
-        return codes | labels | {"value": "number", "status": "text", "table": "text", "updated": "date"}
+        return {name: kind for axis in self.axes.values() for name, kind in axis.columns().items()} | OWN
 
     def periods(self) -> list[tuple[Window, str]]:
         """Its periods, with their codes. Raises SourceError if a code is not a period."""
         if self.time is None:
             return []
         try:
-            return [(period(code), code) for code in self.codes[self.time]]
+            return [
+                (period(text), code)
+                for text, code in zip(self.axes[self.time].codes, self.codes[self.time], strict=True)
+            ]
         except UsageError as error:
             raise SourceError(
                 f"IDESCAT {self.name}: not all categories of {self.time} are periods: {error}; "
@@ -95,6 +106,11 @@ class Table:
         """Its codes, with only the periods that lie entirely in the window; None if there are none."""
         if window is None:
             return self.codes
+        if not self.apart:
+            raise UsageError(
+                f"IDESCAT {self.name}: cannot read {window} only: what its time codes count follows only from all of them together; "
+                "read the whole table, or declare it, as in periods='month'"
+            )
         inside = [code for days, code in self.periods() if window.covers(days)]
         return {**self.codes, self.time: inside} if self.time and inside else None
 
@@ -126,16 +142,20 @@ class Question(PageRequest):
 
     def halves(self) -> Sequence[Question]:
         """The two halves; none of a single cell."""
-        if self.rows == 1:
+        if len(self.codes[self._by]) == 1:
             return ()
         cut = self._cut((len(self.codes[self._by]) + 1) // 2)
         return [replace(half, page=f"{self.page}{letter}") for half, letter in zip(cut, "ab", strict=True)]
 
     @property
     def _by(self) -> str:
-        """The dimension to cut by: time, or the largest one if there is only one period."""
+        """The dimension to cut by: time, or the largest one if there is only one period, or periods cannot be read apart."""
         time = self.table.time
-        return time if time and len(self.codes[time]) > 1 else max(self.codes, key=lambda name: len(self.codes[name]))
+        if time and self.table.apart and len(self.codes[time]) > 1:
+            return time
+        return max(
+            (name for name in self.codes if name != time), key=lambda name: len(self.codes[name]), default=time or ""
+        )
 
     def _cut(self, step: int) -> Iterator[Question]:
         by, codes = self._by, self.codes[self._by]
@@ -145,18 +165,32 @@ class Question(PageRequest):
 
 @dataclass(frozen=True, slots=True, init=False)
 class Idescat(Source[Question]):
-    """Tables of one statistic, read as one source: `Idescat("ep/9122/10002/mun")` (statistic/node/table/territory)."""
+    """Tables of one statistic, read as one source: `Idescat("ep/9122/10002/mun")` (statistic/node/table/territory).
+
+    `dimensions`: column -> how its dimension is found (`by`), for tables whose ids and codes are not known or not the same. `periods`: what
+    numbers after a year count, for time codes such as `202104` that do not say it.
+    """
 
     tables: tuple[str, ...]
     portal: str | None
+    dimensions: tuple[tuple[str, By], ...]
+    periods: PeriodKind | None
 
     kind: ClassVar[str] = "idescat"
     pages_are: ClassVar[str] = "a JSON-stat dataset"
 
-    def __init__(self, *tables: str, portal: str | None = None) -> None:
+    def __init__(
+        self,
+        *tables: str,
+        dimensions: Mapping[str, By] | None = None,
+        periods: PeriodKind | None = None,
+        portal: str | None = None,
+    ) -> None:
         check_portal(portal)
         object.__setattr__(self, "tables", tables)
         object.__setattr__(self, "portal", portal)
+        object.__setattr__(self, "dimensions", tuple((dimensions or {}).items()))
+        object.__setattr__(self, "periods", periods)
         wrong = [table for table in tables if not re.fullmatch(_TABLE, str(table))]
         if wrong or not tables or len(set(tables)) != len(tables):
             raise DeclarationError(
@@ -192,11 +226,16 @@ class Idescat(Source[Question]):
         return connect(http, self.describe(), explain=_explain)
 
     async def about(self, client: Http) -> Sequence[About]:
-        """What the metadata of each table say, by one request for each."""
-        return [
-            await client.get(f"{API}/{name}", partial(_read_about, self.describe(), name), {"lang": "ca"})
-            for name in self.tables
-        ]
+        """What the metadata of each table say, by one request for each. Raises DeclarationError, after all of them, with what does not fit."""
+        found, wrong = [], []
+        for name in self.tables:
+            try:
+                found.append(await client.get(f"{API}/{name}", partial(_read_about, self, name), {"lang": "ca"}))
+            except DeclarationError as error:
+                wrong.append(str(error))
+        if wrong:
+            raise DeclarationError("; ".join(wrong))
+        return found
 
     async def read_state(self, client: Http) -> SourceState:
         """The tables' state, by one request for the metadata of each."""
@@ -207,7 +246,7 @@ class Idescat(Source[Question]):
         tables = await self._tables(client)
         wanted = [table.question(codes) for table in tables if (codes := table.within(window))]
         if window is not None and (untimed := [table for table in tables if table.time is None]):
-            having = [name for name, kind in untimed[0].kinds.items() if kind == "time"]
+            having = [name for name, role in untimed[0].roles.items() if role == "time"]
             raise UsageError(
                 f"{self.describe()}: cannot read {window} only: expected one dimension of {untimed[0].name} with the role time, found "
                 f"{' and '.join(having) or 'none'} among {', '.join(untimed[0].codes)}; read the whole table"
@@ -250,13 +289,21 @@ class Idescat(Source[Question]):
         from catalunya.io.sources.jsonstat import read_cells
         from catalunya.io.sources.pages import with_all
 
-        return with_all(read_cells(body), fields)
+        return with_all(read_cells(body, self._bind), fields)
+
+    def _bind(self, dataset: Dataset) -> Mapping[str, Axis]:
+        """What each dimension of a table, or of a page of it, becomes. Raises DeclarationError."""
+        try:
+            return bind(dataset, dict(self.dimensions), self.periods)
+        except DeclarationError as error:
+            raise DeclarationError(
+                f"IDESCAT {dataset.table or self.tables[0]}: {error} in the declaration of this source"
+            ) from None
 
     async def _tables(self, client: Http) -> list[Table]:
         """The metadata of each table, one after another: the API asks clients to go easy on it."""
         return [
-            await client.get(f"{API}/{name}", partial(_read_table, self.describe(), name), {"lang": "ca"})
-            for name in self.tables
+            await client.get(f"{API}/{name}", partial(_read_table, self, name), {"lang": "ca"}) for name in self.tables
         ]
 
 
@@ -339,23 +386,24 @@ def _dataset(source: str, name: str, reply: Reply) -> Dataset:
     return dataset
 
 
-def _read_table(source: str, name: str, reply: Reply) -> Table:
-    """The metadata of the table `name`. Raises BadBodyError if they should be requested again, SourceError if that is no use."""
-    dataset = _dataset(source, name, reply)
+def _read_table(source: Idescat, name: str, reply: Reply) -> Table:
+    """The metadata of the table `name`. Raises BadBodyError if they should be requested again, SourceError if that is no use,
+    DeclarationError if it is not as declared."""
+    dataset = _dataset(source.describe(), name, reply)
     try:
-        columns, roles = dataset.columns(), dataset.roles()
-        kinds = {dimension: roles.get(dimension, "dimension") for dimension in columns}
-        return Table(name, _canonical(dataset.updated or ""), dataset.codes(), columns, kinds)
+        axes = source._bind(dataset)  # noqa: SLF001  of this module
+        apart = are_periods_apart(dataset, axes, source.periods)
+        return Table(name, _canonical(dataset.updated or ""), dataset.codes(), dataset.every_role(), axes, apart)
     except ContractError as flaw:
         raise SourceError(
-            f"{source}: the metadata at {reply.url} do not describe a table: {flaw}; look the table up on idescat.cat"
+            f"{source.describe()}: the metadata at {reply.url} do not describe a table: {flaw}; look the table up on idescat.cat"
         ) from flaw
 
 
-def _read_about(source: str, name: str, reply: Reply) -> About:
+def _read_about(source: Idescat, name: str, reply: Reply) -> About:
     """What the metadata of a table say. Raises as `_read_table`."""
-    dataset, table = _dataset(source, name, reply), _read_table(source, name, reply)
-    found = {table.columns[each]: dataset.dimension[each] for each in table.codes}
+    dataset, table = _dataset(source.describe(), name, reply), _read_table(source, name, reply)
+    found = {axis.column: dataset.dimension[each] for each, axis in table.axes.items() if each in dataset.dimension}
     fields = [
         FieldInfo(column, kind, found[column].label, categories=found[column].category.labels())
         if column in found
@@ -383,13 +431,13 @@ def _check_cells(source: str, question: Question, reply: Reply) -> None:
     try:
         is_same = _is_same(dataset.updated or "", table.updated)
         check_places(reply.body, dataset.cells)
-        received, columns = dataset.codes(), dataset.columns()
+        received, roles = dataset.codes(), dataset.every_role()
     except ContractError as flaw:
         raise BadBodyError(str(flaw), str(flaw)) from flaw
     if not is_same:
         raise MovedError(f"{table.name}: expected cells updated {table.updated}, found cells updated {dataset.updated}")
-    if columns != table.columns:
-        raise MovedError(f"{table.name}: expected the dimensions {dict(table.columns)}, found {columns}")
+    if roles != table.roles:
+        raise MovedError(f"{table.name}: expected the dimensions {dict(table.roles)}, found {roles}")
     for name, asked in question.codes.items():
         if set(received[name]) == set(asked):
             continue

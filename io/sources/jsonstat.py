@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import prod
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ROLES = ("time", "geo", "metric")
+OWN = {"value": "number", "status": "text", "table": "text", "updated": "date"}
+"""The columns that are not of a dimension, and their kinds."""
 NO_VALUE = ".."  # confidential, unreliable or not available; never zero
 
 MAX_TEXT = 1000
@@ -83,6 +86,23 @@ class Role(msgspec.Struct):
     metric: list[str] = []
 
 
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What a dimension is in a frame: the column of its codes, of which `kind`, and, unless that is a role, one of its labels.
+
+    Codes and labels are in the order of the cells.
+    """
+
+    column: str
+    kind: str
+    codes: Sequence[str]
+    labels: Sequence[str] | None
+
+    def columns(self) -> dict[str, str]:
+        """Its columns -> the kind of each."""
+        return {self.column: self.kind} | ({f"{self.column}_label": "text"} if self.labels is not None else {})
+
+
 class Dataset(msgspec.Struct, rename={"class_": "class"}):
     """A dataset as JSON. Metadata are the same without `value`."""
 
@@ -132,23 +152,39 @@ class Dataset(msgspec.Struct, rename={"class_": "class"}):
             raise ContractError(f"expected at most {MAX_CELLS:,} cells, found sizes {self.size}")
         return found
 
-    def columns(self) -> dict[str, str]:
-        """Dimension -> the column of its codes: its role if no other dimension has it, else its id.
+    def axes(self) -> dict[str, Axis]:
+        """Dimension -> what it is in a frame: its column is its role if no other dimension has it, else its id, with labels beside it.
 
         Raises ContractError if a dimension has several roles, or a column would appear twice.
         """
-        alone = self._alone()
-        named = {name: alone.get(name, name) for name in self.id}
-        every = [*named.values(), *(f"{name}_label" for name in self.labeled()), "value", "status", "table", "updated"]
-        if twice := sorted({name for name in every if every.count(name) > 1}):
+        roles, codes = self.roles(), self.codes()
+        counts = Counter(roles.values())
+        found = {}
+        for name in self.id:
+            role = roles.get(name, "dimension")
+            if counts[role] == 1:
+                found[name] = Axis(role, role, codes[name], None)
+            else:
+                found[name] = Axis(name, role, codes[name], list(self.dimension[name].category.labels().values()))
+        columns = Counter([*(each for axis in found.values() for each in axis.columns()), *OWN])
+        if twice := sorted(name for name, count in columns.items() if count > 1):
             raise ContractError(f"expected each column once, found {', '.join(twice)} twice, in dimensions {self.id}")
-        return named
+        return found
+
+    def every_role(self) -> dict[str, str]:
+        """Dimension -> its role, "dimension" if it has none. Raises as `roles`."""
+        return dict.fromkeys(self.id, "dimension") | self.roles()
 
     def roles(self) -> dict[str, str]:
-        """Dimension -> its role, of those that have one. Raises ContractError if one has several, or does not exist."""
+        """Dimension -> its role, of those that have one; where roles are not given, of those whose id is one.
+
+        Raises ContractError if a dimension has several, or does not exist.
+        """
+        if self.role is None:
+            return {name: name.lower() for name in self.id if name.lower() in ROLES}
         found: dict[str, str] = {}
         for role in ROLES:
-            for name in getattr(self.role, role) if self.role else ():
+            for name in getattr(self.role, role):
                 if name in found or name not in self.id:
                     raise ContractError(
                         f"expected dimensions of {self.id}, each with one role, found {name!r} with the role {role}"
@@ -156,17 +192,6 @@ class Dataset(msgspec.Struct, rename={"class_": "class"}):
                     )
                 found[name] = role
         return found
-
-    def labeled(self) -> list[str]:
-        """The dimensions whose labels get a column: those without a role, such as sex or sector, and those that share one."""
-        named = self._alone()
-        return [name for name in self.id if name not in named]
-
-    def _alone(self) -> dict[str, str]:
-        """Dimension -> its role, of those that share it with no other."""
-        roles = self.roles()
-        counts = Counter(roles.values())
-        return {name: role for name, role in roles.items() if counts[role] == 1}
 
 
 class _Places(msgspec.Struct):
@@ -215,10 +240,11 @@ def check_places(body: bytes | bytearray, cells: int) -> None:
             raise ContractError(f"expected positions 0 to {cells - 1} in {what}, found {min(given)} to {max(given)}")
 
 
-def read_cells(body: bytes) -> pl.DataFrame:
+def read_cells(body: bytes, axes: Callable[[Dataset], Mapping[str, Axis]] = Dataset.axes) -> pl.DataFrame:
     """One row per cell, in the dataset's order; all columns are text.
 
-    The codes of each dimension (`time`, `geo`, `metric` if it alone has that role, else its id), `<ID>_label` for the others,
+    What `axes` makes of each dimension: by default the column `time`, `geo` or `metric` if it alone has that role, else its codes under
+    its id and `<ID>_label`. Of axes that are no dimension of the dataset, their only code. Then
     `value` (the number as written, integers without `.0`; null for `..`), `status` (the cell's, else the one of its whole category,
     else null), `table` ("ep/9122/10002/mun") and `updated` (the day).
     Raises ContractError, with a one-line message, if the body is not a dataset or contradicts itself.
@@ -229,20 +255,25 @@ def read_cells(body: bytes) -> pl.DataFrame:
     dataset = decode(body, Dataset)
     # Of values and statuses, whose positions are checked below, only that they are not there twice.
     check_names(_without(_without(body, dataset.value), dataset.status))
-    codes, named, cells, labeled = dataset.codes(), dataset.columns(), dataset.cells, dataset.labeled()
+    codes, shown, cells = dataset.codes(), axes(dataset), dataset.cells
     if not dataset.table:
         raise ContractError(f"expected an href with the table (…/taules/v2/…), found {dataset.href!r}")
     value = _values(dataset.value, cells)
     status = _scalars(dataset.status, cells, "status")
     position = pl.int_range(cells, dtype=pl.UInt32, eager=True)
-    columns, labels, stride = {}, {}, cells
+    columns: dict[str, pl.Series] = {
+        axis.column: pl.Series(axis.codes, dtype=pl.String).new_from_index(0, cells)
+        for name, axis in shown.items()
+        if name not in codes
+    }
+    labels, stride = {}, cells
     for name, own in codes.items():
         stride //= max(1, len(own))
         place = position // max(1, stride) % max(1, len(own))
-        columns[named[name]] = pl.Series(own, dtype=pl.String).gather(place)
-        if name in labeled:
-            texts = list(dataset.dimension[name].category.labels().values())
-            labels[f"{name}_label"] = pl.Series(texts, dtype=pl.String).gather(place)
+        if axis := shown.get(name):
+            columns[axis.column] = pl.Series(axis.codes, dtype=pl.String).gather(place)
+            if axis.labels is not None:
+                labels[f"{axis.column}_label"] = pl.Series(axis.labels, dtype=pl.String).gather(place)
         if by_code := _category_status(dataset.dimension[name]):
             default = pl.Series([by_code.get(code) for code in own], dtype=pl.String).gather(place)
             status = default.zip_with(status.is_null(), status)

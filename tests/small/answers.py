@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from catalunya.assets.graph.spec import LandingDeclaration, StagingDeclaration
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import Extraction, HttpSettings, Landed, Page, PageSink, SourceState
-from catalunya.io.sources.jsonstat import read_cells
-from catalunya.io.sources.pages import with_all
+from catalunya.io.sources.extraction import Source
 from small.shops import InFolder
 
 Row = dict[str, Any]
@@ -30,12 +29,12 @@ Box = Mapping[str, Sequence[str]]
 class GivenPages(InFolder):
     """A source that gives the pages it was last given; its version is the hash of them."""
 
-    cells: bool = False
-    """Whether a page is a JSON-stat dataset, and not an array of rows."""
     fields: tuple[str, ...] = ()
+    reader: Source[Any] | None = None
+    """The source whose pages they are; rows without one."""
 
     def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
-        return with_all(read_cells(body), fields) if self.cells else super().read(body, fields, searched)
+        return self.reader.read(body, fields, searched) if self.reader else super().read(body, fields, searched)
 
     def give(self, pages: Sequence[tuple[bytes, int]]) -> None:
         """The bytes and the number of rows or cells of each page."""
@@ -74,7 +73,7 @@ async def _whole(body: bytes) -> AsyncIterator[bytes]:
 def given(declared: StagingDeclaration, source: GivenPages, *reads: StagingDeclaration) -> StagingDeclaration:
     """A declaration of the project that reads this source in place of its own, and these tables."""
     fields = declared.landing.contract.fields()
-    named = replace(source, fields=tuple(field.name for field in fields))
+    named = replace(source, fields=tuple(field.name for field in fields), reader=declared.landing.source)
     contract = declared.landing.contract
     landing = LandingDeclaration(
         **{**vars_of(declared.landing), "source": named, "contract": contract}  # type: ignore[arg-type]

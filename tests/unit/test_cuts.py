@@ -138,7 +138,7 @@ JOBS_2025 = jobs_in(SELF_EMPLOYED_2025, ["2026M03"])
 
 
 def population_table(folder: Path) -> Table:
-    places, source = GivenPages(folder / "places"), GivenPages(folder / "source", cells=True)
+    places, source = GivenPages(folder / "places"), GivenPages(folder / "source")
     places.give([page_of(MUNICIPALITY_ROWS)])
     known = reading(municipalities, places)
     table = Table(folder, reading(population, source, known), source, [known.landing, known])
@@ -148,7 +148,7 @@ def population_table(folder: Path) -> Table:
 
 
 def employment_table(folder: Path) -> Table:
-    source = GivenPages(folder / "source", cells=True)
+    source = GivenPages(folder / "source")
     return Table(folder, reading(employment, source), source)
 
 

@@ -1,4 +1,4 @@
-"""Time codes of statistical tables: read where they are unambiguous, never guessed."""
+"""Periods in a staging function: their days where they are periods, nothing where they are anything else."""
 
 from __future__ import annotations
 
@@ -7,52 +7,38 @@ from datetime import date
 import polars as pl
 import pytest
 
-from catalunya.assets.making.expressions import PeriodKind, first_day, last_day, period_id, year_of
+from catalunya.assets.making.expressions import PeriodKind, first_day, last_day, period_id, quarter_of, year_of
+
+NO_PERIODS = [None, "", "2014S1", "S1/2014", "202312", "2024-H3", "2024-H0", "2024-Q5", "2024-13", "2024-00", "2024", "1814-H1",
+              "2024-H1-rev", "x2024-H1", "2024-H1\n", "20٢٤-H1", "２０２４-H1"]  # fmt: skip
 
 
-def read(time: str | None, kind: PeriodKind) -> tuple[str | None, str | None, date | None, date | None]:
+def read(time: str | None) -> tuple[str | None, date | None, date | None, str | None]:
     frame = pl.DataFrame({"time": [time]}, schema={"time": pl.String})
-    found = frame.select(
-        a=year_of("time"), b=period_id("time", kind), c=first_day("time", kind), d=last_day("time", kind)
-    )
-    return found.row(0)
+    return frame.select(a=year_of("time"), b=first_day("time"), c=last_day("time"), d=quarter_of("time")).row(0)
 
 
 @pytest.mark.parametrize(
-    ("time", "kind", "period", "first", "last"),
+    ("time", "first", "last", "quarter"),
     [
-        ("2014S1", "H", "2014-H1", date(2014, 1, 1), date(2014, 6, 30)),
-        ("S2/2014", "H", "2014-H2", date(2014, 7, 1), date(2014, 12, 31)),
-        ("2000T4", "Q", "2000-Q4", date(2000, 10, 1), date(2000, 12, 31)),
-        ("2024M02", "M", "2024-02", date(2024, 2, 1), date(2024, 2, 29)),
-        ("202312", "M", "2023-12", date(2023, 12, 1), date(2023, 12, 31)),
-        ("03/2026", "M", "2026-03", date(2026, 3, 1), date(2026, 3, 31)),
+        ("2014-H1", date(2014, 1, 1), date(2014, 6, 30), None),
+        ("2014-H2", date(2014, 7, 1), date(2014, 12, 31), None),
+        ("2000-Q4", date(2000, 10, 1), date(2000, 12, 31), "2000-Q4"),
+        ("2024-02", date(2024, 2, 1), date(2024, 2, 29), "2024-Q1"),
+        ("2023-12", date(2023, 12, 1), date(2023, 12, 31), "2023-Q4"),
     ],
 )
-def test_a_time_code_becomes_a_period_with_its_first_and_last_day(
-    time: str, kind: PeriodKind, period: str, first: date, last: date
-) -> None:
-    assert read(time, kind) == (period[:4], period, first, last)
+def test_a_period_has_a_year_a_first_and_a_last_day(time: str, first: date, last: date, quarter: str | None) -> None:
+    assert read(time) == (time[:4], first, last, quarter)
 
 
-@pytest.mark.parametrize(
-    ("time", "kind"),
-    [
-        ("2014S3", "H"),
-        ("2014S0", "H"),
-        ("2000T5", "Q"),
-        ("2024M13", "M"),
-        ("2024M00", "M"),
-        ("2024", "H"),
-        ("2024M99", "M"),
-    ],
-)
-def test_a_period_number_out_of_range_gives_no_period(time: str, kind: PeriodKind) -> None:
-    assert read(time, kind) == (time[:4], None, None, None)
+@pytest.mark.parametrize("time", NO_PERIODS)
+def test_what_is_no_period_has_none(time: str | None) -> None:
+    assert read(time) == (None, None, None, None)
 
 
-@pytest.mark.parametrize(
-    "time", [None, "", "1814S1", "2024S1-rev", "x2024S1", "12024S1", "2024S1\n", "20٢٤S1", "２０２４S1"]
-)
-def test_an_unknown_time_code_gives_nothing(time: str | None) -> None:
-    assert read(time, "H") == (None, None, None, None)
+@pytest.mark.parametrize("kind", ["H", "Q", "M"])
+def test_only_periods_of_the_kind_that_a_table_has_are_its_periods(kind: PeriodKind) -> None:
+    kinds: dict[PeriodKind, str] = {"H": "2014-H1", "Q": "2014-Q3", "M": "2014-06"}
+    times = pl.DataFrame({"time": [*kinds.values(), *NO_PERIODS]}, schema={"time": pl.String})
+    assert times.select(period_id("time", kind))["time"].drop_nulls().to_list() == [kinds[kind]]

@@ -1,4 +1,4 @@
-"""Periods as sources and people write them, and the window between two."""
+"""Periods as sources and people write them, the codes of a table read together, and the window between two periods."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from catalunya.io.errors import UsageError
-from catalunya.io.periods import Window, period, window
+from catalunya.io.errors import ContractError, UsageError
+from catalunya.io.periods import PeriodKind, Window, period, read_periods, window
 
 YEAR = Window(date(2014, 1, 1), date(2014, 12, 31))
 FIRST_HALF = Window(date(2014, 1, 1), date(2014, 6, 30))
@@ -101,3 +101,124 @@ def test_a_window_covers_what_lies_entirely_in_it() -> None:
 def test_periods_sort_by_time() -> None:
     codes = ["2015", "2014S2", "2014-02", "2014S1"]
     assert sorted(codes, key=period) == ["2014S1", "2014-02", "2014S2", "2015"]
+
+
+# The codes of a table's time dimension
+
+
+def read(*codes: str, name: str = "TIME període", labels: str = "", declared: PeriodKind | None = None) -> list[str]:
+    """What the codes become; `labels`: the label of each, between bars."""
+    labeled = dict(zip(codes, labels.split("|") if labels else codes, strict=True))
+    return list(read_periods(labeled, name, declared).values())
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ("2021M03 2021M06", "2021-03 2021-06"),
+        ("2021-03 2021-06", "2021-03 2021-06"),
+        ("2021-04", "2021-04"),
+        ("2021Q1 2021Q2", "2021-Q1 2021-Q2"),
+        ("2021T1 T2/2021", "2021-Q1 2021-Q2"),
+        ("2025S1 2025H2", "2025-H1 2025-H2"),
+        ("2023 2024", "2023 2024"),
+        ("2024-06-30", "2024-06-30"),
+    ],
+)
+def test_a_code_that_says_what_it_counts_needs_nothing_else(codes: str, expected: str) -> None:
+    assert read(*codes.split()) == expected.split()
+    assert [code for each in codes.split() for code in read(each, name="QUARTER trimestre")] == expected.split()
+
+
+def test_codes_in_one_spelling_are_read_as_they_are() -> None:
+    codes = ["2014", "2014-H1", "2014-Q3", "2014-06", "2014-06-30"]
+    assert read(*codes) == codes
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ("202012 202103 202106", "2020-12 2021-03 2021-06"),
+        ("202003 202106", "2020-03 2021-06"),
+        ("06/2021", "2021-06"),
+        ("202004 202101 202102 202103 202104 202201", "2020-Q4 2021-Q1 2021-Q2 2021-Q3 2021-Q4 2022-Q1"),
+        ("202002 202101 202102 202201", "2020-H2 2021-H1 2021-H2 2022-H1"),
+    ],
+)
+def test_bare_numbers_are_read_by_the_highest_and_by_the_steps_between_all_of_them(codes: str, expected: str) -> None:
+    assert read(*codes.split()) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("MONTH", "2021-04"),
+        ("T mes", "2021-04"),
+        ("QUARTER", "2021-Q4"),
+        ("TEMPS Trimestre", "2021-Q4"),
+    ],
+)
+def test_the_name_of_the_dimension_decides_what_its_numbers_count(name: str, expected: str) -> None:
+    assert read("202104", name=name) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("12/2021", "2021-Q4"),
+        ("04/2021", "2021-04"),
+        ("4t trimestre 2021", "2021-Q4"),
+        ("4T 2021", "2021-Q4"),
+        ("T4/2021", "2021-Q4"),
+        ("IV trimestre de 2021", "2021-Q4"),
+        ("Quart trimestre del 2021", "2021-Q4"),
+        ("DESEMBRE DE 2021", "2021-Q4"),
+        ("des. 2021", "2021-Q4"),
+        ("diciembre de 2021", "2021-Q4"),
+        ("April 2021", "2021-04"),
+        ("abril 2021", "2021-04"),
+    ],
+)
+def test_a_label_decides_what_a_number_counts_whatever_the_dimension_is_called(label: str, expected: str) -> None:
+    for name in ("TIME", "MONTH mes", "QUARTER trimestre"):
+        assert read("202104", name=name, labels=label) == [expected]
+
+
+@pytest.mark.parametrize(
+    "label", ["2021", "període 4", "4/2020-2021", "13/2021", "0t trimestre 2021", "quart any 2021"]
+)
+def test_a_label_that_names_no_period_decides_nothing(label: str) -> None:
+    with pytest.raises(ContractError, match=r"may be 2021-04 \(a month\) or 2021-Q4 \(a quarter\)"):
+        read("202104", labels=label)
+
+
+def test_what_is_declared_decides() -> None:
+    assert read("202101", declared="month") == ["2021-01"]
+    assert read("202101", declared="quarter", name="MONTH") == ["2021-Q1"]
+    assert read("202101", declared="half-year", labels="gener 2021") == ["2021-H1"]
+    assert read("2021M01", declared="quarter") == ["2021-01"]
+
+
+@pytest.mark.parametrize("codes", ["202104", "202003 202104", "202101 202102 202103 202104", "202101 202103"])
+def test_an_ambiguous_set_is_refused_with_its_readings(codes: str) -> None:
+    with pytest.raises(
+        ContractError, match=r"dimension TIME període: .* found '202\d0\d' .*-0\d \(a month\) or .*-Q\d"
+    ):
+        read(*codes.split())
+
+
+def test_evidence_that_contradicts_itself_is_refused_with_the_readings_of_the_numbers() -> None:
+    with pytest.raises(ContractError, match=r"'202201' which may be 2022-01 \(a month\) or 2022-Q1 \(a quarter\)"):
+        read("202103", "202104", "202201", name="MONTH mes")
+    with pytest.raises(ContractError, match=r"'202112' which may be 2021-12 \(a month\)$"):
+        read("202112", name="QUARTER trimestre")
+    with pytest.raises(ContractError, match="'202104', labeled 'maig 2021', which may be"):
+        read("202104", labels="maig 2021")
+    with pytest.raises(ContractError, match="'202112' which may be"):
+        read("202112", declared="quarter")
+
+
+def test_codes_that_are_no_periods_are_left_out() -> None:
+    assert read_periods(dict.fromkeys(["2021M03", "TOTAL", "2021M13", "2021T5", "1821"], ""), "MONTH") == {
+        "2021M03": "2021-03"
+    }
