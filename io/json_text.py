@@ -7,9 +7,12 @@ the two. Not here: what follows from any of them.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Collection
+
+from catalunya.io.errors import BadBodyError
 
 BROKEN_JSON = (ValueError, RecursionError)
 """What `json` and `msgspec.json` raise for bytes that are no JSON of the expected type: cut off, not UTF-8, nested without end."""
@@ -36,6 +39,17 @@ def repeated_names(body: bytes | bytearray | str, among: Collection[str] | None 
 
     json.loads(body, object_pairs_hook=look)
     return found
+
+
+def check_utf8(body: bytes | bytearray) -> None:
+    """Raise BadBodyError for what msgspec skips. In chunks, because the decoded page would be a second copy in memory."""
+    utf8, view = codecs.getincrementaldecoder("utf-8")(), memoryview(body)
+    try:
+        for start in range(0, len(view), 65536):
+            utf8.decode(view[start : start + 65536])
+        utf8.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise BadBodyError(f"not UTF-8: {error.reason}") from error
 
 
 def whole_characters(body: bytes | bytearray) -> bytes | bytearray:

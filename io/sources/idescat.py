@@ -419,7 +419,7 @@ def _read_about(source: Idescat, name: str, reply: Reply) -> About:
         updated_at=instant(table.updated),
         fields=tuple(fields),
         page_url=reply.url,
-        publisher=dataset.source,
+        publisher=dataset.publisher,
         rows=table.cells,
         cells_at_most=MAX_CELLS,
     )

@@ -6,7 +6,6 @@ contract). Importing this loads no HTTP client, because assets are declared with
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import re
 import textwrap
@@ -21,7 +20,7 @@ import msgspec
 import structlog
 
 from catalunya.io.errors import BadBodyError, DeclarationError, SourceError, UsageError
-from catalunya.io.json_text import repeated_names
+from catalunya.io.json_text import check_utf8, repeated_names
 from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
 
@@ -186,7 +185,7 @@ class Socrata(Source[PageRequest]):
 
         def accept(reply: Reply) -> tuple[Page, Reply]:
             rows = len(reply.decode(list[_Row]))
-            _check_utf8(reply.body)
+            check_utf8(reply.body)
             page = Page(
                 f"{request.page}.json",
                 url,
@@ -328,17 +327,6 @@ class _Row(msgspec.Struct, gc=False):
 
 def _number(text: int | str | None) -> int | None:
     return int(str(text)) if re.fullmatch(r"[0-9]{1,18}", str(text)) else None
-
-
-def _check_utf8(body: bytearray) -> None:
-    """Check what msgspec skips. In chunks, because the decoded page would be a second copy in memory."""
-    utf8, view = codecs.getincrementaldecoder("utf-8")(), memoryview(body)
-    try:
-        for start in range(0, len(view), 65536):
-            utf8.decode(view[start : start + 65536])
-        utf8.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        raise BadBodyError(f"not UTF-8: {error.reason}") from error
 
 
 def _stamp(text: str) -> str:

@@ -17,8 +17,8 @@ from typing import Any
 import polars as pl
 
 from catalunya.ops.mock.idescat import GEOGRAPHIES, MISSING, STATUSES, TOTAL, Cube, Document, StatTable
-from catalunya.ops.mock.socrata import ROW, Dataset, Rows, Shown, column, json_objects
 from catalunya.ops.mock.soql import SYSTEM_FIELDS
+from catalunya.ops.mock.tables import ROW, Dataset, Rows, Shown, column, json_objects
 
 SEEDS = Path(__file__).parent / "seeds"
 MUNICIPALITIES, REGISTER, USAGE = "9aju-tpwc", "ivft-vegh", "yavr-pn8q"
@@ -163,8 +163,10 @@ class RepeatedRows:
 
 def _revised(name: str, version: int) -> pl.Expr:
     value = pl.col(name)
-    number = value.cast(pl.Int64, strict=False)
-    return pl.when(number.is_null()).then(value + f" ({version})").otherwise((number + version).cast(pl.String))
+    whole = value.cast(pl.Int64, strict=False)
+    decimal = pl.when(value.str.contains(r"^-?\d+\.\d+$")).then(value).cast(pl.Float64)
+    numbers = [(number + version).cast(pl.String) for number in (whole, decimal)]
+    return pl.coalesce(*numbers, value + f" ({version})")
 
 
 # The portal's datasets

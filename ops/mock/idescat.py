@@ -273,6 +273,8 @@ def address(path: str, lang: str) -> str:
 class IdescatApi:
     """Statistical tables behind `/taules/v2`."""
 
+    serves = StatTable
+
     def __init__(self, tables: Iterable[StatTable], desk: Desk) -> None:
         self._tables = {table.path: table for table in tables}
         self._desk = desk

@@ -26,8 +26,8 @@ from catalunya.io.errors import ConfigurationError
 from catalunya.io.sources.recording import ENDING
 from catalunya.ops.mock.data import SmallRows, known_view, later, portal_dataset, portal_rows
 from catalunya.ops.mock.idescat import Cube, Document, StatTable
-from catalunya.ops.mock.socrata import Dataset, column
 from catalunya.ops.mock.soql import SYSTEM_FIELDS
+from catalunya.ops.mock.tables import Dataset, column
 
 log = structlog.get_logger(__name__)
 

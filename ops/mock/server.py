@@ -1,7 +1,7 @@
 """The mock as a whole: its APIs and `/_mock/`, by which faults, versions and the log are controlled, on a port.
 
 Here: sockets, threads and control. Not here: what the APIs answer. A protocol is a module of its own (`socrata.py`,
-`idescat.py`), added in `MockServer.__init__`.
+`idescat.py`), added to `APIS`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
@@ -25,12 +25,14 @@ from catalunya.io.errors import ConfigurationError, UsageError
 from catalunya.io.project_folder import active
 from catalunya.io.sources.recording import ENDING, Exchange, read
 from catalunya.ops.mock import data, samples
+from catalunya.ops.mock.ckan import CkanApi
 from catalunya.ops.mock.exchange import Asked, Desk, Published, Reply
 from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
-from catalunya.ops.mock.idescat import IdescatApi, StatTable
+from catalunya.ops.mock.idescat import IdescatApi
 from catalunya.ops.mock.real import read_folder
 from catalunya.ops.mock.recorded import Recorded
-from catalunya.ops.mock.socrata import Dataset, SocrataApi
+from catalunya.ops.mock.socrata import SocrataApi
+from catalunya.ops.mock.tables import Dataset
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+APIS: tuple[Any, ...] = (SocrataApi, IdescatApi, CkanApi)
+"""Each is made of the datasets that it `serves`, and has the routes to them."""
 BACKLOG = 2048
 START_S = 10.0
 
@@ -53,10 +57,9 @@ class MockServer:
         self._datasets = {each.name: each for each in datasets}
         self._plan = FaultPlan(seed)
         self._desk = Desk(self._plan, gzip=gzip)
-        socrata = SocrataApi([each for each in datasets if isinstance(each, Dataset)], self._desk)
-        idescat = IdescatApi([each for each in datasets if isinstance(each, StatTable)], self._desk)
+        served = [api([each for each in datasets if type(each) is api.serves], self._desk) for api in APIS]
         apis = Starlette(
-            routes=[*socrata.routes(), *idescat.routes(), *self._control()],
+            routes=[*(route for api in served for route in api.routes()), *self._control()],
             exception_handlers={UsageError: lambda _, error: _refused(str(error))},
         )
         self.app = _any_host(Recorded(recorded, apis))

@@ -23,7 +23,7 @@ from catalunya.ops.mock.data import SmallRows
 from catalunya.ops.mock.exchange import Answer, Asked
 from catalunya.ops.mock.idescat import Cube, StatTable
 from catalunya.ops.mock.server import MockServer
-from catalunya.ops.mock.socrata import Dataset
+from catalunya.ops.mock.tables import Dataset
 
 __all__ = ["Answer", "Asked"]
 

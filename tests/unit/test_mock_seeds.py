@@ -12,8 +12,8 @@ import pytest
 from catalunya.ops import mock
 from catalunya.ops.mock.data import SEEDS, SmallRows, control_digit, datasets, read_seed, tables
 from catalunya.ops.mock.idescat import MISSING, StatTable
-from catalunya.ops.mock.socrata import ROW, Dataset, shape_of
 from catalunya.ops.mock.soql import Query
+from catalunya.ops.mock.tables import ROW, Dataset, shape_of
 
 ORDER = (("registre", False), (":id", False))
 CLOSED = ("afic/14987/15881/com", "afic/14996/15887/com")
