@@ -306,6 +306,7 @@ class Settings(BaseSettings):
             page_rows=self.page_rows,
             backoff_initial_s=self.http_backoff_s,
             backoff_jitter_s=self.http_backoff_s,
+            scratch=self.scratch,
         )
 
     def pool(self, portal: str | None) -> str:

@@ -36,6 +36,7 @@ class HttpSettings:
     backoff_initial_s: float = 0.5  # doubled after each attempt ...
     backoff_max_s: float = 30.0  # ... up to this
     backoff_jitter_s: float = 1.0  # ... plus a random wait up to this
+    scratch: Path | None = None  # a folder for what is too large for memory; None: the system's
     record: Path | None = None  # a file in which every answer is kept (`recording.py`)
 
     @property

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
@@ -55,6 +55,7 @@ _STARTS = {
     b"\xfe\xff": "expected JSON in UTF-8, found UTF-16",
     b"\x00": "expected JSON, found zeros",
 }
+MAX_FILE = 32 * 1024**3  # bytes; a source that never ends must not fill up the disk
 CHUNK = 4 * 1024 * 1024  # bytes passed to a sink at a time
 
 
@@ -132,6 +133,38 @@ class Reply:
             yield bytes(view[start : start + CHUNK])
 
 
+@dataclass(slots=True)
+class _Saved:
+    """A body on its way into a file. `state`: what the server calls its content, if it can send the rest of it after a failure."""
+
+    file: BinaryIO
+    state: str = ""
+
+    def headers(self) -> dict[str, str] | None:
+        """Ask for the rest only, unless the content has changed (RFC 9110, 13.1.5)."""
+        return {"Range": f"bytes={self.file.tell()}-", "If-Range": self.state} if self.state else None
+
+    def content(self) -> bytes:
+        """What was received so far."""
+        self.file.seek(0)
+        return self.file.read()
+
+    def begin(self, response: httpx.Response) -> None:
+        """Continue where the answer does, or start over."""
+        headers, at = response.headers, self.file.tell()
+        if response.status_code == 206 and headers.get("content-range", "").startswith(f"bytes {at}-"):
+            return
+        self.file.seek(0)
+        self.file.truncate()
+        etag = headers.get("etag", "")
+        can_continue = headers.get("accept-ranges") == "bytes" and "content-encoding" not in headers
+        self.state = (headers.get("last-modified", "") if etag[:2] in {"", "W/"} else etag) if can_continue else ""
+        if response.status_code == 206:
+            raise _RetryableError(
+                str(response.url), f"expected the bytes from {at}, found {headers.get('content-range')}"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class _Call(Generic[T]):
     """One request, which may be sent several times, and what to do with its answer."""
@@ -142,6 +175,8 @@ class _Call(Generic[T]):
     refused: Callable[[Reply], None]
     form: Mapping[str, str] | None = None
     json: object = None
+    first: int | None = None  # bytes after which the rest of the body is left unread
+    into: _Saved | None = None  # where the body goes instead of into memory
     shapes: list[str] = field(default_factory=list)  # what was wrong with complete answers so far
 
 
@@ -211,6 +246,7 @@ class Http:
         params: Mapping[str, str] | None = None,
         *,
         refused: Callable[[Reply], None] = _nothing_special,
+        first: int | None = None,
     ) -> T:
         """GET `path` below the base URL and return what `accept` makes of the answer.
 
@@ -218,9 +254,16 @@ class Http:
         if the answer is complete and has the wrong shape: the same a second time is a `SourceError`. `refused` sees
         every answer with another status first, and an empty 504 if none came in time: it raises what its caller wants to handle
         itself, or `BadBodyError`, or nothing. Raises `SourceUnavailable` when every attempt failed, `SourceError` when the source
-        refuses.
+        refuses. `first`: the rest is not read after about so many bytes.
         """
-        return await self._request(_Call("GET", self.address(path, params), accept, refused))
+        return await self._request(_Call("GET", self.address(path, params), accept, refused, first=first))
+
+    async def download(self, path: str, accept: Callable[[Reply], T], into: BinaryIO) -> T:
+        """GET a file of any size into an empty local one; `accept` gets a reply without a body, and may read the file.
+
+        A broken connection is continued if the server can do that, else the download starts over.
+        """
+        return await self._request(_Call("GET", self.address(path), accept, _nothing_special, into=_Saved(into)))
 
     async def post(
         self,
@@ -267,7 +310,7 @@ class Http:
                 call.refused(Reply(call.url, 504, httpx.Headers(), bytearray()))
             raise
         try:
-            if reply.status == 200:
+            if reply.status == 200 or (call.into and reply.status == 206):
                 return await asyncio.to_thread(call.accept, reply)
             call.refused(reply)
             raise self._refusal(call.method, reply)
@@ -288,8 +331,13 @@ class Http:
             self.requests += 1
             began = time.perf_counter()
             try:
-                async with self._client.stream(call.method, call.url, data=call.form, json=call.json) as response:
-                    body = await self._body(response, call.url)
+                headers = call.into.headers() if call.into else None
+                # A file is often kept at another place than the one it is published at.
+                follows = call.into is not None or call.first is not None
+                async with self._client.stream(
+                    call.method, call.url, data=call.form, json=call.json, headers=headers, follow_redirects=follows
+                ) as response:
+                    body = await self._body(response, call)
             except httpx.RequestError as error:
                 # Without its frames: they hold what was received of the body.
                 raise _RetryableError(call.url, _reason(error, self.settings)) from error.with_traceback(None)
@@ -297,7 +345,8 @@ class Http:
         seconds = round(time.perf_counter() - began, 3)
         if self.settings.record:
             sent = response.request.content.decode(errors="replace")
-            kept = recording.Exchange(call.method, call.url, reply.status, dict(reply.headers), bytes(body), sent)
+            content = call.into.content() if call.into and not body else bytes(body)
+            kept = recording.Exchange(call.method, call.url, reply.status, dict(reply.headers), content, sent)
             self.exchanges.append(kept)
         log.debug("http_answer", url=call.url, status=reply.status, bytes=len(body), seconds=seconds)
         return reply
@@ -307,17 +356,31 @@ class Http:
             return _RetryableError(reply.url, self._described(reply), _retry_after(reply.headers))
         return SourceError(f"{self._what}: {method} {reply.url} answered {self._described(reply)}")
 
-    async def _body(self, response: httpx.Response, url: str) -> bytearray:
+    async def _body(self, response: httpx.Response, call: _Call[T]) -> bytearray:
+        url = call.url
+        if call.into and response.status_code in {200, 206}:
+            await self._save(response, call.into, url)
+            return bytearray()
         body = bytearray()  # grows in place: joining a list of chunks would hold the page twice
         async for chunk in response.aiter_bytes():
             body += chunk
             if response.status_code != 200 and len(body) > MAX_ERROR_BODY:
+                break
+            if call.first and len(body) >= call.first:
                 break
             if len(body) > MAX_BODY:
                 raise SourceError(
                     f"{self._what}: {url} answered more than {MAX_BODY // 2**20} MiB for one page; lower CATALUNYA_PAGE_ROWS"
                 )
         return body
+
+    async def _save(self, response: httpx.Response, into: _Saved, url: str) -> None:
+        into.begin(response)
+        async for chunk in response.aiter_bytes():
+            into.file.write(chunk)
+            if into.file.tell() > MAX_FILE:
+                raise SourceError(f"{self._what}: {url} answered more than {MAX_FILE // 2**30} GiB; is it a file?")
+        into.state = ""  # should it have to be sent again, then all of it
 
     def _worth_retrying(self, error: Exception) -> bool | float:
         """Stamina's hook: whether to try again, or how many seconds to wait first if the source gave a time."""

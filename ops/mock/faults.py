@@ -45,11 +45,16 @@ STATISTICS_KINDS = {
     "ignored-filter": "IDESCAT: the whole table whatever is requested, even beyond the limit of cells",
     "sparse": "IDESCAT: values as an object that leaves out the missing ones, instead of as an array",
 }
+FILE_KINDS = {
+    "no-validators": "files: neither ETag nor Last-Modified, nor a part of the file on request",
+}
 PORTAL_FAULTS = frozenset(ANSWER_KINDS | TABLE_KINDS)
 """The kinds for Socrata's tables."""
 STATISTICS_FAULTS = frozenset(ANSWER_KINDS | TABLE_KINDS | STATISTICS_KINDS) - {"retyped-column"}
 """The kinds for IDESCAT's tables: a column is a dimension there, rows are places."""
-KINDS = ANSWER_KINDS | TABLE_KINDS | STATISTICS_KINDS
+FILE_FAULTS = frozenset(ANSWER_KINDS | FILE_KINDS) | {"moving-rows"}
+"""The kinds for files."""
+KINDS = ANSWER_KINDS | TABLE_KINDS | STATISTICS_KINDS | FILE_KINDS
 _OF_ROWS = {"moving-rows", "too-heavy", "ignored-filter", "sparse"}
 COMMON = {
     "times": "only this many requests, from the first that matches",

@@ -1,0 +1,416 @@
+"""Files at a URL (CSV, JSON lines, Parquet): whether one changed, and its records as pages.
+
+Here: which requests a file takes, and what its headers say. Not here: HTTP (`http.py`), what is in a file (`file_formats.py`), what its
+columns mean (the contract). Importing this loads no HTTP client and no polars, because assets are declared with it.
+
+Whether a file changed is known by its ETag or its Last-Modified, with one request that reads no more than the beginning. From a server
+that sends neither, the whole file is read each time, and its SHA-256 compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import hashlib
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, Self, TypeVar, cast
+from urllib.parse import urlsplit
+
+import structlog
+
+from catalunya.io.errors import BadBodyError, ContractError, DeclarationError, SourceChanged, UsageError
+from catalunya.io.sources.base import About, Extraction, FieldInfo, Page, SourceState, check_portal
+from catalunya.io.sources.extraction import RESTARTS, PageRequest, Plan, Source
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    import polars as pl
+    from httpx import Headers
+
+    from catalunya.io.periods import Window
+    from catalunya.io.sources.base import HttpSettings, Landed, OnProgress, PageSink, Part
+    from catalunya.io.sources.file_formats import Cut
+    from catalunya.io.sources.http import Http, Reply
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+Format = Literal["csv", "jsonl", "parquet"]
+ENDINGS: dict[str, Format] = {
+    "csv": "csv",
+    "tsv": "csv",
+    "txt": "csv",
+    "jsonl": "jsonl",
+    "ndjson": "jsonl",
+    "parquet": "parquet",
+}
+_NAMED = re.compile(rf"(?i)\.({'|'.join(ENDINGS)})(?:\.(?:gz|zip))?$")
+_OF_SOCRATA = re.compile(
+    r"/resource/[a-z0-9]{4}-[a-z0-9]{4}\.csv$"
+)  # the first rows of a dataset that is asked for page by page
+BEGINNING = 64 * 1024  # bytes that hold the header of any CSV file
+_TAIL_OF_ETAG = re.compile(r"(?:-{1,2}|;)(?:gzip|br|deflate)(?=$|-)")  # what compressing servers add to it
+
+
+@dataclass(frozen=True, slots=True)
+class File(Source[PageRequest]):
+    """A table in one file: `File("https://example.org/stations.csv", delimiter=";", encoding="windows-1252")`.
+
+    - `format`: csv, jsonl or parquet; by default as the URL ends. gzip and zip are recognized by the first bytes;
+      `member`: which file of a zip archive, if it has several.
+    - Of CSV: `delimiter`, `quote` (None: quotes are ordinary characters), `encoding`, `skip` (lines above the header), `header` (False:
+      there is none), `names` (of all columns, in place of the header's; without either they are `column_1`, …), `null_values` (texts
+      that stand for no value, such as `.`).
+
+    How numbers and days are written is declared in the contract (`decimal`, `thousands`, `date`), as for any source.
+    """
+
+    address: str
+    _: KW_ONLY
+    format: Format | None = None  # filled in below
+    delimiter: str = ","
+    quote: str | None = '"'
+    encoding: str = "utf-8"
+    skip: int = 0
+    header: bool = True
+    names: tuple[str, ...] = ()
+    null_values: tuple[str, ...] = ()
+    member: str | None = None
+
+    kind: ClassVar[str] = "file"
+    pages_are: ClassVar[str] = "records of a file"
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.address)
+        check_portal(f"{url.scheme}://{url.netloc}")
+        named = _NAMED.search(url.path)
+        if self.format is None:
+            if not named:
+                raise DeclarationError(
+                    f"{self.describe()}: expected `format` (csv, jsonl or parquet), because the URL does not end with one; declare it"
+                )
+            object.__setattr__(self, "format", ENDINGS[named[1].lower()])
+            if named[1].lower() == "tsv" and self.delimiter == ",":
+                object.__setattr__(self, "delimiter", "\t")
+        if flaws := list(self._flaws()):
+            raise DeclarationError(
+                f"{self.describe()}: expected {'; '.join(flaws)}; correct the declaration of the source"
+            )
+
+    def _flaws(self) -> Iterator[str]:
+        if self.format not in set(ENDINGS.values()):
+            yield f"`format` csv, jsonl or parquet, found {self.format!r}"
+        for name, text in (("delimiter", self.delimiter), ("quote", self.quote)):
+            if text is not None and (len(text) != 1 or text in "\r\n" or text.isalnum() or not text.isascii()):
+                yield f"`{name}` to be one ASCII sign, found {text!r}"
+        if self.delimiter == self.quote:
+            yield f"`delimiter` and `quote` to differ, found {self.quote!r} for both"
+        if self.skip < 0:
+            yield f"`skip` of 0 or more, found {self.skip}"
+        for name, texts in (("names", self.names), ("null_values", self.null_values)):
+            given: object = texts  # a string, if a comma was forgotten
+            if not isinstance(given, tuple) or not all(isinstance(each, str) for each in given):
+                yield f"`{name}` as a tuple of texts, found {given!r}"
+        if len(set(self.names)) < len(self.names):
+            yield f"`names` once each, found {self.names!r}"
+        try:
+            if codecs.lookup(self.encoding).name.startswith(("utf-16", "utf-32")):
+                yield f"`encoding` that extends ASCII, found {self.encoding}, which cannot be cut into pages"
+        except LookupError:
+            yield f"`encoding` known to Python, found {self.encoding!r}"
+        if self.format != "csv" and (changed := [n for n, default in _OF_CSV.items() if getattr(self, n) != default]):
+            yield f"{', '.join(changed)} for CSV only, found them for {self.format}"
+
+    @property
+    def portal(self) -> str:  # type: ignore[override]
+        """The host of the file."""
+        url = urlsplit(self.address)
+        return f"{url.scheme}://{url.netloc}"
+
+    @property
+    def path(self) -> str:
+        """The address without the host."""
+        return self.address.partition("#")[0].removeprefix(self.portal)
+
+    @property
+    def decoding(self) -> str:
+        """The encoding to read with: a byte order mark is no text."""
+        return "utf-8-sig" if codecs.lookup(self.encoding).name == "utf-8" else self.encoding
+
+    @property
+    def has_periods(self) -> bool:
+        return False
+
+    @classmethod
+    def recognize(cls, address: str) -> Self | None:
+        """A URL that ends in .csv, .tsv, .txt, .jsonl, .ndjson or .parquet, with .gz or .zip behind it or not."""
+        url = urlsplit(address)
+        is_file = url.scheme in {"http", "https"} and "@" not in url.netloc and _NAMED.search(url.path)
+        return cls(address) if is_file and url.netloc and not _OF_SOCRATA.search(url.path) else None
+
+    def describe(self) -> str:
+        return f"file {self.address.partition('?')[0]}"
+
+    def url(self, base_url: str) -> str:
+        return f"{base_url.rstrip('/')}{self.path}"
+
+    def connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
+        from catalunya.io.sources.http import connect
+
+        return connect(http, self.describe())
+
+    async def about(self, client: Http) -> Sequence[About]:
+        """What the file and its headers say, by one request. Rows are known when all are read."""
+        state = await self.read_state(client)
+        fields = tuple(FieldInfo(name, kind) for name, kind in state.fields.items())
+        name = urlsplit(self.address).path.rpartition("/")[2]
+        return [About(name, name, state.updated_at, fields, self.address, rows=state.rows)]
+
+    async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
+        """As for every source; of a file that has not changed, no more than the beginning is read."""
+        async with self.connect(http) as client:
+            if known is not None and (await self._beginning(client)).version == known:
+                return None
+            state = await self.read_state(client)
+        return None if state.version == known else state
+
+    async def read_state(self, client: Http) -> SourceState:
+        """The file's state: of CSV by its beginning, of other formats by all of it, because fields may appear anywhere."""
+        start = await self._beginning(client)
+        if start.version and start.fields:
+            return SourceState(start.version, start.updated_at, start.fields)
+        with self._spooled(client) as spool:
+            whole = await self._download(client, spool)
+            fields, rows = await asyncio.to_thread(self._surveyed, spool, client.settings)
+        return SourceState(whole.version, whole.updated_at, _typed(fields), rows)
+
+    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[PageRequest]:
+        """The first page, for a sample: `extract` reads the whole file by one request."""
+        self._refuse(window)
+        return Plan(
+            state, [PageRequest("page-00000", self.path, {}, client.settings.page_rows)], client.settings.page_rows
+        )
+
+    async def fetch(self, client: Http, request: PageRequest) -> tuple[Page, Reply]:
+        """The first page of the file, by a download of all of it."""
+        from catalunya.io.sources.http import Reply
+
+        with self._spooled(client) as spool:
+            start = await self._download(client, spool)
+            first = await asyncio.to_thread(lambda: next(self._cuts(spool, client.settings), None))
+        body = first.body if first else b""
+        page = self._page(client, 0, body, first.rows if first else 0)
+        return page, Reply(client.address(request.path), 200, start.headers, bytearray(body))
+
+    def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
+        from catalunya.io.sources.file_formats import read
+
+        return read(body, self, fields, searched)
+
+    async def extract(
+        self,
+        http: HttpSettings,
+        state: SourceState,
+        sink: PageSink,
+        *,
+        window: Window | None = None,
+        progress: OnProgress | None = None,
+        landed: Landed | None = None,
+    ) -> Extraction:
+        """Download the file to this machine's disk, and cut it into pages. Nothing is kept for a later attempt but a broken connection
+        is continued where the server can do that. Raises as `Source.extract`."""
+        self._refuse(window)
+        if landed:
+            landed.forget()
+        started_at, versions = datetime.now(UTC), [state.version]
+        async with self.connect(http) as client:
+            for attempt in range(1, RESTARTS + 2):
+                with self._spooled(client) as spool:
+                    start = await self._download(client, spool)
+                    end = await self._beginning(client) if start.is_stamped else start
+                    versions += [start.version, end.version]
+                    if end.version == start.version:
+                        return await self._landed(client, start, spool, sink, progress, started_at)
+                log.warning("extraction_inconsistent", source=self.describe(), found=versions[-2:], attempt=attempt)
+        raise SourceChanged(
+            f"{self.describe()} changed during each of {RESTARTS + 1} downloads: expected one version throughout, found "
+            f"{' and '.join(versions[-2:])}. Nothing was published; try again when the source has stopped updating."
+        )
+
+    async def read_part(self, http: HttpSettings, state: SourceState, sink: PageSink, part: Part, **_: object) -> None:
+        """Nothing: a file comes with one answer, of which several readers would each need all."""
+
+    async def _landed(
+        self,
+        client: Http,
+        start: _Start,
+        spool: BinaryIO,
+        sink: PageSink,
+        progress: OnProgress | None,
+        started_at: datetime,
+    ) -> Extraction:
+        pages: list[Page] = []
+        fields: dict[str, str] = dict(start.fields)
+        cuts = self._cuts(spool, client.settings)
+        while (cut := await asyncio.to_thread(next, cuts, None)) is not None:
+            page = self._page(client, len(pages), cut.body, cut.rows)
+            await sink(page.name, _chunks(cut.body))
+            pages.append(page)
+            fields = _joined(fields, cut.fields)
+            if progress:
+                rows = sum(each.rows for each in pages)
+                progress(rows, rows)
+        rows = sum(page.rows for page in pages)
+        state = SourceState(start.version, start.updated_at, _typed(fields), rows)
+        return Extraction(state, tuple(pages), client.requests, started_at, datetime.now(UTC))
+
+    def _page(self, client: Http, number: int, body: bytes, rows: int) -> Page:
+        digest = hashlib.sha256(body).hexdigest()
+        name = f"page-{number:05}.{self.format}"
+        return Page(name, f"{client.address(self.path)}#page={number}", rows, len(body), digest)
+
+    def _spooled(self, client: Http) -> BinaryIO:
+        """A file on this machine's disk for the download; closing it deletes it."""
+        return cast("BinaryIO", tempfile.NamedTemporaryFile(prefix="catalunya-", dir=client.settings.scratch))
+
+    async def _beginning(self, client: Http) -> _Start:
+        """What the headers say, and of CSV the fields; an empty version if only the whole file tells."""
+
+        def accept(reply: Reply) -> _Start:
+            from catalunya.io.sources.file_formats import first_fields
+
+            start = _Start.of(reply)
+            if self.format == "csv" and bytes(reply.body[:2]) != b"PK":
+                start.fields = _checked(lambda: first_fields(bytes(reply.body), self))
+                if not start.is_stamped and len(reply.body) < BEGINNING:  # this is all of it
+                    start.version = _digest(reply.body)
+            return start
+
+        return await client.get(self.path, accept, first=BEGINNING)
+
+    async def _download(self, client: Http, spool: BinaryIO) -> _Start:
+        """All of the file, and its version, which is of exactly these bytes where the server gives none."""
+
+        def accept(reply: Reply) -> _Start:
+            from catalunya.io.sources.file_formats import check_text
+
+            start = _Start.of(reply)
+            spool.seek(0)
+            if self.format != "parquet":
+                _checked(lambda: check_text(spool.read(512)))
+                spool.seek(0)
+            if not start.is_stamped:
+                start.version = hashlib.file_digest(spool, "sha256").hexdigest()[:16]  # type: ignore[arg-type]
+            return start
+
+        return await client.download(self.path, accept, spool)
+
+    def _cuts(self, spool: BinaryIO, http: HttpSettings) -> Iterator[Cut]:
+        """The pages of a downloaded file. Raises SourceError, which names the file."""
+        from catalunya.io.errors import SourceError
+        from catalunya.io.sources.file_formats import cut, unpacked
+
+        try:
+            yield from cut(unpacked(spool, self, http.scratch), self, http.page_rows)
+        except ContractError as flaw:
+            raise SourceError(f"{self.describe()}: {flaw}") from None
+
+    def _surveyed(self, spool: BinaryIO, http: HttpSettings) -> tuple[dict[str, str], int]:
+        """The fields of all pages, and how many rows there are."""
+        fields: dict[str, str] = {}
+        rows = 0
+        for cut in self._cuts(spool, http):
+            fields, rows = _joined(fields, cut.fields), rows + cut.rows
+        return fields, rows
+
+    def _refuse(self, window: Window | None) -> None:
+        if window is not None:
+            raise UsageError(
+                f"{self.describe()}: cannot read {window} only, because a file has no periods; read the whole file"
+            )
+
+
+_OF_CSV = {
+    "delimiter": ",", "quote": '"', "encoding": "utf-8", "skip": 0, "header": True, "names": (), "null_values": (),
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Start:
+    """What the headers of an answer say of a file. `version` is empty where they do not say whether it changed."""
+
+    version: str
+    updated_at: datetime
+    headers: Headers
+    fields: dict[str, str]
+
+    @property
+    def is_stamped(self) -> bool:
+        """Whether the server says which version this is."""
+        return bool(_version(self.headers))
+
+    @classmethod
+    def of(cls, reply: Reply) -> _Start:
+        """By the headers. A file of unknown age is as old as our knowledge of this version."""
+        modified = _modified(reply.headers) or datetime.now(UTC)
+        return cls(_version(reply.headers), modified, reply.headers, {})
+
+
+def _digest(content: bytes | bytearray) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _version(headers: Mapping[str, str]) -> str:
+    """By the ETag, else by Last-Modified; empty without either."""
+    etag = headers.get("etag", "").removeprefix("W/").strip('"')
+    if etag := _TAIL_OF_ETAG.sub("", etag):
+        return _digest(etag.encode())
+    modified = _modified(headers)
+    return f"{modified:%Y-%m-%dT%H:%M:%SZ}" if modified else ""
+
+
+def _modified(headers: Mapping[str, str]) -> datetime | None:
+    """Last-Modified; None if it is the time of the answer, as servers give for what they make on request (RFC 9110, 8.8.2.2)."""
+    modified, now = _date(headers.get("last-modified", "")), _date(headers.get("date", ""))
+    return None if modified and now and modified > now - timedelta(seconds=2) else modified
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def _checked(check: Callable[[], T]) -> T:
+    """What the check returns. Raises BadBodyError for what it refuses: another answer may be better."""
+    try:
+        return check()
+    except ContractError as flaw:
+        raise BadBodyError(str(flaw), str(flaw)) from flaw
+
+
+def _joined(fields: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """The fields of two pages; one whose types differ is text, unless one of them is an object."""
+    found = dict(fields)
+    for name, kind in more.items():
+        known = found.get(name, kind)
+        found[name] = kind if known in (kind, "null") else known if kind == "null" else "text"
+    return found
+
+
+def _typed(fields: Mapping[str, str]) -> dict[str, str]:
+    """The fields, those without any value as text."""
+    return {name: "text" if kind == "null" else kind for name, kind in fields.items()}
+
+
+async def _chunks(body: bytes) -> AsyncIterator[bytes]:
+    yield body
