@@ -81,6 +81,8 @@ def served(sample: Sample) -> PublishedFile:
 class FilesApi:
     """The files of all hosts."""
 
+    serves = PublishedFile
+
     def __init__(self, files: Sequence[PublishedFile], desk: Desk) -> None:
         self._files, self._desk = {each.name: each for each in files}, desk
 
