@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CDK := $(BIN)/python -m catalunya.cdk
 # Without an environment the pattern would match the stacks of both.
-STACKS = CatalunyaData-$(or $(CATALUNYA_ENV),$(error set CATALUNYA_ENV to dev or prod))*
+STACKS = *Data-$(or $(CATALUNYA_ENV),$(error set CATALUNYA_ENV to dev or prod))*
 # Whole files go to three workers, the longest first (tests/conftest.py): two cores, and who tests Airflow waits half of the time.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 5
 # The tests start hundreds of processes, which would otherwise each compile our code.

@@ -15,7 +15,7 @@ from constructs import Construct, IConstruct
 
 from catalunya.cdk.access import ROLES, engineer_policies, grants, policy
 from catalunya.cdk.bootstrap import deployment_boundary
-from catalunya.cdk.limits import account_boundary, boundary
+from catalunya.cdk.limits import account_boundary, boundary, check_size
 from catalunya.cdk.naming import CLOUDFORMATION, Names
 from catalunya.cdk.policy import PLACES, Document
 from catalunya.cdk.trust import AUDIENCE, GITHUB, Trusted, trust
@@ -95,7 +95,8 @@ class AccountRoles(Construct):
     def _boundary(self, names: Names, role: str, document: Document) -> iam.CfnManagedPolicy:
         """The boundary of a role, and of all others that have the same."""
         name = names.boundary(role)
-        words = "".join(word.title() for word in name.split("-")[1:])
+        check_size(name, document)
+        words = "".join(word.title() for word in name.removeprefix(names.project.name).split("-"))
         made = iam.CfnManagedPolicy(
             self,
             words,

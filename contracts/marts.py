@@ -301,7 +301,7 @@ class AggPopulationTrendsYearly(Contract, max_shrink=0.05, version=2):
         le=100.0,
     )
     area_km2: float = column(
-        "Area of the municipality (Idescat), from a fixed list, as no source of the pipeline has areas; null if not listed",
+        "Area of the municipality (Idescat), the latest published, in every year; null if not published, or while the areas have never been made",
         nullable=True,
         unit="km2",
         gt=0.0,

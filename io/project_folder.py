@@ -27,7 +27,7 @@ FILE = "assets/project.toml"
 SAMPLES = "samples"  # in `assets/`: small recorded answers of the sources, which the local mock serves
 OURS = Path(catalunya.__file__).parent
 MACROS = OURS / "io" / "warehouse" / "macros"  # dbt's, for the SQL of every project
-NAME_LETTERS = 24  # IAM allows a role's name 64, and `…-lambda-transformer-role-prod-recovery` has 40 more
+NAME_LETTERS = 18  # with a longer one, the boundaries of roles are larger than a policy of IAM may be
 
 _NAME = re.compile(rf"(?=.{{1,{NAME_LETTERS}}}$)[a-z][a-z0-9]*(-[a-z0-9]+)*", flags=re.ASCII)
 # The qualifier of a CDK bootstrap has at most ten letters or digits, `acct`, `dev` or `prod` included.

@@ -42,6 +42,8 @@ _COMMANDS = (
     ("prune", "maintenance", _MAINTAIN, "Delete what has expired."),
     ("backup", "backup", _MAINTAIN, "Back up what cannot be rebuilt; list, check and prune backups."),
     ("restore", "backup", _MAINTAIN, "Restore the lake and Airflow from a backup."),
+    ("try", "trying", _DEVELOP, "Make one table from its recorded sample in a scratch lake, and show it."),
+    ("new", "new", _DEVELOP, "Add a source or a mart: its files, from its metadata and a sample."),
     ("mock", "services", _RUN, "Serve the mock APIs of the local environment."),
     ("run", "services", _RUN, "Run the whole pipeline once on Airflow, mock APIs included."),
     ("up", "services", _RUN, "Do the same as run, then keep running with the Airflow UI until Ctrl-C."),
@@ -49,6 +51,8 @@ _COMMANDS = (
     ("healthy", "services", _DEPLOY, "Check the health of a process of a deployed Airflow."),
     ("airflow", "services", _DEPLOY, "Call Airflow's own command in the environment of the deployed processes."),
 )
+
+_FUNCTIONS = {"try": "try_"}  # a word of Python
 
 app = App(
     name="catalunya",
@@ -62,7 +66,7 @@ app = App(
 )
 for _at, (_name, _module, _group, _help) in enumerate(_COMMANDS):
     app.command(
-        f"catalunya.ops.commands.{_module}:{_name.replace('-', '_')}",
+        f"catalunya.ops.commands.{_module}:{_FUNCTIONS.get(_name, _name.replace('-', '_'))}",
         name=_name,
         group=_group,
         help=_help,

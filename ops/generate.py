@@ -104,6 +104,20 @@ def write(root: Path) -> list[Path]:
     return [*changed, *(path for name, content in drawn.items() if (path := _written(root / name, content)))]
 
 
+def paths() -> list[str]:
+    """The files that `write` may write, below the repository or another project."""
+    from catalunya.assets.graph.document import GRAPH_FILE
+    from catalunya.contracts.model.derive import DICTIONARY, MODELS, SOURCES
+
+    ours = []
+    if active().is_ours:
+        from catalunya.cdk import access, context
+        from catalunya.ops.settings_page import PAGE
+
+        ours = [README, PAGE, access.PAGE, context.PAGE]
+    return [SOURCES, MODELS, DICTIONARY, GRAPH_FILE, *ours]
+
+
 def _pages(root: Path) -> dict[str, str]:
     """The pages about the engine."""
     from catalunya.cdk import access, context

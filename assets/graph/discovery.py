@@ -26,7 +26,7 @@ from catalunya.assets.graph.spec import Asset, Declaration, LandingDeclaration, 
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalunyaError, DeclarationError
 from catalunya.io.json_text import BROKEN_JSON
-from catalunya.io.project_folder import FILE, MACROS, ProjectFolder, active
+from catalunya.io.project_folder import FILE, MACROS, OURS, ProjectFolder, active
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _COMPILED = "graph.json"
-# What the graph is compiled from, beside the macros that come with the engine. Its Python is not among it: an edit there changes no table.
+# What the graph is compiled from, beside the macros and the protocols that come with the engine: what a source is declared with counts as its
+# landing table's code. The rest of the engine is not among it: an edit there changes no table.
 _SOURCES = (
     FILE,
     "assets/*.py",
@@ -47,6 +48,7 @@ _SOURCES = (
     "dbt/models/**/*.yml",
     "dbt/seeds/*.csv",
 )
+_PROTOCOLS = OURS / "io" / "sources"
 _FORMAT = "6"  # raised when the engine compiles the same declarations into another graph
 
 
@@ -159,7 +161,7 @@ def _import(project: ProjectFolder, folder: str, name: str) -> ModuleType:
 def _fingerprint() -> str:
     root = active().folder
     digest = hashlib.sha256(f"{_FORMAT} {importlib.util.find_spec('dbt') is not None}".encode())
-    sources = [(root, pattern) for pattern in _SOURCES] + [(MACROS, "*.sql")]
+    sources = [(root, pattern) for pattern in _SOURCES] + [(MACROS, "*.sql"), (_PROTOCOLS, "*.py")]
     for folder, pattern in sources:
         for path in sorted(folder.glob(pattern)):
             digest.update(path.relative_to(folder).as_posix().encode())

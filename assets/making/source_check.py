@@ -64,7 +64,10 @@ def _check(project: Project, key: str, declaration: LandingDeclaration, record: 
         return replace(result, problems=(f"{error} ({declaration.file})",))
     except CatalunyaError as error:
         return replace(result, answered=not isinstance(error, SourceUnavailable), problems=(str(error),))
-    found = {field.name: field.kind for about in abouts for field in about.fields}
+    fields = [field for about in abouts for field in about.fields]
+    found = {field.name: field.kind for field in fields}
+    each = {name: dict.fromkeys(field.shown for field in fields if field.name == name) for name in found}
+    shown = {name: legible(" and ".join(texts), 5 * NAME) for name, texts in each.items()}
     datasets = tuple(
         FoundDataset(
             id=legible(about.id, NAME),
@@ -82,9 +85,9 @@ def _check(project: Project, key: str, declaration: LandingDeclaration, record: 
         result,
         datasets=datasets,
         requests=requests,
-        bound={name: legible(kind, NAME) for name, kind in found.items() if name in declared},
+        bound={name: text for name, text in shown.items() if name in declared},
         missing=tuple(sorted(declared - found.keys())),
-        new={legible(name, NAME): legible(kind, NAME) for name, kind in found.items() if name not in declared},
+        new={legible(name, NAME): text for name, text in shown.items() if name not in declared},
     )
     try:
         drift = check_fields(key, declaration.contract, found)

@@ -106,7 +106,7 @@ def renamed(raw: pl.DataFrame, contract: type[Contract], text: Text | None = Non
     """
     raw = (text or clean_text(raw)).frame
     columns = [
-        _no_value_as_null(pl.col(column.source)).alias(column.name)
+        no_value_as_null(pl.col(column.source)).alias(column.name)
         for column in contract.columns()
         if column.source in raw.columns
     ]
@@ -300,6 +300,6 @@ def _broken_rules(cases: pl.DataFrame, contract: type[Contract], rows: pl.Series
     return rows.to_frame().with_row_index("index").join(by_row, on="index").select(ROW, REASON)
 
 
-def _no_value_as_null(text: pl.Expr) -> pl.Expr:
+def no_value_as_null(text: pl.Expr) -> pl.Expr:
     """The text, or null where it stands for "no value"."""
     return pl.when(~text.is_in(_NO_VALUE)).then(text)

@@ -173,9 +173,20 @@ class LandingContract(Contract):
         )
 
 
-def raw(description: str, *, kind: str | None = None, required: bool = False, personal: bool = False) -> Any:
-    """Declare a raw field of a landing contract. The extraction fails if the source lacks a required one."""
+def raw(
+    description: str,
+    *,
+    kind: str | None = None,
+    required: bool = False,
+    personal: bool = False,
+    alias: str | None = None,
+) -> Any:
+    """Declare a raw field of a landing contract. The extraction fails if the source lacks a required one.
+
+    `alias`: the field's name at the source, where it cannot be the attribute's ("Nom Barri", "description").
+    """
     return pa.Field(
+        alias=alias,
         description=description,
         nullable=not required,
         metadata={"kind": kind, "required": required, "personal": personal},
@@ -195,11 +206,13 @@ def column(
     max_change: float | None = None,
     classifies: str | None = None,
     otherwise: str | None = None,
+    alias: str | None = None,
     **checks: Any,
 ) -> Any:
     """Declare a column. `references`: the `table.column` of the same layer that has its values; the table must read it, or be it.
     `max_change` is its own guard, in place of the contract's. `classifies` names the column it is derived from by rules that may not
-    know every name, `otherwise` is the value for these. `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
+    know every name, `otherwise` is the value for these. `alias`: the column's name, where a contract has an attribute of that name.
+    `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
 
     `\\d` in a pattern matches ASCII digits only: polars would accept the digits of every script, which look like valid codes.
     """
@@ -216,7 +229,7 @@ def column(
         "classifies": classifies,
         "otherwise": otherwise,
     }
-    return pa.Field(description=description, nullable=nullable and not key, metadata=metadata, **checks)
+    return pa.Field(alias=alias, description=description, nullable=nullable and not key, metadata=metadata, **checks)
 
 
 def source_hash(declared: object) -> str:

@@ -121,6 +121,17 @@ class FieldInfo:
     description: str = ""
     categories: Mapping[str, str] = field(default_factory=dict)
     """Code -> label of each category, of a JSON-stat dimension."""
+    dimension: str = ""
+    """The id of the JSON-stat dimension that is bound to this column."""
+
+    @property
+    def shown(self) -> str:
+        """Its type for a person, and what is bound to it."""
+        if not self.dimension:
+            return self.kind
+        span = f", {self.description}" if self.description else ""
+        return f"{self.kind}: {self.dimension} '{self.label}', {len(self.categories)} categories{span}"
+
     rows: int | None = None
     """How many rows have a value, by the source's own profile."""
     nulls: int | None = None

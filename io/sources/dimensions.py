@@ -145,7 +145,7 @@ def _with_metric(dataset: Dataset, axes: Mapping[str, Axis], one: By) -> dict[st
     if len(found) == 1 and not left:
         return others | {found[0]: _axis(dataset, found[0], METRIC, one)}
     if not found and not left and one.only:
-        return others | {METRIC: Axis(METRIC, METRIC, [one.only], None)}
+        return others | {metrics[0] if len(metrics) == 1 else METRIC: Axis(METRIC, METRIC, [one.only], None)}
     known = [code for code, _ in one.labels] or [one.only]
     raise DeclarationError(
         f"dimensions['metric']: expected one dimension of metrics with the categories {', '.join(known)}, "

@@ -19,7 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 import polars as pl
 
@@ -31,7 +31,6 @@ from catalunya.io.sources.pages import FLAW, QUOTED, read_rows, with_all
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from catalunya.io.sources.files import File
 
 CHUNK = 2 * 1024 * 1024  # characters read at a time
 PAGE_BYTES = 32 * 1024 * 1024
@@ -44,6 +43,31 @@ DELIMITERS = ",;\t|"
 _BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
+class Layout(Protocol):
+    """What is declared of a file (`files.File`), and how its text is decoded."""
+
+    @property
+    def format(self) -> str | None: ...
+    @property
+    def delimiter(self) -> str: ...
+    @property
+    def quote(self) -> str | None: ...
+    @property
+    def encoding(self) -> str: ...
+    @property
+    def decoding(self) -> str: ...
+    @property
+    def skip(self) -> int: ...
+    @property
+    def header(self) -> bool: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def null_values(self) -> tuple[str, ...]: ...
+    @property
+    def member(self) -> str | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """One page of a file: its bytes, its rows, and the type of each of its fields."""
@@ -53,7 +77,7 @@ class Cut:
     fields: dict[str, str]
 
 
-def unpacked(spool: BinaryIO, file: File, scratch: Path | None) -> BinaryIO:
+def unpacked(spool: BinaryIO, file: Layout, scratch: Path | None) -> BinaryIO:
     """The content of a downloaded file, out of gzip or zip where its first bytes say so. Raises ContractError."""
     spool.seek(0)
     magic = spool.read(4)
@@ -115,7 +139,7 @@ class _Bounded(io.RawIOBase):
         return len(piece)
 
 
-def first_fields(prefix: bytes, file: File) -> dict[str, str]:
+def first_fields(prefix: bytes, file: Layout) -> dict[str, str]:
     """The fields of a CSV file by its first bytes, whose last record may be cut off. Raises ContractError."""
     try:
         if prefix[:2] == b"\x1f\x8b":
@@ -127,8 +151,8 @@ def first_fields(prefix: bytes, file: File) -> dict[str, str]:
     except zlib.error as error:
         raise ContractError(f"expected a gzip file, found that it cannot be unpacked: {error}") from None
     cut = text[: text.rfind("\n") + 1] or text
-    layout = _Layout.of(file, next(_batches(io.StringIO(cut, newline=""), file, is_part=True), _EMPTY))
-    return dict.fromkeys(layout.names, "text")
+    columns = _Columns.of(file, next(_batches(io.StringIO(cut, newline=""), file, is_part=True), _EMPTY))
+    return dict.fromkeys(columns.names, "text")
 
 
 def check_text(head: bytes) -> None:
@@ -143,12 +167,12 @@ def check_text(head: bytes) -> None:
             raise ContractError(f"expected a table of text, found {what}")
 
 
-def cut(content: BinaryIO, file: File, rows: int) -> Iterator[Cut]:
+def cut(content: BinaryIO, file: Layout, rows: int) -> Iterator[Cut]:
     """The pages of a file, each of at most `rows` records. Memory holds one of them. Raises ContractError."""
     yield from _cut_parquet(content, rows) if file.format == "parquet" else _cut_text(content, file, rows)
 
 
-def read(body: bytes, file: File, fields: Sequence[str], searched: int) -> pl.DataFrame:
+def read(body: bytes, file: Layout, fields: Sequence[str], searched: int) -> pl.DataFrame:
     """The content of one page, as `Source.read` describes it."""
     if file.format == "parquet":
         return _read_parquet(body, fields)
@@ -156,39 +180,39 @@ def read(body: bytes, file: File, fields: Sequence[str], searched: int) -> pl.Da
         lines = _records(body.decode(), None)
         return read_rows(b"[" + "\n,".join(lines.to_list()).encode() + b"\n]", fields, searched)
     records = _records(body.decode(file.decoding), file.quote)
-    layout = _Layout.of_page(file, records)
-    return with_all_and_flaw(layout.read(records.slice(1 if file.header else 0)), fields)
+    columns = _Columns.of_page(file, records)
+    return _with_all_and_flaw(columns.read(records.slice(1 if file.header else 0)), fields)
 
 
-def with_all_and_flaw(frame: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
+def _with_all_and_flaw(frame: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
     """The given fields, and the flaws beside them if there are any."""
     found = with_all(frame, fields)
     return found.with_columns(frame[FLAW]) if FLAW in frame.columns else found
 
 
-def _cut_text(content: BinaryIO, file: File, rows: int) -> Iterator[Cut]:
+def _cut_text(content: BinaryIO, file: Layout, rows: int) -> Iterator[Cut]:
     head = content.read(512)
     check_text(head)
     text = io.TextIOWrapper(_Rest(head, content), encoding=file.decoding, newline="")  # type: ignore[type-var]
-    pending, layout = _EMPTY, None
+    pending, columns = _EMPTY, None
     try:
         for batch in _batches(text, file):
             records = batch
-            if layout is None and file.format == "csv":
-                layout = _Layout.of(file, batch)
+            if columns is None and file.format == "csv":
+                columns = _Columns.of(file, batch)
                 records = batch.slice(1 if file.header else 0)
             pending = pl.concat([pending, records])
             while len(pending) >= rows or pending.estimated_size() > PAGE_BYTES:
                 size = _fitting(pending, rows)
-                yield _page(pending.head(size), file, layout)
+                yield _page(pending.head(size), file, columns)
                 pending = pending.slice(size)
     except UnicodeDecodeError as error:
         raise _wrong_encoding(error, file) from None
     if len(pending):
-        yield _page(pending, file, layout)
+        yield _page(pending, file, columns)
 
 
-def _wrong_encoding(error: UnicodeDecodeError, file: File) -> ContractError:
+def _wrong_encoding(error: UnicodeDecodeError, file: Layout) -> ContractError:
     found = bytes(error.object[error.start : error.start + 4])
     return ContractError(
         f"expected text in {file.encoding}, found the bytes {found!r}; declare its `encoding`, for example windows-1252"
@@ -200,14 +224,14 @@ def _fitting(records: pl.Series, rows: int) -> int:
     return max(1, fits)
 
 
-def _page(records: pl.Series, file: File, layout: _Layout | None) -> Cut:
+def _page(records: pl.Series, file: Layout, columns: _Columns | None) -> Cut:
     """The page of some records."""
-    text = "\n".join([*([layout.header] if layout and layout.header is not None else []), *records.to_list(), ""])
+    text = "\n".join([*([columns.header] if columns and columns.header is not None else []), *records.to_list(), ""])
     body = text.encode(file.decoding.removesuffix("-sig"))
-    if layout:
+    if columns:
         _check_encoding(body, file)
-        layout.check(records)
-        return Cut(body, len(records), dict.fromkeys(layout.names, "text"))
+        columns.counts(records)
+        return Cut(body, len(records), dict.fromkeys(columns.names, "text"))
     fields = _json_fields(body)
     found = read(body, file, list(fields), 0).height
     if found != len(records):
@@ -215,7 +239,7 @@ def _page(records: pl.Series, file: File, layout: _Layout | None) -> Cut:
     return Cut(body, len(records), fields)
 
 
-def _check_encoding(body: bytes, file: File) -> None:
+def _check_encoding(body: bytes, file: Layout) -> None:
     """Any bytes can be read as Windows-1252; those of UTF-8 text would be read wrong."""
     if codecs.lookup(file.encoding).name.startswith("utf") or body.isascii():
         return
@@ -242,7 +266,7 @@ class _Rest(io.RawIOBase):
     read1 = read
 
 
-def _batches(text: io.TextIOBase | io.TextIOWrapper, file: File, *, is_part: bool = False) -> Iterator[pl.Series]:
+def _batches(text: io.TextIOBase | io.TextIOWrapper, file: Layout, *, is_part: bool = False) -> Iterator[pl.Series]:
     """The records of a text, some at a time, without blank ones and those to skip. `is_part`: the text may end within a record."""
     quote, buffer = (file.quote if file.format == "csv" else None), ""
     for _ in range(file.skip):
@@ -304,20 +328,20 @@ def _whole_records(text: str, quote: str | None) -> tuple[pl.Series, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class _Columns:
     """The columns of a CSV file. `header`: its line, as in the file; None if it has none."""
 
-    file: File
+    file: Layout
     names: tuple[str, ...]
     header: str | None
 
     @classmethod
-    def of(cls, file: File, records: pl.Series) -> _Layout:
+    def of(cls, file: Layout, records: pl.Series) -> _Columns:
         """By the first records of the file. Raises ContractError if they are not what is declared."""
         if records.is_empty():
             raise ContractError("expected a header, found no line" if file.header else "expected rows, found no line")
-        layout = cls.of_page(file, records)
-        found = layout.counts(records.head(100))
+        columns = cls.of_page(file, records)
+        found = columns.counts(records.head(100))
         usual, first = int(found.slice(len(found) > 1).mode().max()), records[0]  # type: ignore[arg-type]  # it is not empty
         if found[0] == 1 == usual and (other := [d for d in DELIMITERS if d != file.delimiter and d in first]):
             raise ContractError(
@@ -330,14 +354,14 @@ class _Layout:
                 f"expected a header with {usual} fields, as the rows have, found {found[0]} in {legible(first, QUOTED)!r}; declare "
                 f"skip with the number of lines above the header (at least {at} that are not blank), or the right delimiter"
             )
-        if usual != len(layout.names):
+        if usual != len(columns.names):
             raise ContractError(
-                f"expected {len(layout.names)} fields, as `names` has, found {usual} in {legible(records[-1], QUOTED)!r}; correct `names`"
+                f"expected {len(columns.names)} fields, as `names` has, found {usual} in {legible(records[-1], QUOTED)!r}; correct `names`"
             )
-        return layout
+        return columns
 
     @classmethod
-    def of_page(cls, file: File, records: pl.Series) -> _Layout:
+    def of_page(cls, file: Layout, records: pl.Series) -> _Columns:
         """By the header of a page, or its first record."""
         line = records[0] if len(records) else ""
         own = _fields_of(line, file)
@@ -368,19 +392,14 @@ class _Layout:
                     f"expected quotes around whole fields only, found {legible(line, QUOTED)!r}; declare quote=None if quotes are "
                     "ordinary characters"
                 )
-            plain = records.scatter(has.arg_true(), bare) if not records.is_empty() else records
+            plain = records.clone().scatter(has.arg_true(), bare)
         return plain.str.count_matches(delimiter, literal=True) + 1
-
-    def check(self, records: pl.Series) -> None:
-        """Raise ContractError if it is open where the records end."""
-        if self.file.quote:
-            self.counts(records.clone())
 
     def read(self, records: pl.Series) -> pl.DataFrame:
         """The fields of the records as text; null for an empty one. Rows with more or fewer fields than columns have a FLAW."""
         if records.is_empty():
             return pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
-        counts = self.counts(records.clone())
+        counts = self.counts(records)
         header = self.file.delimiter.join(
             f"c{number}" for number in range(len(self.names))
         )  # else the first row says how many
@@ -406,7 +425,7 @@ class _Layout:
         return frame.with_columns(flaws[FLAW])
 
 
-def _fields_of(line: str, file: File) -> list[str]:
+def _fields_of(line: str, file: Layout) -> list[str]:
     """The fields of one record."""
     if not file.quote:
         return line.rstrip("\r").split(file.delimiter)

@@ -403,20 +403,23 @@ def _read_table(source: Idescat, name: str, reply: Reply) -> Table:
 def _read_about(source: Idescat, name: str, reply: Reply) -> About:
     """What the metadata of a table say. Raises as `_read_table`."""
     dataset, table = _dataset(source.describe(), name, reply), _read_table(source, name, reply)
-    found = {axis.column: dataset.dimension[each] for each, axis in table.axes.items() if each in dataset.dimension}
-    fields = [
-        FieldInfo(column, kind, found[column].label, categories=found[column].category.labels())
-        if column in found
-        else FieldInfo(column, kind)
-        for column, kind in table.fields().items()
-    ]
+    bound = {axis.column: each for each, axis in table.axes.items() if each in dataset.dimension}
+    fields = []
+    for column, kind in table.fields().items():
+        if each := bound.get(column):
+            found = dataset.dimension[each]
+            codes = table.axes[each].codes
+            span = f"{min(codes)} to {max(codes)}" if column == "time" and codes else ""
+            fields.append(FieldInfo(column, kind, found.label, span, found.category.labels(), dimension=each))
+        else:
+            fields.append(FieldInfo(column, kind))
     return About(
         id=name,
         title=dataset.label,
         updated_at=instant(table.updated),
         fields=tuple(fields),
         page_url=reply.url,
-        publisher=dataset.source,
+        publisher=dataset.publisher,
         rows=table.cells,
         cells_at_most=MAX_CELLS,
     )

@@ -112,7 +112,7 @@ class Dataset(msgspec.Struct, rename={"class_": "class"}):
     dimension: dict[str, Dimension]
     role: Role | None = None
     label: str = ""
-    source: str = ""
+    source: str | list[str] = ""
     href: str = ""
     updated: str | None = None
     value: msgspec.Raw = msgspec.Raw()
@@ -121,6 +121,11 @@ class Dataset(msgspec.Struct, rename={"class_": "class"}):
     @property
     def cells(self) -> int:
         return prod(self.size)
+
+    @property
+    def publisher(self) -> str:
+        """Whom it names as its source: a text, or several."""
+        return self.source if isinstance(self.source, str) else " ".join(self.source)
 
     @property
     def table(self) -> str | None:

@@ -1,9 +1,9 @@
 """The mock APIs of the local environment: an ASGI app that answers as the real ones do, with faults on demand.
 
-One fake per protocol, on one port: Socrata's datasets (`socrata.py`, `/resource/…`, `/api/views/…`) and IDESCAT's tables
-(`idescat.py`, `/taules/v2/…`). What they serve is in `data.py` (from `seeds/`, whose headers say what was recorded and
-what is synthetic), in the recorded samples of the project's other sources (`samples.py`), or in a folder (`real.py`).
-`serve` and `run` are the way in. Importing this loads neither the server nor polars: that happens when one is called.
+One fake per protocol, on one port: Socrata's datasets (`socrata.py`, `/resource/…`, `/api/views/…`), IDESCAT's tables
+(`idescat.py`, `/taules/v2/…`) and EMEX's indicators (`emex.py`, `/emex/v1/…`). What they serve is in `data.py` (from `seeds/`, whose
+headers say what was recorded and what is synthetic), in the recorded samples of the project's other sources (`samples.py`), or in a
+folder (`real.py`). `serve` and `run` are the way in. Importing this loads neither the server nor polars: that happens when one is called.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from catalunya.ops.mock.emex import Sheet
 from catalunya.ops.mock.idescat import GEOGRAPHIES, MISSING, STATUSES, TOTAL, Cube, Document, StatTable
 from catalunya.ops.mock.soql import SYSTEM_FIELDS
 from catalunya.ops.mock.tables import ROW, Dataset, Rows, Shown, column, json_objects
@@ -271,6 +272,25 @@ def tables() -> list[StatTable]:
     return [
         StatTable(path=head["path"], statistic=head["statistic"], cube=_of(head["path"]))
         for head in _json_seed("tables.json")["tables"]
+    ]
+
+
+def indicators() -> list[Sheet]:
+    """EMEX's indicators: the area of all municipalities."""
+    areas = read_seed("municipality_areas.csv")
+    names = dict(_municipalities().select("codi", "nom").iter_rows())
+    described = {
+        "id": "f271",
+        "c": "Superfície",
+        "r": "2023",
+        "u": "km²",
+        "updated": "2024-05-07",
+    }
+    codes = areas["codi"].to_list()
+    return [
+        Sheet(
+            described=described, places={code: names[code] for code in codes}, values=areas["superficie_km2"].to_list()
+        )
     ]
 
 

@@ -26,6 +26,7 @@ from catalunya.io.project_folder import active
 from catalunya.io.sources.recording import ENDING, Exchange, read
 from catalunya.ops.mock import data, samples
 from catalunya.ops.mock.ckan import CkanApi
+from catalunya.ops.mock.emex import EmexApi
 from catalunya.ops.mock.exchange import Asked, Desk, Published, Reply
 from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
 from catalunya.ops.mock.file import FilesApi
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-APIS: tuple[Any, ...] = (SocrataApi, IdescatApi, CkanApi, OpendatasoftApi, FilesApi)
+APIS: tuple[Any, ...] = (FilesApi, SocrataApi, IdescatApi, CkanApi, OpendatasoftApi, EmexApi)
 """Each is made of the datasets that it `serves`, and has the routes to them."""
 BACKLOG = 2048
 START_S = 10.0
@@ -192,7 +193,7 @@ def own_and_found(rows: int, real: Path | str | None) -> tuple[list[Published], 
     if rows < 0:
         raise UsageError(f"Mock: expected rows to be 0 or more; found {rows}.")
     found: list[Published] = [*read_folder(Path(real))] if real else []
-    made: list[Published] = [*data.datasets(rows), *data.tables()] if active().is_ours else []
+    made: list[Published] = [*data.datasets(rows), *data.tables(), *data.indicators()] if active().is_ours else []
     own = samples.published(samples.folder()) | {each.name: each for each in made}
     return [each for name, each in own.items() if name not in {each.name for each in found}], found
 

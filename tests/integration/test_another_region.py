@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from catalunya.io.project_folder import VARIABLE
 from catalunya.ops.generate import rendered
 from catalunya.ops.package import PROJECT, copy_sources
 from small.commands import COMMAND
 from small.templates import CONTEXT, Template, statements
 
 NEW_YORK = Path(__file__).parents[1] / "regions" / "new_york"
+PAGE = Path(__file__).parents[2] / "docs" / "another-region.md"
 KEYS = [
     "landing.bicycle_counts",
     "landing.stations",
@@ -219,6 +222,19 @@ def test_only_the_pipeline_of_the_region_may_assume_its_roles(templates: dict[st
         assert role["Path"] == "/new-york-dev/"
         assert "policy/new-york-account/" in str(role["PermissionsBoundary"])
         assert all(each["Effect"] == "Allow" for each in statements(role["AssumeRolePolicyDocument"]))
+
+
+def test_the_image_of_the_page_is_well_formed_and_selects_the_project() -> None:
+    (written,) = re.findall(r"(?ms)^```dockerfile\n(.*?)^```$", PAGE.read_text())
+    command = [str(Path(sys.executable).with_name("hadolint")), "-"]
+    lint = subprocess.run(command, input=written, capture_output=True, text=True, check=False)
+    assert (lint.stdout, lint.returncode) == ("", 0)
+    assert f"ENV {VARIABLE}=/opt/project" in written
+
+
+def test_the_page_shows_the_settings_of_dbt_that_the_region_has() -> None:
+    (shown,) = re.findall(r"(?ms)^```yaml\n(.*?)^```$", PAGE.read_text())
+    assert yaml.safe_load(shown) == yaml.safe_load((NEW_YORK / "dbt" / "dbt_project.yml").read_text())
 
 
 @pytest.fixture

@@ -63,6 +63,20 @@ def test_the_official_list_of_municipalities_agrees(project: Project) -> None:
     assert joined.filter(pl.col("codi_comarca") != pl.col("comarca_id")).is_empty()
 
 
+def test_every_municipality_has_its_area_and_a_density(project: Project) -> None:
+    areas = table(project, "staging.municipality_areas")
+    assert areas.height == 947
+    assert round(areas["area_km2"].sum()) == 32_111
+    assert areas.filter(municipality_id="080193")["area_km2"].to_list() == [101.4]
+    assert areas.join(table(project, "staging.municipalities"), on="municipality_id", how="anti").is_empty()
+    yearly = table(project, "marts.agg_population_trends_yearly")
+    newest = yearly.filter(pl.col("year_number") == pl.col("year_number").max())
+    assert newest["density_per_km2"].null_count() == 0
+    density = dict(newest.select("municipality_id", "density_per_km2").iter_rows())
+    assert density["080193"] == max(newest.filter(municipality_id="080193")["population"]) / 101.4
+    assert len(density) > 940
+
+
 def test_the_422_rows_of_service_usage_keep_their_totals(project: Project) -> None:
     usage = table(project, "staging.service_usage")
     assert usage.height == 422

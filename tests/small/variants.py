@@ -38,6 +38,8 @@ class Form:
     names: Mapping[str, str] = field(default_factory=dict)
     categories: Mapping[str, Callable[[str, str], tuple[str, str]]] = field(default_factory=dict)
     metrics: str = "one"
+    without: str = ""
+    """A dimension of one category that is not there."""
 
     def of(self, cube: Cube) -> Cube:
         """The same cube in this form."""
@@ -58,6 +60,9 @@ class Form:
             dimensions[mine] = _dimension(label, dict(changed))
             roles = {role: [mine if each == name else each for each in names] for role, names in roles.items()}
         self._set_metrics(dimensions, roles)
+        if self.without in dimensions:
+            del dimensions[self.without]
+            roles = {role: [each for each in names if each != self.without] for role, names in roles.items()}
         return Cube(
             document | {"id": list(dimensions), "role": roles, "dimension": dimensions}, cube.values, cube.statuses
         )

@@ -22,6 +22,7 @@ from catalunya.contracts.employment import REGIMES, Employment
 from catalunya.contracts.gdp import Gdp
 from catalunya.contracts.model.contract import Contract
 from catalunya.contracts.municipalities import Municipalities
+from catalunya.contracts.municipality_areas import MunicipalityAreas
 from catalunya.contracts.population import Population
 from catalunya.contracts.service_usage import ServiceUsage
 from catalunya.contracts.social_services import SocialServices
@@ -33,6 +34,7 @@ from catalunya.io.warehouse.relation import Relation
 Rows = Sequence[dict[str, Any]]
 STAGING: dict[str, type[Contract]] = {
     "municipalities": Municipalities,
+    "municipality_areas": MunicipalityAreas,
     "service_usage": ServiceUsage,
     "social_services": SocialServices,
     "population": Population,
@@ -143,6 +145,7 @@ def employed(
 
 BARCELONA = municipality("080193", "Barcelona", "13", "Barcelonès")
 MOIA = municipality("081385", "Moià", "42", "Moianès")
+AREAS = [{"municipality_id": "080193", "area_km2": 101.35, "reference_year": 2025, "updated_date": date(2025, 5, 7)}]
 SERVICES = [service(1, "13", "elderly_residence", 100), service(2, "42", "disability", 12)]
 USAGE = [{"year": 2023, "comarca_id": "13", "residence_users": 90, "day_centre_users": None, "total_users": 90}]
 POPULATION = [
@@ -216,6 +219,7 @@ class Warehouse:
     def write_all(self) -> None:
         """Write all staging tables, with a few rows each."""
         self.write("municipalities", [BARCELONA, MOIA])
+        self.write("municipality_areas", AREAS)
         self.write("social_services", SERVICES)
         self.write("service_usage", USAGE)
         self.write("population", POPULATION)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from catalunya.cdk.bootstrap import deployment_boundary
+from catalunya.cdk.limits import boundary, check_size
 from catalunya.cdk.naming import Names, account_stack, qualifiers
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError
@@ -15,6 +17,7 @@ from catalunya.io.project_folder import FILE, NAME_LETTERS, VARIABLE, active
 from catalunya.ops.cli import main
 from small.commands import Ran
 
+REGIONS = ("ap-southeast-1", "ap-southeast-2")
 DECLARED = """
 name = "{name}"
 title = "Open data of Galway"
@@ -56,11 +59,27 @@ def test_everything_is_called_after_the_project(folder: Path) -> None:
 def test_the_longest_name_makes_no_name_that_aws_refuses(folder: Path) -> None:
     """Sources: IAM and AWS STS quotas, 64 characters of a role's name; Amazon S3 User Guide, 63 of a bucket's."""
     declare(folder, name="g" * NAME_LETTERS)
-    names = Names.of("prod").sites[1]
+    names = Names.of("prod", partition="aws", account="1" * 12, region="eu-west-1").sites[1]
 
     assert max(len(names.role(role)) for role in ("transformer", "extractor", "replication", "orchestrator")) <= 64
     assert max(map(len, names.buckets)) <= 63
     assert max(len(name) for _, name in names.functions()) <= 64
+    for document in (boundary(names, REGIONS), deployment_boundary(names, REGIONS)):
+        check_size("a boundary", document)
+
+
+def test_names_that_make_a_boundary_too_large_for_iam_are_refused_before_a_deployment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(folder, name="g" * NAME_LETTERS)
+    monkeypatch.setenv("CATALUNYA_BUCKET_PREFIX", "b" * 30)
+    monkeypatch.setenv("CATALUNYA_LAKE_KMS_KEY_ID", "k" * 36)
+    monkeypatch.setenv("CATALUNYA_LAKE_ENCRYPTION", "aws:kms")
+    names = Names.of("dev", partition="aws", account="1" * 12, region="eu-west-1")
+    with pytest.raises(
+        ConfigurationError, match=r"at most 6144 characters .*; choose a shorter CATALUNYA_BUCKET_PREFIX"
+    ):
+        check_size(names.boundary("deployment"), deployment_boundary(names, REGIONS))
 
 
 def test_its_modules_are_imported_under_its_name_and_nothing_beside_them(folder: Path) -> None:
@@ -77,9 +96,9 @@ def test_its_modules_are_imported_under_its_name_and_nothing_beside_them(folder:
 @pytest.mark.parametrize(
     ("declared", "expected"),
     [
-        ({"name": "Galway"}, "name = 'Galway': expected at most 24 lowercase letters"),
-        ({"name": "galway_bay"}, "name = 'galway_bay': expected at most 24 lowercase letters"),
-        ({"name": "g" * (NAME_LETTERS + 1)}, "expected at most 24 lowercase letters"),
+        ({"name": "Galway"}, "name = 'Galway': expected at most 18 lowercase letters"),
+        ({"name": "galway_bay"}, "name = 'galway_bay': expected at most 18 lowercase letters"),
+        ({"name": "g" * (NAME_LETTERS + 1)}, "expected at most 18 lowercase letters"),
         ({"qualifier": "galwaybay"}, "qualifier = 'galwaybay': expected 1 to 6"),
         ({"portal": "data.example.ie"}, "socrata = 'data.example.ie': expected the base URL of a portal"),
     ],

@@ -76,6 +76,7 @@ GDP = {
     "the second metric": replace(TRIMESTERS, metrics="second"),
     "no metric or one called VALUE": replace(TRIMESTERS, metrics="value"),
     "no metric": replace(TRIMESTERS, metrics="none"),
+    "no place": replace(TRIMESTERS, without="CAT"),
     "other codes": replace(TRIMESTERS, categories=SPELLED),
     "a sector of another name": replace(TRIMESTERS, ids={"SECTOR": "BRANCH"}, names={"SECTOR": "D3"}),
     "all at once": Form(

@@ -195,7 +195,11 @@ def test_real_municipalities_add_up_to_the_real_totals(tmp_path: Path, settings:
     totals = by_month.filter(pl.col("month_id") == "2022-01").select("population", "catalonia_population").rows()
     assert totals == [(7_792_611, 7_792_611)]
     assert by_month.filter(pl.col("catalonia_population").is_null())["month_id"].min() == "2022-02"
+    with (Path(REAL) / "codes" / "areas_2023.csv").open() as file:
+        areas = [(row["codi"], float(row["superficie_km2"])) for row in csv.DictReader(file)]
+    warehouse.write("municipality_areas", [{"municipality_id": code, "area_km2": area} for code, area in areas])
     trends = warehouse.build("agg_population_trends_yearly")
+    assert trends["density_per_km2"].null_count() == 0
     assert trends.group_by("year_number").len().sort("year_number")["len"].to_list() == [947] * 5
     assert trends["comarca_population"].null_count() == 0
     # Lluçanès was created in May 2023.

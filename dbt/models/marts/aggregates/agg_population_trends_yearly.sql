@@ -1,3 +1,5 @@
+{{ config(meta={'optional': ['staging.municipality_areas']}) }}
+
 with population as (
 
     select
@@ -16,7 +18,7 @@ versions as (
 
 areas as (
 
-    select * from {{ ref('municipality_areas') }}
+    select * from {{ source('staging', 'municipality_areas') }}
 
 ),
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import polars as pl
-from new_york.contracts.bicycle_counts import BicycleCounts, RawBicycleCounts
 
 from catalunya.assets.graph.spec import Landing, staging
 from catalunya.io.sources.socrata import Socrata
+from new_york.contracts.bicycle_counts import BicycleCounts, RawBicycleCounts
 
 landing = Landing(
     "bicycle_counts",

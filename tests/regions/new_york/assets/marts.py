@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from new_york.contracts import marts as contracts
-
 from catalunya.assets.graph.spec import Marts
+from new_york.contracts import marts as contracts
 
 marts = Marts(contracts)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import polars as pl
-from new_york.contracts.stations import RawStations, Stations
 
 from catalunya.assets.graph.spec import Landing, staging
 from catalunya.io.sources.socrata import Socrata
+from new_york.contracts.stations import RawStations, Stations
 
 landing = Landing(
     "stations",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from new_york.contracts.stations import BOROUGHS
-
 from catalunya.contracts.model.contract import Contract, column
+from new_york.contracts.stations import BOROUGHS
 
 
 class DimBoroughs(Contract, max_shrink=0.0):

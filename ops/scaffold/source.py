@@ -1,0 +1,155 @@
+"""A new source, from its address to the files of its table.
+
+Here: the steps, and what there is to say about the result. Not here: each of them (see the package).
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catalunya.assets.graph.discovery import declarations
+from catalunya.assets.graph.spec import LandingDeclaration
+from catalunya.io.environment import Settings
+from catalunya.io.errors import UsageError
+from catalunya.io.project_folder import SAMPLES
+from catalunya.io.sources.extraction import Source
+from catalunya.io.sources.protocols import arguments, changed
+from catalunya.ops.mock import samples
+from catalunya.ops.scaffold import code, files
+from catalunya.ops.scaffold.names import TABLE_LONGEST, class_name, table_name
+from catalunya.ops.scaffold.profile import Profile, Proposal, profile
+from catalunya.ops.scaffold.sampling import Asked, ask, find_source
+
+SCHEDULE = "0 4 * * 1"  # weekly, Monday at four; the asset file is the place to change it
+_TAKEN = frozenset(
+    {
+        "landing",
+        "staging",
+        "marts",
+        "raw",
+        "column",
+        "contract",
+        "landing_contract",
+        "pl",
+        "date",
+        "datetime",
+        "retired",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSource:
+    """What was written, and from what."""
+
+    name: str
+    source: Source[Any]
+    profile: Profile
+    files: Sequence[str]
+    also: Sequence[str] = ()
+    """The landing tables that read the same source already."""
+
+    @property
+    def to_decide(self) -> list[str]:
+        """What only a person can decide, of the table and then of its columns."""
+        found = [
+            f"{each.field.name}: {note}"
+            for each in self.profile.proposals
+            for note in each.notes
+            if each.column or each.personal
+        ]
+        also = [f"{key} reads the same source already" for key in self.also]
+        return [*also, *self.profile.notes, *found]
+
+
+def new_source(
+    address: str, settings: Settings, *, name: str | None = None, key: Sequence[str] = (), kind: str | None = None
+) -> NewSource:
+    """Write contract, asset and sample of a source. Raises UsageError, ConfigurationError, and what sources raise; then nothing is written."""
+    folder = files.root()
+    source, settings = find_source(address, settings, kind)
+    _check_new(source, name)
+    asked = ask(source, settings)
+    name = name or table_name(asked.about.title) or re.sub(r"\W+", "_", f"{source.kind}_{asked.about.id}").lower()
+    _check_new(source, name)
+    found = profile(asked.about, asked.rows, key=key)
+    source = _with_key(source, found)
+    written = {
+        f"contracts/{name}.py": code.formatted(code.contract_module(name, found)).encode(),
+        **_sample(name, source, asked),
+        f"assets/{name}.py": code.formatted(code.asset_module(name, found, source, SCHEDULE)).encode(),
+    }
+    also = [
+        key
+        for key, each in declarations().items()
+        if isinstance(each, LandingDeclaration) and _is_same(each.source, source)
+    ]
+    return NewSource(name, source, found, files.put(folder, written), also)
+
+
+def _is_same(known: Source[Any], source: Source[Any]) -> bool:
+    """Whether two declarations are of one dataset, whatever their options."""
+    return known.kind == source.kind and known.portal == source.portal and arguments(known)[0] == arguments(source)[0]
+
+
+def _check_new(source: Source[Any], name: str | None) -> None:
+    """Raise UsageError if the name cannot be a new table's, or the source is declared already."""
+    if name is not None:
+        modules = {type(source).__name__, "Contract", "LandingContract", "Landing"}
+        if (
+            not re.fullmatch(rf"[a-z][a-z0-9_]{{0,{TABLE_LONGEST}}}", name)
+            or keyword.iskeyword(name)
+            or name in _TAKEN
+            or class_name(name) in modules
+        ):
+            raise UsageError(
+                f"expected a name for the table, in snake_case, of at most {TABLE_LONGEST} letters, found {name!r}; give another --name"
+            )
+        if there := [known for known in declarations() if known.partition(".")[2] == name]:
+            raise UsageError(
+                f"{there[0]} is declared already, in {declarations()[there[0]].module}; give another --name"
+            )
+
+
+def _with_key(source: Source[Any], found: Profile) -> Source[Any]:
+    """The source with its key and period, where its protocol wants them."""
+    known = inspect.signature(type(source)).parameters
+    options: dict[str, Any] = {}
+    if "key" in known and found.key:
+        options["key"] = tuple(each.field.name for each in found.proposals if each.key)
+    period = next((each.field.name for each in found.proposals if _is_year_text(each)), None)
+    if "period" in known and period:
+        options["period"] = period
+    return changed(source, **options) if options else source
+
+
+def _is_year_text(each: Proposal) -> bool:
+    """Whether the source can be asked for years by this field: it is text at the source, and years are all it holds."""
+    return each.period and each.field.kind == "text"
+
+
+def _sample(name: str, source: Source[Any], asked: Asked) -> dict[str, bytes]:
+    """The files of the recorded sample."""
+    about, (by_position, by_name) = asked.about, arguments(source)
+    described = samples.Described(
+        kind=source.kind,
+        arguments=by_position,
+        options=by_name,
+        title=about.title,
+        publisher=about.publisher,
+        licence=about.licence,
+        page_url=about.page_url,
+        recorded_at=samples.now(),
+        rows=about.rows,
+    )
+    with tempfile.TemporaryDirectory(prefix="catalunya-") as scratch:
+        folder = Path(scratch, name)
+        samples.write(folder, described, asked.metadata, asked.pages)
+        return {f"assets/{SAMPLES}/{name}/{each.name}": each.read_bytes() for each in sorted(folder.iterdir())}
