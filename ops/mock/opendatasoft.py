@@ -51,7 +51,7 @@ class Records(Dataset):
         if "data_processed" in dates and not metas.get("modified_updates_on_data_change"):
             dates.pop("modified", None)
         moved = {name: (datetime.fromisoformat(text) + later).isoformat() for name, text in dates.items()}
-        fields = [
+        fields: list[Document] = [
             {"name": shown.field, "label": shown.field, "description": None, "annotations": {}}
             | self.fields.get(shown.source or "", {})
             | {"name": shown.field, "type": shown.type}
