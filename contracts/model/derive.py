@@ -60,7 +60,7 @@ def data_dictionary(contracts: Contracts) -> str:
         "<!-- Generated from the contracts by `make generate`. Do not edit: change the contract. -->",
         "# Data dictionary",
         "",
-        "Every table and column, by layer. `catalunya show staging.population` shows the same for one table, with its first rows.",
+        f"Every table and column, by layer. `catalunya show {max(contracts, default='KEY')}` shows the same for one table, with its first rows.",
     ]
     for layer, about in _LAYERS.items():
         tables = _of_layer(contracts, layer)

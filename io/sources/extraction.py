@@ -52,6 +52,8 @@ class PageRequest:
     params: Mapping[str, str]
     rows: int
     """How many rows the answer must have. An empty answer to a request for 0 rows proves the table's end, and is no page."""
+    is_exact: ClassVar[bool] = True
+    """Whether `rows` is known beforehand; else it is a guess, and the answer has as many as it has."""
 
     def halves(self) -> Sequence[Self]:
         """Two requests for the same rows, whose pages are named with an `a` and a `b` added; empty if it cannot be split."""
@@ -216,7 +218,9 @@ class Source(ABC, Generic[R]):
             # the newest.
             log.warning("source_behind", source=self.describe(), version=state.version)
             state = replace(state, version=f"{state.version}-behind")
-        done = Extraction(replace(state, rows=plan.rows), pages, requests, started_at, datetime.now(UTC))
+        done = Extraction(
+            replace(state, rows=sum(page.rows for page in pages)), pages, requests, started_at, datetime.now(UTC)
+        )
         log.info(
             "source_extracted",
             source=self.describe(),
@@ -267,14 +271,15 @@ class _Pass(Generic[R]):
 
     def flaw(self) -> str:
         """Why these pages are not one whole state of the table; empty if they are."""
-        if not self._moved and self._received != self.plan.rows:
+        is_exact = all(request.is_exact for request in self.plan.requests)
+        if not self._moved and is_exact and self._received != self.plan.rows:
             return f"the source counts {self.plan.rows} rows, received {self._received}"
         return self._moved or self._wrong_page
 
     def _start(self, group: asyncio.TaskGroup, slots: asyncio.Semaphore, requests: Sequence[R]) -> None:
         for request in requests:
             page = self._have.get(self.client.address(request.path, request.params))
-            if page and page.rows == request.rows:
+            if page and (page.rows == request.rows or not request.is_exact):
                 self._count(request, page)
             else:
                 group.create_task(self._read(group, slots, request))
@@ -306,7 +311,7 @@ class _Pass(Generic[R]):
         self._stamps |= {page.stamp} - {""}
         if len(self._stamps) > 1:
             self._moved = f"expected pages of one state, found pages of {' and of '.join(sorted(self._stamps))}"
-        if page.rows != request.rows:
+        if request.is_exact and page.rows != request.rows:
             self._wrong_page = f"expected {request.rows} rows at {page.url}, received {page.rows}"
         if request.rows or page.rows:
             self.pages[request.page] = page

@@ -245,13 +245,15 @@ def check_places(body: bytes | bytearray, cells: int) -> None:
             raise ContractError(f"expected positions 0 to {cells - 1} in {what}, found {min(given)} to {max(given)}")
 
 
-def read_cells(body: bytes, axes: Callable[[Dataset], Mapping[str, Axis]] = Dataset.axes) -> pl.DataFrame:
+def read_cells(
+    body: bytes, axes: Callable[[Dataset], Mapping[str, Axis]] = Dataset.axes, table: str | None = None
+) -> pl.DataFrame:
     """One row per cell, in the dataset's order; all columns are text.
 
     What `axes` makes of each dimension: by default the column `time`, `geo` or `metric` if it alone has that role, else its codes under
     its id and `<ID>_label`. Of axes that are no dimension of the dataset, their only code. Then
     `value` (the number as written, integers without `.0`; null for `..`), `status` (the cell's, else the one of its whole category,
-    else null), `table` ("ep/9122/10002/mun") and `updated` (the day).
+    else null), `table` (the given one, else that of its address: "ep/9122/10002/mun") and `updated` (the day).
     Raises ContractError, with a one-line message, if the body is not a dataset or contradicts itself.
     """
     import polars as pl
@@ -261,7 +263,8 @@ def read_cells(body: bytes, axes: Callable[[Dataset], Mapping[str, Axis]] = Data
     # Of values and statuses, whose positions are checked below, only that they are not there twice.
     check_names(_without(_without(body, dataset.value), dataset.status))
     codes, shown, cells = dataset.codes(), axes(dataset), dataset.cells
-    if not dataset.table:
+    table = table or dataset.table
+    if not table:
         raise ContractError(f"expected an href with the table (…/taules/v2/…), found {dataset.href!r}")
     value = _values(dataset.value, cells)
     status = _scalars(dataset.status, cells, "status")
@@ -283,7 +286,7 @@ def read_cells(body: bytes, axes: Callable[[Dataset], Mapping[str, Axis]] = Data
             default = pl.Series([by_code.get(code) for code in own], dtype=pl.String).gather(place)
             status = default.zip_with(status.is_null(), status)
     return pl.DataFrame(columns | labels | {"value": value, "status": status}).with_columns(
-        table=pl.lit(dataset.table, pl.String), updated=pl.lit(_day(dataset.updated), pl.String)
+        table=pl.lit(table, pl.String), updated=pl.lit(_day(dataset.updated), pl.String)
     )
 
 

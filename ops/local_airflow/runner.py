@@ -146,19 +146,19 @@ def report(
     counts = f"{console.counted(made, 'asset')} made, all" if made else "all"
     console.say(f"\n{counts} {len(assets)} up to date, in {seconds:.0f} s")
     if not stays:
-        _next_steps()
+        _next_steps(assets[-1].asset)
     return 0
 
 
-def _next_steps() -> None:
-    """What to try next, as it can be typed here."""
+def _next_steps(table: str) -> None:
+    """What to try next, as it can be typed here, with one of the tables that were made."""
     installed = Path(sys.executable).with_name("catalunya")
     command = "catalunya" if shutil.which("catalunya") else os.path.relpath(installed)
     console.say("\nNext:")
     console.aligned(
         {
             f"{command} status": "what is fresh and what is stale",
-            f'{command} query "from marts.dim_time limit 5"': "query the tables in SQL",
+            f'{command} query "from {table} limit 5"': "query the tables in SQL",
             "make run": "run again: only what has changed",
             "make up": "run, and keep the Airflow UI up",
         }

@@ -54,6 +54,8 @@ STATISTICS_FAULTS = frozenset(ANSWER_KINDS | TABLE_KINDS | STATISTICS_KINDS) - {
 """The kinds for IDESCAT's tables: a column is a dimension there, rows are places."""
 FILE_FAULTS = frozenset(ANSWER_KINDS | FILE_KINDS) | {"moving-rows"}
 """The kinds for files."""
+DOCUMENT_FAULTS = frozenset(ANSWER_KINDS) | {"moving-rows"}
+"""The kinds for JSON-stat at any URL."""
 KINDS = ANSWER_KINDS | TABLE_KINDS | STATISTICS_KINDS | FILE_KINDS
 _OF_ROWS = {"moving-rows", "too-heavy", "ignored-filter", "sparse"}
 COMMON = {

@@ -35,6 +35,7 @@ def test_a_good_run_is_summarized_with_what_to_try_next(capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "all 2 up to date, in 1 s" in out
     assert "catalunya status" in out
+    assert f'query "from {GOOD[-1].asset} limit 5"' in out
 
 
 def test_an_asset_that_was_not_made_is_reported_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 select
     borough_name,
     stations,
-    accessible_pct
+    accessible_pct,
+    historic_places
 from marts.dim_boroughs
 order by accessible_pct
