@@ -13,33 +13,30 @@ import asyncio
 import codecs
 import hashlib
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-import structlog
-
-from catalunya.io.errors import BadBodyError, ContractError, DeclarationError, SourceChanged, UsageError
-from catalunya.io.sources.base import About, Extraction, FieldInfo, Page, SourceState, check_portal
-from catalunya.io.sources.extraction import RESTARTS, PageRequest, Plan, Source
+from catalunya.io.errors import BadBodyError, ContractError, DeclarationError, MovedError
+from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal
+from catalunya.io.sources.download import Downloaded, joined, typed
+from catalunya.io.sources.extraction import PageRequest, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
 
     import polars as pl
     from httpx import Headers
 
     from catalunya.io.periods import Window
-    from catalunya.io.sources.base import HttpSettings, Landed, OnProgress, PageSink, Part
+    from catalunya.io.sources.base import HttpSettings
     from catalunya.io.sources.file_formats import Cut
     from catalunya.io.sources.http import Http, Reply
 
-log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 Format = Literal["csv", "jsonl", "parquet"]
@@ -60,7 +57,7 @@ _TAIL_OF_ETAG = re.compile(r"(?:-{1,2}|;)(?:gzip|br|deflate)(?=$|-)")  # what co
 
 
 @dataclass(frozen=True, slots=True)
-class File(Source[PageRequest]):
+class File(Downloaded):
     """A table in one file: `File("https://example.org/stations.csv", delimiter=";", encoding="windows-1252")`.
 
     - `format`: csv, jsonl or parquet; by default as the URL ends. gzip and zip are recognized by the first bytes;
@@ -144,10 +141,6 @@ class File(Source[PageRequest]):
         """The encoding to read with: a byte order mark is no text."""
         return "utf-8-sig" if codecs.lookup(self.encoding).name == "utf-8" else self.encoding
 
-    @property
-    def has_periods(self) -> bool:
-        return False
-
     @classmethod
     def recognize(cls, address: str) -> Self | None:
         """A URL that ends in .csv, .tsv, .txt, .jsonl, .ndjson or .parquet, with .gz or .zip behind it or not."""
@@ -186,99 +179,48 @@ class File(Source[PageRequest]):
         start = await self._beginning(client)
         if start.version and start.fields:
             return SourceState(start.version, start.updated_at, start.fields)
-        with self._spooled(client) as spool:
+        with self.spooled(client) as spool:
             whole = await self._download(client, spool)
             fields, rows = await asyncio.to_thread(self._surveyed, spool, client.settings)
-        return SourceState(whole.version, whole.updated_at, _typed(fields), rows)
+        return SourceState(whole.version, whole.updated_at, typed(fields), rows)
 
     async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[PageRequest]:
         """The first page, for a sample: `extract` reads the whole file by one request."""
-        self._refuse(window)
+        self.refuse(window)
         return Plan(
             state, [PageRequest("page-00000", self.path, {}, client.settings.page_rows)], client.settings.page_rows
         )
 
     async def fetch(self, client: Http, request: PageRequest) -> tuple[Page, Reply]:
         """The first page of the file, by a download of all of it."""
+        from catalunya.io.sources.file_formats import Cut
         from catalunya.io.sources.http import Reply
 
-        with self._spooled(client) as spool:
+        with self.spooled(client) as spool:
             start = await self._download(client, spool)
-            first = await asyncio.to_thread(lambda: next(self._cuts(spool, client.settings), None))
-        body = first.body if first else b""
-        page = self._page(client, 0, body, first.rows if first else 0)
-        return page, Reply(client.address(request.path), 200, start.headers, bytearray(body))
+            first = await asyncio.to_thread(lambda: next(self.cuts(spool, client.settings), None))
+        first = first or Cut(b"", 0, {})
+        reply = Reply(client.address(request.path), 200, start.headers, bytearray(first.body))
+        return self.page(client, 0, first), reply
 
     def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
         from catalunya.io.sources.file_formats import read
 
         return read(body, self, fields, searched)
 
-    async def extract(
-        self,
-        http: HttpSettings,
-        state: SourceState,
-        sink: PageSink,
-        *,
-        window: Window | None = None,
-        progress: OnProgress | None = None,
-        landed: Landed | None = None,
-    ) -> Extraction:
-        """Download the file to this machine's disk, and cut it into pages. Nothing is kept for a later attempt but a broken connection
-        is continued where the server can do that. Raises as `Source.extract`."""
-        self._refuse(window)
-        if landed:
-            landed.forget()
-        started_at, versions = datetime.now(UTC), [state.version]
-        async with self.connect(http) as client:
-            for attempt in range(1, RESTARTS + 2):
-                with self._spooled(client) as spool:
-                    start = await self._download(client, spool)
-                    end = await self._beginning(client) if start.is_stamped else start
-                    versions += [start.version, end.version]
-                    if end.version == start.version:
-                        return await self._landed(client, start, spool, sink, progress, started_at)
-                log.warning("extraction_inconsistent", source=self.describe(), found=versions[-2:], attempt=attempt)
-        raise SourceChanged(
-            f"{self.describe()} changed during each of {RESTARTS + 1} downloads: expected one version throughout, found "
-            f"{' and '.join(versions[-2:])}. Nothing was published; try again when the source has stopped updating."
-        )
+    async def download(self, client: Http, spool: BinaryIO) -> SourceState:
+        """All of the file; its state is that of exactly these bytes where the server gives none."""
+        start = await self._download(client, spool)
+        end = await self._beginning(client) if start.is_stamped else start
+        if end.version != start.version:
+            raise MovedError(f"expected version {start.version} throughout, found {end.version} at the end")
+        return SourceState(start.version, start.updated_at, start.fields)
 
-    async def read_part(self, http: HttpSettings, state: SourceState, sink: PageSink, part: Part, **_: object) -> None:
-        """Nothing: a file comes with one answer, of which several readers would each need all."""
-
-    async def _landed(
-        self,
-        client: Http,
-        start: _Start,
-        spool: BinaryIO,
-        sink: PageSink,
-        progress: OnProgress | None,
-        started_at: datetime,
-    ) -> Extraction:
-        pages: list[Page] = []
-        fields: dict[str, str] = dict(start.fields)
-        cuts = self._cuts(spool, client.settings)
-        while (cut := await asyncio.to_thread(next, cuts, None)) is not None:
-            page = self._page(client, len(pages), cut.body, cut.rows)
-            await sink(page.name, _chunks(cut.body))
-            pages.append(page)
-            fields = _joined(fields, cut.fields)
-            if progress:
-                rows = sum(each.rows for each in pages)
-                progress(rows, rows)
-        rows = sum(page.rows for page in pages)
-        state = SourceState(start.version, start.updated_at, _typed(fields), rows)
-        return Extraction(state, tuple(pages), client.requests, started_at, datetime.now(UTC))
-
-    def _page(self, client: Http, number: int, body: bytes, rows: int) -> Page:
-        digest = hashlib.sha256(body).hexdigest()
-        name = f"page-{number:05}.{self.format}"
-        return Page(name, f"{client.address(self.path)}#page={number}", rows, len(body), digest)
-
-    def _spooled(self, client: Http) -> BinaryIO:
-        """A file on this machine's disk for the download; closing it deletes it."""
-        return cast("BinaryIO", tempfile.NamedTemporaryFile(prefix="catalunya-", dir=client.settings.scratch))
+    def page(self, client: Http, number: int, cut: Cut) -> Page:
+        """A page, whose address is that of the file with the number of the page."""
+        digest = hashlib.sha256(cut.body).hexdigest()
+        name, url = f"page-{number:05}.{self.format}", f"{client.address(self.path)}#page={number}"
+        return Page(name, url, cut.rows, len(cut.body), digest)
 
     async def _beginning(self, client: Http) -> _Start:
         """What the headers say, and of CSV the fields; an empty version if only the whole file tells."""
@@ -312,7 +254,7 @@ class File(Source[PageRequest]):
 
         return await client.download(self.path, accept, spool)
 
-    def _cuts(self, spool: BinaryIO, http: HttpSettings) -> Iterator[Cut]:
+    def cuts(self, spool: BinaryIO, http: HttpSettings) -> Iterator[Cut]:
         """The pages of a downloaded file. Raises SourceError, which names the file."""
         from catalunya.io.errors import SourceError
         from catalunya.io.sources.file_formats import cut, unpacked
@@ -326,15 +268,9 @@ class File(Source[PageRequest]):
         """The fields of all pages, and how many rows there are."""
         fields: dict[str, str] = {}
         rows = 0
-        for cut in self._cuts(spool, http):
-            fields, rows = _joined(fields, cut.fields), rows + cut.rows
+        for cut in self.cuts(spool, http):
+            fields, rows = joined(fields, cut.fields), rows + cut.rows
         return fields, rows
-
-    def _refuse(self, window: Window | None) -> None:
-        if window is not None:
-            raise UsageError(
-                f"{self.describe()}: cannot read {window} only, because a file has no periods; read the whole file"
-            )
 
 
 _OF_CSV = {
@@ -396,21 +332,3 @@ def _checked(check: Callable[[], T]) -> T:
         return check()
     except ContractError as flaw:
         raise BadBodyError(str(flaw), str(flaw)) from flaw
-
-
-def _joined(fields: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
-    """The fields of two pages; one whose types differ is text, unless one of them is an object."""
-    found = dict(fields)
-    for name, kind in more.items():
-        known = found.get(name, kind)
-        found[name] = kind if known in (kind, "null") else known if kind == "null" else "text"
-    return found
-
-
-def _typed(fields: Mapping[str, str]) -> dict[str, str]:
-    """The fields, those without any value as text."""
-    return {name: "text" if kind == "null" else kind for name, kind in fields.items()}
-
-
-async def _chunks(body: bytes) -> AsyncIterator[bytes]:
-    yield body

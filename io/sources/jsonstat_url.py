@@ -120,7 +120,13 @@ class JsonStat(Source[_Request]):
         rows = None if self.latest else dataset.cells
         return [
             About(
-                self.table, dataset.label, updated, (*fields, *own), self.address, publisher=dataset.source, rows=rows
+                self.table,
+                dataset.label,
+                updated,
+                (*fields, *own),
+                self.address,
+                publisher=dataset.publisher,
+                rows=rows,
             )
         ]
 

@@ -32,6 +32,7 @@ from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
 from catalunya.ops.mock.file import FilesApi, PublishedFile
 from catalunya.ops.mock.idescat import IdescatApi
 from catalunya.ops.mock.jsonstat import JsonStatApi
+from catalunya.ops.mock.opendatasoft import OpendatasoftApi
 from catalunya.ops.mock.real import read_folder
 from catalunya.ops.mock.recorded import Recorded
 from catalunya.ops.mock.socrata import SocrataApi
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-APIS: tuple[Any, ...] = (FilesApi, JsonStatApi, SocrataApi, IdescatApi, CkanApi, EmexApi)
+APIS: tuple[Any, ...] = (FilesApi, JsonStatApi, SocrataApi, IdescatApi, CkanApi, OpendatasoftApi, EmexApi)
 """Each is made of the datasets that it `serves`, and has the routes to them."""
 BACKLOG = 2048
 START_S = 10.0

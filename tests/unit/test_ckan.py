@@ -118,7 +118,7 @@ def rows_of(pages: list[bytes]) -> list[dict[str, Any]]:
 
 
 def test_pages_are_the_answers_as_they_were_sent(portal: Portal) -> None:
-    done, pages = portal.extract()
+    done, pages = portal.extract(concurrency=1)
     assert [page.rows for page in done.pages] == [10, 10, 5]
     assert done.rows == done.state.rows == 25
     first = json.loads(pages[0])

@@ -274,7 +274,7 @@ def test_a_url_without_an_ending_needs_a_format() -> None:
 
 
 def test_a_file_has_no_periods() -> None:
-    with pytest.raises(UsageError, match="a file has no periods"), serving(TABLE) as served:
+    with pytest.raises(UsageError, match="has no periods"), serving(TABLE) as served:
         asyncio.run(
             File(URL).extract(
                 served.http, SourceState("1", datetime.now(UTC), {}), Landing(), window=window("2024", "2024")

@@ -67,7 +67,7 @@ def test_rows_by_pages_of_any_size_are_all_rows(portal: Portal, size: int) -> No
 
 
 def test_a_page_is_asked_for_by_a_json_body_with_the_token_and_without_system_fields(portal: Portal) -> None:
-    extract(portal)
+    extract(portal, concurrency=1)
     asked = portal.asked("rows")[1]
     assert (asked.method, asked.target, asked.headers["x-app-token"]) == ("POST", QUERY, "token")
     assert asked.headers["content-type"] == "application/json"
