@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 _ID = re.compile(r"(?=(?<![a-z0-9])([a-z0-9]{4}-[a-z0-9]{4})(?![a-z0-9]))")
 _HREF = re.compile(r"/taules/v2/((?:[^/?#]+/){3}[^/?#]+?)(?:/data)?/?(?:[?#]|$)")
-_FILE = re.compile(rf"(?i)\.({'|'.join(ENDINGS)})(?:\.(?:gz|zip))?$")
+_FILE = re.compile(rf"(?i)\.({'|'.join(each for each in ENDINGS if each != 'txt')})(?:\.(?:gz|zip))?$")
 _STEM = re.compile(r"([a-z0-9]+)_(\d+)_(\d+)_([a-z]+)")
 _TYPES = {
     "number": r"^-?(0|[1-9]\d*)(\.\d+)?$",
