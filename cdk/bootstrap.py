@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from catalunya.cdk.deployment import PROFILES
+from catalunya.cdk.limits import account_boundary, boundary
 from catalunya.cdk.naming import ACCOUNT, CLOUDFORMATION, ENGINEERS_DEPLOY, HEALTH, Names, qualifiers
 from catalunya.cdk.policy import PLACES, Document, allow, document
 from catalunya.cdk.trust import BY_MFA
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.project_folder import FILE
 
+LARGEST_POLICY = 6144  # characters of a managed policy, without white space (IAM and AWS STS quotas)
 VARIANT = "Catalunya"
 """Marks the template, so that the CDK's command refuses to overwrite such a bootstrap with its own template."""
 
@@ -129,6 +133,22 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
         ),
     ]
     return document(statements)
+
+
+def check_sizes(environments: Sequence[Names], regions: Iterable[str]) -> None:
+    """Raise ConfigurationError for a boundary that IAM would refuse: they contain the names of the project and of its buckets."""
+    where, account = list(regions), "0" * 12
+    plain = [replace(names, partition="aws", account=account, region=max(where, key=len)) for names in environments]
+    boundaries = {names.boundary(CLOUDFORMATION): deployment_boundary(names, where) for names in plain}
+    boundaries |= {names.boundary("extractor"): boundary(names, where) for names in plain}
+    boundaries[plain[0].boundary("engineer")] = account_boundary(plain, where)
+    for name, found in boundaries.items():
+        size = len(json.dumps(found, separators=(",", ":")))
+        if size > LARGEST_POLICY:
+            raise ConfigurationError(
+                f"{name}: expected at most {LARGEST_POLICY} characters (IAM's quota for a managed policy), found {size}; choose a shorter "
+                f"CATALUNYA_BUCKET_PREFIX, or a shorter name in {FILE}"
+            )
 
 
 def _resources(names: Names) -> Iterator[str]:

@@ -7,18 +7,14 @@ deployments (`bootstrap.py`).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import PLACES, Document, Statement, allow, deny, document
-from catalunya.io.errors import ConfigurationError
-from catalunya.io.project_folder import FILE
 
 OLDEST_TLS = 1.2
-LARGEST_POLICY = 6144  # characters of a managed policy, without white space (IAM and AWS STS quotas)
 WITHOUT_TLS = {"Bool": {"aws:SecureTransport": "false"}}
 
 
@@ -75,16 +71,6 @@ def account_boundary(environments: Iterable[Names], regions: Iterable[str]) -> D
     all_names = list(environments)
     deploying = [arn for names in all_names for arn in PLACES["CDK's roles in dev"](names)]
     return _boundary(all_names, deploying, regions)
-
-
-def check_size(name: str, document: Document) -> None:
-    """Raise ConfigurationError for a boundary that IAM would refuse: it contains the project's name and those of the buckets."""
-    size = len(json.dumps(document, separators=(",", ":")))
-    if size > LARGEST_POLICY:
-        raise ConfigurationError(
-            f"{name}: expected at most {LARGEST_POLICY} characters (IAM's quota for a managed policy), found {size}; choose a shorter "
-            f"CATALUNYA_BUCKET_PREFIX, or a shorter name in {FILE}"
-        )
 
 
 def _boundary(environments: Sequence[Names], assumed: Iterable[str], regions: Iterable[str]) -> Document:

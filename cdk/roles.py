@@ -14,8 +14,8 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct, IConstruct
 
 from catalunya.cdk.access import ROLES, engineer_policies, grants, policy
-from catalunya.cdk.bootstrap import deployment_boundary
-from catalunya.cdk.limits import account_boundary, boundary, check_size
+from catalunya.cdk.bootstrap import check_sizes, deployment_boundary
+from catalunya.cdk.limits import account_boundary, boundary
 from catalunya.cdk.naming import CLOUDFORMATION, Names
 from catalunya.cdk.policy import PLACES, Document
 from catalunya.cdk.trust import AUDIENCE, GITHUB, Trusted, trust
@@ -62,6 +62,7 @@ class AccountRoles(Construct):
     ) -> None:
         super().__init__(scope, id)
         first, where = environments[0], list(regions)
+        check_sizes(environments, where)
         bounds = {"engineer": self._boundary(first, "engineer", account_boundary(environments, where))}
         for names in environments:
             self._boundary(names, "extractor", boundary(names, where))
@@ -95,7 +96,6 @@ class AccountRoles(Construct):
     def _boundary(self, names: Names, role: str, document: Document) -> iam.CfnManagedPolicy:
         """The boundary of a role, and of all others that have the same."""
         name = names.boundary(role)
-        check_size(name, document)
         words = "".join(word.title() for word in name.removeprefix(names.project.name).split("-"))
         made = iam.CfnManagedPolicy(
             self,

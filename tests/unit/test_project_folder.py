@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from catalunya.cdk.bootstrap import deployment_boundary
-from catalunya.cdk.limits import boundary, check_size
+from catalunya.cdk.bootstrap import check_sizes
 from catalunya.cdk.naming import Names, account_stack, qualifiers
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError
@@ -64,8 +63,7 @@ def test_the_longest_name_makes_no_name_that_aws_refuses(folder: Path) -> None:
     assert max(len(names.role(role)) for role in ("transformer", "extractor", "replication", "orchestrator")) <= 64
     assert max(map(len, names.buckets)) <= 63
     assert max(len(name) for _, name in names.functions()) <= 64
-    for document in (boundary(names, REGIONS), deployment_boundary(names, REGIONS)):
-        check_size("a boundary", document)
+    check_sizes([Names.of("dev"), Names.of("prod")], REGIONS)
 
 
 def test_names_that_make_a_boundary_too_large_for_iam_are_refused_before_a_deployment(
@@ -79,7 +77,7 @@ def test_names_that_make_a_boundary_too_large_for_iam_are_refused_before_a_deplo
     with pytest.raises(
         ConfigurationError, match=r"at most 6144 characters .*; choose a shorter CATALUNYA_BUCKET_PREFIX"
     ):
-        check_size(names.boundary("deployment"), deployment_boundary(names, REGIONS))
+        check_sizes([names], REGIONS)
 
 
 def test_its_modules_are_imported_under_its_name_and_nothing_beside_them(folder: Path) -> None:
