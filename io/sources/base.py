@@ -130,7 +130,8 @@ class FieldInfo:
         if not self.dimension:
             return self.kind
         span = f", {self.description}" if self.description else ""
-        return f"{self.kind}: {self.dimension} '{self.label}', {len(self.categories)} categories{span}"
+        count = len(self.categories)
+        return f"{self.kind}: {self.dimension} '{self.label}', {count} categor{'y' if count == 1 else 'ies'}{span}"
 
     rows: int | None = None
     """How many rows have a value, by the source's own profile."""

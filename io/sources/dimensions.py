@@ -99,15 +99,10 @@ def are_periods_apart(dataset: Dataset, axes: Mapping[str, Axis], periods: Perio
     time = next((name for name, axis in axes.items() if axis.column == "time"), None)
     if time is None:
         return True
-    labels, read = (
-        dataset.dimension[time].category.labels(),
-        dict(zip(dataset.codes()[time], axes[time].codes, strict=True)),
-    )
-    name = f"{time} {dataset.dimension[time].label}"
+    labels, name = dataset.dimension[time].category.labels(), f"{time} {dataset.dimension[time].label}"
     try:
-        return all(
-            read_periods({code: label}, name, periods).get(code, code) == read[code] for code, label in labels.items()
-        )
+        alone = [read_periods({code: label}, name, periods).get(code, code) for code, label in labels.items()]
+        return alone == list(axes[time].codes)
     except ContractError:
         return False
 
@@ -203,12 +198,17 @@ def _has(text: str, phrase: str) -> bool:
 
 def _shown(dataset: Dataset, names: Iterable[str]) -> str:
     """Dimensions for a message: id, label, role and number of categories."""
-    roles = dataset.roles()
-    each = [
-        f"{name} ({', '.join(filter(None, [dataset.dimension[name].label, roles.get(name), f'{len(dataset.dimension[name].category.codes())} categories']))})"
-        for name in names
-    ]
+    roles, each = dataset.roles(), []
+    for name in names:
+        dimension = dataset.dimension[name]
+        said = [dimension.label, roles.get(name, ""), _counted(len(dimension.category.codes()))]
+        each.append(f"{name} ({', '.join(filter(None, said))})")
     return ", ".join(each) or "none"
+
+
+def _counted(categories: int) -> str:
+    """How many categories there are, in words."""
+    return f"{categories} categor{'y' if categories == 1 else 'ies'}"
 
 
 def _categories(dataset: Dataset, name: str, codes: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -26,7 +26,7 @@ from catalunya.io.errors import (
     TooLargeError,
     UsageError,
 )
-from catalunya.io.periods import period
+from catalunya.io.periods import PeriodKind, period
 from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal
 from catalunya.io.sources.dimensions import are_periods_apart, bind
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from catalunya.io.periods import PeriodKind, Window
+    from catalunya.io.periods import Window
     from catalunya.io.sources.base import HttpSettings
     from catalunya.io.sources.dimensions import By
     from catalunya.io.sources.http import Http, Reply
@@ -149,13 +149,15 @@ class Question(PageRequest):
 
     @property
     def _by(self) -> str:
-        """The dimension to cut by: time, or the largest one if there is only one period, or periods cannot be read apart."""
+        """The dimension to cut by: time if there are several periods that can be read apart, else the largest one; metrics last, because
+        what they are is read from all of them."""
         time = self.table.time
         if time and self.table.apart and len(self.codes[time]) > 1:
             return time
-        return max(
-            (name for name in self.codes if name != time), key=lambda name: len(self.codes[name]), default=time or ""
-        )
+        others = [name for name in self.codes if name != time and len(self.codes[name]) > 1]
+        metrics = [name for name in others if self.table.roles[name] == "metric"]
+        kept = [name for name in others if name not in metrics] or metrics or list(self.codes)
+        return max(kept, key=lambda name: len(self.codes[name]))
 
     def _cut(self, step: int) -> Iterator[Question]:
         by, codes = self._by, self.codes[self._by]
@@ -191,6 +193,10 @@ class Idescat(Source[Question]):
         object.__setattr__(self, "portal", portal)
         object.__setattr__(self, "dimensions", tuple((dimensions or {}).items()))
         object.__setattr__(self, "periods", periods)
+        if periods not in {None, *get_args(PeriodKind)}:
+            raise DeclarationError(
+                f"expected periods as {', '.join(get_args(PeriodKind))}, found {periods!r}; correct it"
+            )
         wrong = [table for table in tables if not re.fullmatch(_TABLE, str(table))]
         if wrong or not tables or len(set(tables)) != len(tables):
             raise DeclarationError(

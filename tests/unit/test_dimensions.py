@@ -8,6 +8,7 @@ import pytest
 
 from catalunya.io.errors import DeclarationError
 from catalunya.io.sources.dimensions import By, bind, by
+from catalunya.io.sources.idescat import Idescat
 from catalunya.io.sources.jsonstat import Dataset, decode, read_cells
 
 SECTIONS = by("secció", "activitat", codes="[A-V]", labels={"TOTAL": ["^total"]})
@@ -162,7 +163,7 @@ def test_a_table_without_roles_has_those_of_its_ids() -> None:
             {"SEX": ("sexe", {"M": "homes", "F": "dones"})},
             {"SECTION": SECTIONS},
             r"dimensions\['SECTION'\]: expected one dimension called SECTION or secció or activitat, "
-            r"found MONTH \(mes, time, 1 categories\), COM .*, SEX \(sexe, 2 categories\)",
+            r"found MONTH \(mes, time, 1 category\), COM .*, SEX \(sexe, 2 categories\)",
         ),
         (
             {"S": ("secció", LETTERS[1]), "D": ("secció d'abans", LETTERS[1])},
@@ -205,6 +206,11 @@ def test_what_is_not_found_once_is_refused_with_what_there_is(dimensions: Any, d
     roles = {"metric": [name for name in dimensions if name in {"C", "I"}]}
     with pytest.raises(DeclarationError, match=message):
         cells(table(roles, MONTH=MONTH, COM=COM, **dimensions), **declared)
+
+
+def test_periods_are_declared_as_one_of_the_kinds() -> None:
+    with pytest.raises(DeclarationError, match="expected periods as half-year, quarter, month, found 'quarters'"):
+        Idescat("afic/1/2/com", periods="quarters")  # type: ignore[arg-type]
 
 
 def test_a_table_without_the_role_of_a_declared_column_is_refused() -> None:

@@ -90,6 +90,12 @@ def test_a_period_too_large_for_one_answer_is_split_by_the_largest_other_dimensi
     assert cells(landing, done)["value"].to_list() == [str(number) for number in range(144)]
 
 
+def test_metrics_are_cut_last_because_what_they_are_is_read_from_all_of_them(api: Api) -> None:
+    api.table.codes |= {"SEMESTER": ["2014S1"], "CONCEPT": [f"C{number}" for number in range(9)]}
+    extract(api, Landing(), page_rows=27)
+    assert api.filters() == [{"MUN": [place]} for place in ("080193", "170010", "250019", "TOTAL")]
+
+
 def test_a_table_can_be_read_one_cell_at_a_time(api: Api) -> None:
     api.table.codes["SEMESTER"] = HALF_YEARS[:2]
     landing = Landing()

@@ -14,7 +14,7 @@ import pytest
 
 from catalunya.io.errors import ContractError
 from catalunya.io.sources.idescat import Idescat
-from catalunya.io.sources.jsonstat import read_cells
+from catalunya.io.sources.jsonstat import Dataset, decode, read_cells
 from catalunya.io.sources.pages import read_page
 
 HREF = "https://api.idescat.cat/taules/v2/ep/9122/10002/mun/data?lang=ca"
@@ -39,6 +39,11 @@ def dataset(value: Any = (1, 2, 3, 4, 5, 6), **changed: Any) -> bytes:
         **changed,
     }
     return json.dumps({name: value for name, value in whole.items() if value is not ...}, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("source", ["Idescat.", ["Idescat."], [], ...])
+def test_a_dataset_may_name_one_publisher_several_or_none(source: object) -> None:
+    assert decode(dataset(source=source), Dataset).publisher in {"Idescat.", ""}
 
 
 def values(body: bytes) -> list[str | None]:
