@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,11 @@ def arguments(source: Source[Any]) -> tuple[list[Any], dict[str, Any]]:
             by_position.append(value)
         elif value != parameter.default:
             by_name[name] = value
+    for name in list(by_name):  # some are filled in by the class itself
+        others = {each: value for each, value in by_name.items() if each != name}
+        with suppress(DeclarationError):
+            if type(source)(*by_position, **others) == source:
+                by_name = others
     return by_position, by_name
 
 

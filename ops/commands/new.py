@@ -63,13 +63,63 @@ def source(
         if from_file:
             from catalunya.ops import mock
 
-            served = stack.enter_context(mock.serve(real=from_file))
+            served = stack.enter_context(mock.serve(**_saved(address, kind, from_file)))
             settings = settings.model_copy(update={"mock_url": served.url})
         made = new_source(address, settings, name=name, key=fields, kind=kind)
     if as_json:
         console.emit_json(_document(made))
     else:
         _show(made)
+    return 0
+
+
+def _saved(address: str, kind: str | None, path: Path) -> dict[str, Any]:
+    """What the mock serves of saved answers: a file at its own address, anything else as `catalunya mock --real` does."""
+    from catalunya.io.sources.files import File
+    from catalunya.io.sources.protocols import recognize
+    from catalunya.ops.mock.file import PublishedFile
+
+    if path.is_file() and isinstance(recognize(address, kind), File):
+        return {"datasets": [PublishedFile(address=address, content=path.read_bytes())]}
+    return {"real": path}
+
+
+@new.command
+def mart(
+    name: Annotated[str, Parameter(help="The name of the mart: dim_…, fact_… or agg_….")],
+    /,
+    *,
+    reads: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative=(), help="The tables it reads: staging.population,marts.dim_time. The first gives the rows."
+        ),
+    ],
+    as_json: AsJson = False,
+) -> int:
+    """Add a mart: write SQL that reads its inputs, a contract of what comes out of it, and a unit test, all to be changed.
+
+    The SQL joins the other tables by their keys where the first one has these columns. It can be built as it is.
+    """
+    from catalunya.assets.record.project import Project
+    from catalunya.ops.scaffold import files
+    from catalunya.ops.scaffold.mart import new_mart
+
+    keys = [part.strip() for each in reads for part in each.split(",") if part.strip()]
+    made = new_mart(name, keys, Project().graph)
+    if as_json:
+        console.emit_json({"key": made.key, "files": list(made.files), "to_decide": list(made.to_decide)})
+        return 0
+    new_files = [each for each in made.files if name in each]
+    console.say(made.key, style="bold")
+    console.say("to decide:")
+    for note in made.to_decide:
+        console.say(f"  - {note}")
+    console.say(
+        f"written: {', '.join(new_files)}; updated: {', '.join(each for each in made.files if each not in new_files)}"
+    )
+    console.say(f"undo: take {name} out of contracts/marts.py, and {files.undo(new_files)}")
+    console.say(f"next: edit {new_files[0]}, then catalunya try {made.key}")
     return 0
 
 

@@ -26,7 +26,8 @@ _FAULTS = Parameter(
     help="Faults to inject, as KIND[:DATASET][:NAME=VALUE]...: rate-limited:ivft-vegh:times=2, error-500, slow:seconds=1. See --list-faults.",
 )
 _REAL = (
-    "A folder of answers of a source to try: every .json file in it and its subfolders is served, beside the mock's own tables. An array "
+    "A folder of answers of a source to try, or one file: every .json, CSV, JSON lines and Parquet file in it and its subfolders is served, "
+    "beside the mock's own tables. An array "
     "of objects is served as rows of /resource/ID.json, an object with id and columns as their metadata, a JSON-stat 2.0 dataset with "
     "values at /taules/v2/STATISTIC/NODE/TABLE/GEO. The ID is the one in the file's name (stops.ab12-cd34.json), or the name's first "
     "word; a table's address is in its href, or in the file's name (pmh_446_477_mun.json). The addresses are logged at the start, and so "

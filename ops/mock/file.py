@@ -93,7 +93,7 @@ class FilesApi:
 
     async def _serve(self, request: Request) -> Wire | Answer:
         name = f"{request.scope.get('portal', '')}{request.url.path}"
-        file = self._files.get(name)
+        file = self._files.get(name) or self._files.get(request.url.path)  # one of a folder has no host
 
         def answer(asked: Asked, faults: Sequence[Fault]) -> Answer:
             if file is None:

@@ -5,7 +5,7 @@ Here: which file is what, and under which name it is served. Nothing is written 
 they hold: rows are a JSON array of objects (what `/resource/{id}.json` answers), metadata an object with `id` and `columns`
 (`/api/views/{id}.json`), a table a JSON-stat 2.0 dataset with values. A dataset's id comes from the file's name
 (`anything.uczf-rk3c.rows.json`), or is the name's first word; a table's address from its `href`, or from the file's name
-(`pmh_446_477_mun.json`).
+(`pmh_446_477_mun.json`). CSV, JSON lines and Parquet are served as they are, at their path below the folder.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ import polars as pl
 import structlog
 
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.sources.files import ENDINGS
 from catalunya.io.sources.recording import ENDING
 from catalunya.ops.mock.data import SmallRows, known_view, later, portal_dataset, portal_rows
+from catalunya.ops.mock.file import PublishedFile
 from catalunya.ops.mock.idescat import Cube, Document, StatTable
 from catalunya.ops.mock.soql import SYSTEM_FIELDS
 from catalunya.ops.mock.tables import Dataset, column
@@ -33,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 _ID = re.compile(r"(?=(?<![a-z0-9])([a-z0-9]{4}-[a-z0-9]{4})(?![a-z0-9]))")
 _HREF = re.compile(r"/taules/v2/((?:[^/?#]+/){3}[^/?#]+?)(?:/data)?/?(?:[?#]|$)")
+_FILE = re.compile(rf"(?i)\.({'|'.join(each for each in ENDINGS if each != 'txt')})(?:\.(?:gz|zip))?$")
 _STEM = re.compile(r"([a-z0-9]+)_(\d+)_(\d+)_([a-z]+)")
 _TYPES = {
     "number": r"^-?(0|[1-9]\d*)(\.\d+)?$",
@@ -46,8 +49,8 @@ class _SkippedError(ValueError):
     """Why a file is not served."""
 
 
-def read_folder(folder: Path) -> list[Dataset | StatTable]:
-    """What the files below a folder hold. A file that cannot be served is named in the log with the reason.
+def read_folder(folder: Path) -> list[Dataset | StatTable | PublishedFile]:
+    """What the files below a folder hold, or one file. A file that cannot be served is named in the log with the reason.
 
     Raises ConfigurationError if there is nothing to serve.
     """
@@ -55,11 +58,14 @@ def read_folder(folder: Path) -> list[Dataset | StatTable]:
     rows: dict[str, tuple[Path, Rows]] = {}
     tables: dict[str, StatTable] = {}
     skipped = 0
-    if not folder.is_dir():
+    if not folder.exists():
         raise ConfigurationError(
-            f"Mock: {folder} is not a folder. Give one with Socrata or JSON-stat files with --real."
+            f"Mock: {folder} does not exist. Give a folder with Socrata, JSON-stat or CSV files with --real."
         )
-    for path in sorted(folder.rglob("*.json")):
+    paths = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
+    folder = folder if folder.is_dir() else folder.parent
+    others = [_file(folder, path) for path in paths if _FILE.search(path.name) and path.is_file()]
+    for path in (path for path in paths if path.suffix == ".json"):
         try:
             content = _read(path)
             if isinstance(content, list):
@@ -71,13 +77,19 @@ def read_folder(folder: Path) -> list[Dataset | StatTable]:
         except _SkippedError as reason:
             skipped += 1
             log.warning("file_skipped", file=str(path.relative_to(folder)), reason=str(reason))
-    if not rows and not tables and not any(folder.rglob(f"*{ENDING}")):
+    if not rows and not tables and not others and not any(folder.rglob(f"*{ENDING}")):
         raise ConfigurationError(
             f"Mock: nothing to serve in {folder}: expected .json files with rows (an array of objects) or JSON-stat 2.0 "
-            f"datasets; found {skipped} other .json files. Give another folder with --real."
+            f"datasets, or CSV, JSON lines or Parquet; found {skipped} other .json files. Give another folder with --real."
         )
     datasets = [dataset(name, found, views.get(name), _modified(path)) for name, (path, found) in rows.items()]
-    return [*datasets, *tables.values()]
+    return [*datasets, *tables.values(), *others]
+
+
+def _file(folder: Path, path: Path) -> PublishedFile:
+    """A file that is served as it is, at its path below the folder, whatever the host."""
+    address = f"/{path.relative_to(folder).as_posix()}"
+    return PublishedFile(address=address, content=path.read_bytes(), modified=_modified(path))
 
 
 def _read(path: Path) -> list[Any] | Document:

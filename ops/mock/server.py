@@ -29,7 +29,7 @@ from catalunya.ops.mock.ckan import CkanApi
 from catalunya.ops.mock.emex import EmexApi
 from catalunya.ops.mock.exchange import Asked, Desk, Published, Reply
 from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
-from catalunya.ops.mock.file import FilesApi
+from catalunya.ops.mock.file import FilesApi, PublishedFile
 from catalunya.ops.mock.idescat import IdescatApi
 from catalunya.ops.mock.jsonstat import JsonStatApi
 from catalunya.ops.mock.opendatasoft import OpendatasoftApi
@@ -241,7 +241,8 @@ def run(mock: MockServer, found: Collection[Published], host: str, port: int) ->
     with _listen(mock, host, port) as listening:
         log.info("mock_started", url=mock.url)
         for each in found:
-            path = f"/resource/{each.name}.json" if isinstance(each, Dataset) else f"/taules/v2/{each.name}"
+            of_rows = f"/resource/{each.name}.json" if isinstance(each, Dataset) else f"/taules/v2/{each.name}"
+            path = each.name if isinstance(each, PublishedFile) else of_rows
             log.info("serving", dataset=each.name, at=f"{mock.url}{path}")
         uvicorn.Server(_config(mock)).run([listening])
         log.info("mock_stopped", url=mock.url, requests=len(mock.requests))

@@ -165,7 +165,7 @@ def _raw(each: Proposal, attribute: str) -> Iterator[str]:
     options += ["required=True"] if each.key else []
     options += ["personal=True"] if each.personal else []
     options += [f"alias={_literal(info.name)}"] if attribute != info.name else []
-    yield f"    {attribute}: str = raw({', '.join([_text(text), *options])})"
+    yield f"    {attribute}: str = raw({', '.join([text_literal(text), *options])})"
 
 
 def _comment(each: Proposal) -> Iterator[str]:
@@ -195,7 +195,7 @@ def _columns(
         options += [f"alias={_literal(each.column)}"] if attribute != each.column else []
         yield from _comment(each)
         text = each.field.description or each.field.label or each.field.name
-        yield f"    {attribute}: {_PYTHON[each.type]} = column({', '.join([_text(text), *options])})"
+        yield f"    {attribute}: {_PYTHON[each.type]} = column({', '.join([text_literal(text), *options])})"
 
 
 def _bound(each: Proposal, value: int) -> str:
@@ -235,7 +235,7 @@ def _line(text: str, limit: int = DESCRIPTION) -> str:
     )
 
 
-def _text(text: str) -> str:
+def text_literal(text: str) -> str:
     """A description as one literal, or several where it is long. Never empty: a column must have one."""
     lines = textwrap.wrap(_line(text) or "?", WIDTH, break_on_hyphens=False)
     return " ".join([*(_literal(f"{line} ") for line in lines[:-1]), _literal(lines[-1])])

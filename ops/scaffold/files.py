@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from catalunya.io.errors import ConfigurationError, UsageError
-from catalunya.io.project_folder import active
+from catalunya.io.project_folder import SAMPLES, active
 from catalunya.ops import generate
 
 MESSAGE_LINES = 3
@@ -64,7 +64,7 @@ def undo(new: Sequence[str] | Mapping[str, bytes]) -> str:
 
 def places(new: Sequence[str] | Mapping[str, bytes]) -> list[str]:
     """The files, and in place of those of a sample their folder."""
-    return [*dict.fromkeys(str(Path(name).parent) if name.count("/") > 2 else name for name in new)]
+    return [*dict.fromkeys(str(Path(name).parent) if name.startswith(f"assets/{SAMPLES}/") else name for name in new)]
 
 
 def _write(path: Path, content: bytes) -> None:

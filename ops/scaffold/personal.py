@@ -1,12 +1,16 @@
 """Which fields may hold personal data: by their names, and by what their values look like.
 
-Here: the signs of it, of the whole column and not of a value: eight digits and any letter pass the control of a NIF 1 time in 23. Not here:
-what follows; a suspect is declared personal, so that it never leaves landing until a person decides otherwise.
+Here: the signs of it, of the whole column and not of a value: eight digits and any letter pass the control of a NIF 1 time in 23; and hiding
+the values in what is kept of the source's answers. Not here: what follows; a suspect is declared personal, so that it never leaves landing
+until a person decides otherwise.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import polars as pl
 
@@ -14,6 +18,9 @@ from catalunya.ops.scaffold.names import plain
 
 SHARE = 0.5
 """The share of a column's values that must look like it."""
+
+SHORTEST = 4
+"""Shorter values are not hidden: they are parts of anything."""
 
 _NAMES = {
     "names of people": r"cognoms?|apellidos?|surname|last_name|first_name|nom_i_cognoms|nombre_y_apellidos|full_name|nom_persona",
@@ -23,7 +30,7 @@ _NAMES = {
 }
 _BY_NAME = {what: re.compile(rf"(?:.*_)?(?:{pattern})(?:_\d+)?") for what, pattern in _NAMES.items()}
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[A-Za-z]{2,}$"
-_PHONE = r"^(?:\+34|0034)?[ .-]?[6789]\d{2}[ .-]?\d{2,3}[ .-]?\d{2,3}[ .-]?\d{0,3}$"
+_PHONE = r"^(?:\+34|0034)?[6789]\d{8}$"
 _LIKE_IDENTITY = r"^[\dA-Za-z][\d .-]{6,10}[\dA-Za-z]$"
 _LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"  # RD 1553/2005, article 11: the number modulo 23
 _CIF_LETTERS = "JABCDEFGHI"
@@ -41,10 +48,36 @@ def suspicion(field: str, label: str, values: pl.Series) -> str:
         "e-mail addresses": found.str.contains(_EMAIL),
         "numbers of identity documents": identity_numbers(found.filter(found.str.contains(_LIKE_IDENTITY))),
         # Nine digits are many things: only where some are written as telephone numbers are.
-        "telephone numbers": found.str.contains(_PHONE) & found.str.contains(r"[ +.-]").any(),
+        "telephone numbers": found.str.replace_all(r"[ .-]", "").str.contains(_PHONE)
+        & found.str.contains(r"[ +.-]").any(),
     }
     likely = [what for what, matches in signs.items() if matches.sum() > SHARE * len(found)]
     return f"{likely[0]}, by its values" if likely else ""
+
+
+def hidden(body: bytes, values: Iterable[str]) -> bytes:
+    """An answer with these values made unreadable wherever they are, of the same length and form: `12345678Z` -> `00000000x`."""
+    found = {form for value in values if len(value) >= SHORTEST for form in _spellings(value)}
+    if not found:
+        return body
+    either = b"|".join(re.escape(each) for each in sorted(found, key=len, reverse=True))
+    return re.sub(rb"(?<![0-9A-Za-z])(?:" + either + rb")(?![0-9A-Za-z])", lambda match: _masked(match[0]), body)
+
+
+def _spellings(value: str) -> Iterator[bytes]:
+    """How a value may be written: as it is, or as JSON has it."""
+    yield value.encode()
+    yield json.dumps(value)[1:-1].encode()
+    yield json.dumps(value, ensure_ascii=False)[1:-1].encode()
+    with suppress(UnicodeEncodeError):
+        yield value.encode("windows-1252")
+
+
+def _masked(text: bytes) -> bytes:
+    """Digits as 0, letters as x; escapes of JSON are letters, too, so that the text stays JSON."""
+    text = re.sub(rb"\\u[0-9a-fA-F]{4}", b"x", text)
+    text = re.sub(rb"(?i)[a-z]|[\x80-\xff]+", b"x", re.sub(rb"[0-9]", b"0", text))
+    return text.replace(b"\\x", b"x")
 
 
 def identity_numbers(text: pl.Series) -> pl.Series:

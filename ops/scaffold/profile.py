@@ -37,7 +37,7 @@ TYPES: dict[LogicalType, pl.DataType] = {
     "date": pl.Date(),
     "timestamp": pl.Datetime("ms"),
 }
-_LEADING_ZERO = r"^[+-]?0[0-9]"
+_LEADING_ZERO = r"^[+-]?0[0-9][0-9.,]*$"  # no day: 05/03/2020
 _YEAR = r"^(?:19|20)\d{2}(?:\.0+)?$"
 _CODE_WORDS = frozenset(["code", "id", "number", "postal", "cp", "nif", "phone", "zip", "isbn"])
 _YEAR_WORDS = frozenset({"year"})
@@ -233,6 +233,8 @@ def _type(info: FieldInfo, name: str, values: pl.Series, locale: Locale) -> Logi
         return {**dict.fromkeys(NUMBER_KINDS, "double"), "checkbox": "boolean"}.get(info.kind, "string")  # type: ignore[return-value]
     is_number, is_date = info.kind in NUMBER_KINDS, info.kind in DATE_KINDS
     if not is_number and (values.str.contains(_LEADING_ZERO).any() or _is_code(name, values)):
+        return "string"
+    if values.str.contains(r"^-?\d{19,}$").any():  # a double has 15 digits
         return "string"
     allowed: Sequence[LogicalType] = ("bigint", "double") if is_number else ("date", "timestamp") if is_date else ()
     for kind in allowed or TYPES:

@@ -24,16 +24,19 @@ from catalunya.io.project_folder import active
 from catalunya.io.sources import recording
 from catalunya.io.sources.base import About, FieldInfo, HttpSettings, SourceState
 from catalunya.io.sources.extraction import Source
+from catalunya.io.sources.files import BEGINNING, File
 from catalunya.io.sources.http import Http, Reply
 from catalunya.io.sources.json_types import TYPE
 from catalunya.io.sources.pages import SEARCHED
 from catalunya.io.sources.protocols import changed, recognize
 from catalunya.ops.mock.samples import RecordedAnswer
+from catalunya.ops.scaffold.csv_form import form_of
+from catalunya.ops.scaffold.profile import JSON_STAT
 
 ROWS, PAGES = 10_000, 5
 KEPT_BYTES = 1_000_000
 """How much of the pages the recorded sample keeps; one page, whatever its size."""
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def find_source(address: str, settings: Settings, kind: str | None = None) -> tu
     Raises UsageError if the address is none of a known protocol.
     """
     url = urlsplit(address.strip())
-    if settings.mock and url.hostname in _LOOPBACK:
+    if settings.mock and url.hostname in LOOPBACK:
         mock = f"{url.scheme}://{url.netloc}"
         settings = settings.model_copy(update={"mock_url": mock})
         first, _, rest = url.path.lstrip("/").partition("/")
@@ -66,6 +69,18 @@ def find_source(address: str, settings: Settings, kind: str | None = None) -> tu
     if ours and source.portal and (is_mock or source.portal.rstrip("/") == ours.rstrip("/")):
         source = changed(source, portal=None)
     return source, settings
+
+
+def as_written(source: Source[Any], settings: Settings) -> Source[Any]:
+    """A CSV file with the form that its beginning shows; any other source as it is."""
+    if not isinstance(source, File) or source.format != "csv":
+        return source
+
+    async def read() -> dict[str, Any]:
+        async with source.connect(settings.http(source)) as client:
+            return await client.get(source.path, lambda reply: form_of(bytes(reply.body)), first=BEGINNING)
+
+    return changed(source, **asyncio.run(read()))
 
 
 def ask(source: Source[Any], settings: Settings) -> Asked:
@@ -90,6 +105,10 @@ def ask(source: Source[Any], settings: Settings) -> Asked:
         RecordedAnswer(_below(each.url, http), each.headers.get("content-type", ""), bytes(each.body))
         for each in replies
     ]
+    if (
+        about.rows is None and len(replies) == 1 and rows.height < ROWS // PAGES
+    ):  # a page that is not full is all there is
+        about = replace(about, rows=rows.height)
     about = replace(about, fields=fields, page_url=source.url(settings.portal(source)))
     return Asked(source, about, rows, [*dict.fromkeys(metadata)], [*_kept(pages, about)])
 
@@ -104,7 +123,7 @@ async def _about(source: Source[Any], http: HttpSettings) -> tuple[About, Source
 
 async def _pages(source: Source[Any], http: HttpSettings, about: About, state: SourceState) -> list[Reply]:
     """Pages from all over the table: what comes late may differ from what comes first."""
-    size = min(ROWS, about.cells_at_most) if about.cells_at_most else ROWS // PAGES
+    size = min(ROWS, about.cells_at_most or ROWS) if _is_of_cells(about) else ROWS // PAGES
     async with source.connect(replace(http, page_rows=min(size, http.page_rows))) as client:
         plan = await source.plan(client, state, None)
         wanted = [request for request in plan.requests if request.rows]
@@ -123,6 +142,11 @@ async def _fetch(source: Source[Any], client: Http, request: Any) -> Reply:
             if not halves:
                 raise
             request = halves[0]
+
+
+def _is_of_cells(about: About) -> bool:
+    """Whether it is a JSON-stat table: a page of it is a table of its own, and the larger the better."""
+    return any(each.kind in JSON_STAT for each in about.fields)
 
 
 def _fields(about: About, state: SourceState) -> tuple[FieldInfo, ...]:
@@ -147,6 +171,6 @@ def _kept(pages: Sequence[RecordedAnswer], about: About) -> Iterator[RecordedAns
     room = KEPT_BYTES
     for number, page in enumerate(pages):
         room -= len(page.body)
-        if number and (room < 0 or about.cells_at_most):
+        if number and (room < 0 or _is_of_cells(about)):
             return
         yield page

@@ -10,9 +10,10 @@ import keyword
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from catalunya.assets.graph.discovery import declarations
 from catalunya.assets.graph.spec import LandingDeclaration
@@ -20,13 +21,16 @@ from catalunya.io.environment import Settings
 from catalunya.io.errors import UsageError
 from catalunya.io.project_folder import SAMPLES
 from catalunya.io.sources.extraction import Source
+from catalunya.io.sources.files import ENDINGS
 from catalunya.io.sources.protocols import arguments, changed
 from catalunya.ops.mock import samples
 from catalunya.ops.scaffold import code, files
 from catalunya.ops.scaffold.names import TABLE_LONGEST, class_name, table_name
+from catalunya.ops.scaffold.personal import hidden
 from catalunya.ops.scaffold.profile import Profile, Proposal, profile
-from catalunya.ops.scaffold.sampling import Asked, ask, find_source
+from catalunya.ops.scaffold.sampling import LOOPBACK, Asked, as_written, ask, find_source
 
+_NAMED = re.compile(rf"(?i)\.({'|'.join(ENDINGS)})(?:\.(?:gz|zip))?$")  # a file's title is its name
 SCHEDULE = "0 4 * * 1"  # weekly, Monday at four; the asset file is the place to change it
 _TAKEN = frozenset(
     {
@@ -66,6 +70,10 @@ class NewSource:
             if each.column or each.personal
         ]
         also = [f"{key} reads the same source already" for key in self.also]
+        if urlsplit(self.source.portal or "").hostname in LOOPBACK:
+            also.append(
+                f"{self.source.portal} is this machine: put the real address of the source in assets/{self.name}.py"
+            )
         return [*also, *self.profile.notes, *found]
 
 
@@ -76,14 +84,19 @@ def new_source(
     folder = files.root()
     source, settings = find_source(address, settings, kind)
     _check_new(source, name)
+    source = as_written(source, settings)
     asked = ask(source, settings)
-    name = name or table_name(asked.about.title) or re.sub(r"\W+", "_", f"{source.kind}_{asked.about.id}").lower()
+    name = (
+        name
+        or table_name(_NAMED.sub("", asked.about.title))
+        or re.sub(r"\W+", "_", f"{source.kind}_{asked.about.id}").lower()
+    )
     _check_new(source, name)
     found = profile(asked.about, asked.rows, key=key)
     source = _with_key(source, found)
     written = {
         f"contracts/{name}.py": code.formatted(code.contract_module(name, found)).encode(),
-        **_sample(name, source, asked),
+        **_sample(name, source, _without_personal(asked, found)),
         f"assets/{name}.py": code.formatted(code.asset_module(name, found, source, SCHEDULE)).encode(),
     }
     also = [
@@ -133,6 +146,19 @@ def _with_key(source: Source[Any], found: Profile) -> Source[Any]:
 def _is_year_text(each: Proposal) -> bool:
     """Whether the source can be asked for years by this field: it is text at the source, and years are all it holds."""
     return each.period and each.field.kind == "text"
+
+
+def _without_personal(asked: Asked, found: Profile) -> Asked:
+    """The answers to keep, without the values of fields that may be personal: the sample is committed with the code."""
+    suspects = [each.field.name for each in found.proposals if each.personal]
+    values = {value for name in suspects for value in asked.rows[name].drop_nulls().unique().to_list()}
+    if not values:
+        return asked
+
+    def without(answers: Sequence[samples.RecordedAnswer]) -> list[samples.RecordedAnswer]:
+        return [replace(each, body=hidden(each.body, values)) for each in answers]
+
+    return replace(asked, metadata=without(asked.metadata), pages=without(asked.pages))
 
 
 def _sample(name: str, source: Source[Any], asked: Asked) -> dict[str, bytes]:

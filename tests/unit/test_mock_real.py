@@ -128,7 +128,7 @@ def test_the_mock_serves_its_own_tables_beside_those_of_a_folder(folder: Path) -
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("", r"nothing to serve in .*found 0 other"), ("none-such", "none-such is not a folder")]
+    ("name", "reason"), [("", r"nothing to serve in .*found 0 other"), ("none-such", "none-such does not exist")]
 )
 def test_a_folder_without_anything_to_serve_is_refused(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason), mock.serve(real=tmp_path / name):

@@ -5,13 +5,18 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from catalunya.assets.graph.discovery import mart_contracts
+from catalunya.assets.graph.discovery import contracts, mart_contracts
+from catalunya.contracts.model.contract import Contract
 from catalunya.io.environment import Settings
 from catalunya.io.project_folder import OURS
 from catalunya.io.warehouse.build import run_unit_tests
 from catalunya.io.warehouse.dbt import Outcome
 from catalunya.io.warehouse.relation import Relation
-from small.warehouse import STAGING
+
+
+def staging_contracts() -> dict[str, type[Contract]]:
+    """The contract of every staging table by its name."""
+    return {key.partition(".")[2]: contract for key, contract in contracts().items() if key.startswith("staging.")}
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +24,7 @@ def outcomes(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> li
     """The outcome of each unit test."""
     sources = [
         Relation("staging", name, {column.name: column.type for column in contract.columns()}, files=())
-        for name, contract in STAGING.items()
+        for name, contract in staging_contracts().items()
     ]
     scratch = tmp_path_factory.mktemp("unit-tests")
     return run_unit_tests(sources, variables={"as_of": "2026-08-03"}, settings=settings, scratch=scratch)

@@ -1,0 +1,239 @@
+"""What `catalunya new source` proposes: names, types, a key, what may be personal; and how a file is written."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import pytest
+
+from catalunya.io.environment import Settings
+from catalunya.io.errors import UsageError
+from catalunya.io.sources.base import About, FieldInfo
+from catalunya.io.sources.idescat import Idescat
+from catalunya.io.sources.socrata import Socrata
+from catalunya.ops.scaffold import code
+from catalunya.ops.scaffold.csv_form import form_of
+from catalunya.ops.scaffold.names import english, table_name
+from catalunya.ops.scaffold.personal import hidden, identity_numbers
+from catalunya.ops.scaffold.profile import Profile, Proposal, profile
+from catalunya.ops.scaffold.sampling import find_source
+
+
+def proposed(
+    columns: dict[str, list[str | None]],
+    kinds: dict[str, str] | None = None,
+    *,
+    key: tuple[str, ...] = (),
+    **about: Any,
+) -> Profile:
+    """The proposal for a table of these columns; the sample is all of it unless `rows` says otherwise."""
+    fields = tuple(FieldInfo(name, (kinds or {}).get(name, "text")) for name in columns)
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    options: dict[str, Any] = {"rows": frame.height} | about
+    described = About(
+        "ab12-cd34", "A table", datetime(2026, 1, 1, tzinfo=UTC), fields, "https://example.org", **options
+    )
+    return profile(described, frame, key=key)
+
+
+def column(found: Profile, field: str) -> Proposal:
+    return next(each for each in found.proposals if each.field.name == field)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        (["1", "2"], "text", "bigint"),
+        (["01", "2"], "text", "string"),  # a leading zero: a code
+        (["1", "2.5"], "text", "double"),
+        (["1", "x"], "text", "string"),
+        (["1", "2"], "number", "bigint"),
+        (["1.5", "2e3"], "number", "double"),
+        (["2024-01-31", "2024-02-01"], "text", "date"),
+        (["2024-01-31T00:00:00.000"], "calendar_date", "date"),
+        (["2024-01-31T12:30:00.000"], "calendar_date", "timestamp"),
+        (["05/03/2020", "31/12/2021"], "text", "date"),
+        (["05/03/2020", "06/04/2021"], "text", "string"),  # March or May?
+        (["1.234,5", "0,25"], "text", "double"),
+        (["1.234", "5.678"], "text", "string"),  # thousands or decimals?
+        (["TRUE", "false"], "text", "boolean"),
+        ([None, None], "text", "string"),
+        (["..", "null"], "text", "string"),
+        (["99999999999999999999"], "text", "string"),
+    ],
+)
+def test_a_type_is_one_that_every_value_has(values: list[str | None], kind: str, expected: str) -> None:
+    found = proposed({"field": values, "n": [str(at) for at in range(len(values))]}, {"field": kind})
+    assert column(found, "field").type == expected
+
+
+def test_a_column_without_values_says_that_its_type_is_a_guess() -> None:
+    found = column(proposed({"empty": [None, None], "id": ["a", "b"]}), "empty")
+    assert (found.type, found.nullable, found.notes) == (
+        "string",
+        True,
+        ("has no value in the sample: its type is a guess",),
+    )
+
+
+def test_nothing_is_required_because_a_sample_is_complete() -> None:
+    whole, part = proposed({"id": ["a", "b"], "x": ["1", "2"]}), proposed({"id": ["a", "b"], "x": ["1", "2"]}, rows=900)
+    assert not column(whole, "x").nullable
+    assert column(part, "x").nullable
+
+
+def test_a_range_of_the_sample_is_a_comment_and_no_bound() -> None:
+    found = column(
+        proposed({"id": [f"a{at}" for at in range(30)], "people": [str(at + 5) for at in range(30)]}), "people"
+    )
+    assert (found.low, found.high, found.seen) == (0, None, "In the sample: 5 to 34")
+    below = column(
+        proposed({"id": [f"a{at}" for at in range(30)], "change": [str(at - 5) for at in range(30)]}), "change"
+    )
+    assert (below.low, below.high) == (None, None)
+
+
+def test_the_key_is_the_one_that_the_source_declares() -> None:
+    fields = (FieldInfo("code", "text"), FieldInfo("row", "text"))
+    about = About("ab12-cd34", "t", None, fields, "", rows=2, key=("row",))
+    found = profile(about, pl.DataFrame({"code": ["1", "2"], "row": ["x", "y"]}))
+    assert ([each.field.name for each in found.key], found.key_reason) == (["row"], "the source declares it")
+
+
+def test_a_declared_key_that_the_sample_contradicts_is_not_believed() -> None:
+    fields = (FieldInfo("code", "text"), FieldInfo("row", "text"))
+    found = profile(
+        About("i", "t", None, fields, "", rows=2, key=("row",)), pl.DataFrame({"code": ["a", "b"], "row": ["x", "x"]})
+    )
+    assert [each.field.name for each in found.key] == ["code"]
+
+
+def test_the_key_may_be_of_several_columns() -> None:
+    rows = [(str(year), f"{code:02}", "7") for year in (2023, 2024) for code in range(1, 4)]
+    found = proposed(dict(zip(("any", "codi", "total"), map(list, zip(*rows, strict=True)), strict=True)))
+    assert [each.column for each in found.key] == ["year", "code"]
+    assert column(found, "any").period
+    assert (column(found, "any").low, column(found, "any").high) == (1900, 2100)
+
+
+def test_a_measure_is_no_key_although_it_is_unique() -> None:
+    found = proposed({"litres": ["1.5", "2.5", "3.5"]})
+    assert not found.key
+    assert any("no key" in note for note in found.notes)
+
+
+def test_the_portals_own_profile_may_rule_a_key_out() -> None:
+    fields = (FieldInfo("code", "text", distinct=5), FieldInfo("row", "text", distinct=900))
+    found = profile(About("i", "t", None, fields, "", rows=900), pl.DataFrame({"code": ["a", "b"], "row": ["x", "y"]}))
+    assert [each.field.name for each in found.key] == ["row"]
+
+
+def test_a_key_that_a_person_names_is_tested() -> None:
+    columns: dict[str, list[str | None]] = {"a": ["x", "x"], "b": ["1", "2"], "c": ["1", None]}
+    assert [each.field.name for each in proposed(columns, key=("a", "b")).key] == ["a", "b"]
+    for key, message in (
+        (("a",), "not unique: 2 of 2 rows"),
+        (("c",), "c has no value"),
+        (("d",), "names d, expected fields"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            proposed(columns, key=key)
+
+
+def test_personal_suspects_stay_in_landing() -> None:
+    people: dict[str, list[str | None]] = {
+        "id": ["1", "2"],
+        "cognoms": ["Puig", "Serra"],
+        "titular": ["12345678Z", "X2482300W"],
+        "contacte": ["a@example.org", "b@example.org"],
+        "atencio": ["93 555 12 34", "+34 972 123 456"],
+        "places": ["612345678", "712345678"],  # nine digits are many things
+    }
+    found = proposed(people)
+    assert {each.field.name for each in found.proposals if each.personal} == {
+        "cognoms",
+        "titular",
+        "contacte",
+        "atencio",
+    }
+    text = code.contract_module("people", found)
+    assert "personal=True" in text
+    assert "source=RawPeople.cognoms" not in text
+
+
+def test_identity_numbers_are_told_by_their_control() -> None:
+    numbers = pl.Series(["12345678Z", "X2482300W", "A58818501", "Q0801175A", "12345678A", "A58818502", "", "Z"])
+    assert identity_numbers(numbers).to_list() == [True, True, True, True, False, False, False, False]
+
+
+def test_personal_values_are_not_in_the_recorded_sample() -> None:
+    body = '[{"nif":"12345678Z","nom":"Núria «Vila»","n":"123456789","x":"\\u004eúria «Vila»"}]'.encode()
+    found = hidden(body, ["12345678Z", "Núria «Vila»"])
+    assert b"12345678Z" not in found
+    assert "Vila" not in found.decode(errors="replace").replace("\\u004e", "N").split('"x"')[0]
+    assert b'"n":"123456789"' in found
+
+
+def test_a_type_that_holds_objects_has_no_column() -> None:
+    about = About("i", "t", None, (FieldInfo("id", "text"), FieldInfo("where", "point")), "", rows=1)
+    found = profile(about, pl.DataFrame({"id": ["1"]}))
+    assert [each.column for each in found.proposals] == ["id", ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("any", "year"),
+        ("codi_municipi", "municipality_code"),
+        ("Nom de la comarca", "comarca_name"),
+        ("codiPostal", "postal_code"),
+        ("dones_resid_ncia_gent_gran", "dones_resid_ncia_gent_gran"),  # half a translation would be no language
+        ("l'Hospitalet (total)", "l_hospitalet_total"),
+        ("数据", ""),
+    ],
+)
+def test_a_name_is_english_where_all_of_its_words_are_known(text: str, expected: str) -> None:
+    assert english(text) == expected
+
+
+def test_a_table_is_called_as_its_title_says() -> None:
+    assert table_name("Municipis Catalunya Geo") == "municipis_catalunya_geo"
+    assert (
+        table_name("Serveis per a persones amb dependència: centre de dia i residència")
+        == "serveis_per_a_persones_amb_dependencia"
+    )
+    assert not table_name("2024")
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("a,b\n1,2\n", {}),
+        ("a;b;c\n1;2,5;3\n", {"delimiter": ";"}),
+        ("Títol\n\na\tb\n1\t2\n3\t4\n", {"delimiter": "\t", "skip": 2}),
+        ("1;x;2024-01-01\n2;y;2024-01-02\n", {"delimiter": ";", "header": False}),
+        ("only one column\nof text\n", {}),
+    ],
+)
+def test_how_a_file_is_written_is_seen_at_its_beginning(lines: str, expected: dict[str, Any]) -> None:
+    assert form_of(lines.encode()) == expected
+
+
+def test_the_encoding_of_a_file_is_seen_at_its_beginning() -> None:
+    assert form_of("codi;població\n1;Lleida\n".encode("windows-1252")) == {"delimiter": ";", "encoding": "windows-1252"}
+    assert form_of("codi;població".encode()[:-1]) == {"delimiter": ";"}, "the last character may be cut off"
+
+
+def test_an_address_of_the_mock_is_that_of_the_portal_it_stands_for(settings: Settings) -> None:
+    for address, expected in (
+        ("http://127.0.0.1:9999/resource/yavr-pn8q.json", Socrata("yavr-pn8q")),
+        ("http://127.0.0.1:9999/data.ny.gov/d/39hk-dx4f", Socrata("39hk-dx4f", portal="https://data.ny.gov")),
+        ("http://127.0.0.1:9999/taules/v2/ep/9122/10002/mun", Idescat("ep/9122/10002/mun")),
+        ("https://analisi.transparenciacatalunya.cat/d/yavr-pn8q", Socrata("yavr-pn8q")),
+        ("https://data.ny.gov/d/39hk-dx4f", Socrata("39hk-dx4f", portal="https://data.ny.gov")),
+    ):
+        source, asked = find_source(address, settings)
+        assert source == expected
+        assert asked.mock == ("http://127.0.0.1:9999" if "127" in address else settings.mock)
