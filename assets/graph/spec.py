@@ -11,7 +11,7 @@ import inspect
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -209,6 +209,44 @@ class LandingDeclaration(Declaration):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unpivot:
+    """A wide table made long: one row for each of some columns, such as years (`any_2023`, `any_2024`).
+
+    - `columns`: the raw fields, by name, or by a pattern of their whole names: with it, columns that the source adds later are read too,
+      if its contract lets the source evolve.
+    - `names_to`: the field that says which column a row is of: what the pattern's group matches, else the column's name.
+    - `values_to`: the field with its value. `keep_empty`: whether there is a row for a column without a value.
+
+    Contract columns read these two as any raw field: `source="any"`.
+    """
+
+    columns: str | tuple[str, ...]
+    names_to: str
+    values_to: str
+    keep_empty: bool = False
+
+    def __post_init__(self) -> None:
+        flaw = "names_to and values_to that differ" if self.names_to == self.values_to else ""
+        if isinstance(self.columns, str):
+            try:
+                groups = re.compile(self.columns).groups
+                flaw = flaw or (f"a pattern with one group at most, found {groups}" if groups > 1 else "")
+            except re.error as error:
+                flaw = f"a pattern of column names, found {self.columns!r} ({error})"
+        elif not self.columns or len(set(self.columns)) < len(self.columns):
+            flaw = f"the names of columns, each once, found {self.columns!r}"
+        if flaw:
+            raise DeclarationError(f"unpivot: expected {flaw}; correct the declaration")
+
+    def names(self, fields: Iterable[str]) -> dict[str, str]:
+        """Of these fields, those that become rows, in order -> what `names_to` says of each."""
+        if not isinstance(self.columns, str):
+            return {name: name for name in fields if name in self.columns}
+        found = ((name, re.fullmatch(self.columns, name)) for name in fields)
+        return {name: match[match.re.groups] for name, match in found if match}
+
+
+@dataclass(frozen=True, kw_only=True)
 class StagingDeclaration(Declaration):
     """A clean table made from one source's raw rows, page by page, with other staging tables available as `reads`."""
 
@@ -217,14 +255,21 @@ class StagingDeclaration(Declaration):
     reads: tuple[StagingDeclaration, ...]
     function: StagingFunction
     across: StagingFunction | None = None
+    unpivot: Unpivot | None = None
     partition_by: tuple[str, ...]
     keep: timedelta
 
     def __post_init__(self) -> None:
         """Raise DeclarationError for a column that would be null in every row: its source is not read."""
         fields = {field.name: field for field in self.landing.contract.fields()}
-        for column in (column for column in self.contract.columns() if column.source):
+        made, gone = self._unpivoted(fields)
+        for column in (column for column in self.contract.columns() if column.source not in {None, *made}):
             field, raw = fields.get(str(column.source)), self.landing.contract.__name__
+            if column.source in gone:
+                raise DeclarationError(
+                    f"staging.{self.name}: column {column.name} of {self.contract.__name__} reads the field {column.source}, which `unpivot` makes "
+                    f"rows of; read {' and '.join(made)}"
+                )
             why = f"{raw} does not have; declare it there" if field is None else None
             if field and field.personal:
                 why = "is personal and never leaves landing; take the column out"
@@ -234,6 +279,20 @@ class StagingDeclaration(Declaration):
                 raise DeclarationError(
                     f"staging.{self.name}: column {column.name} of {self.contract.__name__} reads the field {column.source}, which {why}"
                 )
+
+    def _unpivoted(self, fields: Iterable[str]) -> tuple[tuple[str, ...], Collection[str]]:
+        """The fields that `unpivot` makes, and those that it takes. Raises DeclarationError."""
+        if self.unpivot is None:
+            return (), ()
+        made = (self.unpivot.names_to, self.unpivot.values_to)
+        named = () if isinstance(self.unpivot.columns, str) else self.unpivot.columns
+        wrong = [f"{name}, which it has already" for name in made if name in fields]
+        wrong += [f"{name}, which it does not have" for name in named if name not in fields]
+        if wrong:
+            raise DeclarationError(
+                f"staging.{self.name}: unpivot names the field {'; '.join(wrong)} (by {self.landing.contract.__name__}); correct it"
+            )
+        return made, self.unpivot.names(fields)
 
     @cached_property
     def asset(self) -> Asset:
@@ -251,12 +310,15 @@ class StagingDeclaration(Declaration):
                 f"staging.{self.name}: {self.contract.__name__} chooses among rows of one key by `latest_by={chosen!r}`, which is none of its "
                 "columns; name one of them"
             )
+        declared = [repr(self.unpivot)] if self.unpivot else []
         modules = {self.module} | ({self.across.__module__} if self.across else set())
         return Asset(
             key=f"{Layer.STAGING}.{self.name}",
             description=self.contract.description(),
             columns=self.contract.columns(),
-            code_version=digest(self.contract.version(), *(source_hash(sys.modules[name]) for name in sorted(modules))),
+            code_version=digest(
+                self.contract.version(), *(source_hash(sys.modules[name]) for name in sorted(modules)), *declared
+            ),
             upstream=(self.landing.asset.key, *(read.asset.key for read in self.reads)),
             source=self.landing.asset.source,
             freshness=self.landing.freshness,
@@ -357,6 +419,7 @@ def staging(
     contract: type[Contract],
     reads: Sequence[StagingDeclaration] = (),
     across: StagingFunction | None = None,
+    unpivot: Unpivot | None = None,
     partition_by: Sequence[str] = (),
     keep: timedelta = months(3),
 ) -> Callable[[StagingFunction], StagingDeclaration]:
@@ -370,6 +433,8 @@ def staging(
     selects them: it gets the same page, and returns a few rows with columns of the page, which are their key, and new ones. What it
     returns for all pages together, each row once, is the function's last argument, for `look_up`. Where two of them have one key
     and different values, none is right: rows of the page with that key are rejected.
+
+    A function keeps rows apart: for a row it returns that row or none. `unpivot` makes several of one, before the function sees them.
     """
 
     def declare(function: StagingFunction) -> StagingDeclaration:
@@ -380,6 +445,7 @@ def staging(
             reads=tuple(reads),
             function=function,
             across=across,
+            unpivot=unpivot,
             partition_by=tuple(partition_by),
             keep=keep,
             module=function.__module__,

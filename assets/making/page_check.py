@@ -19,6 +19,7 @@ from catalunya.assets.making.drift import RowTypes
 from catalunya.assets.making.expressions import look_up
 from catalunya.assets.making.notes import Notes
 from catalunya.assets.making.references import known_values
+from catalunya.assets.making.unpivot import Shape
 from catalunya.contracts.model.check import ROW, add_reason, conform, name_unclassified, renamed, split_rows
 from catalunya.contracts.model.columns import NESTED
 from catalunya.contracts.model.text import Text, clean_text
@@ -42,7 +43,8 @@ class PageChecker:
     notes: Notes = field(default_factory=Notes)
 
     def __post_init__(self) -> None:
-        self.kinds = source_kinds(self.declaration, self.declared)
+        self.shape = Shape.of(self.declaration, self.declared)
+        self.kinds = self.shape.kinds(source_kinds(self.declaration, self.declared))
         self.types = RowTypes(self.declaration, self.kinds)
 
     @cached_property
@@ -52,7 +54,8 @@ class PageChecker:
         return known_values(self.declaration.asset, tables)
 
     def check(self, page: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-        """The good rows of a page, the bad ones as received with their reason, and how many rows the staging function left out."""
+        """The good rows of a page (a long one, with `unpivot`), the bad ones as received with their reason, and how many rows were left out:
+        by the staging function, or because they have no value."""
         checked = self._transformed(self.types.taken(page))
         self.notes.add(checked.text, checked.unclassified)
         good, bad = self._split(checked.frame)
@@ -72,7 +75,9 @@ class PageChecker:
         """What the declaration's `across` selects from one page, each row once. Raises DeclarationError when it has no key or no values."""
         across, key = self.declaration.across, self.declaration.asset.key
         assert across
-        found = across(renamed(_without_types(page), self.declaration.contract)).collect().unique()
+        found = (
+            across(renamed(self.shape.with_values(_without_types(page)), self.declaration.contract)).collect().unique()
+        )
         if not self.across_key(found) or not self.across_values(found):
             raise DeclarationError(
                 f"{key}: expected `across` to return raw fields, as the key of its rows, and new columns, found "
@@ -82,8 +87,8 @@ class PageChecker:
 
     @cached_property
     def fields(self) -> list[str]:
-        """The raw fields that are read."""
-        return raw_fields(self.declaration)
+        """The raw fields of a page."""
+        return self.shape.fields
 
     def empty(self) -> pl.DataFrame:
         """A page without rows."""
@@ -100,6 +105,7 @@ class PageChecker:
     def _transformed(self, raw: pl.DataFrame) -> _Checked:
         """What the staging function makes of a page, conformed to the contract, in the order of the raw rows."""
         declaration, contract = self.declaration, self.declaration.contract
+        raw = self.shape.with_values(raw)
         text = clean_text(raw.drop(FLAW, strict=False))
         arguments, received = list(self.reads), raw
         flaw = raw[FLAW] if FLAW in raw.columns else None
@@ -156,11 +162,6 @@ class _Checked:
     received: pl.DataFrame
     text: Text
     unclassified: dict[str, Counter[str]]
-
-
-def raw_fields(declaration: StagingDeclaration) -> list[str]:
-    """The raw fields that are read: values of one cell, and none that are personal, so that they never leave landing."""
-    return [f.name for f in declaration.landing.contract.fields() if not f.personal and f.kind not in NESTED]
 
 
 def source_kinds(declaration: StagingDeclaration, declared: Mapping[str, str]) -> dict[str, str]:

@@ -133,7 +133,7 @@ def _transform(
         kept = sum(page.rows for page in stored)
     context.check_time(f"{done:,} rows were checked page by page, and not yet as a whole")
     drift = checker.types.drift(previous)
-    candidate = _built(builder, manifest.rows + kept)
+    candidate = _built(builder, manifest.rows * checker.shape.rows_each + kept)
     candidate = checker.notes.on(candidate, previous, is_part=manifest.window is not None)
     return replace(candidate, drift=drift, fields=checker.types.fields)
 
@@ -186,13 +186,13 @@ def check_accounted(key: str, candidate: Candidate, rows: int) -> None:
 
 
 def _read(context: Context, checker: PageChecker, batch: Batch, page: Page) -> pl.DataFrame:
-    """One raw page, as it was landed and with all of its rows."""
+    """One raw page, as it was landed and with all of its rows; a long one, with `unpivot`."""
     manifest, path = batch.manifest, f"{batch.prefix}/{page.name}"
     searched = SEARCHED if manifest.bytes <= SEARCHED else SEARCHED // len(manifest.pages)
     raw = read_page(
         batch.read(context.project.lake, page),
         path,
-        checker.fields,
+        checker.shape.read,
         checker.declaration.landing.source,
         context.asset.key,
         searched=searched,
@@ -202,7 +202,7 @@ def _read(context: Context, checker: PageChecker, batch: Batch, page: Page) -> p
             f"{context.asset.key}: expected {page.rows:,} rows in {path}, as were counted when it landed, found {raw.height:,}. "
             f"Nothing was published; look at the page, and report it if it is in order"
         )
-    return raw
+    return checker.shape.long(raw)
 
 
 def _with_across(checker: PageChecker, quarantined: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -166,7 +166,6 @@ class Ckan(Source[RowsOf]):
             publisher=(package.organization and package.organization.title) or "",
             licence=package.license_title or package.license_id or "",
             rows=table.total,
-            cells_at_most=MAX_ROWS,
         )
         return [about]
 
@@ -232,7 +231,9 @@ class Ckan(Source[RowsOf]):
         from catalunya.io.sources.pages import read_rows
 
         answer = msgspec.json.decode(whole_characters(body), type=_Answer)
-        return read_rows(bytes(msgspec.json.decode(answer.result, type=_Records).records), fields, searched)
+        records = msgspec.json.decode(answer.result, type=_Rows).records
+        # One row per line is read several times as fast as all of them on one.
+        return read_rows(b"[%s\n]" % b"\n,".join(map(bytes, records)), fields, searched)
 
     async def _resource(self, client: Http) -> _Resource:
         accept = partial(_result, _Resource)
@@ -321,6 +322,10 @@ class _Package(msgspec.Struct):
 class _Records(msgspec.Struct):
     records: msgspec.Raw
     limit: int | None = None
+
+
+class _Rows(msgspec.Struct, gc=False):
+    records: list[msgspec.Raw]
 
 
 class _Answer(msgspec.Struct):

@@ -18,7 +18,7 @@ import structlog
 
 from catalunya.io.errors import MovedError, SourceChanged, UsageError
 from catalunya.io.sources.base import Extraction, Page
-from catalunya.io.sources.extraction import RESTARTS, PageRequest, Source
+from catalunya.io.sources.extraction import RESTARTS, PageRequest, Source, logged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -118,7 +118,7 @@ class Downloaded(Source[PageRequest]):
             if progress:
                 progress(rows, expected or rows)
         state = replace(state, fields=typed(fields), rows=rows)
-        return Extraction(state, tuple(pages), client.requests, started_at, datetime.now(UTC))
+        return logged(self, Extraction(state, tuple(pages), client.requests, started_at, datetime.now(UTC)))
 
 
 def joined(fields: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:

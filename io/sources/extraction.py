@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -218,19 +218,22 @@ class Source(ABC, Generic[R]):
             # the newest.
             log.warning("source_behind", source=self.describe(), version=state.version)
             state = replace(state, version=f"{state.version}-behind")
-        done = Extraction(
-            replace(state, rows=sum(page.rows for page in pages)), pages, requests, started_at, datetime.now(UTC)
-        )
-        log.info(
-            "source_extracted",
-            source=self.describe(),
-            rows=done.rows,
-            pages=len(pages),
-            bytes=done.bytes,
-            requests=requests,
-            version=state.version,
-        )
-        return done
+        state = replace(state, rows=sum(page.rows for page in pages))
+        return logged(self, Extraction(state, pages, requests, started_at, datetime.now(UTC)))
+
+
+def logged(source: Source[Any], done: Extraction) -> Extraction:
+    """The extraction, of which the log tells."""
+    log.info(
+        "source_extracted",
+        source=source.describe(),
+        rows=done.rows,
+        pages=len(done.pages),
+        bytes=done.bytes,
+        requests=done.requests,
+        version=done.state.version,
+    )
+    return done
 
 
 def _changed(before: str, after: str) -> str:

@@ -36,6 +36,7 @@ def json_types(rows: pl.DataFrame, fields: Sequence[str], decoded: pl.DataFrame 
     hits = rows.with_row_index("at").filter(has_bare_value(text)).filter(text.str.contains(_value_of(names)))
     if hits.is_empty():
         return pl.DataFrame()
+    fields = _with_bare_values(hits.select(text), fields)  # each is a search of its own
     types = hits.select(
         "at",
         *(
@@ -57,6 +58,14 @@ def json_types(rows: pl.DataFrame, fields: Sequence[str], decoded: pl.DataFrame 
         return pl.DataFrame()
     every = rows.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("at"))
     return every.join(found, on="at", how="left", maintain_order="left").drop("at")
+
+
+def _with_bare_values(rows: pl.DataFrame, fields: Sequence[str]) -> list[str]:
+    """Those of the fields that have such a value in any row, found by one search."""
+    names = "|".join(re.escape(name) for name in fields)
+    found = rows.to_series().str.extract_all(rf'[{{,]\s*"(?:{names})"\s*:\s*{_BARE}').explode().unique()
+    bare = set(found.str.extract(r'"(.*)"\s*:\s*.$', 1))
+    return [name for name in fields if name in bare]
 
 
 def _of_value(name: str) -> pl.Expr:

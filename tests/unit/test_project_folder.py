@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -29,6 +30,8 @@ socrata = "{portal}"
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a project with a contract in it, chosen as a person would."""
+    for name in [name for name in os.environ if name.startswith("CATALUNYA_")]:
+        monkeypatch.delenv(name)
     (tmp_path / "assets").mkdir()
     (tmp_path / "contracts").mkdir()
     (tmp_path / "contracts" / "wells.py").write_text('"""Wells."""\n\nDEPTH_M = 3\n')
@@ -132,5 +135,5 @@ def test_a_line_that_is_missing_or_unknown_is_named(folder: Path) -> None:
     declare(folder)
     path = folder / FILE
     path.write_text(path.read_text().replace("title =", "heading ="))
-    with pytest.raises(ConfigurationError, match="found a difference in heading, title"):
+    with pytest.raises(ConfigurationError, match="missing or unknown: heading, title"):
         active()

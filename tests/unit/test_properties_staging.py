@@ -22,7 +22,7 @@ from catalunya.assets.graph.discovery import declarations
 from catalunya.assets.graph.spec import StagingDeclaration
 from catalunya.assets.making.candidate import CandidateBuilder
 from catalunya.assets.making.materialize import materialize
-from catalunya.assets.making.page_check import PageChecker, raw_fields
+from catalunya.assets.making.page_check import PageChecker
 from catalunya.assets.record.project import Project
 from catalunya.contracts.model.check import REASON
 from catalunya.contracts.model.columns import Column
@@ -89,7 +89,7 @@ class Tracer:
 def tracer_of(declaration: StagingDeclaration) -> Tracer:
     """A text column without checks if there is one, else a date column; never a nullable one."""
     checks = declaration.contract.to_schema().columns
-    fields = raw_fields(declaration)
+    fields = PageChecker(declaration).fields
     whole = [
         c for c in declaration.contract.columns() if c.source in fields and not c.nullable and not checks[c.name].checks
     ]
@@ -116,7 +116,7 @@ def real_pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, pl.Data
             assert landed
             page = landed.objects[0].path
             source = declaration.landing.source
-            pages[key] = read_page(project.lake.get(page), page, raw_fields(declaration), source, key)
+            pages[key] = read_page(project.lake.get(page), page, PageChecker(declaration).fields, source, key)
     return pages
 
 
@@ -164,7 +164,7 @@ def _of_type(column: Column) -> st.SearchStrategy[str]:
 
 def pages(declaration: StagingDeclaration, real: pl.DataFrame | None) -> st.SearchStrategy[list[dict[str, str | None]]]:
     """Small and large pages: real rows with a few corrupted fields or, if there are none, rows generated field by field."""
-    fields = raw_fields(declaration)
+    fields = PageChecker(declaration).fields
     known = {name: _extremes(real[name]) if real is not None else () for name in fields}
     corrupted = {
         name: st.one_of(
@@ -233,7 +233,7 @@ def test_every_row_ends_up_in_the_table_or_in_quarantine_exactly_once(
 
 def trace(declaration: StagingDeclaration, drawn: Sequence[Row], reads: Sequence[pl.DataFrame]) -> dict[str, int]:
     """Run a page through the function and its contract, and account for every row; returns how many ended where."""
-    fields, tracer = raw_fields(declaration), tracer_of(declaration)
+    fields, tracer = PageChecker(declaration).fields, tracer_of(declaration)
     rows = [{**row, tracer.field: tracer.mark(row[tracer.field], at)} for at, row in enumerate(drawn)]
     raw = pl.DataFrame(rows, schema=dict.fromkeys(fields, pl.String))
     good, quarantined, discarded = PageChecker(declaration, [table.lazy() for table in reads]).check(raw)

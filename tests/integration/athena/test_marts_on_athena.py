@@ -271,3 +271,18 @@ def test_the_code_version_of_a_mart_is_the_same_on_both_engines(athena: Account)
     local = load_project(load_settings(env="local", cache=athena.settings.cache)).models
     versions = {name: model.sql_version for name, model in load_project(athena.settings).models.items()}
     assert versions == {name: model.sql_version for name, model in local.items()}
+
+
+def test_an_optional_table_that_was_never_made_is_an_empty_one(
+    athena: Account, published: dict[str, Relation], tmp_path: Path
+) -> None:
+    glue, database = athena.aws.client("glue"), athena.settings.glue_database("staging")
+    if "employment" in athena.tables("staging"):
+        glue.delete_table(DatabaseName=database, Name="employment")
+    never_made = replace(published["employment"], files=())
+    tables = {"gdp": published["gdp"], "employment": never_made}
+    made = pl.read_parquet(Warehouse(tmp_path, athena.settings, tables).build_file("dim_economic_sectors", DAYS[0]))
+    assert set(made["classification"]) == {"GDP"}
+    assert "employment" in athena.tables("staging")
+    assert Athena(athena.settings, ["staging.employment"]).run("select * from staging.employment").frame.is_empty()
+    glue.delete_table(DatabaseName=database, Name="employment")
