@@ -118,7 +118,7 @@ def _read(folder: Path) -> ProjectFolder:
     expected = {"name", "title", "qualifier", "portals"}
     if unknown := sorted(declared.keys() ^ expected):
         raise ConfigurationError(
-            f"{path}: expected {', '.join(sorted(expected))}, found a difference in {', '.join(unknown)}"
+            f"{path}: expected {', '.join(sorted(expected))}; missing or unknown: {', '.join(unknown)}; correct the file"
         )
     for name, pattern, allowed in (
         (

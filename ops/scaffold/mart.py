@@ -19,7 +19,7 @@ from catalunya.io.project_folder import active
 from catalunya.io.warehouse.duckdb import connect
 from catalunya.io.warehouse.relation import Relation
 from catalunya.ops.scaffold import code, files
-from catalunya.ops.scaffold.names import TABLE_LONGEST, class_name
+from catalunya.ops.scaffold.names import TABLE_LONGEST, attribute_names, class_name
 
 CONTRACTS = "contracts/marts.py"
 _PYTHON = {
@@ -193,12 +193,13 @@ def _with_contract(text: str, name: str, columns: Sequence[Selected], tables: Se
     """The module of contracts with one class more, and what that needs imported."""
     first = tables[0]
     lines = [f"class {class_name(name)}(Contract):", f'    """{_described(tables)}"""', ""]
-    for each in columns:
+    for each, attribute in zip(columns, attribute_names([each.name for each in columns], code.RESERVED), strict=True):
         is_key = each.table is first and each.column.key
         options = ["key=True"] if is_key else ["nullable=True"] if each.column.nullable or each.is_joined else []
         options += [f"unit={each.column.unit!r}"] if each.column.unit else []
+        options += [f"alias={each.name!r}"] if attribute != each.name else []
         lines.append(
-            f"    {each.name}: {each.type} = column({', '.join([code.text_literal(each.column.description), *options])})"
+            f"    {attribute}: {each.type} = column({', '.join([code.text_literal(each.column.description), *options])})"
         )
     if wanted := {each.type for each in columns} & {"date", "datetime"}:
         text = _importing(text, wanted)

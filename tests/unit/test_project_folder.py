@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -29,6 +30,8 @@ socrata = "{portal}"
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a project with a contract in it, chosen as a person would."""
+    for name in [name for name in os.environ if name.startswith("CATALUNYA_")]:
+        monkeypatch.delenv(name)
     (tmp_path / "assets").mkdir()
     (tmp_path / "contracts").mkdir()
     (tmp_path / "contracts" / "wells.py").write_text('"""Wells."""\n\nDEPTH_M = 3\n')
@@ -128,9 +131,21 @@ def test_a_folder_that_is_no_project_is_one_line_and_not_a_bug(
     assert f"{VARIABLE}={folder}: expected a project's folder, with {FILE}" in ran.err
 
 
+def test_a_mistake_in_one_of_its_files_is_reported_with_the_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(folder, name="donegal")
+    monkeypatch.setenv("CATALUNYA_CACHE", str(folder / "cache"))
+    (folder / "contracts" / "tides.py").write_text("HEIGHT_M = 3\nDEPTH_M = HEIGTH_M\n")
+    (folder / "assets" / "tides.py").write_text("from donegal.contracts.tides import DEPTH_M\n")
+    ran = Ran(main(["ls"]), *capsys.readouterr())
+    assert ran.code == 1
+    assert f"assets/tides.py cannot be imported ({folder / 'contracts/tides.py'}:2): NameError" in ran.err
+
+
 def test_a_line_that_is_missing_or_unknown_is_named(folder: Path) -> None:
     declare(folder)
     path = folder / FILE
     path.write_text(path.read_text().replace("title =", "heading ="))
-    with pytest.raises(ConfigurationError, match="found a difference in heading, title"):
+    with pytest.raises(ConfigurationError, match="missing or unknown: heading, title"):
         active()
