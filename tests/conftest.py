@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ import structlog
 from catalunya.assets.graph.discovery import load_graph
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import CatalunyaError
+from catalunya.io.project_folder import VARIABLE
 from small.once import once
 from small.patience import patience
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
 TESTS = Path(__file__).parent
+os.environ.pop(VARIABLE, None)  # the suite is this project's own
 CACHE = load_settings().cache.absolute()
 # The longest first, so that no worker ends up alone with one of them; then the other integration tests, then the short unit tests.
 # Those that start Airflow go to one worker: Airflow is several processes, and two at once are slower than one after the other.

@@ -21,9 +21,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
+import msgspec
 import polars as pl
 
 from catalunya.io.errors import ContractError
+from catalunya.io.json_text import BROKEN_JSON, AnyObject, whole_characters
 from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.json_types import TYPE
 from catalunya.io.sources.pages import FLAW, QUOTED, read_rows, with_all
@@ -235,11 +237,11 @@ def _page(records: pl.Series, file: Layout, columns: _Columns | None) -> Cut:
         _check_encoding(body, file)
         columns.counts(records)
         return Cut(body, len(records), dict.fromkeys(columns.names, "text"))
-    fields = _json_fields(body)
-    found = read(body, file, list(fields), 0).height
-    if found != len(records):
-        raise ContractError(f"expected one JSON object on each line, found {found} in {len(records)} lines")
-    return Cut(body, len(records), fields)
+    try:
+        msgspec.json.Decoder(AnyObject).decode_lines(whole_characters(body))
+    except BROKEN_JSON as error:
+        raise ContractError(f"expected one JSON object on each line, found {str(error)[:200]}") from None
+    return Cut(body, len(records), _json_fields(body))
 
 
 def _check_encoding(body: bytes, file: Layout) -> None:

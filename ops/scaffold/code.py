@@ -29,7 +29,7 @@ WIDTH = 100
 DESCRIPTION, TITLE = 400, 100
 """How much of a source's own texts is quoted, in characters."""
 # What a contract has already, and the types that its columns are declared with.
-_RESERVED = frozenset(
+RESERVED = frozenset(
     {*dir(Contract), *dir(LandingContract), *dir(pa.DataFrameModel), "str", "int", "float", "bool", "date", "datetime"}
 )
 _PYTHON = {
@@ -44,9 +44,9 @@ _PYTHON = {
 
 def contract_module(name: str, profile: Profile) -> str:
     """`contracts/<name>.py`: what the source sends, and what the table promises."""
-    raws = attribute_names([each.field.name for each in profile.proposals], _RESERVED)
+    raws = attribute_names([each.field.name for each in profile.proposals], RESERVED)
     columns = [each for each in profile.proposals if each.column]
-    attributes = attribute_names([each.column for each in columns], _RESERVED)
+    attributes = attribute_names([each.column for each in columns], RESERVED)
     by_field = dict(zip((each.field.name for each in profile.proposals), raws, strict=True))
     used = {_PYTHON[each.type] for each in columns if each.type}
     dates = ", ".join(sorted(used & {"date", "datetime"}))

@@ -19,7 +19,7 @@ from catalunya.io.project_folder import active
 from catalunya.io.warehouse.duckdb import connect
 from catalunya.io.warehouse.relation import Relation
 from catalunya.ops.scaffold import code, files
-from catalunya.ops.scaffold.names import TABLE_LONGEST, class_name
+from catalunya.ops.scaffold.names import TABLE_LONGEST, attribute_names, class_name
 
 CONTRACTS = "contracts/marts.py"
 _PYTHON = {
@@ -108,7 +108,11 @@ def new_mart(name: str, reads: Sequence[str], graph: AssetGraph) -> NewMart:
         new[CONTRACTS] = text
         if not (folder / "assets/marts.py").exists():
             new["assets/marts.py"] = _NEW_ASSETS.format(package=active().package).encode()
-    decide = [f"what one row of {name} is: the key is that of {tables[0].key}, and the description says nothing yet"]
+    is_keyed = any(column.key for column in tables[0].columns)
+    decide = [
+        f"what one row of {name} is: {f'the key is that of {tables[0].key}' if is_keyed else f'{tables[0].key} has no key, declare one'}, and "
+        "the description says nothing yet"
+    ]
     decide += [
         f"how {key} is joined: it has no key whose columns are in {tables[0].key}"
         for key, on in joins.items()
@@ -193,12 +197,13 @@ def _with_contract(text: str, name: str, columns: Sequence[Selected], tables: Se
     """The module of contracts with one class more, and what that needs imported."""
     first = tables[0]
     lines = [f"class {class_name(name)}(Contract):", f'    """{_described(tables)}"""', ""]
-    for each in columns:
+    for each, attribute in zip(columns, attribute_names([each.name for each in columns], code.RESERVED), strict=True):
         is_key = each.table is first and each.column.key
         options = ["key=True"] if is_key else ["nullable=True"] if each.column.nullable or each.is_joined else []
         options += [f"unit={each.column.unit!r}"] if each.column.unit else []
+        options += [f"alias={each.name!r}"] if attribute != each.name else []
         lines.append(
-            f"    {each.name}: {each.type} = column({', '.join([code.text_literal(each.column.description), *options])})"
+            f"    {attribute}: {each.type} = column({', '.join([code.text_literal(each.column.description), *options])})"
         )
     if wanted := {each.type for each in columns} & {"date", "datetime"}:
         text = _importing(text, wanted)
@@ -208,7 +213,7 @@ def _with_contract(text: str, name: str, columns: Sequence[Selected], tables: Se
 def _described(tables: Sequence[Asset]) -> str:
     first, *others = tables
     beside = f", with {', '.join(table.key for table in others)} beside it" if others else ""
-    return f"One row per row of {first.key}{beside}."
+    return f"To describe: one row per row of {first.key}{beside}."
 
 
 def _importing(text: str, wanted: set[str]) -> str:

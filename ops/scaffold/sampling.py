@@ -61,7 +61,7 @@ def find_source(address: str, settings: Settings, kind: str | None = None) -> tu
         mock = f"{url.scheme}://{url.netloc}"
         settings = settings.model_copy(update={"mock_url": mock})
         first, _, rest = url.path.lstrip("/").partition("/")
-        if "." in first or ":" in first:
+        if rest and ("." in first or ":" in first):
             address = url._replace(scheme="https", netloc=first, path=f"/{rest}").geturl()
     source = recognize(address, kind)
     ours = active().portals.get(source.kind)

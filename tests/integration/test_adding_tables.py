@@ -1,6 +1,6 @@
-"""Adding a source takes one asset file and one contract; adding a mart takes one SQL file and one contract class.
+"""A source and a mart are added by a command each, to a copy of the project, with no other edit.
 
-Both are added to a copy of the project, without any other edit: graph, DAGs and dbt include them, and they can be made.
+Graph, DAGs, dbt and the mock include them, they can be made, and none of the project's own tests breaks.
 """
 
 from __future__ import annotations
@@ -10,105 +10,79 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from catalunya.ops.mock import serve
+from small.commands import COMMAND
 from small.patience import patience
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("assets", "cdk", "contracts", "io", "dags", "dbt", "ops", "src")
+COPIED = ("assets", "cdk", "contracts", "io", "dags", "dbt", "docs", "ops", "src", "tests")
+FILES = ("README.md", "pyproject.toml", "Makefile")
+# Of the fast part of `make test`: those that read the graph, the contracts or what is generated from them.
+TESTS = ("test_graph_document.py", "test_derive.py", "test_discovery.py", "test_readme.py", "test_contracts.py")
 
-CONTRACT = '''"""Contracts of the day centers source."""
-
-from __future__ import annotations
-
-from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
-
-
-class RawDayCenters(LandingContract):
-    """Users of day centers as the portal publishes them."""
-
-    any: str = raw("Year", required=True)
-    codi: str = raw("Code of the comarca", required=True)
-    total_centre_de_dia_gent: str = raw("Users")
-
-
-class DayCenters(Contract):
-    """Users of day centers by comarca and year."""
-
-    year: int = column("Year of the count", source=RawDayCenters.any, key=True)
-    comarca_id: str = column("Code of the comarca", source=RawDayCenters.codi, key=True)
-    users: int = column("Users", source=RawDayCenters.total_centre_de_dia_gent, nullable=True)
-'''
-
-ASSET = '''"""Users of day centers, by comarca and year."""
-
-from __future__ import annotations
-
-import polars as pl
-
-from catalunya.assets.graph.spec import Landing, staging
-from catalunya.contracts.day_centers import DayCenters, RawDayCenters
-from catalunya.io.sources.socrata import Socrata
-
-landing = Landing("day_centers", source=Socrata("yavr-pn8q", key=("any", "codi")), contract=RawDayCenters, schedule="@weekly")
-
-
-@staging(landing, contract=DayCenters)
-def day_centers(raw: pl.LazyFrame) -> pl.LazyFrame:
-    """Nothing to add to the contract."""
-    return raw
-'''
-
-MART = """select year, cast(sum(users) as bigint) as users
-from {{ source('staging', 'day_centers') }}
-group by year
-"""
-
-MART_CONTRACT = '''
-
-class AggDayCenterUsersYearly(Contract):
-    """Users of day centers by year."""
-
-    year: int = column("Year of the count", key=True)
-    users: int = column("Users in all comarques")
-'''
+VIEW = {
+    "id": "zq9x-7hbt",
+    "name": 'Punts de recàrrega, "oberts"',
+    "description": "Charging points of the municipalities.",
+    "attribution": "Institut d'exemple",
+    "license": {"name": "CC0 1.0"},
+    "rowsUpdatedAt": 1770000000,
+    "columns": [
+        {"id": 1, "fieldName": "any", "dataTypeName": "text", "name": "Any"},
+        {"id": 2, "fieldName": "codi", "dataTypeName": "text", "name": "Codi", "description": 'Code of "the" comarca'},
+        {"id": 3, "fieldName": "punts", "dataTypeName": "number", "name": "Punts"},
+        {"id": 4, "fieldName": "description", "dataTypeName": "text", "name": "Description"},
+        {"id": 5, "fieldName": "telefon", "dataTypeName": "text", "name": "Telèfon"},
+    ],
+}
+ROWS = [
+    {
+        "any": str(year),
+        "codi": f"{code:02}",
+        "punts": str(code * 3),
+        "description": "x",
+        "telefon": f"93 555 {code:02} {year % 100}",
+    }
+    for year in (2022, 2023, 2024)
+    for code in range(1, 42)
+]
 
 MAKE = """
 import json
-from catalunya.ops.generate import main
-assert main() == 0
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.project import Project
 from catalunya.dags.build import build_dags
-project = Project()
-made = {asset.key: materialize(project, asset.key).status for asset in project.graph.select("+agg_day_center_users_yearly")}
+from catalunya.io.environment import load_settings
+from catalunya.ops.mock import serve
+with serve(rows=100) as mock:
+    project = Project(load_settings(mock_url=mock.url))
+    made = {asset.key: materialize(project, asset.key).status for asset in project.graph.select("+agg_charging")}
 dags = build_dags(project.graph, project.settings)
-print(json.dumps({"made": made, "dags": sorted(dags), "rows": project.ledger.latest("marts.agg_day_center_users_yearly").rows}))
+print(json.dumps({"made": made, "dags": sorted(dags), "rows": project.ledger.latest("marts.agg_charging").rows}))
 """
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the project, with one more source and one more mart."""
+    """A copy of the project."""
     root = tmp_path / "copy"
-    for folder in FOLDERS:
+    for folder in COPIED:
         shutil.copytree(ROOT / folder, root / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "README.md", root)
-    (root / "contracts/day_centers.py").write_text(CONTRACT)
-    (root / "assets/day_centers.py").write_text(ASSET)
-    (root / "dbt/models/marts/aggregates").mkdir(exist_ok=True)
-    (root / "dbt/models/marts/aggregates/agg_day_center_users_yearly.sql").write_text(MART)
-    marts = root / "contracts/marts.py"
-    marts.write_text(marts.read_text() + MART_CONTRACT)
+    for name in FILES:
+        shutil.copy(ROOT / name, root)
     return root
 
 
-def test_a_source_and_a_mart_are_added_without_editing_a_list(copy: Path, tmp_path: Path) -> None:
-    environment = {
+@pytest.fixture
+def environment(copy: Path, compiled: Path, tmp_path: Path) -> Mapping[str, str]:
+    """The environment of commands in the copy. Its cache has the graph before anything was added."""
+    shutil.copytree(compiled, tmp_path / "cache")
+    return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("CATALUNYA_", "AIRFLOW"))},
         "PYTHONPATH": str(copy / "src"),
         "AIRFLOW_HOME": str(tmp_path / "airflow"),
@@ -116,23 +90,81 @@ def test_a_source_and_a_mart_are_added_without_editing_a_list(copy: Path, tmp_pa
         "CATALUNYA_CACHE": str(tmp_path / "cache"),
     }
 
-    with serve(rows=100) as mock:
-        done = subprocess.run(
-            [sys.executable, "-c", MAKE],
-            cwd=copy,
-            env=environment | {"CATALUNYA_MOCK_URL": mock.url},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=patience(240),
-        )
-    assert done.returncode == 0, done.stderr[-3000:]
-    *generated, last = done.stdout.splitlines()
-    assert "dbt/models/staging/_sources.yml" in "".join(generated)
-    printed: dict[str, Any] = json.loads(last)
-    assert printed["made"] == dict.fromkeys(
-        ["landing.day_centers", "staging.day_centers", "marts.agg_day_center_users_yearly"], "materialized"
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """Saved answers of a portal, of a dataset that the mock does not know."""
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    (folder / "charging.zq9x-7hbt.view.json").write_text(json.dumps(VIEW))
+    (folder / "charging.zq9x-7hbt.rows.json").write_text(json.dumps(ROWS))
+    return folder
+
+
+def test_a_source_and_a_mart_are_added_by_a_command_each(
+    copy: Path, environment: Mapping[str, str], saved: Path
+) -> None:
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([*arguments], cwd=copy, env=environment, **streams)
+
+    def done(running: subprocess.Popen[str]) -> str:
+        out, err = running.communicate(timeout=patience(240))
+        assert running.returncode == 0, f"{out[-3000:]}\n{err[-3000:]}"
+        return out
+
+    command, python = (COMMAND, "new"), sys.executable
+    made = json.loads(
+        done(start(*command, "source", "zq9x-7hbt", "--name", "charging", "--from", str(saved), "--json"))
     )
-    assert printed["rows"] == 10
-    assert "staging_day_centers --> marts_agg_day_center_users_yearly" in (copy / "README.md").read_text()
-    assert {"landing.day_centers", "staging.day_centers", "marts.agg_day_center_users_yearly"} <= set(printed["dags"])
+    assert made["to_decide"] == [made["to_decide"][0]]
+    assert "telefon: may be personal data" in made["to_decide"][0]
+    assert [each["column"] for each in made["columns"] if each["key"]] == ["year", "code"]
+    assert b"93 555" not in b"".join(path.read_bytes() for path in (copy / "assets/samples/charging").iterdir())
+
+    done(start(*command, "mart", "agg_charging", "--reads", "staging.charging", "--json"))
+    lint = [
+        start(python, "-m", "ruff", *each)
+        for each in (["check", "--no-cache", "."], ["format", "--no-cache", "--check", "."])
+    ]
+    imports = start(str(Path(COMMAND).with_name("lint-imports")), "--no-cache")
+    tests = start(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"tests/unit/{name}" for name in TESTS))
+    printed: dict[str, Any] = json.loads(done(start(python, "-c", MAKE)).splitlines()[-1])
+    tables = ["landing.charging", "staging.charging", "marts.agg_charging"]
+    assert printed["made"] == dict.fromkeys(tables, "materialized")
+    assert printed["rows"] == len(ROWS)
+    assert set(tables) <= set(printed["dags"])
+    assert "staging_charging --> marts_agg_charging" in (copy / "README.md").read_text()
+    for each in (*lint, imports, tests):
+        done(each)
+
+
+def test_a_source_that_cannot_be_generated_from_leaves_nothing_behind(
+    copy: Path, environment: Mapping[str, str], saved: Path
+) -> None:
+    (copy / "assets/broken.py").write_text("raise RuntimeError('not finished yet')\n")
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+
+    done = subprocess.run(
+        [
+            COMMAND,
+            "new",
+            "source",
+            "zq9x-7hbt",
+            "--name",
+            "charging",
+            "--from",
+            str(saved),
+        ],
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=patience(120),
+    )
+    assert done.returncode != 0
+    assert "not finished yet" in done.stderr
+    assert before == {
+        path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }

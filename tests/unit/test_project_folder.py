@@ -131,6 +131,18 @@ def test_a_folder_that_is_no_project_is_one_line_and_not_a_bug(
     assert f"{VARIABLE}={folder}: expected a project's folder, with {FILE}" in ran.err
 
 
+def test_a_mistake_in_one_of_its_files_is_reported_with_the_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(folder, name="donegal")
+    monkeypatch.setenv("CATALUNYA_CACHE", str(folder / "cache"))
+    (folder / "contracts" / "tides.py").write_text("HEIGHT_M = 3\nDEPTH_M = HEIGTH_M\n")
+    (folder / "assets" / "tides.py").write_text("from donegal.contracts.tides import DEPTH_M\n")
+    ran = Ran(main(["ls"]), *capsys.readouterr())
+    assert ran.code == 1
+    assert f"assets/tides.py cannot be imported ({folder / 'contracts/tides.py'}:2): NameError" in ran.err
+
+
 def test_a_line_that_is_missing_or_unknown_is_named(folder: Path) -> None:
     declare(folder)
     path = folder / FILE

@@ -164,6 +164,11 @@ def test_personal_suspects_stay_in_landing() -> None:
     assert "source=RawPeople.cognoms" not in text
 
 
+def test_years_in_the_names_of_columns_are_noticed() -> None:
+    wide = proposed({"codi": ["01", "02"], **{f"any_{year}": ["1", "2"] for year in (2021, 2022, 2023)}})
+    assert any("unpivot=" in note for note in wide.notes)
+
+
 def test_identity_numbers_are_told_by_their_control() -> None:
     numbers = pl.Series(["12345678Z", "X2482300W", "A58818501", "Q0801175A", "12345678A", "A58818502", "", "Z"])
     assert identity_numbers(numbers).to_list() == [True, True, True, True, False, False, False, False]
