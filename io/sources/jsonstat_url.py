@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 MAX_CELLS = 1_000_000  # of one page: a row for each is in memory when the page is checked
 LATER, TOO_BIG = "ASYNCHRONOUS_RESPONSE", "EXTRACTION_TOO_BIG"  # Eurostat's two kinds of 413, told apart by their label
 _FILTERS = "add filters to the URL, such as &geo=ES51&sinceTimePeriod=2015, or declare `split_by` and `latest`"
-_KNOWN = re.compile(r"(?i)json-?stat|/statistics/1\.0/data/[^/]+$|^(?!.*/(?:api|resource|taules|wstempus)/).*\.json$")
+_KNOWN = re.compile(
+    r"(?i)json-?stat|/statistics/1\.0/data/[^/]+$|^(?!.*/(?:api|resource|taules|emex|wstempus)/).*\.json$"
+)
 
 
 @dataclass(frozen=True, slots=True)
