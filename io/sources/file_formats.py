@@ -153,7 +153,7 @@ def first_fields(prefix: bytes, file: Layout) -> dict[str, str]:
     except zlib.error as error:
         raise ContractError(f"expected a gzip file, found that it cannot be unpacked: {error}") from None
     cut = text[: text.rfind("\n") + 1] or text
-    columns = _Columns.of(file, next(_batches(io.StringIO(cut, newline=""), file, is_part=True), _EMPTY))
+    columns = _Columns.of(file, next(_batches(io.StringIO(cut, newline=""), file, is_part="\n" in text), _EMPTY))
     return dict.fromkeys(columns.names, "text")
 
 
@@ -193,9 +193,9 @@ def _with_all_and_flaw(frame: pl.DataFrame, fields: Sequence[str]) -> pl.DataFra
 
 
 def _cut_text(content: BinaryIO, file: Layout, rows: int) -> Iterator[Cut]:
-    head = content.read(512)
-    check_text(head)
-    text = io.TextIOWrapper(_Rest(head, content), encoding=file.decoding, newline="")  # type: ignore[type-var]
+    buffered = io.BufferedReader(cast("io.RawIOBase", content), UNPACKED_AT_ONCE)
+    check_text(buffered.peek(512))
+    text = io.TextIOWrapper(buffered, encoding=file.decoding, newline="")
     pending, columns = _EMPTY, None
     try:
         for batch in _batches(text, file):
@@ -204,10 +204,11 @@ def _cut_text(content: BinaryIO, file: Layout, rows: int) -> Iterator[Cut]:
                 columns = _Columns.of(file, batch)
                 records = batch.slice(1 if file.header else 0)
             pending = pl.concat([pending, records])
-            while len(pending) >= rows or pending.estimated_size() > PAGE_BYTES:
-                size = _fitting(pending, rows)
-                yield _page(pending.head(size), file, columns)
-                pending = pending.slice(size)
+            ends, at = pending.str.len_bytes().cum_sum(), 0
+            while (to := _end_of_page(ends, at, rows)) < len(pending):
+                yield _page(pending.slice(at, to - at), file, columns)
+                at = to
+            pending = pending.slice(at)
     except UnicodeDecodeError as error:
         raise _wrong_encoding(error, file) from None
     if len(pending):
@@ -221,9 +222,11 @@ def _wrong_encoding(error: UnicodeDecodeError, file: Layout) -> ContractError:
     )
 
 
-def _fitting(records: pl.Series, rows: int) -> int:
-    fits = int((records.head(rows).str.len_bytes().cum_sum() <= PAGE_BYTES).sum())
-    return max(1, fits)
+def _end_of_page(ends: pl.Series, at: int, rows: int) -> int:
+    """Where the page ends that begins at a record: after `rows` of them or PAGE_BYTES, and at least one. `ends`: the bytes up to each."""
+    before = int(ends[at - 1]) if at else 0
+    fits = int(ends.search_sorted(before + PAGE_BYTES, "right"))
+    return min(at + rows, max(at + 1, fits))
 
 
 def _page(records: pl.Series, file: Layout, columns: _Columns | None) -> Cut:
@@ -250,22 +253,6 @@ def _check_encoding(body: bytes, file: Layout) -> None:
     except UnicodeDecodeError:
         return
     raise ContractError(f'expected text in {file.encoding}, found UTF-8; declare encoding="utf-8"')
-
-
-class _Rest(io.RawIOBase):
-    """A stream of which the first bytes were read already."""
-
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
-        self._head, self._rest = head, rest
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        head, self._head = self._head, b""
-        return head or self._rest.read(size)
-
-    read1 = read
 
 
 def _batches(text: io.TextIOBase | io.TextIOWrapper, file: Layout, *, is_part: bool = False) -> Iterator[pl.Series]:
@@ -431,7 +418,12 @@ def _fields_of(line: str, file: Layout) -> list[str]:
     """The fields of one record."""
     if not file.quote:
         return line.rstrip("\r").split(file.delimiter)
-    return next(csv.reader([line.rstrip("\r")], delimiter=file.delimiter, quotechar=file.quote), [""])
+    try:
+        return next(csv.reader([line.rstrip("\r")], delimiter=file.delimiter, quotechar=file.quote), [""])
+    except csv.Error as error:
+        raise ContractError(
+            f"expected lines that end with a line feed, found {legible(line, QUOTED)!r} ({error})"
+        ) from None
 
 
 def _escaped(character: str) -> str:
