@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from catalunya.io.errors import BadBodyError, DeclarationError, MovedError, SourceError, TooLargeError, UsageError
-from catalunya.io.json_text import BROKEN_JSON, check_utf8, repeated_names, whole_characters
+from catalunya.io.json_text import BROKEN_JSON, AnyObject, check_utf8, repeated_names, whole_characters
 from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal, said
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
 
@@ -337,10 +337,6 @@ class _Refusal(msgspec.Struct):
     error: dict[str, object] | str = ""
 
 
-class _Row(msgspec.Struct, gc=False):
-    """Any object."""
-
-
 _READ = frozenset(
     {"success", "result", "fields", "type", "total", "records", "limit", "id", "last_modified", "metadata_modified", "hash"}
 )  # fmt: skip
@@ -377,7 +373,7 @@ def _rows(reply: Reply) -> tuple[int, _Records]:
     check_utf8(reply.body)
     found = _inside(reply.decode(_Answer), _Records)
     try:
-        rows = len(msgspec.json.decode(found.records, type=list[_Row]))
+        rows = len(msgspec.json.decode(found.records, type=list[AnyObject]))
     except BROKEN_JSON as error:
         raise BadBodyError(f"{error} in the records", str(error)) from error
     around = bytes(reply.body).replace(bytes(found.records), b"[]", 1)

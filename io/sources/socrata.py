@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from catalunya.io.errors import BadBodyError, DeclarationError, SourceError, UsageError
-from catalunya.io.json_text import check_utf8, repeated_names
+from catalunya.io.json_text import AnyObject, check_utf8, repeated_names
 from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal, said
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
 
@@ -184,7 +184,7 @@ class Socrata(Source[PageRequest]):
         url = client.address(request.path, request.params)
 
         def accept(reply: Reply) -> tuple[Page, Reply]:
-            rows = len(reply.decode(list[_Row]))
+            rows = len(reply.decode(list[AnyObject]))
             check_utf8(reply.body)
             page = Page(
                 f"{request.page}.json",
@@ -307,10 +307,6 @@ class _Refusal(msgspec.Struct, rename="camel"):
     message: str = ""
     code: str = ""
     error_code: str = ""
-
-
-class _Row(msgspec.Struct, gc=False):
-    """Any object. Its fields are parsed as JSON and discarded: 50,000 rows in 10 ms."""
 
 
 def _number(text: object) -> int | None:

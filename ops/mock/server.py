@@ -170,7 +170,7 @@ def _any_host(app: ASGIApp) -> ASGIApp:
 
     async def without_host(scope: Scope, receive: Receive, send: Send) -> None:
         host, _, rest = scope.get("path", "").removeprefix("/").partition("/")
-        if "." in host or ":" in host:
+        if rest and ("." in host or ":" in host):  # `/stations.csv` is a file
             scope = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode(), "portal": host}
         await app(scope, receive, send)
 

@@ -7,6 +7,7 @@ the source (`sampling.py`), names (`names.py`), Python (`code.py`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -37,6 +38,8 @@ TYPES: dict[LogicalType, pl.DataType] = {
     "date": pl.Date(),
     "timestamp": pl.Datetime("ms"),
 }
+_YEAR_IN_NAME = re.compile(r"(?<!\d)(?:19|20)\d{2}(?!\d)")
+SEVERAL_YEARS = 3
 _LEADING_ZERO = r"^[+-]?0[0-9][0-9.,]*$"  # no day: 05/03/2020
 _YEAR = r"^(?:19|20)\d{2}(?:\.0+)?$"
 _CODE_WORDS = frozenset(["code", "id", "number", "postal", "cp", "nif", "phone", "zip", "isbn"])
@@ -142,6 +145,11 @@ def profile(about: About, rows: pl.DataFrame, *, key: Sequence[str] = ()) -> Pro
 
 def _missing(about: About, rows: int, key: Sequence[str]) -> Iterator[str]:
     """What is not known of the table as a whole."""
+    if len(years := [each.name for each in about.fields if _YEAR_IN_NAME.search(each.name)]) >= SEVERAL_YEARS:
+        yield (
+            f"years are in the names of columns ({years[0]}, {years[1]}, …): `unpivot=` in the asset file makes a row for each, "
+            "docs/adding-a-source.md shows how"
+        )
     if not about.licence:
         yield "the source names no licence: ask its publisher before you publish the data"
     if not rows:

@@ -61,7 +61,7 @@ def find_source(address: str, settings: Settings, kind: str | None = None) -> tu
         mock = f"{url.scheme}://{url.netloc}"
         settings = settings.model_copy(update={"mock_url": mock})
         first, _, rest = url.path.lstrip("/").partition("/")
-        if "." in first or ":" in first:
+        if rest and ("." in first or ":" in first):
             address = url._replace(scheme="https", netloc=first, path=f"/{rest}").geturl()
     source = recognize(address, kind)
     ours = active().portals.get(source.kind)
@@ -110,6 +110,8 @@ def ask(source: Source[Any], settings: Settings) -> Asked:
     ):  # a page that is not full is all there is
         about = replace(about, rows=rows.height)
     about = replace(about, fields=fields, page_url=source.url(settings.portal(source)))
+    # What was asked for its metadata and is a page, too (a file, a dataset in JSON-stat), is kept once, as a page.
+    metadata = [each for each in metadata if each.url not in {page.url for page in pages}]
     return Asked(source, about, rows, [*dict.fromkeys(metadata)], [*_kept(pages, about)])
 
 

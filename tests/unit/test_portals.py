@@ -6,14 +6,18 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from catalunya.io.environment import Host, Settings, load_settings
 from catalunya.io.errors import ConfigurationError, DeclarationError
+from catalunya.io.sources.files import File
 from catalunya.io.sources.idescat import Idescat
 from catalunya.io.sources.socrata import Socrata
 from catalunya.ops import mock
+from catalunya.ops.scaffold.sampling import find_source
 
 OURS, THEIRS = Socrata("9aju-tpwc"), Socrata("9aju-tpwc", portal="https://data.ny.gov")
 
@@ -114,3 +118,12 @@ def test_an_address_of_a_socrata_dataset_is_recognized(address: str, expected: S
 )
 def test_an_address_of_an_idescat_table_is_recognized(address: str, expected: Idescat | None) -> None:
     assert Idescat.recognize(address) == expected
+
+
+def test_a_file_in_a_folder_of_answers_is_at_its_own_name_and_at_any_host(tmp_path: Path) -> None:
+    (tmp_path / "stops.v2.csv").write_text("id,name\n1,Vic\n", encoding="utf-8")
+    with mock.serve(real=tmp_path) as server:
+        for path in ("stops.v2.csv", "example.org/stops.v2.csv"):
+            assert httpx.get(f"{server.url}/{path}").text == "id,name\n1,Vic\n"
+        source, _ = find_source(f"{server.url}/stops.v2.csv", load_settings(mock_url=server.url))
+        assert source == File(f"{server.url}/stops.v2.csv")

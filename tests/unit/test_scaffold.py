@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from catalunya.io.sources.socrata import Socrata
 from catalunya.ops.scaffold import code
 from catalunya.ops.scaffold.csv_form import form_of
 from catalunya.ops.scaffold.names import english, table_name
-from catalunya.ops.scaffold.personal import hidden, identity_numbers
+from catalunya.ops.scaffold.personal import hidden, hidden_in_parquet, identity_numbers
 from catalunya.ops.scaffold.profile import Profile, Proposal, profile
 from catalunya.ops.scaffold.sampling import find_source
 
@@ -163,6 +164,11 @@ def test_personal_suspects_stay_in_landing() -> None:
     assert "source=RawPeople.cognoms" not in text
 
 
+def test_years_in_the_names_of_columns_are_noticed() -> None:
+    wide = proposed({"codi": ["01", "02"], **{f"any_{year}": ["1", "2"] for year in (2021, 2022, 2023)}})
+    assert any("unpivot=" in note for note in wide.notes)
+
+
 def test_identity_numbers_are_told_by_their_control() -> None:
     numbers = pl.Series(["12345678Z", "X2482300W", "A58818501", "Q0801175A", "12345678A", "A58818502", "", "Z"])
     assert identity_numbers(numbers).to_list() == [True, True, True, True, False, False, False, False]
@@ -174,6 +180,13 @@ def test_personal_values_are_not_in_the_recorded_sample() -> None:
     assert b"12345678Z" not in found
     assert "Vila" not in found.decode(errors="replace").replace("\\u004e", "N").split('"x"')[0]
     assert b'"n":"123456789"' in found
+
+
+def test_personal_values_are_hidden_in_a_parquet_file_too() -> None:
+    body = io.BytesIO()
+    pl.DataFrame({"nif": ["12345678Z", None], "tel": [934567890, 1], "nom": ["Vila", "Pla"]}).write_parquet(body)
+    found = pl.read_parquet(io.BytesIO(hidden_in_parquet(body.getvalue(), ["nif", "tel"])))
+    assert found.rows() == [("00000000x", 0, "Vila"), (None, 0, "Pla")]
 
 
 def test_a_type_that_holds_objects_has_no_column() -> None:

@@ -184,8 +184,10 @@ def test_an_invalid_declaration_is_refused(wrong: dict[str, Any]) -> None:
         Socrata(**{"dataset_id": "ivft-vegh", **wrong})
 
 
-def test_declaring_a_source_loads_no_http_client() -> None:
-    code = "import sys, catalunya.io.sources.socrata; print([m for m in ('httpx', 'stamina') if m in sys.modules])"
+@pytest.mark.parametrize("protocol", ["socrata", "ckan", "opendatasoft"])
+def test_declaring_a_source_loads_no_http_client(protocol: str) -> None:
+    heavy = ("httpx", "stamina", "polars")
+    code = f"import sys, catalunya.io.sources.{protocol}; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
