@@ -177,7 +177,7 @@ def test_json_lines_have_the_fields_of_all_lines_and_their_types() -> None:
     source = File("https://example.org/dades/x.jsonl")
     with serving(content, source.address, page_rows=2) as served:
         done = served.extract(source)
-        assert done.state.fields == {"a": "number", "t": "text", "ok": "boolean", "deep": "object"}
+        assert done.state.fields == {"a": "number", "t": "text", "ok": "boolean", "deep": "document"}
         assert [page.rows for page in done.pages] == [2, 1]
         pages = [source.read(served.landing.files[page.name], ["a", "t", "ok"], 1000) for page in done.pages]
         assert [row[:3] for page in pages for row in page.rows()] == [
