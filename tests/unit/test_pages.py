@@ -114,7 +114,7 @@ def test_every_recorded_answer_of_another_kind_is_refused_in_one_line() -> None:
 
 @pytest.mark.parametrize("is_ascii", [True, False], ids=["escaped", "as it is"])
 @pytest.mark.parametrize("name", ["població", 'a "name"', "😀", "km/h", "back\\slash", "a.b"])
-def test_a_field_that_holds_objects_is_found_however_its_name_is_spelled(name: str, is_ascii: bool) -> None:  # noqa: FBT001
+def test_a_field_that_holds_objects_is_found_however_its_name_is_spelled(name: str, is_ascii: bool) -> None:
     rows = [{name: {"any": 2024}, "codi": "01"}, {name: 5, "codi": "02"}, {name: None, "codi": "03"}]
     body = "[" + "\n,".join(json.dumps(row, ensure_ascii=is_ascii) for row in rows) + "]\n"
     page = read_page(body.encode(), "page-7", [name, "codi"], SOURCE, "landing.x")
