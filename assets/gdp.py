@@ -14,7 +14,7 @@ CURRENT_PRICES, VOLUME = "pibt/21129/24938/cat", "pibt/21130/24940/cat"
 
 # By words of their labels: codes are not known, and change with each statistical revision. The first that fits.
 _SECTORS = {
-    "net_taxes_on_products": ["impostos"],
+    "net_taxes_on_products": ["impostos", "impost"],
     "gross_value_added": ["valor afegit", "^vab"],
     "agriculture": ["agricultura"],
     "industry": ["indústria", "indústries"],

@@ -41,8 +41,8 @@ class Size:
 
 FUNCTION_SIZES: Mapping[Layer, Size] = MappingProxyType(
     {
-        # An extraction waits for the source: it needs time rather than memory.
-        Layer.LANDING: Size(memory_mb=1024, timeout_s=900, disk_mb=1024),
+        # An extraction waits for the source: it needs time rather than memory. A file by URL is on its disk as a whole.
+        Layer.LANDING: Size(memory_mb=1024, timeout_s=900, disk_mb=4096),
         # Memory buys CPU: 1,769 MB is one vCPU.
         Layer.STAGING: Size(memory_mb=3008, timeout_s=900, disk_mb=2048),
     }

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from urllib.parse import quote
 
 LINE = 2000
@@ -45,6 +46,12 @@ def legible_lines(text: object, limit: int = 10 * LINE, *, size: int | None = No
     full = str(text)
     lines = escaped(shortened(full, REACH * limit).expandtabs(4), lines=True)
     return shortened(lines, limit, size=max(size or len(full), len(lines)))
+
+
+def few(names: Sequence[str]) -> str:
+    """Names out of a source, as one text for a message: ten of them at most."""
+    shown = ", ".join(legible(name, NAME) for name in names[:10])
+    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown or "none"
 
 
 def escaped(text: str, *, lines: bool = False) -> str:

@@ -110,6 +110,18 @@ class SourceState:
             )
 
 
+def said(value: object, name: str = "") -> str:
+    """A text that only people read, out of metadata: the value, or its part of that name; of several languages, the first.
+
+    Empty for anything else. An odd value in what only people read must keep no table from being made.
+    """
+    if name:
+        value = value.get(name) if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        value = next((text for text in value.values() if isinstance(text, str) and text), "")
+    return value if isinstance(value, str) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldInfo:
     """A raw field as the source describes it. What a source does not say is empty or None."""

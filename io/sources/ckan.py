@@ -20,7 +20,7 @@ import msgspec
 
 from catalunya.io.errors import BadBodyError, DeclarationError, MovedError, SourceError, TooLargeError, UsageError
 from catalunya.io.json_text import BROKEN_JSON, AnyObject, check_utf8, repeated_names, whole_characters
-from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal
+from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal, said
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Ckan(Source[RowsOf]):
         resource = await self._resource(client)
         package = await self._package(client, resource) or _Package()
         table = await self._table(client)
-        names = [text for text in (package.title or package.name, resource.name) if text]
+        names = [text for text in (said(package.title) or said(package.name), said(resource.name)) if text]
         page = f"/dataset/{resource.package_id}/resource/{self.resource_id}"
         about = About(
             id=self.resource_id,
@@ -162,9 +162,9 @@ class Ckan(Source[RowsOf]):
             page_url=f"{client.settings.base_url.rstrip('/')}{page}"
             if resource.package_id
             else self.url(client.settings.base_url),
-            description=resource.description or package.notes or "",
-            publisher=(package.organization and package.organization.title) or "",
-            licence=package.license_title or package.license_id or "",
+            description=said(resource.description) or said(package.notes),
+            publisher=said(package.organization, "title"),
+            licence=said(package.license_title) or said(package.license_id),
             rows=table.total,
         )
         return [about]
@@ -214,9 +214,14 @@ class Ckan(Source[RowsOf]):
         asked = int(request.params["limit"])
 
         def accept(reply: Reply) -> tuple[Page, Reply]:
-            rows, limit = _rows(reply)
-            if limit is not None and limit < asked and rows < request.rows:
-                raise TooLargeError(f"{asked} rows were asked for, and the portal gives at most {limit}")
+            rows, found = _rows(reply)
+            is_limited = found.limit is not None and found.limit < asked
+            # Some portals cut an answer down and do not say so.
+            is_cut = rows > 0 and (found.total or 0) >= int(request.params["offset"]) + request.rows
+            if rows < request.rows and (is_limited or is_cut):
+                raise TooLargeError(
+                    f"{asked} rows were asked for, and the portal gives at most {found.limit if is_limited else rows}"
+                )
             digest = hashlib.sha256(reply.body).hexdigest()
             is_behind = request.is_loading and rows > 0
             return Page(f"{request.page}.json", reply.url, rows, len(reply.body), digest, behind=is_behind), reply
@@ -238,10 +243,10 @@ class Ckan(Source[RowsOf]):
     async def _resource(self, client: Http) -> _Resource:
         accept = partial(_result, _Resource)
         resource = await client.get(f"{API}/resource_show", accept, {"id": self.resource_id})
-        if resource.datastore_active is False:
+        if str(resource.datastore_active).lower() == "false":
             raise SourceError(
                 f"{self.describe()}: expected a resource in the DataStore, found datastore_active false; declare its file instead: "
-                f"{resource.url or 'see its page'}"
+                f"{said(resource.url) or 'see its page'}"
             )
         return resource
 
@@ -266,15 +271,10 @@ def _span(params: Mapping[str, str], offset: int, limit: int) -> dict[str, str]:
     return {**params, "offset": str(offset), "limit": str(limit)}
 
 
-class _Info(msgspec.Struct):
-    label: str | None = None
-    notes: str | None = None
-
-
 class _Field(msgspec.Struct):
     id: str
     type: str = "text"
-    info: _Info | None = None
+    info: object = None
 
     @property
     def kind(self) -> str:
@@ -284,8 +284,8 @@ class _Field(msgspec.Struct):
 
     def described(self) -> FieldInfo:
         """The field for people."""
-        info = self.info or _Info()
-        return FieldInfo(self.id, self.kind, label=info.label or "", description=info.notes or "")
+        label, notes = (said(self.info, name) if isinstance(self.info, dict) else "" for name in ("label", "notes"))
+        return FieldInfo(self.id, self.kind, label=label, description=notes)
 
 
 class _Table(msgspec.Struct):
@@ -296,32 +296,29 @@ class _Table(msgspec.Struct):
 
 class _Resource(msgspec.Struct):
     package_id: str | None = None
-    name: str | None = None
-    description: str | None = None
-    url: str | None = None
-    datastore_active: bool | None = None
+    name: object = None
+    description: object = None
+    url: object = None
+    datastore_active: object = None
     last_modified: str | None = None
     metadata_modified: str | None = None
     hash: str | None = None
 
 
-class _Organization(msgspec.Struct):
-    title: str | None = None
-
-
 class _Package(msgspec.Struct):
-    name: str | None = None
-    title: str | None = None
-    notes: str | None = None
-    license_id: str | None = None
-    license_title: str | None = None
+    name: object = None
+    title: object = None
+    notes: object = None
+    license_id: object = None
+    license_title: object = None
     metadata_modified: str | None = None
-    organization: _Organization | None = None
+    organization: object = None
 
 
 class _Records(msgspec.Struct):
     records: msgspec.Raw
     limit: int | None = None
+    total: int | None = None
 
 
 class _Rows(msgspec.Struct, gc=False):
@@ -333,6 +330,7 @@ class _Answer(msgspec.Struct):
 
     success: bool
     result: msgspec.Raw = msgspec.Raw(b"null")
+    error: object = None
 
 
 class _Refusal(msgspec.Struct):
@@ -361,14 +359,17 @@ def _result(kind: type[T], reply: Reply) -> T:
 def _inside(answer: _Answer, kind: type[T]) -> T:
     try:
         if not answer.success:
-            raise BadBodyError("success false in an answer with status 200", "success false")
+            raise BadBodyError(
+                f"success false in an answer with status 200: {said(answer.error, 'message') or answer.error}",
+                "success false",
+            )
         return msgspec.json.decode(answer.result, type=kind)
     except BROKEN_JSON as error:
         raise BadBodyError(f"{error} in the result", str(error)) from error
 
 
-def _rows(reply: Reply) -> tuple[int, int | None]:
-    """How many rows an answer has, and the limit that it says it kept to."""
+def _rows(reply: Reply) -> tuple[int, _Records]:
+    """How many rows an answer has, and what it says about them."""
     check_utf8(reply.body)
     found = _inside(reply.decode(_Answer), _Records)
     try:
@@ -378,7 +379,7 @@ def _rows(reply: Reply) -> tuple[int, int | None]:
     around = bytes(reply.body).replace(bytes(found.records), b"[]", 1)
     if twice := repeated_names(around, _READ):
         raise BadBodyError(f"{', '.join(twice)} twice in one answer", "a name twice")
-    return rows, found.limit
+    return rows, found
 
 
 def _updated(resource: _Resource, package: _Package | None = None) -> datetime | None:

@@ -111,10 +111,13 @@ class Downloaded(Source[PageRequest]):
         fields, rows, expected = dict(state.fields), 0, state.rows
         cuts = self.cuts(spool, client.settings)
         while (cut := await asyncio.to_thread(next, cuts, None)) is not None:
+            fields = joined(fields, cut.fields)
+            if not cut.rows:
+                continue
             page = self.page(client, len(pages), cut)
             await sink(page.name, _chunks(cut.body))
             pages.append(page)
-            fields, rows = joined(fields, cut.fields), rows + page.rows
+            rows += page.rows
             if progress:
                 progress(rows, expected or rows)
         state = replace(state, fields=typed(fields), rows=rows)

@@ -1,7 +1,7 @@
 """CSV, JSON lines and Parquet: a file of any size cut into pages of whole records, and a page read as text.
 
-Here: compression, encodings, where a record ends, what is wrong with a file. Not here: where files come from and whether they changed
-(`files.py`), what the columns mean (the contracts).
+Here: encodings, where a record ends, what is wrong with a file. Not here: where files come from and whether they changed
+(`files.py`), archives (`archives.py`), what the columns mean (the contracts).
 
 A page of CSV or JSON lines has the bytes of the file, and the file's header first, so that it can be read alone. A page of Parquet is
 a Parquet file of its own. A file with a mistake that leaves open where its records end is refused; a row with too many or too few
@@ -12,37 +12,35 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
-import tempfile
-import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from itertools import chain
+from typing import BinaryIO, Protocol, cast
 
 import msgspec
 import polars as pl
+from polars import selectors as cs
 
 from catalunya.io.errors import ContractError
 from catalunya.io.json_text import BROKEN_JSON, AnyObject, whole_characters
-from catalunya.io.safe_text import NAME, legible
-from catalunya.io.sources.json_types import TYPE
+from catalunya.io.safe_text import NAME, escaped, few, legible
+from catalunya.io.sources.json_types import TYPE, json_types
 from catalunya.io.sources.pages import FLAW, QUOTED, read_rows, with_all
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
 CHUNK = 2 * 1024 * 1024  # characters read at a time
+READ_AT_ONCE = 1024 * 1024  # bytes
 PAGE_BYTES = 32 * 1024 * 1024
 LONGEST = 16 * 1024 * 1024  # characters of one record; a longer one has a quote that is not closed
-UNPACKED_AT_ONCE = 1024 * 1024
-MAX_RATIO, SUSPECT_BYTES = 200, 64 * 1024 * 1024
-"""Tables compress to a tenth or a twentieth. More than this, of what is already large, is made to fill up a disk."""
 
 DELIMITERS = ",;\t|"
-_BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+_NO_TEXT = {
+    b"PAR1": "Parquet",
+    b"%PDF": "PDF",
+    b"\xd0\xcf\x11\xe0": "an old Excel file",
+}
+_PACKED = {b"\x1f\x8b": "gzip within an archive", b"PK\x03\x04": "a ZIP archive within an archive"}
 
 
 class Layout(Protocol):
@@ -66,8 +64,6 @@ class Layout(Protocol):
     def names(self) -> tuple[str, ...]: ...
     @property
     def null_values(self) -> tuple[str, ...]: ...
-    @property
-    def member(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,70 +75,10 @@ class Cut:
     fields: dict[str, str]
 
 
-def unpacked(spool: BinaryIO, file: Layout, scratch: Path | None) -> BinaryIO:
-    """The content of a downloaded file, out of gzip or zip where its first bytes say so. Raises ContractError."""
-    spool.seek(0)
-    magic = spool.read(4)
-    packed = spool.seek(0, io.SEEK_END)
-    spool.seek(0)
-    if magic[:2] == b"\x1f\x8b":
-        opened = cast("BinaryIO", gzip.GzipFile(fileobj=spool))
-    elif magic == b"PK\x03\x04":
-        opened = _member(spool, file.member)
-    else:
-        if file.member:
-            raise ContractError(f"expected a ZIP archive with {file.member}, found a file that begins with {magic!r}")
-        opened = spool
-    if opened is spool:
-        return spool
-    bounded = cast("BinaryIO", io.BufferedReader(_Bounded(opened, packed), UNPACKED_AT_ONCE))
-    if file.format != "parquet":
-        return bounded
-    # Its end is read first. It is deleted when nothing refers to it any more.
-    whole = cast("BinaryIO", tempfile.NamedTemporaryFile(prefix="catalunya-", dir=scratch))  # noqa: SIM115
-    while piece := bounded.read(UNPACKED_AT_ONCE):
-        whole.write(piece)
-    return whole
-
-
-def _member(spool: BinaryIO, name: str | None) -> BinaryIO:
-    try:
-        archive = zipfile.ZipFile(spool)
-        members = [each.filename for each in archive.infolist() if not each.is_dir()]
-        if name is None and len(members) != 1:
-            raise ContractError(f"expected one file in the ZIP archive, found {_few(members)}; declare one as `member`")
-        if name is not None and name not in members:
-            raise ContractError(f"expected {name} in the ZIP archive, found {_few(members)}; correct `member`")
-        return cast("BinaryIO", archive.open(name or members[0]))
-    except _BROKEN as error:
-        raise ContractError(f"expected a ZIP archive that can be opened, found {error}") from None
-
-
-class _Bounded(io.RawIOBase):
-    """What is read out of an archive, up to what a table can be. Raises ContractError."""
-
-    def __init__(self, opened: BinaryIO, packed: int) -> None:
-        self._opened, self._most, self._read = opened, max(MAX_RATIO * packed, SUSPECT_BYTES), 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        try:
-            piece = self._opened.read(len(buffer))
-        except _BROKEN as error:
-            raise ContractError(f"expected a whole archive, found that it cannot be unpacked: {error}") from None
-        self._read += len(piece)
-        if self._read > self._most:
-            raise ContractError(
-                f"expected a table, found an archive that unpacks to more than {self._most // 2**20:,} MiB, over {MAX_RATIO} times its size"
-            )
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-
-def first_fields(prefix: bytes, file: Layout) -> dict[str, str]:
-    """The fields of a CSV file by its first bytes, whose last record may be cut off. Raises ContractError."""
+def first_fields(prefix: bytes, file: Layout, *, is_all: bool) -> dict[str, str]:
+    """The fields of a CSV file by its first bytes, whose last record may be cut off unless they are all of it; none if they do not hold a
+    whole record. Raises ContractError."""
+    given = prefix
     try:
         if prefix[:2] == b"\x1f\x8b":
             prefix = zlib.decompressobj(wbits=31).decompress(prefix, 2**20)
@@ -152,19 +88,20 @@ def first_fields(prefix: bytes, file: Layout) -> dict[str, str]:
         raise _wrong_encoding(error, file) from None
     except zlib.error as error:
         raise ContractError(f"expected a gzip file, found that it cannot be unpacked: {error}") from None
-    cut = text[: text.rfind("\n") + 1] or text
-    columns = _Columns.of(file, next(_batches(io.StringIO(cut, newline=""), file, is_part=True), _EMPTY))
-    return dict.fromkeys(columns.names, "text")
+    is_all = is_all and prefix is given
+    cut = text if is_all else text[: text.rfind("\n") + 1]
+    records = next(_batches(io.StringIO(cut, newline=""), file, is_part=not is_all), _EMPTY)
+    return dict.fromkeys(_Columns.of(file, records).names, "text") if is_all or len(records) else {}
 
 
-def check_text(head: bytes) -> None:
-    """Raise ContractError if these first bytes are no table of text."""
+def check_text(head: bytes, *, may_be_packed: bool = False) -> None:
+    """Raise ContractError if these first bytes are no table of text, or of an archive that may hold one."""
     begins = head[:512].removeprefix(codecs.BOM_UTF8).lstrip()
     if not begins:
         raise ContractError("expected a table, found an empty file")
     if begins.startswith(b"<"):
         raise ContractError("expected a table, found HTML or XML")
-    for magic, what in {b"PAR1": "Parquet", b"%PDF": "PDF", b"\xd0\xcf\x11\xe0": "an old Excel file"}.items():
+    for magic, what in (_NO_TEXT if may_be_packed else _NO_TEXT | _PACKED).items():
         if begins.startswith(magic):
             raise ContractError(f"expected a table of text, found {what}")
 
@@ -193,9 +130,9 @@ def _with_all_and_flaw(frame: pl.DataFrame, fields: Sequence[str]) -> pl.DataFra
 
 
 def _cut_text(content: BinaryIO, file: Layout, rows: int) -> Iterator[Cut]:
-    head = content.read(512)
-    check_text(head)
-    text = io.TextIOWrapper(_Rest(head, content), encoding=file.decoding, newline="")  # type: ignore[type-var]
+    buffered = io.BufferedReader(cast("io.RawIOBase", content), READ_AT_ONCE)
+    check_text(buffered.peek(512))
+    text = io.TextIOWrapper(buffered, encoding=file.decoding, newline="")
     pending, columns = _EMPTY, None
     try:
         for batch in _batches(text, file):
@@ -204,10 +141,11 @@ def _cut_text(content: BinaryIO, file: Layout, rows: int) -> Iterator[Cut]:
                 columns = _Columns.of(file, batch)
                 records = batch.slice(1 if file.header else 0)
             pending = pl.concat([pending, records])
-            while len(pending) >= rows or pending.estimated_size() > PAGE_BYTES:
-                size = _fitting(pending, rows)
-                yield _page(pending.head(size), file, columns)
-                pending = pending.slice(size)
+            ends, at = pending.str.len_bytes().cum_sum(), 0
+            while (to := _end_of_page(ends, at, rows)) < len(pending):
+                yield _page(pending.slice(at, to - at), file, columns)
+                at = to
+            pending = pending.slice(at)
     except UnicodeDecodeError as error:
         raise _wrong_encoding(error, file) from None
     if len(pending):
@@ -221,9 +159,11 @@ def _wrong_encoding(error: UnicodeDecodeError, file: Layout) -> ContractError:
     )
 
 
-def _fitting(records: pl.Series, rows: int) -> int:
-    fits = int((records.head(rows).str.len_bytes().cum_sum() <= PAGE_BYTES).sum())
-    return max(1, fits)
+def _end_of_page(ends: pl.Series, at: int, rows: int) -> int:
+    """Where the page ends that begins at a record: after `rows` of them or PAGE_BYTES, and at least one. `ends`: the bytes up to each."""
+    before = int(ends[at - 1]) if at else 0
+    fits = int(ends.search_sorted(before + PAGE_BYTES, "right"))
+    return min(at + rows, max(at + 1, fits))
 
 
 def _page(records: pl.Series, file: Layout, columns: _Columns | None) -> Cut:
@@ -238,7 +178,7 @@ def _page(records: pl.Series, file: Layout, columns: _Columns | None) -> Cut:
         msgspec.json.Decoder(AnyObject).decode_lines(whole_characters(body))
     except BROKEN_JSON as error:
         raise ContractError(f"expected one JSON object on each line, found {str(error)[:200]}") from None
-    return Cut(body, len(records), _json_fields(body))
+    return Cut(body, len(records), _json_fields(body, records))
 
 
 def _check_encoding(body: bytes, file: Layout) -> None:
@@ -250,22 +190,6 @@ def _check_encoding(body: bytes, file: Layout) -> None:
     except UnicodeDecodeError:
         return
     raise ContractError(f'expected text in {file.encoding}, found UTF-8; declare encoding="utf-8"')
-
-
-class _Rest(io.RawIOBase):
-    """A stream of which the first bytes were read already."""
-
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
-        self._head, self._rest = head, rest
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        head, self._head = self._head, b""
-        return head or self._rest.read(size)
-
-    read1 = read
 
 
 def _batches(text: io.TextIOBase | io.TextIOWrapper, file: Layout, *, is_part: bool = False) -> Iterator[pl.Series]:
@@ -376,7 +300,7 @@ class _Columns:
             )
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ContractError(
-                f"expected each column once, found {_few(twice)} twice in the header; declare `names` for all {len(names)} columns"
+                f"expected each column once, found {few(twice)} twice in the header; declare `names` for all {len(names)} columns"
             )
         return cls(file, names, line if file.header else None)
 
@@ -431,26 +355,49 @@ def _fields_of(line: str, file: Layout) -> list[str]:
     """The fields of one record."""
     if not file.quote:
         return line.rstrip("\r").split(file.delimiter)
-    return next(csv.reader([line.rstrip("\r")], delimiter=file.delimiter, quotechar=file.quote), [""])
+    try:
+        return next(csv.reader([line.rstrip("\r")], delimiter=file.delimiter, quotechar=file.quote), [""])
+    except csv.Error:  # a carriage return outside quotes
+        raise ContractError(
+            f"expected lines that end with a line feed, found {legible(escaped(line), QUOTED)!r}; only carriage returns, as old Macs wrote, cannot "
+            "be read"
+        ) from None
 
 
 def _escaped(character: str) -> str:
     return f"\\x{{{ord(character):x}}}"
 
 
-def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(legible(name, NAME) for name in names[:10])
-    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown or "none"
-
-
-def _json_fields(body: bytes) -> dict[str, str]:
+def _json_fields(body: bytes, lines: pl.Series) -> dict[str, str]:
     try:
         schema = pl.scan_ndjson(body, infer_schema_length=None).collect_schema()
+    except pl.exceptions.PolarsError:
+        return _mixed_fields(lines)
+    return {name: _kind(dtype) for name, dtype in schema.items()}
+
+
+def _mixed_fields(lines: pl.Series) -> dict[str, str]:
+    """The fields of lines in which one of them has values of types that have none in common: it is text. Raises ContractError for what can be
+    parsed and not read, such as a number of 400 digits."""
+    names: dict[str, None] = {}
+    for some in lines.to_frame().iter_slices(1000):
+        try:
+            rows = msgspec.json.decode(f"[{','.join(some.to_series())}]", type=list[dict[str, msgspec.Raw]])
+        except BROKEN_JSON as error:
+            raise ContractError(f"expected one JSON object on each line, found {error}") from None
+        names |= dict.fromkeys(chain.from_iterable(rows))
+    try:
+        read_rows(b"[" + "\n,".join(lines).encode() + b"\n]", list(names), 0)
     except pl.exceptions.PolarsError as error:
         raise ContractError(
             f"expected one JSON object on each line, found {' '.join(str(error).split())[:200]}"
         ) from None
-    return {name: _kind(dtype) for name, dtype in schema.items()}
+    types = json_types(lines.to_frame(), list(names))
+    fields = dict.fromkeys(names, "text")
+    for column in types.iter_columns():
+        if column.null_count() == 0 and column.n_unique() == 1:
+            fields[column.name.removeprefix(TYPE)] = "document" if column[0] == "object" else column[0]
+    return fields
 
 
 def _kind(dtype: pl.DataType) -> str:
@@ -458,7 +405,7 @@ def _kind(dtype: pl.DataType) -> str:
     if dtype == pl.Null:
         return "null"
     if dtype.is_nested():
-        return "object"
+        return "document"
     if dtype.is_numeric():
         return "number"
     if dtype == pl.Date:
@@ -472,6 +419,9 @@ def _cut_parquet(content: BinaryIO, rows: int) -> Iterator[Cut]:
     content.flush()
     try:  # by its name: what is not a file on disk is read into memory as a whole
         fields = {name: _kind(dtype) for name, dtype in pl.read_parquet_schema(content.name).items()}
+        nothing = io.BytesIO()
+        pl.scan_parquet(content.name, glob=False).head(0).collect().write_parquet(nothing)
+        yield Cut(nothing.getvalue(), 0, fields)  # says which fields there are where there is no row
         for batch in pl.scan_parquet(content.name, glob=False).collect_batches(chunk_size=rows, maintain_order=True):
             for at in range(0, batch.height, rows):
                 page, body = batch.slice(at, rows), io.BytesIO()
@@ -485,6 +435,13 @@ def _read_parquet(body: bytes, fields: Sequence[str]) -> pl.DataFrame:
     schema = pl.read_parquet_schema(io.BytesIO(body))
     frame = pl.read_parquet(io.BytesIO(body), columns=[name for name in schema if name in fields])
     objects = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
+    for name in frame.select(cs.binary()).columns:  # some writers do not say that it is text
+        try:
+            frame[name].cast(pl.String)
+        except pl.exceptions.ComputeError:
+            raise ContractError(
+                f"bytes that are no text in the column {legible(name, NAME)}: leave it out of the contract"
+            ) from None
     types = frame.select(pl.lit("object").repeat_by(pl.len()).explode().alias(TYPE + name) for name in objects)
     return with_all(frame.select(_as_text(name, dtype) for name, dtype in frame.schema.items()), fields).hstack(types)
 
@@ -496,4 +453,6 @@ def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Datetime):
         value = value.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if dtype.time_zone else value
         return value.dt.to_string("iso:strict")
+    if dtype == pl.Duration:
+        return value.dt.to_string("iso")
     return value.cast(pl.String)

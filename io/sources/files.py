@@ -198,7 +198,7 @@ class File(Downloaded):
 
         with self.spooled(client) as spool:
             start = await self._download(client, spool)
-            first = await asyncio.to_thread(lambda: next(self.cuts(spool, client.settings), None))
+            first = await asyncio.to_thread(lambda: _first(self.cuts(spool, client.settings)))
         first = first or Cut(b"", 0, {})
         reply = Reply(client.address(request.path), 200, start.headers, bytearray(first.body))
         return self.page(client, 0, first), reply
@@ -209,11 +209,17 @@ class File(Downloaded):
         return read(body, self, fields, searched)
 
     async def download(self, client: Http, spool: BinaryIO) -> SourceState:
-        """All of the file; its state is that of exactly these bytes where the server gives none."""
+        """All of the file; its state is that of exactly these bytes where the server gives none.
+
+        Servers that share a file may each give it an ETag of their own: what is the same twice has not changed.
+        """
         start = await self._download(client, spool)
         end = await self._beginning(client) if start.is_stamped else start
         if end.version != start.version:
-            raise MovedError(f"expected version {start.version} throughout, found {end.version} at the end")
+            with self.spooled(client) as again:
+                await self._download(client, again)
+                if _digest_of(again) != _digest_of(spool):
+                    raise MovedError(f"expected version {start.version} throughout, found {end.version} at the end")
         return SourceState(start.version, start.updated_at, start.fields)
 
     def page(self, client: Http, number: int, cut: Cut) -> Page:
@@ -230,8 +236,9 @@ class File(Downloaded):
 
             start = _Start.of(reply)
             if self.format == "csv" and bytes(reply.body[:2]) != b"PK":
-                start.fields = _checked(lambda: first_fields(bytes(reply.body), self))
-                if not start.is_stamped and len(reply.body) < BEGINNING:  # this is all of it
+                is_all = len(reply.body) < BEGINNING
+                start.fields = _checked(lambda: first_fields(bytes(reply.body), self, is_all=is_all))
+                if not start.is_stamped and is_all:
                     start.version = _digest(reply.body)
             return start
 
@@ -246,10 +253,10 @@ class File(Downloaded):
             start = _Start.of(reply)
             spool.seek(0)
             if self.format != "parquet":
-                _checked(lambda: check_text(spool.read(512)))
+                _checked(lambda: check_text(spool.read(512), may_be_packed=True))
                 spool.seek(0)
             if not start.is_stamped:
-                start.version = hashlib.file_digest(spool, "sha256").hexdigest()[:16]  # type: ignore[arg-type]
+                start.version = _digest_of(spool)
             return start
 
         return await client.download(self.path, accept, spool)
@@ -257,7 +264,8 @@ class File(Downloaded):
     def cuts(self, spool: BinaryIO, http: HttpSettings) -> Iterator[Cut]:
         """The pages of a downloaded file. Raises SourceError, which names the file."""
         from catalunya.io.errors import SourceError
-        from catalunya.io.sources.file_formats import cut, unpacked
+        from catalunya.io.sources.archives import unpacked
+        from catalunya.io.sources.file_formats import cut
 
         try:
             yield from cut(unpacked(spool, self, http.scratch), self, http.page_rows)
@@ -299,8 +307,23 @@ class _Start:
         return cls(_version(reply.headers), modified, reply.headers, {})
 
 
+def _first(cuts: Iterator[Cut]) -> Cut | None:
+    """The first page with rows, else one without."""
+    empty = None
+    for cut in cuts:
+        if cut.rows:
+            return cut
+        empty = cut
+    return empty
+
+
 def _digest(content: bytes | bytearray) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _digest_of(spool: BinaryIO) -> str:
+    spool.seek(0)
+    return hashlib.file_digest(spool, "sha256").hexdigest()[:16]  # type: ignore[arg-type]
 
 
 def _version(headers: Mapping[str, str]) -> str:

@@ -139,6 +139,7 @@ class _Saved:
 
     file: BinaryIO
     state: str = ""
+    stamps: tuple[str | None, ...] = ()
 
     def headers(self) -> dict[str, str] | None:
         """Ask for the rest only, unless the content has changed (RFC 9110, 13.1.5)."""
@@ -152,17 +153,26 @@ class _Saved:
     def begin(self, response: httpx.Response) -> None:
         """Continue where the answer does, or start over."""
         headers, at = response.headers, self.file.tell()
-        if response.status_code == 206 and headers.get("content-range", "").startswith(f"bytes {at}-"):
+        stamps = (headers.get("etag"), headers.get("last-modified"))
+        is_rest = response.status_code == 206 and headers.get("content-range", "").startswith(f"bytes {at}-")
+        # Not every server looks at If-Range: the rest may be that of another content.
+        if is_rest and all(new in (None, old) for new, old in zip(stamps, self.stamps, strict=True)):
             return
-        self.file.seek(0)
-        self.file.truncate()
+        self.forget()
+        self.stamps = stamps
         etag = headers.get("etag", "")
         can_continue = headers.get("accept-ranges") == "bytes" and "content-encoding" not in headers
         self.state = (headers.get("last-modified", "") if etag[:2] in {"", "W/"} else etag) if can_continue else ""
         if response.status_code == 206:
-            raise _RetryableError(
-                str(response.url), f"expected the bytes from {at}, found {headers.get('content-range')}"
-            )
+            self.forget()
+            found = f"{headers.get('content-range')} of {stamps[0] or stamps[1]}"
+            raise _RetryableError(str(response.url), f"expected the bytes from {at} of the same content, found {found}")
+
+    def forget(self) -> None:
+        """Start over with the next answer."""
+        self.state = ""
+        self.file.seek(0)
+        self.file.truncate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +323,9 @@ class Http:
             if reply.status == 200 or (call.into and reply.status == 206):
                 return await asyncio.to_thread(call.accept, reply)
             call.refused(reply)
+            if call.into and call.into.state and reply.status == 416:  # the content is shorter by now
+                call.into.forget()
+                raise _RetryableError(call.url, self._described(reply))
             raise self._refusal(call.method, reply)
         except BadBodyError as error:
             reason = f"invalid response body ({error})"
@@ -399,8 +412,8 @@ class Http:
 
     def _described(self, reply: Reply) -> str:
         message = self._explain(reply)
-        location = f". It redirects to {reply.headers.get('location')}: correct the URL"
-        moved = location if 300 <= reply.status < 400 else ""
+        location = reply.headers.get("location")
+        moved = f". It redirects to {location}: correct the URL" if location and 300 <= reply.status < 400 else ""
         return f"{_status(reply.status)}{': ' if message else ''}{message}{moved}"
 
     def _given_up(self, failure: _RetryableError, attempts: int) -> SourceUnavailable:

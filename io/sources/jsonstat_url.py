@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 MAX_CELLS = 1_000_000  # of one page: a row for each is in memory when the page is checked
 LATER, TOO_BIG = "ASYNCHRONOUS_RESPONSE", "EXTRACTION_TOO_BIG"  # Eurostat's two kinds of 413, told apart by their label
 _FILTERS = "add filters to the URL, such as &geo=ES51&sinceTimePeriod=2015, or declare `split_by` and `latest`"
-_KNOWN = re.compile(r"(?i)json-?stat|/statistics/1\.0/data/[^/]+$|^(?!.*/(?:api|resource|taules|wstempus)/).*\.json$")
+_KNOWN = re.compile(
+    r"(?i)json-?stat|/statistics/1\.0/data/[^/]+$|^(?!.*/(?:api|resource|taules|emex|wstempus)/).*\.json$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +112,13 @@ class JsonStat(Source[_Request]):
     async def about(self, client: Http) -> Sequence[About]:
         """What a small answer says if `latest` is declared, else the whole dataset."""
         dataset, _ = await self._ask(client, self._path(self.latest))
-        axes = dataset.axes()
+        found = {axis.column: dataset.dimension[name] for name, axis in dataset.axes().items()}
         fields = [
-            FieldInfo(axis.column, axis.kind, found.label, categories=found.category.labels())
-            for axis, found in ((axis, dataset.dimension[name]) for name, axis in axes.items())
+            FieldInfo(name, kind, found[name].label, categories=found[name].category.labels())
+            if name in found
+            else FieldInfo(name, kind)
+            for name, kind in _fields(dataset).items()
         ]
-        own = [FieldInfo(name, kind) for name, kind in OWN.items()]
         updated = instant(dataset.updated) if dataset.updated else None
         rows = None if self.latest else dataset.cells
         return [
@@ -123,7 +126,7 @@ class JsonStat(Source[_Request]):
                 self.table,
                 dataset.label,
                 updated,
-                (*fields, *own),
+                tuple(fields),
                 self.address,
                 publisher=dataset.publisher,
                 rows=rows,
@@ -133,15 +136,15 @@ class JsonStat(Source[_Request]):
     async def read_state(self, client: Http) -> SourceState:
         """By `updated` and the dimensions of a small answer if `latest` is declared, else by the content of the whole."""
         dataset, body = await self._ask(client, self._path(self.latest))
-        columns = {name: kind for axis in dataset.axes().values() for name, kind in axis.columns().items()}
+        fields = _fields(dataset)
         updated_at = instant(dataset.updated) if dataset.updated else datetime.now(UTC)
         if self.latest and not dataset.updated:
             raise SourceError(
                 f"{self.describe()}: expected `updated` in the answer with {self.latest}, found none; take `latest` out of the declaration, and "
                 "the whole dataset is compared"
             )
-        said = msgspec.json.encode([dataset.updated, columns]) if self.latest else body
-        return SourceState(hashlib.sha256(said).hexdigest()[:16], updated_at, columns | OWN)
+        said = msgspec.json.encode([dataset.updated, fields]) if self.latest else body
+        return SourceState(hashlib.sha256(said).hexdigest()[:16], updated_at, fields)
 
     async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[_Request]:
         """One request, or with `split_by` one for each category that a small answer has."""
@@ -280,6 +283,11 @@ def _check_format(source: str, reply: Reply, said: _Said) -> None:
     else:
         found = f"the class {str(said.class_)[:50]!r}; check the address"
     raise SourceError(f'{source}: expected JSON-stat 2.0 with "class": "dataset" at {reply.url}, found {found}')
+
+
+def _fields(dataset: Dataset) -> dict[str, str]:
+    """The columns of its cells -> the kind of each."""
+    return {name: kind for axis in dataset.axes().values() for name, kind in axis.columns().items()} | OWN
 
 
 def _sizes(dataset: Dataset) -> str:

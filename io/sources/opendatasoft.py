@@ -20,7 +20,7 @@ import msgspec
 
 from catalunya.io.errors import BadBodyError, ContractError, DeclarationError, MovedError, SourceError
 from catalunya.io.json_text import check_utf8, repeated_names
-from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal
+from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal, said
 from catalunya.io.sources.download import Downloaded
 from catalunya.io.sources.extraction import PageRequest, Plan
 from catalunya.io.sources.files import File
@@ -117,13 +117,13 @@ class Opendatasoft(Downloaded):
         metas = found.metas.default
         about = About(
             id=found.dataset_id or self.dataset_id,
-            title=metas.title or self.dataset_id,
+            title=said(metas.title) or self.dataset_id,
             updated_at=_moment(metas.data_processed) or _moment(metas.modified),
             fields=tuple(field.described() for field in found.fields),
             page_url=self.url(client.settings.base_url),
-            description=metas.description or "",
-            publisher=metas.publisher or "",
-            licence=metas.license or metas.license_url or "",
+            description=said(metas.description),
+            publisher=said(metas.publisher),
+            licence=said(metas.license) or said(metas.license_url),
             rows=await self._count(client),
         )
         return [about]
@@ -143,7 +143,8 @@ class Opendatasoft(Downloaded):
         listed = "".join(f"{name}\t{kind}\n" for name, kind in sorted(fields.items()))
         signs = (metas.modified, metas.data_processed, metas.records_count, listed)
         digest = hashlib.sha256(repr(signs).encode(errors="replace")).hexdigest()[:8]
-        return SourceState(f"{updated_at:%Y%m%dT%H%M%S}-{digest}", updated_at, fields, metas.records_count)
+        rows = metas.records_count if isinstance(metas.records_count, int) else None
+        return SourceState(f"{updated_at:%Y%m%dT%H%M%S}-{digest}", updated_at, fields, rows)
 
     async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[PageRequest]:
         """The first records, for a sample: `extract` reads all of them by one request."""
@@ -216,31 +217,32 @@ class Opendatasoft(Downloaded):
 class _Field(msgspec.Struct):
     name: str
     type: str = "text"
-    label: str | None = None
-    description: str | None = None
-    annotations: dict[str, object] | None = None
+    label: object = None
+    description: object = None
+    annotations: object = None
 
     @property
     def kind(self) -> str:
         """The type, in the words of contracts."""
-        return "document" if "multivalued" in (self.annotations or {}) else KINDS.get(self.type, self.type)
+        notes = self.annotations if isinstance(self.annotations, dict) else {}
+        return "document" if "multivalued" in notes else KINDS.get(self.type, self.type)
 
     def described(self) -> FieldInfo:
         """The field for people."""
-        return FieldInfo(self.name, self.kind, label=self.label or "", description=self.description or "")
+        return FieldInfo(self.name, self.kind, label=said(self.label), description=said(self.description))
 
 
 class _Metas(msgspec.Struct):
     """`modified` is what the publisher says, and need not move with the data; `data_processed` is when records were last processed."""
 
-    title: str | None = None
-    description: str | None = None
-    publisher: str | None = None
-    license: str | None = None
-    license_url: str | None = None
+    title: object = None
+    description: object = None
+    publisher: object = None
+    license: object = None
+    license_url: object = None
     modified: str | None = None
     data_processed: str | None = None
-    records_count: int | None = None
+    records_count: object = None
 
 
 class _AllMetas(msgspec.Struct):

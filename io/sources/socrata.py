@@ -21,7 +21,7 @@ import structlog
 
 from catalunya.io.errors import BadBodyError, DeclarationError, SourceError, UsageError
 from catalunya.io.json_text import AnyObject, check_utf8, repeated_names
-from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal
+from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal, said
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
 
 if TYPE_CHECKING:
@@ -125,19 +125,19 @@ class Socrata(Source[PageRequest]):
         """The dataset's metadata, by one request, with the profile of each column if the portal keeps one, and its count by another."""
         view = await client.get(f"/api/views/{self.dataset_id}.json", lambda reply: reply.decode(_ViewForPeople))
         total, _ = await self._count(client, "")
-        names = {column.id: column.field_name for column in view.columns}
+        names = {str(column.id): column.field_name for column in view.columns if column.id is not None}
         updated = view.rows_updated_at or view.view_last_modified
         about = About(
-            id=view.id or self.dataset_id,
-            title=view.name,
+            id=self.dataset_id,
+            title=said(view.name) or self.dataset_id,
             updated_at=datetime.fromtimestamp(updated, UTC) if updated else None,
             fields=tuple(column.info() for column in view.columns if not column.field_name.startswith(":")),
             page_url=self.url(client.settings.base_url),
-            description=view.description or "",
-            publisher=view.attribution or "",
-            licence=(view.license and view.license.name) or "",
+            description=said(view.description),
+            publisher=said(view.attribution),
+            licence=said(view.license, "name"),
             rows=total,
-            key=(names[view.row_identifier_column_id],) if view.row_identifier_column_id in names else (),
+            key=(names[identifier],) if (identifier := str(view.row_identifier_column_id)) in names else (),
         )
         return [about]
 
@@ -262,47 +262,35 @@ class _View(msgspec.Struct, rename="camel"):
     view_last_modified: int | None = None
 
 
-class _Profile(msgspec.Struct):
-    """What the portal keeps about a column's values; numbers in old answers, text in new ones."""
-
-    non_null: int | str | None = None
-    null: int | str | None = None
-    cardinality: int | str | None = None
-
-
 class _ColumnForPeople(_Column, rename="camel"):
-    id: int | None = None
-    name: str | None = None
-    description: str | None = None
-    cached_contents: _Profile | None = None
+    id: object = None
+    name: object = None
+    description: object = None
+    cached_contents: object = None
+    """What the portal keeps about a column's values: counts are numbers in old answers, text in new ones."""
 
     def info(self) -> FieldInfo:
         """The column as a field of the table."""
-        found = self.cached_contents or _Profile()
+        found = self.cached_contents if isinstance(self.cached_contents, dict) else {}
         return FieldInfo(
             self.field_name,
             self.data_type_name,
-            label=self.name or "",
-            description=self.description or "",
-            rows=_number(found.non_null),
-            nulls=_number(found.null),
-            distinct=_number(found.cardinality),
+            label=said(self.name),
+            description=said(self.description),
+            rows=_number(found.get("non_null")),
+            nulls=_number(found.get("null")),
+            distinct=_number(found.get("cardinality")),
         )
-
-
-class _License(msgspec.Struct, frozen=True):
-    name: str | None = None
 
 
 class _ViewForPeople(_View, rename="camel"):
     """The metadata that only people read: an error in them keeps no table from being made."""
 
-    id: str = ""
-    name: str = ""
-    description: str | None = None
-    attribution: str | None = None
-    license: _License | None = None
-    row_identifier_column_id: int | None = None
+    name: object = None
+    description: object = None
+    attribution: object = None
+    license: object = None
+    row_identifier_column_id: object = None
     columns: list[_ColumnForPeople] = []  # type: ignore[assignment]  # each is a _Column
 
 
@@ -321,7 +309,7 @@ class _Refusal(msgspec.Struct, rename="camel"):
     error_code: str = ""
 
 
-def _number(text: int | str | None) -> int | None:
+def _number(text: object) -> int | None:
     return int(str(text)) if re.fullmatch(r"[0-9]{1,18}", str(text)) else None
 
 

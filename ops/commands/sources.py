@@ -80,11 +80,10 @@ def _show(found: SourceCheck) -> None:
     for dataset in found.datasets:
         updated = f"{dataset.updated_at:%Y-%m-%d %H:%M} UTC" if dataset.updated_at else "unknown"
         unit = "cells" if dataset.cells_at_most else "rows"
+        counted = f"{unit} not counted" if dataset.rows is None else f"{console.number(dataset.rows)} {unit}"
         limit = f" (at most {dataset.cells_at_most:,} in one answer)" if dataset.cells_at_most else ""
         console.say(f"  found    {dataset.id}  {dataset.title}")
-        console.say(
-            f"           updated {updated}, {console.number(dataset.rows)} {unit}{limit}, licence {dataset.licence or 'not given'}"
-        )
+        console.say(f"           updated {updated}, {counted}{limit}, licence {dataset.licence or 'not given'}")
     rows = {
         "bound": ", ".join(f"{name} ({kind})" if kind else name for name, kind in found.bound.items()),
         "missing": ", ".join(found.missing),

@@ -67,8 +67,8 @@ class Sheet(Published):
 def served(sample: Sample) -> Sheet:
     """A recorded sample as an indicator of its own."""
     fitxes = sample.pages[0].json()["fitxes"]
-    described = fitxes["indicadors"]["i"]
-    places = {each["id"]: each["content"] for each in fitxes["cols"]["col"]}
+    (described,) = _listed(fitxes["indicadors"]["i"])
+    places = {each["id"]: each["content"] for each in _listed(fitxes["cols"]["col"])}
     return Sheet(described=described, places=places, values=described["v"].split(","))
 
 
@@ -127,6 +127,10 @@ def _columns(places: Mapping[str, str]) -> list[dict[str, str]]:
 
 def _collapsed(listed: list[dict[str, Any]]) -> Any:
     return listed[0] if len(listed) == 1 else listed
+
+
+def _listed(content: Any) -> list[dict[str, Any]]:
+    return content if isinstance(content, list) else [content]
 
 
 def _sent(content: Mapping[str, Any]) -> Answer:

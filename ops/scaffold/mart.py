@@ -108,7 +108,11 @@ def new_mart(name: str, reads: Sequence[str], graph: AssetGraph) -> NewMart:
         new[CONTRACTS] = text
         if not (folder / "assets/marts.py").exists():
             new["assets/marts.py"] = _NEW_ASSETS.format(package=active().package).encode()
-    decide = [f"what one row of {name} is: the key is that of {tables[0].key}, and the description says nothing yet"]
+    is_keyed = any(column.key for column in tables[0].columns)
+    decide = [
+        f"what one row of {name} is: {f'the key is that of {tables[0].key}' if is_keyed else f'{tables[0].key} has no key, declare one'}, and "
+        "the description says nothing yet"
+    ]
     decide += [
         f"how {key} is joined: it has no key whose columns are in {tables[0].key}"
         for key, on in joins.items()
@@ -209,7 +213,7 @@ def _with_contract(text: str, name: str, columns: Sequence[Selected], tables: Se
 def _described(tables: Sequence[Asset]) -> str:
     first, *others = tables
     beside = f", with {', '.join(table.key for table in others)} beside it" if others else ""
-    return f"One row per row of {first.key}{beside}."
+    return f"To describe: one row per row of {first.key}{beside}."
 
 
 def _importing(text: str, wanted: set[str]) -> str:

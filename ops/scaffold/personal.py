@@ -7,9 +7,10 @@ until a person decides otherwise.
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 import polars as pl
@@ -18,6 +19,9 @@ from catalunya.ops.scaffold.names import plain
 
 SHARE = 0.5
 """The share of a column's values that must look like it."""
+
+PARQUET = b"PAR1"
+"""How a Parquet file begins."""
 
 SHORTEST = 4
 """Shorter values are not hidden: they are parts of anything."""
@@ -62,6 +66,20 @@ def hidden(body: bytes, values: Iterable[str]) -> bytes:
         return body
     either = b"|".join(re.escape(each) for each in sorted(found, key=len, reverse=True))
     return re.sub(rb"(?<![0-9A-Za-z])(?:" + either + rb")(?![0-9A-Za-z])", lambda match: _masked(match[0]), body)
+
+
+def hidden_in_parquet(body: bytes, fields: Sequence[str]) -> bytes:
+    """A Parquet file with these fields made unreadable: letters as x, digits as 0. Its bytes are compressed, so that values cannot be found
+    in them."""
+    frame, made = pl.read_parquet(io.BytesIO(body)), io.BytesIO()
+    text = [
+        pl.col(name).str.replace_all("[0-9]", "0").str.replace_all(r"\pL", "x")
+        for name in fields
+        if frame[name].dtype == pl.String
+    ]
+    other = [pl.col(name) * 0 for name in fields if frame[name].dtype.is_numeric()]
+    frame.with_columns(*text, *other).write_parquet(made)
+    return made.getvalue()
 
 
 def _spellings(value: str) -> Iterator[bytes]:

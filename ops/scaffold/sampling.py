@@ -114,6 +114,8 @@ def ask(source: Source[Any], settings: Settings) -> Asked:
     ):  # a page that is not full is all there is
         about = replace(about, rows=rows.height)
     about = replace(about, fields=fields, page_url=source.url(settings.portal(source)))
+    # What was asked for its metadata and is a page, too (a file, a dataset in JSON-stat), is kept once, as a page.
+    metadata = [each for each in metadata if each.url not in {page.url for page in pages}]
     return Asked(source, about, rows, [*dict.fromkeys(metadata)], [*_kept(pages, about)])
 
 

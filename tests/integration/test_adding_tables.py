@@ -122,7 +122,8 @@ def test_a_source_and_a_mart_are_added_by_a_command_each(
     assert [each["column"] for each in made["columns"] if each["key"]] == ["year", "code"]
     assert b"93 555" not in b"".join(path.read_bytes() for path in (copy / "assets/samples/charging").iterdir())
 
-    done(start(*command, "mart", "agg_charging", "--reads", "staging.charging", "--json"))
+    said = done(start(*command, "mart", "agg_charging", "--reads", "staging.charging"))
+    assert "next: edit dbt/models/marts/aggregates/agg_charging.sql, then catalunya try marts.agg_charging" in said
     lint = [
         start(python, "-m", "ruff", *each)
         for each in (["check", "--no-cache", "."], ["format", "--no-cache", "--check", "."])

@@ -19,6 +19,9 @@ from typing import Any
 import pytest
 import yaml
 
+from catalunya.assets.graph.discovery import declarations
+from catalunya.assets.graph.spec import LandingDeclaration
+from catalunya.io.environment import load_settings
 from catalunya.io.project_folder import VARIABLE
 from catalunya.ops.generate import rendered
 from catalunya.ops.package import PROJECT, copy_sources
@@ -36,15 +39,13 @@ KEYS = [
     "staging.stations",
     "marts.dim_boroughs",
 ]
-PORTAL = "data.cityofnewyork.us"
 
 
 @dataclass(frozen=True)
 class Region:
-    """The environment in which a person works on the region, and the address of its mock."""
+    """The environment in which a person works on the region."""
 
     environment: dict[str, str]
-    mock: str
 
     def python(self, *arguments: str, **more: str) -> str:
         """The output of a Python process, which must succeed."""
@@ -76,7 +77,7 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
     with subprocess.Popen([sys.executable, "-c", serve], env=own, text=True, **pipes) as process:
         assert process.stdout
         url = process.stdout.readline().strip()
-        yield Region(own | {"CATALUNYA_MOCK_URL": url}, url)
+        yield Region(own | {"CATALUNYA_MOCK_URL": url})
         process.communicate("\n")
 
 
@@ -106,12 +107,15 @@ def test_the_commands_show_the_region_and_nothing_else(region: Region, made: str
     assert "comarca" not in listed
 
 
-def test_a_source_of_another_portal_than_the_projects_is_asked_there(region: Region, made: str) -> None:
-    script = "import json, sys, urllib.request as r; print(r.urlopen(sys.argv[1] + '/_mock/requests').read().decode())"
-    asked = json.loads(region.python("-c", script, region.mock))["requests"]
-    paths = {each["path"] for each in asked}
-    assert any("uczf-rk3c" in path for path in paths), paths
-    assert "of data.cityofnewyork.us" in region.catalunya("show", "landing.bicycle_counts")
+def test_each_source_is_asked_at_its_own_portal_or_at_that_of_the_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALUNYA_PROJECT", str(NEW_YORK))
+    settings = load_settings(env="dev")
+    landed = [each for each in declarations().values() if isinstance(each, LandingDeclaration)]
+    assert {each.name: settings.http(each.source).base_url for each in landed} == {
+        "bicycle_counts": "https://data.cityofnewyork.us",
+        "historic_places": "https://raw.githubusercontent.com",
+        "stations": "https://data.ny.gov",
+    }
 
 
 def test_the_generated_files_of_the_region_are_up_to_date(

@@ -159,6 +159,33 @@ def test_a_lower_limit_of_the_portal_is_noticed_and_its_pages_are_split() -> Non
         assert max(page.rows for page in done.pages) <= 4
 
 
+@pytest.mark.parametrize("says", ["nothing", "what was asked for"])
+def test_an_answer_that_is_cut_down_without_saying_so_is_split_too(portal: Portal, says: str) -> None:
+    def change(asked: Asked, answer: Answer) -> Answer:
+        found = json.loads(answer.body)
+        found["result"]["records"] = found["result"]["records"][:4]
+        found["result"].pop("limit")
+        if says != "nothing":
+            found["result"]["limit"] = int(asked.params["limit"])
+        return replace(answer, body=json.dumps(found).encode())
+
+    portal.answers("rows", change)
+    _, pages = portal.extract(page_rows=50_000)
+    assert [row["_id"] for row in rows_of(pages)] == [*range(1, 26)]
+
+
+def test_a_table_that_lost_rows_meanwhile_is_not_split(portal: Portal) -> None:
+    def change(_: Asked, answer: Answer) -> Answer:
+        found = json.loads(answer.body)
+        found["result"] |= {"records": found["result"]["records"][:-1], "total": 24}
+        return replace(answer, body=json.dumps(found).encode())
+
+    portal.answers("rows", change)
+    with pytest.raises(SourceChanged, match="the source counts 25 rows, received 24"):
+        portal.extract(page_rows=50_000, backoff_initial_s=0.0)
+    assert len(portal.asked()) == 3
+
+
 def test_rows_are_sorted_by_the_key_whose_names_may_need_quotes(portal: Portal) -> None:
     _, pages = portal.extract(Ckan(ID, key=("Nom barri", "fondaria")))
     assert portal.asked()[0].params["sort"] == '"Nom barri",fondaria,_id'
@@ -414,6 +441,37 @@ def test_the_metadata_for_people_name_licence_publisher_and_fields(portal: Porta
     assert about.page_url == f"{portal.server.url}/dataset/package-of-{ID}/resource/{ID}"
     depth = {field.name: field for field in about.fields}["fondaria"]
     assert (depth.kind, depth.label, depth.description) == ("number", "Depth", "Metres below the ground")
+
+
+def test_metadata_in_several_languages_or_of_odd_types_keep_no_table_from_being_made(portal: Portal) -> None:
+    def change(asked: Asked, answer: Answer) -> Answer:
+        found = json.loads(answer.body)
+        result = found["result"]
+        if asked.path.endswith("resource_show"):
+            result |= {
+                "name": {"ca": "", "en": "Wells, all"},
+                "description": 5,
+                "datastore_active": "True",
+                "url": None,
+            }
+        elif asked.path.endswith("package_show"):
+            result |= {"title": {"ca": "Pous", "en": "Wells"}, "license_title": ["CC"], "organization": "City"}
+        else:
+            result["fields"][1]["info"] = {"label": {"ca": "Codi"}, "notes": None}
+            result["fields"][2]["info"] = ""
+        return replace(answer, body=json.dumps(found).encode())
+
+    portal.server.reply(change)
+    (about,) = asyncio.run(WELLS.about_each(fast(portal.server.url)))
+    assert (about.title, about.publisher, about.fields[0].label) == ("Pous: Wells, all", "City", "Codi")
+    assert portal.probe() is not None
+
+
+def test_success_false_is_reported_with_what_the_portal_says(portal: Portal) -> None:
+    body = b'{"success": false, "error": {"__type": "Search Error", "message": "Solr is away"}}'
+    portal.server.reply(lambda _, answer: replace(answer, body=body))
+    with pytest.raises(SourceError, match="success false in an answer with status 200: Solr is away"):
+        portal.probe()
 
 
 BCN = "https://opendata-ajuntament.barcelona.cat"

@@ -6,6 +6,8 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,7 +18,7 @@ from catalunya.io.sources.base import Extraction, SourceState
 from catalunya.io.sources.emex import FIELDS, Emex
 from catalunya.io.sources.pages import read_page
 from catalunya.io.sources.protocols import recognize
-from catalunya.ops.mock import serve
+from catalunya.ops.mock import samples, serve
 from catalunya.ops.mock.data import indicators
 from catalunya.ops.mock.emex import Sheet
 from catalunya.ops.mock.exchange import Answer, Asked
@@ -266,3 +268,17 @@ def test_the_recorded_error_is_the_one_that_the_mock_gives() -> None:
     assert said.status_code == 200
     assert said.json()["fitxes"].keys() == REAL_ERROR["fitxes"].keys()
     assert (said.json()["fitxes"]["error"], said.json()["fitxes"]["p"]) == ("404", "id=431713")
+
+
+def test_a_recorded_sample_is_served_as_it_was_received(api: MockServer, tmp_path: Path) -> None:
+    asked = "/emex/v1/dades.json?i=f271&tipus=mun&lang=ca"
+    body = httpx.get(f"{api.url}{asked}", trust_env=False).content
+    at = datetime(2026, 11, 30, tzinfo=UTC)
+    described = samples.Described(kind="emex", arguments=["f271"], recorded_at=at)
+    samples.write(tmp_path / "areas", described, [], [samples.RecordedAnswer(asked, "application/json", body)])
+    with serve(datasets=[*samples.published(tmp_path).values()]) as again:
+        assert (
+            json.loads(httpx.get(f"{again.url}{asked}", trust_env=False).content)["fitxes"]
+            == json.loads(body)["fitxes"]
+        )
+        assert probe(again)

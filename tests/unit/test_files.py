@@ -35,10 +35,12 @@ from catalunya.io.sources.file_formats import cut
 from catalunya.io.sources.files import BEGINNING, File
 from catalunya.io.sources.pages import FLAW
 from catalunya.io.sources.protocols import recognize
-from catalunya.ops.mock import serve
+from catalunya.ops.mock import samples, serve
+from catalunya.ops.mock.exchange import Answer
 from catalunya.ops.mock.file import PublishedFile
 from catalunya.ops.mock.server import MockServer
 from small.apis import Landing, fast
+from small.http_server import Asked, Server
 
 URL = "https://example.org/dades/pisos.csv"
 REAL = os.environ.get("CATALUNYA_REAL_DATA")
@@ -175,7 +177,7 @@ def test_json_lines_have_the_fields_of_all_lines_and_their_types() -> None:
     source = File("https://example.org/dades/x.jsonl")
     with serving(content, source.address, page_rows=2) as served:
         done = served.extract(source)
-        assert done.state.fields == {"a": "number", "t": "text", "ok": "boolean", "deep": "object"}
+        assert done.state.fields == {"a": "number", "t": "text", "ok": "boolean", "deep": "document"}
         assert [page.rows for page in done.pages] == [2, 1]
         pages = [source.read(served.landing.files[page.name], ["a", "t", "ok"], 1000) for page in done.pages]
         assert [row[:3] for page in pages for row in page.rows()] == [
@@ -217,6 +219,41 @@ def test_whatever_a_field_holds_the_pages_have_every_record_once(rows: list[tupl
     assert "".join(page.body.decode().removeprefix("a,b\n") for page in pages) == text.removeprefix("a,b\n")
 
 
+def test_long_records_make_smaller_pages() -> None:
+    content = b"a,b\n" + b"".join(b"%d,%s\n" % (at, b"x" * 1_000_000) for at in range(70))
+    pages = list(cut(io.BytesIO(content), File(URL), 50))
+    assert [page.rows for page in pages] == [33, 33, 4]
+
+
+def test_a_sample_is_the_first_page_and_is_served_as_the_file(tmp_path: Path) -> None:
+    content = b"Title\n\n" + TABLE
+    source = File(URL, skip=2)
+
+    async def first(served: Served) -> bytes:
+        async with source.connect(served.http) as client:
+            plan = await source.plan(client, await source.read_state(client), None)
+            return bytes((await source.fetch(client, plan.requests[0]))[1].body)
+
+    with serving(content, page_rows=2) as served:
+        page = asyncio.run(first(served))
+    described = samples.Described(kind="file", arguments=[URL], options={"skip": 2}, recorded_at=samples.now())
+    samples.write(tmp_path / "pisos", described, [], [samples.RecordedAnswer("/dades/pisos.csv", "text/csv", page)])
+    published = samples.published(tmp_path)["example.org/dades/pisos.csv"]
+    with serve(datasets=[published]) as server:
+        again = Served(server)
+        assert again.rows(source, again.extract(source)).rows() == ROWS[:2]
+
+
+def test_a_file_that_was_moved_is_followed() -> None:
+    def reply(asked: Asked) -> Answer:
+        return Answer(TABLE) if asked.path == "/new.csv" else Answer(b"", 302, {"Location": "/new.csv"})
+
+    with Server(reply).running() as server:
+        state = asyncio.run(File(URL).probe(fast(server.url)))
+    assert state
+    assert list(state.fields) == ["codi", "nom", "places"]
+
+
 # What is refused
 
 
@@ -237,10 +274,11 @@ def test_whatever_a_field_holds_the_pages_have_every_record_once(rows: list[tupl
         (b"1,2\n3,4\n", {"header": False, "names": ("a",)}, "expected 1 fields, as `names` has, found 2"),
         (zipped(a=TABLE, b=TABLE), {}, "found a.csv, b.csv; declare one as `member`"),
         (zipped(a=TABLE), {"member": "c.csv"}, "expected c.csv in the ZIP archive, found a.csv"),
+        (b"a,b\r1,2\r3,4\r", {}, "expected lines that end with a line feed"),
         (gzip.compress(TABLE, mtime=0)[:-6], {}, "cannot be unpacked"),
         (gzip.compress(b"a,b\n" + (b"1," + b"1" * 100_000 + b"\n") * 900), {}, "unpacks to more than 64 MiB"),
     ],
-    ids=range(16),
+    ids=range(17),
 )  # fmt: skip
 def test_what_is_no_table_is_refused_in_one_line(content: bytes, options: dict[str, Any], expected: str) -> None:
     assert expected in refusal(content, **options)

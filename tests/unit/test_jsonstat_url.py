@@ -297,7 +297,7 @@ def test_recorded_datasets_of_version_2_are_read_cell_by_cell(name: str) -> None
     found = rows(source, done, landing)["value"].cast(pl.Float64).to_list()
     assert found == known
     assert about.rows == len(known)
-    assert {field.name for field in about.fields} <= set(done.state.fields)
+    assert [field.name for field in about.fields] == list(done.state.fields)
 
 
 @needs_real_data

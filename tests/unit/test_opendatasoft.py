@@ -420,6 +420,26 @@ def recorded(name: str) -> Any:
     return json.loads((Path(folder) / "recordings/opendatasoft" / name).read_bytes())
 
 
+def test_metadata_of_odd_types_keep_no_table_from_being_made(portal: Portal) -> None:
+    def change(asked: Asked, answer: Answer) -> Answer:
+        found = json.loads(answer.body)
+        if "metas" in found:
+            found["metas"]["default"] |= {
+                "title": 5,
+                "publisher": ["x"],
+                "license": {"ca": "CC"},
+                "records_count": "25",
+            }
+            found["fields"][0] |= {"annotations": [], "label": {"ca": "Codi"}}
+        return replace(answer, body=json.dumps(found).encode()) if "metas" in found else answer
+
+    portal.server.reply(change)
+    (about,) = asyncio.run(BIKES.about_each(fast(portal.server.url)))
+    assert (about.title, about.publisher, about.licence) == (BIKES.dataset_id, "", "CC")
+    assert about.fields[0].label == "Codi"
+    assert portal.probe() is not None
+
+
 def test_recorded_metadata_can_be_read(portal: Portal) -> None:
     found = recorded("v20-dataset-weather-station.json")["dataset"]  # of version 2.0, whose inner part is all of 2.1
     portal.answers("metadata", lambda *_: Answer(json.dumps(found).encode()))

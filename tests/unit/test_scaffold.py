@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from catalunya.io.sources.socrata import Socrata
 from catalunya.ops.scaffold import code
 from catalunya.ops.scaffold.csv_form import form_of
 from catalunya.ops.scaffold.names import english, table_name
-from catalunya.ops.scaffold.personal import hidden, identity_numbers
+from catalunya.ops.scaffold.personal import hidden, hidden_in_parquet, identity_numbers
 from catalunya.ops.scaffold.profile import Profile, Proposal, profile
 from catalunya.ops.scaffold.sampling import find_source
 
@@ -179,6 +180,13 @@ def test_personal_values_are_not_in_the_recorded_sample() -> None:
     assert b"12345678Z" not in found
     assert "Vila" not in found.decode(errors="replace").replace("\\u004e", "N").split('"x"')[0]
     assert b'"n":"123456789"' in found
+
+
+def test_personal_values_are_hidden_in_a_parquet_file_too() -> None:
+    body = io.BytesIO()
+    pl.DataFrame({"nif": ["12345678Z", None], "tel": [934567890, 1], "nom": ["Vila", "Pla"]}).write_parquet(body)
+    found = pl.read_parquet(io.BytesIO(hidden_in_parquet(body.getvalue(), ["nif", "tel"])))
+    assert found.rows() == [("00000000x", 0, "Vila"), (None, 0, "Pla")]
 
 
 def test_a_type_that_holds_objects_has_no_column() -> None:

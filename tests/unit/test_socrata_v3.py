@@ -124,6 +124,26 @@ def test_the_metadata_for_people_need_no_version_2_either(portal: Portal) -> Non
     assert about.rows == 25
 
 
+def test_metadata_of_odd_types_are_left_out_of_what_people_read(portal: Portal) -> None:
+    def change(asked: Asked, answer: Answer) -> Answer:
+        if "/api/views/" not in asked.path:
+            return answer
+        view = json.loads(answer.body)
+        view |= {"name": None, "license": "CC BY", "attribution": ["me"], "rowIdentifierColumnId": "7", "id": None}
+        columns = [column for column in view["columns"] if not column["fieldName"].startswith(":")]
+        for column, found in zip(columns, ([], {"non_null": {}, "null": "3", "cardinality": 2.5}, 7), strict=False):
+            column |= {"cachedContents": found, "description": {"ca": "Codi"}, "name": None}
+            column.pop("id", None)
+        columns[1]["id"] = 7
+        return replace(answer, body=json.dumps(view).encode())
+
+    portal.server.reply(change)
+    (about,) = asyncio.run(RESES.about_each(fast(portal.server.url)))
+    assert (about.id, about.title, about.licence) == (RESES.dataset_id, RESES.dataset_id, "CC BY")
+    assert [field.nulls for field in about.fields[:2]] == [None, 3]
+    assert about.key == (about.fields[1].name,)
+
+
 @pytest.mark.parametrize(
     ("source", "setting"),
     [
