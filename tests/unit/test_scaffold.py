@@ -244,6 +244,11 @@ def test_how_a_file_is_written_is_seen_at_its_beginning(lines: str, expected: di
     assert form_of(lines.encode()) == expected
 
 
+@pytest.mark.parametrize(("beginning", "kind"), [(b"PAR1\x15\x04", "parquet"), (b'\xef\xbb\xbf{"a": 1}\n', "jsonl")])
+def test_another_format_is_seen_at_the_beginning_of_a_file(beginning: bytes, kind: str) -> None:
+    assert form_of(beginning) == {"format": kind}
+
+
 def test_the_encoding_of_a_file_is_seen_at_its_beginning() -> None:
     assert form_of("codi;població\n1;Lleida\n".encode("windows-1252")) == {"delimiter": ";", "encoding": "windows-1252"}
     assert form_of("codi;població".encode()[:-1]) == {"delimiter": ";"}, "the last character may be cut off"
