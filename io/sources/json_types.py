@@ -5,6 +5,7 @@ Here: finding them, cheaply where there are none. Not here: reading the rows (`p
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -32,7 +33,7 @@ def json_types(rows: pl.DataFrame, fields: Sequence[str], decoded: pl.DataFrame 
     another field is not counted. Raises ShapeError if they are not of the same rows.
     """
     text = pl.col(rows.columns[0])
-    names = "|".join(re.escape(name) for name in fields)
+    names = "|".join(map(_spelled, fields))
     hits = rows.with_row_index("at").filter(has_bare_value(text)).filter(text.str.contains(_value_of(names)))
     if hits.is_empty():
         return pl.DataFrame()
@@ -40,7 +41,7 @@ def json_types(rows: pl.DataFrame, fields: Sequence[str], decoded: pl.DataFrame 
     types = hits.select(
         "at",
         *(
-            text.str.extract(_value_of(re.escape(name)), 1).replace_strict(_TYPES, default=None).alias(TYPE + name)
+            text.str.extract(_value_of(_spelled(name)), 1).replace_strict(_TYPES, default=None).alias(TYPE + name)
             for name in fields
         ),
     )
@@ -62,9 +63,9 @@ def json_types(rows: pl.DataFrame, fields: Sequence[str], decoded: pl.DataFrame 
 
 def _with_bare_values(rows: pl.DataFrame, fields: Sequence[str]) -> list[str]:
     """Those of the fields that have such a value in any row, found by one search."""
-    names = "|".join(re.escape(name) for name in fields)
+    names = "|".join(map(_spelled, fields))
     found = rows.to_series().str.extract_all(rf'[{{,]\s*"(?:{names})"\s*:\s*{_BARE}').explode().unique()
-    bare = set(found.str.extract(r'"(.*)"\s*:\s*.$', 1))
+    bare = {json.loads(name) for name in found.str.extract(r'(".*")\s*:\s*.$', 1) if name}
     return [name for name in fields if name in bare]
 
 
@@ -79,3 +80,16 @@ def _of_value(name: str) -> pl.Expr:
 
 def _value_of(name: str) -> str:
     return rf'[{{,]\s*"(?:{name})"\s*:\s*({_BARE})'
+
+
+def _spelled(name: str) -> str:
+    """A field's name as JSON may spell it: `població` is `poblaci\\u00f3` to a server that sends ASCII."""
+    return "".join(each if each.isascii() and (each.isalnum() or each == "_") else _either(each) for each in name)
+
+
+def _either(sign: str) -> str:
+    """A sign as it is, with a backslash where JSON has one, or as `\\u` and its number, of which JSON has two above U+FFFF."""
+    plain = {json.dumps(sign, ensure_ascii=False)[1:-1], *(["\\/"] if sign == "/" else [])}
+    units = sign.encode("utf-16-be", errors="surrogatepass").hex()
+    number = "".join(rf"\\u(?i:{units[at : at + 4]})" for at in range(0, len(units), 4))
+    return f"(?:{'|'.join([*map(re.escape, sorted(plain)), number])})"

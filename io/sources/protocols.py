@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from catalunya.io.errors import DeclarationError, UsageError
 from catalunya.io.sources.extraction import Source
@@ -48,6 +49,8 @@ def recognize(address: str, kind: str | None = None) -> Source[Any]:
     address = address.strip()
     try:
         sources = [source for each in classes.values() if (source := each.recognize(address))]
+        if kind and not sources and (named := _of_kind(known[kind], address)):
+            sources = [named]
     except DeclarationError as error:
         raise UsageError(f"{address!r}: {error}") from error
     if len(sources) > 1:
@@ -56,7 +59,8 @@ def recognize(address: str, kind: str | None = None) -> Source[Any]:
     if not sources:
         forms = "; ".join(f"{name}: {_forms(each)}" for name, each in sorted(classes.items()))
         raise UsageError(
-            f"expected the address of a dataset, found {address!r}, which is none of a known protocol. {forms}"
+            f"expected the address of a dataset, found {address!r}, which is none of a known protocol. {forms}; "
+            "a file or JSON-stat at any other URL: --kind file, --kind jsonstat"
         )
     return sources[0]
 
@@ -86,6 +90,15 @@ def changed(source: Source[Any], **options: Any) -> Source[Any]:
     by_position, by_name = arguments(source)
     changed: Source[Any] = type(source)(*by_position, **{**by_name, **options})
     return changed
+
+
+def _of_kind(protocol: type[Source[Any]], address: str) -> Source[Any] | None:
+    """A source of a protocol that a person named, at any URL if it takes one: `/download?id=7` shows no format."""
+    parameters, url = inspect.signature(protocol).parameters, urlsplit(address)
+    if "address" not in parameters or url.scheme not in {"http", "https"} or not url.hostname or "@" in url.netloc:
+        return None
+    made: Source[Any] = protocol(*[address], **({"format": "csv"} if "format" in parameters else {}))
+    return made
 
 
 def _forms(protocol: type[Source[Any]]) -> str:

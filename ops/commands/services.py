@@ -29,8 +29,10 @@ _REAL = (
     "A folder of answers of a source to try, or one file: every .json, CSV, JSON lines and Parquet file in it and its subfolders is served, "
     "beside the mock's own tables. An array "
     "of objects is served as rows of /resource/ID.json, an object with id and columns as their metadata, a JSON-stat 2.0 dataset with "
-    "values at /taules/v2/STATISTIC/NODE/TABLE/GEO. The ID is the one in the file's name (stops.ab12-cd34.json), or the name's first "
-    "word; a table's address is in its href, or in the file's name (pmh_446_477_mun.json). The addresses are logged at the start, and so "
+    "values at /taules/v2/STATISTIC/NODE/TABLE/GEO, and answers of CKAN (datastore_search, resource_show, package_show) and Opendatasoft "
+    "(records, metadata) as these portals do. The ID is the one in the file's name (stops.ab12-cd34.json), or the name's first "
+    "word; a table's address is in its href, or in the file's name (pmh_446_477_mun.json). JSON-stat, CSV, JSON lines and Parquet are also "
+    "served at their path; a folder data.example.org stands for that host. The addresses are logged at the start, and so "
     "is every file that cannot be served, with the reason."
 )
 _PROCESSES = "api-server, scheduler, dag-processor, triggerer or worker"

@@ -42,7 +42,7 @@ class PublishedFile(Published):
     @property
     def name(self) -> str:
         url = urlsplit(self.address)
-        return f"{url.netloc}{url.path}"
+        return f"{url.netloc}{unquote(url.path)}"
 
     @property
     def updated_at(self) -> int:
@@ -92,8 +92,8 @@ class FilesApi:
         return [Route(path, self._serve, methods=["GET", "HEAD"]) for path in sorted(paths)]
 
     async def _serve(self, request: Request) -> Wire | Answer:
-        name = f"{request.scope.get('portal', '')}{request.url.path}"
-        file = self._files.get(name) or self._files.get(request.url.path)  # one of a folder has no host
+        name = f"{request.scope.get('portal', '')}{request.scope['path']}"
+        file = self._files.get(name) or self._files.get(request.scope["path"])  # one of a folder has no host
 
         def answer(asked: Asked, faults: Sequence[Fault]) -> Answer:
             if file is None:

@@ -29,16 +29,18 @@ _UPDATED = re.compile(rb'("updated"\s*:\s*")(\d{4}-\d\d-\d\d)')
 
 @dataclass(kw_only=True)
 class PublishedDataset(Published):
-    """A dataset at `address`, without its query. `answers`: the query of each question -> the body of its answer."""
+    """A dataset at `address`, without its query. `answers`: the query of each question -> the body of its answer; `whole`: the answer to
+    any other question."""
 
     faults = DOCUMENT_FAULTS
     address: str
     answers: Mapping[str, bytes]
+    whole: bytes | None = None
 
     @property
     def name(self) -> str:
         url = urlsplit(self.address)
-        return f"{url.netloc}{url.path}"
+        return f"{url.netloc}{unquote(url.path)}"
 
     def state(self) -> dict[str, int]:
         return {"version": self.version, "answers": len(self.answers)}
@@ -46,7 +48,7 @@ class PublishedDataset(Published):
     def answer(self, query: str) -> bytes | None:
         """What is answered to a question; parameters may come in any order."""
         asked = sorted(parse_qsl(query))
-        found = next((body for known, body in self.answers.items() if sorted(parse_qsl(known)) == asked), None)
+        found = next((body for known, body in self.answers.items() if sorted(parse_qsl(known)) == asked), self.whole)
         return found and _UPDATED.sub(self._later, found)
 
     def _later(self, stamp: re.Match[bytes]) -> bytes:
@@ -74,10 +76,12 @@ class JsonStatApi:
         return [Route(path, self._serve) for path in sorted(paths)]
 
     async def _serve(self, request: Request) -> Wire:
-        name = f"{request.scope.get('portal', '')}{request.url.path}"
+        name = f"{request.scope.get('portal', '')}{request.scope['path']}"
 
         def answer(asked: Asked, faults: Sequence[Fault]) -> Answer:
-            dataset = self._datasets.get(name)
+            dataset = self._datasets.get(name) or self._datasets.get(
+                request.scope["path"]
+            )  # one of a folder has no host
             body = dataset.answer(asked.query) if dataset else None
             if dataset and any(fault.kind == "moving-rows" for fault in faults):
                 dataset.advance(1)

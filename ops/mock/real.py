@@ -1,23 +1,25 @@
-"""A person's folder as the mock serves it (`--real DIR`): every Socrata and JSON-stat file in it, so that a source can be
+"""A person's folder as the mock serves it (`--real DIR`): every file in it that a protocol can read, so that a source can be
 tried that no one has mocked.
 
 Here: which file is what, and under which name it is served. Nothing is written to the folder. Files are recognized by what
 they hold: rows are a JSON array of objects (what `/resource/{id}.json` answers), metadata an object with `id` and `columns`
-(`/api/views/{id}.json`), a table a JSON-stat 2.0 dataset with values. A dataset's id comes from the file's name
-(`anything.uczf-rk3c.rows.json`), or is the name's first word; a table's address from its `href`, or from the file's name
-(`pmh_446_477_mun.json`). CSV, JSON lines and Parquet are served as they are, at their path below the folder.
+(`/api/views/{id}.json`), a table a JSON-stat 2.0 dataset with values; answers of CKAN and Opendatasoft are in `saved.py`.
+A dataset's id comes from the file's name (`anything.uczf-rk3c.rows.json`), or is the name's first word; a table's address from its
+`href`, or from the file's name (`pmh_446_477_mun.json`). JSON-stat, CSV, JSON lines and Parquet are served as they are, too, at their
+path below the folder. A first folder with a point in its name is a host: `icane.es/data/gdp.json` is https://icane.es/data/gdp.json.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 import structlog
@@ -26,8 +28,11 @@ from catalunya.io.errors import ConfigurationError
 from catalunya.io.sources.files import ENDINGS
 from catalunya.io.sources.recording import ENDING
 from catalunya.ops.mock.data import SmallRows, known_view, later, portal_dataset, portal_rows
+from catalunya.ops.mock.exchange import Published
 from catalunya.ops.mock.file import PublishedFile
 from catalunya.ops.mock.idescat import Cube, Document, StatTable
+from catalunya.ops.mock.jsonstat import PublishedDataset
+from catalunya.ops.mock.saved import Saved, SkippedError
 from catalunya.ops.mock.soql import SYSTEM_FIELDS
 from catalunya.ops.mock.tables import Dataset, column
 
@@ -45,11 +50,7 @@ _TYPES = {
 Rows = list[dict[str, Any]]
 
 
-class _SkippedError(ValueError):
-    """Why a file is not served."""
-
-
-def read_folder(folder: Path) -> list[Dataset | StatTable | PublishedFile]:
+def read_folder(folder: Path) -> list[Published]:
     """What the files below a folder hold, or one file. A file that cannot be served is named in the log with the reason.
 
     Raises ConfigurationError if there is nothing to serve.
@@ -57,10 +58,10 @@ def read_folder(folder: Path) -> list[Dataset | StatTable | PublishedFile]:
     views: dict[str, Document] = {}
     rows: dict[str, tuple[Path, Rows]] = {}
     tables: dict[str, StatTable] = {}
-    skipped = 0
+    saved, as_they_are, skipped = Saved(), list[PublishedDataset](), 0
     if not folder.exists():
         raise ConfigurationError(
-            f"Mock: {folder} does not exist. Give a folder with Socrata, JSON-stat or CSV files with --real."
+            f"Mock: {folder} does not exist. Give a folder with saved answers or files with --real."
         )
     paths = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
     folder = folder if folder.is_dir() else folder.parent
@@ -72,33 +73,52 @@ def read_folder(folder: Path) -> list[Dataset | StatTable | PublishedFile]:
                 _add_rows(rows, path, content)
             elif isinstance(content.get("columns"), list) and isinstance(content.get("id"), str):
                 _add_view(views, content)
-            else:
+            elif not saved.add(path, content):
                 _add_table(tables, path, content)
-        except _SkippedError as reason:
+                as_they_are += _at_its_address(folder, path, content)
+        except SkippedError as reason:
             skipped += 1
             log.warning("file_skipped", file=str(path.relative_to(folder)), reason=str(reason))
-    if not rows and not tables and not others and not any(folder.rglob(f"*{ENDING}")):
+    exports = {path.name.partition(".")[0]: (path, found) for path, found in rows.values()}
+    portals = [*saved.published(exports)]
+    for path in saved.without_rows(exports):
+        skipped += 1
+        log.warning("file_skipped", file=str(path.relative_to(folder)), reason="metadata without rows: save these, too")
+    if not rows and not tables and not others and not portals and not any(folder.rglob(f"*{ENDING}")):
         raise ConfigurationError(
-            f"Mock: nothing to serve in {folder}: expected .json files with rows (an array of objects) or JSON-stat 2.0 "
-            f"datasets, or CSV, JSON lines or Parquet; found {skipped} other .json files. Give another folder with --real."
+            f"Mock: nothing to serve in {folder}: expected .json files with rows (an array of objects, or as CKAN or Opendatasoft answer) or "
+            f"JSON-stat 2.0 datasets, or CSV, JSON lines or Parquet; found {skipped} other .json files. Give another folder with --real."
         )
     datasets = [dataset(name, found, views.get(name), _modified(path)) for name, (path, found) in rows.items()]
-    return [*datasets, *tables.values(), *others]
+    return [*datasets, *tables.values(), *portals, *as_they_are, *others]
 
 
 def _file(folder: Path, path: Path) -> PublishedFile:
-    """A file that is served as it is, at its path below the folder, whatever the host."""
-    address = f"/{path.relative_to(folder).as_posix()}"
-    return PublishedFile(address=address, content=path.read_bytes(), modified=_modified(path))
+    """A file that is served as it is."""
+    return PublishedFile(address=_place(folder, path), content=path.read_bytes(), modified=_modified(path))
+
+
+def _at_its_address(folder: Path, path: Path, content: Document) -> Iterator[PublishedDataset]:
+    """A JSON-stat dataset at its path below the folder, and where it says that it is; with whatever parameters."""
+    body, href = path.read_bytes(), str(content.get("href", ""))
+    for address in [_place(folder, path), *([href] if href.startswith("http") and not _HREF.search(href) else [])]:
+        yield PublishedDataset(address=address.partition("?")[0], answers={}, whole=body)
+
+
+def _place(folder: Path, path: Path) -> str:
+    """The address of a file: its path below the folder, of any host unless the first folder is named as one."""
+    place = path.relative_to(folder)
+    address = quote(place.as_posix())
+    return f"//{address}" if "." in place.parts[0] and len(place.parts) > 1 else f"/{address}"
 
 
 def _read(path: Path) -> list[Any] | Document:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise _SkippedError(f"not readable as JSON: {error}") from error
+        raise SkippedError(f"not readable as JSON: {error}") from error
     if not isinstance(content, (list, dict)):
-        raise _SkippedError(f"expected an array or an object, found {type(content).__name__}")
+        raise SkippedError(f"expected an array or an object, found {type(content).__name__}")
     return content
 
 
@@ -108,20 +128,20 @@ def _read(path: Path) -> list[Any] | Document:
 def _add_view(views: dict[str, Document], content: Document) -> None:
     columns = content["columns"]
     if not all(isinstance(entry, dict) and {"fieldName", "dataTypeName"} <= entry.keys() for entry in columns):
-        raise _SkippedError("metadata with a column that has no fieldName or no dataTypeName")
+        raise SkippedError("metadata with a column that has no fieldName or no dataTypeName")
     views.setdefault(content["id"], content)
 
 
 def _add_rows(rows: dict[str, tuple[Path, Rows]], path: Path, content: list[Any]) -> None:
     """Files of one folder with the same id are one dataset; the same id in another folder is the same data once more."""
     if not content or not all(isinstance(row, dict) for row in content):
-        raise _SkippedError("expected an array of objects, with at least one")
+        raise SkippedError("expected an array of objects, with at least one")
     ids = _ID.findall(path.name)
     ids = [each for each in ids if re.search(r"\d", each)] or ids  # words of the name can look like an id
     name = ids[-1] if ids else re.sub(r"[^\w-]+", "_", path.name.partition(".")[0])
     known = rows.setdefault(name, (path, []))
     if known[0].parent != path.parent:
-        raise _SkippedError(f"{name} is already served from {known[0]}")
+        raise SkippedError(f"{name} is already served from {known[0]}")
     known[1].extend(content)
 
 
@@ -192,17 +212,19 @@ def _modified(path: Path) -> int:
 
 def _add_table(tables: dict[str, StatTable], path: Path, content: Document) -> None:
     if content.keys() >= {"meta", "data"}:
-        raise _SkippedError("rows as arrays (/api/views/ID/rows.json): save those of /resource/ID.json instead")
+        raise SkippedError("rows as arrays (/api/views/ID/rows.json): save those of /resource/ID.json instead")
+    if any(isinstance(each, dict) and "dimension" in each for each in content.values()):
+        raise SkippedError("JSON-stat 1.x, which no source reads: ask the server for version 2 (often json-stat2)")
     if content.get("class") != "dataset" or not isinstance(content.get("dimension"), dict):
-        raise _SkippedError("neither rows, nor metadata with id and columns, nor a JSON-stat 2.0 dataset")
+        raise SkippedError("neither rows, nor metadata with id and columns, nor a JSON-stat 2.0 dataset")
     try:
         table = stat_table(content, _address(path, str(content.get("href", ""))), _modified(path))
-    except _SkippedError:
+    except SkippedError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _SkippedError(f"a JSON-stat dataset that cannot be read: {error!r}") from error
+        raise SkippedError(f"a JSON-stat dataset that cannot be read: {error!r}") from error
     if tables.setdefault(table.path, table) is not table:
-        raise _SkippedError(f"{table.path} is already served from another file")
+        raise SkippedError(f"{table.path} is already served from another file")
 
 
 def stat_table(content: Document, address: str, modified: int) -> StatTable:
@@ -224,11 +246,11 @@ def _cube(content: Document, address: str, modified: int) -> Cube:
     size = prod(len(dimension["category"]["index"]) for dimension in dimensions.values())
     values = content.get("value")
     if values is None:
-        raise _SkippedError("JSON-stat metadata without values")
+        raise SkippedError("JSON-stat metadata without values")
     if isinstance(values, dict):
         values = [values.get(str(at)) for at in range(size)]
     if len(values) != size:
-        raise _SkippedError(f"expected {size} values, as its dimensions have, found {len(values)}")
+        raise SkippedError(f"expected {size} values, as its dimensions have, found {len(values)}")
     statuses = content.get("status") or {}
     if isinstance(statuses, str):
         statuses = [statuses] * size

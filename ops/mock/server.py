@@ -10,10 +10,11 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import structlog
 import uvicorn
@@ -25,14 +26,14 @@ from catalunya.io.errors import ConfigurationError, UsageError
 from catalunya.io.project_folder import active
 from catalunya.io.sources.recording import ENDING, Exchange, read
 from catalunya.ops.mock import data, samples
-from catalunya.ops.mock.ckan import CkanApi
+from catalunya.ops.mock.ckan import CkanApi, Resource
 from catalunya.ops.mock.emex import EmexApi
 from catalunya.ops.mock.exchange import Asked, Desk, Published, Reply
 from catalunya.ops.mock.faults import KINDS, FaultPlan, parse_fault
 from catalunya.ops.mock.file import FilesApi, PublishedFile
-from catalunya.ops.mock.idescat import IdescatApi
-from catalunya.ops.mock.jsonstat import JsonStatApi
-from catalunya.ops.mock.opendatasoft import OpendatasoftApi
+from catalunya.ops.mock.idescat import IdescatApi, StatTable
+from catalunya.ops.mock.jsonstat import JsonStatApi, PublishedDataset
+from catalunya.ops.mock.opendatasoft import OpendatasoftApi, Records
 from catalunya.ops.mock.real import read_folder
 from catalunya.ops.mock.recorded import Recorded
 from catalunya.ops.mock.socrata import SocrataApi
@@ -47,6 +48,15 @@ log = structlog.get_logger(__name__)
 
 APIS: tuple[Any, ...] = (FilesApi, JsonStatApi, SocrataApi, IdescatApi, CkanApi, OpendatasoftApi, EmexApi)
 """Each is made of the datasets that it `serves`, and has the routes to them."""
+_PLACES: Mapping[type[Published], str] = {
+    Dataset: "resource/{}.json",
+    StatTable: "taules/v2/{}",
+    Resource: "api/3/action/datastore_search?resource_id={}",
+    Records: "api/explore/v2.1/catalog/datasets/{}",
+    PublishedFile: "{}",
+    PublishedDataset: "{}",
+}
+"""Where a dataset of a person's folder is served."""
 BACKLOG = 2048
 START_S = 10.0
 
@@ -241,9 +251,8 @@ def run(mock: MockServer, found: Collection[Published], host: str, port: int) ->
     with _listen(mock, host, port) as listening:
         log.info("mock_started", url=mock.url)
         for each in found:
-            of_rows = f"/resource/{each.name}.json" if isinstance(each, Dataset) else f"/taules/v2/{each.name}"
-            path = each.name if isinstance(each, PublishedFile) else of_rows
-            log.info("serving", dataset=each.name, at=f"{mock.url}{path}")
+            place = quote(_PLACES[type(each)].format(each.name).lstrip("/"), safe="/:?=@")
+            log.info("serving", dataset=each.name, at=f"{mock.url}/{place}")
         uvicorn.Server(_config(mock)).run([listening])
         log.info("mock_stopped", url=mock.url, requests=len(mock.requests))
 

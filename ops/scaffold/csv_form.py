@@ -1,4 +1,4 @@
-"""How a CSV file is written, by its beginning: encoding, delimiter, lines above the header, whether there is a header.
+"""How a file is written, by its beginning: of CSV encoding, delimiter, lines above the header, whether there is a header.
 
 Here: what can be seen in the first lines; a declaration by a person always wins. Not here: reading files (`io/sources/file_formats.py`).
 """
@@ -18,6 +18,10 @@ _VALUE = re.compile(r"[-+]?\d+(?:[.,]\d+)*|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
 
 def form_of(beginning: bytes) -> dict[str, Any]:
     """The options of `File` that differ from the usual ones. Empty if the beginning is no text of several columns."""
+    if beginning[:4] == b"PAR1":
+        return {"format": "parquet"}
+    if beginning.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"{":
+        return {"format": "jsonl"}
     if beginning[:2] in {b"PK", b"\x1f\x8b"}:  # packed: only the whole tells
         return {}
     text, encoding = _decoded(beginning)

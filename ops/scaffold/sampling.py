@@ -65,6 +65,10 @@ def find_source(address: str, settings: Settings, kind: str | None = None) -> tu
             address = url._replace(scheme="https", netloc=first, path=f"/{rest}").geturl()
     source = recognize(address, kind)
     ours = active().portals.get(source.kind)
+    if not ours and not source.portal:
+        raise UsageError(
+            f"{address!r} is an id without a portal, and assets/project.toml names none for {source.kind}: give the address of its page or API"
+        )
     is_mock = settings.mock is not None and source.portal is not None and source.portal.startswith(settings.mock)
     if ours and source.portal and (is_mock or source.portal.rstrip("/") == ours.rstrip("/")):
         source = changed(source, portal=None)

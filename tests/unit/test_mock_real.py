@@ -1,4 +1,4 @@
-"""`catalunya mock --real DIR` serves the Socrata and JSON-stat files of any folder, recorded ones as they are."""
+"""`catalunya mock --real DIR` serves the files of any folder that a protocol can read, recorded ones as they are."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError
 from catalunya.ops import mock
 from catalunya.ops.mock.data import known_view
 from catalunya.ops.mock.real import read_folder
 from catalunya.ops.mock.server import MockServer
+from catalunya.ops.scaffold.sampling import ask, find_source
 
 REAL = os.environ.get("CATALUNYA_REAL_DATA", "")
 needs_real_data = pytest.mark.skipif(not REAL, reason="CATALUNYA_REAL_DATA is not set: no recorded files to serve")
@@ -153,7 +155,7 @@ def test_a_file_that_no_portal_would_send_is_skipped_and_the_others_are_served(
     (folder / "odd.json").write_text(content)
     with capture_logs() as logged:
         served = read_folder(folder)
-    assert {each.name for each in served} == {"ab12-cd34", "births/1/2/com"}
+    assert {each.name for each in served} == {"ab12-cd34", "births/1/2/com", "/statistics/births_1_2_com.json"}
     [why] = [line["reason"] for line in logged if line.get("file") == "odd.json"]
     assert reason in why
 
@@ -277,3 +279,62 @@ def test_the_mocks_tables_have_the_form_of_recorded_ones() -> None:
         found = client.get("/ep").json()
         assert found.keys() == lists["nodes_pmh"].keys() - {"_truncated_of"}
         assert found["link"]["item"][0].keys() == lists["nodes_pmh"]["link"]["item"][0].keys()
+
+
+# What other protocols read
+
+RESOURCE = "52696168-d8bc-4707-9a09-a21c6c2669f3"
+TREES = [{"_id": 1, "Barri": "el Raval", "arbres": 12}, {"_id": 2, "Barri": "la Bordeta", "arbres": None}]
+TREE_FIELDS = [{"id": "_id", "type": "int"}, {"id": "Barri", "type": "text"}, {"id": "arbres", "type": "numeric"}]
+BIKES = [{"station": "01", "free": 3, "where": {"lon": 2.1, "lat": 41.3}}, {"station": "02", "free": 0, "where": None}]
+SAVED: dict[str, Any] = {
+    "ckan/page-1.json": {"success": True, "result": {"resource_id": RESOURCE, "fields": TREE_FIELDS, "records": TREES[:1]}},
+    "ckan/page-2.json": {"success": True, "result": {"resource_id": RESOURCE, "fields": TREE_FIELDS, "records": TREES[1:]}},
+    "ckan/package.json": {
+        "success": True,
+        "result": {"id": "trees", "title": "Trees", "license_title": "CC BY 4.0", "resources": [{"id": RESOURCE, "name": "2024"}]},
+    },
+    "bikes.records.json": {"total_count": 900, "results": BIKES},
+    "bikes.metadata.json": {
+        "dataset_id": "bikes",
+        "fields": [{"name": "station", "type": "text"}, {"name": "free", "type": "int"}, {"name": "where", "type": "geo_point_2d"}],
+        "metas": {"default": {"title": "Bikes", "publisher": "City", "modified": "2026-01-01T00:00:00+00:00"}},
+    },
+    "bare.json": {"total_count": 2, "results": BIKES},
+    "stat.example.org/births.json": BIRTHS,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("address", "title", "rows"),
+    [
+        (f"/dataset/trees/resource/{RESOURCE}", "Trees: 2024", 2),
+        ("/explore/dataset/bikes/", "Bikes", 2),
+        ("/api/explore/v2.1/catalog/datasets/bare/records", "bare", 2),
+        ("https://stat.example.org/births.json?lang=en", "Births", 4),
+        ("/stations%202024%20(v1).csv", "stations%202024%20(v1).csv", 1),
+    ],
+)
+def test_answers_saved_with_curl_are_a_source_of_their_protocol(
+    tmp_path: Path, address: str, title: str, rows: int
+) -> None:
+    for name, content in SAVED.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / "stations 2024 (v1).csv").write_text("station,free\n01,3\n")
+    with mock.serve(real=tmp_path, rows=0) as server:
+        settings = load_settings(mock_url=server.url, cache=str(tmp_path / "cache"))
+        source, settings = find_source(f"{server.url}{address}" if address.startswith("/") else address, settings)
+        asked = ask(source, settings)
+    assert (asked.about.title, asked.rows.height) == (title, rows)
+
+
+def test_metadata_without_rows_and_json_stat_1_are_named_with_what_to_do(folder: Path) -> None:
+    (folder / "metadata.json").write_text(json.dumps(SAVED["bikes.metadata.json"]))
+    (folder / "package.json").write_text(json.dumps(SAVED["ckan/package.json"]))
+    (folder / "old.json").write_text(json.dumps({"births": {"dimension": {"id": ["YEAR"]}, "value": [1]}}))
+    with capture_logs() as logged:
+        read_folder(folder)
+    reasons = {line["file"]: line["reason"] for line in logged if line["event"] == "file_skipped"}
+    assert reasons["metadata.json"] == reasons["package.json"] == "metadata without rows: save these, too"
+    assert reasons["old.json"].startswith("JSON-stat 1.x")

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from catalunya.io.errors import ContractError
+from catalunya.io.sources.json_types import TYPE
 from catalunya.io.sources.pages import FLAW, read_page
 from catalunya.io.sources.socrata import Socrata
 
@@ -109,3 +110,13 @@ def test_every_recorded_answer_of_another_kind_is_refused_in_one_line() -> None:
         with pytest.raises(ContractError, match="expected a JSON array of rows in") as raised:
             read_page(path.read_bytes(), path.name, ["codi", "id", "any"], SOURCE, "landing.x")
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("is_ascii", [True, False], ids=["escaped", "as it is"])
+@pytest.mark.parametrize("name", ["població", 'a "name"', "😀", "km/h", "back\\slash", "a.b"])
+def test_a_field_that_holds_objects_is_found_however_its_name_is_spelled(name: str, is_ascii: bool) -> None:
+    rows = [{name: {"any": 2024}, "codi": "01"}, {name: 5, "codi": "02"}, {name: None, "codi": "03"}]
+    body = "[" + "\n,".join(json.dumps(row, ensure_ascii=is_ascii) for row in rows) + "]\n"
+    page = read_page(body.encode(), "page-7", [name, "codi"], SOURCE, "landing.x")
+    assert page["codi"].to_list() == ["01", "02", "03"]
+    assert page[TYPE + name].to_list() == ["object", "number", None]

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from catalunya.io.errors import ConfigurationError, UsageError
+from catalunya.io.sources.files import File
 from catalunya.io.sources.idescat import Idescat
+from catalunya.io.sources.jsonstat_url import JsonStat
 from catalunya.io.sources.protocols import arguments, changed, protocols, recognize
 from catalunya.io.sources.socrata import Socrata
 from catalunya.ops import mock
@@ -121,6 +123,16 @@ def test_a_source_is_known_by_its_address(address: str, expected: object) -> Non
 def test_an_address_of_no_protocol_is_refused_with_the_forms_that_are_known(address: str) -> None:
     with pytest.raises(UsageError, match=r"expected the address of a dataset, found .*idescat: .*socrata: "):
         recognize(address)
+
+
+def test_a_file_at_any_url_is_one_if_a_person_says_so() -> None:
+    address = "https://example.org/download?id=7"
+    with pytest.raises(UsageError, match="a file or JSON-stat at any other URL: --kind file, --kind jsonstat"):
+        recognize(address)
+    assert recognize(address, "file") == File(address, format="csv")
+    assert recognize(address, "jsonstat") == JsonStat(address)
+    with pytest.raises(UsageError, match="expected the address of a dataset"):
+        recognize(address, "socrata")
 
 
 def test_a_protocol_that_does_not_exist_is_refused() -> None:
