@@ -49,7 +49,7 @@ def check(
         found.append(each)
         if not as_json:
             _show(each)
-    # What a test on this machine says about the real portals is nobody else's business, and is not kept.
+    # The local lake is made from the mock: what the real portals say does not belong in its status.
     if not (live and project.settings.env == "local"):
         _keep(project, found)
     if as_json:
