@@ -42,7 +42,7 @@ class Saved:
 
     def add(self, path: Path, content: Document) -> bool:
         """Take an answer; False if it is of neither protocol. Raises SkippedError if it is one that holds no dataset."""
-        inner = content.get("result") if content.get("success") is True else content
+        inner: Any = content.get("result") if content.get("success") is True else content
         if not isinstance(inner, dict):
             return False
         described = (
