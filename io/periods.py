@@ -21,8 +21,18 @@ PeriodKind = Literal["half-year", "quarter", "month"]
 """What a number after a year may count."""
 
 _YEAR = re.compile(r"(?:19|20)\d{2}", re.ASCII)
-_KINDS: dict[str, PeriodKind] = {"S": "half-year", "H": "half-year", "T": "quarter", "Q": "quarter", "M": "month"}
+_KINDS: dict[str, PeriodKind] = {
+    **dict.fromkeys(("S", "H", "SEM"), "half-year"),
+    **dict.fromkeys(("T", "Q", "TR", "TRIM"), "quarter"),
+    "M": "month",
+}
+_ROMAN = {
+    numeral: at
+    for at, numeral in enumerate(["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"], start=1)
+}
+_NUMERAL = re.compile(rf"\b(?:{'|'.join(_ROMAN)})\b")
 _MONTHS: dict[PeriodKind, int] = {"month": 1, "quarter": 3, "half-year": 6}
+_LETTERS = "|".join(_KINDS)
 _ISO_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _IDS: dict[PeriodKind, str] = {"half-year": "{}-H{}", "quarter": "{}-Q{}", "month": "{}-{:02}"}
 _EXPECTED = "a year (2014), a half-year (2014-H1), a quarter (2014-Q3), a month (2014-06) or a day (2014-06-30)"
@@ -33,7 +43,13 @@ _WORDS: dict[str, PeriodKind] = {
     "semestr.*|half|halfyear": "half-year",
 }
 _SHORT = re.compile(r"([shtqm])([0-9]{1,2})|([1-4])([shtq])")
-_ORDINALS = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "primer": 1, "segon": 2, "tercer": 3, "quart": 4}
+_ORDINALS = {
+    word: at
+    for at, words_ in enumerate(
+        ("i primer first", "ii segon segundo second", "iii tercer third", "iv quart cuarto fourth"), start=1
+    )
+    for word in words_.split()
+}
 _SMALL = {"de", "d", "del", "of"}
 _MONTH_NAMES = (  # in Catalan, Spanish and English
     "gener enero january",
@@ -70,7 +86,7 @@ class Window:
 
 def period(text: str) -> Window:
     """The days of one period: `2014`, `2014-H1`, `2014-Q3`, `2014-06`, `2014-06-30`, and the notations of IDESCAT's tables:
-    `2014S1`, `S1/2014`, `2014T3`, `2014M06`, `06/2014`, `201406`. Raises UsageError for anything else."""
+    `2014S1`, `S1/2014`, `2014T3`, `1T 2014`, `2014M06`, `06/2014`, `201406`, `20140630`. Raises UsageError for anything else."""
     code = text.strip().upper()
     try:
         found = _day(code) or _within_a_year(code)
@@ -96,7 +112,7 @@ def window(first: str | None, last: str | None) -> Window | None:
 
 
 def _day(code: str) -> Window | None:
-    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", code):
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|(?:19|20)[0-9]{6}", code):
         return None
     day = date.fromisoformat(code)
     return Window(day, day)
@@ -118,8 +134,10 @@ def _parts(code: str) -> tuple[int, int | None, PeriodKind | None] | None:
     rest = re.sub(r"[-/ ]", "", code[: found.start()] + code[found.end() :])
     if not rest:
         return int(found[0]), None, None
-    number = re.fullmatch(r"([SHTQM]?)([0-9]{1,2})", rest)
-    return (int(found[0]), int(number[2]), _KINDS.get(number[1])) if number else None
+    if number := re.fullmatch(rf"({_LETTERS})?([0-9]{{1,2}})", rest):
+        return int(found[0]), int(number[2]), _KINDS.get(number[1])
+    number = re.fullmatch(rf"([0-9]{{1,2}})({_LETTERS})", rest)
+    return (int(found[0]), int(number[1]), _KINDS[number[2]]) if number else None
 
 
 def _days(year: int, number: int, kind: PeriodKind) -> Window:
@@ -137,31 +155,51 @@ def read_periods(codes: Mapping[str, str], name: str, declared: PeriodKind | Non
 
     A bare number, as in `202104`, may be April or the fourth quarter. All codes of a table count the same, and what that is follows
     from what is `declared`; else from labels that name periods; else from the highest number, the `name` of the dimension (its id and
-    label) and the steps from code to code, which must not contradict each other. Codes that are no period at all are left out.
+    label) and the steps from code to code, which must not contradict each other. `2021-04` is April unless labels, name and steps say that it
+    is not. A code that is no period is read by its label; what neither reads is left out.
     Raises ContractError, with the readings, if this leaves several or none.
     """
     read: dict[str, str] = {}
     bare: dict[str, tuple[int, int]] = {}
-    for code in codes:
-        text = code.strip().upper()
-        try:
-            day, (year, number, kind) = _day(text), _parts(text) or (0, None, None)
-            if day:
-                read[code] = str(day.first)
-            elif year and number is None:
-                read[code] = str(year)
-            elif number is not None:
-                _days(year, number, kind or "month")
-                if kind or _ISO_MONTH.fullmatch(text):
-                    read[code] = _IDS[kind or "month"].format(year, number)
-                else:
-                    bare[code] = year, number
-        except ValueError:  # month 13, 30 February
-            continue
-    if bare:
+    for code, label in codes.items():
+        found = _found(code) or _found(label) or _said(code) or _said(label)
+        if isinstance(found, str):
+            read[code] = found
+        elif found:
+            bare[code] = found
+    if bare and all(_ISO_MONTH.fullmatch(code) for code in bare) and not _is_no_month(bare, codes, name, declared):
+        read |= {code: _IDS["month"].format(*found) for code, found in bare.items()}
+    elif bare:
         kind = _kind_of(bare, codes, name, declared)
         read |= {code: _IDS[kind].format(*found) for code, found in bare.items()}
     return {code: read[code] for code in codes if code in read}
+
+
+def _found(code: str) -> str | tuple[int, int] | None:
+    """A code in one spelling, or its year and number if it does not say what that counts; None if it is no period."""
+    text = _NUMERAL.sub(lambda numeral: str(_ROMAN[numeral[0]]), code.strip().upper())
+    try:
+        if day := _day(text):
+            return str(day.first)
+        year, number, kind = _parts(text) or (0, None, None)
+        if number is None:
+            return str(year) if year else None
+        _days(year, number, kind or "month")
+    except ValueError:  # month 13, 30 February
+        return None
+    return _IDS[kind].format(year, number) if kind else (year, number)
+
+
+def _is_no_month(
+    bare: Mapping[str, tuple[int, int]], codes: Mapping[str, str], name: str, declared: PeriodKind | None
+) -> bool:
+    """Whether anything says that codes like `2021-04` are not the months that they are in ISO 8601."""
+    if declared:
+        return declared != "month"
+    said = [(found, end) for code, found in bare.items() if codes[code] != code and (end := _end_of(codes[code]))]
+    if said:
+        return any(_days(*found, "month").last != end for found, end in said)
+    return not _is_regular(bare.values(), "month") and any(_is_regular(bare.values(), kind) for kind in _hinted(name))
 
 
 def _kind_of(
@@ -170,12 +208,15 @@ def _kind_of(
     """What the numbers of these codes (code -> year, number) count."""
     most = max(number for _, number in bare.values())
     readings: list[PeriodKind] = [kind for kind, months in _MONTHS.items() if most <= 12 // months]
+    regular = [kind for kind in readings if _is_regular(bare.values(), kind)]
     if declared:
         left = [kind for kind in readings if kind == declared]
     elif ends := {code: end for code in bare if codes[code] != code and (end := _end_of(codes[code]))}:
         left = [kind for kind in readings if all(_days(*bare[code], kind).last == end for code, end in ends.items())]
+        if regular and all(_found(codes[code]) == bare[code] for code in ends):
+            left = [kind for kind in left if kind in regular]  # "04/2021" says no more than 202104
     else:
-        hinted, regular = _hinted(name), [kind for kind in readings if _is_regular(bare.values(), kind)]
+        hinted = _hinted(name)
         left = [kind for kind in readings if kind in (hinted or readings) and kind in (regular or readings)]
     if len(left) == 1:
         return left[0]
@@ -200,7 +241,13 @@ def _hinted(name: str) -> set[PeriodKind]:
 
 
 def _end_of(label: str) -> date | None:
-    """The last day of the period that a label names: "12/2020", "T4/2020", "4t trimestre de 2020", "desembre 2020"."""
+    """The last day of the period that a label names."""
+    said = _said(label)
+    return period(said).last if said else None
+
+
+def _said(label: str) -> str | None:
+    """The period that a text names, in one spelling: "12/2020", "T4/2020", "4t trimestre de 2020", "desembre 2020", "31 de desembre de 2020"."""
     said = [word for word in words(label) if word not in _SMALL]
     years = [int(word) for word in said if _YEAR.fullmatch(word)]
     rest = [word for word in said if not _YEAR.fullmatch(word)]
@@ -211,14 +258,22 @@ def _end_of(label: str) -> date | None:
         return None
     try:
         if len(rest) == 1 and (found := _SHORT.fullmatch(rest[0])):
-            return _days(years[0], int(found[2] or found[3]), _KINDS[(found[1] or found[4]).upper()]).last
+            return _id(years[0], int(found[2] or found[3]), _KINDS[(found[1] or found[4]).upper()])
         if len(rest) == 1 and (months or rest[0].isdecimal()):
-            return _days(years[0], (months or numbers)[0], "month").last
+            return _id(years[0], (months or numbers)[0], "month")
         if len(rest) == 2 and len(kinds) == len(numbers) == 1:
-            return _days(years[0], numbers[0], kinds[0]).last
+            return _id(years[0], numbers[0], kinds[0])
+        if len(rest) == 2 and len(months) == 1 and rest[0].isdecimal():
+            return str(date(years[0], months[0], int(rest[0])))
     except (ValueError, IndexError):  # month 13 or 0
         pass
     return None
+
+
+def _id(year: int, number: int, kind: PeriodKind) -> str:
+    """Raises ValueError if a year has no such period."""
+    _days(year, number, kind)
+    return _IDS[kind].format(year, number)
 
 
 def _number(word: str) -> int:

@@ -50,7 +50,8 @@ class By:
         before = re.match(rf"({self.codes})[\W_]+(?=\w)", label)
         name = label[before.end() :] if before else label
         if re.fullmatch(self.codes, code):
-            return code, name if before and before[1] == code else label
+            # "A Agricultura" under the code B: either may be meant.
+            return (code, name) if not before or before[1] == code else None
         return (before[1], name) if before else None
 
 

@@ -185,6 +185,62 @@ def test_a_label_decides_what_a_number_counts_whatever_the_dimension_is_called(l
 
 
 @pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ("2021m3|2021m6", "2021-03 2021-06"),
+        ("1T 2021|2T2021|2021 3T|4T/2021", "2021-Q1 2021-Q2 2021-Q3 2021-Q4"),
+        ("2021TR1|2021TRIM2", "2021-Q1 2021-Q2"),
+        ("III/2021|2021-IV|2022 I", "2021-Q3 2021-Q4 2022-Q1"),
+        ("20210331|20210630", "2021-03-31 2021-06-30"),
+        ("Març 2021|jun-2021|2021_09", "2021-03 2021-06 2021-09"),
+        ("31 de març de 2021", "2021-03-31"),
+    ],
+)
+def test_other_spellings_of_codes_are_read_too(codes: str, expected: str) -> None:
+    assert read(*codes.split("|")) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("desembre de 2020|març de 2021", "2020-12 2021-03"),
+        ("diciembre 2020|marzo 2021", "2020-12 2021-03"),
+        ("Fourth quarter of 2020|First quarter of 2021", "2020-Q4 2021-Q1"),
+        ("Cuarto trimestre de 2020|Primer trimestre de 2021", "2020-Q4 2021-Q1"),
+        ("T4/2020|1T 2021", "2020-Q4 2021-Q1"),
+        ("12/2020|03/2021", "2020-12 2021-03"),
+    ],
+)
+def test_codes_that_say_nothing_are_read_by_their_labels(labels: str, expected: str) -> None:
+    assert read("1", "P2", labels=labels) == expected.split()
+
+
+def test_a_roman_number_alone_is_no_period_for_a_person() -> None:
+    with pytest.raises(UsageError, match="expected a period"):
+        period("II/2021")
+
+
+QUARTERLY = ("2020-04", "2021-01", "2021-02", "2021-03", "2021-04")
+
+
+def test_iso_months_are_no_months_where_labels_or_name_and_steps_say_so() -> None:
+    quarters = ["2020-Q4", "2021-Q1", "2021-Q2", "2021-Q3", "2021-Q4"]
+    assert read(*QUARTERLY, name="QUARTER trimestre") == quarters
+    assert read(*QUARTERLY, labels="T4/2020|T1/2021|T2/2021|T3/2021|T4/2021") == quarters
+    assert read(*QUARTERLY) == list(QUARTERLY)
+    assert read("2021-03", "2021-06", "2021-09", name="QUARTER trimestre") == ["2021-03", "2021-06", "2021-09"]
+
+
+def test_labels_that_only_repeat_the_numbers_do_not_make_quarters_months() -> None:
+    """Read as months, the five would not follow each other in equal steps."""
+    codes = [code.replace("-", "") for code in QUARTERLY]
+    labels = "|".join(f"{code[-2:]}/{code[:4]}" for code in codes)
+    with pytest.raises(ContractError, match=r"may be 2021-04 \(a month\) or 2021-Q4 \(a quarter\)"):
+        read(*codes, labels=labels)
+    assert read(*codes, labels=labels, declared="quarter")[0] == "2020-Q4"
+
+
+@pytest.mark.parametrize(
     "label", ["2021", "període 4", "4/2020-2021", "13/2021", "0t trimestre 2021", "quart any 2021"]
 )
 def test_a_label_that_names_no_period_decides_nothing(label: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,13 +15,21 @@ from catalunya.io.environment import Settings
 from catalunya.io.errors import UsageError
 from catalunya.io.sources.base import About, FieldInfo
 from catalunya.io.sources.idescat import Idescat
+from catalunya.io.sources.protocols import arguments
 from catalunya.io.sources.socrata import Socrata
+from catalunya.ops import mock
+from catalunya.ops.mock import samples
+from catalunya.ops.mock.ckan import resource
+from catalunya.ops.mock.exchange import Published
+from catalunya.ops.mock.file import PublishedFile
+from catalunya.ops.mock.jsonstat import PublishedDataset
+from catalunya.ops.mock.samples import Described
 from catalunya.ops.scaffold import code
 from catalunya.ops.scaffold.csv_form import form_of
 from catalunya.ops.scaffold.names import english, table_name
 from catalunya.ops.scaffold.personal import hidden, hidden_in_parquet, identity_numbers
 from catalunya.ops.scaffold.profile import Profile, Proposal, profile
-from catalunya.ops.scaffold.sampling import find_source
+from catalunya.ops.scaffold.sampling import as_written, ask, find_source
 
 
 def proposed(
@@ -255,3 +265,55 @@ def test_an_address_of_the_mock_is_that_of_the_portal_it_stands_for(settings: Se
         source, asked = find_source(address, settings)
         assert source == expected
         assert asked.mock == ("http://127.0.0.1:9999" if "127" in address else settings.mock)
+
+
+def test_a_source_of_any_protocol_is_asked_and_its_sample_is_served_again(settings: Settings, tmp_path: Path) -> None:
+    uuid = "52696168-d8bc-4707-9a09-a21c6c2669f3"
+    births = {
+        "class": "dataset",
+        "updated": "2026-02-01",
+        "id": ["sex", "time"],
+        "size": [2, 2],
+        "role": {"time": ["time"]},
+        "dimension": {
+            "sex": {"category": {"index": ["F", "M"], "label": {"F": "Women", "M": "Men"}}},
+            "time": {"category": {"index": ["2024", "2025"]}},
+        },
+        "value": [1, 2, 3, None],
+    }
+    quarters = pl.DataFrame({"Codi barri": ["01", "02"], "Valor": ["1", "2"]})
+    types = {"Codi barri": "text", "Valor": "numeric"}
+    served: list[Published] = [
+        PublishedDataset(
+            address="https://stat.example.org/data/births.json", answers={"": json.dumps(births).encode()}
+        ),
+        resource(
+            uuid,
+            quarters.with_columns(pl.format('"{}"', "Codi barri").alias("Codi barri")),
+            types,
+            modified="2026-01-01T00:00:00",
+        ),
+        PublishedFile(
+            address="https://files.example.org/a.csv", content="codi;població\n01;5\n02;6\n".encode("windows-1252")
+        ),
+    ]
+    expected = {
+        "https://stat.example.org/data/births.json": (["sex_code", "year"], 4),
+        f"https://data.example.org/dataset/barris/resource/{uuid}": (["neighborhood_code"], 2),
+        "https://files.example.org/a.csv": (["code"], 2),
+    }
+    for address, (key, rows) in expected.items():
+        with mock.serve(datasets=served) as portal:
+            asked_at = settings.model_copy(update={"mock_url": portal.url})
+            source, _ = find_source(address, asked_at)
+            asked = ask(as_written(source, asked_at), asked_at)
+        found = profile(asked.about, asked.rows)
+        assert ([each.column for each in found.key], found.rows) == (key, rows)
+        by_position, by_name = arguments(asked.source)
+        described = Described(kind=source.kind, arguments=by_position, options=by_name, recorded_at=datetime.now(UTC))
+        samples.write(tmp_path / source.kind, described, asked.metadata, asked.pages)
+    again = samples.published(tmp_path)
+    assert len(again) == len(expected)
+    with mock.serve(datasets=[*again.values()]) as portal:
+        for sample in samples.find(tmp_path):
+            assert ask(sample.source, settings.model_copy(update={"mock_url": portal.url})).rows.height in (2, 4)
