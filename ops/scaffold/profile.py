@@ -30,7 +30,7 @@ MOST_COLUMNS_TRIED, LARGEST_KEY = 12, 3
 LOOKED_AT = 1000
 """Rows that tell how numbers and days are written."""
 FEW_ROWS = 20
-"""With fewer rows, no pattern of the values is proposed."""
+"""With fewer rows, no pattern of the values is proposed, and nothing counts as never null."""
 TYPES: dict[LogicalType, pl.DataType] = {
     "boolean": pl.Boolean(),
     "bigint": pl.Int64(),
@@ -172,7 +172,7 @@ def _tolerance(broken: int, rows: int) -> float:
 def _name(info: FieldInfo, sample: _Sample, *, is_cells: bool) -> str:
     """What to call a column: the field's name, or its label where the name says nothing; of cells, what the dimension is."""
     if not is_cells:
-        return info.name if len(english(info.name)) > 1 else info.label
+        return info.name if len(english(info.name)) > 1 or not english(info.label) else info.label
     match info.name:
         case "time":
             return _period(sample.values("time"))[0]
@@ -227,7 +227,9 @@ def _of_rows(info: FieldInfo, name: str, sample: _Sample, *, is_whole: bool) -> 
         return replace(found, column="", type=None, personal=True, notes=(f"{note} and add a column",))
     kind = _type(info, name, values, sample.locale)
     nulls = sample.frame.height - len(values)
-    is_complete = is_whole and not nulls and (info.nulls or 0) == 0 and bool(len(values))
+    is_complete = (
+        is_whole and sample.frame.height >= FEW_ROWS and not nulls and (info.nulls or 0) == 0 and bool(len(values))
+    )
     found = replace(found, type=kind, nullable=not is_complete, seen=_seen(values, kind, nulls, sample))
     if values.is_empty() and sample.frame.height:
         note = "has no value in the sample: its type is a guess" if info.rows != 0 else "has no value in any row"
