@@ -136,6 +136,19 @@ def test_a_measure_is_no_key_although_it_is_unique() -> None:
     assert any("no key" in note for note in found.notes)
 
 
+def test_the_parts_of_one_thing_are_told_apart_by_their_position_if_by_nothing_else() -> None:
+    rows = [
+        ("R1", "Fort", "-73.3948"),
+        ("R1", "Fort", "-73.4209"),
+        ("R2", "Mill", "-74.17893"),
+        ("R2", "Mill", "-74.1781"),
+    ]
+    found = proposed(dict(zip(("code", "name", "x"), map(list, zip(*rows, strict=True)), strict=True)))
+    assert [each.field.name for each in found.key] == ["code", "x"]
+    priced = [(code, name, f"{at}.5") for at, (code, name, _) in enumerate(rows)]
+    assert not proposed(dict(zip(("code", "name", "x"), map(list, zip(*priced, strict=True)), strict=True))).key
+
+
 def test_the_portals_own_profile_may_rule_a_key_out() -> None:
     fields = (FieldInfo("code", "text", distinct=5), FieldInfo("row", "text", distinct=900))
     found = profile(About("i", "t", None, fields, "", rows=900), pl.DataFrame({"code": ["a", "b"], "row": ["x", "y"]}))
