@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -101,6 +103,23 @@ def test_a_file_that_became_shorter_than_what_had_arrived_is_downloaded_from_its
 
     with host(reply) as source:
         assert source.rows("a", "b").rows() == [("1", "2")]
+
+
+def test_a_download_that_is_killed_leaves_nothing_on_the_disk(tmp_path: Path) -> None:
+    """Nothing has a name while pages are cut, so nothing is left if the process ends there."""
+    body, seen = io.BytesIO(), []
+    pl.DataFrame({"a": range(1000)}).write_parquet(body)
+    with host(zipped(a=body.getvalue()), "parquet.zip") as source:
+        landing = Landing()
+
+        async def sink(name: str, chunks: Any) -> None:
+            seen.append(os.listdir(tmp_path))
+            await landing(name, chunks)
+
+        http = replace(source.http, scratch=tmp_path, page_rows=100)
+        done = asyncio.run(source.file.extract(http, source.probe(), sink))
+    assert [page.rows for page in done.pages] == [100] * 10
+    assert seen == [[]] * 10
 
 
 # What says that a file changed
