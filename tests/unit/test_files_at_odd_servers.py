@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
-import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -113,7 +112,7 @@ def test_a_download_that_is_killed_leaves_nothing_on_the_disk(tmp_path: Path) ->
         landing = Landing()
 
         async def sink(name: str, chunks: Any) -> None:
-            seen.append(os.listdir(tmp_path))
+            seen.append(files_in(tmp_path))
             await landing(name, chunks)
 
         http = replace(source.http, scratch=tmp_path, page_rows=100)
@@ -235,6 +234,10 @@ def test_what_macos_adds_to_an_archive_is_none_of_its_files() -> None:
 def test_an_archive_without_a_table_is_named_as_what_it_is(content: bytes, found: str) -> None:
     with host(content) as source, pytest.raises(SourceError, match=found):
         source.extract()
+
+
+def files_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
 
 
 def _on_disk(content: bytes) -> Any:
