@@ -22,7 +22,7 @@ from catalunya.contracts.model.values import DATE_KINDS, NUMBER_KINDS, Locale, r
 from catalunya.io.errors import UsageError
 from catalunya.io.sources.base import About, FieldInfo
 from catalunya.ops.scaffold.names import column_names, english
-from catalunya.ops.scaffold.personal import suspicion
+from catalunya.ops.scaffold.personal import are_of_people, suspicion
 
 JSON_STAT = frozenset({"time", "geo", "metric", "dimension"})
 """Kinds of the fields that identify a cell of a JSON-stat table."""
@@ -30,7 +30,7 @@ MOST_COLUMNS_TRIED, LARGEST_KEY = 12, 3
 LOOKED_AT = 1000
 """Rows that tell how numbers and days are written."""
 FEW_ROWS = 20
-"""With fewer rows, no pattern of the values is proposed."""
+"""With fewer rows, no pattern of the values is proposed, and nothing counts as never null."""
 TYPES: dict[LogicalType, pl.DataType] = {
     "boolean": pl.Boolean(),
     "bigint": pl.Int64(),
@@ -122,7 +122,11 @@ def profile(about: About, rows: pl.DataFrame, *, key: Sequence[str] = ()) -> Pro
     is_whole = about.rows is not None and frame.height >= about.rows
     is_cells = any(each.kind in JSON_STAT for each in about.fields)
     names = column_names([_name(each, sample, is_cells=is_cells) for each in about.fields])
-    propose = _of_cells if is_cells else partial(_of_rows, is_whole=is_whole)
+    propose = (
+        _of_cells
+        if is_cells
+        else partial(_of_rows, is_whole=is_whole, is_of_people=are_of_people(each.name for each in about.fields))
+    )
     proposals = [propose(each, name, sample) for each, name in zip(about.fields, names, strict=True)]
     chosen, reason = _key(about, proposals, sample, tuple(key), is_whole=is_whole)
     proposals = [_as_key(each) if each.field.name in chosen else each for each in proposals]
@@ -172,7 +176,7 @@ def _tolerance(broken: int, rows: int) -> float:
 def _name(info: FieldInfo, sample: _Sample, *, is_cells: bool) -> str:
     """What to call a column: the field's name, or its label where the name says nothing; of cells, what the dimension is."""
     if not is_cells:
-        return info.name if len(english(info.name)) > 1 else info.label
+        return info.name if len(english(info.name)) > 1 or not english(info.label) else info.label
     match info.name:
         case "time":
             return _period(sample.values("time"))[0]
@@ -216,18 +220,20 @@ def _of_cells(info: FieldInfo, name: str, sample: _Sample) -> Proposal:
     return found
 
 
-def _of_rows(info: FieldInfo, name: str, sample: _Sample, *, is_whole: bool) -> Proposal:
+def _of_rows(info: FieldInfo, name: str, sample: _Sample, *, is_whole: bool, is_of_people: bool) -> Proposal:
     """A column of a table of rows: its values say what it is."""
     found = Proposal(field=info, column=name, type="string")
     if info.name not in sample.frame.columns:
         return replace(found, column="", type=None, seen="Holds objects, so it is in landing only")
     values = sample.values(info.name)
-    if why := suspicion(info.name, info.label, values):
+    if why := suspicion(info.name, info.label, values, is_of_people=is_of_people):
         note = f"may be personal data ({why}): it stays in landing, where it is deleted after use. If it is not, take out `personal=True`"
         return replace(found, column="", type=None, personal=True, notes=(f"{note} and add a column",))
     kind = _type(info, name, values, sample.locale)
     nulls = sample.frame.height - len(values)
-    is_complete = is_whole and not nulls and (info.nulls or 0) == 0 and bool(len(values))
+    is_complete = (
+        is_whole and sample.frame.height >= FEW_ROWS and not nulls and (info.nulls or 0) == 0 and bool(len(values))
+    )
     found = replace(found, type=kind, nullable=not is_complete, seen=_seen(values, kind, nulls, sample))
     if values.is_empty() and sample.frame.height:
         note = "has no value in the sample: its type is a guess" if info.rows != 0 else "has no value in any row"
