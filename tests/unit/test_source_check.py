@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.source_checks import SourceCheck, keep, kept
 from catalunya.io.environment import Settings
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.sources.base import About
+from catalunya.io.sources.http import Http
 from catalunya.io.sources.socrata import Socrata
 from catalunya.ops import mock
 from catalunya.ops.mock.server import MockServer
@@ -138,6 +140,27 @@ def test_a_recorded_question_with_a_body_is_answered_again(project: Project, tmp
         recorded = Project(settings.model_copy(update={"mock_url": again.url}), [version_3])
         assert checked(recorded).matches
         assert again.requests == []
+
+
+@dataclass(frozen=True)
+class Surprising(Socrata):
+    """A source whose metadata are of a form that its protocol did not expect."""
+
+    async def about(self, client: Http) -> Sequence[About]:
+        raise KeyError("columns")
+
+
+def test_metadata_that_its_protocol_did_not_expect_keep_no_other_source_from_being_checked(project: Project) -> None:
+    declared = [
+        replace(each, source=Surprising(DATASET, portal=None))
+        if isinstance(each, LandingDeclaration) and each.asset.key == KEY
+        else each
+        for each in project.declared
+    ]
+    first, second = check_sources(Project(project.settings, declared), [KEY, "landing.municipalities"])
+    assert (first.answered, first.matches) == (True, False)
+    assert "KeyError" in first.problems[0]
+    assert second.matches
 
 
 def test_a_recording_has_no_token(project: Project, tmp_path: Path) -> None:
