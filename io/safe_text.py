@@ -115,7 +115,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"""(?i)((?:\b|_)(?:authorization|set-cookie|cookie){_IS}\\?["']?)[^\r\n"'\\<>]+"""), rf"\1{HIDDEN}"),
     (
         re.compile(
-            r"(?i)((?:(?:\b|[_$-])(?:token|secret|api_?key|signature|fernet_?key|secret_?key|credential)|password|passwd"
+            r"(?i)((?:(?<=[?&])sig|(?:\b|[_$-])(?:token|secret|api_?key|signature|fernet_?key|secret_?key|credential)|password|passwd"
             rf"|(?:session|security|access|refresh|app)_?token|(?:secret_?)?access_?key(?:_?id)?|client_?secret){_IS}){_VALUE}"
         ),
         rf"\1{HIDDEN}",

@@ -41,8 +41,9 @@ _KNOWN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Request(PageRequest):
-    """A request whose answer has as many cells as it has."""
+    """A request whose answer has as many cells as it has. `only`: the category of `split_by` that it asks for."""
 
+    only: str | None = None
     is_exact: ClassVar[bool] = False
 
 
@@ -158,14 +159,22 @@ class JsonStat(Source[_Request]):
                 f"{self.describe()}: expected `split_by` to be one of the dimensions {', '.join(dataset.id)}, found {self.split_by!r}; correct it"
             )
         codes = dataset.codes()[self.split_by]
-        paths = [self._path(only=(self.split_by, code)) for code in codes]
-        return Plan(state, [_Request(f"page-{at:05}", path, {}, 1) for at, path in enumerate(paths)], len(paths))
+        requests = [
+            _Request(f"page-{at:05}", self._path(only=(self.split_by, code)), {}, 1, code)
+            for at, code in enumerate(codes)
+        ]
+        return Plan(state, requests, len(requests))
 
     async def fetch(self, client: Http, request: _Request) -> tuple[Page, Reply]:
         """One page, stamped with the dataset's `updated`."""
 
         def accept(reply: Reply) -> tuple[Page, Reply]:
             dataset = self._checked(reply)
+            if request.only is not None and (found := dataset.codes().get(self.split_by or "")) != [request.only]:
+                raise SourceError(
+                    f"{self.describe()}: expected only {request.only} of {self.split_by} at {reply.url}, found {', '.join(found or [])[:200] or 'none'}; "
+                    "the server does not filter by it: split by another dimension, or add filters to the URL"
+                )
             digest = hashlib.sha256(reply.body).hexdigest()
             stamp = instant(dataset.updated).isoformat() if dataset.updated else ""
             return Page(f"{request.page}.json", reply.url, dataset.cells, len(reply.body), digest, stamp=stamp), reply
@@ -231,18 +240,21 @@ class _Said(msgspec.Struct, rename={"class_": "class"}):
     link: Any = None
 
 
-def _said(reply: Reply) -> _Said:
-    """The answer as an object; empty if it is none."""
+def _said(reply: Reply) -> _Said | None:
+    """The answer as an object; None if it is none."""
     try:
         return reply.decode(_Said)
     except BadBodyError:
-        return _Said()
+        return None
 
 
-def _problems(said: _Said) -> list[tuple[int, str]]:
-    """The errors and warnings of an answer, as status and label: `{"error": [{"status": 404, "id": 100, "label": "…"}]}`."""
-    found = []
-    for each in (said.error, said.warning):
+def _problems(said: _Said | None) -> list[tuple[int, str]]:
+    """The errors of an answer, as status and label: `{"error": [{"status": 404, "id": 100, "label": "…"}]}`; warnings come in place of a
+    dataset or beside it."""
+    found: list[tuple[int, str]] = []
+    if said is None:
+        return found
+    for each in (said.error, None if said.class_ == "dataset" else said.warning):
         for one in each if isinstance(each, list) else [each]:
             if isinstance(one, dict):
                 status = one.get("status")
@@ -252,7 +264,7 @@ def _problems(said: _Said) -> list[tuple[int, str]]:
     return found
 
 
-def _check_answer(source: str, reply: Reply, said: _Said) -> None:
+def _check_answer(source: str, reply: Reply, said: _Said | None) -> None:
     """Raise BadBodyError for what passes, SourceError for what does not; nothing for an answer without an error."""
     for status, label in _problems(said):
         if LATER in label or status >= 500 or status == 429:
@@ -263,13 +275,14 @@ def _check_answer(source: str, reply: Reply, said: _Said) -> None:
         )
 
 
-def _check_format(source: str, reply: Reply, said: _Said) -> None:
+def _check_format(source: str, reply: Reply, said: _Said | None) -> None:
     """Raise SourceError for JSON that is no dataset of JSON-stat 2.0."""
+    begins = bytes(reply.body[:20]).lstrip()[:1]
+    if said is None and begins != b"[":
+        return  # `decode` says what it is, or asks for it again
+    said = said or _Said()
     if said.class_ == "dataset":
         return
-    begins = bytes(reply.body[:20]).lstrip()[:1]
-    if begins not in {b"{", b"["}:
-        return  # `decode` says what it is, or asks for it again
     if said.class_ == "collection":
         items = said.link.get("item", []) if isinstance(said.link, dict) else []
         links = [str(item.get("href")) for item in items if isinstance(item, dict)]

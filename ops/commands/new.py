@@ -157,7 +157,7 @@ def _show(made: NewSource) -> None:
     from catalunya.ops.scaffold import files
 
     found = made.profile
-    rows = f"{found.about.rows:,} rows" if found.about.rows is not None else "an unknown number of rows"
+    rows = console.counted(found.about.rows, "row") if found.about.rows is not None else "an unknown number of rows"
     console.say(f"staging.{made.name}  {made.source.describe()}: {found.about.title}", style="bold")
     console.say(f"{rows}, {found.rows:,} of them read; licence: {found.about.licence or 'none named'}")
     console.say()

@@ -42,12 +42,11 @@ class Saved:
 
     def add(self, path: Path, content: Document) -> bool:
         """Take an answer; False if it is of neither protocol. Raises SkippedError if it is one that holds no dataset."""
-        inner = content.get("result") if content.get("success") is True else content
+        inner: Any = content.get("result") if content.get("success") is True else content
         if not isinstance(inner, dict):
             return False
-        described = (
-            inner.get("dataset") if isinstance(inner.get("dataset"), dict) else inner
-        )  # Explore 2.0 has it inside
+        within = inner.get("dataset")  # of Explore 2.0
+        described: Document = within if isinstance(within, dict) else inner
         found, rows = described.get("metas"), inner.get("results") if "total_count" in inner else inner.get("records")
         if isinstance(inner.get("fields"), list) and isinstance(rows, list):
             self._add_table(path, content, inner, rows)

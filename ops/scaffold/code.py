@@ -30,7 +30,12 @@ DESCRIPTION, TITLE = 400, 100
 """How much of a source's own texts is quoted, in characters."""
 # What a contract has already, and the types that its columns are declared with.
 RESERVED = frozenset(
-    {*dir(Contract), *dir(LandingContract), *dir(pa.DataFrameModel), "str", "int", "float", "bool", "date", "datetime"}
+    {
+        *dir(Contract),
+        *dir(LandingContract),
+        *dir(pa.DataFrameModel),
+        *("str", "int", "float", "bool", "date", "datetime", "column", "raw"),
+    }
 )
 _PYTHON = {
     "string": "str",

@@ -6,6 +6,7 @@ Here: what can be seen in the first lines; a declaration by a person always wins
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from typing import Any
 
 DELIMITERS = ",;\t|"
 LINES = 50
+_Record = tuple[int, list[str]]
+_YEAR = re.compile(r"(?:19|20)\d\d")
 _VALUE = re.compile(r"[-+]?\d+(?:[.,]\d+)*|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
 
 
@@ -25,18 +28,20 @@ def form_of(beginning: bytes) -> dict[str, Any]:
     if beginning[:2] in {b"PK", b"\x1f\x8b"}:  # packed: only the whole tells
         return {}
     text, encoding = _decoded(beginning)
-    lines = text.splitlines()[:LINES]
-    delimiter, width = _delimiter(lines)
+    delimiter, width, records = _delimiter(text)
     if width < 2:
         return encoding
-    counts = [_cells(line, delimiter) for line in lines]
-    skip = next(at for at, cells in enumerate(counts) if len(cells) == width)
-    header = [cell.strip() for cell in counts[skip]]
+    at = next(at for at, (_, cells) in enumerate(records) if len(cells) == width)
+    skip, header = records[at][0], [cell.strip() for cell in records[at][1]]
+    below = [cells for _, cells in records[at + 1 :] if len(cells) == width]
     found: dict[str, Any] = {**encoding}
     if delimiter != ",":
         found["delimiter"] = delimiter
-    if not _is_header(header):
+    if not _is_header(header, below):
         found["header"] = False
+    elif len(set(header)) < len(header):  # no field can be called as another
+        found |= {"header": False, "names": _different(header)}
+        skip = records[at + 1][0] if at + 1 < len(records) else skip + 1
     if skip:
         found["skip"] = skip
     return found
@@ -52,22 +57,53 @@ def _decoded(beginning: bytes) -> tuple[str, dict[str, str]]:
     return beginning.decode("windows-1252", errors="replace"), {"encoding": "windows-1252"}
 
 
-def _delimiter(lines: Sequence[str]) -> tuple[str, int]:
-    """The delimiter by which most lines have the same number of cells, more than one; and that number."""
-    best, score = (",", 1), (0, 0)
+def _delimiter(text: str) -> tuple[str, int, list[_Record]]:
+    """The delimiter by which most records have the same number of cells, more than one; that number, and the records."""
+    best: tuple[str, int, list[_Record]] = (",", 1, [])
+    score = (0, 0)
     for delimiter in DELIMITERS:
-        widths = Counter(len(_cells(line, delimiter)) for line in lines if line.strip())
+        records = _records(text, delimiter)
+        widths = Counter(len(cells) for _, cells in records)
         width, count = widths.most_common(1)[0] if widths else (1, 0)
         if width > 1 and (count, width) > score:
-            best, score = (delimiter, width), (count, width)
+            best, score = (delimiter, width, records), (count, width)
     return best
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([line], delimiter=delimiter), [])
+def _records(text: str, delimiter: str) -> list[_Record]:
+    """The first records that are not blank, each with the number of lines above it. A quoted cell may have line breaks in it."""
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    found: list[_Record] = []
+    above = 0
+    try:
+        for cells in lines:
+            if any(cell.strip() for cell in cells):
+                found.append((above, cells))
+            above = lines.line_num
+            if len(found) == LINES:
+                break
+    except csv.Error:  # a quote that is never closed makes a cell of all the rest
+        pass
+    return found
 
 
-def _is_header(cells: Sequence[str]) -> bool:
-    """Whether the first row is names: all there, all different, none a number or a day."""
+def _is_header(cells: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row is names: most are there, and none is a number or a day, but for years above what are no years."""
     named = [cell for cell in cells if cell]
-    return len(named) == len(cells) == len(set(named)) and not any(_VALUE.fullmatch(cell) for cell in named)
+    values = [at for at, cell in enumerate(cells) if _VALUE.fullmatch(cell)]
+    is_years = all(
+        _YEAR.fullmatch(cells[at]) and below and not all(_YEAR.fullmatch(row[at].strip()) for row in below)
+        for at in values
+    )
+    return 2 * len(named) > len(cells) and len(values) < len(named) and is_years
+
+
+def _different(cells: Sequence[str]) -> tuple[str, ...]:
+    """The names of a header, with a number behind those that were there before: Any, Total, Total_2."""
+    found: dict[str, None] = {}
+    for at, cell in enumerate(cells, start=1):
+        name, number = cell or f"column_{at}", 1
+        while (name if number == 1 else f"{name}_{number}") in found:
+            number += 1
+        found[name if number == 1 else f"{name}_{number}"] = None
+    return tuple(found)

@@ -30,7 +30,7 @@ MOST_COLUMNS_TRIED, LARGEST_KEY = 12, 3
 LOOKED_AT = 1000
 """Rows that tell how numbers and days are written."""
 FEW_ROWS = 20
-"""With fewer rows, no pattern of the values is proposed."""
+"""With fewer rows, no pattern of the values is proposed, and nothing counts as never null."""
 TYPES: dict[LogicalType, pl.DataType] = {
     "boolean": pl.Boolean(),
     "bigint": pl.Int64(),
@@ -172,7 +172,7 @@ def _tolerance(broken: int, rows: int) -> float:
 def _name(info: FieldInfo, sample: _Sample, *, is_cells: bool) -> str:
     """What to call a column: the field's name, or its label where the name says nothing; of cells, what the dimension is."""
     if not is_cells:
-        return info.name if len(english(info.name)) > 1 else info.label
+        return info.name if len(english(info.name)) > 1 or not english(info.label) else info.label
     match info.name:
         case "time":
             return _period(sample.values("time"))[0]
@@ -227,7 +227,9 @@ def _of_rows(info: FieldInfo, name: str, sample: _Sample, *, is_whole: bool) -> 
         return replace(found, column="", type=None, personal=True, notes=(f"{note} and add a column",))
     kind = _type(info, name, values, sample.locale)
     nulls = sample.frame.height - len(values)
-    is_complete = is_whole and not nulls and (info.nulls or 0) == 0 and bool(len(values))
+    is_complete = (
+        is_whole and sample.frame.height >= FEW_ROWS and not nulls and (info.nulls or 0) == 0 and bool(len(values))
+    )
     found = replace(found, type=kind, nullable=not is_complete, seen=_seen(values, kind, nulls, sample))
     if values.is_empty() and sample.frame.height:
         note = "has no value in the sample: its type is a guess" if info.rows != 0 else "has no value in any row"
@@ -365,11 +367,24 @@ def _found_key(about: About, proposals: Sequence[Proposal], sample: _Sample) -> 
     for each in ranked:
         if _is_key((each.field.name,), sample) and _agrees(about, each.field):
             return (each.field.name,)
-    tried = [each.field.name for each in ranked][:MOST_COLUMNS_TRIED]
-    for some in (some for size in range(2, LARGEST_KEY + 1) for some in combinations(tried, size)):
-        if _is_key(some, sample):
-            return tuple(each.name for each in about.fields if each.name in some)
+    likely = [each.field.name for each in ranked][:MOST_COLUMNS_TRIED]
+    # The parts of one thing may differ by their position only: the entrances of a station, the areas of a monument.
+    positions = [each.field.name for each in proposals if _is_position(each, sample)]
+    for tried in (likely, [*likely, *positions[:MOST_COLUMNS_TRIED]]):
+        for some in (some for size in range(2, LARGEST_KEY + 1) for some in combinations(tried, size)):
+            if some[0] in likely and _is_key(some, sample):
+                return tuple(each.name for each in about.fields if each.name in some)
     return ()
+
+
+def _is_position(each: Proposal, sample: _Sample) -> bool:
+    """Whether its values look like degrees of latitude or longitude, whatever it is called: nearly all with three decimals or more."""
+    if each.type != "double" or not _is_known(each, sample):
+        return False
+    values = sample.values(each.field.name)
+    degrees = values.cast(pl.Float64, strict=False)
+    is_exact = values.str.contains(r"\.\d{3,}\s*$").mean()
+    return degrees.null_count() == 0 and bool((degrees.abs() <= 180).all()) and float(is_exact or 0) > 0.8  # type: ignore[arg-type]
 
 
 def _named_key(about: About, named: tuple[str, ...], sample: _Sample) -> tuple[str, ...]:
@@ -391,7 +406,7 @@ def _named_key(about: About, named: tuple[str, ...], sample: _Sample) -> tuple[s
 
 
 def _ranked(proposals: Sequence[Proposal], sample: _Sample) -> list[Proposal]:
-    """The columns that may be of a key, the likeliest first: codes, then periods and names, whole numbers last; never real numbers.
+    """The columns that may be of a key, the likeliest first: codes, then periods and names, whole numbers last; no real numbers.
 
     Long texts and columns that are of one value in all rows identify nothing.
     """

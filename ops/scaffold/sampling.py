@@ -21,6 +21,7 @@ from catalunya.contracts.model.columns import NESTED
 from catalunya.io.environment import Settings
 from catalunya.io.errors import TooLargeError, UsageError
 from catalunya.io.project_folder import active
+from catalunya.io.safe_text import redacted
 from catalunya.io.sources import recording
 from catalunya.io.sources.base import About, FieldInfo, HttpSettings, SourceState
 from catalunya.io.sources.extraction import Source
@@ -28,7 +29,7 @@ from catalunya.io.sources.files import BEGINNING, File
 from catalunya.io.sources.http import Http, Reply
 from catalunya.io.sources.json_types import TYPE
 from catalunya.io.sources.pages import SEARCHED
-from catalunya.io.sources.protocols import changed, recognize
+from catalunya.io.sources.protocols import arguments, changed, recognize
 from catalunya.ops.mock.samples import RecordedAnswer
 from catalunya.ops.scaffold.csv_form import form_of
 from catalunya.ops.scaffold.profile import JSON_STAT
@@ -64,6 +65,11 @@ def find_source(address: str, settings: Settings, kind: str | None = None) -> tu
         if rest and ("." in first or ":" in first):
             address = url._replace(scheme="https", netloc=first, path=f"/{rest}").geturl()
     source = recognize(address, kind)
+    if any(redacted(str(each)) != str(each) for each in arguments(source)[0]):
+        raise UsageError(
+            f"{redacted(address)} holds a secret, and would be written into files that are committed: give the address without it; a token "
+            f"for {urlsplit(source.portal or '').hostname} goes into CATALUNYA_HOSTS"
+        )
     ours = active().portals.get(source.kind)
     if not ours and not source.portal:
         raise UsageError(

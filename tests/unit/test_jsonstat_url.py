@@ -63,7 +63,7 @@ def answering(**answers: dict[str, Any]) -> Iterator[MockServer]:
         yield server
 
 
-def extract(server: MockServer, source: JsonStat) -> tuple[Extraction, Landing]:
+def extract(server: MockServer | Server, source: JsonStat) -> tuple[Extraction, Landing]:
     http, landing = fast(f"{server.url}/{HOST}"), Landing()
     state = asyncio.run(source.probe(http))
     assert state
@@ -154,6 +154,27 @@ def test_pages_of_two_states_are_read_again_and_never_published_together() -> No
         server.faults("moving-rows")
         with pytest.raises(SourceChanged):
             asyncio.run(source.extract(http, state, Landing()))
+
+
+def test_a_server_that_does_not_filter_by_the_dimension_is_noticed() -> None:
+    source = JsonStat(DEMO.address, latest="lastTimePeriod=1", split_by="geo")
+    ignoring = json.dumps(WHOLE).encode()
+    expected = "expected only ES of geo at .*geo=ES, found ES, FR; the server does not filter by it"
+    with Server(lambda _: Answer(ignoring)).running() as server, pytest.raises(SourceError, match=expected):
+        extract(server, source)
+
+
+@pytest.mark.parametrize("flaw", ["cut off", "no JSON"])
+def test_an_answer_that_is_no_whole_json_is_not_taken_for_another_format(flaw: str) -> None:
+    body = json.dumps(WHOLE)
+    error = refused(body[:-40].encode() if flaw == "cut off" else body.replace("103", "NaN").encode())
+    assert isinstance(error, SourceUnavailable)
+    assert "1.x" not in str(error)
+
+
+def test_a_warning_beside_a_dataset_is_no_error() -> None:
+    with answering(**{QUERY: WHOLE | {"warning": {"status": 200, "label": "Provisional figures"}}}) as server:
+        assert extract(server, DEMO)[0].rows == 4
 
 
 def test_a_dimension_to_split_by_that_is_not_there_is_named_with_those_that_are() -> None:

@@ -90,9 +90,10 @@ def test_a_column_without_values_says_that_its_type_is_a_guess() -> None:
 
 
 def test_nothing_is_required_because_a_sample_is_complete() -> None:
-    whole, part = proposed({"id": ["a", "b"], "x": ["1", "2"]}), proposed({"id": ["a", "b"], "x": ["1", "2"]}, rows=900)
-    assert not column(whole, "x").nullable
-    assert column(part, "x").nullable
+    columns = {"id": [f"a{at}" for at in range(30)], "x": ["1", "2"] * 15}
+    assert not column(proposed(columns), "x").nullable
+    assert column(proposed(columns, rows=900), "x").nullable
+    assert column(proposed({"id": ["a", "b"], "x": ["1", "2"]}), "x").nullable, "two rows tell nothing"
 
 
 def test_a_range_of_the_sample_is_a_comment_and_no_bound() -> None:
@@ -133,6 +134,19 @@ def test_a_measure_is_no_key_although_it_is_unique() -> None:
     found = proposed({"litres": ["1.5", "2.5", "3.5"]})
     assert not found.key
     assert any("no key" in note for note in found.notes)
+
+
+def test_the_parts_of_one_thing_are_told_apart_by_their_position_if_by_nothing_else() -> None:
+    rows = [
+        ("R1", "Fort", "-73.3948"),
+        ("R1", "Fort", "-73.4209"),
+        ("R2", "Mill", "-74.17893"),
+        ("R2", "Mill", "-74.1781"),
+    ]
+    found = proposed(dict(zip(("code", "name", "x"), map(list, zip(*rows, strict=True)), strict=True)))
+    assert [each.field.name for each in found.key] == ["code", "x"]
+    priced = [(code, name, f"{at}.5") for at, (code, name, _) in enumerate(rows)]
+    assert not proposed(dict(zip(("code", "name", "x"), map(list, zip(*priced, strict=True)), strict=True))).key
 
 
 def test_the_portals_own_profile_may_rule_a_key_out() -> None:
@@ -238,6 +252,11 @@ def test_a_table_is_called_as_its_title_says() -> None:
         ("Títol\n\na\tb\n1\t2\n3\t4\n", {"delimiter": "\t", "skip": 2}),
         ("1;x;2024-01-01\n2;y;2024-01-02\n", {"delimiter": ";", "header": False}),
         ("only one column\nof text\n", {}),
+        ('a;"b\nin two lines"\n1;"x\ny"\n2;z\n', {"delimiter": ";"}),
+        ("nom,2023,2024\nVic,12,13\nOlot,1,2\n", {}),  # years are names here
+        ("Vic,2023,Osona\nOlot,2023,Garrotxa\n", {"header": False}),
+        (",nom,total\n0,Vic,1\n1,Olot,2\n", {}),  # an index without a name
+        ("Any,Total,Total\n1,2,3\n", {"header": False, "names": ("Any", "Total", "Total_2"), "skip": 1}),
     ],
 )
 def test_how_a_file_is_written_is_seen_at_its_beginning(lines: str, expected: dict[str, Any]) -> None:
@@ -252,6 +271,29 @@ def test_another_format_is_seen_at_the_beginning_of_a_file(beginning: bytes, kin
 def test_the_encoding_of_a_file_is_seen_at_its_beginning() -> None:
     assert form_of("codi;població\n1;Lleida\n".encode("windows-1252")) == {"delimiter": ";", "encoding": "windows-1252"}
     assert form_of("codi;població".encode()[:-1]) == {"delimiter": ";"}, "the last character may be cut off"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://example.org/rows.csv?token=s3cr3t-s3cr3t",
+        "https://example.org/rows.csv?id=1&api_key=s3cr3t-s3cr3t",
+        "https://example.org/json-stat/7?access_token=s3cr3t-s3cr3t",
+        "https://bucket.example.org/rows.csv?X-Amz-Credential=x&X-Amz-Signature=s3cr3ts3cr3t",
+        "https://account.example.org/rows.csv?sv=2024-01-01&sig=s3cr3ts3cr3t",
+        "https://example.org/rows.csv?apikey=s3cr3t-s3cr3t",
+    ],
+)
+def test_an_address_with_a_secret_is_refused_and_not_shown(address: str, settings: Settings) -> None:
+    with pytest.raises(UsageError, match="holds a secret") as refused:
+        find_source(address, settings)
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_a_field_of_one_letter_keeps_its_name() -> None:
+    about = About("x", "X", None, (FieldInfo("v", "text"), FieldInfo("q", "text", "Preu")), "")
+    found = profile(about, pl.DataFrame({"v": ["1", "2"], "q": ["1", "2"]}))
+    assert [each.column for each in found.proposals] == ["v", "price"]
 
 
 def test_an_address_of_the_mock_is_that_of_the_portal_it_stands_for(settings: Settings) -> None:
