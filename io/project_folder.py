@@ -133,10 +133,14 @@ def _read(folder: Path) -> ProjectFolder:
         if not isinstance(declared[name], str) or not pattern.fullmatch(declared[name]):
             raise ConfigurationError(f"{path}: {name} = {declared[name]!r}: expected {allowed}")
     if keyword.iskeyword(declared["name"]):
-        raise ConfigurationError(f"{path}: name = {declared['name']!r}: expected no keyword of Python; choose another name")
+        raise ConfigurationError(
+            f"{path}: name = {declared['name']!r}: expected no keyword of Python; choose another name"
+        )
     portals = declared["portals"]
     if not isinstance(portals, dict):
-        raise ConfigurationError(f"{path}: portals = {portals!r}: expected a table, [portals], with a base URL for each protocol")
+        raise ConfigurationError(
+            f"{path}: portals = {portals!r}: expected a table, [portals], with a base URL for each protocol"
+        )
     for protocol, url in portals.items():
         if flaw := flaw_of_base(url) if isinstance(url, str) else f"expected a URL, found {url!r}":
             raise ConfigurationError(f"{path}: portals: {protocol}: {flaw}; correct it")

@@ -80,7 +80,6 @@ def _show(found: SourceCheck) -> None:
     for dataset in found.datasets:
         updated = f"{dataset.updated_at:%Y-%m-%d %H:%M} UTC" if dataset.updated_at else "unknown"
         unit = "cells" if dataset.cells_at_most else "rows"
-        count = f"{dataset.rows:,} {unit}" if dataset.rows is not None else f"an unknown number of {unit}"
         counted = f"{unit} not counted" if dataset.rows is None else f"{console.number(dataset.rows)} {unit}"
         limit = f" (at most {dataset.cells_at_most:,} in one answer)" if dataset.cells_at_most else ""
         console.say(f"  found    {dataset.id}  {dataset.title}")

@@ -6,6 +6,7 @@ Runs are played by the rules of `materialize` on a real ledger; only the making 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,6 +89,8 @@ class World:
 
     def run(self, key: str, *, scheduled: bool = False) -> str:
         state, asset = self.state, self.graph[key]
+        if state.unreadable(key):
+            return "unreadable"
         stale = state.stale(key)
         if asset.layer is Layer.LANDING and stale is None:
             return self._ask(state, key) if scheduled or state.failure(key) else "skipped"
@@ -216,6 +219,24 @@ def check_rest(world: World) -> None:
         assert world.blocked(key), f"{key} could be made, and waits: {state.waits_for(key)}"
 
 
+def happen(world: World, chance: random.Random, keys: list[str], landed: list[str]) -> None:
+    """One thing that happens to a source, a table or the lake, or one run that someone starts."""
+    key, source = chance.choice(keys), chance.choice(landed)
+    events: dict[str, Callable[[], object]] = {
+        "fails for good": lambda: world.failing.update({key: "for good"}),
+        "fails in passing": lambda: world.failing.update({key: "passing"}),
+        "recovers": lambda: world.failing.pop(key, None),
+        "published": lambda: world.published.update({source: world.published[source] + 1}),
+        "code": lambda: world.change_code(key),
+        "ledger breaks": lambda: world.break_ledger(key),
+        "ledgers repaired": lambda: [world.repair(each) for each in list(world.broken)],
+        "batch lost": lambda: world.lose_batch(source),
+        "asked on schedule": lambda: world.run(source, scheduled=True),
+        "started": lambda: world.run(key),
+    }
+    events[chance.choice(list(events))]()
+
+
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("name", GRAPHS)
 def test_any_order_of_failures_and_recoveries_ends_in_the_same_tables(name: str, seed: int, tmp_path: Path) -> None:
@@ -231,31 +252,7 @@ def test_any_order_of_failures_and_recoveries_ends_in_the_same_tables(name: str,
     check_rest(world)
     for _ in range(15):
         world.now += timedelta(minutes=chance.choice((1, 15, 60, 420)))
-        key = chance.choice(keys)
-        event = chance.choice(("fail", "pass", "recover", "publish", "code", "break", "repair", "lose", "ask", "run"))
-        if event == "fail":
-            world.failing[key] = "for good"
-        elif event == "pass":
-            world.failing[key] = "passing"
-        elif event == "recover":
-            world.failing.pop(key, None)
-        elif event == "publish":
-            world.published[chance.choice(landed)] += 1
-        elif event == "code":
-            world.change_code(key)
-        elif event == "break":
-            world.break_ledger(key)
-        elif event == "repair":
-            for each in list(world.broken):
-                world.repair(each)
-        elif event == "lose":
-            world.lose_batch(chance.choice(landed))
-        elif event == "ask":
-            which = chance.choice(landed)
-            if not world.state.unreadable(which):
-                world.run(which, scheduled=True)
-        elif not world.state.unreadable(key):
-            world.run(key)
+        happen(world, chance, keys, landed)
         if chance.random() < 0.7:
             world.settle(chance)
             check_rest(world)

@@ -54,15 +54,19 @@ def test_a_host_is_the_same_however_it_is_written(named: str, portal: str) -> No
     assert settings.http(near).app_token is None
 
 
-@pytest.mark.parametrize("named", ["https://data.ny.gov", "data.ny.gov:443", "data.ny.gov/x", "me@data.ny.gov", "", "a b"])
+@pytest.mark.parametrize(
+    "named", ["https://data.ny.gov", "data.ny.gov:443", "data.ny.gov/x", "me@data.ny.gov", "", "a b"]
+)
 def test_a_host_that_no_source_can_have_is_refused(named: str) -> None:
-    with pytest.raises(ConfigurationError, match="CATALUNYA_HOSTS .*should name hosts without scheme") as refused:
+    with pytest.raises(ConfigurationError, match=r"CATALUNYA_HOSTS .*should name hosts without scheme") as refused:
         load_settings(hosts={named: {"token": "s3cr3t"}})
     assert "s3cr3t" not in str(refused.value)
 
 
 def test_the_mock_is_sent_no_real_token() -> None:
-    settings = load_settings(mock_url="http://mock:8765", socrata_app_token="ours", hosts={"data.ny.gov": {"token": "theirs"}})
+    settings = load_settings(
+        mock_url="http://mock:8765", socrata_app_token="ours", hosts={"data.ny.gov": {"token": "theirs"}}
+    )
     assert {settings.http(each).app_token for each in (OURS, THEIRS)} == {MOCK_TOKEN}
     assert load_settings(mock_url="http://mock:8765").http(OURS).app_token is None
 

@@ -145,9 +145,7 @@ def test_tokens_of_portals_are_only_references_to_secrets(
 ) -> None:
     variables = template.named("AWS::Lambda::Function", names.function(Layer.LANDING))["Environment"]["Variables"]
 
-    assert variables[f"CATALUNYA_{variable}"].startswith(
-        f"{{{{resolve:secretsmanager:catalunya/{names.env}/{secret}:"
-    )
+    assert variables[f"CATALUNYA_{variable}"].startswith(f"{{{{resolve:secretsmanager:catalunya/{names.env}/{secret}:")
 
 
 def test_the_queue_is_notified_of_sealed_batches_only(graph: AssetGraph, template: Template, names: Names) -> None:
