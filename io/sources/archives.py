@@ -52,8 +52,8 @@ def unpacked(spool: BinaryIO, file: Packed, scratch: Path | None) -> BinaryIO:
     bounded = cast("BinaryIO", io.BufferedReader(_Bounded(opened, packed), UNPACKED_AT_ONCE))
     if file.format != "parquet":
         return bounded
-    # Its end is read first. It is deleted when nothing refers to it any more.
-    whole = cast("BinaryIO", tempfile.NamedTemporaryFile(prefix="catalunya-", dir=scratch))  # noqa: SIM115
+    # Its end is read first. It is gone when nothing refers to it any more.
+    whole = cast("BinaryIO", tempfile.TemporaryFile(dir=scratch))  # noqa: SIM115
     while piece := bounded.read(UNPACKED_AT_ONCE):
         whole.write(piece)
     return whole

@@ -95,8 +95,8 @@ class Downloaded(Source[PageRequest]):
             )
 
     def spooled(self, client: Http) -> BinaryIO:
-        """A file on this machine's disk for the download; closing it deletes it."""
-        return cast("BinaryIO", tempfile.NamedTemporaryFile(prefix="catalunya-", dir=client.settings.scratch))
+        """A file on this machine's disk for the download. It has no name, so that nothing is left of a process that is killed."""
+        return cast("BinaryIO", tempfile.TemporaryFile(dir=client.settings.scratch))
 
     async def _landed(
         self,

@@ -19,6 +19,7 @@ import structlog
 
 from catalunya.io.errors import BadBodyError, ContractError, DeclarationError, MovedError, SourceError, UsageError
 from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal
+from catalunya.io.sources.base import said as text_of
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
 from catalunya.io.sources.jsonstat import instant
 
@@ -170,7 +171,7 @@ class Emex(Source["Question"]):
         found = await client.get(path, self._accept, _params(self.indicator))
         if isinstance(found, Indicator):
             return found
-        others = await self._others(client)
+        others = await self._others(client) if self.label else []
         fitting = sorted({number for number, label, unit in others if self._fits(label, unit)} - {self.indicator})
         moved = await client.get(path, self._accept, _params(fitting[0])) if len(fitting) == 1 else None
         if isinstance(moved, Indicator):
@@ -197,7 +198,7 @@ class Emex(Source["Question"]):
         """The indicator; in words what was found, if the API knows none of the number, or it is another one.
 
         Raises BadBodyError for an answer that the next one may put right, SourceError for one that it will not."""
-        answer = reply.decode(_Answer)
+        answer, asked = reply.decode(_Answer), parse_qs(urlsplit(reply.url).query).get("i", [])
         error = str(answer.fitxes.error)
         if error.startswith("5"):
             raise BadBodyError(f"error {error} in an answer with status 200")
@@ -211,7 +212,8 @@ class Emex(Source["Question"]):
             raise BadBodyError(str(flaw), str(flaw)) from None
         if len(found) != 1:
             return "none of this number" if not found else f"{len(found)} indicators"
-        if not self._fits(found[0].label, found[0].unit):
+        is_another = not self.label and found[0].id not in asked  # then only its number says what it is
+        if is_another or not self._fits(found[0].label, found[0].unit):
             return f"{found[0].id} {found[0].label!r} ({found[0].unit or 'no unit'})"
         return found[0]
 
@@ -273,13 +275,13 @@ class _Indicator(msgspec.Struct):
     """`c` label, `u` unit, `r` reference, `s` source, `t` table, `v` values. The date is in `updated`; one list of the fields calls it `l`."""
 
     id: str
-    c: str = ""
-    u: str = ""
-    r: str | int = ""
-    s: str = ""
+    c: str | None = None
+    u: str | None = None
+    r: str | int | None = None
+    s: Any = None
     t: Any = None
     v: str | int | float = ""
-    updated: str = ""
+    updated: str | None = None
     l: Any = None  # noqa: E741  the API's name
 
 
@@ -317,19 +319,19 @@ def _indicator(said: _Indicator, places: Sequence[Place]) -> Indicator:
     stamp = next((text for text in (said.updated, said.l) if re.match(r"\d{4}-\d\d-\d\d", str(text))), None)
     if stamp is None:
         raise ContractError(
-            f"expected the date of the last update of {said.id} in `updated`, found {said.updated[:40]!r}"
+            f"expected the date of the last update of {said.id} in `updated`, found {str(said.updated)[:40]!r}"
         )
     wanted = [(place, value) for place, value in zip(places, values, strict=True) if place.scheme == PLACES]
     if len({place.id for place, _ in wanted}) != len(wanted):
         raise ContractError(f"expected each municipality once in the columns of {said.id}, found one twice")
     return Indicator(
         id=said.id,
-        label=said.c,
-        unit=said.u,
-        reference=str(said.r),
+        label=said.c or "",
+        unit=said.u or "",
+        reference="" if said.r is None else str(said.r),
         updated_at=instant(str(stamp)),
-        source=said.s,
-        table=said.t.get("content", "") if isinstance(said.t, dict) else str(said.t or ""),
+        source=text_of(said.s, "content"),
+        table=text_of(said.t, "content"),
         places=[place for place, _ in wanted],
         values=[value for _, value in wanted],
     )

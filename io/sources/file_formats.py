@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 import msgspec
@@ -417,12 +418,15 @@ def _kind(dtype: pl.DataType) -> str:
 
 def _cut_parquet(content: BinaryIO, rows: int) -> Iterator[Cut]:
     content.flush()
-    try:  # by its name: what is not a file on disk is read into memory as a whole
-        fields = {name: _kind(dtype) for name, dtype in pl.read_parquet_schema(content.name).items()}
+    # By a path, because what is not a file on disk is read into memory as a whole.
+    here = Path(f"/proc/self/fd/{content.fileno()}")
+    path = here if here.exists() else Path(f"/dev/fd/{content.fileno()}")
+    try:
+        fields = {name: _kind(dtype) for name, dtype in pl.read_parquet_schema(path).items()}
         nothing = io.BytesIO()
-        pl.scan_parquet(content.name, glob=False).head(0).collect().write_parquet(nothing)
+        pl.scan_parquet(path, glob=False).head(0).collect().write_parquet(nothing)
         yield Cut(nothing.getvalue(), 0, fields)  # says which fields there are where there is no row
-        for batch in pl.scan_parquet(content.name, glob=False).collect_batches(chunk_size=rows, maintain_order=True):
+        for batch in pl.scan_parquet(path, glob=False).collect_batches(chunk_size=rows, maintain_order=True):
             for at in range(0, batch.height, rows):
                 page, body = batch.slice(at, rows), io.BytesIO()
                 page.write_parquet(body)

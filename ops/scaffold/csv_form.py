@@ -39,6 +39,9 @@ def form_of(beginning: bytes) -> dict[str, Any]:
         found["delimiter"] = delimiter
     if not _is_header(header, below):
         found["header"] = False
+        above = records[at - 1][1] if at else []
+        if len(above) == width - 1 and _is_header(above, below):  # rows end with a delimiter, the header does not
+            found["names"] = _different([*above, ""])
     elif len(set(header)) < len(header):  # no field can be called as another
         found |= {"header": False, "names": _different(header)}
         skip = records[at + 1][0] if at + 1 < len(records) else skip + 1
@@ -88,14 +91,19 @@ def _records(text: str, delimiter: str) -> list[_Record]:
 
 
 def _is_header(cells: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row is names: most are there, and none is a number or a day, but for years above what are no years."""
+    """Whether the first row is names: most are there, and none is a number or a day, but for years above what are no years. A name may be
+    there twice only above numbers: `Vic;Vic;Osona` is a row of places."""
+    cells = [cell.strip() for cell in cells]
     named = [cell for cell in cells if cell]
     values = [at for at, cell in enumerate(cells) if _VALUE.fullmatch(cell)]
     is_years = all(
         _YEAR.fullmatch(cells[at]) and below and not all(_YEAR.fullmatch(row[at].strip()) for row in below)
         for at in values
     )
-    return 2 * len(named) > len(cells) and len(values) < len(named) and is_years
+    is_different = len(set(named)) == len(named) or any(
+        all(_VALUE.fullmatch(row[at].strip()) for row in below) for at in range(len(cells) if below else 0)
+    )
+    return 2 * len(named) > len(cells) and len(values) < len(named) and is_years and is_different
 
 
 def _different(cells: Sequence[str]) -> tuple[str, ...]:

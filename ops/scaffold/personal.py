@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 
 import polars as pl
@@ -24,15 +24,20 @@ PARQUET = b"PAR1"
 """How a Parquet file begins."""
 
 SHORTEST = 4
-"""Shorter values are not hidden: they are parts of anything."""
+"""Shorter values are not hidden, unless they are names of three letters: they are parts of anything."""
+_WORDS_OF_JSON = frozenset({"null", "true", "false"})
 
 _NAMES = {
     "names of people": r"cognoms?|apellidos?|surname|last_name|first_name|nom_i_cognoms|nombre_y_apellidos|full_name|nom_persona",
     "numbers of identity documents": r"nif|nie|dni|cif|niu|passaport|pasaporte|passport|ssn|tax_id",
     "telephone numbers": r"telefons?|telefonos?|tel|tlf|fax|mobil|movil|phone|telephone|mobile|contact_phone",
     "e-mail addresses": r"e_?mails?|correu(_electronic)?|correo(_electronico)?|mail",
+    "dates of birth": r"data_(?:de_)?naixement|fecha_(?:de_)?nacimiento|birth_?date|date_of_birth|dob",
+    "bank accounts": r"iban|compte_(?:corrent|bancari)|cuenta_(?:corriente|bancaria)",
 }
 _BY_NAME = {what: re.compile(rf"(?:.*_)?(?:{pattern})(?:_\d+)?") for what, pattern in _NAMES.items()}
+_SURNAME = re.compile(r"(?:.*_)?(?:(?:primer|segon|segundo)_)?(?:cognoms?|apellidos?|surname|last_name)(?:_\d+)?")
+_FORENAME = re.compile(r"noms?|nombres?|name|forename|given_name")
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[A-Za-z]{2,}$"
 _PHONE = r"^(?:\+34|0034)?[6789]\d{8}$"
 _LIKE_IDENTITY = r"^[\dA-Za-z][\d .-]{6,10}[\dA-Za-z]$"
@@ -40,8 +45,15 @@ _LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"  # RD 1553/2005, article 11: the number mod
 _CIF_LETTERS = "JABCDEFGHI"
 
 
-def suspicion(field: str, label: str, values: pl.Series) -> str:
+def are_of_people(fields: Iterable[str]) -> bool:
+    """Whether there are surnames among the fields: the names beside them are of people, too."""
+    return any(_SURNAME.fullmatch(plain(field)) for field in fields)
+
+
+def suspicion(field: str, label: str, values: pl.Series, *, is_of_people: bool = False) -> str:
     """Why a field may hold personal data: "names of people, by its name"; empty if nothing speaks for it. `values`: text without nulls."""
+    if is_of_people and _FORENAME.fullmatch(plain(field)):
+        return "names of people, beside surnames"
     for what, pattern in _BY_NAME.items():
         if pattern.fullmatch(plain(field)) or pattern.fullmatch(plain(label)):
             return f"{what}, by its name"
@@ -59,27 +71,55 @@ def suspicion(field: str, label: str, values: pl.Series) -> str:
     return f"{likely[0]}, by its values" if likely else ""
 
 
-def hidden(body: bytes, values: Iterable[str]) -> bytes:
-    """An answer with these values made unreadable wherever they are, of the same length and form: `12345678Z` -> `00000000x`."""
-    found = {form for value in values if len(value) >= SHORTEST for form in _spellings(value)}
-    if not found:
+def hidden(body: bytes, values: Iterable[str], fields: Collection[str] = ()) -> bytes:
+    """An answer with these values made unreadable wherever they are, of the same length and form: `12345678Z` -> `11111111x`.
+
+    `fields`: those that hold the values. In Parquet, whose bytes do not show them, all that the fields hold is; of Socrata's metadata, the
+    portal's own profile of the fields is left out, which has more values than the rows that were read.
+    """
+    if body[:4] == PARQUET:
+        return _hidden_in_parquet(body, fields)
+    if b'"cachedContents"' in body:
+        body = _without_profile(body, fields)
+    forms = {form for value in values if _is_telling(value) for form in _spellings(value)}
+    if not forms:
         return body
-    either = b"|".join(re.escape(each) for each in sorted(found, key=len, reverse=True))
+    either = b"|".join(re.escape(each) for each in sorted(forms, key=len, reverse=True))
     return re.sub(rb"(?<![0-9A-Za-z])(?:" + either + rb")(?![0-9A-Za-z])", lambda match: _masked(match[0]), body)
 
 
-def hidden_in_parquet(body: bytes, fields: Sequence[str]) -> bytes:
-    """A Parquet file with these fields made unreadable: letters as x, digits as 0. Its bytes are compressed, so that values cannot be found
-    in them."""
-    frame, made = pl.read_parquet(io.BytesIO(body)), io.BytesIO()
-    text = [
-        pl.col(name).str.replace_all("[0-9]", "0").str.replace_all(r"\pL", "x")
+def _is_telling(value: str) -> bool:
+    return (len(value) >= SHORTEST or (len(value) == SHORTEST - 1 and value.isalpha())) and value not in _WORDS_OF_JSON
+
+
+def _hidden_in_parquet(body: bytes, fields: Collection[str]) -> bytes:
+    """A Parquet file with the same types, and no value of these fields as it was; what is no text, number or day is null."""
+    frame = pl.read_parquet(io.BytesIO(body))
+    masked = [
+        pl.lit(None, frame.schema[name]).alias(name)
+        if frame.schema[name].is_nested()
+        else pl.col(name)
+        .cast(pl.String, strict=False)
+        .str.replace_all(r"\d", "1")
+        .str.replace_all(r"\pL", "x")
+        .cast(frame.schema[name], strict=False)
         for name in fields
-        if frame[name].dtype == pl.String
+        if name in frame.columns
     ]
-    other = [pl.col(name) * 0 for name in fields if frame[name].dtype.is_numeric()]
-    frame.with_columns(*text, *other).write_parquet(made)
-    return made.getvalue()
+    written = io.BytesIO()
+    frame.with_columns(masked).write_parquet(written)
+    return written.getvalue()
+
+
+def _without_profile(body: bytes, fields: Collection[str]) -> bytes:
+    try:
+        view = json.loads(body)
+        for entry in view["columns"]:
+            if entry["fieldName"] in fields:
+                entry.pop("cachedContents", None)
+    except (ValueError, KeyError, TypeError):  # not Socrata's metadata
+        return body
+    return json.dumps(view, ensure_ascii=False, indent=2).encode()
 
 
 def _spellings(value: str) -> Iterator[bytes]:
@@ -92,9 +132,9 @@ def _spellings(value: str) -> Iterator[bytes]:
 
 
 def _masked(text: bytes) -> bytes:
-    """Digits as 0, letters as x; escapes of JSON are letters, too, so that the text stays JSON."""
+    """Digits as 1, with which numbers and days may begin, letters as x; escapes of JSON are letters, too, so that the text stays JSON."""
     text = re.sub(rb"\\u[0-9a-fA-F]{4}", b"x", text)
-    text = re.sub(rb"(?i)[a-z]|[\x80-\xff]+", b"x", re.sub(rb"[0-9]", b"0", text))
+    text = re.sub(rb"(?i)[a-z]|[\x80-\xff]+", b"x", re.sub(rb"[0-9]", b"1", text))
     return text.replace(b"\\x", b"x")
 
 

@@ -22,7 +22,7 @@ from catalunya.contracts.model.values import DATE_KINDS, NUMBER_KINDS, Locale, r
 from catalunya.io.errors import UsageError
 from catalunya.io.sources.base import About, FieldInfo
 from catalunya.ops.scaffold.names import column_names, english
-from catalunya.ops.scaffold.personal import suspicion
+from catalunya.ops.scaffold.personal import are_of_people, suspicion
 
 JSON_STAT = frozenset({"time", "geo", "metric", "dimension"})
 """Kinds of the fields that identify a cell of a JSON-stat table."""
@@ -122,7 +122,11 @@ def profile(about: About, rows: pl.DataFrame, *, key: Sequence[str] = ()) -> Pro
     is_whole = about.rows is not None and frame.height >= about.rows
     is_cells = any(each.kind in JSON_STAT for each in about.fields)
     names = column_names([_name(each, sample, is_cells=is_cells) for each in about.fields])
-    propose = _of_cells if is_cells else partial(_of_rows, is_whole=is_whole)
+    propose = (
+        _of_cells
+        if is_cells
+        else partial(_of_rows, is_whole=is_whole, is_of_people=are_of_people(each.name for each in about.fields))
+    )
     proposals = [propose(each, name, sample) for each, name in zip(about.fields, names, strict=True)]
     chosen, reason = _key(about, proposals, sample, tuple(key), is_whole=is_whole)
     proposals = [_as_key(each) if each.field.name in chosen else each for each in proposals]
@@ -216,13 +220,13 @@ def _of_cells(info: FieldInfo, name: str, sample: _Sample) -> Proposal:
     return found
 
 
-def _of_rows(info: FieldInfo, name: str, sample: _Sample, *, is_whole: bool) -> Proposal:
+def _of_rows(info: FieldInfo, name: str, sample: _Sample, *, is_whole: bool, is_of_people: bool) -> Proposal:
     """A column of a table of rows: its values say what it is."""
     found = Proposal(field=info, column=name, type="string")
     if info.name not in sample.frame.columns:
         return replace(found, column="", type=None, seen="Holds objects, so it is in landing only")
     values = sample.values(info.name)
-    if why := suspicion(info.name, info.label, values):
+    if why := suspicion(info.name, info.label, values, is_of_people=is_of_people):
         note = f"may be personal data ({why}): it stays in landing, where it is deleted after use. If it is not, take out `personal=True`"
         return replace(found, column="", type=None, personal=True, notes=(f"{note} and add a column",))
     kind = _type(info, name, values, sample.locale)

@@ -26,7 +26,7 @@ from catalunya.io.sources.protocols import arguments, changed
 from catalunya.ops.mock import samples
 from catalunya.ops.scaffold import code, files
 from catalunya.ops.scaffold.names import TABLE_LONGEST, class_name, table_name
-from catalunya.ops.scaffold.personal import PARQUET, hidden, hidden_in_parquet
+from catalunya.ops.scaffold.personal import hidden
 from catalunya.ops.scaffold.profile import Profile, Proposal, profile
 from catalunya.ops.scaffold.sampling import LOOPBACK, Asked, as_written, ask, find_source
 
@@ -152,17 +152,12 @@ def _without_personal(asked: Asked, found: Profile) -> Asked:
     """The answers to keep, without the values of fields that may be personal: the sample is committed with the code."""
     suspects = [each.field.name for each in found.proposals if each.personal]
     values = {value for name in suspects for value in asked.rows[name].drop_nulls().unique().to_list()}
-    if not values:
+    values -= {each.name for each in asked.about.fields}
+    if not suspects:
         return asked
 
     def without(answers: Sequence[samples.RecordedAnswer]) -> list[samples.RecordedAnswer]:
-        return [
-            replace(
-                each,
-                body=hidden_in_parquet(each.body, suspects) if each.body[:4] == PARQUET else hidden(each.body, values),
-            )
-            for each in answers
-        ]
+        return [replace(each, body=hidden(each.body, values, suspects)) for each in answers]
 
     return replace(asked, metadata=without(asked.metadata), pages=without(asked.pages))
 

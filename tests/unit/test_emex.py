@@ -65,6 +65,25 @@ def extract(server: MockServer, sink: Landing, source: Emex = AREAS) -> Extracti
     return asyncio.run(source.extract(fast(server.url), state, sink))
 
 
+def test_another_indicator_than_the_one_that_was_asked_for_is_refused(api: MockServer) -> None:
+    def other(fitxes: Fitxes) -> None:
+        fitxes["indicadors"]["i"]["id"] = "f321"
+
+    changed(api, other)
+    with pytest.raises(SourceError, match=r"EMEX f271: expected the indicator f271 .*, found f321"):
+        probe(api, Emex("f271"))
+
+
+def test_an_indicator_without_unit_source_and_reference_can_be_read(api: MockServer) -> None:
+    def bare(fitxes: Fitxes) -> None:
+        fitxes["indicadors"]["i"] |= {"u": None, "s": None, "r": None, "t": [], "updated": None, "l": "2025-05-07"}
+
+    changed(api, bare)
+    state = probe(api, Emex("f271", label="Superfície"))
+    assert state
+    assert state.updated_at == datetime(2025, 5, 7, tzinfo=UTC)
+
+
 def test_one_page_has_a_row_per_municipality_and_what_is_not_published_is_null(api: MockServer) -> None:
     sink = Landing()
     found = extract(api, sink)

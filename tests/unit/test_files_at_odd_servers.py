@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -101,6 +102,23 @@ def test_a_file_that_became_shorter_than_what_had_arrived_is_downloaded_from_its
 
     with host(reply) as source:
         assert source.rows("a", "b").rows() == [("1", "2")]
+
+
+def test_a_download_that_is_killed_leaves_nothing_on_the_disk(tmp_path: Path) -> None:
+    """Nothing has a name while pages are cut, so nothing is left if the process ends there."""
+    body, seen = io.BytesIO(), []
+    pl.DataFrame({"a": range(1000)}).write_parquet(body)
+    with host(zipped(a=body.getvalue()), "parquet.zip") as source:
+        landing = Landing()
+
+        async def sink(name: str, chunks: Any) -> None:
+            seen.append(files_in(tmp_path))
+            await landing(name, chunks)
+
+        http = replace(source.http, scratch=tmp_path, page_rows=100)
+        done = asyncio.run(source.file.extract(http, source.probe(), sink))
+    assert [page.rows for page in done.pages] == [100] * 10
+    assert seen == [[]] * 10
 
 
 # What says that a file changed
@@ -216,6 +234,10 @@ def test_what_macos_adds_to_an_archive_is_none_of_its_files() -> None:
 def test_an_archive_without_a_table_is_named_as_what_it_is(content: bytes, found: str) -> None:
     with host(content) as source, pytest.raises(SourceError, match=found):
         source.extract()
+
+
+def files_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
 
 
 def _on_disk(content: bytes) -> Any:

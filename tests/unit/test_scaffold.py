@@ -27,7 +27,7 @@ from catalunya.ops.mock.samples import Described
 from catalunya.ops.scaffold import code
 from catalunya.ops.scaffold.csv_form import form_of
 from catalunya.ops.scaffold.names import english, table_name
-from catalunya.ops.scaffold.personal import hidden, hidden_in_parquet, identity_numbers
+from catalunya.ops.scaffold.personal import hidden, identity_numbers
 from catalunya.ops.scaffold.profile import Profile, Proposal, profile
 from catalunya.ops.scaffold.sampling import as_written, ask, find_source
 
@@ -188,6 +188,12 @@ def test_personal_suspects_stay_in_landing() -> None:
     assert "source=RawPeople.cognoms" not in text
 
 
+def test_names_beside_surnames_are_of_people() -> None:
+    columns = {"Nom": ["Maria"], "Primer cognom": ["Puig"], "Data de naixement": ["1970-01-31"], "IBAN": ["ES91"]}
+    assert all(column(proposed(columns), name).personal for name in columns)
+    assert not column(proposed({"Nom": ["Vic"], "Comarca": ["Osona"]}), "Nom").personal
+
+
 def test_years_in_the_names_of_columns_are_noticed() -> None:
     wide = proposed({"codi": ["01", "02"], **{f"any_{year}": ["1", "2"] for year in (2021, 2022, 2023)}})
     assert any("unpivot=" in note for note in wide.notes)
@@ -206,11 +212,23 @@ def test_personal_values_are_not_in_the_recorded_sample() -> None:
     assert b'"n":"123456789"' in found
 
 
+def test_hiding_leaves_json_whole() -> None:
+    body = b'{"tel": 933001122, "nom": "Pau", "ok": null, "any": 2024}\n'
+    found = json.loads(hidden(body, ["933001122", "Pau", "null"]))
+    assert found == {"tel": 111111111, "nom": "xxx", "ok": None, "any": 2024}
+
+
+def test_the_portals_own_profile_of_a_personal_field_is_not_kept() -> None:
+    columns = [{"fieldName": name, "cachedContents": {"largest": "Zoe Pi"}} for name in ("nom", "carrer")]
+    found = json.loads(hidden(json.dumps({"id": "ab12-cd34", "columns": columns}).encode(), [], ["nom"]))
+    assert found["columns"] == [{"fieldName": "nom"}, columns[1]]
+
+
 def test_personal_values_are_hidden_in_a_parquet_file_too() -> None:
     body = io.BytesIO()
     pl.DataFrame({"nif": ["12345678Z", None], "tel": [934567890, 1], "nom": ["Vila", "Pla"]}).write_parquet(body)
-    found = pl.read_parquet(io.BytesIO(hidden_in_parquet(body.getvalue(), ["nif", "tel"])))
-    assert found.rows() == [("00000000x", 0, "Vila"), (None, 0, "Pla")]
+    found = pl.read_parquet(io.BytesIO(hidden(body.getvalue(), [], ["nif", "tel"])))
+    assert found.rows() == [("11111111x", 111111111, "Vila"), (None, 1, "Pla")]
 
 
 def test_a_type_that_holds_objects_has_no_column() -> None:
@@ -256,6 +274,8 @@ def test_a_table_is_called_as_its_title_says() -> None:
         ("nom,2023,2024\nVic,12,13\nOlot,1,2\n", {}),  # years are names here
         ("Vic,2023,Osona\nOlot,2023,Garrotxa\n", {"header": False}),
         (",nom,total\n0,Vic,1\n1,Olot,2\n", {}),  # an index without a name
+        ("Vic;Vic;Osona\nOlot;Olot;Garrotxa\n", {"delimiter": ";", "header": False}),
+        ("a;b\n1;2;\n3;4;\n", {"delimiter": ";", "header": False, "names": ("a", "b", "column_3"), "skip": 1}),
         ("Any,Total,Total\n1,2,3\n", {"header": False, "names": ("Any", "Total", "Total_2"), "skip": 1}),
     ],
 )
