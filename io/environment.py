@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from catalunya.io.base_url import host_of
 from catalunya.io.errors import ConfigurationError
 from catalunya.io.project_folder import FILE, active
 from catalunya.io.safe_text import register_secret
-from catalunya.io.sources.base import HttpSettings, host_of
+from catalunya.io.sources.base import HttpSettings
 
 if TYPE_CHECKING:
     from catalunya.io.sources.extraction import Source

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import ModuleType
 
 import catalunya
+from catalunya.io.base_url import flaw_of_base
 from catalunya.io.errors import ConfigurationError
-from catalunya.io.sources.base import flaw_of_base
 
 VARIABLE = "CATALUNYA_PROJECT"
 FILE = "assets/project.toml"
