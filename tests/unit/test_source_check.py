@@ -22,6 +22,7 @@ from catalunya.io.sources.base import About
 from catalunya.io.sources.http import Http
 from catalunya.io.sources.socrata import Socrata
 from catalunya.ops import mock
+from catalunya.ops.mock.exchange import Answer, Asked
 from catalunya.ops.mock.server import MockServer
 from catalunya.ops.status import statuses
 
@@ -170,6 +171,19 @@ def test_a_recording_has_no_token(project: Project, tmp_path: Path) -> None:
     text = (tmp_path / "service_usage.har").read_text(encoding="utf-8")
     assert "s3cr3t" not in text
     assert json.loads(text)["log"]["version"] == "1.2"
+
+
+def test_a_recording_has_no_token_that_the_server_repeats(project: Project, server: MockServer, tmp_path: Path) -> None:
+    def echo(_: Asked, answer: Answer) -> Answer:
+        body = answer.body.replace(b'"description":', b'"echo": "s3cr3t-t0ken", "description":', 1)
+        return replace(answer, body=body, headers={**answer.headers, "X-Echo": "s3cr3t-t0ken"})
+
+    server.reply(echo)
+    secret = type(project.settings)(**{**project.settings.model_dump(), "socrata_app_token": "s3cr3t-t0ken"})
+    list(check_sources(Project(secret, project.declared), [KEY], tmp_path))
+    text = (tmp_path / "service_usage.har").read_text(encoding="utf-8")
+    assert "s3cr3t" not in text
+    assert text.count("***") > 1
 
 
 def test_a_file_that_is_no_recording_is_refused(tmp_path: Path) -> None:
