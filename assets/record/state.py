@@ -262,7 +262,10 @@ class State:
             # A ledger that cannot be read changes nothing below until it is repaired.
             if stale is None or stale.reason is Reason.UNREADABLE:
                 continue
-            if not self.failed(up) if up in required else self._is_coming(up):
+            is_needed = up in required
+            if stale.reason is Reason.CONSUMED:  # a batch that only an optional table still needs
+                is_needed = is_needed and not {key, *required}.isdisjoint(self.waiting(up))
+            if not self.failed(up) if is_needed else self._is_coming(up):
                 yield up, f"{up} is stale ({stale.reason}: {stale.why}) and will wake it{self._delayed(up)}"
 
     def _is_coming(self, key: str) -> bool:

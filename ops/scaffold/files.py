@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from catalunya.io.errors import ConfigurationError, UsageError
-from catalunya.io.project_folder import SAMPLES, active
+from catalunya.io.project_folder import SAMPLES, VARIABLE, active
 from catalunya.ops import generate
 
 MESSAGE_LINES = 3
@@ -93,9 +93,11 @@ def _take_back(folder: Path, new: Mapping[str, bytes], before: Mapping[str, byte
 
 def _generate(folder: Path) -> None:
     """Run `make generate` in a process of its own: this one has imported the project as it was."""
+    same = {VARIABLE: str(active().folder)} if os.environ.get(VARIABLE) else {}  # it may be relative to this folder
     done = subprocess.run(
         [sys.executable, "-m", "catalunya.ops.generate"],
         cwd=folder,
+        env=os.environ | same,
         capture_output=True,
         text=True,
         encoding="utf-8",

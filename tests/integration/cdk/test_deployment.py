@@ -54,7 +54,7 @@ def built() -> Path:
 def test_optional_settings_have_defaults() -> None:
     found = read(**NEEDED)
 
-    assert (found.alarm_email, found.token_secret, found.is_home) == (None, None, True)
+    assert (found.alarm_email, found.token_secret, found.hosts_secret, found.is_home) == (None, None, None, True)
     assert (found.trusted.readers, found.trusted.trust_anchor, found.trusted.permission_sets) == ((), None, ())
     assert (
         found.budgets == {env: profile.budget_usd for env, profile in PROFILES.items()} == {"dev": 5.75, "prod": 20.25}
@@ -340,7 +340,7 @@ def test_make_deploys_one_environment_and_none_if_it_is_not_said_which(target: s
         return subprocess.run(command, cwd=ROOT, env=here, capture_output=True, text=True, check=False)
 
     for env in PROFILES:
-        assert f"{target} 'CatalunyaData-{env}*'" in shown(CATALUNYA_ENV=env).stdout
+        assert f"{target} '*Data-{env}*'" in shown(CATALUNYA_ENV=env).stdout
     for unset in (shown(), shown(CATALUNYA_ENV="")):
         assert unset.returncode != 0
         assert "set CATALUNYA_ENV to dev or prod" in unset.stderr
