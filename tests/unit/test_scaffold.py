@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from catalunya.ops.scaffold.names import english, table_name
 from catalunya.ops.scaffold.personal import hidden, identity_numbers
 from catalunya.ops.scaffold.profile import Profile, Proposal, profile
 from catalunya.ops.scaffold.sampling import as_written, ask, find_source
+from catalunya.ops.scaffold.source import new_source
 
 
 def proposed(
@@ -251,6 +254,21 @@ def test_a_type_that_holds_objects_has_no_column() -> None:
 )
 def test_a_name_is_english_where_all_of_its_words_are_known(text: str, expected: str) -> None:
     assert english(text) == expected
+
+
+@pytest.mark.parametrize("name", ["class", "type", "graph", "model", "marts", "landing", "file", "Población", "1a"])
+def test_a_name_that_means_something_else_is_refused(name: str, settings: Settings) -> None:
+    with pytest.raises(UsageError, match="give another --name"):
+        new_source("http://127.0.0.1:9/rows.csv", settings, name=name)
+
+
+@pytest.mark.parametrize("name", ["velib", "x2", "areas"])
+def test_the_import_of_the_contracts_is_sorted(name: str) -> None:
+    text = code.asset_module(name, proposed({"a": ["1", "2"]}), Socrata("ab12-cd34"), "@weekly")
+    ours = "lint.isort.known-first-party=['catalunya']"
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "I", "--config", ours, "-"]
+    done = subprocess.run(ruff, input=code.formatted(text), text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_table_is_called_as_its_title_says() -> None:
