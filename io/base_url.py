@@ -14,8 +14,8 @@ def flaw_of_base(base_url: str) -> str:
     try:
         url = urlsplit(base_url)
         _ = url.port  # raises for one that cannot be
-    except ValueError as error:
-        return f"{expected}, found one that cannot be read ({error})"
+    except ValueError:  # its text may quote a password
+        return f"{expected}, found one whose host or port cannot be read"
     is_base = url.scheme in {"http", "https"} and host_of(base_url) and not url.query and not url.fragment
     return "" if is_base and "@" not in url.netloc else f"{expected}, found {url.scheme or '?'}://{url.hostname or '?'}"
 

@@ -106,7 +106,7 @@ def test_its_modules_are_imported_under_its_name_and_nothing_beside_them(folder:
         ({"name": "lambda"}, "name = 'lambda': expected no keyword of Python"),
         ({"portal": "data.example.ie"}, "portals: socrata: expected a source's URL as http(s)://host"),
         ({"portal": "http://[::1"}, "portals: socrata: expected a source's URL as http(s)://host"),
-        ({"portal": "https://data.example.ie:99999"}, "Port out of range"),
+        ({"portal": "https://data.example.ie:99999"}, "found one whose host or port cannot be read"),
         ({"portal": "https://me:pw@data.example.ie"}, "without user or query, found https://data.example.ie"),
         ({"portal": "https://data.example.ie/?a=1"}, "without user or query"),
     ],

@@ -103,6 +103,19 @@ def test_status_shows_the_result_until_the_table_is_landed_again(project: Projec
     assert shown.source_problem == ""
 
 
+def test_status_shows_no_result_of_a_source_that_is_no_longer_declared(project: Project) -> None:
+    keep(project.lake, replace(checked(project), source="Socrata aaaa-bbbb", problems=("a problem of before",)))
+    (shown,) = statuses(project.state(), [project.graph[KEY]])
+    assert shown.source_problem == ""
+
+
+def test_a_result_that_cannot_be_read_takes_nothing_else_of_the_status_along(project: Project) -> None:
+    project.lake.put("_sources", b"a file where a folder is needed")
+    (shown,) = statuses(project.state(), [project.graph[KEY]])
+    assert (shown.state, shown.is_fine) == ("missing", False)
+    assert shown.source_problem.startswith("the last check of its source cannot be read: ")
+
+
 def test_a_kept_result_is_read_as_it_was(project: Project) -> None:
     found = checked(project)
     keep(project.lake, found)

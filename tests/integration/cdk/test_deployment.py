@@ -193,6 +193,12 @@ def test_the_command_reports_a_wrong_setting_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_backups_in_a_folder_are_no_backups_of_a_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALUNYA_BACKUP", "./backups")
+    with pytest.raises(ConfigurationError, match=r"expected a bucket for backups, .*; unset CATALUNYA_BACKUP"):
+        Names.of("dev")
+
+
 @pytest.mark.parametrize(
     "variables",
     [{"CATALUNYA_LAKE": "./data"}, {"CATALUNYA_LAKE": "s3://bucket/folder"}],
