@@ -6,6 +6,8 @@ Here: where a project's files are, refusing to overwrite, undoing. Not here: wha
 from __future__ import annotations
 
 import os
+import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -59,7 +61,8 @@ def put(folder: Path, new: Mapping[str, bytes], edited: Mapping[str, bytes] | No
 
 def undo(new: Sequence[str] | Mapping[str, bytes]) -> str:
     """The command that takes new files back."""
-    return f"rm -r {' '.join(places(new))} && make generate"
+    below = "" if active().is_ours else f"{active().folder}/"
+    return f"rm -r {' '.join(shlex.quote(below + each) for each in places(new))} && make generate"
 
 
 def places(new: Sequence[str] | Mapping[str, bytes]) -> list[str]:
@@ -104,6 +107,8 @@ def _generate(folder: Path) -> None:
         errors="replace",
         check=False,
     )
+    if done.returncode in (-signal.SIGINT, 128 + signal.SIGINT):  # Ctrl-C reaches both processes
+        raise KeyboardInterrupt
     if done.returncode:
         lines = [line for line in (done.stderr or done.stdout).strip().splitlines() if line.strip()]
         reason = " ".join(lines[-MESSAGE_LINES:]).removeprefix("error: ")

@@ -74,7 +74,8 @@ class NewSource:
         also = [f"{key} reads the same source already" for key in self.also]
         if urlsplit(self.source.portal or "").hostname in LOOPBACK:
             also.append(
-                f"{self.source.portal} is this machine: put the real address of the source in assets/{self.name}.py"
+                f"{self.source.portal} is this machine: put the real address of the source in assets/{self.name}.py and in "
+                f"assets/{SAMPLES}/{self.name}/sample.json"
             )
         return [*also, *self.profile.notes, *found]
 

@@ -16,6 +16,7 @@ import pytest
 from catalunya.io.environment import Settings
 from catalunya.io.errors import UsageError
 from catalunya.io.sources.base import About, FieldInfo
+from catalunya.io.sources.files import File
 from catalunya.io.sources.idescat import Idescat
 from catalunya.io.sources.protocols import arguments
 from catalunya.io.sources.socrata import Socrata
@@ -32,7 +33,7 @@ from catalunya.ops.scaffold.names import english, table_name
 from catalunya.ops.scaffold.personal import hidden, identity_numbers
 from catalunya.ops.scaffold.profile import Profile, Proposal, profile
 from catalunya.ops.scaffold.sampling import as_written, ask, find_source
-from catalunya.ops.scaffold.source import new_source
+from catalunya.ops.scaffold.source import NewSource, new_source
 
 
 def proposed(
@@ -269,6 +270,11 @@ def test_the_import_of_the_contracts_is_sorted(name: str) -> None:
     ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "I", "--config", ours, "-"]
     done = subprocess.run(ruff, input=code.formatted(text), text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_address_of_this_machine_is_to_be_replaced_where_the_mock_reads_it_too() -> None:
+    made = NewSource("rows", File("http://127.0.0.1:8920/rows.csv"), proposed({"a": ["1"]}), [])
+    assert made.to_decide[0].endswith("in assets/rows.py and in assets/samples/rows/sample.json")
 
 
 def test_a_table_is_called_as_its_title_says() -> None:
