@@ -244,9 +244,10 @@ def _about(profile: Profile) -> str:
 
 
 def _line(text: str, limit: int = DESCRIPTION) -> str:
-    """A text of a source on one line, without what could not be seen or would move the cursor; cut at a word."""
+    """A text of a source on one line, without what could not be seen or would move the cursor, or what dbt would run; cut at a word."""
+    plain = re.sub(r"\{(?=[{%#])", "{ ", re.sub(r"<[^>]{0,200}>", " ", text[: 10 * limit]))
     return textwrap.shorten(
-        legible(" ".join(re.sub(r"<[^>]{0,200}>", " ", text[: 10 * limit]).split()), 10 * limit),
+        legible(" ".join(plain.split()), 10 * limit),
         limit,
         placeholder=" …",
     )

@@ -272,6 +272,14 @@ def test_the_import_of_the_contracts_is_sorted(name: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_dbt_runs_nothing_that_a_source_describes() -> None:
+    fields = (FieldInfo("codi", "text", description="{{{ env_var('HOME') }} {% raw %} {# x"),)
+    about = About("x", "{{ 1/0 }} <b>{</b>{ y }}", None, fields, "", description="{%if%}", licence="{{{%{#")
+    text = code.contract_module("x", profile(about, pl.DataFrame({"codi": ["1"]})))
+    assert not any(sign in text for sign in ("{{", "{%", "{#"))
+    assert "env_var" in text
+
+
 def test_the_address_of_this_machine_is_to_be_replaced_where_the_mock_reads_it_too() -> None:
     made = NewSource("rows", File("http://127.0.0.1:8920/rows.csv"), proposed({"a": ["1"]}), [])
     assert made.to_decide[0].endswith("in assets/rows.py and in assets/samples/rows/sample.json")
