@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from catalunya.cdk.__main__ import main
-from catalunya.cdk.access import PAGE, ROLES, access_page
+from catalunya.cdk.access import ROLES, access_page
 from catalunya.cdk.context import NO_ACCOUNT, PAGE, PREFIX, VALUES, context_page, given, variable
 from catalunya.cdk.deployment import PROFILES, Deployment
 from catalunya.cdk.naming import ACCOUNT_ROLES, Names, check_separate_lakes
@@ -203,7 +203,7 @@ def test_the_page_on_access_does_not_depend_on_who_writes_it(monkeypatch: pytest
     }
     for name, value in own.items():
         monkeypatch.setenv(f"CATALUNYA_{name}", value)
-    assert access_page(ROOT) == (ROOT / PAGE).read_text(encoding="utf-8")
+    assert access_page(ROOT) == (ROOT / "docs" / "access.md").read_text(encoding="utf-8")
 
 
 def test_backups_in_a_folder_are_no_backups_of_a_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
