@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from catalunya.cdk.__main__ import main
-from catalunya.cdk.access import ROLES
+from catalunya.cdk.access import ROLES, access_page
 from catalunya.cdk.context import NO_ACCOUNT, PAGE, PREFIX, VALUES, context_page, given, variable
 from catalunya.cdk.deployment import PROFILES, Deployment
 from catalunya.cdk.naming import ACCOUNT_ROLES, Names, check_separate_lakes
@@ -191,6 +191,19 @@ def test_the_command_reports_a_wrong_setting_in_one_line(
     assert err.startswith(message)
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_on_access_does_not_depend_on_who_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {
+        "BACKUP": "./backups",
+        "LAKE": "./data",
+        "BUCKET_PREFIX": "mine",
+        "SITE": "recovery",
+        "LAKE_ENCRYPTION": "aws:kms",
+    }
+    for name, value in own.items():
+        monkeypatch.setenv(f"CATALUNYA_{name}", value)
+    assert access_page(ROOT) == (ROOT / "docs" / "access.md").read_text(encoding="utf-8")
 
 
 def test_backups_in_a_folder_are_no_backups_of_a_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
