@@ -462,8 +462,16 @@ def access_page(root: Path) -> str:
 
 
 def _tables() -> Iterator[str]:
-    # The lake is set here, so that a variable of the person who runs `make generate` does not show on the page.
-    settings = load_settings(env="dev", lake="s3://catalunya-data-dev")
+    # Set here, so that no variable of the person who runs `make generate` shows on the page.
+    settings = load_settings(
+        env="dev",
+        site="home",
+        bucket_prefix="catalunya",
+        lake="s3://catalunya-data-dev",
+        lake_encryption="AES256",
+        backup="s3://catalunya-backup-dev",
+        functions="catalunya-{purpose}-dev",
+    )
     names = Names(settings=settings, partition="aws", account="ACCOUNT", region="REGION")
     yield from ("## Roles", "", "| role | used by | who may assume it |", "| --- | --- | --- |")
     for role, user in ROLES.items():

@@ -65,6 +65,11 @@ VALUES: Mapping[str, Value] = MappingProxyType(
             meaning="the Secrets Manager secret with the portal's application token, by its name below `{project}/{env}/`",
             removes="the portal's token",
         ),
+        "hosts_secret": Value(
+            meaning="the Secrets Manager secret whose text is the functions' `CATALUNYA_HOSTS` ([sources](sources.md)), by its name below "
+            "`{project}/{env}/`",
+            removes="tokens and pace of single hosts",
+        ),
         "oidc_provider": Value(
             meaning="ARN of the account's provider for GitHub's tokens, if it already has one (there can be only one)",
             otherwise="created",

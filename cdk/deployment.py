@@ -92,6 +92,7 @@ class Deployment:
     cost_center: str
     reserves_concurrency: bool
     token_secret: str | None
+    hosts_secret: str | None
     budgets: Mapping[str, float]
     trusted: Trusted
 
@@ -144,6 +145,7 @@ class Deployment:
             cost_center=_like(_TAG, "cost_center", context("cost_center") or ""),
             reserves_concurrency=_flag(context, "reserved_concurrency"),
             token_secret=_optional(_secret(), context, "socrata_token_secret"),
+            hosts_secret=_optional(_secret(), context, "hosts_secret"),
             trusted=trusted,
             budgets={env: _money(context, f"budget_{env}") for env in environments},
             package=Path(package) if package else make_package(),

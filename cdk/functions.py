@@ -44,6 +44,7 @@ class Functions(Construct):
         code: Path,
         log_days: int,
         token_secret: str | None,
+        hosts_secret: str | None,
         is_reserved: bool,
     ) -> None:
         super().__init__(scope, id)
@@ -83,7 +84,7 @@ class Functions(Construct):
                 retry_attempts=0,
                 max_event_age=cdk.Duration.seconds(QUEUED_S),
                 log_group=group,
-                environment=environment(names.settings, token_secret),
+                environment=environment(names.settings, token_secret, hosts_secret),
             )
             accept_runtime(function)
             self.by_layer[layer], self.log_groups[layer] = function, group
@@ -135,7 +136,7 @@ def accept_runtime(function: lambda_.Function) -> None:
     accept(function, "AwsSolutions-L1", "The package is built for this Python version: see ops/package.py")
 
 
-def environment(settings: Settings, token_secret: str | None) -> dict[str, str]:
+def environment(settings: Settings, token_secret: str | None, hosts_secret: str | None) -> dict[str, str]:
     """The variables of a function: its environment, and the settings that differ from that environment's defaults."""
     given = {
         "CATALUNYA_ENV": settings.env,
@@ -144,12 +145,15 @@ def environment(settings: Settings, token_secret: str | None) -> dict[str, str]:
         "CATALUNYA_LAKE_ENCRYPTION": settings.lake_encryption,
         "CATALUNYA_LAKE_KMS_KEY_ID": settings.lake_kms_key_id or "",
         "CATALUNYA_CACHE": "/tmp/catalunya",  # noqa: S108  the only folder that a function can write to, its own
-        # CloudFormation resolves this reference; the token is in no template and no log.
-        "CATALUNYA_SOCRATA_APP_TOKEN": cdk.SecretValue.secrets_manager(token_secret).unsafe_unwrap()
-        if token_secret
-        else "",
+        "CATALUNYA_SOCRATA_APP_TOKEN": _secret(token_secret),
+        "CATALUNYA_HOSTS": _secret(hosts_secret),
     }
     return {name: value for name, value in given.items() if value}
+
+
+def _secret(name: str | None) -> str:
+    """A reference to a secret, which CloudFormation resolves: its value is in no template and no log."""
+    return cdk.SecretValue.secrets_manager(name).unsafe_unwrap() if name else ""
 
 
 def log_group(scope: Construct, id: str, name: str, days: int) -> logs.LogGroup:  # noqa: A002

@@ -70,6 +70,10 @@ class Names:
                 f"infrastructure for {env}: expected dev or prod, with functions and a whole bucket as the lake (s3://name), "
                 f"found lake {settings.lake} and functions {settings.functions!r}; unset CATALUNYA_LAKE and CATALUNYA_FUNCTIONS"
             )
+        if not settings.backup.startswith("s3://"):
+            raise ConfigurationError(
+                f"infrastructure for {env}: expected a bucket for backups, found {settings.backup}; unset CATALUNYA_BACKUP"
+            )
         names = cls(settings=settings, partition=partition, account=account, region=region)
         results = settings.athena_results.rstrip("/")
         if results != f"s3://{names.mart_results_bucket}" or len(set(names.buckets)) < len(names.buckets):

@@ -137,6 +137,7 @@ class DataStack(cdk.Stack):
             code=deployment.package,
             log_days=profile.log_days,
             token_secret=names.secret(deployment.token_secret) if deployment.token_secret else None,
+            hosts_secret=names.secret(deployment.hosts_secret) if deployment.hosts_secret else None,
             is_reserved=deployment.reserves_concurrency,
         )
         Catalog(self, "Catalog", names, graph, role=roles.tables, log_days=profile.log_days)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from catalunya.io.base_url import host_of
 from catalunya.io.errors import ConfigurationError
 from catalunya.io.project_folder import FILE, active
 from catalunya.io.safe_text import register_secret
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 LOCAL_MOCK = "http://127.0.0.1:8765"
 NO_MOCK = "none"
+MOCK_TOKEN = "token-for-the-mock"  # noqa: S105 - no secret: the mock takes any
 BUCKET_PREFIX_LETTERS = 30  # a bucket's name may have 63
 _RESERVED = ("xn--", "sthree-", "amzn-s3-demo-")
 _BUCKET_PREFIX = re.compile(
@@ -240,6 +242,17 @@ class Settings(BaseSettings):
             )
         return prefix
 
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _are_hosts(cls, hosts: object) -> object:
+        """A name that no source can have would be ignored, and its token never sent."""
+        if not isinstance(hosts, dict):
+            return hosts
+        for name in hosts:
+            if re.search(r"[/:@?#\s\[\]]", str(name)) or not host_of(f"https://{name}"):
+                raise ValueError("should name hosts without scheme, port and path, such as data.ny.gov")
+        return {host_of(f"https://{name}"): host for name, host in hosts.items()}
+
     @field_validator("rpo_hours")
     @classmethod
     def _divides_a_day(cls, hours: int) -> int:
@@ -289,7 +302,7 @@ class Settings(BaseSettings):
     def http(self, source: Source[Any]) -> HttpSettings:
         """How the source's API is reached: its portal, or the mock in its place. A token is for one host, and goes to no other."""
         portal = urlsplit(self.portal(source))
-        host = self.hosts.get(portal.hostname or "", Host())
+        host = self.hosts.get(host_of(portal.geturl()), Host())
         project_s = getattr(self, source.token_setting) if source.token_setting and not source.portal else None
         token: SecretStr | None = host.token or project_s
         base_url = portal.geturl()
@@ -297,7 +310,8 @@ class Settings(BaseSettings):
             base_url = f"{self.mock}/{portal.netloc}{portal.path}" if source.portal else self.mock
         return HttpSettings(
             base_url=base_url,
-            app_token=token.get_secret_value() if token else None,
+            stands_for=host_of(portal.geturl()) if self.mock and source.portal else "",
+            app_token=(MOCK_TOKEN if self.mock else token.get_secret_value()) if token else None,
             concurrency=host.concurrency or self.http_concurrency,
             requests_per_second=host.requests_per_second or self.http_requests_per_second,
             attempts=self.http_attempts,
@@ -311,7 +325,7 @@ class Settings(BaseSettings):
 
     def pool(self, portal: str | None) -> str:
         """The Airflow pool of landing tasks that read from this base URL; None: from one of the project's portals."""
-        host = self.hosts.get(urlsplit(portal or "").hostname or "")
+        host = self.hosts.get(host_of(portal or ""))
         return (host.pool if host else None) or self.sources_pool
 
     @property

@@ -8,6 +8,7 @@ called `catalunya` whatever the project; everything that is created for a projec
 from __future__ import annotations
 
 import importlib.util
+import keyword
 import os
 import re
 import sys
@@ -17,9 +18,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import urlsplit
 
 import catalunya
+from catalunya.io.base_url import flaw_of_base
 from catalunya.io.errors import ConfigurationError
 
 VARIABLE = "CATALUNYA_PROJECT"
@@ -131,10 +132,16 @@ def _read(folder: Path) -> ProjectFolder:
     ):
         if not isinstance(declared[name], str) or not pattern.fullmatch(declared[name]):
             raise ConfigurationError(f"{path}: {name} = {declared[name]!r}: expected {allowed}")
+    if keyword.iskeyword(declared["name"]):
+        raise ConfigurationError(
+            f"{path}: name = {declared['name']!r}: expected no keyword of Python; choose another name"
+        )
     portals = declared["portals"]
-    for protocol, url in portals.items() if isinstance(portals, dict) else [("", portals)]:
-        if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise ConfigurationError(
-                f"{path}: portals: {protocol} = {url!r}: expected the base URL of a portal, https://…"
-            )
+    if not isinstance(portals, dict):
+        raise ConfigurationError(
+            f"{path}: portals = {portals!r}: expected a table, [portals], with a base URL for each protocol"
+        )
+    for protocol, url in portals.items():
+        if flaw := flaw_of_base(url) if isinstance(url, str) else f"expected a URL, found {url!r}":
+            raise ConfigurationError(f"{path}: portals: {protocol}: {flaw}; correct it")
     return ProjectFolder(folder=folder, **declared)

@@ -19,6 +19,7 @@ from catalunya.assets.record.failing import Acknowledgement, acknowledged, faili
 from catalunya.assets.record.lease import UNKNOWN
 from catalunya.assets.record.source_checks import kept
 from catalunya.assets.record.state import Reason
+from catalunya.io.errors import LakeError
 
 if TYPE_CHECKING:
     from catalunya.assets.record.ledger import Entry
@@ -144,9 +145,16 @@ def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
 
 
 def _source_problem(state: State, asset: Asset, latest: Entry | None) -> str:
-    if asset.layer is not Layer.LANDING or (check := kept(state.ledger.lake, asset.key)) is None:
+    """What the last check found, unless the table was landed, or another source declared, since then."""
+    if asset.layer is not Layer.LANDING:
         return ""
-    return "" if latest and latest.recorded_at > check.at else check.text
+    try:
+        check = kept(state.ledger.lake, asset.key)
+    except LakeError as error:  # the rest of its status can be read
+        return f"the last check of its source cannot be read: {error}"
+    if check is None or check.source != asset.source or (latest and latest.recorded_at > check.at):
+        return ""
+    return check.text
 
 
 def _condition(state: State, asset: Asset, running: str | None) -> tuple[Condition, str]:

@@ -138,6 +138,7 @@ def _compile(settings: Settings) -> list[Asset]:
 
 def _modules(project: ProjectFolder) -> list[ModuleType]:
     """The files directly in `assets/`: the tables. The engine's packages beside them are not imported here."""
+    _ = project.package  # its name is checked before the first table is there
     found = pkgutil.iter_modules([str(project.folder / "assets")])
     return [_import(project, "assets", each.name) for each in found if not each.ispkg]
 

@@ -88,6 +88,8 @@ class AssetGraph:
         term adds all it depends on, behind it all that depends on it. Raises UsageError, with the nearest names, when a
         term names nothing.
         """
+        if not self._assets:
+            raise UsageError("the project has no tables yet; `catalunya new source ADDRESS` adds the first")
         terms = expression.replace(",", " ").split() if isinstance(expression, str) else list(expression)
         chosen: set[str] = set()
         for term in terms:

@@ -418,7 +418,7 @@ def _is_inherited(context: Context, previous: Entry) -> bool:
 def _gained(context: Context, entry: Entry) -> list[str]:
     """The optional tables that are there now, and that this version, or one that it was made from, was made without."""
     asset, ledger = context.project.graph[entry.asset], context.project.ledger
-    found = [up for up in asset.optional if up not in entry.versions and context.state.known(up)]
+    found = [up for up in context.state.gaps(entry) if context.state.known(up)]
     for up in asset.upstream:
         version = entry.versions.get(up) if context.project.graph[up].layer is Layer.MARTS else None
         made = (each for each in ledger.recent(up) if each.status != "failed" and each.data_version == version)

@@ -88,4 +88,4 @@ def _is_landing(state: State, key: str) -> bool:
 
 
 def _with_periods(graph: AssetGraph) -> str:
-    return ", ".join(asset.name for asset in graph if asset.has_periods)
+    return ", ".join(asset.name for asset in graph if asset.has_periods) or "none"

@@ -136,9 +136,10 @@ def _history_steps(project: Project, key: str, history: Sequence[Entry], target:
         def rank(entry: Entry, above: Sequence[str] = above) -> int | None:
             """How many versions before the restored ones it was made from; None if from others."""
             made_from = [(clean[up], entry.versions.get(up)) for up in above]
-            if any(version not in known for known, version in made_from):
+            if any(version not in known for known, version in made_from if version):
                 return None
-            return max(known.index(version) for known, version in made_from if version)
+            # Made without an optional table: without what is undone, and from nothing of what is restored.
+            return max(known.index(version) if version else len(known) for known, version in made_from)
 
         ranked = [(-found, entry.sequence, entry) for entry in entries if (found := rank(entry)) is not None]
         ranked.sort(key=lambda each: each[:2], reverse=True)

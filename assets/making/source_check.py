@@ -19,7 +19,14 @@ from catalunya.assets.graph.spec import LandingDeclaration
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.source_checks import FoundDataset, SourceCheck
 from catalunya.contracts.model.check import check_fields
-from catalunya.io.errors import CatalunyaError, ContractError, DeclarationError, SourceUnavailable
+from catalunya.io.errors import (
+    CatalunyaError,
+    ContractError,
+    DeclarationError,
+    SourceUnavailable,
+    in_passing,
+    one_line,
+)
 from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.base import About
 from catalunya.io.sources.recording import ENDING
@@ -64,6 +71,10 @@ def _check(project: Project, key: str, declaration: LandingDeclaration, record: 
         return replace(result, problems=(f"{error} ({declaration.file})",))
     except CatalunyaError as error:
         return replace(result, answered=not isinstance(error, SourceUnavailable), problems=(str(error),))
+    except Exception as error:  # metadata that its protocol did not expect keep no other source from being checked
+        text, is_bug = one_line(error)
+        log.warning("source_check_failed", asset=key, error=text, exc_info=is_bug)
+        return replace(result, answered=in_passing(error) is None, problems=(text,))
     fields = [field for about in abouts for field in about.fields]
     found = {field.name: field.kind for field in fields}
     each = {name: dict.fromkeys(field.shown for field in fields if field.name == name) for name in found}

@@ -155,7 +155,20 @@ class State:
         """The optional tables that the table as it is now was made without, be it in a table that it was made from."""
         readers = (asset for at in (key, *self.graph.ancestors(key)) if (asset := self.graph[at]).optional)
         made = ((asset, entry) for asset in readers if (entry := self.known(asset.key)))
-        return sorted({up for asset, entry in made for up in asset.optional if up not in entry.versions})
+        return sorted({up for _, entry in made for up in self.gaps(entry)})
+
+    def gaps(self, entry: Entry) -> list[str]:
+        """The optional tables that a version was made without.
+
+        A restored one has the present versions of what its table is made from, so that it stays; the one that it restored tells.
+        """
+        optional = self.graph[entry.asset].optional
+        while optional and entry.restored and not self.unreadable(entry.asset):
+            past = {each.sequence: each for each in self.ledger.history(entry.asset)}
+            if entry.restored not in past:
+                break
+            entry = past[entry.restored]
+        return [up for up in optional if up not in entry.versions]
 
     def goes_without(self, key: str) -> list[str]:
         """The optional tables that the asset would be made without now: never made, and not about to be."""
@@ -262,7 +275,10 @@ class State:
             # A ledger that cannot be read changes nothing below until it is repaired.
             if stale is None or stale.reason is Reason.UNREADABLE:
                 continue
-            if not self.failed(up) if up in required else self._is_coming(up):
+            is_needed = up in required
+            if stale.reason is Reason.CONSUMED:  # a batch that only an optional table still needs
+                is_needed = is_needed and not {key, *required}.isdisjoint(self.waiting(up))
+            if not self.failed(up) if is_needed else self._is_coming(up):
                 yield up, f"{up} is stale ({stale.reason}: {stale.why}) and will wake it{self._delayed(up)}"
 
     def _is_coming(self, key: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+from catalunya.io.base_url import flaw_of_base, host_of
 from catalunya.io.errors import ConfigurationError, DeclarationError, SourceError, UsageError
 
 if TYPE_CHECKING:
@@ -38,16 +39,16 @@ class HttpSettings:
     backoff_jitter_s: float = 1.0  # ... plus a random wait up to this
     scratch: Path | None = None  # a folder for what is too large for memory; None: the system's
     record: Path | None = None  # a file in which every answer is kept (`recording.py`)
+    stands_for: str = ""  # the host in whose place the mock is asked
 
     @property
     def host(self) -> str:
-        """What shares one rate limit: the host, and behind the mock the host it stands for."""
-        url = urlsplit(self.base_url)
-        first = url.path.split("/", 2)[1:2]
-        return f"{url.netloc}/{first[0]}" if first and "." in first[0] else url.netloc
+        """What shares one rate limit: the host with its port, and behind the mock the host it stands for."""
+        port = urlsplit(self.base_url).port
+        return f"{host_of(self.base_url)}{f':{port}' if port else ''}{self.stands_for and f'/{self.stands_for}'}"
 
     def __post_init__(self) -> None:
-        if flaw := _flaw_of_base(self.base_url):
+        if flaw := flaw_of_base(self.base_url):
             raise ConfigurationError(f"{flaw}; correct the setting")
         if self.app_token is not None and not (self.app_token.isascii() and self.app_token.isprintable()):
             raise ConfigurationError(
@@ -68,25 +69,8 @@ class HttpSettings:
 
 def check_portal(portal: str | None) -> None:
     """Raise DeclarationError if it is not the base URL of an API."""
-    if portal is not None and (flaw := _flaw_of_base(portal)):
+    if portal is not None and (flaw := flaw_of_base(portal)):
         raise DeclarationError(f"{flaw}; correct `portal` in the declaration of the source")
-
-
-def _flaw_of_base(base_url: str) -> str:
-    """What is wrong with the base URL of an API, without quoting what may be a secret; empty if nothing is."""
-    url = urlsplit(base_url)
-    if (
-        url.scheme in {"http", "https"}
-        and url.hostname
-        and not url.query
-        and not url.fragment
-        and "@" not in url.netloc
-    ):
-        return ""
-    return (
-        "expected a source's URL as http(s)://host[:port][/path], without user or query, "
-        f"found {url.scheme or '?'}://{url.hostname or '?'}"
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,12 +152,13 @@ class Ckan(Source[RowsOf]):
         resource = await self._resource(client)
         package = await self._package(client, resource) or _Package()
         table = await self._table(client)
+        state = self._state(resource, package, table)  # what could not be landed is no source
         names = [text for text in (said(package.title) or said(package.name), said(resource.name)) if text]
         page = f"/dataset/{resource.package_id}/resource/{self.resource_id}"
         about = About(
             id=self.resource_id,
             title=": ".join(names) or self.resource_id,
-            updated_at=_updated(resource, package),
+            updated_at=state.updated_at,
             fields=tuple(field.described() for field in table.fields if field.id != "_id"),
             page_url=f"{client.settings.base_url.rstrip('/')}{page}"
             if resource.package_id
@@ -174,13 +175,16 @@ class Ckan(Source[RowsOf]):
         if its own have no date."""
         resource = await self._resource(client)
         package = None if _updated(resource) else await self._package(client, resource)
+        return self._state(resource, package, await self._table(client))
+
+    def _state(self, resource: _Resource, package: _Package | None, table: _Table) -> SourceState:
+        """Raises SourceError if nothing says when it was changed."""
         updated_at = _updated(resource, package)
         if updated_at is None:
             raise SourceError(
                 f"{self.describe()}: expected last_modified or metadata_modified as a time in the metadata of the resource or its dataset, found "
                 f"{resource.last_modified!r} and {resource.metadata_modified!r}; check the resource on the portal"
             )
-        table = await self._table(client)
         fields = {field.id: field.kind for field in table.fields if field.id != "_id"}
         listed = "".join(f"{name}\t{kind}\n" for name, kind in sorted(fields.items()))
         signs = (resource.last_modified, resource.metadata_modified, resource.hash, table.total, listed)

@@ -39,6 +39,9 @@ DELIMITERS = ",;\t|"
 _NO_TEXT = {
     b"PAR1": "Parquet",
     b"%PDF": "PDF",
+    **dict.fromkeys(
+        (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "UTF-16, and only encodings that extend ASCII can be read"
+    ),
     b"\xd0\xcf\x11\xe0": "an old Excel file",
 }
 _PACKED = {b"\x1f\x8b": "gzip within an archive", b"PK\x03\x04": "a ZIP archive within an archive"}

@@ -118,7 +118,7 @@ class Opendatasoft(Downloaded):
         about = About(
             id=found.dataset_id or self.dataset_id,
             title=said(metas.title) or self.dataset_id,
-            updated_at=_moment(metas.data_processed) or _moment(metas.modified),
+            updated_at=self._state(found).updated_at,
             fields=tuple(field.described() for field in found.fields),
             page_url=self.url(client.settings.base_url),
             description=said(metas.description),
@@ -131,6 +131,10 @@ class Opendatasoft(Downloaded):
     async def read_state(self, client: Http) -> SourceState:
         """The dataset's state, by one request for its metadata."""
         found = await client.get(f"{API}/{self.dataset_id}", _accept_dataset)
+        return self._state(found)
+
+    def _state(self, found: _Dataset) -> SourceState:
+        """Raises SourceError for what has no records, or says not when they were changed."""
         metas = found.metas.default
         updated_at = _moment(metas.data_processed) or _moment(metas.modified)
         if not found.fields or found.has_records is False or updated_at is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import msgspec
 
 from catalunya.io.errors import ConfigurationError
 from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.safe_text import HIDDEN, known_secrets
 
 ENDING = ".har"
 _NOT_KEPT = frozenset({"set-cookie", "content-encoding", "content-length", "transfer-encoding", "connection"})
@@ -73,6 +74,14 @@ def read(path: Path) -> Iterator[Exchange]:
 
 
 def _entry(each: Exchange) -> dict[str, Any]:
+    for secret in known_secrets():  # some servers repeat what they were sent
+        kept = {name: value.replace(secret, HIDDEN) for name, value in each.headers.items()}
+        each = replace(
+            each,
+            url=each.url.replace(secret, HIDDEN),
+            headers=kept,
+            body=each.body.replace(secret.encode(), HIDDEN.encode()),
+        )
     try:
         text: dict[str, Any] = {"text": each.body.decode()}
     except UnicodeDecodeError:

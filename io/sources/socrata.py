@@ -126,11 +126,10 @@ class Socrata(Source[PageRequest]):
         view = await client.get(f"/api/views/{self.dataset_id}.json", lambda reply: reply.decode(_ViewForPeople))
         total, _ = await self._count(client, "")
         names = {str(column.id): column.field_name for column in view.columns if column.id is not None}
-        updated = view.rows_updated_at or view.view_last_modified
         about = About(
             id=self.dataset_id,
             title=said(view.name) or self.dataset_id,
-            updated_at=datetime.fromtimestamp(updated, UTC) if updated else None,
+            updated_at=self._state(view).updated_at,
             fields=tuple(column.info() for column in view.columns if not column.field_name.startswith(":")),
             page_url=self.url(client.settings.base_url),
             description=said(view.description),
@@ -144,6 +143,10 @@ class Socrata(Source[PageRequest]):
     async def read_state(self, client: Http) -> SourceState:
         """The dataset's state, by one request for its metadata."""
         view = await client.get(f"/api/views/{self.dataset_id}.json", _accept_view)
+        return self._state(view)
+
+    def _state(self, view: _View) -> SourceState:
+        """Raises SourceError for what is no table, or says not when it was updated."""
         updated = view.rows_updated_at or view.view_last_modified
         if updated is None or not view.columns:
             raise SourceError(

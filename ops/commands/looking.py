@@ -172,7 +172,8 @@ def history(
     elif not entries:
         console.say(never_made(key))
     else:
-        console.table(_HISTORY_HEADINGS, [_history_row(project.graph[key], entry, known) for entry in entries])
+        state = project.state()
+        console.table(_HISTORY_HEADINGS, [_history_row(entry, state.gaps(entry), known) for entry in entries])
 
 
 def show_steps(steps: Sequence[Stale], *, as_json: bool) -> None:
@@ -386,9 +387,9 @@ def _acknowledged(project: Project, key: str) -> Acknowledgement | None:
     return acknowledged(project.lake, found) if found else None
 
 
-def _history_row(asset: Asset, entry: Entry, known: Acknowledgement | None = None) -> tuple[object, ...]:
+def _history_row(entry: Entry, without: Sequence[str], known: Acknowledgement | None = None) -> tuple[object, ...]:
     made = entry.status != "failed"
-    gaps = ", ".join(up for up in asset.optional if made and up not in entry.versions)
+    gaps = ", ".join(without) if made else ""
     notes = [
         entry.run_id,
         "; ".join(filter(None, [entry.error, entry.drift and f"drift: {entry.drift}"])),

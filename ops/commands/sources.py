@@ -64,11 +64,11 @@ def check(
 
 
 def _keep(project: Project, found: list[SourceCheck]) -> None:
-    try:
-        for each in found:
+    for each in found:
+        try:
             keep(project.lake, each)
-    except LakeError as error:
-        console.warn(f"the result is not kept for `catalunya status`: {error}")
+        except LakeError as error:
+            console.warn(f"{each.asset}: the result is not kept for `catalunya status`: {error}")
 
 
 def _as_data(found: SourceCheck) -> dict[str, object]:

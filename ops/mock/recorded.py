@@ -29,8 +29,9 @@ class Recorded:
         self._answers: dict[_Asked, Exchange] = {}
         for each in exchanges:
             url = urlsplit(each.url)
-            for host in ("", url.netloc):
-                self._answers[each.method, host, url.path, _parameters(url.query), each.sent] = each
+            portal, path = without_host(url.path)  # of a recording from a mock
+            for host in ("", portal or url.netloc):
+                self._answers[each.method, host, path, _parameters(url.query), each.sent] = each
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -44,6 +45,14 @@ class Recorded:
             await Response(found.body, found.status, dict(found.headers))(scope, receive, send)
             return
         await self._app(scope, _again(sent.encode()), send)
+
+
+def without_host(path: str) -> tuple[str, str]:
+    """The host that a path of the mock begins with, and the rest: `/data.ny.gov/resource/…` is that host's `/resource/…`."""
+    host, _, rest = path.removeprefix("/").partition("/")
+    if rest and ("." in host or ":" in host):  # `/stations.csv` is a file
+        return host, f"/{rest}"
+    return "", path
 
 
 def _parameters(query: str) -> tuple[tuple[str, str], ...]:

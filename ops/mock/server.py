@@ -35,7 +35,7 @@ from catalunya.ops.mock.idescat import IdescatApi, StatTable
 from catalunya.ops.mock.jsonstat import JsonStatApi, PublishedDataset
 from catalunya.ops.mock.opendatasoft import OpendatasoftApi, Records
 from catalunya.ops.mock.real import read_folder
-from catalunya.ops.mock.recorded import Recorded
+from catalunya.ops.mock.recorded import Recorded, without_host
 from catalunya.ops.mock.socrata import SocrataApi
 from catalunya.ops.mock.tables import Dataset
 
@@ -178,13 +178,13 @@ class MockServer:
 def _any_host(app: ASGIApp) -> ASGIApp:
     """The app for sources with a portal of their own, too: `/data.ny.gov/resource/…` is its `/resource/…`."""
 
-    async def without_host(scope: Scope, receive: Receive, send: Send) -> None:
-        host, _, rest = scope.get("path", "").removeprefix("/").partition("/")
-        if rest and ("." in host or ":" in host):  # `/stations.csv` is a file
-            scope = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode(), "portal": host}
+    async def of_host(scope: Scope, receive: Receive, send: Send) -> None:
+        host, path = without_host(scope.get("path", ""))
+        if host:
+            scope = {**scope, "path": path, "raw_path": path.encode(), "portal": host}
         await app(scope, receive, send)
 
-    return without_host
+    return of_host
 
 
 def _refused(message: str) -> JSONResponse:

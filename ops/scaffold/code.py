@@ -22,6 +22,7 @@ from catalunya.io.project_folder import active
 from catalunya.io.safe_text import legible
 from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.protocols import arguments
+from catalunya.ops.console import counted
 from catalunya.ops.scaffold.names import attribute_names, class_name
 from catalunya.ops.scaffold.profile import Profile, Proposal
 
@@ -57,7 +58,7 @@ def contract_module(name: str, profile: Profile) -> str:
     dates = ", ".join(sorted(used & {"date", "datetime"}))
     return "\n".join(
         [
-            _docstring(f"Contracts of {_title(profile)}: {_line(profile.about.id, TITLE)}."),
+            _docstring(f"Contracts of {_title(profile)}{_id(profile)}."),
             "",
             "from __future__ import annotations",
             "",
@@ -84,11 +85,11 @@ def asset_module(name: str, profile: Profile, source: Source[Any], schedule: str
     """`assets/<name>.py`: where the data comes from, and when."""
     package, declared = active().package, class_name(name)
     kind = type(source)
-    rows = f" Weekly, {profile.about.rows:,} rows." if profile.about.rows is not None else ""
+    rows = f" Weekly, {counted(profile.about.rows, 'row')}." if profile.about.rows is not None else ""
     imports = sorted(
         [
             "from catalunya.assets.graph.spec import Landing, staging",
-            f"from {package}.contracts.{name} import {declared}, Raw{declared}",
+            f"from {package}.contracts.{name} import {', '.join(_sorted(declared, f'Raw{declared}'))}",
             f"from {kind.__module__} import {kind.__name__}",
         ]
     )
@@ -117,6 +118,11 @@ def asset_module(name: str, profile: Profile, source: Source[Any], schedule: str
             "",
         ]
     )
+
+
+def _sorted(*names: str) -> list[str]:
+    """Names of one import as ruff sorts them: those in capitals first, then without regard to case."""
+    return sorted(names, key=lambda name: (not (len(name) > 1 and name.isupper()), name.lower()))
 
 
 def source_text(source: Source[Any]) -> str:
@@ -222,6 +228,12 @@ def _title(profile: Profile) -> str:
     return _line(profile.about.title or profile.about.id, TITLE).rstrip(".")
 
 
+def _id(profile: Profile) -> str:
+    """The id of the dataset, where its title does not say it."""
+    found = _line(profile.about.id, TITLE)
+    return "" if found == _title(profile) else f": {found}"
+
+
 def _about(profile: Profile) -> str:
     """The description of the table: what its publisher says, who that is, and the licence."""
     about = profile.about
@@ -232,9 +244,10 @@ def _about(profile: Profile) -> str:
 
 
 def _line(text: str, limit: int = DESCRIPTION) -> str:
-    """A text of a source on one line, without what could not be seen or would move the cursor; cut at a word."""
+    """A text of a source on one line, without what could not be seen or would move the cursor, or what dbt would run; cut at a word."""
+    plain = re.sub(r"\{(?=[{%#])", "{ ", re.sub(r"<[^>]{0,200}>", " ", text[: 10 * limit]))
     return textwrap.shorten(
-        legible(" ".join(re.sub(r"<[^>]{0,200}>", " ", text[: 10 * limit]).split()), 10 * limit),
+        legible(" ".join(plain.split()), 10 * limit),
         limit,
         placeholder=" …",
     )

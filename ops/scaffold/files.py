@@ -6,6 +6,8 @@ Here: where a project's files are, refusing to overwrite, undoing. Not here: wha
 from __future__ import annotations
 
 import os
+import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from catalunya.io.errors import ConfigurationError, UsageError
-from catalunya.io.project_folder import SAMPLES, active
+from catalunya.io.project_folder import SAMPLES, VARIABLE, active
 from catalunya.ops import generate
 
 MESSAGE_LINES = 3
@@ -59,7 +61,8 @@ def put(folder: Path, new: Mapping[str, bytes], edited: Mapping[str, bytes] | No
 
 def undo(new: Sequence[str] | Mapping[str, bytes]) -> str:
     """The command that takes new files back."""
-    return f"rm -r {' '.join(places(new))} && make generate"
+    below = "" if active().is_ours else f"{active().folder}/"
+    return f"rm -r {' '.join(shlex.quote(below + each) for each in places(new))} && make generate"
 
 
 def places(new: Sequence[str] | Mapping[str, bytes]) -> list[str]:
@@ -93,15 +96,19 @@ def _take_back(folder: Path, new: Mapping[str, bytes], before: Mapping[str, byte
 
 def _generate(folder: Path) -> None:
     """Run `make generate` in a process of its own: this one has imported the project as it was."""
+    same = {VARIABLE: str(active().folder)} if os.environ.get(VARIABLE) else {}  # it may be relative to this folder
     done = subprocess.run(
         [sys.executable, "-m", "catalunya.ops.generate"],
         cwd=folder,
+        env=os.environ | same,
         capture_output=True,
         text=True,
         encoding="utf-8",
         errors="replace",
         check=False,
     )
+    if done.returncode in (-signal.SIGINT, 128 + signal.SIGINT):  # Ctrl-C reaches both processes
+        raise KeyboardInterrupt
     if done.returncode:
         lines = [line for line in (done.stderr or done.stdout).strip().splitlines() if line.strip()]
         reason = " ".join(lines[-MESSAGE_LINES:]).removeprefix("error: ")

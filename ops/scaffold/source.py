@@ -5,6 +5,7 @@ Here: the steps, and what there is to say about the result. Not here: each of th
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import keyword
 import re
@@ -34,6 +35,7 @@ _NAMED = re.compile(rf"(?i)\.({'|'.join(ENDINGS)})(?:\.(?:gz|zip))?$")  # a file
 SCHEDULE = "0 4 * * 1"  # weekly, Monday at four; the asset file is the place to change it
 _TAKEN = frozenset(
     {
+        *dir(builtins),
         "landing",
         "staging",
         "marts",
@@ -72,7 +74,8 @@ class NewSource:
         also = [f"{key} reads the same source already" for key in self.also]
         if urlsplit(self.source.portal or "").hostname in LOOPBACK:
             also.append(
-                f"{self.source.portal} is this machine: put the real address of the source in assets/{self.name}.py"
+                f"{self.source.portal} is this machine: put the real address of the source in assets/{self.name}.py and in "
+                f"assets/{SAMPLES}/{self.name}/sample.json"
             )
         return [*also, *self.profile.notes, *found]
 
@@ -116,12 +119,10 @@ def _check_new(source: Source[Any], name: str | None) -> None:
     """Raise UsageError if the name cannot be a new table's, or the source is declared already."""
     if name is not None:
         modules = {type(source).__name__, "Contract", "LandingContract", "Landing"}
-        if (
-            not re.fullmatch(rf"[a-z][a-z0-9_]{{0,{TABLE_LONGEST}}}", name)
-            or keyword.iskeyword(name)
-            or name in _TAKEN
-            or class_name(name) in modules
-        ):
+        is_package = any((files.root() / folder / name).is_dir() for folder in ("assets", "contracts"))
+        if keyword.iskeyword(name) or name in _TAKEN or class_name(name) in modules or is_package:
+            raise UsageError(f"{name!r} means something else in the code of an asset; give another --name")
+        if not re.fullmatch(rf"[a-z][a-z0-9_]{{0,{TABLE_LONGEST}}}", name):
             raise UsageError(
                 f"expected a name for the table, in snake_case, of at most {TABLE_LONGEST} letters, found {name!r}; give another --name"
             )

@@ -15,6 +15,7 @@ CONTEXT = {
     "github_subject": "repo:example/catalunya",
     "alarm_email": "data@example.org",
     "socrata_token_secret": "socrata",
+    "hosts_secret": "hosts",
     "trust_anchor": f"arn:aws:rolesanywhere:{REGION}:{ACCOUNT}:trust-anchor/0a1b",
     "readers": f"arn:aws:iam::{ACCOUNT}:role/dashboard",
     "monitors": f"arn:aws:iam::{ACCOUNT}:role/alerting",

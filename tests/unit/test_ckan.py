@@ -467,6 +467,20 @@ def test_metadata_in_several_languages_or_of_odd_types_keep_no_table_from_being_
     assert portal.probe() is not None
 
 
+def test_what_cannot_be_landed_does_not_match_either(portal: Portal) -> None:
+    def undated(_: Asked, answer: Answer) -> Answer:
+        found = json.loads(answer.body)
+        if isinstance(found["result"], dict):
+            for name in ("last_modified", "metadata_modified"):
+                found["result"].pop(name, None)
+        return replace(answer, body=json.dumps(found).encode())
+
+    portal.server.reply(undated)
+    for ask in (lambda: asyncio.run(WELLS.about_each(fast(portal.server.url))), portal.probe):
+        with pytest.raises(SourceError, match="expected last_modified or metadata_modified as a time"):
+            ask()
+
+
 def test_success_false_is_reported_with_what_the_portal_says(portal: Portal) -> None:
     body = b'{"success": false, "error": {"__type": "Search Error", "message": "Solr is away"}}'
     portal.server.reply(lambda _, answer: replace(answer, body=body))

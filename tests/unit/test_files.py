@@ -268,7 +268,7 @@ def test_a_file_that_was_moved_is_followed() -> None:
         (b"PAR1xxxx", {}, "expected a table of text, found Parquet"),
         ("nom\nVallès\n".encode("latin-1"), {}, "declare its `encoding`, for example windows-1252"),
         ("nom\nVallès\n".encode(), {"encoding": "windows-1252"}, 'found UTF-8; declare encoding="utf-8"'),
-        ("a,b\n1,2\n".encode("utf-16"), {}, "expected text in utf-8"),
+        ("a,b\n1,2\n".encode("utf-16"), {}, "expected a table of text, found UTF-16"),
         (b'a,b\n"1,2\n3,4\n', {}, "expected each quote to be closed"),
         (b'a,b\n5" x,1\n6" y,2\n', {}, "declare quote=None if quotes are ordinary characters"),
         (b"1,2\n3,4\n", {"header": False, "names": ("a",)}, "expected 1 fields, as `names` has, found 2"),

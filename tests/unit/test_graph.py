@@ -62,6 +62,11 @@ def test_a_typo_gets_suggestions() -> None:
         GRAPH.select("tag:x")
 
 
+def test_a_project_without_tables_says_how_to_add_one() -> None:
+    with pytest.raises(UsageError, match="no tables yet; `catalunya new source ADDRESS` adds the first"):
+        AssetGraph([]).select()
+
+
 def test_an_unknown_upstream_a_cycle_and_a_duplicate_key_are_refused() -> None:
     with pytest.raises(DeclarationError, match=r"staging\.a reads landing\.b, which is not declared"):
         AssetGraph([asset("staging.a", "landing.b")])

@@ -151,7 +151,7 @@ def test_an_unknown_environment_is_one_line_that_names_the_variable() -> None:
 
 
 def test_a_token_is_shown_nowhere() -> None:
-    settings = load_settings(socrata_app_token="s3cr3t")
+    settings = load_settings(socrata_app_token="s3cr3t", mock_url="none")
     assert "s3cr3t" not in repr(settings)
     assert "s3cr3t" not in repr(settings.http(Socrata("ivft-vegh")))
     assert settings.http(Socrata("ivft-vegh")).app_token == "s3cr3t"

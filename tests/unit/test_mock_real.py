@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.sources import recording
 from catalunya.ops import mock
 from catalunya.ops.mock.data import known_view
 from catalunya.ops.mock.real import read_folder
@@ -327,6 +328,17 @@ def test_answers_saved_with_curl_are_a_source_of_their_protocol(
         source, settings = find_source(f"{server.url}{address}" if address.startswith("/") else address, settings)
         asked = ask(source, settings)
     assert (asked.about.title, asked.rows.height) == (title, rows)
+
+
+@pytest.mark.parametrize(
+    "asked", ["https://data.example.org/rows.csv", "http://127.0.0.1:8765/data.example.org/rows.csv"]
+)
+def test_a_recording_of_a_portal_or_of_a_mock_of_it_is_given_again(tmp_path: Path, asked: str) -> None:
+    recording.write(
+        tmp_path / "rows.har", [recording.Exchange("GET", asked, 200, {"content-type": "text/csv"}, b"a,b\n")]
+    )
+    with mock.serve(real=tmp_path, rows=0) as server:
+        assert httpx.get(f"{server.url}/data.example.org/rows.csv").text == "a,b\n"
 
 
 def test_metadata_without_rows_and_json_stat_1_are_named_with_what_to_do(folder: Path) -> None:

@@ -58,13 +58,13 @@ class Made:
             batch = f"{key.replace('.', '/')}/ingested_process_at=20261130T050000000" if key[0] == "l" else None
             if batch:
                 self.ledger.lake.put(manifest_path(batch), b"{}")
-            self._record(replace(self._blank(key), status="materialized", data_version=version, batch=batch))
+            self.record(replace(self._blank(key), status="materialized", data_version=version, batch=batch))
 
     def fail(self, key: str, *, transient: bool) -> None:
         """Record that making a table from what is there failed."""
         error = "SourceUnavailable: it does not answer"
         failed = replace(self._blank(key), status="failed", transient=transient, error=error)
-        self._record(replace(failed, failures=int(transient)))
+        self.record(replace(failed, failures=int(transient)))
 
     def _blank(self, key: str) -> Entry:
         known = self.state.versions(GRAPH[key])
@@ -81,7 +81,7 @@ class Made:
             versions=known,
         )
 
-    def _record(self, entry: Entry) -> None:
+    def record(self, entry: Entry) -> None:
         last = self.ledger.last_attempt(entry.asset)
         self.ledger.append(entry, after=last.sequence if last else 0)
 
@@ -139,6 +139,22 @@ def test_it_is_rebuilt_when_the_optional_table_is_there(made: Made) -> None:
     made.make(SECTORS, version="2")
     assert made.state.without(OUTPUT) == []
     assert (made.state.stale(OUTPUT) or stale).why == f"{SECTORS} changed"
+
+
+def test_a_restored_version_shows_the_gap_that_it_has_and_stays(made: Made) -> None:
+    made.fail("landing.jobs", transient=True)
+    made.make(SECTORS)
+    without = made.state.latest(SECTORS)
+    made.make(*JOBS)
+    made.make(SECTORS, version="2")
+    for _ in range(2):  # the second time a restored one is restored
+        assert without
+        made.record(replace(without, versions=made.state.versions(GRAPH[SECTORS]), restored=without.sequence))
+        assert made.state.stale(SECTORS) is None
+        assert made.state.without(SECTORS) == ["staging.jobs"]
+        without = made.state.latest(SECTORS)
+    made.make(SECTORS, version="2")
+    assert made.state.without(SECTORS) == []
 
 
 @pytest.mark.parametrize("transient", [True, False], ids=["in passing", "for good"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from catalunya.io.environment import Host, Settings, load_settings
+from catalunya.io.environment import MOCK_TOKEN, Host, Settings, load_settings
 from catalunya.io.errors import ConfigurationError, DeclarationError
 from catalunya.io.sources.files import File
 from catalunya.io.sources.idescat import Idescat
@@ -32,6 +32,50 @@ def test_a_token_is_sent_to_its_host_only() -> None:
     settings = load_settings(env="prod", socrata_app_token="ours", hosts={"data.ny.gov": {"token": "theirs"}})
     others = Socrata("9aju-tpwc", portal="https://data.cityofnewyork.us")
     assert [settings.http(each).app_token for each in (OURS, THEIRS, others)] == ["ours", "theirs", None]
+
+
+@pytest.mark.parametrize(
+    ("named", "portal"),
+    [
+        ("Data.NY.gov", "https://data.ny.gov"),
+        ("data.ny.gov", "https://DATA.ny.gov:443/x"),
+        ("data.ny.gov.", "https://data.ny.gov"),
+        ("data.ny.gov", "https://data.ny.gov."),
+        ("dades.català.example", "https://dades.xn--catal-vqa.example"),
+        ("dades.xn--catal-vqa.example", "https://dades.CATALÀ.example"),
+    ],
+)
+def test_a_host_is_the_same_however_it_is_written(named: str, portal: str) -> None:
+    settings = load_settings(env="prod", hosts={named: {"token": "theirs", "pool": "theirs"}})
+    source = Socrata("9aju-tpwc", portal=portal)
+    assert settings.http(source).app_token == "theirs"
+    assert settings.pool(portal) == "theirs"
+    near = Socrata("9aju-tpwc", portal="https://data.ny.gov.example.org")
+    assert settings.http(near).app_token is None
+
+
+@pytest.mark.parametrize(
+    "named", ["https://data.ny.gov", "data.ny.gov:443", "data.ny.gov/x", "me@data.ny.gov", "", "a b"]
+)
+def test_a_host_that_no_source_can_have_is_refused(named: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"CATALUNYA_HOSTS .*should name hosts without scheme") as refused:
+        load_settings(hosts={named: {"token": "s3cr3t"}})
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_the_mock_is_sent_no_real_token() -> None:
+    settings = load_settings(
+        mock_url="http://mock:8765", socrata_app_token="ours", hosts={"data.ny.gov": {"token": "theirs"}}
+    )
+    assert {settings.http(each).app_token for each in (OURS, THEIRS)} == {MOCK_TOKEN}
+    assert load_settings(mock_url="http://mock:8765").http(OURS).app_token is None
+
+
+def test_apis_of_one_host_keep_its_pace_together() -> None:
+    portals = ("https://data.ny.gov/v1.0", "https://data.ny.gov/v2.0", "https://DATA.ny.gov.")
+    for settings in (load_settings(env="prod"), load_settings()):
+        assert len({settings.http(Socrata("9aju-tpwc", portal=each)).host for each in portals}) == 1
+        assert settings.http(THEIRS).host != settings.http(OURS).host
 
 
 def test_pace_and_pool_are_a_host_s_own() -> None:

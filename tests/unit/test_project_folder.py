@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from catalunya.assets.graph.discovery import declarations
 from catalunya.cdk.bootstrap import check_sizes
 from catalunya.cdk.naming import Names, account_stack, qualifiers
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError
 from catalunya.io.project_folder import FILE, NAME_LETTERS, VARIABLE, active
 from catalunya.ops.cli import main
+from catalunya.ops.scaffold import files
 from small.commands import Ran
 
 REGIONS = ("ap-southeast-1", "ap-southeast-2")
@@ -101,7 +103,12 @@ def test_its_modules_are_imported_under_its_name_and_nothing_beside_them(folder:
         ({"name": "galway_bay"}, "name = 'galway_bay': expected at most 18 lowercase letters"),
         ({"name": "g" * (NAME_LETTERS + 1)}, "expected at most 18 lowercase letters"),
         ({"qualifier": "galwaybay"}, "qualifier = 'galwaybay': expected 1 to 6"),
-        ({"portal": "data.example.ie"}, "socrata = 'data.example.ie': expected the base URL of a portal"),
+        ({"name": "lambda"}, "name = 'lambda': expected no keyword of Python"),
+        ({"portal": "data.example.ie"}, "portals: socrata: expected a source's URL as http(s)://host"),
+        ({"portal": "http://[::1"}, "portals: socrata: expected a source's URL as http(s)://host"),
+        ({"portal": "https://data.example.ie:99999"}, "found one whose host or port cannot be read"),
+        ({"portal": "https://me:pw@data.example.ie"}, "without user or query, found https://data.example.ie"),
+        ({"portal": "https://data.example.ie/?a=1"}, "without user or query"),
     ],
 )
 def test_a_declaration_that_cannot_work_is_refused(folder: Path, declared: dict[str, str], expected: str) -> None:
@@ -149,3 +156,18 @@ def test_a_line_that_is_missing_or_unknown_is_named(folder: Path) -> None:
     path.write_text(path.read_text().replace("title =", "heading ="))
     with pytest.raises(ConfigurationError, match="missing or unknown: heading, title"):
         active()
+
+
+def test_files_are_added_to_a_project_that_is_named_by_a_relative_path(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(folder)
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setenv(VARIABLE, folder.name)
+    assert "docs/graph.json" in files.put(folder, {"contracts/springs.py": b'"""Springs."""\n'})
+
+
+def test_a_name_is_checked_before_the_first_table_is_there(folder: Path) -> None:
+    declare(folder, name="catalunya")
+    with pytest.raises(ConfigurationError, match="expected a name that no Python module has, found catalunya"):
+        declarations()

@@ -13,7 +13,7 @@ from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.request import Request
 from catalunya.assets.making.restoring import plan_restore, restore_version
 from catalunya.assets.record.lease import lease
-from catalunya.assets.record.ledger import Entry, encode
+from catalunya.assets.record.ledger import Entry, Ledger, encode
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import prune
@@ -201,6 +201,18 @@ def test_tables_that_keep_history_go_back_to_their_last_version_made_without_wha
     assert shop.restore() == [("staging.cities", 3), ("staging.shops", 3)], "and back"
     assert shop.ids("staging.cities") == ["S0", "S1", "S2", "S3"]
     assert shop.kinds() == []
+
+
+def test_a_history_goes_back_to_a_version_that_was_made_without_the_restored_table(
+    settings: Settings, tmp_path: Path
+) -> None:
+    shop = Shop(settings, tmp_path / "source", history=True)
+    shop.make(GOOD)
+    first = shop.latest("staging.cities")
+    versions = {name: version for name, version in first.versions.items() if name != "staging.shops"}
+    shop.project.lake.put(Ledger.path(first.asset, first.sequence), encode(replace(first, versions=versions)))
+    shop.make(BAD)
+    assert shop.restore() == [("staging.cities", 1), ("staging.shops", 1)]
 
 
 def test_a_history_made_only_from_what_is_undone_stays_and_says_so(settings: Settings, tmp_path: Path) -> None:

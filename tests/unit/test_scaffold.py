@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from catalunya.io.environment import Settings
 from catalunya.io.errors import UsageError
 from catalunya.io.sources.base import About, FieldInfo
+from catalunya.io.sources.files import File
 from catalunya.io.sources.idescat import Idescat
 from catalunya.io.sources.protocols import arguments
 from catalunya.io.sources.socrata import Socrata
@@ -30,6 +33,7 @@ from catalunya.ops.scaffold.names import english, table_name
 from catalunya.ops.scaffold.personal import hidden, identity_numbers
 from catalunya.ops.scaffold.profile import Profile, Proposal, profile
 from catalunya.ops.scaffold.sampling import as_written, ask, find_source
+from catalunya.ops.scaffold.source import NewSource, new_source
 
 
 def proposed(
@@ -251,6 +255,34 @@ def test_a_type_that_holds_objects_has_no_column() -> None:
 )
 def test_a_name_is_english_where_all_of_its_words_are_known(text: str, expected: str) -> None:
     assert english(text) == expected
+
+
+@pytest.mark.parametrize("name", ["class", "type", "graph", "model", "marts", "landing", "file", "Población", "1a"])
+def test_a_name_that_means_something_else_is_refused(name: str, settings: Settings) -> None:
+    with pytest.raises(UsageError, match="give another --name"):
+        new_source("http://127.0.0.1:9/rows.csv", settings, name=name)
+
+
+@pytest.mark.parametrize("name", ["velib", "x2", "areas"])
+def test_the_import_of_the_contracts_is_sorted(name: str) -> None:
+    text = code.asset_module(name, proposed({"a": ["1", "2"]}), Socrata("ab12-cd34"), "@weekly")
+    ours = "lint.isort.known-first-party=['catalunya']"
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "I", "--config", ours, "-"]
+    done = subprocess.run(ruff, input=code.formatted(text), text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_dbt_runs_nothing_that_a_source_describes() -> None:
+    fields = (FieldInfo("codi", "text", description="{{{ env_var('HOME') }} {% raw %} {# x"),)
+    about = About("x", "{{ 1/0 }} <b>{</b>{ y }}", None, fields, "", description="{%if%}", licence="{{{%{#")
+    text = code.contract_module("x", profile(about, pl.DataFrame({"codi": ["1"]})))
+    assert not any(sign in text for sign in ("{{", "{%", "{#"))
+    assert "env_var" in text
+
+
+def test_the_address_of_this_machine_is_to_be_replaced_where_the_mock_reads_it_too() -> None:
+    made = NewSource("rows", File("http://127.0.0.1:8920/rows.csv"), proposed({"a": ["1"]}), [])
+    assert made.to_decide[0].endswith("in assets/rows.py and in assets/samples/rows/sample.json")
 
 
 def test_a_table_is_called_as_its_title_says() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +18,11 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.source_checks import SourceCheck, keep, kept
 from catalunya.io.environment import Settings
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.sources.base import About
+from catalunya.io.sources.http import Http
 from catalunya.io.sources.socrata import Socrata
 from catalunya.ops import mock
+from catalunya.ops.mock.exchange import Answer, Asked
 from catalunya.ops.mock.server import MockServer
 from catalunya.ops.status import statuses
 
@@ -100,6 +103,19 @@ def test_status_shows_the_result_until_the_table_is_landed_again(project: Projec
     assert shown.source_problem == ""
 
 
+def test_status_shows_no_result_of_a_source_that_is_no_longer_declared(project: Project) -> None:
+    keep(project.lake, replace(checked(project), source="Socrata aaaa-bbbb", problems=("a problem of before",)))
+    (shown,) = statuses(project.state(), [project.graph[KEY]])
+    assert shown.source_problem == ""
+
+
+def test_a_result_that_cannot_be_read_takes_nothing_else_of_the_status_along(project: Project) -> None:
+    project.lake.put("_sources", b"a file where a folder is needed")
+    (shown,) = statuses(project.state(), [project.graph[KEY]])
+    assert (shown.state, shown.is_fine) == ("missing", False)
+    assert shown.source_problem.startswith("the last check of its source cannot be read: ")
+
+
 def test_a_kept_result_is_read_as_it_was(project: Project) -> None:
     found = checked(project)
     keep(project.lake, found)
@@ -140,6 +156,27 @@ def test_a_recorded_question_with_a_body_is_answered_again(project: Project, tmp
         assert again.requests == []
 
 
+@dataclass(frozen=True)
+class Surprising(Socrata):
+    """A source whose metadata are of a form that its protocol did not expect."""
+
+    async def about(self, client: Http) -> Sequence[About]:
+        raise KeyError("columns")
+
+
+def test_metadata_that_its_protocol_did_not_expect_keep_no_other_source_from_being_checked(project: Project) -> None:
+    declared = [
+        replace(each, source=Surprising(DATASET, portal=None))
+        if isinstance(each, LandingDeclaration) and each.asset.key == KEY
+        else each
+        for each in project.declared
+    ]
+    first, second = check_sources(Project(project.settings, declared), [KEY, "landing.municipalities"])
+    assert (first.answered, first.matches) == (True, False)
+    assert "KeyError" in first.problems[0]
+    assert second.matches
+
+
 def test_a_recording_has_no_token(project: Project, tmp_path: Path) -> None:
     settings = project.settings.model_copy(update={"hosts": {}, "socrata_app_token": None})
     secret = type(settings)(**{**settings.model_dump(), "socrata_app_token": "s3cr3t-t0ken"})
@@ -147,6 +184,19 @@ def test_a_recording_has_no_token(project: Project, tmp_path: Path) -> None:
     text = (tmp_path / "service_usage.har").read_text(encoding="utf-8")
     assert "s3cr3t" not in text
     assert json.loads(text)["log"]["version"] == "1.2"
+
+
+def test_a_recording_has_no_token_that_the_server_repeats(project: Project, server: MockServer, tmp_path: Path) -> None:
+    def echo(_: Asked, answer: Answer) -> Answer:
+        body = answer.body.replace(b'"description":', b'"echo": "s3cr3t-t0ken", "description":', 1)
+        return replace(answer, body=body, headers={**answer.headers, "X-Echo": "s3cr3t-t0ken"})
+
+    server.reply(echo)
+    secret = type(project.settings)(**{**project.settings.model_dump(), "socrata_app_token": "s3cr3t-t0ken"})
+    list(check_sources(Project(secret, project.declared), [KEY], tmp_path))
+    text = (tmp_path / "service_usage.har").read_text(encoding="utf-8")
+    assert "s3cr3t" not in text
+    assert text.count("***") > 1
 
 
 def test_a_file_that_is_no_recording_is_refused(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ unreserved = cdk.Stack(app, "NewAccount", env=place)
 role = iam.Role.from_role_arn(unreserved, "Role", names.role_arn("any"))
 roles = dict.fromkeys(FUNCTIONS, role)
 Functions(
-    unreserved, "Functions", names, graph, roles=roles, code=new.package, log_days=30, token_secret=None,
+    unreserved, "Functions", names, graph, roles=roles, code=new.package, log_days=30, token_secret=None, hosts_secret=None,
     is_reserved=new.reserves_concurrency,
 )
 app.synth()

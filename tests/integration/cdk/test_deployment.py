@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from catalunya.cdk.__main__ import main
-from catalunya.cdk.access import ROLES
+from catalunya.cdk.access import ROLES, access_page
 from catalunya.cdk.context import NO_ACCOUNT, PAGE, PREFIX, VALUES, context_page, given, variable
 from catalunya.cdk.deployment import PROFILES, Deployment
 from catalunya.cdk.naming import ACCOUNT_ROLES, Names, check_separate_lakes
@@ -54,7 +54,7 @@ def built() -> Path:
 def test_optional_settings_have_defaults() -> None:
     found = read(**NEEDED)
 
-    assert (found.alarm_email, found.token_secret, found.is_home) == (None, None, True)
+    assert (found.alarm_email, found.token_secret, found.hosts_secret, found.is_home) == (None, None, None, True)
     assert (found.trusted.readers, found.trusted.trust_anchor, found.trusted.permission_sets) == ((), None, ())
     assert (
         found.budgets == {env: profile.budget_usd for env, profile in PROFILES.items()} == {"dev": 5.75, "prod": 20.25}
@@ -191,6 +191,25 @@ def test_the_command_reports_a_wrong_setting_in_one_line(
     assert err.startswith(message)
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_on_access_does_not_depend_on_who_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {
+        "BACKUP": "./backups",
+        "LAKE": "./data",
+        "BUCKET_PREFIX": "mine",
+        "SITE": "recovery",
+        "LAKE_ENCRYPTION": "aws:kms",
+    }
+    for name, value in own.items():
+        monkeypatch.setenv(f"CATALUNYA_{name}", value)
+    assert access_page(ROOT) == (ROOT / "docs" / "access.md").read_text(encoding="utf-8")
+
+
+def test_backups_in_a_folder_are_no_backups_of_a_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALUNYA_BACKUP", "./backups")
+    with pytest.raises(ConfigurationError, match=r"expected a bucket for backups, .*; unset CATALUNYA_BACKUP"):
+        Names.of("dev")
 
 
 @pytest.mark.parametrize(
@@ -340,7 +359,7 @@ def test_make_deploys_one_environment_and_none_if_it_is_not_said_which(target: s
         return subprocess.run(command, cwd=ROOT, env=here, capture_output=True, text=True, check=False)
 
     for env in PROFILES:
-        assert f"{target} 'CatalunyaData-{env}*'" in shown(CATALUNYA_ENV=env).stdout
+        assert f"{target} '*Data-{env}*'" in shown(CATALUNYA_ENV=env).stdout
     for unset in (shown(), shown(CATALUNYA_ENV="")):
         assert unset.returncode != 0
         assert "set CATALUNYA_ENV to dev or prod" in unset.stderr

@@ -132,19 +132,20 @@ def test_a_function_has_the_settings_of_its_environment(
 ) -> None:
     function = template.named("AWS::Lambda::Function", names.function(Layer.STAGING))
     for name, value in function["Environment"]["Variables"].items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, '{"data.ny.gov": {"token": "t"}}' if name == "CATALUNYA_HOSTS" else value)
     settings = load_settings()
 
     assert (settings.env, settings.lake) == (names.env, f"s3://{names.data_bucket}")
     assert settings.glue_database("staging") == names.database("staging")
 
 
-def test_the_portal_token_is_only_a_reference_to_a_secret(template: Template, names: Names) -> None:
+@pytest.mark.parametrize(("variable", "secret"), [("SOCRATA_APP_TOKEN", "socrata"), ("HOSTS", "hosts")])
+def test_tokens_of_portals_are_only_references_to_secrets(
+    template: Template, names: Names, variable: str, secret: str
+) -> None:
     variables = template.named("AWS::Lambda::Function", names.function(Layer.LANDING))["Environment"]["Variables"]
 
-    assert variables["CATALUNYA_SOCRATA_APP_TOKEN"].startswith(
-        f"{{{{resolve:secretsmanager:catalunya/{names.env}/socrata:"
-    )
+    assert variables[f"CATALUNYA_{variable}"].startswith(f"{{{{resolve:secretsmanager:catalunya/{names.env}/{secret}:")
 
 
 def test_the_queue_is_notified_of_sealed_batches_only(graph: AssetGraph, template: Template, names: Names) -> None:

@@ -10,6 +10,7 @@ import pickle
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import pytest
 import structlog
 from pydantic import SecretStr, ValidationError
 
+from catalunya.assets.graph.discovery import declarations
+from catalunya.assets.graph.spec import LandingDeclaration
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
@@ -108,7 +111,7 @@ def test_known_values_are_redacted_in_any_text_even_url_encoded(monkeypatch: pyt
 
 
 def test_settings_never_show_their_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = load_settings(socrata_app_token=TOKEN)
+    settings = load_settings(socrata_app_token=TOKEN, mock_url="none")
     assert settings.socrata_app_token
     shown = [repr(settings), str(settings), settings.model_dump_json(), repr(settings.model_dump()), f"{settings!r}"]
     shown += [repr(settings.http(Socrata("ivft-vegh"))), str(settings.http(Socrata("ivft-vegh")))]
@@ -127,7 +130,7 @@ def test_the_error_for_a_wrong_setting_never_shows_a_secret(monkeypatch: pytest.
         Settings(socrata_app_token=TOKEN, http_attempts=0)
     assert TOKEN not in str(shown.value)
     with pytest.raises(ConfigurationError) as raised:
-        load_settings(socrata_app_token=f"{TOKEN}\nX-Other: header").http(Socrata("ivft-vegh"))
+        load_settings(socrata_app_token=f"{TOKEN}\nX-Other: header", mock_url="none").http(Socrata("ivft-vegh"))
     assert TOKEN not in str(raised.value)
     with pytest.raises(ConfigurationError) as raised:
         load_settings(mock_url=f"https://me:{TOKEN}-2@portal").http(Socrata("ivft-vegh"))
@@ -316,8 +319,12 @@ def test_child_processes_get_secrets_by_environment_and_never_by_argument(tmp_pa
 def test_the_token_is_sent_to_the_portal_and_appears_in_no_url_manifest_or_ledger(tmp_path: Path, logs: Any) -> None:
     with serve(rows=20) as server:
         stream = logs(log_level="DEBUG")
-        settings = load_settings(lake=str(tmp_path / "lake"), mock_url=server.url, socrata_app_token=TOKEN)
-        materialize(Project(settings), "landing.municipalities")
+        hosts = {"127.0.0.1": {"token": TOKEN}}
+        settings = load_settings(lake=str(tmp_path / "lake"), mock_url="none", hosts=hosts)
+        landing = declarations()["landing.municipalities"]
+        assert isinstance(landing, LandingDeclaration)
+        there = replace(landing, source=Socrata("9aju-tpwc", portal=server.url))
+        materialize(Project(settings, [there]), "landing.municipalities")
         asked = server.requests
     assert asked
     assert all(TOKEN in request.headers.values() for request in asked)
