@@ -168,7 +168,7 @@ def _is_in_the_locale(call: ast.Call) -> bool:
     name = ast.unparse(call.func)
     if name.startswith("subprocess."):
         return bool({"text", "universal_newlines"} & named)
-    if name in ("os.open", "tarfile.open"):
+    if name in ("os.open", "tarfile.open", "archive.open"):  # of a ZIP archive: bytes
         return False
     _, dot, function = name.rpartition(".")
     modes = {argument.value for argument in call.args if isinstance(argument, ast.Constant)}

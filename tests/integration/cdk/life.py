@@ -29,6 +29,7 @@ from catalunya.assets.record.ledger import Ledger, Stored
 from catalunya.assets.record.paths import MANIFEST, manifest_path
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import prune
+from catalunya.assets.record.source_checks import SourceCheck, keep
 from catalunya.assets.record.verify import repair, verify
 from catalunya.cdk.first_table import apply
 from catalunya.contracts.marts import DimMunicipalities
@@ -201,6 +202,18 @@ def inspected(project: Project) -> list[Any]:
         (state.stale(asset.key), state.waits_for(asset.key), holder(project.lake, asset.key), plan(state, [asset]))
         for asset in project.graph
     ]
+
+
+def the_sources_are_checked(world: World) -> None:
+    """`ops.sources` keeps what it found, and `ops.reconcile` and monitoring read it."""
+    landing = world.project.graph[f"landing.{REAL}"]
+    with world.as_role("orchestrator"):
+        keep(
+            world.project.lake, SourceCheck(asset=landing.key, source="a source", at=datetime.now(UTC), answered=False)
+        )
+    for who in ("orchestrator", "monitoring"):
+        with world.as_role(who):
+            assert statuses(world.project.state(), [landing])
 
 
 def airflow_logs(world: World) -> None:

@@ -25,6 +25,7 @@ from integration.cdk.life import (
     people_monitor_and_query,
     shops_open_and_close,
     tables_exist_before_they_are_made,
+    the_sources_are_checked,
 )
 from integration.cdk.world import NAMES, World, deployed
 
@@ -45,6 +46,7 @@ def runs(world: World) -> Gate:
     airflow_maintains_the_lake(world)
     airflow_logs(world)
     people_monitor_and_query(world)
+    the_sources_are_checked(world)
     an_engineer_repairs(world)
     return world.gate
 
