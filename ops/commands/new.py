@@ -13,6 +13,7 @@ from cyclopts import App, Group, Parameter
 
 from catalunya.io.environment import NO_MOCK, load_settings
 from catalunya.io.errors import UsageError
+from catalunya.io.safe_text import legible
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson
 
@@ -158,8 +159,8 @@ def _show(made: NewSource) -> None:
 
     found = made.profile
     rows = console.counted(found.about.rows, "row") if found.about.rows is not None else "an unknown number of rows"
-    console.say(f"staging.{made.name}  {made.source.describe()}: {found.about.title}", style="bold")
-    console.say(f"{rows}, {found.rows:,} of them read; licence: {found.about.licence or 'none named'}")
+    console.say(f"staging.{made.name}  {made.source.describe()}: {legible(found.about.title, 200)}", style="bold")
+    console.say(f"{rows}, {found.rows:,} of them read; licence: {legible(found.about.licence, 200) or 'none named'}")
     console.say()
     console.table(["field", "column", "type", "guessed"], [_row(each) for each in found.proposals])
     console.say()

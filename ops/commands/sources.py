@@ -15,6 +15,7 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.source_checks import SourceCheck, keep
 from catalunya.io.environment import NO_MOCK, load_settings
 from catalunya.io.errors import LakeError, UsageError
+from catalunya.io.safe_text import legible
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson, Select, selection
 
@@ -82,7 +83,7 @@ def _show(found: SourceCheck) -> None:
         unit = "cells" if dataset.cells_at_most else "rows"
         counted = f"{unit} not counted" if dataset.rows is None else f"{console.number(dataset.rows)} {unit}"
         limit = f" (at most {dataset.cells_at_most:,} in one answer)" if dataset.cells_at_most else ""
-        console.say(f"  found    {dataset.id}  {dataset.title}")
+        console.say(f"  found    {dataset.id}  {legible(dataset.title, 200)}")
         console.say(f"           updated {updated}, {counted}{limit}, licence {dataset.licence or 'not given'}")
     rows = {
         "bound": ", ".join(f"{name} ({kind})" if kind else name for name, kind in found.bound.items()),
