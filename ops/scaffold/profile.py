@@ -26,6 +26,43 @@ from catalunya.ops.scaffold.personal import are_of_people, suspicion
 
 JSON_STAT = frozenset({"time", "geo", "metric", "dimension"})
 """Kinds of the fields that identify a cell of a JSON-stat table."""
+# Words of a column's name, which is in Catalan or Spanish where not all of it is known.
+_CODES = frozenset(
+    [
+        "code",
+        "id",
+        "identifier",
+        "nif",
+        "objectid",
+        "gid",
+        "fid",
+        "codi",
+        "codigo",
+        "cod",
+        "clau",
+        "clave",
+        "identificador",
+    ]
+)
+_TIMES = frozenset(
+    [
+        "year",
+        "date",
+        "month",
+        "quarter",
+        "period",
+        "time",
+        "day",
+        "any",
+        "data",
+        "fecha",
+        "mes",
+        "trimestre",
+        "periode",
+        "periodo",
+        "dia",
+    ]
+)
 MOST_COLUMNS_TRIED, LARGEST_KEY = 12, 3
 LOOKED_AT = 1000
 """Rows that tell how numbers and days are written."""
@@ -420,9 +457,9 @@ def _ranked(proposals: Sequence[Proposal], sample: _Sample) -> list[Proposal]:
         values = sample.values(each.field.name) if each.column else pl.Series([], dtype=pl.String)
         if not each.column or each.type in ("double", "boolean") or values.n_unique() < 2:
             return None
-        if words & {"code", "id", "identifier", "nif", "objectid", "gid", "fid"} or each.column.endswith("id"):
+        if words & _CODES or each.column.endswith("id"):
             return 0
-        if words & {"year", "date", "month", "quarter", "period", "time", "day"} or each.type in ("date", "timestamp"):
+        if words & _TIMES or each.type in ("date", "timestamp"):
             return 1
         if each.type == "bigint":
             return 4 if each.low == 0 else 3

@@ -140,6 +140,11 @@ def test_a_measure_is_no_key_although_it_is_unique() -> None:
     assert any("no key" in note for note in found.notes)
 
 
+def test_a_code_goes_before_a_date_whatever_the_language_of_its_name() -> None:
+    found = proposed({"Data alta": ["2019-02-03", "2020-11-17"], "Codi parada": ["001", "002"]})
+    assert [each.field.name for each in found.key] == ["Codi parada"]
+
+
 def test_the_parts_of_one_thing_are_told_apart_by_their_position_if_by_nothing_else() -> None:
     rows = [
         ("R1", "Fort", "-73.3948"),
