@@ -28,40 +28,10 @@ JSON_STAT = frozenset({"time", "geo", "metric", "dimension"})
 """Kinds of the fields that identify a cell of a JSON-stat table."""
 # Words of a column's name, which is in Catalan or Spanish where not all of it is known.
 _CODES = frozenset(
-    [
-        "code",
-        "id",
-        "identifier",
-        "nif",
-        "objectid",
-        "gid",
-        "fid",
-        "codi",
-        "codigo",
-        "cod",
-        "clau",
-        "clave",
-        "identificador",
-    ]
+    {"code", "id", "identifier", "nif", "objectid", "gid", "fid"} | {"codi", "codigo", "cod", "clau", "clave"}
 )
 _TIMES = frozenset(
-    [
-        "year",
-        "date",
-        "month",
-        "quarter",
-        "period",
-        "time",
-        "day",
-        "any",
-        "data",
-        "fecha",
-        "mes",
-        "trimestre",
-        "periode",
-        "periodo",
-        "dia",
-    ]
+    {"year", "date", "month", "quarter", "period", "time", "day"} | {"any", "data", "fecha", "mes", "trimestre", "dia"}
 )
 MOST_COLUMNS_TRIED, LARGEST_KEY = 12, 3
 LOOKED_AT = 1000
