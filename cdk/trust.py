@@ -203,4 +203,6 @@ def _airflow(names: Names, trusted: Trusted) -> Statement:
 
 def _allow(principal: Mapping[str, Any], actions: list[str], condition: Mapping[str, Any] | None = None) -> Statement:
     found: Statement = {"Effect": "Allow", "Principal": dict(principal), "Action": actions}
-    return found | ({"Condition": dict(condition)} if condition else {})
+    # A copy, inner mappings too: who changes a document changes no other one.
+    own = {operator: dict(terms) for operator, terms in (condition or {}).items()}
+    return found | ({"Condition": own} if own else {})
