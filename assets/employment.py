@@ -32,7 +32,7 @@ landing = Landing(
     "employment",
     source=Idescat(
         *_REGIMES,
-        # Nobody has seen these tables' ids and codes yet: found by role, name and label. `catalunya sources check` compares.
+        # Their ids and codes are not known: they are found by role, name and label. `catalunya sources check` compares.
         dimensions={
             "geo": by(codes="[0-9]{2}", labels={TOTAL: ["^catalunya", "^total"]}),
             "SECTION": by("secció", "activitat", "ccae", codes="[A-V]", labels={TOTAL: ["^total"]}),

@@ -37,7 +37,7 @@ landing = Landing(
     source=Idescat(
         CURRENT_PRICES,
         VOLUME,
-        # Nobody has seen these tables' ids and codes yet: found by role, name and label. `catalunya sources check` compares.
+        # Their ids and codes are not known: they are found by role, name and label. `catalunya sources check` compares.
         dimensions={
             "SECTOR": by("sector", "branca", "activitat", "component", labels=_SECTORS),
             "metric": by(labels=_MEASURES, only="value"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -39,6 +38,7 @@ from catalunya.ops.mock.exchange import Answer, Asked
 from catalunya.ops.mock.samples import Described, RecordedAnswer
 from catalunya.ops.mock.server import MockServer
 from small.apis import Landing, fast
+from small.real import real_data
 
 ID = "52696168-d8bc-4707-9a09-a21c6c2669f3"
 WELLS = Ckan(ID)
@@ -523,10 +523,7 @@ def test_a_declaration_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def recorded(name: str) -> Any:
-    folder = os.environ.get("CATALUNYA_REAL_DATA")
-    if not folder:
-        pytest.skip("CATALUNYA_REAL_DATA does not name the folder of real samples")
-    return json.loads((Path(folder) / "recordings/ckan" / name).read_bytes())
+    return json.loads(real_data(f"recordings/ckan/{name}").read_bytes())
 
 
 def test_a_recorded_refusal_can_be_read(portal: Portal) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -16,6 +14,7 @@ from catalunya.io.errors import ContractError
 from catalunya.io.sources.idescat import Idescat
 from catalunya.io.sources.jsonstat import Dataset, decode, read_cells
 from catalunya.io.sources.pages import read_page
+from small.real import real_data
 
 HREF = "https://api.idescat.cat/taules/v2/ep/9122/10002/mun/data?lang=ca"
 
@@ -266,10 +265,7 @@ def test_dimensions_that_share_a_role_have_columns_of_their_own_with_their_label
 
 
 def real(name: str) -> bytes:
-    folder = os.environ.get("CATALUNYA_REAL_DATA")
-    if not folder:
-        pytest.skip("CATALUNYA_REAL_DATA does not name the folder of real samples")
-    return Path(folder, name).read_bytes()
+    return real_data(name).read_bytes()
 
 
 def test_a_real_table_with_two_metric_dimensions_is_read_with_both() -> None:
@@ -330,10 +326,7 @@ def test_importing_the_reader_loads_no_polars() -> None:
 
 
 def test_the_population_of_the_municipalities_reads_as_idescat_published_it() -> None:
-    folder = os.environ.get("CATALUNYA_REAL_DATA")
-    if not folder:
-        pytest.skip("CATALUNYA_REAL_DATA does not name the folder of real samples")
-    cells = read_cells((Path(folder) / "idescat" / "pmh_446_477_mun.data.reconstructed.json").read_bytes())
+    cells = read_cells(real("idescat/pmh_446_477_mun.data.reconstructed.json"))
     counted = cells.with_columns(pl.col("value").cast(pl.Int64))
     total = counted.filter(geo="TOTAL")
     assert counted.group_by("time", maintain_order=True).agg(pl.col("geo").n_unique()).rows() == [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -39,6 +38,7 @@ from catalunya.ops.mock.opendatasoft import Records, dataset
 from catalunya.ops.mock.samples import Described, RecordedAnswer
 from catalunya.ops.mock.server import MockServer
 from small.apis import Landing, fast
+from small.real import real_data
 
 PARIS = "https://opendata.paris.fr"
 BIKES = Opendatasoft("velib", key=("code",))
@@ -414,10 +414,7 @@ def test_a_declaration_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def recorded(name: str) -> Any:
-    folder = os.environ.get("CATALUNYA_REAL_DATA")
-    if not folder:
-        pytest.skip("CATALUNYA_REAL_DATA does not name the folder of real samples")
-    return json.loads((Path(folder) / "recordings/opendatasoft" / name).read_bytes())
+    return json.loads(real_data(f"recordings/opendatasoft/{name}").read_bytes())
 
 
 def test_metadata_of_odd_types_keep_no_table_from_being_made(portal: Portal) -> None:

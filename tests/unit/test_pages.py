@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +12,7 @@ from catalunya.io.errors import ContractError
 from catalunya.io.sources.json_types import TYPE
 from catalunya.io.sources.pages import FLAW, read_page
 from catalunya.io.sources.socrata import Socrata
+from small.real import real_data
 
 ROWS = [
     {
@@ -88,10 +88,7 @@ def test_if_a_row_among_the_first_has_a_field_twice_all_rows_are_searched() -> N
 
 def recorded(*, rows: bool) -> list[Path]:
     """The recorded answers that are arrays of rows, or all others."""
-    folder = os.environ.get("CATALUNYA_REAL_DATA")
-    if not folder:
-        pytest.skip("CATALUNYA_REAL_DATA does not name the folder of real samples")
-    known = [path for path in sorted(Path(folder).rglob("*.*")) if path.suffix in {".json", ".txt", ".csv"}]
+    known = [path for path in sorted(real_data().rglob("*.*")) if path.suffix in {".json", ".txt", ".csv"}]
     small = [path for path in known if path.stat().st_size < 1_000_000]
     return [path for path in small if rows == (path.suffix == ".json" and path.read_bytes().lstrip()[:1] == b"[")]
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +19,7 @@ from structlog.testing import capture_logs
 from catalunya.io.errors import DeclarationError, SourceError, SourceUnavailable
 from catalunya.io.sources.socrata import Socrata
 from small.apis import RESES, Answer, Landing, Portal, extract, fast, on_page, portal_with, probe
+from small.real import real_data
 
 TOKEN = "a-secret-token"
 
@@ -77,10 +76,7 @@ def test_a_dataset_that_is_not_a_table_is_refused(portal: Portal) -> None:
 
 
 def test_the_metadata_of_a_real_dataset_can_be_read() -> None:
-    folder = os.environ.get("CATALUNYA_REAL_DATA")
-    if not folder:
-        pytest.skip("CATALUNYA_REAL_DATA does not name the folder of real samples")
-    view = json.loads((Path(folder) / "soda" / "9aju-tpwc.views.json").read_bytes())
+    view = json.loads(real_data("soda/9aju-tpwc.views.json").read_bytes())
     with portal_with(0, "9aju-tpwc") as portal:
         portal.dataset.view = view
         state = probe(portal, source=Socrata("9aju-tpwc", key=("codi",)))
