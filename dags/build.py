@@ -27,7 +27,8 @@ READ_PAGES = "read_pages"
 RECONCILE = "ops.reconcile"
 RECONCILE_EVERY = f"*/{RECONCILE_MINUTES} * * * *"
 MANIFESTS = "ops.manifests"
-MANIFESTS_EVERY_S = 5
+MANIFESTS_WAIT_S = 20
+"""How long a request to the queue waits for a message: the longest that SQS allows, because each request is charged."""
 RETENTION = "ops.retention"
 RETENTION_AT = "30 2 * * *"  # UTC, before the first extraction of the day
 
@@ -178,7 +179,7 @@ def _reconcile_schedule(settings: Settings) -> Any:
     from airflow.providers.amazon.aws.triggers.sqs import SqsSensorTrigger
     from airflow.sdk import AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable
 
-    queue = SqsSensorTrigger(sqs_queue=settings.manifests_queue, waiter_delay=MANIFESTS_EVERY_S)
+    queue = SqsSensorTrigger(sqs_queue=settings.manifests_queue, wait_time_seconds=MANIFESTS_WAIT_S, waiter_delay=0)
     sealed = AirflowAsset(
         name=MANIFESTS,
         uri=f"{active().name}://{MANIFESTS.replace('.', '/')}",
