@@ -119,7 +119,7 @@ def _static(name: str) -> Response:
     return FileResponse(found, media_type=TYPES[found.suffix[1:]], headers={**HEADERS, **caching})
 
 
-def _unknown(path: str) -> Response:
+def _unknown() -> Response:
     raise HTTPException(404, UNKNOWN)
 
 

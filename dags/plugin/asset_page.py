@@ -84,7 +84,6 @@ def asset_page(sight: Sight, key: str) -> AssetPage:
     """What the tab shows. Raises UsageError if there is no such asset, LakeError when the lake does not answer."""
     graph, state, asset = sight.graph, sight.state, sight.graph[key]
     near = [graph[name] for name in dict.fromkeys((*asset.upstream, *(down.key for down in graph.downstream(key))))]
-    index = sight.index({key, *graph.ancestors(key), *(each.key for each in near)})
     by_key = {
         each.asset: each for each in statuses(state, [asset, *(each for each in near if each.key in sight.readable)])
     }
@@ -101,7 +100,7 @@ def asset_page(sight: Sight, key: str) -> AssetPage:
         entry=entry,
         attempt=attempt if attempt and (entry is None or attempt.sequence != entry.sequence) else None,
         made_from=made_from(sight, entry) if entry else [],
-        charts=charts(index, key),
+        charts=charts(sight.index, key),
         history=sight.recent(key) if readable else [],
         checks=checks(attempt or entry),
         findings=sight.findings(key),

@@ -89,7 +89,6 @@ def ops_page(sight: Sight, dag_id: str) -> OpsPage:
 
 def _reconcile(sight: Sight) -> dict[str, list[Line]]:
     assets = sight.assets()
-    sight.index(asset.key for asset in sight.graph)
     due = {stale.key: f"{stale.reason}: {stale.why}" for stale in sight.state.neglected(assets)}
     alone = [
         Line(asset.key, why, "warn")

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.dags.plugin.sight import Sight
 from catalunya.dags.plugin.words import STATES, shown_state
 from catalunya.ops.status import AssetStatus, statuses
 from catalunya.ops.watching.findings import Finding
-
-SILENT = timedelta(minutes=30)
-"""The watch looks every ten minutes; after this long it is not working."""
+from catalunya.ops.watching.look import SILENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,6 @@ class OverviewPage:
 def overview_page(sight: Sight, chosen: Filter) -> OverviewPage:
     """What the page shows. Raises LakeError when the lake does not answer."""
     assets = sight.assets()
-    sight.index(asset.key for asset in assets)
     rows = [
         Row(asset, status, shown_state(status))
         for asset, status in zip(assets, statuses(sight.state, assets), strict=True)

@@ -22,7 +22,7 @@ class LazyApp:
     """The ASGI app, imported and created when the first request arrives."""
 
     def __init__(self) -> None:
-        self._app: Asgi | None = None
+        self._app: list[Asgi] = []  # one, once it is created
         self._creating = asyncio.Lock()
 
     async def __call__(
@@ -32,16 +32,18 @@ class LazyApp:
         send: Callable[[Scope], Awaitable[None]],
     ) -> None:
         """Serve one request."""
-        if self._app is None:
+        if not self._app:
             async with self._creating:
-                self._app = self._app or await asyncio.to_thread(_create)
-        await self._app(scope, receive, send)
+                if not self._app:
+                    self._app.append(await asyncio.to_thread(_create))
+        await self._app[0](scope, receive, send)
 
 
 def _create() -> Asgi:
     from catalunya.dags.plugin.app import create_app
 
-    return create_app()
+    app: Asgi = create_app()
+    return app
 
 
 def _icon(scheme: str) -> str:

@@ -39,6 +39,7 @@ class Sight:
     """The pipeline at one moment, as far as one user may see it. `readable` are the DAGs that the user may read."""
 
     project: Project
+    index: Index
     state: State
     readable: frozenset[str]
     board: Board
@@ -68,19 +69,15 @@ class Sight:
     def _may_see(self, finding: Finding) -> bool:
         return finding.subject in self.readable or finding.kind in OF_THE_PIPELINE
 
-    def index(self, keys: Iterable[str]) -> Index:
-        """Read the last entries of these assets, so that asking the state about them costs nothing more."""
-        return read_index(self.project.ledger, keys)
-
     def recent(self, key: str, count: int = RECENT) -> list[Entry]:
         """The last entries of an asset, newest first."""
         return list(islice(self.project.ledger.recent(key), count))
 
     def entry_of_run(self, key: str, run_id: str) -> Entry | None:
         """What a run recorded of an asset, if it recorded anything. Raises LedgerError when that cannot be read."""
-        ledger, index = self.project.ledger, self.index([key])
-        for row in index.history(key).filter(run_id=run_id).select("sequence").iter_rows():
-            return ledger.read(key, row[0])
+        ledger = self.project.ledger
+        for (sequence,) in self.index.history(key).filter(run_id=run_id).select("sequence").iter_rows():
+            return ledger.read(key, sequence)
         return next((entry for entry in reversed(ledger.history(key)) if entry.run_id == run_id), None)
 
     def made(self, key: str, version: str, before: datetime) -> Entry | None:
@@ -90,11 +87,13 @@ class Sight:
 
 
 def open_sight(readable: Callable[[], Iterable[str]] = tuple, settings: Settings | None = None) -> Sight:
-    """Look now. `readable` gives the DAG ids that the user may read. Raises LakeError, or what is wrong with the declarations."""
+    """Read the pipeline now. `readable` gives the DAG ids that the user may read. Raises LakeError, or what is wrong with the declarations."""
     settings = settings or load_settings()
     project = Project(settings)
     project.graph = _graph(settings)
-    return Sight(project, project.state(datetime.now(UTC)), frozenset(readable()), read_board(project.lake))
+    index = read_index(project.ledger, [asset.key for asset in project.graph])
+    state = project.state(datetime.now(UTC), index.listing)
+    return Sight(project, index, state, frozenset(readable()), read_board(project.lake))
 
 
 def _graph(settings: Settings) -> AssetGraph:
