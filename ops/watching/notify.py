@@ -10,9 +10,10 @@ Here: the decision and its record. Not here: the findings (`findings.py`), the t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -25,12 +26,14 @@ from catalunya.io.errors import CatalunyaError, ConfigurationError, UsageError
 from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.project_folder import active
 from catalunya.ops.watching.channels import LIMIT_S, Message, Way, deliver, ways
-from catalunya.ops.watching.findings import WORSE, Board, Finding, Severity
+from catalunya.ops.watching.findings import WORSE, Board, Finding, Kind, Seen, Severity
 from catalunya.ops.watching.message import BODY, Links, News, Resolved, body, title
 
 log = structlog.get_logger(__name__)
 
 PATH = "_watch/notified.json"
+FAILING = timedelta(minutes=5)
+"""For how long a message must not have arrived to be a finding of its own: at the look after the first failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,8 @@ class Recipient:
 
     def wants(self, finding: Finding) -> bool:
         """Whether the channel is told of it."""
-        if finding.known or (self.way.channel.severity == "error" and finding.severity is not Severity.ERROR):
+        itself = finding.kind is Kind.CHANNEL_FAILING and finding.subject == self.name
+        if finding.known or itself or (self.way.channel.severity == "error" and finding.severity is not Severity.ERROR):
             return False
         return self.selected is None or not self.selected.isdisjoint((finding.subject, *finding.affected))
 
@@ -123,6 +127,26 @@ def notify(project: Project, board: Board, now: datetime, *, limit_s: float = LI
     return [Delivery(channel=name, news=due[name], error=error) for name, error in errors.items()]
 
 
+def see_channels(project: Project, now: datetime) -> Iterator[Seen]:
+    """Channels to which messages do not arrive, as the look before found. Raises LakeError."""
+    names = [channel.name for channel in project.settings.channels]
+    accounts = read_notified(project).channels if names else {}
+    for name in names:
+        account = accounts.get(name, Account())
+        if account.failing_since and now - account.failing_since >= FAILING:
+            hours = (now - account.failing_since) / timedelta(hours=1)
+            yield Seen(
+                kind=Kind.CHANNEL_FAILING,
+                subject=name,
+                severity=Severity.ERROR if hours >= 1 else Severity.WARNING,
+                what=f"notifications to the channel {name} do not arrive",
+                cause=account.error,
+                remedy="correct CATALUNYA_NOTIFY or the service; `catalunya channels --test` tries it",
+                since=account.failing_since,
+                measure=hours,
+            )
+
+
 def send_tests(project: Project, now: datetime, *, limit_s: float = LIMIT_S) -> dict[str, str]:
     """Send a test message to every channel: by name, why it did not arrive; empty if it did. One that arrives ends the channel's failure.
 
@@ -153,13 +177,9 @@ def read_notified(project: Project) -> Notified:
 
     beside = _beside(project.settings)
     found = [Notified()]
-    for body_of, where in (
-        (partial(project.lake.find, PATH), project.lake.url(PATH)),
-        (partial(_read, beside), str(beside)),
-    ):
+    for where, stored in ((project.lake.url(PATH), project.lake.find(PATH)), (str(beside), _read(beside))):
         try:
-            if stored := body_of():
-                found.append(msgspec.json.decode(stored, type=Notified))
+            found += [msgspec.json.decode(stored, type=Notified)] if stored else []
         except BROKEN_JSON as error:
             log.warning("notified_unreadable", path=where, error=str(error), advice="what is open is told again, once")
     return max(found, key=lambda each: each.at.timestamp() if each.at else 0)
@@ -179,6 +199,8 @@ def keep_notified(project: Project, notified: Notified) -> None:
     except CatalunyaError as error:
         log.warning("notified_not_kept", path=project.lake.url(PATH), error=str(error), instead=str(beside))
     else:
+        with suppress(OSError):  # there is none, or none can be there
+            beside.unlink()
         return
     try:
         beside.parent.mkdir(parents=True, exist_ok=True)

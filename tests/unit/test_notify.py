@@ -20,10 +20,20 @@ from structlog.testing import capture_logs
 
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
-from catalunya.io.errors import ConfigurationError, LakeError
+from catalunya.io.errors import ConfigurationError, LakeError, LakeUnavailable
 from catalunya.ops.mock.exchange import Answer
 from catalunya.ops.watching.findings import Board, Changes, Kind, Seen, Severity, updated
-from catalunya.ops.watching.notify import Delivery, notify, read_notified, recipients, send_tests
+from catalunya.ops.watching.look import watch
+from catalunya.ops.watching.notify import (
+    Account,
+    Delivery,
+    Notified,
+    keep_notified,
+    notify,
+    read_notified,
+    recipients,
+    send_tests,
+)
 from small.http_server import Asked, Server
 from small.shops import declare
 
@@ -106,20 +116,20 @@ def hook() -> Iterator[Hook]:
 
 
 def test_a_finding_is_told_when_it_opens_when_it_worsens_and_when_it_is_over(hook: Hook, tmp_path: Path) -> None:
-    watch = Watch(tmp_path, hook.address)
+    watching = Watch(tmp_path, hook.address)
     for measure in (1.0, 1.0, 1.9, 2.0, 3.9, 4.0):
-        watch.look(seen(measure=measure))
-    watch.look()
-    watch.look()
+        watching.look(seen(measure=measure))
+    watching.look()
+    watching.look()
 
     new, worse = "NEW, error: staging.shops is stale", "WORSE, error: staging.shops is stale"
     assert hook.heard == [[new], [worse], [worse], ["RESOLVED: staging.shops is stale"]]
 
 
 def test_one_message_tells_everything_of_a_look(hook: Hook, tmp_path: Path) -> None:
-    watch = Watch(tmp_path, hook.address)
-    watch.look(seen("a"), seen("b", severity=Severity.WARNING))
-    watch.look(seen("b"), *(seen(name) for name in "cde"))
+    watching = Watch(tmp_path, hook.address)
+    watching.look(seen("a"), seen("b", severity=Severity.WARNING))
+    watching.look(seen("b"), *(seen(name) for name in "cde"))
 
     first, second = hook.heard
     assert first == ["NEW, error: staging.a is stale", "NEW, warning: staging.b is stale"]
@@ -128,14 +138,14 @@ def test_one_message_tells_everything_of_a_look(hook: Hook, tmp_path: Path) -> N
 
 
 def test_what_did_not_arrive_is_told_at_the_next_look_as_it_is_then(hook: Hook, tmp_path: Path) -> None:
-    watch = Watch(tmp_path, hook.address)
+    watching = Watch(tmp_path, hook.address)
     hook.down = True
     with capture_logs() as logs:
-        (sent,) = watch.look(seen("a"), seen("b"))
+        (sent,) = watching.look(seen("a"), seen("b"))
     assert sent.error
-    watch.look(seen("b"))
+    watching.look(seen("b"))
     hook.down = False
-    watch.look(seen("b"), seen("c"))
+    watching.look(seen("b"), seen("c"))
 
     # a came and went while no message arrived.
     assert hook.heard == [["NEW, error: staging.b is stale", "NEW, error: staging.c is stale"]]
@@ -144,36 +154,65 @@ def test_what_did_not_arrive_is_told_at_the_next_look_as_it_is_then(hook: Hook, 
 
 
 def test_a_failure_is_known_until_a_message_arrives(hook: Hook, tmp_path: Path) -> None:
-    watch = Watch(tmp_path, hook.address)
+    watching = Watch(tmp_path, hook.address)
     hook.down = True
-    watch.look(seen())
-    watch.look(seen())
-    account = read_notified(watch.project).channels["json"]
+    watching.look(seen())
+    watching.look(seen())
+    account = read_notified(watching.project).channels["json"]
     assert account.failing_since == NOON + LOOK
     assert account.error
 
     hook.down = False
-    assert send_tests(watch.project, watch.now) == {"json": ""}
-    assert read_notified(watch.project).channels["json"].failing_since is None
+    assert send_tests(watching.project, watching.now) == {"json": ""}
+    assert read_notified(watching.project).channels["json"].failing_since is None
+
+
+def test_a_channel_that_fails_is_a_finding_that_the_others_are_told(tmp_path: Path) -> None:
+    with hooks(2) as (broken, other):
+        broken.down = True
+        project = Watch(tmp_path, f'[{{"url": "{broken.address}", "name": "team"}}, "{other.address}"]').project
+        watch(project, NOON)  # the lake is empty: its tables are stale, or nothing is wrong yet
+        keep_notified(project, Notified(at=NOON, channels={"team": Account(failing_since=NOON, error="503")}))
+        found = watch(project, NOON + LOOK)
+        later = watch(project, NOON + 7 * LOOK)
+
+    (failing,) = [each for each in found.board.open if each.kind is Kind.CHANNEL_FAILING]
+    assert (failing.subject, failing.cause, failing.severity) == ("team", "503", Severity.WARNING)
+    (failing,) = [each for each in later.board.open if each.kind is Kind.CHANNEL_FAILING]
+    assert failing.severity is Severity.ERROR
+    told = [line for lines in other.heard for line in lines if "team" in line]
+    what = "notifications to the channel team do not arrive"
+    assert told == [f"NEW, warning: {what}", f"WORSE, error: {what}"]
+
+
+def test_a_look_that_cannot_be_kept_is_told_once_and_fails(hook: Hook, small_lake: Path, tmp_path: Path) -> None:
+    project = Watch(tmp_path, hook.address).project
+    with suppress(OSError):
+        (small_lake / "full").write_bytes(b"x" * 200_000)
+    for at in range(3):
+        with pytest.raises(LakeUnavailable, match="no space left"):
+            watch(project, NOON + at * LOOK)
+    (heard,) = hook.heard
+    assert any("the disk of the lake is" in line for line in heard)
 
 
 def test_an_error_of_delivery_shows_no_secret(tmp_path: Path) -> None:
     address = "json://user:correct-horse@127.0.0.1:9/hook/Tk3n0fTheHook99?:x-key=AbCdEf123456789"
-    watch = Watch(tmp_path, address)
+    watching = Watch(tmp_path, address)
     with capture_logs() as logs:
-        (sent,) = watch.look(seen())
+        (sent,) = watching.look(seen())
     stored = (tmp_path / "lake" / "_watch" / "notified.json").read_text()
     assert sent.error
     for secret in ("correct-horse", "Tk3n0fTheHook99", "AbCdEf123456789"):
-        assert secret not in str(logs) + sent.error + stored + repr(recipients(watch.project))
+        assert secret not in str(logs) + sent.error + stored + repr(recipients(watching.project))
 
 
 def test_a_new_channel_is_told_all_that_is_open(tmp_path: Path) -> None:
     with hooks(2) as (old, new):
-        watch = Watch(tmp_path, old.address)
-        watch.look(seen("a"))
+        watching = Watch(tmp_path, old.address)
+        watching.look(seen("a"))
         later = Watch(tmp_path, f"{old.address} {new.address}")
-        later.board = watch.board
+        later.board = watching.board
         later.look(seen("a"), seen("b"))
 
     assert old.heard == [["NEW, error: staging.a is stale"], ["NEW, error: staging.b is stale"]]
@@ -189,13 +228,13 @@ def test_a_channel_is_told_what_it_asks_for(tmp_path: Path) -> None:
                 everything.address,
             ]
         )
-        watch = Watch(tmp_path, channels)
-        watch.look(seen("shops", severity=Severity.WARNING), seen("shops2", affected=("staging.cities",)))
-        watch.look(
+        watching = Watch(tmp_path, channels)
+        watching.look(seen("shops", severity=Severity.WARNING), seen("shops2", affected=("staging.cities",)))
+        watching.look(
             seen("shops", severity=Severity.WARNING),
             seen("shops2", affected=("staging.cities",), severity=Severity.WARNING),
         )
-        watch.look()
+        watching.look()
 
     shops2 = "NEW, error: staging.shops2 is stale"
     # What was told as an error is followed to its end, also when it has become a warning.
@@ -205,23 +244,23 @@ def test_a_channel_is_told_what_it_asks_for(tmp_path: Path) -> None:
 
 
 def test_what_someone_has_acknowledged_is_not_told(hook: Hook, tmp_path: Path) -> None:
-    watch = Watch(tmp_path, hook.address)
-    watch.look(seen("a", known="anna: the portal moves"))
-    watch.look(seen("a", known="anna: the portal moves", measure=9.0))
+    watching = Watch(tmp_path, hook.address)
+    watching.look(seen("a", known="anna: the portal moves"))
+    watching.look(seen("a", known="anna: the portal moves", measure=9.0))
     assert hook.heard == []
-    watch.look(seen("a", measure=9.0))
+    watching.look(seen("a", measure=9.0))
     assert hook.heard == [["NEW, error: staging.a is stale"]]
 
 
 def test_in_quiet_hours_warnings_wait_and_errors_do_not(hook: Hook, tmp_path: Path) -> None:
-    watch = Watch(tmp_path, hook.address, quiet_hours="22:00-07:00 Europe/Madrid")
+    watching = Watch(tmp_path, hook.address, quiet_hours="22:00-07:00 Europe/Madrid")
     warning, error = seen("a", severity=Severity.WARNING), seen("b")
-    watch.look(warning, at=datetime(2026, 8, 3, 19, 59, tzinfo=UTC))  # 21:59 in Madrid
-    watch.look(warning, error, at=datetime(2026, 8, 3, 20, 0, tzinfo=UTC))
+    watching.look(warning, at=datetime(2026, 8, 3, 19, 59, tzinfo=UTC))  # 21:59 in Madrid
+    watching.look(warning, error, at=datetime(2026, 8, 3, 20, 0, tzinfo=UTC))
     late = seen("c", severity=Severity.WARNING)
-    watch.look(late, error, at=datetime(2026, 8, 4, 4, 50, tzinfo=UTC))
-    watch.look(late, at=datetime(2026, 8, 4, 4, 59, tzinfo=UTC))
-    watch.look(late, at=datetime(2026, 8, 4, 5, 0, tzinfo=UTC))  # 07:00
+    watching.look(late, error, at=datetime(2026, 8, 4, 4, 50, tzinfo=UTC))
+    watching.look(late, at=datetime(2026, 8, 4, 4, 59, tzinfo=UTC))
+    watching.look(late, at=datetime(2026, 8, 4, 5, 0, tzinfo=UTC))  # 07:00
 
     assert hook.heard == [
         ["NEW, warning: staging.a is stale"],
@@ -232,8 +271,8 @@ def test_in_quiet_hours_warnings_wait_and_errors_do_not(hook: Hook, tmp_path: Pa
 
 
 def test_an_unreadable_record_tells_what_is_open_once(hook: Hook, tmp_path: Path) -> None:
-    watch = Watch(tmp_path, hook.address)
-    watch.look(seen())
+    watching = Watch(tmp_path, hook.address)
+    watching.look(seen())
     record = tmp_path / "lake" / "_watch" / "notified.json"
     for damage in (
         b"",
@@ -246,8 +285,8 @@ def test_an_unreadable_record_tells_what_is_open_once(hook: Hook, tmp_path: Path
     ):
         record.write_bytes(damage)
         hook.heard.clear()
-        watch.look(seen())
-        watch.look(seen())
+        watching.look(seen())
+        watching.look(seen())
         assert hook.heard == [["NEW, error: staging.shops is stale"]], damage
 
 
@@ -266,40 +305,40 @@ def small_lake(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_lake_does_not_repeat_messages(hook: Hook, small_lake: Path, tmp_path: Path) -> None:
-    watch = Watch(tmp_path, hook.address)
+    watching = Watch(tmp_path, hook.address)
     with suppress(OSError):
         (small_lake / "full").write_bytes(b"x" * 200_000)
     with capture_logs() as logs:
-        watch.look(seen())
-        watch.look(seen())
+        watching.look(seen())
+        watching.look(seen())
     assert hook.heard == [["NEW, error: staging.shops is stale"]]
     assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["notified_not_kept"]
 
     (small_lake / "full").unlink()  # it can be written again: the newer record counts
-    watch.look(seen(), seen("b"))
-    watch.look(seen(), seen("b"))
+    watching.look(seen(), seen("b"))
+    watching.look(seen(), seen("b"))
     assert hook.heard[1:] == [["NEW, error: staging.b is stale"]]
     assert (small_lake / "_watch" / "notified.json").exists()
 
 
 def test_a_record_that_can_be_kept_nowhere_repeats_messages(hook: Hook, small_lake: Path, tmp_path: Path) -> None:
-    watch = Watch(tmp_path, hook.address)
+    watching = Watch(tmp_path, hook.address)
     with suppress(OSError):
         (small_lake / "full").write_bytes(b"x" * 200_000)
     (tmp_path / "cache").write_text("a file where the cache folder should be")
-    watch.look(seen())
-    watch.look(seen())
+    watching.look(seen())
+    watching.look(seen())
     assert hook.heard == [["NEW, error: staging.shops is stale"]] * 2  # too often is better than not at all
 
 
 def test_a_lake_that_does_not_answer_is_no_reason_to_tell_everything_again(hook: Hook, tmp_path: Path) -> None:
-    watch = Watch(tmp_path, hook.address)
-    watch.look(seen())
+    watching = Watch(tmp_path, hook.address)
+    watching.look(seen())
     lake = tmp_path / "lake"
     lake.rename(tmp_path / "elsewhere")
     lake.symlink_to(lake)  # reading it fails, as of a disk that is gone
     with pytest.raises(LakeError):
-        watch.look(seen())
+        watching.look(seen())
     assert len(hook.heard) == 1
 
 
@@ -321,8 +360,8 @@ def test_a_channel_that_cannot_be_is_one_line(tmp_path: Path, channels: str, mes
 
 
 def test_nothing_is_read_or_written_when_no_one_is_notified(tmp_path: Path) -> None:
-    watch = Watch(tmp_path, "")
-    assert watch.look(seen()) == []
+    watching = Watch(tmp_path, "")
+    assert watching.look(seen()) == []
     assert not (tmp_path / "lake" / "_watch").exists()
 
 
@@ -346,12 +385,14 @@ def test_everything_is_told_once_whatever_does_not_arrive(
     looks: Sequence[tuple[dict[str, tuple[float, Severity]], bool]],
 ) -> None:
     with hooks(2) as (steady, shaky), tempfile.TemporaryDirectory() as folder:
-        watch = Watch(Path(folder), f"{steady.address} {shaky.address}")
+        watching = Watch(Path(folder), f"{steady.address} {shaky.address}")
         happened, true = [], set()
         for found, arrives in [*looks, (dict(looks[-1][0]) if looks else {}, True)]:
             shaky.down = not arrives
-            watch.look(*(seen(name, measure=measure, severity=severity) for name, (measure, severity) in found.items()))
-            changes = watch.changes
+            watching.look(
+                *(seen(name, measure=measure, severity=severity) for name, (measure, severity) in found.items())
+            )
+            changes = watching.changes
             if any((changes.opened, changes.worsened, changes.closed)):
                 happened.append(Counter([
                     *(f"NEW, {each.severity}: {each.what}" for each in changes.opened),
