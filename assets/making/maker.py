@@ -71,7 +71,8 @@ class Context:
     """One materialization under way: what was asked, and what the ledger says.
 
     `source_state` is what the source answered when it was asked whether it changed, so that it is not asked twice. `rejected` is the
-    object with the rows that made the attempt fail, and how many there were; `refused` the candidate that the guards refused.
+    object with the rows that made the attempt fail, and how many there were; `refused` the candidate that the guards refused. `recorded`
+    is the entry that this run recorded, once it has.
     """
 
     project: Project
@@ -84,6 +85,7 @@ class Context:
     source_state: SourceState | None = None
     rejected: tuple[str, int] | None = None
     refused: Candidate | None = None
+    recorded: Entry | None = None
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
@@ -122,6 +124,11 @@ class Context:
     def previous(self) -> Entry | None:
         """The entry that says what the asset's table is now."""
         return self.state.latest(self.asset.key)
+
+    def record(self, entry: Entry, *, after: int) -> Entry:
+        """Record what this run did as entry `after + 1`; returns it numbered. Raises as `Ledger.append`."""
+        self.recorded = self.project.ledger.append(entry, after=after)
+        return self.recorded
 
     def refresh(self) -> None:
         """Read the ledger again, as of the same time."""

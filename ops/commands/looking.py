@@ -17,6 +17,7 @@ from catalunya.assets.record.failing import Acknowledgement, acknowledged, faili
 from catalunya.assets.record.project import Project
 from catalunya.ops import column_tree, console
 from catalunya.ops.commands.options import FLAG, AsJson, Force, Key, Select, selection
+from catalunya.ops.quarantine import MASKED
 from catalunya.ops.status import AssetStatus, statuses
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from catalunya.assets.record.ledger import Entry
     from catalunya.assets.record.state import Stale
 
-_MASKED = "•••"
 _STATUS_HEADINGS = {
     "asset": "left",
     "state": "left",
@@ -234,7 +234,7 @@ def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tupl
         .select(names)
     )
     hidden = [
-        pl.when(pl.col(c.name).is_not_null()).then(pl.lit(_MASKED)).alias(c.name) for c in asset.columns if c.personal
+        pl.when(pl.col(c.name).is_not_null()).then(pl.lit(MASKED)).alias(c.name) for c in asset.columns if c.personal
     ]
     return names, read.with_columns(hidden).rows()
 
