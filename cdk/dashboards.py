@@ -1,4 +1,4 @@
-"""Three dashboards per environment: for operations, for users of the tables, for costs.
+"""Three dashboards of an environment: for operations, for users of the tables, for costs.
 
 Here: what is drawn, table by table of the graph. Not here: where metrics come from (`signals.py`), what raises an alarm
 (`alarms.py`).
@@ -23,6 +23,7 @@ from catalunya.cdk.signals import (
     DRIFT,
     FAILED,
     FAILURES,
+    FINDINGS,
     FUNCTION_FAILURES,
     OVERDUE,
     QUARANTINED,
@@ -34,6 +35,7 @@ from catalunya.cdk.signals import (
     TESTS_FAILED,
     TESTS_PASSED,
     TESTS_WARNED,
+    URGENT,
     Signal,
     Signals,
 )
@@ -49,7 +51,8 @@ SERVICES = {
 }
 STORAGE = {"StandardStorage": "", "StandardIAStorage": ", archived"}
 """The storage classes that buckets use (`buckets.py`), as S3's metrics name them."""
-DAY_MINUTES = 24 * 60
+CHANGES = ("finding_opened", "finding_worsened", "finding_closed")
+HOUR_MINUTES, DAY_MINUTES = 60, 24 * 60
 DAY = cdk.Duration.minutes(DAY_MINUTES)
 HALF, WHOLE, TALL = 12, 24, 8
 
@@ -88,6 +91,17 @@ class Dashboards(Construct):
         return [
             [cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=WHOLE)],
             [
+                _graph("Open findings, and those that are urgent", self._open_findings()),
+                self._lines(
+                    "Findings: opened, worsened, closed",
+                    "filter event in [" + ", ".join(f'"{event}"' for event in CHANGES) + "]",
+                    "sort @timestamp desc",
+                    "limit 25",
+                    fields="@timestamp, event, severity, kind, subject, what",
+                    width=HALF,
+                ),
+            ],
+            [
                 _graph(
                     "Runs, failures, retried requests to sources", [self._signals.metric(signal) for signal in totals]
                 ),
@@ -115,6 +129,12 @@ class Dashboards(Construct):
                     fields="@timestamp, asset, event, error",
                 )
             ],
+        ]
+
+    def _open_findings(self) -> list[cloudwatch.IMetric]:
+        """The most at any look of an hour."""
+        return [
+            self._signals.metric(signal, minutes=HOUR_MINUTES, statistic="Maximum") for signal in (FINDINGS, URGENT)
         ]
 
     def _business(self) -> list[list[cloudwatch.IWidget]]:

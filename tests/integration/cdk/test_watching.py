@@ -53,14 +53,6 @@ class Task:
     task_id: str = "materialize"
 
 
-ALARM_USD, METRIC_USD, HOURS = 0.10, 0.30, 720
-ALLOWED_TABLES = 22  # of the architecture, which sets the limit for all of them together
-"""USD a month for an alarm, and for a metric with data in every hour of the month (AWS: CloudWatch pricing)."""
-DAYS, WEEKS = 30, 30 / 7
-WHEN_ALL_IS_WELL = {"materialized", "skipped", "model_tested"}
-"""Events of tables that are logged though nothing is wrong."""
-
-
 class Invocation:
     """The context that Lambda passes to a handler."""
 
@@ -266,35 +258,6 @@ def test_a_widget_about_time_shows_time_and_availability_and_tests_are_by_table(
         "warned",
         "failed",
     }
-
-
-def test_cloudwatch_costs_no_more_than_the_architecture_says_and_the_page_says_how_much(
-    graph: AssetGraph, template: Template, names: Names
-) -> None:
-    alarms = len(template.of("AWS::CloudWatch::Alarm"))
-    counted = [
-        (each["MetricTransformations"][0]["MetricName"], "Dimensions" in each["MetricTransformations"][0])
-        for each in template.of("AWS::Logs::MetricFilter").values()
-    ]
-    daily = {asset.key for asset in graph if asset.schedule and asset.schedule.endswith("* * *")}
-    daily |= {asset.key for asset in graph if asset.clock == "day" or graph.ancestors(asset.key) & daily}
-    by_table = {signal.metric for signal in SIGNALS if signal.by_asset and set(signal.events) & WHEN_ALL_IS_WELL}
-    assert by_table <= {metric for metric, has_dimensions in counted if has_dimensions}
-    backups = DAYS * 24 / names.settings.rpo_hours
-    metrics_usd = METRIC_USD * (1 + (backups + 2 * DAYS) / HOURS)  # Heartbeats always, Runs two hours a day
-    weekly_usd, daily_usd = (METRIC_USD * len(by_table) * hours / HOURS for hours in (WEEKS, DAYS))
-    fixed = alarms * ALARM_USD + metrics_usd
-    total = fixed + sum(daily_usd if asset.key in daily else weekly_usd for asset in graph)
-
-    assert total <= {"dev": 2.0, "prod": 5.0}[names.env] + daily_usd * max(0, len(graph) - ALLOWED_TABLES)
-    page = " ".join((Path(__file__).parents[3] / "docs/infrastructure.md").read_text().split())
-    row = (
-        alarms,
-        *(f"{usd:.2f}" for usd in (alarms * ALARM_USD, metrics_usd, fixed)),
-        f"{weekly_usd:.3f}",
-        f"{daily_usd:.3f}",
-    )
-    assert f"| {names.env} | {' | '.join(map(str, row))} |" in page
 
 
 def test_there_are_three_dashboards_and_the_cost_dashboard_shows_the_budget(
