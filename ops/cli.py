@@ -26,6 +26,7 @@ _COMMANDS = (
     ("show", "looking", _LOOK, "Show one asset: its declaration, contract, last materialization and first rows."),
     ("lineage", "looking", _LOOK, "Show the lineage of all assets, or of one."),
     ("status", "looking", _LOOK, "Show which assets are fresh, stale, failed or overdue."),
+    ("watch", "watching", _LOOK, "Show what is wrong now, why, and what to do."),
     ("history", "looking", _LOOK, "Show the materializations of one asset."),
     ("sources", "sources", _LOOK, "Check that the sources are what is declared."),
     ("query", "query", _LOOK, "Query the tables in SQL: staging.x, marts.y."),
