@@ -8,6 +8,7 @@ Here: thresholds and periods. Not here: where metrics come from (`signals.py`), 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import aws_cdk as cdk
 from aws_cdk import aws_athena as athena
@@ -26,11 +27,12 @@ from catalunya.assets.graph.spec import Layer
 from catalunya.cdk.deployment import FUNCTION_SIZES, PROFILES
 from catalunya.cdk.naming import HEALTH, Names
 from catalunya.cdk.signals import BACKUP_GAPS, FINDINGS, KINDS, URGENT, Signals, of_kind
-from catalunya.dags.failures import RECONCILE_MINUTES as WATCH_MINUTES
 from catalunya.ops.watching.findings import Kind
+from catalunya.ops.watching.look import EVERY
 
 NEAR_THE_LIMIT = 0.9
 UNREAD_MINUTES = 30
+WATCH_MINUTES = EVERY // timedelta(minutes=1)
 ADVICE = "`catalunya watch` shows each with its cause and the command that fixes it (docs/watching.md)"
 ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 """What a budget notifies of, in percent of it."""

@@ -25,7 +25,6 @@ from catalunya.cdk.signals import (
     FAILURES,
     FINDINGS,
     FUNCTION_FAILURES,
-    OVERDUE,
     QUARANTINED,
     RETRIES,
     ROWS,
@@ -38,8 +37,10 @@ from catalunya.cdk.signals import (
     URGENT,
     Signal,
     Signals,
+    of_kind,
 )
 from catalunya.io.warehouse.athena import TERABYTE, USD_PER_TB
+from catalunya.ops.watching.findings import Kind
 
 BILLING_REGION = "us-east-1"  # AWS publishes billing metrics only there
 SERVICES = {
@@ -51,6 +52,7 @@ SERVICES = {
 }
 STORAGE = {"StandardStorage": "", "StandardIAStorage": ", archived"}
 """The storage classes that buckets use (`buckets.py`), as S3's metrics name them."""
+LATE = (Kind.SOURCE_OVERDUE, Kind.SOURCE_NOT_ASKED, Kind.TABLE_STALE)
 CHANGES = ("finding_opened", "finding_worsened", "finding_closed")
 HOUR_MINUTES, DAY_MINUTES = 60, 24 * 60
 DAY = cdk.Duration.minutes(DAY_MINUTES)
@@ -91,7 +93,7 @@ class Dashboards(Construct):
         return [
             [cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=WHOLE)],
             [
-                _graph("Open findings, and those that are urgent", self._open_findings()),
+                _graph("Open findings, and those that are urgent", self._open_findings((FINDINGS, URGENT))),
                 self._lines(
                     "Findings: opened, worsened, closed",
                     "filter event in [" + ", ".join(f'"{event}"' for event in CHANGES) + "]",
@@ -131,15 +133,12 @@ class Dashboards(Construct):
             ],
         ]
 
-    def _open_findings(self) -> list[cloudwatch.IMetric]:
+    def _open_findings(self, signals: Iterable[Signal]) -> list[cloudwatch.IMetric]:
         """The most at any look of an hour."""
-        return [
-            self._signals.metric(signal, minutes=HOUR_MINUTES, statistic="Maximum") for signal in (FINDINGS, URGENT)
-        ]
+        return [self._signals.metric(signal, minutes=HOUR_MINUTES, statistic="Maximum") for signal in signals]
 
     def _business(self) -> list[list[cloudwatch.IWidget]]:
         tables = [asset for asset in self._graph if asset.layer is not Layer.LANDING]
-        dated = [asset for asset in self._graph.select("layer:landing") if asset.freshness]
         marts = [asset for asset in tables if asset.layer is Layer.MARTS]
         return [
             [
@@ -151,7 +150,9 @@ class Dashboards(Construct):
                     "limit 100",
                     width=HALF,
                 ),
-                _graph("Freshness: hours overdue, by source", self._by_asset(OVERDUE, dated, "Maximum")),
+                _graph(
+                    "Freshness: sources overdue or not asked, stale tables", self._open_findings(map(of_kind, LATE))
+                ),
             ],
             [
                 _graph(f"Rows of {layer}", self._by_asset(ROWS, [a for a in tables if a.layer is layer], "Maximum"))

@@ -77,26 +77,22 @@ TESTS_PASSED = Signal(metric="TestsPassed", events=("model_tested",), field="pas
 TESTS_WARNED = Signal(metric="TestsWarned", events=("test_warned",), by_asset=True, when=When.WRONG)
 TESTS_FAILED = Signal(metric="TestsFailed", events=("test_failed",), by_asset=True, when=When.WRONG)
 DRIFT = Signal(metric="SourceDrift", events=("source_drift",), by_asset=True, when=When.WRONG)
-OVERDUE = Signal(
-    metric="OverdueHours", events=("source_overdue",), field="hours", unit="None", by_asset=True, when=When.WRONG
-)
 
 PLAIN = (FINDINGS, URGENT, RUNS, FAILURES, FUNCTION_FAILURES, RETRIES, BACKUP_GAPS)
 """In every environment."""
 KINDS = tuple(kind for kind in Kind if kind is not Kind.WATCH_SILENT)
 """The kinds of findings that have a metric. That nothing watches shows in the absence of looks."""
 BY_KIND = tuple(map(of_kind, KINDS))
-"""Where each kind of finding has an alarm."""
-BY_ASSET = (
-    SUCCEEDED, FAILED, ROWS, SECONDS, QUARANTINED, TESTS_PASSED, TESTS_WARNED, TESTS_FAILED, DRIFT, OVERDUE,
-)  # fmt: skip
+"""Where each kind of finding has an alarm, and where there are dashboards."""
+BY_ASSET = (SUCCEEDED, FAILED, ROWS, SECONDS, QUARANTINED, TESTS_PASSED, TESTS_WARNED, TESTS_FAILED, DRIFT)
 """Where there are dashboards."""
 SIGNALS = (*PLAIN, *BY_KIND, *BY_ASSET)
 
 
 def signals_of(env: str, *, has_dashboards: bool) -> tuple[Signal, ...]:
     """The metrics of an environment: those that an alarm or a dashboard of it uses, and the plain ones."""
-    return (*PLAIN, *(BY_KIND if PROFILES[env].warns_early else ()), *(BY_ASSET if has_dashboards else ()))
+    has_kinds = has_dashboards or PROFILES[env].warns_early
+    return (*PLAIN, *(BY_KIND if has_kinds else ()), *(BY_ASSET if has_dashboards else ()))
 
 
 class Signals(Construct):

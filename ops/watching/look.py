@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -98,6 +99,9 @@ def watch(project: Project, now: datetime) -> Look:
         "watched",
         open=len(opened),
         urgent=sum(each.is_urgent for each in opened),
+        kinds=dict(
+            Counter(each.kind.value for each in opened if not each.known)
+        ),  # a metric each in AWS (cdk/signals.py)
         tables=len(project.graph),
         seconds=round(time.monotonic() - began, 3),
         blind=found.blind,

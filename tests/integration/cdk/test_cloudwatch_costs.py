@@ -84,7 +84,7 @@ def test_a_table_has_data_in_the_hours_in_which_what_it_is_made_from_is_due(
 ) -> None:
     week = 30 / 7
     assert table.run_hours(graph, graph["landing.gdp"]) == pytest.approx(week)
-    assert table.run_hours(graph, graph["staging.social_services"]) == pytest.approx(7 * week)
+    assert table.run_hours(graph, graph["landing.social_services"]) == pytest.approx(7 * week)
     # Its clock at midnight, and what it reads on Mondays.
     due = {
         asset.schedule
