@@ -96,13 +96,12 @@ def watch(project: Project, now: datetime) -> Look:
     unkept = _keep(project, before, found, now)
     _log_changes(project, found)
     opened = found.board.open
+    # In AWS this line is the heartbeat, and `kinds` a metric for each (cdk/signals.py).
     log.info(
         "watched",
         open=len(opened),
         urgent=sum(each.is_urgent for each in opened),
-        kinds=dict(
-            Counter(each.kind.value for each in opened if not each.known)
-        ),  # a metric each in AWS (cdk/signals.py)
+        kinds=dict(Counter(each.kind.value for each in opened if not each.known)),
         tables=len(project.graph),
         seconds=round(time.monotonic() - began, 3),
         blind=found.blind,
