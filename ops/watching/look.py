@@ -47,7 +47,7 @@ SILENT = timedelta(minutes=45)
 """So long without a look that was kept means that nothing watched."""
 THOROUGH = timedelta(hours=1)
 """How often a look looks at what changes rarely: backups, and the results of the weekly check of the sources."""
-_RARE = (Kind.BACKUP_OLD, Kind.SOURCE_MISMATCH)
+_RARE = (Kind.BACKUP_OLD, Kind.SOURCE_MISMATCH, Kind.CONTRACT_BREAKING)
 
 
 @dataclass(frozen=True, slots=True)
