@@ -251,7 +251,7 @@ def empty(url: str, expressions: list[str]) -> list[str]:
 def assert_documented(url: str) -> None:
     """The page on metrics has a row for every metric, with the name that Prometheus gives it."""
     page = (ROOT / "docs" / "metrics.md").read_text()
-    rows = dict(re.findall(r"(?m)^\| `([a-z.]+)` \| `([a-z_]+)` \|", page))
+    rows = dict(re.findall(r"(?m)^\| [^`|]+ \| `([a-z.]+)` \| `([a-z_]+)` \|", page))
     assert set(rows) == {metric.name for metric in METRICS}
     names = httpx.get(f"{url}/api/v1/label/__name__/values").json()["data"]
     for name in rows.values():
