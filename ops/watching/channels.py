@@ -13,12 +13,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from catalunya.io.errors import ConfigurationError
-from catalunya.io.notifications import TOPIC, Channel
-from catalunya.io.safe_text import safe_text
+from catalunya.io.notifications import CONNECTION, TOPIC, Channel, parse_channels, secrets_of
+from catalunya.io.safe_text import register_secret, safe_text
 from catalunya.ops.watching.message import BODY, TITLE
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Undelivered(Exception):
 
 def ways(channels: Iterable[Channel]) -> list[Way]:
     """How each channel is reached. Raises ConfigurationError in one line, without its address, for one that no service accepts."""
-    return [_topic(channel) if TOPIC.fullmatch(channel.url) else _service(channel) for channel in channels]
+    return [_way(channel) for channel in channels]
 
 
 def deliver(jobs: Mapping[str, Callable[[], None]], limit_s: float = LIMIT_S) -> dict[str, str]:
@@ -83,6 +83,43 @@ def _run(name: str, job: Callable[[], None], results: dict[str, str]) -> None:
         results[name] = safe_text(text, 500) or type(error).__name__
     else:
         results[name] = ""
+
+
+def _way(channel: Channel) -> Way:
+    if found := CONNECTION.fullmatch(channel.url):
+        return _connection(channel, found["id"])
+    return _topic(channel) if TOPIC.fullmatch(channel.url) else _service(channel)
+
+
+def _connection(channel: Channel, name: str) -> Way:
+    """The way to the address that a connection of Airflow has as its password. Without one it fails as a delivery does: others work."""
+    try:
+        from airflow.sdk import Connection
+
+        address = Connection.get(name).password or ""
+    except Exception as error:  # noqa: BLE001  secrets backends raise what they like
+        return _closed(channel, f"Airflow's connection {name} cannot be read: {error}")
+    try:
+        (there,) = parse_channels(address)
+    except ValueError:
+        return _closed(channel, f"Airflow's connection {name}: expected one address of a channel as its password")
+    for secret in secrets_of(address):
+        register_secret(secret)
+    if CONNECTION.fullmatch(there.url):
+        return _closed(
+            channel, f"Airflow's connection {name}: expected an address as its password, found another connection"
+        )
+    try:
+        return _way(replace(channel, url=there.url))
+    except ConfigurationError as error:
+        return _closed(channel, str(error))
+
+
+def _closed(channel: Channel, why: str) -> Way:
+    def send(_: Message) -> None:
+        raise Undelivered(why)
+
+    return Way(channel, BODY, send)
 
 
 def _topic(channel: Channel) -> Way:
