@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -51,9 +51,11 @@ class Undelivered(Exception):
     """A message did not arrive; the text says why, as far as the service says."""
 
 
-def ways(channels: Iterable[Channel]) -> list[Way]:
-    """How each channel is reached. Raises ConfigurationError in one line, without its address, for one that no service accepts."""
-    return [_way(channel) for channel in channels]
+def way(channel: Channel) -> Way:
+    """How a channel is reached. Raises ConfigurationError, in one line without its address, if no service accepts that."""
+    if found := CONNECTION.fullmatch(channel.url):
+        return _connection(channel, found["id"])
+    return _topic(channel) if TOPIC.fullmatch(channel.url) else _service(channel)
 
 
 def deliver(jobs: Mapping[str, Callable[[], None]], limit_s: float = LIMIT_S) -> dict[str, str]:
@@ -85,41 +87,24 @@ def _run(name: str, job: Callable[[], None], results: dict[str, str]) -> None:
         results[name] = ""
 
 
-def _way(channel: Channel) -> Way:
-    if found := CONNECTION.fullmatch(channel.url):
-        return _connection(channel, found["id"])
-    return _topic(channel) if TOPIC.fullmatch(channel.url) else _service(channel)
-
-
 def _connection(channel: Channel, name: str) -> Way:
-    """The way to the address that a connection of Airflow has as its password. Without one it fails as a delivery does: others work."""
+    """The way to the address that a connection of Airflow has as its password. Raises ConfigurationError if there is none."""
+    where = f"CATALUNYA_NOTIFY: channel {channel.name!r}: Airflow's connection {name}"
     try:
         from airflow.sdk import Connection
 
         address = Connection.get(name).password or ""
     except Exception as error:  # noqa: BLE001  secrets backends raise what they like
-        return _closed(channel, f"Airflow's connection {name} cannot be read: {error}")
+        raise ConfigurationError(f"{where} cannot be read: {safe_text(error, 300)}") from None
+    for secret in secrets_of(address):
+        register_secret(secret)
     try:
         (there,) = parse_channels(address)
     except ValueError:
-        return _closed(channel, f"Airflow's connection {name}: expected one address of a channel as its password")
-    for secret in secrets_of(address):
-        register_secret(secret)
+        there = channel
     if CONNECTION.fullmatch(there.url):
-        return _closed(
-            channel, f"Airflow's connection {name}: expected an address as its password, found another connection"
-        )
-    try:
-        return _way(replace(channel, url=there.url))
-    except ConfigurationError as error:
-        return _closed(channel, str(error))
-
-
-def _closed(channel: Channel, why: str) -> Way:
-    def send(_: Message) -> None:
-        raise Undelivered(why)
-
-    return Way(channel, BODY, send)
+        raise ConfigurationError(f"{where}: expected one address of a channel as its password, such as mailto://…")
+    return way(replace(channel, url=there.url))
 
 
 def _topic(channel: Channel) -> Way:

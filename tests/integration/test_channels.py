@@ -87,7 +87,7 @@ def test_an_email_has_the_cause_the_tables_the_command_and_the_link(tmp_path: Pa
         "  Since: 2026-08-03 11:05 UTC (3 hours)\n"
         "  Do: `catalunya quarantine staging.shops`\n"
         "  Airflow: https://airflow.example.org/af/dags/staging.shops\n\n"
-        "Open in all: 1. `catalunya watch` shows it."
+        "1 open in all: see `catalunya watch`."
     )
 
 
@@ -239,7 +239,7 @@ def test_an_address_can_be_a_connection_of_airflow(tmp_path: Path, monkeypatch: 
     assert [asked.path for asked in server.asked] == ["/hook/tOk3nOfTheHook"]
     assert "connection gone cannot be read" in sent["gone"]
     assert "Apprise does not accept its address" in sent["broken"]
-    assert "found another connection" in sent["loop"]
+    assert "expected one address of a channel as its password" in sent["loop"]
     assert redacted("POST /hook/tOk3nOfTheHook") == "POST /hook/***"
 
 
