@@ -14,7 +14,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
@@ -43,6 +43,7 @@ class ProjectFolder:
     - `title`: one line for people.
     - `qualifier`: how the qualifiers of its CDK bootstraps begin; another project in the same account needs another.
     - `portals`: the base URL of each protocol, for sources that name no portal of their own.
+    - `sources`: landing table -> the alternative source that it is read from, for those that are not read from their first source.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class ProjectFolder:
     title: str
     qualifier: str
     portals: Mapping[str, str]
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identifier(self) -> str:
@@ -117,7 +119,7 @@ def _read(folder: Path) -> ProjectFolder:
             f"{VARIABLE}={folder}: expected a project's folder, with {FILE}, found {error}; docs/another-region.md shows one"
         ) from None
     expected = {"name", "title", "qualifier", "portals"}
-    if unknown := sorted(declared.keys() ^ expected):
+    if unknown := sorted((declared.keys() - {"sources"}) ^ expected):
         raise ConfigurationError(
             f"{path}: expected {', '.join(sorted(expected))}; missing or unknown: {', '.join(unknown)}; correct the file"
         )
@@ -135,6 +137,11 @@ def _read(folder: Path) -> ProjectFolder:
     if keyword.iskeyword(declared["name"]):
         raise ConfigurationError(
             f"{path}: name = {declared['name']!r}: expected no keyword of Python; choose another name"
+        )
+    sources = declared.get("sources", {})
+    if not isinstance(sources, dict) or not all(isinstance(name, str) for name in sources.values()):
+        raise ConfigurationError(
+            f"{path}: sources = {sources!r}: expected a table, [sources], with the name of an alternative for each landing table"
         )
     portals = declared["portals"]
     if not isinstance(portals, dict):

@@ -27,7 +27,7 @@ _COMMANDS = (
     ("lineage", "looking", _LOOK, "Show the lineage of all assets, or of one."),
     ("status", "looking", _LOOK, "Show which assets are fresh, stale, failed or overdue."),
     ("history", "looking", _LOOK, "Show the materializations of one asset."),
-    ("sources", "sources", _LOOK, "Check that the sources are what is declared."),
+    ("sources", "sources", _LOOK, "Show where tables are read from, check the sources, or switch to another one."),
     ("query", "query", _LOOK, "Query the tables in SQL: staging.x, marts.y."),
     ("quarantine", "maintenance", _LOOK, "Show the rows that broke a contract, or replay them."),
     ("plan", "looking", _MAKE, "Show what materialize would make, and why."),
