@@ -24,6 +24,7 @@ from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.safe_text import safe_text
+from catalunya.io.sources.traffic import Traffic
 
 Status = Literal["materialized", "unchanged", "failed"]
 COMPACTED = "compacted.jsonl"
@@ -61,6 +62,7 @@ class Entry:
     types it declares, `normalized` the number of rows whose text was normalized, by raw field, `warnings` what someone should look at.
     `is_accepted`: a guard was waived for it, or for an upstream's version it was made from. `restored`: the entry whose objects it
     published again. `transient`: it failed for a reason that passes, as the `failures` last runs did.
+    `traffic` counts the requests to the source of all runs that left an entry, this one included.
     A `compacted` entry was merged with other old ones and lost its `objects`.
     """
 
@@ -98,6 +100,7 @@ class Entry:
     restored: int | None = None
     transient: bool = False
     failures: Count = 0
+    traffic: tuple[Traffic, ...] = ()
 
     @property
     def is_made(self) -> bool:
@@ -196,6 +199,14 @@ class Ledger:
             found.setdefault(each.path.rpartition("/")[0], []).append(each.path)
         return found
 
+    def listed(self) -> Listing | None:
+        """The listing; None if the folder of some asset cannot be listed, so that each must be by itself. Raises LakeError if none can."""
+        try:
+            return self.listing()
+        except LakeError:
+            self.lake.folders(FOLDER)  # raises if it is more than the folder of one asset
+            return None
+
     def latest(self, key: str, listed: Listing | None = None) -> Entry | None:
         """The entry that says what the table is now, or was when `listed`: the newest that did not fail and was not merged."""
         return next((entry for entry in self._newest_first(key, listed) if entry.is_made), None)
@@ -207,6 +218,14 @@ class Ledger:
     def recent(self, key: str) -> Iterator[Entry]:
         """The entries of an asset, newest first, each read when its turn comes."""
         return self._newest_first(key, None, compacted=True)
+
+    def read(self, key: str, sequence: int) -> Entry | None:
+        """One entry by its number; None when it was merged since it was listed. Raises LedgerError when it cannot be read."""
+        return self._read(self.path(key, sequence))
+
+    def preload(self, path: str, entry: Entry) -> None:
+        """Take an entry as read: it comes from the index, and has no `objects`."""
+        self._entries.setdefault(path, entry)
 
     def compacted(self, key: str) -> list[Entry]:
         """The entries that were merged, oldest first. Raises LedgerError when they cannot be read."""
