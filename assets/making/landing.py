@@ -55,8 +55,7 @@ class LandingMaker(Maker):
             objects=batch.objects,
             rows=manifest.rows,
             # It passed its guard, or that was waived, perhaps by a killed run whose batch was taken over.
-            is_accepted=not manifest.window
-            and guard_rows(context.asset.key, contract, manifest.rows, history, accept=True),
+            is_accepted=not manifest.window and guard_rows(context, contract, manifest.rows, history, accept=True),
             drift=manifest.drift,
             fields=manifest.fields,
             # A backfill learned nothing about the other periods: the next regular run must still see that the source changed.
@@ -118,7 +117,7 @@ def extract(context: Context) -> Batch:
     state = context.source_state or probe(context)
     assert state is not None
     known = context.previous.fields if context.previous else {}
-    drift = check_fields(asset.key, contract, state.fields, known)
+    drift = check_fields(asset.key, contract, state.fields, known, context.tally)
     if drift:
         log.warning("source_drift", asset=asset.key, drift=str(drift), policy=contract.terms().drift)
     history = context.project.ledger.history(asset.key)
@@ -147,9 +146,9 @@ def extract(context: Context) -> Batch:
             "run it again to resume from there"
         ) from error
     if extraction.state.version != state.version:  # the source changed and the extraction started over
-        drift = check_fields(asset.key, contract, extraction.state.fields, known)
+        drift = check_fields(asset.key, contract, extraction.state.fields, known, context.tally)
     if window is None:
-        guard_rows(asset.key, contract, extraction.rows, history, accept=context.request.accept_change)
+        guard_rows(context, contract, extraction.rows, history, accept=context.request.accept_change)
     manifest = Manifest(
         asset=asset.key,
         source=declaration.source.describe(),
