@@ -100,7 +100,7 @@ class Run:
     def ticks(self) -> dict[str, Any]:
         """What happens every day, whatever changes: reconciliation, retention, polling the queue."""
         from catalunya.assets.record.retention import prune
-        from catalunya.dags.build import MANIFESTS_EVERY_S, RECONCILE_EVERY
+        from catalunya.dags.build import MANIFESTS_WAIT_S, RECONCILE_EVERY
 
         assert RECONCILE_EVERY == "*/10 * * * *"
         runs, day = 24 * 6, Day()
@@ -114,7 +114,7 @@ class Run:
         return {
             "s3": dict(s3 + day.s3),
             "glue": glue + day.glue,
-            "sqs": 24 * 3600 // MANIFESTS_EVERY_S,
+            "sqs": 24 * 3600 // MANIFESTS_WAIT_S,
             "worker_bytes": out + day.worker_bytes,
         }
 

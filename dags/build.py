@@ -1,4 +1,4 @@
-"""Defines the DAGs: one per asset, with the asset key as DAG id, and `ops.reconcile`, `ops.retention`, `ops.backup` and `ops.sources`.
+"""Defines the DAGs: one per asset, with the asset key as DAG id, and those of `ops`.
 
 Here: schedules, inlets and outlets, retries and documentation, all derived from the graph. Not here: what the tasks do (`tasks.py`).
 Airflow imports this module whenever it parses the DAGs, so it imports nothing heavy and reads nothing.
@@ -17,7 +17,7 @@ from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.dags.backup import BACKUP, backup_dag
 from catalunya.dags.failures import EVERY_TASK, RECONCILE_MINUTES
 from catalunya.dags.tasks import FindStale, Materialize, Prune, TriggerRun
-from catalunya.dags.watch import SOURCES, Watch, sources_dag
+from catalunya.dags.watch import SOURCES, WATCH, sources_dag, watch_dag
 from catalunya.io.environment import Settings
 from catalunya.io.errors import PermanentError, TransientError
 from catalunya.io.project_folder import active
@@ -27,7 +27,8 @@ READ_PAGES = "read_pages"
 RECONCILE = "ops.reconcile"
 RECONCILE_EVERY = f"*/{RECONCILE_MINUTES} * * * *"
 MANIFESTS = "ops.manifests"
-MANIFESTS_EVERY_S = 5
+MANIFESTS_WAIT_S = 20
+"""How long a request to the queue waits for a message: the longest that SQS allows, because each request is charged."""
 RETENTION = "ops.retention"
 RETENTION_AT = "30 2 * * *"  # UTC, before the first extraction of the day
 
@@ -59,6 +60,8 @@ def build_dags(graph: AssetGraph, settings: Settings, *, only: str | None = None
         dags[RETENTION] = _retention(clocks=settings.clocks)
     if only in (None, BACKUP):
         dags[BACKUP] = backup_dag(settings, RETRIES)
+    if only in (None, WATCH):
+        dags[WATCH] = watch_dag(clocks=settings.clocks)
     if only in (None, SOURCES):
         dags[SOURCES] = sources_dag(clocks=settings.clocks, arguments=RETRIES)
     return dags
@@ -139,14 +142,12 @@ def _reconcile(settings: Settings) -> DAG:
         doc_md="Airflow can lose asset events in a burst, and an asset without upstreams gets none. This DAG triggers every asset that "
         "is stale according to the ledger, unless it waits for an upstream, has failed for good on the same inputs, or is "
         "being materialized. An asset that failed for a reason that passes (a source or the lake does not answer, a full disk) is tried "
-        "again after ten minutes, then after twice as long each time, up to six hours. What is left alone, and why, is in its log. "
-        "The task `watch` logs a heartbeat for each live process of Airflow.",
+        "again after ten minutes, then after twice as long each time, up to six hours. What is left alone, and why, is in its log.",
         tags=["ops"],
         params={"select": Param("*", type="string", description="Assets to check; same syntax as `catalunya plan`.")},
     ) as dag:
         # One run at a time: a task that hangs would keep every later run waiting.
         limits: dict[str, Any] = {"retries": 1, "execution_timeout": timedelta(minutes=RECONCILE_MINUTES)}
-        Watch(task_id="watch", **limits)
         found = FindStale(task_id="find_stale", **limits)
         TriggerRun.partial(task_id="trigger", map_index_template="{{ task.key }}").expand_kwargs(found.output)
     return dag
@@ -178,7 +179,7 @@ def _reconcile_schedule(settings: Settings) -> Any:
     from airflow.providers.amazon.aws.triggers.sqs import SqsSensorTrigger
     from airflow.sdk import AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable
 
-    queue = SqsSensorTrigger(sqs_queue=settings.manifests_queue, waiter_delay=MANIFESTS_EVERY_S)
+    queue = SqsSensorTrigger(sqs_queue=settings.manifests_queue, wait_time_seconds=MANIFESTS_WAIT_S, waiter_delay=0)
     sealed = AirflowAsset(
         name=MANIFESTS,
         uri=f"{active().name}://{MANIFESTS.replace('.', '/')}",

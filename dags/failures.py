@@ -1,6 +1,6 @@
 """What every task of every DAG does when it fails: it logs one line, which an alarmed metric counts (docs/metrics.md).
 
-Not here: tasks that could not log it, because their process was killed (`ops/airflow_watch.py`). Imports nothing of Airflow.
+Not here: tasks that could not log it, because their process was killed (`ops/watching/airflow.py`). Imports nothing of Airflow.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def log_failure(context: Mapping[str, Any]) -> None:
     """Airflow's `on_failure_callback`: log `task_failed` when a task has failed and will not be retried.
 
     Airflow calls it in the task's process, whose log goes to CloudWatch. Of a task whose process was killed it calls nothing; of one
-    without a heartbeat it calls this in the dag-processor, whose log stays on its machine. `Watch` reports both.
+    without a heartbeat it calls this in the dag-processor, whose log stays on its machine. `ops.watch` finds both.
     """
     task, error = context["task_instance"], context.get("exception")
     asset = {} if task.dag_id.startswith(OPS) else {"asset": task.dag_id}

@@ -61,6 +61,7 @@ class Invoke(MaterializeBase):
             result = _recorded(steps[0]) or event
             if result is event:
                 self._record_lost(steps[0], event["why"])
+        _announce(steps[0])
         _check(result)
         if len(steps) > 1:
             self._invoke(steps[1:])
@@ -177,6 +178,14 @@ def _recorded(step: dict[str, Any]) -> dict[str, Any] | None:
         return None
     outcome = as_before(made)
     return Result(status=outcome.status, why=outcome.why, entry=made.summary()).plain()
+
+
+def _announce(step: dict[str, Any]) -> None:
+    """Report what the function recorded: a function has no client of the systems that it is reported to."""
+    from catalunya.assets.record.announce import announce_run
+    from catalunya.assets.record.project import Project
+
+    announce_run(Project(), step["asset"], step["run_id"])
 
 
 class Answered(BaseTrigger):

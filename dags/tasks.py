@@ -88,19 +88,18 @@ class Materialize(MaterializeBase):
 
 
 class FindStale(BaseOperator):
-    """Finds the runs that `ops.reconcile` triggers, one item for each mapped `TriggerRun` task. Also reports sources that are overdue."""
+    """Finds the runs that `ops.reconcile` triggers, one item for each mapped `TriggerRun` task."""
 
     ui_color = "#f8f0e8"
 
     def execute(self, context: Context) -> list[dict[str, str]]:
         """The runs to trigger. Raises AirflowSkipException when there are none."""
         from catalunya.assets.record.project import Project
-        from catalunya.ops.status import log_left_alone, log_overdue
+        from catalunya.ops.status import log_left_alone
 
         now, project = datetime.now(UTC), Project()
         ti, state = context["ti"], project.state(now)
         chosen = project.graph.select(context["params"]["select"])
-        log_overdue(state, project.graph)
         neglected = {stale.key: stale for stale in state.neglected(chosen)}
         active = {key for key in neglected if ti.get_dr_count(key, states=["queued", "running"])}
         found = [

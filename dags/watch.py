@@ -1,36 +1,57 @@
-"""The tasks that watch: the heartbeats of Airflow's processes, failures that no one reported, the weekly check of the sources.
+"""The DAGs that watch: `ops.watch`, a look every ten minutes, and `ops.sources`, the weekly check of the sources.
 
-Here: the tasks, and `ops.sources`. Not here: what Airflow is asked (`ops/airflow_watch.py`), the callback of every task (`failures.py`), what
-`ops.reconcile` leaves alone (`ops/status.py`). Airflow imports this module at every parse, so it imports nothing heavy.
+Here: the DAGs and their tasks. Not here: what is looked at (`ops/watching`), the callback of every task (`failures.py`). Airflow imports this module
+at every parse, so it imports nothing heavy.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, BaseOperator
 
-from catalunya.dags.failures import EVERY_TASK
+from catalunya.dags.failures import EVERY_TASK, RECONCILE_MINUTES
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+WATCH = "ops.watch"
+WATCH_EVERY = "5-59/10 * * * *"  # between two runs of `ops.reconcile`, so that it sees what they did
 SOURCES = "ops.sources"
 SOURCES_AT = "0 6 * * 1"  # UTC, after the week's extractions
 
 
-class Watch(BaseOperator):
-    """Logs a heartbeat for each live process of Airflow, and what failed or never ran without a line of its own."""
+def watch_dag(*, clocks: bool) -> DAG:
+    """`ops.watch`: independent of the runs that it watches, and of `ops.reconcile`."""
+    dag = DAG(
+        WATCH,
+        schedule=WATCH_EVERY if clocks else None,
+        catchup=False,
+        max_active_runs=1,
+        default_args=EVERY_TASK,
+        is_paused_upon_creation=False,
+        description="Looks for what is wrong, and for what did not happen.",
+        doc_md="Looks at the ledger, the sources' update habits, disks, clocks, backups and Airflow itself. What is wrong is a finding: it opens "
+        "once, is said again only when it worsens, and closes by itself. `catalunya watch` shows the open ones (docs/watching.md).",
+        tags=["ops"],
+    )
+    # One run at a time: a task that hangs would keep every later run waiting.
+    TakeLook(dag=dag, task_id="look", retries=1, execution_timeout=timedelta(minutes=RECONCILE_MINUTES))
+    return dag
+
+
+class TakeLook(BaseOperator):
+    """Takes one look at the pipeline."""
 
     ui_color = "#f8f0e8"
 
-    def execute(self, context: Context) -> None:
-        """Log what is seen. Raises AirflowError when Airflow's API does not answer or refuses the login."""
+    def execute(self, context: Context) -> list[str]:  # noqa: ARG002  the signature is Airflow's
+        """Keep and log what is found; returns what is open. Raises LakeError."""
         from catalunya.assets.record.project import Project
-        from catalunya.ops.airflow_watch import watch
+        from catalunya.ops.watching.look import watch
 
-        watch(Project(), datetime.now(UTC), since=context.get("prev_start_date_success"))
+        return [found.identity for found in watch(Project(), datetime.now(UTC)).board.open]
 
 
 def sources_dag(*, clocks: bool, arguments: dict[str, Any]) -> DAG:

@@ -127,6 +127,15 @@ class Lake:
         except ObjectMissing:
             return None
 
+    def find_dated(self, path: str) -> tuple[bytes, datetime] | None:
+        """An object's bytes, and when it was written by the store's clock; None if there is none."""
+        try:
+            with self._errors("read", path):
+                found = self._store.get(path)
+                return bytes(found.bytes()), found.meta["last_modified"]
+        except ObjectMissing:
+            return None
+
     def chunks(self, path: str) -> Iterator[bytes]:
         """The bytes of one object, 8 MiB at a time."""
         with self._errors("read", path):

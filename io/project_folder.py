@@ -14,7 +14,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
@@ -43,6 +43,7 @@ class ProjectFolder:
     - `title`: one line for people.
     - `qualifier`: how the qualifiers of its CDK bootstraps begin; another project in the same account needs another.
     - `portals`: the base URL of each protocol, for sources that name no portal of their own.
+    - `watch`: how long things may take, in hours by selection (`ops/watching/freshness.py`).
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class ProjectFolder:
     title: str
     qualifier: str
     portals: Mapping[str, str]
+    watch: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def identifier(self) -> str:
@@ -116,8 +118,8 @@ def _read(folder: Path) -> ProjectFolder:
         raise ConfigurationError(
             f"{VARIABLE}={folder}: expected a project's folder, with {FILE}, found {error}; docs/another-region.md shows one"
         ) from None
-    expected = {"name", "title", "qualifier", "portals"}
-    if unknown := sorted(declared.keys() ^ expected):
+    expected, optional = {"name", "title", "qualifier", "portals"}, {"watch"}
+    if unknown := sorted((declared.keys() - optional) ^ expected):
         raise ConfigurationError(
             f"{path}: expected {', '.join(sorted(expected))}; missing or unknown: {', '.join(unknown)}; correct the file"
         )
@@ -144,4 +146,18 @@ def _read(folder: Path) -> ProjectFolder:
     for protocol, url in portals.items():
         if flaw := flaw_of_base(url) if isinstance(url, str) else f"expected a URL, found {url!r}":
             raise ConfigurationError(f"{path}: portals: {protocol}: {flaw}; correct it")
+    if flaw := _flaw_of_watch(declared.get("watch", {})):
+        raise ConfigurationError(f"{path}: {flaw}; correct the file")
     return ProjectFolder(folder=folder, **declared)
+
+
+def _flaw_of_watch(watch: object) -> str:
+    """What is wrong with the table of how long things may take; empty if nothing is."""
+    known = ("source_hours", "stale_hours")
+    if not isinstance(watch, dict) or watch.keys() - set(known):
+        return f"watch = {watch!r}: expected the tables {' and '.join(f'[watch.{name}]' for name in known)}"
+    for name, policies in watch.items():
+        for selection, hours in policies.items() if isinstance(policies, dict) else [("", None)]:
+            if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 < hours < 1e6:
+                return f'[watch.{name}]: {selection} = {hours!r}: expected a selection and hours, such as "layer:marts" = 6'
+    return ""

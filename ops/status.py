@@ -75,18 +75,6 @@ def statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
     return [_status(state, asset, run_id) for asset, run_id in zip(chosen, running, strict=True)]
 
 
-def log_overdue(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
-    """Log the landing tables whose source was last updated longer ago than their freshness allows; returns them.
-
-    CloudWatch alarms count these log lines: nothing else notices a source that stops publishing.
-    """
-    dated = [asset for asset in assets if asset.layer is Layer.LANDING and asset.freshness]
-    late = [found for found in statuses(state, dated) if found.overdue_hours is not None]
-    for found in late:
-        log.warning("source_overdue", asset=found.asset, hours=found.overdue_hours, updated_at=found.source_updated_at)
-    return late
-
-
 def log_left_alone(state: State, assets: Iterable[Asset], *, triggered: Collection[str]) -> None:
     """Log `left_alone` for each asset that stands failed, or is stale and not `triggered` now: why, and since when.
 

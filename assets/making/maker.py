@@ -73,7 +73,7 @@ class Context:
 
     `source_state` is what the source answered when it was asked whether it changed, so that it is not asked twice. `rejected` is the
     object with the rows that made the attempt fail, and how many there were; `refused` the candidate that the guards refused. `tally` has the
-    checks that ran so far.
+    checks that ran so far, `recorded` is the entry that this run recorded, once it has.
     """
 
     project: Project
@@ -87,6 +87,7 @@ class Context:
     rejected: tuple[str, int] | None = None
     refused: Candidate | None = None
     tally: Tally = field(default_factory=Tally)
+    recorded: Entry | None = None
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
@@ -126,6 +127,11 @@ class Context:
     def previous(self) -> Entry | None:
         """The entry that says what the asset's table is now."""
         return self.state.latest(self.asset.key)
+
+    def record(self, entry: Entry, *, after: int) -> Entry:
+        """Record what this run did as entry `after + 1`; returns it numbered. Raises as `Ledger.append`."""
+        self.recorded = self.project.ledger.append(entry, after=after)
+        return self.recorded
 
     def refresh(self) -> None:
         """Read the ledger again, as of the same time."""

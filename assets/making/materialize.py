@@ -17,6 +17,7 @@ import structlog
 from catalunya.assets.graph.spec import Layer, digest
 from catalunya.assets.making.maker import Candidate, Context, Maker, maker_of
 from catalunya.assets.making.request import Observer, Outcome, Request, made_by
+from catalunya.assets.record.announce import announce
 from catalunya.assets.record.lease import Lease, lease
 from catalunya.assets.record.ledger import Entry, content_version
 from catalunya.assets.record.paths import quarantine_path
@@ -56,29 +57,37 @@ def materialize(
         asset=key, run_id=context.run_id, correlation_id=context.correlation_id
     ):
         try:
-            outcome = _run(context, maker_of(context.asset.layer))
-        except CatalunyaError as error:
-            log.error(  # noqa: TRY400  the message says it all; a traceback adds nothing
-                "materialization_failed", error=str(error), transient=isinstance(error, TransientError)
-            )
-            raise
-        except Exception as error:  # a bug, or what a library raised
-            found, is_bug = one_line(error)
-            transient = in_passing(error) is not None
-            log.exception("materialization_failed", error=found, transient=transient, exc_info=is_bug)
-            raise
-        if outcome.status == "materialized" and (entry := outcome.entry):
-            log.info(
-                "materialized",
-                reason=entry.reason,
-                rows=entry.rows,
-                bytes=entry.bytes,
-                quarantined=entry.quarantined,
-                seconds=round(entry.seconds, 3),
-            )
-        else:
-            log.info(outcome.status, why=outcome.why)
-        return outcome
+            return _logged(context)
+        finally:
+            if context.recorded:
+                announce(project, context.recorded)
+
+
+def _logged(context: Context) -> Outcome:
+    try:
+        outcome = _run(context, maker_of(context.asset.layer))
+    except CatalunyaError as error:
+        log.error(  # noqa: TRY400  the message says it all; a traceback adds nothing
+            "materialization_failed", error=str(error), transient=isinstance(error, TransientError)
+        )
+        raise
+    except Exception as error:  # a bug, or what a library raised
+        found, is_bug = one_line(error)
+        transient = in_passing(error) is not None
+        log.exception("materialization_failed", error=found, transient=transient, exc_info=is_bug)
+        raise
+    if outcome.status == "materialized" and (entry := outcome.entry):
+        log.info(
+            "materialized",
+            reason=entry.reason,
+            rows=entry.rows,
+            bytes=entry.bytes,
+            quarantined=entry.quarantined,
+            seconds=round(entry.seconds, 3),
+        )
+    else:
+        log.info(outcome.status, why=outcome.why)
+    return outcome
 
 
 def decide(context: Context, maker: Maker) -> Stale | Outcome:
@@ -197,7 +206,7 @@ def _make(context: Context, maker: Maker, stale: Stale, held: Lease, after: int)
         maker.publish(context, candidate, entry)
         context.report("published")
         held.check()
-    entry = project.ledger.append(entry, after=after)
+    entry = context.record(entry, after=after)
     context.report("recorded")
     context.refresh()
     maker.clean_up(context)
@@ -276,7 +285,7 @@ def _record_unchanged(context: Context, entry: Entry, after: int) -> Outcome:
     assert previous is not None
     assert batch is not None
     entry = replace(entry, status="unchanged", batch=previous.batch, objects=previous.objects)
-    entry = context.project.ledger.append(entry, after=after)
+    entry = context.record(entry, after=after)
     context.report("recorded")
     lake.delete([found.path for found in lake.objects(batch)])
     return Outcome(context.asset.key, "skipped", "the source has a new version with the same content", entry)
@@ -298,7 +307,7 @@ def _record_recovery(context: Context, skipped: Outcome, seen: int) -> Outcome:
         requests=1,
     )
     with lease(project.lake, context.asset.key, context.run_id, project.settings.lease_s):
-        return replace(skipped, entry=project.ledger.append(entry, after=seen))
+        return replace(skipped, entry=context.record(entry, after=seen))
 
 
 def _record_failure(context: Context, stale: Stale, after: int, error: Exception) -> None:
@@ -323,7 +332,7 @@ def _record_failure(context: Context, stale: Stale, after: int, error: Exception
     if refused := context.refused:  # what was noted about its rows often explains the change
         failed = replace(failed, drift=refused.drift, normalized=refused.normalized, warnings=refused.warnings)
     try:
-        context.project.ledger.append(failed, after=after)
+        context.record(failed, after=after)
     except CatalunyaError as second:
         log.warning("failure_not_recorded", error=str(second))
 

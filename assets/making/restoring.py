@@ -22,6 +22,7 @@ import structlog
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.making.maker import Context, maker_of
 from catalunya.assets.making.request import Request
+from catalunya.assets.record.announce import announce
 from catalunya.assets.record.lease import Lease, lease
 from catalunya.assets.record.ledger import RESTORED, Entry
 from catalunya.assets.record.project import Project
@@ -215,4 +216,5 @@ def _publish(project: Project, step: Step, run_id: str, held: Lease, *, is_chose
         maker_of(asset.layer).clean_up(context)
     except CatalogError as error:
         log.warning("catalog_not_updated", asset=asset.key, why=str(error), todo="catalunya catalog sync")
+    announce(project, restored)
     return replace(step, latest=restored, is_published=True)

@@ -201,6 +201,14 @@ class Ledger:
             found.setdefault(each.path.rpartition("/")[0], []).append(each.path)
         return found
 
+    def listed(self) -> Listing | None:
+        """The listing; None if the folder of some asset cannot be listed, so that each must be by itself. Raises LakeError if none can."""
+        try:
+            return self.listing()
+        except LakeError:
+            self.lake.folders(FOLDER)  # raises if it is more than the folder of one asset
+            return None
+
     def latest(self, key: str, listed: Listing | None = None) -> Entry | None:
         """The entry that says what the table is now, or was when `listed`: the newest that did not fail and was not merged."""
         return next((entry for entry in self._newest_first(key, listed) if entry.is_made), None)
@@ -212,6 +220,14 @@ class Ledger:
     def recent(self, key: str) -> Iterator[Entry]:
         """The entries of an asset, newest first, each read when its turn comes."""
         return self._newest_first(key, None, compacted=True)
+
+    def read(self, key: str, sequence: int) -> Entry | None:
+        """One entry by its number; None when it was merged since it was listed. Raises LedgerError when it cannot be read."""
+        return self._read(self.path(key, sequence))
+
+    def preload(self, path: str, entry: Entry) -> None:
+        """Take an entry as read: it comes from the index, and has no `objects`."""
+        self._entries.setdefault(path, entry)
 
     def compacted(self, key: str) -> list[Entry]:
         """The entries that were merged, oldest first. Raises LedgerError when they cannot be read."""

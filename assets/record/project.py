@@ -9,7 +9,7 @@ from functools import cached_property
 from catalunya.assets.graph.discovery import declarations, load_graph
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Declaration
-from catalunya.assets.record.ledger import Ledger
+from catalunya.assets.record.ledger import Ledger, Listing
 from catalunya.assets.record.state import State
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.lake import Lake
@@ -58,6 +58,6 @@ class Project:
         """The landing and staging declarations by key: their code. Imports all asset files."""
         return dict(declarations())
 
-    def state(self, now: datetime | None = None) -> State:
-        """What the ledger says about the graph now."""
-        return State(self.graph, self.ledger, now or datetime.now(UTC), self.settings.lease_s)
+    def state(self, now: datetime | None = None, listed: Listing | None = None) -> State:
+        """What the ledger says about the graph now; `listed`: where its entries are, if that is known already."""
+        return State(self.graph, self.ledger, now or datetime.now(UTC), self.settings.lease_s, listed)

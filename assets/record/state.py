@@ -16,9 +16,9 @@ from functools import cached_property
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.lease import LEASE_S, Held, holder
-from catalunya.assets.record.ledger import FOLDER, Entry, Ledger, Listing
+from catalunya.assets.record.ledger import Entry, Ledger, Listing
 from catalunya.assets.record.paths import in_deletion_order, manifest_path
-from catalunya.io.errors import LakeError, LedgerError
+from catalunya.io.errors import LedgerError
 from catalunya.io.lake import Object
 from catalunya.io.periods import Window
 
@@ -54,9 +54,19 @@ class Stale:
 class State:
     """What the ledger says about a graph at one moment. Read once, so that a decision is consistent."""
 
-    def __init__(self, graph: AssetGraph, ledger: Ledger, now: datetime, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self,
+        graph: AssetGraph,
+        ledger: Ledger,
+        now: datetime,
+        lease_s: float = LEASE_S,
+        listed: Listing | None = None,
+    ) -> None:
+        """`listed`: where the ledger's entries are, if that is known already."""
         self.graph, self.ledger, self.now = graph, ledger, now
         self._lease_s = lease_s
+        if listed is not None:
+            self._listed = listed
         self._unreadable: dict[str, LedgerError] = {}
         self._latest: dict[str, Entry | None] = {}
         self._attempts: dict[str, Entry | None] = {}
@@ -318,11 +328,7 @@ class State:
 
     @cached_property
     def _listed(self) -> Listing | None:
-        try:
-            return self.ledger.listing()
-        except LakeError:
-            self.ledger.lake.folders(FOLDER)  # raises if it is more than the folder of one asset
-            return None  # each asset's folder is listed by itself
+        return self.ledger.listed()
 
     def _find_stale(self, asset: Asset) -> Stale | None:
         own = self.own_staleness(asset)

@@ -28,6 +28,7 @@ import structlog
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record import catalog_tables
+from catalunya.assets.record.announce import announce
 from catalunya.assets.record.lease import Lease, lease
 from catalunya.assets.record.ledger import REPAIRED, RESTORED, Entry, Ledger, decode, number_of
 from catalunya.assets.record.project import Project
@@ -308,6 +309,7 @@ def _write(project: Project, store: Store, result: Restored, run_id: str, held: 
             seconds=time.monotonic() - began,
         )
         result.table = Ledger(lake).append(entry, after=result.follows)
+        announce(project, result.table)
 
 
 @contextmanager

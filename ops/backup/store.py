@@ -171,6 +171,17 @@ class Store:
                 self._unreadable.add(path)
         return found
 
+    def newest_complete(self, env: str) -> Backup | None:
+        """The newest complete backup of an environment; older records are not read."""
+        for path in reversed([each.path for each in self.lake.objects(BACKUPS)]):
+            try:
+                backup = self._read(path)
+            except BackupError:
+                continue
+            if backup.env == env and backup.is_complete:
+                return backup
+        return None
+
     def find(self, env: str, prefix: str | None = None) -> Backup:
         """The newest backup whose name begins with `prefix`; without, the newest of this environment. Raises UsageError."""
         known = self.backups()

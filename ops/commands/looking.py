@@ -16,6 +16,7 @@ from catalunya.assets.record.failing import Acknowledgement, acknowledged, faili
 from catalunya.assets.record.project import Project
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson, Force, Key, Select, selection
+from catalunya.ops.quarantine import MASKED
 from catalunya.ops.status import AssetStatus, statuses
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from catalunya.assets.record.ledger import Entry
     from catalunya.assets.record.state import Stale
 
-_MASKED = "•••"
 _STATUS_HEADINGS = {
     "asset": "left",
     "state": "left",
@@ -217,7 +217,7 @@ def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tupl
         .select(names)
     )
     hidden = [
-        pl.when(pl.col(c.name).is_not_null()).then(pl.lit(_MASKED)).alias(c.name) for c in asset.columns if c.personal
+        pl.when(pl.col(c.name).is_not_null()).then(pl.lit(MASKED)).alias(c.name) for c in asset.columns if c.personal
     ]
     return names, read.with_columns(hidden).rows()
 

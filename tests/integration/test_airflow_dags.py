@@ -180,8 +180,8 @@ def test_secrets_are_masked_in_task_logs_and_appear_on_no_dag_page(read: dict[st
     assert not [secret for secret in SECRETS if secret in pages]
 
 
-def test_there_is_one_dag_per_asset_and_four_for_operations(read: dict[str, Any], graph: AssetGraph) -> None:
-    ops = {"ops.reconcile", "ops.retention", "ops.backup", "ops.sources"}
+def test_there_is_one_dag_per_asset_and_five_for_operations(read: dict[str, Any], graph: AssetGraph) -> None:
+    ops = {"ops.reconcile", "ops.watch", "ops.retention", "ops.backup", "ops.sources"}
     assert set(read["dags"]) == {asset.key for asset in graph} | ops
 
 
@@ -192,10 +192,16 @@ def test_every_task_of_every_dag_says_when_it_fails(read: dict[str, Any]) -> Non
     assert all(task["says"] == ["log_failure"] for task in tasks)
 
 
-def test_a_task_of_reconcile_that_hangs_ends_before_the_next_run(read: dict[str, Any]) -> None:
+def test_a_task_of_reconcile_or_watch_that_hangs_ends_before_the_next_run(read: dict[str, Any]) -> None:
     """One run at a time: it would keep every later one waiting, and nothing would look for what failed."""
-    tasks = read["dags"]["ops.reconcile"]["tasks"]
-    assert {name: tasks[name]["limit_s"] for name in ("watch", "find_stale")} == {"watch": 600, "find_stale": 600}
+    assert read["dags"]["ops.reconcile"]["tasks"]["find_stale"]["limit_s"] == 600
+    assert read["dags"]["ops.watch"]["tasks"]["look"]["limit_s"] == 600
+
+
+def test_the_watch_looks_between_two_runs_of_reconcile_and_waits_for_nothing(read: dict[str, Any]) -> None:
+    dag = read["dags"]["ops.watch"]
+    assert (dag["schedule"], dag["without_clocks"]) == ("5-59/10 * * * *", [])
+    assert list(dag["tasks"]) == ["look"]
 
 
 def test_the_sources_are_checked_weekly(read: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Airflow's REST API as `ops/airflow_watch.py` asks it: processes that are healthy or silent, tasks that failed, runs that ended."""
+"""Airflow's REST API as a look asks it (`ops/watching/airflow.py`): silent processes, paused DAGs, tasks that failed, runs that ended."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class AirflowApi:
         self.absent: str | None = None
         self.rejects_logins = False
         self.failed: dict[str, Any] | None = None
+        self.paused: list[str] = []
         self.last_run: datetime | None = datetime.now(UTC) - STALE
         self.asked: list[Asked] = []
 
@@ -51,6 +52,8 @@ class AirflowApi:
         if path.endswith("/taskInstances"):
             found = [self.failed] if self.failed else []
             return {"task_instances": found, "total_entries": len(found)}
+        if path == "/api/v2/dags":  # asked for with `paused=true`
+            return {"dags": [{"dag_id": key} for key in self.paused], "total_entries": len(self.paused)}
         if path.endswith("/dagRuns"):
             runs = [{"run_after": self.last_run.isoformat()}] if self.last_run else []
             return {"dag_runs": runs, "total_entries": len(runs)}

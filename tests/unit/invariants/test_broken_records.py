@@ -26,7 +26,7 @@ from catalunya.assets.record.verify import repair, verify
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import BatchDamaged, CatalunyaError, LakeError, LedgerError, SourceError
 from catalunya.ops.plan_run import PlanRun
-from catalunya.ops.status import log_overdue, statuses
+from catalunya.ops.status import statuses
 from small import shops, years
 
 SHOPS, CITIES, YEARS = "staging.shops", "staging.cities", "staging.births"
@@ -132,7 +132,6 @@ def test_an_entry_that_cannot_be_used_stops_its_asset_and_its_reader_and_nothing
     assert found[YEARS].is_fine
     assert SHOPS not in {stale.key for stale in state.neglected(project.graph)}
     assert CITIES not in {stale.key for stale in state.neglected(project.graph)}
-    log_overdue(state, project.graph)
     assert set(prune(project, "prune").failed) == {SHOPS}
     assert (SHOPS, "entry_unreadable") in {(each.asset, each.kind) for each in verify(project).findings}
 

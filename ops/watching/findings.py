@@ -1,0 +1,219 @@
+"""Findings: what is wrong, as data, from when it is first seen until it is gone.
+
+A look at the pipeline (`look.py`) sees things: a source that is down, a table that is stale. What is seen for the first time opens a finding,
+which has an identity (`source_down:landing.gdp`); while it is seen it stays open, and when it is not seen any more it is closed. It is said again
+only when it worsens. All of it is one object of the lake, the board, which the watch alone writes and everyone may read.
+Not here: what is looked at (`look.py`), who is told (`notify.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+
+from catalunya.assets.record.ledger import Time
+from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.lake import Lake
+
+log = structlog.get_logger(__name__)
+
+PATH = "_watch/findings.json"
+REMEMBERED = timedelta(days=30)
+"""How long closed findings are kept."""
+WORSE = 2.0
+"""A finding has worsened when its measure is this many times what it was when it was last said."""
+Measure = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+
+
+class Kind(StrEnum):
+    """What can be wrong. docs/watching.md says what each means and what to do."""
+
+    TABLE_FAILED = "table_failed"  # its last attempt failed
+    TABLE_STALE = "table_stale"  # it is out of date for longer than allowed
+    LEDGER_UNREADABLE = "ledger_unreadable"  # the record of a table cannot be read
+    SOURCE_DOWN = "source_down"  # it does not answer, or refuses what is asked
+    SOURCE_OVERDUE = "source_overdue"  # it answers, and has not been updated for longer than expected
+    SOURCE_MISMATCH = "source_mismatch"  # by the weekly check, it is not what is declared
+    SOURCE_NOT_ASKED = "source_not_asked"  # its landing table was not run on schedule
+    DRIFT = "drift"  # it added, removed or retyped a field
+    ROWS_UNUSUAL = "rows_unusual"  # a table has far more or fewer rows than it used to
+    QUARANTINE_UNUSUAL = "quarantine_unusual"  # far more of its rows are refused than used to be
+    CONTRACT_BREAKING = "contract_breaking"  # what readers of a table rely on is about to change
+    DAG_PAUSED = "dag_paused"  # Airflow does not run it
+    TASK_FAILED = "task_failed"  # a task failed that is no table's, or could not say so
+    PROCESS_SILENT = "process_silent"  # a process of Airflow does not answer
+    RECONCILE_SILENT = "reconcile_silent"  # nothing triggers what is stale
+    WATCH_SILENT = "watch_silent"  # for a while, nothing watched
+    BACKUP_OLD = "backup_old"  # the last backup is older than the recovery point objective
+    CLOCK_WRONG = "clock_wrong"  # the clocks of this machine, the lake or another machine differ
+    DISK_FULL = "disk_full"  # no space is left where tables are made
+    CHANNEL_FAILING = "channel_failing"  # notifications do not arrive
+
+
+class Severity(StrEnum):
+    """Whether someone must do something: an error is what will not pass by itself, or has not for too long."""
+
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What one look saw.
+
+    - `subject`: an asset key, a DAG id, a process, or "pipeline". With the kind, it is the finding's identity.
+    - `what`: what is wrong, in one line. `cause`: why, if known. `remedy`: the command, or what to do.
+    - `measure`: how bad it is, in a unit of its kind (hours, failed runs, a share in percent), so that it can be seen to worsen.
+    - `affected`: the tables downstream.
+    - `known`: who has acknowledged it, and why.
+    """
+
+    kind: Kind
+    subject: str
+    severity: Severity
+    what: str
+    cause: str = ""
+    remedy: str
+    since: Time | None = None
+    measure: Measure = 0
+    affected: tuple[str, ...] = ()
+    known: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What it is told apart by."""
+        return f"{self.kind}:{self.subject}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding(Seen):
+    """What is wrong, with its life. `worst` and `worst_severity` are what it was when it opened or last worsened."""
+
+    opened_at: Time
+    seen_at: Time
+    worsened_at: Time | None = None
+    closed_at: Time | None = None
+    worst: Measure = 0
+    worst_severity: Severity = Severity.WARNING
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether someone must act: an error that no one has acknowledged."""
+        return self.severity is Severity.ERROR and not self.known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """All findings that are open, and those that were closed lately; `at`: when the last look was taken that kept it.
+
+    `stale_since`: since when a table has been stale, as far as looks have seen. `thorough_at`: when the last look looked at what changes
+    rarely too.
+    """
+
+    at: Time | None = None
+    thorough_at: Time | None = None
+    findings: tuple[Finding, ...] = ()
+    stale_since: Mapping[str, Time] = field(default_factory=dict)
+
+    @property
+    def open(self) -> tuple[Finding, ...]:
+        """What is wrong now: errors first, then the oldest."""
+        found = (each for each in self.findings if each.closed_at is None)
+        return tuple(
+            sorted(
+                found,
+                key=lambda each: (
+                    not each.is_urgent,
+                    each.severity is Severity.WARNING,
+                    each.opened_at,
+                    each.identity,
+                ),
+            )
+        )
+
+    def of(self, asset: str) -> tuple[Finding, ...]:
+        """The open findings about a table, or about one that it is made from."""
+        return tuple(each for each in self.open if asset == each.subject or asset in each.affected)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one look changed."""
+
+    opened: tuple[Finding, ...] = ()
+    worsened: tuple[Finding, ...] = ()
+    closed: tuple[Finding, ...] = ()
+
+
+def updated(board: Board, seen: Iterable[Seen], now: datetime, *, blind: Iterable[Kind] = ()) -> tuple[Board, Changes]:
+    """The board after a look at `now`, and what changed. Of the `blind` kinds nothing could be seen: their findings stay as they are."""
+    found = {each.identity: each for each in seen}
+    unseen = frozenset(blind)
+    before = {each.identity: each for each in board.findings if each.closed_at is None}
+    opened = [_begun(each, now) for identity, each in found.items() if identity not in before]
+    worsened: list[Finding] = []
+    kept: list[Finding] = []
+    closed: list[Finding] = []
+    for identity, old in before.items():
+        if each := found.get(identity):
+            is_worse = _is_worse(old, each)
+            (worsened if is_worse else kept).append(_continued(old, each, now, is_worse=is_worse))
+        elif old.kind in unseen:
+            kept.append(old)
+        else:
+            closed.append(replace(old, closed_at=now))
+    past = [each for each in board.findings if each.closed_at and now - each.closed_at < REMEMBERED]
+    after = replace(board, at=now, findings=(*opened, *worsened, *kept, *closed, *past))
+    return after, Changes(tuple(opened), tuple(worsened), tuple(closed))
+
+
+def read_board(lake: Lake) -> Board:
+    """The board as the last look left it; an empty one if there is none, or none that can be read. Raises LakeError."""
+    return read_dated_board(lake)[0]
+
+
+def read_dated_board(lake: Lake) -> tuple[Board, datetime | None]:
+    """The board, and when it was written by the lake's clock. Raises LakeError."""
+    content, written = lake.find_dated(PATH) or (b"{}", None)
+    try:
+        return msgspec.json.decode(content, type=Board), written
+    except BROKEN_JSON as error:
+        log.warning("board_unreadable", path=lake.url(PATH), error=str(error), advice="the next look begins a new one")
+        return Board(), None
+
+
+def keep_board(lake: Lake, board: Board) -> None:
+    """Keep it in place of the one before. Raises LakeError."""
+    lake.put(PATH, msgspec.json.format(msgspec.json.encode(board), indent=1))
+
+
+def _begun(seen: Seen, now: datetime) -> Finding:
+    return Finding(**_values(seen), opened_at=now, seen_at=now, worst=seen.measure, worst_severity=seen.severity)
+
+
+def _continued(old: Finding, seen: Seen, now: datetime, *, is_worse: bool) -> Finding:
+    worst = Severity.ERROR if Severity.ERROR in (old.worst_severity, seen.severity) else Severity.WARNING
+    return Finding(
+        **_values(seen) | {"since": seen.since or old.since},
+        opened_at=old.opened_at,
+        seen_at=now,
+        worsened_at=now if is_worse else old.worsened_at,
+        worst=max(old.worst, seen.measure) if is_worse else old.worst,
+        worst_severity=worst if is_worse else old.worst_severity,
+    )
+
+
+def _is_worse(old: Finding, seen: Seen) -> bool:
+    """Whether it became an error, or its measure is a multiple of what it was when it was last said."""
+    became_error = seen.severity is Severity.ERROR and old.worst_severity is not Severity.ERROR
+    return became_error or (old.worst > 0 and seen.measure >= WORSE * old.worst)
+
+
+def _values(seen: Seen) -> dict[str, Any]:
+    return {each.name: getattr(seen, each.name) for each in fields(Seen)}
