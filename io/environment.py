@@ -348,6 +348,7 @@ class Settings(BaseSettings):
         return HttpSettings(
             base_url=base_url,
             stands_for=host_of(portal.geturl()) if self.mock and source.portal else "",
+            protocol=source.kind,
             app_token=(MOCK_TOKEN if self.mock else token.get_secret_value()) if token else None,
             concurrency=host.concurrency or self.http_concurrency,
             requests_per_second=host.requests_per_second or self.http_requests_per_second,

@@ -22,7 +22,7 @@ from catalunya.assets.making.maker import Candidate, File
 from catalunya.assets.record.ledger import Stored
 from catalunya.contracts.model.check import REASON, ROW
 from catalunya.contracts.model.contract import Contract
-from catalunya.contracts.model.results import Tally, percent
+from catalunya.contracts.model.results import CheckTally, percent
 from catalunya.io.errors import ContractError, DeclarationError
 
 log = structlog.get_logger(__name__)
@@ -78,7 +78,7 @@ class CandidateBuilder:
     strict: bool = False
     received: Received | None = None
     sorted_at_once: int = SORTED_AT_ONCE
-    tally: Tally = field(default_factory=Tally)
+    tally: CheckTally = field(default_factory=CheckTally)
     pages: list[CheckedPage] = field(default_factory=list)
     contradictions: Path | None = None
     contradicting: int = 0
@@ -303,7 +303,7 @@ class CandidateBuilder:
         return File(local, Stored(path=path, bytes=local.stat().st_size, rows=rows, sha256=sha256))
 
 
-def check_partition_values(frame: pl.DataFrame, asset: Asset, tally: Tally | None = None) -> pl.DataFrame:
+def check_partition_values(frame: pl.DataFrame, asset: Asset, tally: CheckTally | None = None) -> pl.DataFrame:
     """The conformed rows of an asset, with a reason to reject those whose partition value cannot name a folder.
 
     Values come from outside and become part of a path: only plain codes may, whatever the contract allows.

@@ -501,12 +501,12 @@ def _count(
     broken = {breach.guard for breach in found}
     for guard in ran:
         if guard not in broken and (limits[guard] < 1 or guard == "growth"):
-            context.tally.put(f"{NAMES[guard]} {percent(limits[guard])}", "guard")
+            context.checks.put(f"{NAMES[guard]} {percent(limits[guard])}", "guard")
     is_key_personal = any(column.personal for column in columns.values() if column.key)
     for breach in found:
         column = columns.get(breach.column)
         own = column.max_change if column and breach.guard == "change" else None
-        context.tally.put(
+        context.checks.put(
             f"{NAMES[breach.guard]} {percent(limits[breach.guard] if own is None else own)}",
             "guard",
             breach.failed,

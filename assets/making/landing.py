@@ -117,7 +117,7 @@ def extract(context: Context) -> Batch:
     state = context.source_state or probe(context)
     assert state is not None
     known = context.previous.fields if context.previous else {}
-    drift = check_fields(asset.key, contract, state.fields, known, context.tally)
+    drift = check_fields(asset.key, contract, state.fields, known, context.checks)
     if drift:
         log.warning("source_drift", asset=asset.key, drift=str(drift), policy=contract.terms().drift)
     history = context.project.ledger.history(asset.key)
@@ -146,7 +146,7 @@ def extract(context: Context) -> Batch:
             "run it again to resume from there"
         ) from error
     if extraction.state.version != state.version:  # the source changed and the extraction started over
-        drift = check_fields(asset.key, contract, extraction.state.fields, known, context.tally)
+        drift = check_fields(asset.key, contract, extraction.state.fields, known, context.checks)
     if window is None:
         guard_rows(context, contract, extraction.rows, history, accept=context.request.accept_change)
     manifest = Manifest(

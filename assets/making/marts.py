@@ -34,7 +34,7 @@ class MartMaker(Maker):
         def tested(test: Tested) -> None:
             is_personal = any(column.personal for column in contract.columns())
             severity: Severity = "warning" if test.only_warns else "error"
-            context.tally.put(
+            context.checks.put(
                 test.name,
                 "test",
                 test.failed,
@@ -56,7 +56,7 @@ class MartMaker(Maker):
             scratch=scratch,
             tested=tested,
         )
-        builder = CandidateBuilder(asset, contract, scratch, strict=True, tally=context.tally)
+        builder = CandidateBuilder(asset, contract, scratch, strict=True, tally=context.checks)
         referable = [
             up
             for up in context.project.graph.upstream(asset.key)
@@ -70,11 +70,11 @@ class MartMaker(Maker):
                 pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
             )
             frame = conform(asset.key, numbered.lazy(), contract).collect()
-            frame = check_partition_values(frame, asset, context.tally)
-            good, bad = split_rows(frame, contract, references=known, tally=context.tally)
+            frame = check_partition_values(frame, asset, context.checks)
+            good, bad = split_rows(frame, contract, references=known, tally=context.checks)
             rejected = bad.join(numbered.drop(REASON), on=ROW, how="left").drop(ROW) if bad.height else bad
             builder.pages.append(builder.store(number, good, rejected))
-        return guarded(context, check_own_references(asset, builder.build(), context.tally), contract)
+        return guarded(context, check_own_references(asset, builder.build(), context.checks), contract)
 
 
 MAKER = MartMaker()

@@ -22,7 +22,7 @@ from catalunya.assets.making.references import known_values
 from catalunya.assets.making.unpivot import Shape
 from catalunya.contracts.model.check import REASON, ROW, add_reason, conform, name_unclassified, renamed, split_rows
 from catalunya.contracts.model.columns import NESTED
-from catalunya.contracts.model.results import Tally
+from catalunya.contracts.model.results import CheckTally
 from catalunya.contracts.model.text import Text, clean_text
 from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.sources.json_types import TYPE
@@ -46,7 +46,7 @@ class PageChecker:
     declared: Mapping[str, str] = field(default_factory=dict)
     across: pl.DataFrame | None = None
     notes: Notes = field(default_factory=Notes)
-    tally: Tally = field(default_factory=Tally)
+    tally: CheckTally = field(default_factory=CheckTally)
 
     def __post_init__(self) -> None:
         self.shape = Shape.of(self.declaration, self.declared)
@@ -108,7 +108,7 @@ class PageChecker:
         """The columns that `across` adds."""
         return [name for name in found.columns if name not in self.fields]
 
-    def _transformed(self, raw: pl.DataFrame, tally: Tally | None = None) -> _Checked:
+    def _transformed(self, raw: pl.DataFrame, tally: CheckTally | None = None) -> _Checked:
         """What the staging function makes of a page, conformed to the contract, in the order of the raw rows."""
         declaration, contract = self.declaration, self.declaration.contract
         raw = self.shape.with_values(raw)
@@ -146,7 +146,7 @@ class PageChecker:
         return _Checked(check_partition_values(frame, declaration.asset, tally), received, text, unclassified)
 
     def _count(
-        self, tally: Tally, own: pl.Series, unreadable: pl.Series | None, unclassified: Mapping[str, Counter[str]]
+        self, tally: CheckTally, own: pl.Series, unreadable: pl.Series | None, unclassified: Mapping[str, Counter[str]]
     ) -> None:
         """Count what came before the contract's rules. A reason may quote any field, so none is shown if one is personal."""
         is_personal = any(raw.personal for raw in self.declaration.landing.contract.fields())
@@ -167,7 +167,7 @@ class PageChecker:
                     personal=column.personal,
                 )
 
-    def _split(self, frame: pl.DataFrame, tally: Tally | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _split(self, frame: pl.DataFrame, tally: CheckTally | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
         return split_rows(frame, self.declaration.contract, self.kinds, self.known, tally)
 
     def _single(self, page: pl.DataFrame, found: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series | None]:

@@ -13,7 +13,7 @@ import polars as pl
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.making.maker import Candidate
 from catalunya.assets.record.paths import scan_objects
-from catalunya.contracts.model.results import Tally
+from catalunya.contracts.model.results import CheckTally
 from catalunya.contracts.model.rules import reference_rule
 from catalunya.io.errors import ContractError
 
@@ -28,7 +28,7 @@ def known_values(asset: Asset, tables: Mapping[str, pl.LazyFrame]) -> dict[str, 
     return known
 
 
-def check_own_references(asset: Asset, candidate: Candidate, tally: Tally) -> Candidate:
+def check_own_references(asset: Asset, candidate: Candidate, tally: CheckTally) -> Candidate:
     """The candidate. Raises ContractError when a column that references its own table has a value that the table, as a whole, does not.
 
     No row is quarantined for it: without that row, the rows that reference it would be wrong in turn.

@@ -26,7 +26,7 @@ from catalunya.assets.record.batch import Batch, read_batch
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import manifest_path, scan_table
 from catalunya.contracts.model.check import REASON
-from catalunya.contracts.model.results import Tally
+from catalunya.contracts.model.results import CheckTally
 from catalunya.contracts.model.text import clean_text
 from catalunya.io.errors import BatchDamaged, ContractError, ObjectMissing, UsageError
 from catalunya.io.lake import Lake
@@ -106,7 +106,7 @@ def _transform(
     context: Context, declaration: StagingDeclaration, batch: Batch, reads: Sequence[pl.LazyFrame], scratch: Path
 ) -> Candidate:
     asset, manifest, previous = context.asset, batch.manifest, context.previous
-    checker = PageChecker(declaration, reads, manifest.fields, tally=context.tally)
+    checker = PageChecker(declaration, reads, manifest.fields, tally=context.checks)
     done = 0
 
     def read(page: Page) -> pl.DataFrame:
@@ -119,7 +119,7 @@ def _transform(
     def received(number: int, positions: pl.Series) -> pl.DataFrame:
         return checker.received(read(manifest.pages[number]), positions)
 
-    builder = CandidateBuilder(asset, declaration.contract, scratch, received=received, tally=context.tally)
+    builder = CandidateBuilder(asset, declaration.contract, scratch, received=received, tally=context.checks)
     if declaration.across:
         per_page = _at_once(lambda _, page: checker.find_across(read(page)), manifest.pages)
         checker.across = pl.concat([checker.find_across(checker.empty()), *per_page]).unique()
@@ -153,14 +153,16 @@ def replay(
     assert published.quarantine is not None
     raw = pl.read_parquet(lake.get(published.quarantine)).drop(REASON)
     fields = context.made(declaration.landing.asset.key).fields
-    checker = PageChecker(declaration, reads, fields, tally=context.tally)
+    checker = PageChecker(declaration, reads, fields, tally=context.checks)
     if declaration.across:
         raw, checker.across = _with_across(checker, raw)
 
     def received(_: int, positions: pl.Series) -> pl.DataFrame:
         return checker.received(raw, positions)
 
-    builder = CandidateBuilder(declaration.asset, declaration.contract, scratch, received=received, tally=context.tally)
+    builder = CandidateBuilder(
+        declaration.asset, declaration.contract, scratch, received=received, tally=context.checks
+    )
     builder.pages.append(builder.store(0, *checker.check(raw), rank=0))
     builder.pages += _stored(builder, scan_table(lake, declaration.asset, published), 1, rank=1)
     candidate = _built(builder, published.quarantined + published.rows, tolerate_all=True)
@@ -175,7 +177,7 @@ def _built(builder: CandidateBuilder, rows: int, *, tolerate_all: bool = False) 
     return candidate
 
 
-def check_accounted(key: str, candidate: Candidate, rows: int, tally: Tally | None = None) -> None:
+def check_accounted(key: str, candidate: Candidate, rows: int, tally: CheckTally | None = None) -> None:
     """Raise ContractError unless every row that was read is in the table, in quarantine, a duplicate, or was left out by the
     staging function: the batch with the only copy of a lost row is kept."""
     published = sum(file.stored.rows for file in candidate.files)

@@ -16,7 +16,7 @@ import polars as pl
 from catalunya.contracts.model import values
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract, LandingContract
-from catalunya.contracts.model.results import Tally
+from catalunya.contracts.model.results import CheckTally
 from catalunya.contracts.model.rules import reference_rule, rules, type_rule
 from catalunya.contracts.model.text import Text, clean_text
 from catalunya.io.errors import ContractError, DeclarationError
@@ -65,7 +65,7 @@ def check_fields(
     contract: type[LandingContract],
     found: Mapping[str, str],
     known: Mapping[str, str] | None = None,
-    tally: Tally | None = None,
+    tally: CheckTally | None = None,
 ) -> FieldDrift:
     """Compare the fields a source declares (name -> type) with its landing contract, and where that gives no type, with what the
     source declared before (`known`).
@@ -208,7 +208,7 @@ def split_rows(
     contract: type[Contract],
     kinds: Mapping[str, str] | None = None,
     references: Mapping[str, pl.Series] | None = None,
-    tally: Tally | None = None,
+    tally: CheckTally | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split a conformed frame into the rows that pass (contract columns only) and `_row` and `_reason` of those that do not.
 
@@ -258,13 +258,13 @@ class _Breach:
     value: pl.Expr
 
 
-def _count_rules(tally: Tally, contract: type[Contract]) -> None:
+def _count_rules(tally: CheckTally, contract: type[Contract]) -> None:
     """Each rule ran."""
     for rule in rules(contract):
         tally.count(rule.name, "contract", column=rule.column.name if rule.column else "")
 
 
-def _count_breaches(tally: Tally, broken: pl.DataFrame, breaches: Sequence[_Breach]) -> None:
+def _count_breaches(tally: CheckTally, broken: pl.DataFrame, breaches: Sequence[_Breach]) -> None:
     """The rejected rows by the rule that every contract has and that they break."""
     counts = (
         broken.select(breach.is_so.sum().alias(str(at)) for at, breach in enumerate(breaches)) if breaches else None
@@ -281,7 +281,7 @@ def _count_breaches(tally: Tally, broken: pl.DataFrame, breaches: Sequence[_Brea
         )
 
 
-def _count_failures(tally: Tally, cases: pl.DataFrame, contract: type[Contract]) -> None:
+def _count_failures(tally: CheckTally, cases: pl.DataFrame, contract: type[Contract]) -> None:
     """pandera's failure cases by rule. A rule of rows fails with whole rows, which are no sample."""
     known = {(rule.column.name if rule.column else None, rule.pandera): rule for rule in rules(contract)}
     context = pl.col("schema_context") == "Column"

@@ -64,7 +64,7 @@ def percent(share: float) -> str:
     return f"{share * 100:.4g} %"
 
 
-class Tally:
+class CheckTally:
     """The checks of one materialization, as they run; `layer` is that of its table. Several threads may add to it."""
 
     def __init__(self, layer: str = "") -> None:
@@ -73,7 +73,7 @@ class Tally:
         self._lock = Lock()
 
     @property
-    def checks(self) -> tuple[Check, ...]:
+    def results(self) -> tuple[Check, ...]:
         """All of them, by kind and name."""
         found = sorted(self._found.values(), key=lambda check: (check.kind, check.name, check.column))
         kept = found if len(found) <= MOST else [*failed(found), *(check for check in found if not check.failed)][:MOST]

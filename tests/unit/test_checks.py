@@ -19,7 +19,7 @@ from catalunya.assets.record.ledger import Entry, decode, encode
 from catalunya.assets.record.project import Project
 from catalunya.contracts.model.check import check_fields
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
-from catalunya.contracts.model.results import LONGEST_NAME, MOST, Check, Tally, describe, failed
+from catalunya.contracts.model.results import LONGEST_NAME, MOST, Check, CheckTally, describe, failed
 from catalunya.contracts.model.rules import rules
 from catalunya.io.environment import Settings
 from catalunya.io.errors import ContractError
@@ -165,10 +165,10 @@ def test_a_landing_asset_checks_the_fields_of_its_source(shop: Shop) -> None:
         "required fields are present: passed",
         "guard: rows lost at most 20 %: passed",
     ]
-    tally = Tally("landing")
+    tally = CheckTally("landing")
     with pytest.raises(ContractError, match="missing codi"):
         check_fields("landing.shops", RawShops, {"ciutat": "text"}, tally=tally)
-    assert describe(failed(tally.checks)[0]) == "required fields are present: 1 failed, for example codi"
+    assert describe(failed(tally.results)[0]) == "required fields are present: 1 failed, for example codi"
 
 
 def test_personal_values_are_no_samples(settings: Settings, tmp_path: Path) -> None:
@@ -215,9 +215,9 @@ def test_hostile_values_are_short_and_safe_and_can_be_read_back(shop: Shop) -> N
     assert checks
     assert all(len(check.sample) <= NAME and check.sample.isprintable() for check in checks)
     assert decode(encode(entry), "here") == entry
-    tally = Tally()
+    tally = CheckTally()
     tally.count(HOSTILE + "\ud800", "test", 1, "\ud800" + HOSTILE, column=HOSTILE)
-    (check,) = tally.checks
+    (check,) = tally.results
     assert (len(check.name), len(check.column), len(check.sample)) <= (LONGEST_NAME, NAME, NAME)
     assert msgspec.json.decode(msgspec.json.encode(check), type=Check) == check
 
@@ -259,18 +259,18 @@ def test_the_asset_event_carries_counts(shop: Shop) -> None:
 
 
 def test_threads_add_to_one_count() -> None:
-    tally = Tally()
+    tally = CheckTally()
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: tally.count("n", "contract", 1, f"{number:04}"), range(1000)))
-    assert tally.checks == (Check(name="n", kind="contract", failed=1000, sample="0000"),)
+    assert tally.results == (Check(name="n", kind="contract", failed=1000, sample="0000"),)
 
 
 def test_of_too_many_checks_those_that_failed_are_kept() -> None:
-    tally = Tally()
+    tally = CheckTally()
     for number in range(MOST + 10):
         tally.put(f"check {number:05}", "test", int(number == MOST + 5))
-    assert len(tally.checks) == MOST
-    assert [check.name for check in failed(tally.checks)] == [f"check {MOST + 5:05}"]
+    assert len(tally.results) == MOST
+    assert [check.name for check in failed(tally.results)] == [f"check {MOST + 5:05}"]
 
 
 def test_every_rule_of_every_contract_has_a_name_of_its_own(every_contract: list[type[Contract]]) -> None:
