@@ -18,7 +18,7 @@ import msgspec
 import polars as pl
 import structlog
 
-from catalunya.assets.record.ledger import Entry, Ledger, Listing, decode, number_of
+from catalunya.assets.record.ledger import MERGED, Entry, Ledger, Listing, decode
 from catalunya.io.errors import LakeError, LedgerError
 from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
@@ -109,8 +109,7 @@ def _kept(lake: Lake) -> pl.DataFrame:
 
 
 def _numbers(ledger: Ledger, key: str, listing: Listing) -> list[int]:
-    paths = listing.get(ledger.folder(key), [])
-    return sorted(number for path in paths if (number := number_of(path)) and path == ledger.path(key, number))
+    return [number for number in listing.get(ledger.folder(key), ()) if number != MERGED]
 
 
 def _read(ledger: Ledger, key: str, number: int) -> Entry | None:
