@@ -26,8 +26,11 @@ ATTEMPTS, CONNECT_S, READ_S = 6, 5, 30
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
-def client(service: str) -> Any:
-    """A client of one service, configured by `AWS_ENDPOINT_URL` and the usual variables. Raises ConfigurationError without botocore."""
+def client(service: str, region: str | None = None) -> Any:
+    """A client of one service, configured by `AWS_ENDPOINT_URL` and the usual variables. Raises ConfigurationError without botocore.
+
+    `region`: the one to call, if not the environment's.
+    """
     try:
         from botocore.config import Config
         from botocore.exceptions import NoRegionError
@@ -40,7 +43,7 @@ def client(service: str) -> Any:
     session: Any = Session()
     session.register_component("data_loader", _models())
     # obstore reads AWS_REGION, boto3 AWS_DEFAULT_REGION: here either will do.
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     attempts = int(os.environ.get("AWS_MAX_ATTEMPTS") or ATTEMPTS)
     config = Config(
         retries={"max_attempts": attempts, "mode": "standard"}, connect_timeout=CONNECT_S, read_timeout=READ_S

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from catalunya.io.base_url import host_of
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.notifications import Channel, QuietHours, parse_channels, parse_quiet_hours, secrets_of
 from catalunya.io.project_folder import FILE, active
 from catalunya.io.safe_text import register_secret
 from catalunya.io.sources.base import HttpSettings
@@ -106,12 +107,24 @@ class Settings(BaseSettings):
         description="the URL of Airflow: `ops.reconcile` watches its processes and tasks, and backups include its pools, variables and paused DAGs; "
         "empty: neither",
     )
+    airflow_public_url: str = Field(
+        "", description="the URL of Airflow in a browser, for links in notifications; by default CATALUNYA_AIRFLOW_URL"
+    )
     airflow_user: str = Field("", description="Airflow user; empty if no login is needed")
     airflow_password: SecretStr | None = Field(None, description="Airflow password")
     airflow_database: SecretStr | None = Field(
         None,
         description="the address of Airflow's database, as postgresql://…, to include a dump of it in backups; `catalunya serve` sets it; empty: "
         "backups do without it",
+    )
+    notify: SecretStr | None = Field(
+        None,
+        description="the channels that are notified of what is wrong ([docs/watching.md](watching.md#notifications)), separated by spaces or as "
+        "a JSON list: mailto://…, slack://…, json://… and other addresses of Apprise, or the ARN of an SNS topic; empty: no one is notified",
+    )
+    quiet_hours: str = Field(
+        "",
+        description="the hours in which only errors are notified, and warnings wait: 22:00-07:00 Europe/Madrid; empty: none",
     )
     cache: Path = Field(
         Path(".catalunya"),
@@ -216,6 +229,7 @@ class Settings(BaseSettings):
         lake = values.get("lake") or ("./data" if local else f"s3://{prefix}-data-{env}{suffix}")
         on_s3 = str(lake).startswith("s3://")
         defaults = {
+            "airflow_public_url": values.get("airflow_url") or "",
             "bucket_prefix": prefix,
             "http_requests_per_second": 1000 if local else 20,  # the mock has no limit
             "lake": lake,
@@ -253,6 +267,18 @@ class Settings(BaseSettings):
                 raise ValueError("should name hosts without scheme, port and path, such as data.ny.gov")
         return {host_of(f"https://{name}"): host for name, host in hosts.items()}
 
+    @field_validator("notify")
+    @classmethod
+    def _lists_channels(cls, notify: SecretStr | None) -> SecretStr | None:
+        parse_channels(notify.get_secret_value() if notify else "")
+        return notify
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _are_quiet_hours(cls, hours: str) -> str:
+        parse_quiet_hours(hours)
+        return hours
+
     @field_validator("rpo_hours")
     @classmethod
     def _divides_a_day(cls, hours: int) -> int:
@@ -269,7 +295,8 @@ class Settings(BaseSettings):
         """The values that must never be shown."""
         values = [getattr(self, name) for name in type(self).model_fields]
         values += [host.token for host in self.hosts.values()]
-        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        found = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        return found + (secrets_of(self.notify.get_secret_value()) if self.notify else [])
 
     def bucket(self, purpose: str) -> str:
         """The name of a bucket of the site: `logs` -> `catalunya-logs-dev`."""
@@ -283,6 +310,16 @@ class Settings(BaseSettings):
     def glue_database(self, schema: str) -> str:
         """The Glue database of a layer: `staging` -> `catalunya_staging_dev`."""
         return f"{active().identifier}_{schema}_{self.env}"
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Who is notified of what is wrong."""
+        return parse_channels(self.notify.get_secret_value() if self.notify else "")
+
+    @property
+    def quiet(self) -> QuietHours | None:
+        """When warnings wait."""
+        return parse_quiet_hours(self.quiet_hours)
 
     @property
     def mock(self) -> str | None:
@@ -311,6 +348,7 @@ class Settings(BaseSettings):
         return HttpSettings(
             base_url=base_url,
             stands_for=host_of(portal.geturl()) if self.mock and source.portal else "",
+            protocol=source.kind,
             app_token=(MOCK_TOKEN if self.mock else token.get_secret_value()) if token else None,
             concurrency=host.concurrency or self.http_concurrency,
             requests_per_second=host.requests_per_second or self.http_requests_per_second,

@@ -29,6 +29,7 @@ _COMMANDS = (
     ("watch", "watching", _LOOK, "Show what is wrong now, why, and what to do."),
     ("history", "looking", _LOOK, "Show the materializations of one asset."),
     ("sources", "sources", _LOOK, "Check that the sources are what is declared."),
+    ("channels", "channels", _LOOK, "Show who is notified of what is wrong, or send a test message."),
     ("query", "query", _LOOK, "Query the tables in SQL: staging.x, marts.y."),
     ("quarantine", "maintenance", _LOOK, "Show the rows that broke a contract, or replay them."),
     ("plan", "looking", _MAKE, "Show what materialize would make, and why."),

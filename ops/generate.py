@@ -1,8 +1,9 @@
-"""`make generate`: write the files that are derived from the declarations: dbt's YAML, the data dictionary and docs/graph.json of a
-project; of the package's own also the pages on settings and access, and the picture of the graph in the README.
+"""`make generate`: write the files that are derived from the declarations: dbt's YAML, the data dictionary, docs/graph.json and
+assets/lineage.json of a project; of the package's own also the pages on settings and access, and the picture of the graph in the README.
 
 Here: the list of these files, their order, the picture, and writing. Not here: what the other files contain
-(`contracts/model/derive.py`, `settings_page.py`, `cdk/access.py`, `cdk/context.py`, `assets/graph/document.py`).
+(`contracts/model/derive.py`, `settings_page.py`, `cdk/access.py`, `cdk/context.py`, `assets/graph/document.py`,
+`assets/graph/lineage_document.py`).
 """
 
 from __future__ import annotations
@@ -47,6 +48,14 @@ def graph_now(settings: Settings) -> dict[str, Any]:
     return graph_document(load_graph(settings), contracts(), retired())
 
 
+def lineage_now(settings: Settings, root: Path) -> str:
+    """assets/lineage.json as it should be now; what it has below `root` is kept for tables whose code is the same."""
+    from catalunya.assets.graph.discovery import declarations, load_graph
+    from catalunya.assets.graph.lineage_document import lineage_text
+
+    return lineage_text(load_graph(settings), declarations(), settings, root)
+
+
 def readme(text: str, graph: AssetGraph) -> str:
     """The README with the picture of the graph as it should be now. Raises ConfigurationError when it has no place for one."""
     if not _PICTURE.search(text):
@@ -89,6 +98,7 @@ def _above(graph: AssetGraph, asset: Asset, up: str, other: str) -> set[str]:
 
 def write(root: Path) -> list[Path]:
     """Write the files that are out of date below `root`. Returns those that changed."""
+    from catalunya.assets.graph.column_lineage import LINEAGE_FILE
     from catalunya.assets.graph.discovery import load_graph
     from catalunya.assets.graph.document import GRAPH_FILE, text
     from catalunya.io.environment import load_settings
@@ -98,7 +108,7 @@ def write(root: Path) -> list[Path]:
     changed = [path for name, content in pages.items() if (path := _written(root / name, content))]
     # Only now: dbt reads the YAML that was just written, and the graph depends on what dbt finds.
     settings = load_settings()
-    drawn = {GRAPH_FILE: text(graph_now(settings))}
+    drawn = {GRAPH_FILE: text(graph_now(settings)), LINEAGE_FILE: lineage_now(settings, root)}
     if is_ours:
         drawn[README] = readme((root / README).read_text(encoding="utf-8"), load_graph(settings))
     return [*changed, *(path for name, content in drawn.items() if (path := _written(root / name, content)))]
@@ -106,6 +116,7 @@ def write(root: Path) -> list[Path]:
 
 def paths() -> list[str]:
     """The files that `write` may write, below the repository or another project."""
+    from catalunya.assets.graph.column_lineage import LINEAGE_FILE
     from catalunya.assets.graph.document import GRAPH_FILE
     from catalunya.contracts.model.derive import DICTIONARY, MODELS, SOURCES
 
@@ -115,7 +126,7 @@ def paths() -> list[str]:
         from catalunya.ops.settings_page import PAGE
 
         ours = [README, PAGE, access.PAGE, context.PAGE]
-    return [SOURCES, MODELS, DICTIONARY, GRAPH_FILE, *ours]
+    return [SOURCES, MODELS, DICTIONARY, GRAPH_FILE, LINEAGE_FILE, *ours]
 
 
 def _pages(root: Path) -> dict[str, str]:

@@ -111,6 +111,16 @@ def load_graph(settings: Settings) -> AssetGraph:
     return AssetGraph(keep_graph(settings, _compile(settings)))
 
 
+def compiled_graph(settings: Settings) -> AssetGraph | None:
+    """The graph as it was last compiled, even if a declaration has changed since; None if it never was.
+
+    For a process that lives long: it has imported the declarations once, so it would compile what they were then.
+    """
+    with suppress(OSError, DeclarationError, *BROKEN_JSON):
+        return AssetGraph(msgspec.json.decode((settings.cache / _COMPILED).read_bytes(), type=_Compiled).assets)
+    return None
+
+
 def keep_graph(settings: Settings, assets: list[Asset]) -> list[Asset]:
     """Keep assets as the compiled graph; returns them. Readers see the old one or the new one, nothing in between."""
     path = settings.cache / _COMPILED

@@ -10,7 +10,7 @@ import importlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
@@ -23,6 +23,7 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import Stale, State
 from catalunya.io.errors import DeadlineReached
 from catalunya.io.periods import Window
+from catalunya.io.sources.traffic import Tally
 
 if TYPE_CHECKING:
     from catalunya.io.sources.base import SourceState
@@ -72,7 +73,7 @@ class Context:
 
     `source_state` is what the source answered when it was asked whether it changed, so that it is not asked twice. `rejected` is the
     object with the rows that made the attempt fail, and how many there were; `refused` the candidate that the guards refused. `recorded`
-    is the entry that this run recorded, once it has.
+    is the entry that this run recorded, once it has; `tally` counts its requests to the source.
     """
 
     project: Project
@@ -86,18 +87,23 @@ class Context:
     rejected: tuple[str, int] | None = None
     refused: Candidate | None = None
     recorded: Entry | None = None
+    tally: Tally = field(default_factory=Tally)
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
     def begin(cls, project: Project, key: str, request: Request, observer: Observer | None = None) -> Context:
-        """The context of a new run. Its correlation id is the request's, else that of the newest upstream data, else its own.
+        """The context of a new run. Its correlation id is the request's, else that of the newest upstream data that the asset was not made
+        from yet, else its own.
 
         Both ids may come from outside, and one that cannot be recorded counts as not given.
         """
         asset, state = project.graph[key], project.state(request.now)
         run_id = _if_recordable(request.run_id) or new_run_id(state.now)
-        made = [entry for up in asset.upstream if (entry := state.known(up))]
-        inherited = max(made, key=lambda entry: entry.started_at).correlation_id if made else None
+        previous = state.known(key)
+        before = previous.versions if previous else {}
+        found = [entry for up in asset.upstream if (entry := state.known(up))]
+        changed = [entry for entry in found if before.get(entry.asset) != entry.data_version]
+        inherited = max(changed, key=lambda entry: entry.started_at).correlation_id if changed else None
         return cls(
             project=project,
             asset=asset,
@@ -127,7 +133,9 @@ class Context:
 
     def record(self, entry: Entry, *, after: int) -> Entry:
         """Record what this run did as entry `after + 1`; returns it numbered. Raises as `Ledger.append`."""
-        self.recorded = self.project.ledger.append(entry, after=after)
+        last = self.state.last_attempt(entry.asset)
+        total = self.tally.add(last.traffic if last else ()).counted()
+        self.recorded = self.project.ledger.append(replace(entry, traffic=total), after=after)
         return self.recorded
 
     def refresh(self) -> None:

@@ -41,6 +41,7 @@ from catalunya.io.errors import (
     one_line,
 )
 from catalunya.io.safe_text import safe_text
+from catalunya.io.sources.traffic import counting
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +58,8 @@ def materialize(
         asset=key, run_id=context.run_id, correlation_id=context.correlation_id
     ):
         try:
-            return _logged(context)
+            with counting(context.tally):
+                return _logged(context)
         finally:
             if context.recorded:
                 announce(project, context.recorded)

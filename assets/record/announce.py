@@ -13,6 +13,7 @@ import structlog
 
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.project import Project
+from catalunya.io import otlp
 from catalunya.io.errors import CatalunyaError
 from catalunya.io.safe_text import safe_text
 
@@ -24,7 +25,12 @@ Listener = Callable[[Project, Entry], None]
 
 def listeners() -> list[Listener]:
     """The listeners that are configured. Imports no others, and costs nothing when there are none."""
-    return []
+    found: list[Listener] = []
+    if otlp.is_on():
+        from catalunya.assets.record.telemetry import report
+
+        found.append(report)
+    return found
 
 
 def announce(project: Project, entry: Entry) -> None:

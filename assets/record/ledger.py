@@ -24,6 +24,7 @@ from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.safe_text import safe_text
+from catalunya.io.sources.traffic import Traffic
 
 Status = Literal["materialized", "unchanged", "failed"]
 COMPACTED = "compacted.jsonl"
@@ -62,6 +63,7 @@ class Entry:
     types it declares, `normalized` the number of rows whose text was normalized, by raw field, `warnings` what someone should look at.
     `is_accepted`: a guard was waived for it, or for an upstream's version it was made from. `restored`: the entry whose objects it
     published again. `transient`: it failed for a reason that passes, as the `failures` last runs did.
+    `traffic` counts the requests to the source of all runs that left an entry, this one included.
     A `compacted` entry was merged with other old ones and lost its `objects`.
     """
 
@@ -99,6 +101,7 @@ class Entry:
     restored: int | None = None
     transient: bool = False
     failures: Count = 0
+    traffic: tuple[Traffic, ...] = ()
 
     @property
     def is_made(self) -> bool:

@@ -40,6 +40,7 @@ class HttpSettings:
     scratch: Path | None = None  # a folder for what is too large for memory; None: the system's
     record: Path | None = None  # a file in which every answer is kept (`recording.py`)
     stands_for: str = ""  # the host in whose place the mock is asked
+    protocol: str = ""  # that of the source, for the counts of requests
 
     @property
     def host(self) -> str:

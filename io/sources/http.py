@@ -15,8 +15,6 @@ import time
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
@@ -32,8 +30,9 @@ from catalunya.io.errors import BadBodyError, DeadlineReached, SourceError, Sour
 from catalunya.io.json_text import BROKEN_JSON, whole_characters
 from catalunya.io.project_folder import active
 from catalunya.io.safe_text import safe_text
-from catalunya.io.sources import recording
+from catalunya.io.sources import recording, traffic
 from catalunya.io.sources.base import HttpSettings
+from catalunya.io.sources.retry_after import seconds_to_wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -188,6 +187,7 @@ class _Call(Generic[T]):
     first: int | None = None  # bytes after which the rest of the body is left unread
     into: _Saved | None = None  # where the body goes instead of into memory
     shapes: list[str] = field(default_factory=list)  # what was wrong with complete answers so far
+    results: list[str] = field(default_factory=list)  # of each time it was sent
 
 
 def _nothing_special(_: Reply) -> None:
@@ -247,6 +247,7 @@ class Http:
         self._explain = explain
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._pace = _PACES[settings.host]
+        self._sender = traffic.current().sender(settings.host, settings.protocol)
         self._ends_at = time.monotonic() + settings.deadline_s
 
     async def get(
@@ -307,6 +308,8 @@ class Http:
             ):
                 with attempt:
                     number = attempt.num
+                    if number > 1:
+                        self._sender.retried(call.method, call.results[-1])
                     return await self._attempt(call)
         except _RetryableError as failure:
             raise self._given_up(failure, number) from failure
@@ -342,7 +345,7 @@ class Http:
         async with self._slots:
             await self._pace.turn(self.settings.requests_per_second)
             self.requests += 1
-            began = time.perf_counter()
+            began, result = time.perf_counter(), "incomplete"
             try:
                 headers = call.into.headers() if call.into else None
                 # A file is often kept at another place than the one it is published at.
@@ -351,22 +354,27 @@ class Http:
                     call.method, call.url, data=call.form, json=call.json, headers=headers, follow_redirects=follows
                 ) as response:
                     body = await self._body(response, call)
+                result = str(response.status_code)
             except httpx.RequestError as error:
+                result = type(error).__name__
                 # Without its frames: they hold what was received of the body.
                 raise _RetryableError(call.url, _reason(error, self.settings)) from error.with_traceback(None)
+            finally:
+                seconds = time.perf_counter() - began
+                call.results.append(result)
+                self._sender.sent(call.method, result, seconds)
         reply = Reply(call.url, response.status_code, response.headers, body)
-        seconds = round(time.perf_counter() - began, 3)
         if self.settings.record:
             sent = response.request.content.decode(errors="replace")
             content = call.into.content() if call.into and not body else bytes(body)
             kept = recording.Exchange(call.method, call.url, reply.status, dict(reply.headers), content, sent)
             self.exchanges.append(kept)
-        log.debug("http_answer", url=call.url, status=reply.status, bytes=len(body), seconds=seconds)
+        log.debug("http_answer", url=call.url, status=reply.status, bytes=len(body), seconds=round(seconds, 3))
         return reply
 
     def _refusal(self, method: str, reply: Reply) -> Exception:
         if reply.status in BUSY or reply.status >= 500:
-            return _RetryableError(reply.url, self._described(reply), _retry_after(reply.headers))
+            return _RetryableError(reply.url, self._described(reply), seconds_to_wait(reply.headers))
         return SourceError(f"{self._what}: {method} {reply.url} answered {self._described(reply)}")
 
     async def _body(self, response: httpx.Response, call: _Call[T]) -> bytearray:
@@ -467,25 +475,6 @@ def _reason(error: httpx.RequestError, settings: HttpSettings) -> str:
     if isinstance(error, httpx.RemoteProtocolError):
         return f"cut off: {error}"
     return str(error) or type(error).__name__
-
-
-def _retry_after(headers: httpx.Headers) -> float | None:
-    """The seconds of `Retry-After`, which is a number or a date (RFC 9110, 10.2.3); None if it cannot be read."""
-    text = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    until = _date(text)
-    # The date is by the source's clock, which may differ from ours.
-    now = _date(headers.get("date", "")) or datetime.now(UTC)
-    return max((until - now).total_seconds(), 0.0) if until else None
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _log_retry(details: RetryDetails) -> None:

@@ -116,6 +116,29 @@ def run_unit_tests(
     )
 
 
+def compiled_models(
+    marts: Sequence[Relation], *, variables: Mapping[str, str], settings: Settings, scratch: Path
+) -> tuple[dict[str, list[str]], dict[str, tuple[str, ...]]]:
+    """The SQL of every model on DuckDB, by its name: of an incremental one, that of its first run and that of any other. And the columns of
+    every seed. Nothing is built; `marts` are the tables of the models, without files.
+
+    Raises WarehouseError when a model cannot be compiled.
+    """
+    project = load_project(_on_duckdb(settings))
+    seeds = project.seed_columns()
+    first = project.compiled(variables=_scratch([], variables, scratch), folder=scratch)
+    found = {name: [sql] for name, sql in first.items()}
+    incremental = [mart for mart in marts if project.models[mart.name].is_incremental]
+    if incremental:
+        again = scratch / "again"
+        again.mkdir()
+        project = load_project(_on_duckdb(settings))  # dbt keeps what it compiled
+        later = project.compiled(variables=_scratch([], variables, again, *incremental), folder=again)
+        for mart in incremental:
+            found[mart.name].append(later[mart.name])
+    return found, seeds
+
+
 def _workspace(
     model: Model, inputs: Sequence[Relation], previous: Relation | None, settings: Settings, scratch: Path
 ) -> AbstractContextManager[Workspace]:
@@ -132,11 +155,13 @@ def _on_duckdb(settings: Settings) -> Settings:
     return settings.model_copy(update={"engine": "duckdb"})
 
 
-def _scratch(sources: Sequence[Relation], variables: Mapping[str, str], scratch: Path) -> dict[str, str]:
+def _scratch(
+    sources: Sequence[Relation], variables: Mapping[str, str], scratch: Path, *published: Relation
+) -> dict[str, str]:
     """Create a scratch database over the sources. Returns the variables with which dbt works in it."""
     from catalunya.io.warehouse.duckdb import create_database
 
-    create_database(scratch / DATABASE, sources, None)
+    create_database(scratch / DATABASE, sources, *published)
     return {**variables, "warehouse": str(scratch / DATABASE)}
 
 

@@ -10,6 +10,7 @@ inside the functions that need it.
 
 from __future__ import annotations
 
+import csv
 import gc
 import hashlib
 import importlib.util
@@ -157,6 +158,27 @@ class DbtProject:
             command = ["docs", "generate", "--static"]
             _check(command, self._invoke(command, variables, folder, write_json=True))
         return folder / "target" / "static_index.html"
+
+    def compiled(self, *, variables: Mapping[str, str], folder: Path) -> dict[str, str]:
+        """The SQL of every model as it would run now, by name. Nothing is run: an incremental model is compiled for its first run unless its
+        table is in the warehouse. Waits for a run in another thread to end.
+
+        Raises WarehouseError when a model cannot be compiled.
+        """
+        command = ["compile", "--select", "resource_type:model", "--exclude", "resource_type:test"]
+        with _ONE_AT_A_TIME:
+            result = self._invoke(command, variables, folder)
+            _check(command, result)
+        return {ran.node.name: ran.node.compiled_code for ran in result.result.results if ran.node.name in self.models}
+
+    def seed_columns(self) -> dict[str, tuple[str, ...]]:
+        """The columns of every seed, by its name."""
+        seeds = [node for node in self._manifest.nodes.values() if node.resource_type == "seed"]
+        found = {}
+        for seed in seeds:
+            with (active().dbt / seed.original_file_path).open(encoding="utf-8", newline="") as file:
+                found[seed.name] = tuple(next(csv.reader(file), ()))
+        return found
 
     def _run_empty(self, variables: Mapping[str, str], folder: Path) -> None:
         command = ["build", "--empty", "--resource-type", "model", "--resource-type", "seed"]

@@ -56,7 +56,7 @@ def open_duckdb(
 ) -> Iterator[DuckDBWorkspace]:
     """A scratch database with the inputs as views, and the previously published table as a table. Raises WarehouseError."""
     with _nameable(scratch) as folder:
-        create_database(folder / DATABASE, inputs, previous)
+        create_database(folder / DATABASE, inputs, *([previous] if previous else ()))
         yield DuckDBWorkspace(model.name, scratch, folder / DATABASE)
 
 
@@ -79,8 +79,8 @@ def _nameable(folder: Path) -> Iterator[Path]:
 _MISREAD = frozenset("?\\")
 
 
-def create_database(database: Path, inputs: Sequence[Relation], previous: Relation | None) -> None:
-    """Create a database with a view per input, and a table with the rows of `previous`. Raises WarehouseError."""
+def create_database(database: Path, inputs: Sequence[Relation], *previous: Relation) -> None:
+    """Create a database with a view per input, and a table with the rows of each `previous`. Raises WarehouseError."""
     import duckdb
 
     with duckdb.connect(str(database)) as connection:
@@ -88,8 +88,8 @@ def create_database(database: Path, inputs: Sequence[Relation], previous: Relati
             connection.execute(f"create schema {schema}")
         for relation in inputs:
             _add(connection, relation)
-        if previous:
-            _add(connection, previous, is_previous=True)
+        for relation in previous:
+            _add(connection, relation, is_previous=True)
 
 
 def connect(relations: Sequence[Relation], left_out: dict[str, str] | None = None) -> duckdb.DuckDBPyConnection:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from catalunya.assets.graph.column_lineage import load_lineage, parse_column
 from catalunya.assets.graph.spec import Asset, LandingDeclaration, Layer
 from catalunya.assets.record.failing import Acknowledgement, acknowledged, failing
 from catalunya.assets.record.project import Project
-from catalunya.ops import console
+from catalunya.ops import column_tree, console
 from catalunya.ops.commands.options import FLAG, AsJson, Force, Key, Select, selection
+from catalunya.ops.quarantine import MASKED
 from catalunya.ops.status import AssetStatus, statuses
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from catalunya.assets.record.ledger import Entry
     from catalunya.assets.record.state import Stale
 
-_MASKED = "•••"
 _STATUS_HEADINGS = {
     "asset": "left",
     "state": "left",
@@ -61,13 +62,23 @@ def ls(*select: Select, as_json: AsJson = False) -> None:
 
 
 def lineage(
-    key: Key | None = None,
+    key: Annotated[
+        str | None,
+        Parameter(help="The key of one asset, such as staging.population, or a column: marts.dim_time.date_id."),
+    ] = None,
     *,
     format: Annotated[Literal["text", "mermaid", "json"], Parameter(help="Output format.")] = "text",  # noqa: A002
     as_json: AsJson = False,
 ) -> None:
-    """Show the lineage of all assets, or what is upstream and downstream of one."""
+    """Show the lineage of all assets, or what is upstream and downstream of one asset or one column.
+
+    Of a column: what it is made from, down to the fields of the sources, and which columns are made from it. Joins and filters are not
+    followed: the columns that they use decide which rows a table has, and are listed as that.
+    """
     graph = Project().graph
+    if key is not None and (found := parse_column(key, graph)):
+        column_tree.show(load_lineage(graph), *found, "json" if as_json else format)
+        return
     keys = (
         {asset.key for asset in graph}
         if key is None
@@ -105,11 +116,15 @@ def show(
     entry = project.state().latest(key)
     names, preview = first_rows(project, asset, entry, rows) if entry and rows else ([], [])
     declaration = _declaration(project, asset)
+    made = load_lineage(project.graph)
     if as_json:
         console.emit_json(
             {
                 "declaration": declaration,
-                "columns": asset.columns,
+                "columns": [
+                    {**asdict(column), "made_from": column_tree.described(made.made(key, column.name))}
+                    for column in asset.columns
+                ],
                 "last": entry,
                 "without": project.state().without(key),
                 "preview": [dict(zip(names, row, strict=True)) for row in preview],
@@ -123,7 +138,10 @@ def show(
         if name not in ("key", "description") and value not in (None, [], ""):
             console.say(f"{name.replace('_', ' '):<14} {', '.join(value) if isinstance(value, list) else value}")
     console.say()
-    console.table(["column", "type", "key", "null", "unit", "description"], [_column(c) for c in asset.columns])
+    console.table(
+        ["column", "type", "key", "null", "unit", "made from", "description"],
+        [_column(column, column_tree.in_short(made.made(key, column.name))) for column in asset.columns],
+    )
     console.say()
     _show_last(project, asset, entry)
     if preview:
@@ -216,7 +234,7 @@ def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tupl
         .select(names)
     )
     hidden = [
-        pl.when(pl.col(c.name).is_not_null()).then(pl.lit(_MASKED)).alias(c.name) for c in asset.columns if c.personal
+        pl.when(pl.col(c.name).is_not_null()).then(pl.lit(MASKED)).alias(c.name) for c in asset.columns if c.personal
     ]
     return names, read.with_columns(hidden).rows()
 
@@ -315,7 +333,7 @@ def _draw(graph: AssetGraph, assets: list[Asset], key: str | None) -> None:
         console.console().print(label(key, " has no upstream and no downstream"))
 
 
-def _column(column: Any) -> tuple[object, ...]:
+def _column(column: Any, made_from: str) -> tuple[object, ...]:
     personal = "personal data, stays in landing. " if column.personal else ""
     return (
         column.name,
@@ -323,6 +341,7 @@ def _column(column: Any) -> tuple[object, ...]:
         "key" if column.key else "",
         "null" if column.nullable else "",
         column.unit,
+        made_from,
         personal + column.description,
     )
 

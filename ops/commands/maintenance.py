@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 import sys
 from collections import Counter, defaultdict
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
-from io import BytesIO
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -24,6 +22,7 @@ from catalunya.io.errors import UsageError
 from catalunya.ops import console
 from catalunya.ops.commands.looking import never_made
 from catalunya.ops.commands.options import FLAG, AsJson, DryRun, Key, Select, selection
+from catalunya.ops.quarantine import REASON, kind_of, quarantined_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from catalunya.assets.record.ledger import Entry
     from catalunya.assets.record.retention import Pruned
     from catalunya.assets.record.verify import Report
-
-_REASON = "_reason"
 
 
 def quarantine(
@@ -56,7 +53,7 @@ def quarantine(
         entry = attempt
     if entry is None:
         raise UsageError(never_made(key))
-    frame = _quarantined_rows(project, entry)
+    frame = quarantined_rows(project.lake, entry)
     if as_json:
         rows = frame.to_dicts() if frame is not None else []
         console.emit_json(
@@ -173,15 +170,6 @@ def prune(*select: Select, dry_run: DryRun = False, as_json: AsJson = False) -> 
     return int(bool(pruned.failed))
 
 
-def _quarantined_rows(project: Project, entry: Entry) -> pl.DataFrame | None:
-    if not entry.quarantine:
-        return None
-    import polars as pl
-
-    frame = pl.read_parquet(BytesIO(project.lake.get(entry.quarantine)))
-    return frame.select(_REASON, pl.exclude(_REASON))
-
-
 def _show_quarantine(key: str, entry: Entry, frame: pl.DataFrame, limit: int) -> None:
     is_failed = entry.status == "failed"
     if is_failed:
@@ -192,7 +180,7 @@ def _show_quarantine(key: str, entry: Entry, frame: pl.DataFrame, limit: int) ->
         console.say(
             f"{entry.quarantined:,} of {total:,} rows of {key} ({entry.quarantined / total:.2%}) are in {entry.quarantine}\n"
         )
-    kinds = Counter(_kind(reason) for reason in frame[_REASON].to_list())
+    kinds = Counter(kind_of(reason) for reason in frame[REASON].to_list())
     console.table({"rows": "right", "reason": "left"}, [(console.number(n), kind) for kind, n in kinds.most_common(20)])
     console.say()
     console.grid([name.removeprefix("_") for name in frame.columns], frame.head(limit).rows())
@@ -200,17 +188,6 @@ def _show_quarantine(key: str, entry: Entry, frame: pl.DataFrame, limit: int) ->
         console.say(f"first {limit} rows; see --limit and --json for more", style="dim")
     fix = f"catalunya materialize {key}" if is_failed else f"catalunya quarantine {key} --replay"
     console.say(f"\nafter fixing the function or the contract: `{fix}`")
-
-
-def _kind(reason: str | None) -> str:
-    """A reason without its values, so that rows of one kind are counted together."""
-    checks = (reason or "no reason given").split("; ")
-    return "; ".join(
-        re.sub(r"(?s)^(\w+): .* fails ", r"\1: … fails ", check)
-        if " fails " in check
-        else re.sub(r"'[^']*'", "'…'", check)
-        for check in checks
-    )
 
 
 def _replay(project: Project, key: str, *, as_json: bool) -> None:

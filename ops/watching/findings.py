@@ -53,6 +53,7 @@ class Kind(StrEnum):
     BACKUP_OLD = "backup_old"  # the last backup is older than the recovery point objective
     CLOCK_WRONG = "clock_wrong"  # the clocks of this machine, the lake or another machine differ
     DISK_FULL = "disk_full"  # no space is left where tables are made
+    CHANNEL_FAILING = "channel_failing"  # notifications do not arrive
 
 
 class Severity(StrEnum):

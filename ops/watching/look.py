@@ -18,7 +18,7 @@ import structlog
 from catalunya.assets.record.index import Index, keep_index, read_index
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
-from catalunya.io.errors import AirflowError
+from catalunya.io.errors import AirflowError, CatalunyaError
 from catalunya.ops.backup.airflow import client
 from catalunya.ops.watching import airflow
 from catalunya.ops.watching.findings import (
@@ -34,6 +34,7 @@ from catalunya.ops.watching.findings import (
 )
 from catalunya.ops.watching.freshness import expectations
 from catalunya.ops.watching.machine import SKEW, see_backups, see_clock, see_disks
+from catalunya.ops.watching.notify import notify, see_channels
 from catalunya.ops.watching.tables import Tables
 
 log = structlog.get_logger(__name__)
@@ -65,6 +66,7 @@ def look(project: Project, now: datetime) -> Look:
     state = project.state(now, index.listing)
     tables = Tables(state, index, expectations(project.graph, index.rows), board.stale_since)
     seen: list[Seen] = [*tables.seen(), *see_disks(project), *see_clock(board, written), *_gap(board, now)]
+    seen += see_channels(project, now)
     unseen: list[Kind] = []
     is_thorough = board.thorough_at is None or not timedelta() <= now - board.thorough_at < THOROUGH
     if is_thorough:
@@ -83,15 +85,14 @@ def look(project: Project, now: datetime) -> Look:
 
 
 def watch(project: Project, now: datetime) -> Look:
-    """Take a look, keep what it found, and log what has changed, and that it looked. Raises LakeError and ConfigurationError."""
+    """Take a look, keep what it found, log what has changed and that it looked, and notify.
+
+    If it cannot be kept, as on a full disk, it is logged and told all the same. Raises LakeError and ConfigurationError, for a channel, too.
+    """
     began = time.monotonic()
     before = read_board(project.lake)
     found = look(project, now)
-    is_news = found.changes != Changes() or found.board.stale_since != before.stale_since
-    if is_news or before.at is None or not timedelta() <= now - before.at < QUIET:
-        keep_board(project.lake, found.board)
-    if found.index.new:
-        keep_index(project.lake, found.index)
+    unkept = _keep(project, before, found, now)
     _log_changes(project, found)
     opened = found.board.open
     log.info(
@@ -102,7 +103,24 @@ def watch(project: Project, now: datetime) -> Look:
         seconds=round(time.monotonic() - began, 3),
         blind=found.blind,
     )
+    notify(project, found.board, now)
+    if unkept:
+        raise unkept
     return found
+
+
+def _keep(project: Project, before: Board, found: Look, now: datetime) -> CatalunyaError | None:
+    """Keep what the look found where it differs; returns why that was not possible."""
+    is_news = found.changes != Changes() or found.board.stale_since != before.stale_since
+    try:
+        if is_news or before.at is None or not timedelta() <= now - before.at < QUIET:
+            keep_board(project.lake, found.board)
+        if found.index.new:
+            keep_index(project.lake, found.index)
+    except CatalunyaError as error:
+        log.warning("board_not_kept", error=str(error), advice="what is found is logged again at the next look")
+        return error
+    return None
 
 
 def _log_changes(project: Project, found: Look) -> None:

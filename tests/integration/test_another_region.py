@@ -127,6 +127,9 @@ def test_the_generated_files_of_the_region_are_up_to_date(
     graph = "from catalunya.ops.generate import *; from catalunya.io.environment import load_settings; import json"
     now = json.loads(region.python("-c", f"{graph}; print(json.dumps(graph_now(load_settings())))"))
     assert now == json.loads((NEW_YORK / "docs/graph.json").read_text())
+    lineage = "from catalunya.ops.generate import *; from catalunya.io.environment import load_settings; from pathlib import Path"
+    found = region.python("-c", f"{lineage}; print(lineage_now(load_settings(), Path('nowhere')), end='')")
+    assert found == (NEW_YORK / "assets/lineage.json").read_text()
 
 
 def test_a_function_makes_its_tables_from_the_package_of_the_region(

@@ -127,7 +127,7 @@ def builds(
         ),
     }
     made = Builds({}, {}, {})
-    create_database(folder / DATABASE, list(days[DAYS[0]].values()), None)
+    create_database(folder / DATABASE, list(days[DAYS[0]].values()))
     for day, staging in days.items():
         for table in athena.publish_all(staging).values():
             glue.publish(as_table(table, athena.settings))

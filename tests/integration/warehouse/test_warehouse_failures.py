@@ -66,7 +66,7 @@ def test_a_model_that_does_not_match_its_contract_is_reported_with_the_columns_t
     columns = project._manifest.nodes["model.catalunya.dim_time"].columns
     columns["is_weekend"].data_type = "varchar"
     columns["festival"] = columns.pop("quarter_id").replace(name="festival")
-    create_database(tmp_path / DATABASE, [], None)
+    create_database(tmp_path / DATABASE, [])
     variables = {"as_of": "2026-08-03", "warehouse": str(tmp_path / DATABASE)}
     (failed,) = (each for each in project.build("dim_time", variables=variables, folder=tmp_path) if each.failed)
     assert failed.message == (

@@ -54,6 +54,57 @@ def test_lineage_as_json_has_every_edge_between_its_nodes(run: Run, project: Pro
     assert len(found["edges"]) == sum(len(asset.upstream) for asset in project.graph)
 
 
+def test_lineage_of_a_column_goes_down_to_the_fields_of_the_source_and_up_to_the_marts(run: Run) -> None:
+    up = run("lineage", "marts.agg_economic_indicators_quarterly.yearly_growth_pct").out.splitlines()
+    assert up[:4] == [
+        "marts.agg_economic_indicators_quarterly.yearly_growth_pct is made from",
+        "└── marts.fact_gdp_quarterly.volume_index, computed",
+        "    ├── staging.gdp.figure, aggregated",
+        "    │   └── landing.gdp.value (field of IDESCAT pibt/21129/24938/cat and pibt/21130/24940/cat)",
+    ]
+    down = run("lineage", "landing.municipality_areas.value").out
+    assert "landing.municipality_areas.value (field of EMEX f271 (Superfície)) is read into\n└── staging" in down
+    assert "marts.agg_population_trends_yearly.density_per_km2, computed" in down
+    assert run("lineage", "marts.dim_time.date_id").out.splitlines()[1] == "└── a generated series"
+    assert "has: staging.gdp.figure" in run("lineage", "marts.fact_gdp_quarterly.is_latest").out
+    assert run("lineage", "landing.social_services.nif").out.strip().endswith("is read into no column")
+
+
+def test_lineage_of_a_column_as_json_and_as_mermaid(run: Run) -> None:
+    found = document(run("lineage", "staging.gdp.figure", "--json"))
+    assert isinstance(found, dict)
+    assert found["sources"] == found["fields"] == [{"asset": "landing.gdp", "column": "value", "how": "identity"}]
+    assert {"asset": "marts.fact_gdp_quarterly", "column": "volume_index", "how": "aggregated"} in found["consumers"]
+    assert {one["asset"] for one in found["downstream"]} >= {"marts.agg_economic_indicators_quarterly"}
+    assert found["is_known"] is True
+    lines = run("lineage", "marts.fact_gdp_quarterly.volume_index", "--format", "mermaid").out.splitlines()
+    assert lines[0] == "flowchart LR"
+    assert next(line.strip() for line in lines if "subgraph" in line).endswith('["landing.gdp"]')
+    assert sum("-->" in line for line in lines) == 5
+    assert sum("-.->" in line for line in lines) == 1
+
+
+def test_lineage_of_a_column_that_does_not_exist_names_the_nearest(run: Run) -> None:
+    ran = run("lineage", "marts.dim_time.datid")
+    assert (ran.code, ran.err) == (
+        2,
+        "error: marts.dim_time has no column 'datid'; did you mean date_id or quarter_id?\n",
+    )
+    assert "there is no asset marts.dim_tim; did you mean marts.dim_time" in run("lineage", "marts.dim_tim.date_id").err
+
+
+def test_lineage_of_a_table_whose_code_changed_says_how_to_read_it_again(run: Run, place: Path) -> None:
+    graph = place / "cache" / "graph.json"
+    version = re.search(
+        r'"code_version":"(\w+)"[^{}]*"module":"dbt/models/marts/dimensions/dim_time.sql"', graph.read_text()
+    )
+    assert version
+    graph.write_text(graph.read_text().replace(version[1], "0" * 16))
+    out = run("lineage", "marts.dim_time.date_id").out
+    assert "the code of marts.dim_time has changed since its columns were read; `make generate` reads them again" in out
+    assert "└── not known" in out
+
+
 def test_show_has_declaration_contract_last_materialization_and_first_rows(run: Run) -> None:
     out = run("show", "staging.social_services").out
     for part in (
@@ -63,6 +114,8 @@ def test_show_has_declaration_contract_last_materialization_and_first_rows(run: 
         "Places",
         "last made",
         "in quarantine (see `catalunya quarantine staging.social_services`)",
+        "made from",
+        "social_services.capacitat",
         "S00002",
     ):
         assert part in out
@@ -73,6 +126,7 @@ def test_show_as_json_has_the_requested_number_of_rows(run: Run) -> None:
     assert isinstance(found, dict)
     assert [row["municipality_id"] for row in found["preview"]] == ["080018", "080023"]
     assert found["columns"][0]["key"] is True
+    assert found["columns"][0]["made_from"]["sources"][0]["column"] == "codi"
     assert found["last"]["asset"] == "staging.municipalities"
 
 

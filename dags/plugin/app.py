@@ -1,0 +1,168 @@
+"""The app: its routes, who may call them, and what happens when something is wrong. The API server imports it at its first request.
+
+Every route has a dependency that asks Airflow's auth manager, static files and unknown paths included: without one, a plugin's routes are open
+to everyone. Pages are read-only: there is no route that changes anything. Not here: what the pages show (`*_page.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import structlog
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, Response
+
+from catalunya.dags.plugin.asset_page import asset_page
+from catalunya.dags.plugin.ops_page import ops_page
+from catalunya.dags.plugin.overview_page import Filter, overview_page
+from catalunya.dags.plugin.places import PREFIX
+from catalunya.dags.plugin.quarantine_page import quarantine_page
+from catalunya.dags.plugin.rendering import STATIC, render
+from catalunya.dags.plugin.run_page import run_page
+from catalunya.dags.plugin.sight import Sight, open_sight
+from catalunya.dags.plugin.words import Links
+from catalunya.io.errors import CatalunyaError, UsageError
+from catalunya.io.safe_text import safe_text
+
+log = structlog.get_logger(__name__)
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; "
+    "form-action 'self'; frame-ancestors 'self'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+UNKNOWN = "There is no page at this address."
+MAY_READ_DAG = Depends(requires_access_dag("GET"))
+MAY_READ_RUNS = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
+MAY_READ_ROWS = Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS))
+"""Quarantined rows are as confidential as the task's log, which quotes the first of them."""
+
+
+def _sight(user: GetUserDep) -> Sight:
+    """What this user may see of the pipeline now."""
+
+    def readable() -> Iterable[str]:
+        return get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
+
+    return open_sight(readable)
+
+
+SightDep = Annotated[Sight, Depends(_sight)]
+
+
+def create_app() -> FastAPI:
+    """The app, to be mounted below `PREFIX`."""
+    app = FastAPI(
+        title="Asset health", openapi_url=None, docs_url=None, redoc_url=None, dependencies=[Depends(get_user)]
+    )
+    app.add_api_route("/assets", _overview, response_class=HTMLResponse)
+    app.add_api_route("/asset/{dag_id}", _asset, response_class=HTMLResponse, dependencies=[MAY_READ_DAG])
+    app.add_api_route(
+        "/asset/{dag_id}/quarantine", _quarantine, response_class=HTMLResponse, dependencies=[MAY_READ_ROWS]
+    )
+    app.add_api_route("/run/{dag_id}", _run, response_class=HTMLResponse, dependencies=[MAY_READ_RUNS])
+    app.add_api_route("/static/{name}", _static)
+    # Last: whatever is left, with any method, asks who is there before it says that there is nothing.
+    app.add_api_route("/{path:path}", _unknown, methods=METHODS)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(CatalunyaError, _failed)
+    app.add_exception_handler(Exception, _crashed)
+    return app
+
+
+def _overview(
+    request: Request,
+    sight: SightDep,
+    state: Annotated[str, Query(max_length=20)] = "",
+    layer: Annotated[str, Query(max_length=20)] = "",
+    q: Annotated[str, Query(max_length=200)] = "",
+) -> Response:
+    return _shown(request, "overview.html", sight, overview_page(sight, Filter(state, layer, q)))
+
+
+def _asset(request: Request, dag_id: str, sight: SightDep) -> Response:
+    if dag_id not in sight.graph:
+        return _shown(request, "ops.html", sight, ops_page(sight, dag_id))
+    return _shown(request, "asset.html", sight, asset_page(sight, dag_id))
+
+
+def _quarantine(
+    request: Request, dag_id: str, sight: SightDep, page: Annotated[int, Query(ge=1, le=100_000)] = 1
+) -> Response:
+    return _shown(request, "quarantine.html", sight, quarantine_page(sight, dag_id, page))
+
+
+def _run(
+    request: Request, dag_id: str, sight: SightDep, run_id: Annotated[str, Query(min_length=1, max_length=500)]
+) -> Response:
+    if dag_id not in sight.graph:
+        return _shown(request, "ops.html", sight, ops_page(sight, dag_id))
+    return _shown(request, "run.html", sight, run_page(sight, dag_id, run_id))
+
+
+def _static(name: str) -> Response:
+    # Of the files that are there, not of the name that was given.
+    found = {file.name: file for file in STATIC.iterdir() if file.is_file()}.get(name)
+    if found is None:
+        raise HTTPException(404, UNKNOWN)
+    caching = {"Cache-Control": "private, max-age=300"}
+    return FileResponse(found, media_type=TYPES[found.suffix[1:]], headers={**HEADERS, **caching})
+
+
+def _unknown() -> Response:
+    raise HTTPException(404, UNKNOWN)
+
+
+def _refused(request: Request, error: Any) -> Response:
+    told = {
+        401: ("Not logged in", "Log in to Airflow, then open this page again."),
+        403: ("No access", "Your Airflow user may not see this. Ask an administrator for the right to read this DAG."),
+    }
+    title, text = told.get(error.status_code, ("Not found", str(error.detail)))
+    return _error(request, error.status_code, title, text)
+
+
+def _invalid(request: Request, error: Any) -> Response:
+    wrong = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
+    return _error(request, 422, "This address is not right", wrong)
+
+
+def _failed(request: Request, error: Any) -> Response:
+    if isinstance(error, UsageError):
+        return _error(request, 404, "Not found", str(error))
+    log.warning("page_failed", path=request.url.path, error=str(error))
+    return _error(request, 503, "The lake cannot be read", str(error))
+
+
+def _crashed(request: Request, error: Any) -> Response:
+    log.error("page_failed", path=request.url.path, error=f"{type(error).__name__}: {error}", exc_info=error)
+    return _error(request, 500, "This page failed", "The error is in the log of the API server (page_failed).")
+
+
+def _shown(request: Request, template: str, sight: Sight, page: object) -> Response:
+    return _page(request, template, page=page, now=sight.now, graph=sight.graph, readable=sight.readable)
+
+
+def _page(request: Request, template: str, status: int = 200, **values: object) -> Response:
+    return HTMLResponse(render(template, _links(request), **values), status, HEADERS)
+
+
+def _error(request: Request, status: int, title: str, text: str) -> Response:
+    # The style sheet is not for anonymous either.
+    template = "bare.html" if status == 401 else "error.html"
+    return _page(request, template, status, title=title, text=safe_text(text))
+
+
+def _links(request: Request) -> Links:
+    """Addresses below the prefix under which Airflow is served: `root_path` is it and ours."""
+    return Links(str(request.scope.get("root_path", "")).removesuffix(PREFIX))

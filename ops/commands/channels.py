@@ -1,0 +1,62 @@
+"""`channels`: who is notified of what is wrong, whether messages arrive, and a test message to each.
+
+Here: output. Not here: sending (`ops/watching/`), the settings (`io/notifications.py`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from catalunya.assets.record.project import Project
+from catalunya.ops import console
+from catalunya.ops.commands.options import FLAG, AsJson
+
+
+def channels(
+    *,
+    test: Annotated[
+        bool, FLAG, Parameter(help="Send a test message to every channel, and show which arrived.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show the channels of CATALUNYA_NOTIFY, and whether messages arrive. Exits with 1 if they do not."""
+    from catalunya.ops.watching.notify import Account, read_notified, recipients, send_tests
+
+    project = Project()
+    found = recipients(project)
+    errors = send_tests(project, datetime.now(UTC)) if test else {}
+    accounts = read_notified(project).channels
+    rows: list[dict[str, Any]] = []
+    for each in found:
+        account = accounts.get(each.name, Account())
+        error = errors.get(each.name, account.error)
+        rows.append(
+            {
+                "channel": each.name,
+                "severity": each.way.channel.severity,
+                "select": each.way.channel.select or "*",
+                "state": "failing"
+                if error
+                else "arrived"
+                if test
+                else "working"
+                if each.name in accounts
+                else "unused",
+                "since": account.failing_since,
+                "error": error,
+            }
+        )
+    if as_json:
+        console.emit_json(rows)
+    elif rows:
+        cells = [
+            [row["channel"], row["severity"], row["select"], row["state"], console.ago(row["since"]), row["error"]]
+            for row in rows
+        ]
+        console.table(["channel", "from", "tables", "state", "since", "error"], cells)
+    else:
+        console.say("no one is notified: CATALUNYA_NOTIFY is not set (docs/watching.md)")
+    return int(any(row["error"] for row in rows))

@@ -1,0 +1,296 @@
+"""Who is told what: after each look, one digest per channel of what that channel has not been told yet.
+
+What each channel was told is kept in the lake (`_watch/notified.json`) and compared with the findings that are open: state, not events. A
+message that did not arrive is sent at the next look, with what is true then; a finding that came and went in between is not told at all.
+A finding that someone has acknowledged is not told. In quiet hours warnings wait, and so do their ends; errors are told.
+A delivery that fails is logged and kept, and fails no look.
+Here: the decision and its record. Not here: the findings (`findings.py`), the text (`message.py`), sending (`channels.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from catalunya.assets.record.ledger import Time
+from catalunya.assets.record.project import Project
+from catalunya.io.environment import Settings
+from catalunya.io.errors import CatalunyaError, ConfigurationError, UsageError
+from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.project_folder import active
+from catalunya.ops.watching.channels import LIMIT_S, Message, Way, deliver, ways
+from catalunya.ops.watching.findings import WORSE, Board, Finding, Kind, Seen, Severity
+from catalunya.ops.watching.message import BODY, Links, News, Resolved, body, title
+
+log = structlog.get_logger(__name__)
+
+PATH = "_watch/notified.json"
+FAILING = timedelta(minutes=5)
+"""For how long a message must not have arrived to be a finding of its own: at the look after the first failure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A finding as a channel was last told of it: `severity` and `measure` at its worst until then."""
+
+    what: str
+    severity: Severity
+    measure: float
+    opened_at: Time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a channel was told and does not know to be closed, by the finding's identity; since when messages do not arrive, and why."""
+
+    told: Mapping[str, Told] = field(default_factory=dict)
+    failing_since: Time | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notified:
+    """The accounts of all channels, by name; `at`: when they last changed."""
+
+    at: Time | None = None
+    channels: Mapping[str, Account] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A channel, and the tables it is told about; None: everything."""
+
+    way: Way
+    selected: frozenset[str] | None
+
+    @property
+    def name(self) -> str:
+        return self.way.channel.name
+
+    def wants(self, finding: Finding) -> bool:
+        """Whether the channel is told of it."""
+        itself = finding.kind is Kind.CHANNEL_FAILING and finding.subject == self.name
+        if finding.known or itself or (self.way.channel.severity == "error" and finding.severity is not Severity.ERROR):
+            return False
+        return self.selected is None or not self.selected.isdisjoint((finding.subject, *finding.affected))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One message to one channel; `error`: why it did not arrive, empty if it did."""
+
+    channel: str
+    news: News
+    error: str
+
+
+def recipients(project: Project) -> list[Recipient]:
+    """All channels, ready to be sent to. Raises ConfigurationError, in one line, if one of them cannot be."""
+    found = []
+    for way in ways(project.settings.channels):
+        select = way.channel.select
+        try:
+            selected = frozenset(asset.key for asset in project.graph.select(select)) if select else None
+        except UsageError as error:
+            raise ConfigurationError(f"CATALUNYA_NOTIFY: channel {way.channel.name!r}: select: {error}") from None
+        found.append(Recipient(way, selected))
+    return found
+
+
+def notify(project: Project, board: Board, now: datetime, *, limit_s: float = LIMIT_S) -> list[Delivery]:
+    """Tell each channel what it has not been told yet. Raises ConfigurationError for a channel that cannot be, and LakeError if what was
+    told cannot be read; both before anything is sent."""
+    found = recipients(project)
+    if not found:
+        return []
+    before = read_notified(project)
+    quiet = project.settings.quiet
+    is_quiet = quiet is not None and quiet.cover(now)
+    due = {each.name: news for each in found if (news := _news(each, before, board.open, is_quiet=is_quiet))}
+    errors = deliver(
+        {each.name: _sending(project, each, due[each.name], board, now) for each in found if each.name in due}, limit_s
+    )
+    accounts = {each.name: before.channels.get(each.name, Account()) for each in found}
+    for name, error in errors.items():
+        accounts[name] = _after(accounts[name], due[name], error, now)
+        _log(name, due[name], accounts[name])
+    after = replace(before, channels=accounts)
+    if after != before:
+        keep_notified(project, replace(after, at=now))
+    return [Delivery(channel=name, news=due[name], error=error) for name, error in errors.items()]
+
+
+def see_channels(project: Project, now: datetime) -> Iterator[Seen]:
+    """Channels to which messages do not arrive, as the look before found. Raises LakeError."""
+    names = [channel.name for channel in project.settings.channels]
+    accounts = read_notified(project).channels if names else {}
+    for name in names:
+        account = accounts.get(name, Account())
+        if account.failing_since and now - account.failing_since >= FAILING:
+            hours = (now - account.failing_since) / timedelta(hours=1)
+            yield Seen(
+                kind=Kind.CHANNEL_FAILING,
+                subject=name,
+                severity=Severity.ERROR if hours >= 1 else Severity.WARNING,
+                what=f"notifications to the channel {name} do not arrive",
+                cause=account.error,
+                remedy="correct CATALUNYA_NOTIFY or the service; `catalunya channels --test` tries it",
+                since=account.failing_since,
+                measure=hours,
+            )
+
+
+def send_tests(project: Project, now: datetime, *, limit_s: float = LIMIT_S) -> dict[str, str]:
+    """Send a test message to every channel: by name, why it did not arrive; empty if it did. One that arrives ends the channel's failure.
+
+    Raises ConfigurationError and LakeError, before anything is sent.
+    """
+    found = recipients(project)
+    before = read_notified(project)
+    sender = _sender(project.settings)
+    message = Message(
+        title=f"{sender}: test",
+        body=f"This is a test of `catalunya channels --test`, sent at {now:%Y-%m-%d %H:%M} UTC.",
+    )
+    errors = deliver({each.name: partial(each.way.send, message) for each in found}, limit_s)
+    mended = {
+        name: replace(before.channels[name], failing_since=None, error="")
+        for name, error in errors.items()
+        if name in before.channels and not error
+    }
+    after = replace(before, channels={**before.channels, **mended})
+    if after != before:
+        keep_notified(project, replace(after, at=now))
+    return errors
+
+
+def read_notified(project: Project) -> Notified:
+    """What the channels were told; nothing, if there is no record that can be read. Raises LakeError."""
+    import msgspec
+
+    beside = _beside(project.settings)
+    found = [Notified()]
+    for where, stored in ((project.lake.url(PATH), project.lake.find(PATH)), (str(beside), _read(beside))):
+        try:
+            found += [msgspec.json.decode(stored, type=Notified)] if stored else []
+        except BROKEN_JSON as error:
+            log.warning("notified_unreadable", path=where, error=str(error), advice="what is open is told again, once")
+    return max(found, key=lambda each: each.at.timestamp() if each.at else 0)
+
+
+def keep_notified(project: Project, notified: Notified) -> None:
+    """Keep what the channels were told: in the lake or, when it cannot be written (a full disk is told of, too), in the cache folder.
+
+    If neither can be written, what is open is told again at the next look: too often is better than not at all.
+    """
+    import msgspec
+
+    content = msgspec.json.format(msgspec.json.encode(notified), indent=1)
+    beside = _beside(project.settings)
+    try:
+        project.lake.put(PATH, content)
+    except CatalunyaError as error:
+        log.warning("notified_not_kept", path=project.lake.url(PATH), error=str(error), instead=str(beside))
+    else:
+        with suppress(OSError):  # there is none, or none can be there
+            beside.unlink()
+        return
+    try:
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(content)
+    except OSError as error:
+        log.warning(
+            "notified_not_kept", path=str(beside), error=str(error), advice="what is open is told again at every look"
+        )
+
+
+def _news(to: Recipient, before: Notified, open_: Iterable[Finding], *, is_quiet: bool) -> News:
+    told = before.channels.get(to.name, Account()).told
+    found = {each.identity: each for each in open_}
+    opened = [each for each in found.values() if each.identity not in told and to.wants(each)]
+    worsened = [
+        each
+        for each in found.values()
+        if each.identity in told and not each.known and _is_worse(told[each.identity], each)
+    ]
+    closed = [
+        Resolved(identity, each.what, each.opened_at, each.severity)
+        for identity, each in told.items()
+        if identity not in found
+    ]
+    if is_quiet:
+        opened, worsened = ([each for each in kind if each.severity is Severity.ERROR] for kind in (opened, worsened))
+        closed = [each for each in closed if each.severity is Severity.ERROR]
+    return News(tuple(opened), tuple(worsened), tuple(closed))
+
+
+def _is_worse(told: Told, finding: Finding) -> bool:
+    """Whether it became an error since the channel was told, or its measure a multiple of what it was then."""
+    became_error = finding.worst_severity is Severity.ERROR and told.severity is not Severity.ERROR
+    return became_error or (told.measure > 0 and finding.worst >= WORSE * told.measure)
+
+
+def _sending(project: Project, to: Recipient, news: News, board: Board, now: datetime) -> Callable[[], None]:
+    settings = project.settings
+    links = Links(settings.airflow_public_url, frozenset(asset.key for asset in project.graph))
+    count = len(board.open)
+    footer = (
+        f"Open in all: {count}. `catalunya watch` shows {'it' if count == 1 else 'them'}."
+        if count
+        else "Nothing is open."
+    )
+    room = min(to.way.room, BODY)
+    text = body(news, now, links, room=room - len(footer) - 2)
+    message = Message(title=title(_sender(settings), news), body=f"{text}\n\n{footer}"[:room], tone=news.tone)
+    return partial(to.way.send, message)
+
+
+def _after(before: Account, news: News, error: str, now: datetime) -> Account:
+    """The account after a delivery."""
+    if error:
+        return replace(before, failing_since=before.failing_since or now, error=error)
+    gone = {each.identity for each in news.closed}
+    told = {identity: each for identity, each in before.told.items() if identity not in gone}
+    for each in (*news.opened, *news.worsened):
+        told[each.identity] = Told(
+            what=each.what, severity=each.worst_severity, measure=each.worst, opened_at=each.opened_at
+        )
+    return Account(told=told)
+
+
+def _log(channel: str, news: News, account: Account) -> None:
+    counts = {"new": len(news.opened), "worse": len(news.worsened), "resolved": len(news.closed)}
+    if account.failing_since:
+        log.error(
+            "notification_failed",
+            channel=channel,
+            error=account.error,
+            since=account.failing_since,
+            advice="it is sent at the next look; `catalunya channels --test` tries it now",
+            **counts,
+        )
+    else:
+        log.info("notified", channel=channel, **counts)
+
+
+def _sender(settings: Settings) -> str:
+    return f"{active().name} {settings.env}"
+
+
+def _beside(settings: Settings) -> Path:
+    """Where the record is kept while the lake cannot be written: one file per lake."""
+    return settings.cache / f"notified-{hashlib.sha256(settings.lake.encode()).hexdigest()[:12]}.json"
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:  # none was kept there
+        return None
