@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,8 @@ from catalunya.assets.record.ledger import Ledger
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.source_checks import SourceCheck, keep
 from catalunya.io.environment import Settings
-from catalunya.io.errors import CatalunyaError, ContractError, LakeUnavailable, SourceUnavailable
+from catalunya.io.errors import CatalunyaError, ConfigurationError, ContractError, LakeUnavailable, SourceUnavailable
+from catalunya.io.project_folder import FILE, VARIABLE
 from catalunya.ops.watching.findings import Finding, Severity, read_board
 from catalunya.ops.watching.freshness import HABIT, SLACK, STALE_HOURS
 from catalunya.ops.watching.look import SILENT, Look, look, watch
@@ -253,3 +255,42 @@ def test_two_looks_at_the_same_moment_leave_one_readable_board(shop: Shop) -> No
     first, second = shop.look(), shop.look()
     assert [each.identity for each in second.board.open] == [each.identity for each in first.board.open]
     assert second.changes.opened == ()
+
+
+def test_a_policy_applies_by_selection_and_the_last_line_counts(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare_policies(tmp_path, monkeypatch, '[watch.stale_hours]\n"layer:staging" = 2\n"staging.cities" = 48\n')
+    shop.change(5)
+    found = shop.seen(3 * HOUR)["table_stale:staging.shops"]
+    assert "2 h are allowed ('layer:staging' in assets/project.toml)" in found.what
+    shop.make(SHOPS)
+    assert shop.seen(40 * HOUR) == {}
+    assert set(shop.seen(49 * HOUR)) == {"table_stale:staging.cities"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[watch.stale_hours]\n"staging.shopz" = 2\n', "did you mean staging.shops"),
+        ('[watch.stale_hours]\n"layer:marts" = 0\n', "expected a selection and hours"),
+        ('[watch.stale_hours]\n"layer:marts" = "2 days"\n', "expected a selection and hours"),
+        ("[watch]\nstale_hours = 2\n", "expected a selection and hours"),
+        ("[watch.fresh_hours]\n", "expected the tables [watch.source_hours] and [watch.stale_hours]"),
+    ],
+)
+def test_a_policy_that_says_nothing_is_refused_with_its_line(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    declare_policies(tmp_path, monkeypatch, text)
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        shop.seen()
+
+
+def declare_policies(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Make the process work on a project with these policies."""
+    project = folder / "project"
+    (project / "assets").mkdir(parents=True)
+    declared = '\nname = "shops"\ntitle = "Shops"\nqualifier = "shp"\n[portals]\nsocrata = "https://shops.example"\n'
+    (project / FILE).write_text(declared + text, encoding="utf-8")
+    monkeypatch.setenv(VARIABLE, str(project))
