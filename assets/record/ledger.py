@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -35,6 +35,7 @@ FOLDER = "_ledger"
 LONGEST_ID = 500
 """Characters of a run's id and of a correlation id: both may come from outside."""
 _ENTRY = re.compile(r".*/([0-9]{10})\.json")
+_LISTED = re.compile(rf"({FOLDER}/[^/]+/[^/]+)/(?:([0-9]{{10}})\.json|{re.escape(COMPACTED)})")
 _UNUSABLE = (*BROKEN_JSON, OverflowError)
 # What is written can be read back, and what is read can be used: compared, added up, shown.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -177,8 +178,9 @@ def _usable(entry: Entry) -> Entry:
     return entry
 
 
-Listing = Mapping[str, list[str]]
-"""The paths of all entries by folder, at one moment."""
+Listing = Mapping[str, Sequence[int]]
+"""The numbers of all single entries by the folder of their asset, oldest first, at one moment; `MERGED` if there are merged ones."""
+MERGED = 0
 
 
 class Ledger:
@@ -190,19 +192,16 @@ class Ledger:
 
     def history(self, key: str) -> list[Entry]:
         """All entries of an asset, oldest first; merged ones have no `objects`. Raises LedgerError on one that cannot be read."""
-        numbered, is_compacted = self._numbered(key)
-        single = {number: entry for number, path in numbered if (entry := self._read(path))}
+        numbers, is_compacted = self._numbers(key)
+        single = {number: entry for number in numbers if (entry := self.read(key, number))}
         # Read after the single ones, so that what was merged meanwhile is included.
-        merged = self.compacted(key) if is_compacted or len(single) < len(numbered) else []
+        merged = self.compacted(key) if is_compacted or len(single) < len(numbers) else []
         found = {entry.sequence: entry for entry in merged} | single
         return [found[number] for number in sorted(found)]
 
     def listing(self) -> Listing:
         """Where the entries of all assets are, by one listing: on S3 one request per thousand entries, not one per asset."""
-        found: dict[str, list[str]] = {}
-        for each in self.lake.objects(FOLDER):
-            found.setdefault(each.path.rpartition("/")[0], []).append(each.path)
-        return found
+        return _listing(self.lake.paths(FOLDER))
 
     def listed(self) -> Listing | None:
         """The listing; None if the folder of some asset cannot be listed, so that each must be by itself. Raises LakeError if none can."""
@@ -290,25 +289,22 @@ class Ledger:
         return f"{cls.folder(key)}/{COMPACTED}"
 
     def _newest_first(self, key: str, listed: Listing | None, *, compacted: bool = False) -> Iterator[Entry]:
-        numbered, is_compacted = self._numbered(key, listed)
-        for _, path in reversed(numbered):
-            entry = self._read(path)
-            if entry:
+        numbers, is_compacted = self._numbers(key, listed)
+        for number in reversed(numbers):
+            if entry := self.read(key, number):
                 yield entry
         if compacted and is_compacted:
             yield from reversed(self.compacted(key))
 
-    def _numbered(self, key: str, listed: Listing | None = None) -> tuple[list[tuple[int, str]], bool]:
-        """Numbers and paths of the single entries, oldest first, and whether there are merged ones."""
+    def _numbers(self, key: str, listed: Listing | None = None) -> tuple[Sequence[int], bool]:
+        """The numbers of the single entries, oldest first, and whether there are merged ones."""
         folder = self.folder(key)
-        paths = self._paths(folder) if listed is None else listed.get(folder, [])
-        found = ((number, path) for path in paths if (number := number_of(path)) is not None)
-        numbered = sorted((number, path) for number, path in found if path == self.path(key, number))
-        return numbered, self.compacted_path(key) in paths
-
-    def _paths(self, folder: str) -> list[str]:
-        with _of_one_asset():
-            return [found.path for found in self.lake.objects(folder)]
+        if listed is None:
+            with _of_one_asset():
+                listed = _listing(self.lake.paths(folder))
+        numbers = listed.get(folder, ())
+        is_compacted = bool(numbers) and numbers[0] == MERGED
+        return numbers[1:] if is_compacted else numbers, is_compacted
 
     def _content(self, path: str) -> bytes | None:
         with _of_one_asset():
@@ -323,6 +319,16 @@ class Ledger:
                 return None
             self._entries[path] = decode(content, self.lake.url(path), path)
         return self._entries[path]
+
+
+def _listing(paths: Iterable[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for path in paths:
+        if match := _LISTED.fullmatch(path):
+            found.setdefault(match[1], []).append(int(match[2]) if match[2] else MERGED)
+    for numbers in found.values():
+        numbers.sort()
+    return found
 
 
 @contextmanager

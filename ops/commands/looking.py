@@ -229,11 +229,10 @@ def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tupl
     names = [column.name for column in asset.columns]
     declared = project.declarations[asset.key]
     assert isinstance(declared, LandingDeclaration)
-    read = (
-        read_page(batch.read(project.lake, page), page.name, names, declared.source, asset.key)
-        .head(count)
-        .select(names)
-    )
+    declared = declared.of_dataset(batch.manifest.source)
+    theirs = declared.reading.theirs(names)
+    raw = read_page(batch.read(project.lake, page), page.name, theirs, declared.source, asset.key)
+    read = declared.reading.named(raw).head(count).select(names)
     hidden = [
         pl.when(pl.col(c.name).is_not_null()).then(pl.lit(MASKED)).alias(c.name) for c in asset.columns if c.personal
     ]
@@ -270,6 +269,8 @@ def _described(asset: Asset) -> dict[str, Any]:
         "description": asset.description,
         "uri": asset.uri,
         "source": asset.source,
+        "alternatives": list(asset.alternatives),
+        "in_use": asset.in_use,
         "schedule": asset.schedule,
         "upstream": list(asset.upstream),
         "optional": list(asset.optional),
