@@ -83,8 +83,9 @@ diff: $(READY) ## Show what a deployment of CATALUNYA_ENV would change in AWS
 deploy: $(READY) ## Deploy CATALUNYA_ENV's infrastructure; docs/infrastructure.md lists its settings
 	@$(CDK) deploy '$(STACKS)' --exclusively --require-approval never
 
-costs: $(READY) ## Count what a day costs on AWS, with a local AWS (some minutes); writes docs/aws.md
+costs: $(READY) ## Count what a day costs on AWS, with a local AWS (some minutes), and what CloudWatch costs; writes docs
 	@$(BIN)/python bench/aws_costs.py
+	@$(BIN)/python bench/cloudwatch_table.py
 
 bench: $(READY) ## Measure speed and memory against a floor on this machine (some minutes)
 	@$(BIN)/python bench/run.py

@@ -1,11 +1,14 @@
 """What raises an alarm, with what to do about it; the topic that alarms notify; the budget.
 
+`ops.watch` finds what is wrong (`ops/watching`), and alarms report what it finds. Besides there are alarms for what no one would find if
+Airflow were down or the watch itself failed: that it is silent, and what AWS measures of functions, queues and queries.
 Here: thresholds and periods. Not here: where metrics come from (`signals.py`), what is drawn (`dashboards.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import aws_cdk as cdk
 from aws_cdk import aws_athena as athena
@@ -23,27 +26,14 @@ from constructs import Construct
 from catalunya.assets.graph.spec import Layer
 from catalunya.cdk.deployment import FUNCTION_SIZES, PROFILES
 from catalunya.cdk.naming import HEALTH, Names
-from catalunya.cdk.signals import (
-    BACKUP_GAPS,
-    BACKUPS,
-    CHANGED_SCHEMAS,
-    FAILING_TABLES,
-    FAILURES,
-    HEARTBEATS,
-    LASTING_FAILURES,
-    RUNS,
-    SILENT,
-    SOURCE_PROBLEMS,
-    Signals,
-)
-from catalunya.dags.failures import RECONCILE_MINUTES
+from catalunya.cdk.signals import BACKUP_GAPS, FINDINGS, KINDS, URGENT, Signals, of_kind
+from catalunya.ops.watching.findings import Kind
+from catalunya.ops.watching.look import EVERY
 
 NEAR_THE_LIMIT = 0.9
 UNREAD_MINUTES = 30
-TRANSIENT = 3
-"""Up to so many tasks may fail in an hour for a reason that passes: `ops.reconcile` starts them again."""
-LONGEST_HOURS = 168  # Amazon CloudWatch API Reference, PutMetricAlarm: the most hourly periods that an alarm may have
-BACKUP_TAKES_HOURS = 1
+WATCH_MINUTES = EVERY // timedelta(minutes=1)
+ADVICE = "`catalunya watch` shows each with its cause and the command that fixes it (docs/watching.md)"
 ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 """What a budget notifies of, in percent of it."""
 ENVIRONMENT_TAG = "environment"
@@ -110,9 +100,8 @@ class Alarms(Construct):
         super().__init__(scope, id)
         self._names, self._signals, self._action = names, signals, actions.SnsAction(topic)
         self.all: list[cloudwatch.Alarm] = []
-        self._add_failures()
-        self._add_heartbeats()
-        self._add_sources()
+        self._add_findings()
+        self._add_heartbeat()
         self._add_backups()
 
     def add_function(self, layer: Layer, function: lambda_.IFunction) -> None:
@@ -176,74 +165,41 @@ class Alarms(Construct):
             description=f"Queries in {group.name} scanned more than {limit} GB in a day: find them in its query history, and filter on partitions",
         )
 
-    def _add_failures(self) -> None:
-        self._add(
-            "failures",
-            self._signals.metric(LASTING_FAILURES),
-            above=0,
-            description="A task or function failed, and a retry would fail too. Search the logs for task_failed, function_failed and "
-            "materialization_failed; `catalunya status` shows the tables",
-        )
-        self._add(
-            "failures-repeated",
-            self._signals.metric(FAILURES),
-            above=TRANSIENT,
-            is_early=True,
-            description=f"More than {TRANSIENT} tasks failed in an hour, though they were retried: check the sources and AWS",
-        )
-        self._add(
-            "tables-failing",
-            self._signals.metric(FAILING_TABLES, minutes=3 * RECONCILE_MINUTES),
-            above=0,
-            description="A table stands failed or unreadable. `catalunya status` shows which and why: fix it, or run `catalunya acknowledge KEY`",
-        )
+    def _add_findings(self) -> None:
+        """What the watch finds: in prod one alarm for each kind, in dev one for all that is urgent."""
+        if not PROFILES[self._names.env].warns_early:
+            self._add(
+                "findings",
+                self._signals.metric(URGENT, minutes=WATCH_MINUTES, statistic="Maximum"),
+                above=0,
+                description=f"ops.watch finds something wrong that will not pass by itself. {ADVICE}",
+            )
+            return
+        for kind in KINDS:
+            self._add(
+                alarm_of(kind),
+                self._signals.metric(of_kind(kind), minutes=WATCH_MINUTES, statistic="Maximum"),
+                above=0,
+                description=f"ops.watch has an open finding of the kind {kind}. {ADVICE}",
+            )
 
-    def _add_heartbeats(self) -> None:
-        """Within a quarter of the recovery time objective. The first minutes count too, hence one period less."""
-        periods = max(self._names.settings.rto_minutes // 4 // RECONCILE_MINUTES - 1, 1)
-        minutes = (periods + 1) * RECONCILE_MINUTES
-        beats = cloudwatch.MathExpression(
-            expression="FILL(beats, 0)",
-            using_metrics={"beats": self._signals.metric(HEARTBEATS, minutes=RECONCILE_MINUTES)},
-            period=cdk.Duration.minutes(RECONCILE_MINUTES),
-            label=HEARTBEATS.metric,
+    def _add_heartbeat(self) -> None:
+        """Of the watch itself, within a quarter of the recovery time objective. The first minutes count too, hence one period less."""
+        periods = max(self._names.settings.rto_minutes // 4 // WATCH_MINUTES - 1, 1)
+        minutes = (periods + 1) * WATCH_MINUTES
+        looks = cloudwatch.MathExpression(
+            expression="FILL(looks, 0)",
+            using_metrics={"looks": self._signals.metric(FINDINGS, minutes=WATCH_MINUTES, statistic="SampleCount")},
+            period=cdk.Duration.minutes(WATCH_MINUTES),
+            label="Looks of ops.watch",
         )
         self._add(
-            "no-heartbeat",
-            beats,
+            alarm_of(Kind.WATCH_SILENT),
+            looks,
             below=1,
             periods=periods,
-            description=f"ops.reconcile has not run for {minutes} minutes: check the scheduler, the API server and the workers (docs/dokku.md)",
-        )
-        self._add(
-            "process-silent",
-            self._signals.metric(SILENT, minutes=RECONCILE_MINUTES),
-            above=0,
-            periods=periods,
-            description=f"A process of Airflow has been silent for {minutes} minutes. Search the log of ops.reconcile for process_silent",
-        )
-        self._add(
-            "silent",
-            self._signals.metric(RUNS),
-            below=1,
-            periods=LONGEST_HOURS,
-            is_early=True,
-            description=f"No table was made or found unchanged for {LONGEST_HOURS} hours: check that Airflow runs",
-        )
-
-    def _add_sources(self) -> None:
-        self._add(
-            "source-problems",
-            self._signals.metric(SOURCE_PROBLEMS),
-            above=0,
-            description="A source is overdue, was not asked on schedule, or did not answer or match its declaration in the weekly check. Search the "
-            "logs of ops.reconcile and ops.sources for source_overdue, source_not_asked, source_unavailable and source_mismatch",
-        )
-        self._add(
-            "schema-changed",
-            self._signals.metric(CHANGED_SCHEMAS),
-            above=0,
-            description="A source added, removed or retyped a field. `catalunya history KEY` shows the drift: update the contract",
+            description=f"ops.watch has not looked for {minutes} minutes, and no other alarm is raised for what it would find: check the scheduler, "
+            "the API server and the workers (docs/dokku.md), then the log of ops.watch in Airflow",
         )
 
     def _add_backups(self) -> None:
@@ -253,14 +209,6 @@ class Alarms(Construct):
             above=0,
             description="A backup is incomplete. Its log shows what is missing; run `catalunya verify`, then `catalunya backup`",
         )
-        if hours := self._names.settings.rpo_hours:
-            self._add(
-                "backup-missed",
-                self._signals.metric(BACKUPS),
-                below=1,
-                periods=hours + BACKUP_TAKES_HOURS,
-                description=f"No backup was completed for {hours} hours, the recovery point objective: see ops.backup in Airflow",
-            )
 
     def _add(
         self,
@@ -294,6 +242,11 @@ class Alarms(Construct):
         alarm.add_alarm_action(self._action)
         alarm.add_ok_action(self._action)
         self.all.append(alarm)
+
+
+def alarm_of(kind: Kind) -> str:
+    """The alarm of a kind of finding, by its name without the environment's."""
+    return kind.value.replace("_", "-")
 
 
 def budget(scope: Construct, names: Names, topic: sns.ITopic, usd: float) -> budgets.CfnBudget:

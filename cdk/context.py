@@ -55,6 +55,10 @@ VALUES: Mapping[str, Value] = MappingProxyType(
         ),
         "budget_dev": Value(meaning="USD per month in dev", default="5.75"),
         "budget_prod": Value(meaning="USD per month in prod", default="20.25"),
+        "dashboards": Value(
+            meaning="the environments with dashboards, and the metrics by table that only they show: an account's first three dashboards are free",
+            default="prod",
+        ),
         "owner": Value(meaning="value of the tag `owner`", default="data"),
         "cost_center": Value(meaning="value of the tag `cost-center`", default="open-data"),
         "reserved_concurrency": Value(

@@ -1,4 +1,4 @@
-"""Three dashboards per environment: for operations, for users of the tables, for costs.
+"""Three dashboards of an environment: for operations, for users of the tables, for costs.
 
 Here: what is drawn, table by table of the graph. Not here: where metrics come from (`signals.py`), what raises an alarm
 (`alarms.py`).
@@ -23,8 +23,8 @@ from catalunya.cdk.signals import (
     DRIFT,
     FAILED,
     FAILURES,
+    FINDINGS,
     FUNCTION_FAILURES,
-    OVERDUE,
     QUARANTINED,
     RETRIES,
     ROWS,
@@ -34,10 +34,13 @@ from catalunya.cdk.signals import (
     TESTS_FAILED,
     TESTS_PASSED,
     TESTS_WARNED,
+    URGENT,
     Signal,
     Signals,
+    of_kind,
 )
 from catalunya.io.warehouse.athena import TERABYTE, USD_PER_TB
+from catalunya.ops.watching.findings import Kind
 
 BILLING_REGION = "us-east-1"  # AWS publishes billing metrics only there
 SERVICES = {
@@ -49,7 +52,9 @@ SERVICES = {
 }
 STORAGE = {"StandardStorage": "", "StandardIAStorage": ", archived"}
 """The storage classes that buckets use (`buckets.py`), as S3's metrics name them."""
-DAY_MINUTES = 24 * 60
+LATE = (Kind.SOURCE_OVERDUE, Kind.SOURCE_NOT_ASKED, Kind.TABLE_STALE)
+CHANGES = ("finding_opened", "finding_worsened", "finding_closed")
+HOUR_MINUTES, DAY_MINUTES = 60, 24 * 60
 DAY = cdk.Duration.minutes(DAY_MINUTES)
 HALF, WHOLE, TALL = 12, 24, 8
 
@@ -88,6 +93,17 @@ class Dashboards(Construct):
         return [
             [cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=WHOLE)],
             [
+                _graph("Open findings, and those that are urgent", self._open_findings((FINDINGS, URGENT))),
+                self._lines(
+                    "Findings: opened, worsened, closed",
+                    "filter event in [" + ", ".join(f'"{event}"' for event in CHANGES) + "]",
+                    "sort @timestamp desc",
+                    "limit 25",
+                    fields="@timestamp, event, severity, kind, subject, what",
+                    width=HALF,
+                ),
+            ],
+            [
                 _graph(
                     "Runs, failures, retried requests to sources", [self._signals.metric(signal) for signal in totals]
                 ),
@@ -117,9 +133,12 @@ class Dashboards(Construct):
             ],
         ]
 
+    def _open_findings(self, signals: Iterable[Signal]) -> list[cloudwatch.IMetric]:
+        """The most at any look of an hour."""
+        return [self._signals.metric(signal, minutes=HOUR_MINUTES, statistic="Maximum") for signal in signals]
+
     def _business(self) -> list[list[cloudwatch.IWidget]]:
         tables = [asset for asset in self._graph if asset.layer is not Layer.LANDING]
-        dated = [asset for asset in self._graph.select("layer:landing") if asset.freshness]
         marts = [asset for asset in tables if asset.layer is Layer.MARTS]
         return [
             [
@@ -131,7 +150,9 @@ class Dashboards(Construct):
                     "limit 100",
                     width=HALF,
                 ),
-                _graph("Freshness: hours overdue, by source", self._by_asset(OVERDUE, dated, "Maximum")),
+                _graph(
+                    "Freshness: sources overdue or not asked, stale tables", self._open_findings(map(of_kind, LATE))
+                ),
             ],
             [
                 _graph(f"Rows of {layer}", self._by_asset(ROWS, [a for a in tables if a.layer is layer], "Maximum"))

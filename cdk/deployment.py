@@ -53,7 +53,8 @@ FUNCTION_SIZES: Mapping[Layer, Size] = MappingProxyType(
 class Profile:
     """The sizes of an environment: USD per month, and the GB that one reader's query, or all of them in a day, may scan.
 
-    `warns_early`: it also has the alarms for what may become a failure, each of which costs 0.10 USD a month.
+    `warns_early`: it also has the alarms for what may become a failure, and one for each kind of finding in place of one for all that is urgent.
+    Each costs 0.10 USD a month.
     """
 
     budget_usd: float
@@ -94,6 +95,7 @@ class Deployment:
     token_secret: str | None
     hosts_secret: str | None
     budgets: Mapping[str, float]
+    dashboards: frozenset[str]
     trusted: Trusted
 
     @property
@@ -110,13 +112,9 @@ class Deployment:
         raw, context = context, given(context)
         account = _like(_ACCOUNT, "account", _required(context, "account", "CDK_DEFAULT_ACCOUNT"))
         check_nothing_is_forgotten(raw, account)
-        environments = tuple(dict.fromkeys(each.strip() for each in (context("environments") or "").split(",")))
-        unknown = set(environments) - PROFILES.keys()
-        if unknown:
-            raise ConfigurationError(
-                f"-c environments={','.join(environments)}: expected some of {', '.join(PROFILES)}, found "
-                f"{', '.join(sorted(unknown)) or 'nothing'}"
-            )
+        environments = _environments(context, "environments")
+        if not environments:
+            raise ConfigurationError(f"-c environments: expected some of {', '.join(PROFILES)}, found nothing")
         region = _required(context, "region", "CDK_DEFAULT_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
         region = _like(_REGION, "region", region)
         is_home = load_settings().site == "home"
@@ -147,6 +145,7 @@ class Deployment:
             token_secret=_optional(_secret(), context, "socrata_token_secret"),
             hosts_secret=_optional(_secret(), context, "hosts_secret"),
             trusted=trusted,
+            dashboards=frozenset(_environments(context, "dashboards")),
             budgets={env: _money(context, f"budget_{env}") for env in environments},
             package=Path(package) if package else make_package(),
         )
@@ -157,6 +156,15 @@ def _required(context: Context, name: str, *variables: str) -> str:
         if found:
             return str(found)
     raise ConfigurationError(f"no {name} to deploy to: add -c {name}=…, or set {variable(name)} or {variables[0]}")
+
+
+def _environments(context: Context, name: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(each.strip() for each in (context(name) or "").split(",") if each.strip()))
+    if unknown := sorted(set(found) - PROFILES.keys()):
+        raise ConfigurationError(
+            f"-c {name}={','.join(found)}: expected some of {', '.join(PROFILES)}, found {', '.join(unknown)}"
+        )
+    return found
 
 
 def _like(shape: tuple[str, str], name: str, found: str) -> str:

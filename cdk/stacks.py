@@ -26,7 +26,7 @@ from catalunya.cdk.deployment import PROFILES, Deployment
 from catalunya.cdk.functions import Functions, Queues, log_group
 from catalunya.cdk.naming import ACCOUNT, Names, account_stack, check_separate_lakes, qualifiers
 from catalunya.cdk.roles import AccountRoles, Roles
-from catalunya.cdk.signals import Signals
+from catalunya.cdk.signals import Signals, signals_of
 from catalunya.io.errors import ConfigurationError
 from catalunya.io.project_folder import active
 
@@ -145,7 +145,15 @@ class DataStack(cdk.Stack):
 
         airflow_logs = log_group(self, "AirflowLogs", names.airflow_log_group, profile.log_days)
         groups = [*functions.log_groups.values(), airflow_logs]
-        signals = Signals(self, "Signals", names, groups)
+        has_dashboards = names.env in deployment.dashboards
+        signals = Signals(
+            self,
+            "Signals",
+            names,
+            signals_of(names.env, has_dashboards=has_dashboards),
+            airflow=airflow_logs,
+            functions=functions.log_groups.values(),
+        )
         topic = Topic(self, "Alerts", names, email=deployment.alarm_email).topic
         alarms = Alarms(self, "Alarms", names, signals, topic)
         for layer, function in functions.by_layer.items():
@@ -155,19 +163,20 @@ class DataStack(cdk.Stack):
         alarms.add_readers(work_groups.readers)
         usd = deployment.budgets[names.env]
         budget(self, names, topic, usd)
-        Dashboards(
-            self,
-            "Dashboards",
-            names,
-            graph,
-            signals,
-            functions=functions.by_layer,
-            queues=(queues.manifests, functions.dead),
-            groups=groups,
-            alarms=alarms.all,
-            budget_usd=usd,
-            buckets=_places(names, deployment),
-        )
+        if has_dashboards:
+            Dashboards(
+                self,
+                "Dashboards",
+                names,
+                graph,
+                signals,
+                functions=functions.by_layer,
+                queues=(queues.manifests, functions.dead),
+                groups=groups,
+                alarms=alarms.all,
+                budget_usd=usd,
+                buckets=_places(names, deployment),
+            )
         airflow = rolesanywhere.CfnProfile(
             self,
             "Airflow",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -46,7 +47,7 @@ SILENT = timedelta(minutes=45)
 """So long without a look that was kept means that nothing watched."""
 THOROUGH = timedelta(hours=1)
 """How often a look looks at what changes rarely: backups, and the results of the weekly check of the sources."""
-_RARE = (Kind.BACKUP_OLD, Kind.SOURCE_MISMATCH)
+_RARE = (Kind.BACKUP_OLD, Kind.SOURCE_MISMATCH, Kind.CONTRACT_BREAKING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,12 @@ def watch(project: Project, now: datetime) -> Look:
     unkept = _keep(project, before, found, now)
     _log_changes(project, found)
     opened = found.board.open
+    # In AWS this line is the heartbeat, and `kinds` a metric for each (cdk/signals.py).
     log.info(
         "watched",
         open=len(opened),
         urgent=sum(each.is_urgent for each in opened),
+        kinds=dict(Counter(each.kind.value for each in opened if not each.known)),
         tables=len(project.graph),
         seconds=round(time.monotonic() - began, 3),
         blind=found.blind,

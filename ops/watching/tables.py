@@ -14,9 +14,10 @@ from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.failing import Failing, acknowledged, failing
 from catalunya.assets.record.index import Index
 from catalunya.assets.record.ledger import Entry
-from catalunya.assets.record.source_checks import kept
+from catalunya.assets.record.source_checks import SourceCheck, kept
 from catalunya.assets.record.state import Reason, State
 from catalunya.io.errors import LakeError
+from catalunya.ops.watching.breaking import Broken, broken
 from catalunya.ops.watching.findings import Kind, Seen, Severity
 from catalunya.ops.watching.freshness import Expectations
 from catalunya.ops.watching.unusual import unusual
@@ -45,13 +46,16 @@ class Tables:
         failures = {asset.key: found for asset in self.state.graph if (found := failing(self.state, asset.key))}
         full = {key: found for key, found in failures.items() if any(text in found.error for text in _FULL)}
         yield from self._full(full)
+        late: set[str] = set()
         for asset in self.state.graph:
             if found := failures.get(asset.key):
                 if asset.key not in full:
                     yield self._failed(asset, found)
-            elif not failures.keys() & self.state.graph.ancestors(asset.key):
-                # Below a table that failed, staleness is its finding's `affected`.
-                yield from self._stale(asset)
+            # Below a table that failed or is stale, staleness is said by its finding, in `affected`.
+            elif not (failures.keys() | late) & self.state.graph.ancestors(asset.key):
+                for each in self._stale(asset):
+                    late.add(asset.key)
+                    yield each
             if asset.layer is Layer.LANDING:
                 yield from self._source(asset)
             yield from self._drift(asset)
@@ -79,12 +83,15 @@ class Tables:
         if found.passes and (at := self.state.next_try(asset.key)):
             remedy = f"nothing yet: it is tried again at {at:%Y-%m-%d %H:%M} UTC; {remedy}"
         known = acknowledged(self.state.ledger.lake, found)
+        hit = broken(self.state.graph, asset, [found.error]) if kind is Kind.TABLE_FAILED else None
+        if hit:
+            remedy = _BROKEN.format(asset.key, asset.module)
         return self._about(
             asset,
             kind,
             Severity.WARNING if found.passes else Severity.ERROR,
-            what=_FAILED[kind].format(asset.key),
-            cause=text or found.error,
+            what=_FAILED[kind].format(asset.key) + (f": in its source, {hit.what}" if hit else ""),
+            cause=f"{text or found.error}; {hit.text}" if hit else text or found.error,
             remedy=remedy,
             since=found.since,
             measure=failure.failures if failure else 0,
@@ -140,7 +147,13 @@ class Tables:
             except LakeError:  # it is kept again next week
                 continue
             is_old = check is None or check.source != asset.source or (latest and latest.recorded_at > check.at)
-            if check is None or not check.problems or is_old or failing(self.state, asset.key):
+            if check is None or is_old or failing(self.state, asset.key):
+                continue
+            gone = _gone(check, latest)
+            if hit := broken(self.state.graph, asset, [*check.problems, *gone]):
+                yield self._breaking(asset, hit, "; ".join(check.problems or gone), check.at)
+                continue
+            if not check.problems:
                 continue
             yield self._about(
                 asset,
@@ -154,7 +167,11 @@ class Tables:
 
     def _drift(self, asset: Asset) -> Iterator[Seen]:
         entry = self._newest(asset)
-        if entry and entry.drift:
+        if not entry or not entry.drift or failing(self.state, asset.key):
+            return
+        if hit := broken(self.state.graph, asset, [entry.drift]):
+            yield self._breaking(asset, hit, entry.drift, entry.recorded_at)
+        else:
             yield self._about(
                 asset,
                 Kind.DRIFT,
@@ -164,6 +181,18 @@ class Tables:
                 remedy=f"`catalunya history {asset.key}`; then update its contract",
                 since=entry.recorded_at,
             )
+
+    def _breaking(self, asset: Asset, hit: Broken, why: str, since: datetime) -> Seen:
+        return Seen(
+            kind=Kind.CONTRACT_BREAKING,
+            subject=asset.key,
+            severity=Severity.WARNING,
+            what=f"the source of {asset.key} has changed: {hit.what}",
+            cause=f"{why}; {hit.text}",
+            remedy=_BROKEN.format(asset.key, asset.module),
+            since=since,
+            affected=hit.tables,
+        )
 
     def _unusual(self) -> Iterator[Seen]:
         for found in unusual(self.index.rows):
@@ -219,11 +248,18 @@ class Tables:
         return Seen(kind=kind, subject=asset.key, severity=severity, affected=affected, **said)  # type: ignore[arg-type]
 
 
+_BROKEN = "`catalunya sources check {0}` asks the source now; if the change stays, adapt the contract and `{1}`, and tell those who read these columns"
 _FAILED = {
     Kind.LEDGER_UNREADABLE: "the ledger of {} cannot be read",
     Kind.SOURCE_DOWN: "the source of {} cannot be read",
     Kind.TABLE_FAILED: "{} could not be made",
 }
+
+
+def _gone(check: SourceCheck, latest: Entry | None) -> list[str]:
+    """Declared fields that the source had when its table was last made, and has no more: no problem of its own if they are not required."""
+    gone = [name for name in check.missing if latest and name in latest.fields]
+    return [f"missing {', '.join(gone)}"] if gone else []
 
 
 def _long(hours: float) -> str:

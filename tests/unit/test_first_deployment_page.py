@@ -84,7 +84,7 @@ def test_its_names_are_those_of_the_code() -> None:
     for name in (
         *sorted(boundaries),
         dev.topic,
-        dev.alarm("failures"),
+        dev.alarm("findings"),
         dev.airflow_log_group,
         dev.role("engineer"),
         dev.role("orchestrator"),

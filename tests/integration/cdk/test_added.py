@@ -38,8 +38,11 @@ staging = replace(graph["staging.gdp"], key="staging.weather", upstream=(landing
 app = cdk.App(context=FLAGS | {"@aws-cdk/core:validateAgainstDefaultRules": False}, outdir=outdir)
 deployment = Deployment.read(context.get, lambda: None)
 place = cdk.Environment(account=deployment.account, region=deployment.region)
-names = names_in_template("dev")
+names = names_in_template("prod")
 DataStack(app, names, AssetGraph([*graph, landing, staging]), deployment, env=place)
+DataStack(
+    app, names_in_template("dev"), graph, Deployment.read((context | {"dashboards": "dev,prod"}).get, lambda: None), env=place
+)
 
 new = Deployment.read((context | {"reserved_concurrency": "false"}).get, lambda: None)
 unreserved = cdk.Stack(app, "NewAccount", env=place)
@@ -55,7 +58,7 @@ app.synth()
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> dict[str, Template]:
-    """dev's stack, of a graph with one more source; and the functions without reserved concurrency."""
+    """prod's stack, of a graph with one more source; dev's with dashboards; and the functions without reserved concurrency."""
     folder = tmp_path_factory.mktemp("added")
     program = folder / "program.py"
     program.write_text(ADDED)
@@ -75,12 +78,12 @@ def written(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> dict[st
 
 @pytest.fixture
 def added(written: dict[str, Template]) -> Template:
-    return written["CatalunyaData-dev"]
+    return written["CatalunyaData-prod"]
 
 
 def test_a_new_account_can_deploy_without_reserved_concurrency(written: dict[str, Template], added: Template) -> None:
     """Lambda refuses to reserve any of a new account's 10 concurrent executions."""
-    for _, name in Names.of("dev").functions():
+    for _, name in Names.of("prod").functions():
         unreserved = written["NewAccount"].named("AWS::Lambda::Function", name)
         reserved = added.named("AWS::Lambda::Function", name)
         assert reserved.keys() - unreserved.keys() >= {"ReservedConcurrentExecutions"}
@@ -90,7 +93,7 @@ def test_a_new_account_can_deploy_without_reserved_concurrency(written: dict[str
 def test_adding_a_source_adds_its_resources_and_changes_nothing_else(
     added: Template, templates: dict[str, Template], graph: AssetGraph
 ) -> None:
-    names = Names.of("dev")
+    names = Names.of("prod")
     before, now = templates[names.stack].content["Resources"], added.content["Resources"]
     new = {logical: now[logical] for logical in now.keys() - before.keys()}
     changed = {
@@ -106,6 +109,23 @@ def test_adding_a_source_adds_its_resources_and_changes_nothing_else(
     assert function["ReservedConcurrentExecutions"] == 1 + sum(
         max(asset.readers, 1) for asset in graph.select("layer:landing")
     )
+
+
+def test_a_switch_of_the_context_gives_dev_the_dashboards_and_metrics_of_prod(
+    written: dict[str, Template], templates: dict[str, Template]
+) -> None:
+    with_dashboards = written["CatalunyaData-dev"]
+    prod = templates["CatalunyaData-prod"]
+
+    def metrics(template: Template) -> set[str]:
+        filters = template.of("AWS::Logs::MetricFilter").values()
+        return {each["MetricTransformations"][0]["MetricName"] for each in filters}
+
+    def dashboards(template: Template) -> set[str]:
+        return {each["DashboardName"] for each in template.of("AWS::CloudWatch::Dashboard").values()}
+
+    assert metrics(with_dashboards) == metrics(prod) > metrics(templates["CatalunyaData-dev"])
+    assert dashboards(with_dashboards) == {name.replace("prod", "dev") for name in dashboards(prod)} != set()
 
 
 def _without_code(resource: object) -> str:

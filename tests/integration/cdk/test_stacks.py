@@ -73,12 +73,19 @@ def size(document: object) -> int:
     return len(json.dumps(document, separators=(",", ":")))
 
 
-def test_dev_is_prod_without_replication_and_early_warnings(templates: dict[str, Template]) -> None:
+def test_dev_is_prod_without_replication_early_warnings_and_dashboards(templates: dict[str, Template]) -> None:
     dev, prod = (templates[f"CatalunyaData-{env}"].content["Resources"] for env in ("dev", "prod"))
+    only_dev = [dev[logical]["Properties"]["AlarmName"] for logical in dev.keys() - prod.keys()]
 
     only_prod = {prod[logical]["Type"] for logical in prod.keys() - dev.keys()}
-    assert only_prod == {"AWS::IAM::Role", "AWS::CloudWatch::Alarm"}
-    assert dev.keys() <= prod.keys()
+    # Each metric and dashboard that dev does not have: test_watching.py.
+    assert only_prod == {
+        "AWS::IAM::Role",
+        "AWS::CloudWatch::Alarm",
+        "AWS::CloudWatch::Dashboard",
+        "AWS::Logs::MetricFilter",
+    }
+    assert only_dev == [Names.of("dev").alarm("findings")]  # prod has an alarm for each kind of finding
 
 
 def test_the_templates_have_no_flaws(templates: dict[str, Template]) -> None:

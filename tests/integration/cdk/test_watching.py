@@ -6,10 +6,11 @@ import io
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +22,43 @@ from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Layer
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.source_check import check_sources
+from catalunya.assets.record.failing import acknowledge
 from catalunya.assets.record.project import Project
 from catalunya.cdk.deployment import PROFILES
 from catalunya.cdk.naming import Names
-from catalunya.cdk.signals import FAILING_TABLES, LASTING_FAILURES, SIGNALS, TESTS_FAILED, TESTS_WARNED, Signal
+from catalunya.cdk.signals import (
+    BY_ASSET,
+    BY_KIND,
+    KINDS,
+    SIGNALS,
+    TESTS_FAILED,
+    TESTS_WARNED,
+    URGENT,
+    WATCHED,
+    Signal,
+    of_kind,
+    signals_of,
+)
 from catalunya.dags.failures import log_failure
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import CatalunyaError, PermanentError, SourceUnavailable, TransientError
 from catalunya.ops import lambdas
-from catalunya.ops.airflow_watch import watch
 from catalunya.ops.backup.make import back_up
 from catalunya.ops.cli import app
 from catalunya.ops.logging import configure
 from catalunya.ops.mock import serve
-from catalunya.ops.status import log_left_alone, log_overdue
+from catalunya.ops.status import log_left_alone
+from catalunya.ops.watching.findings import Kind
+from catalunya.ops.watching.look import watch
 from integration.cdk.iam import Request, allowed
-from small import filter_pattern
+from small import filter_pattern, shops
 from small.airflow_api import AirflowApi
 from small.templates import ACCOUNT, REGION, REPLICA_REGION, Template, statements
 
 LANDING, STAGING, DATED = "landing.service_usage", "staging.service_usage", "landing.social_services"
 MART = "marts.dim_time"
 DATASET = "yavr-pn8q"
+PROD = Names.of("prod", partition="aws", account=ACCOUNT, region=REGION)
 
 
 @dataclass
@@ -51,14 +67,6 @@ class Task:
 
     dag_id: str
     task_id: str = "materialize"
-
-
-ALARM_USD, METRIC_USD, HOURS = 0.10, 0.30, 720
-ALLOWED_TABLES = 22  # of the architecture, which sets the limit for all of them together
-"""USD a month for an alarm, and for a metric with data in every hour of the month (AWS: CloudWatch pricing)."""
-DAYS, WEEKS = 30, 30 / 7
-WHEN_ALL_IS_WELL = {"materialized", "skipped", "model_tested"}
-"""Events of tables that are logged though nothing is wrong."""
 
 
 class Invocation:
@@ -72,8 +80,9 @@ class Invocation:
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterator[list[dict[str, Any]]]:
-    """The log of a table that is made, found unchanged, made from a drifting and failing source, and failing; of an overdue source;
-    of a mart; of Airflow with a silent process and failed tasks; of backups; and of a function invoked with a wrong event."""
+    """The log of a table that is made, found unchanged, made from a drifting and failing source, and failing; of a mart; of a look that
+    finds that table, a silent process of Airflow and sources that were not asked; of failed tasks; of backups; and of a function invoked
+    with a wrong event."""
     before = logging.root.level, list(logging.root.handlers)
     structlog.reset_defaults()
     yield [json.loads(line) for line in logged(tmp_path_factory.mktemp("watched"), compiled).splitlines()]
@@ -117,14 +126,10 @@ def logged(folder: Path, compiled: Path) -> str:
         materialize(project, DATED)
         with_marts = Project(settings)
         materialize(with_marts, MART)
-        airflow.silent, airflow.failed = (
-            "triggerer",
-            {"dag_id": DATED, "task_id": "materialize", "dag_run_id": "killed"},
-        )
+        airflow.silent = "triggerer"
         watch(with_marts, datetime.now(UTC))
         for error in (SourceUnavailable("the API does not answer"), PermanentError("a bug")):
             log_failure({"task_instance": Task(LANDING), "exception": error})
-        log_overdue(project.state(datetime.now(UTC) + timedelta(days=3650)), project.graph)
         back_up(project, "first")
         project.lake.delete([stored.path for stored in project.lake.objects("staging/service_usage")])
         elsewhere = settings.model_copy(update={"backup": str(folder / "elsewhere")})
@@ -148,7 +153,9 @@ LOGGED_BY_DBT_TESTS = (TESTS_WARNED, TESTS_FAILED)  # tests/integration/warehous
 
 
 @pytest.mark.parametrize(
-    "signal", [signal for signal in SIGNALS if signal not in LOGGED_BY_DBT_TESTS], ids=lambda signal: signal.metric
+    "signal",
+    [signal for signal in SIGNALS if signal not in (*LOGGED_BY_DBT_TESTS, *BY_KIND)],
+    ids=lambda signal: signal.metric,
 )
 def test_each_metric_counts_events_that_are_really_logged(lines: list[dict[str, Any]], signal: Signal) -> None:
     counted = [line for line in lines if matches(signal.pattern, line)]
@@ -160,39 +167,38 @@ def test_each_metric_counts_events_that_are_really_logged(lines: list[dict[str, 
         assert {line["asset"] for line in counted} <= {LANDING, STAGING, DATED, MART}
 
 
-def test_transient_failures_are_not_counted_as_lasting(lines: list[dict[str, Any]]) -> None:
-    for event in ("materialization_failed", "task_failed"):
-        failed = [line for line in lines if line["event"] == event]
-        lasting = [line for line in failed if matches(LASTING_FAILURES.pattern, line)]
+def test_a_look_counts_the_open_findings_of_each_kind_and_gives_the_others_no_data(lines: list[dict[str, Any]]) -> None:
+    looks = [line for line in lines if line["event"] == "watched"]
+    opened = Counter(line["kind"] for line in lines if line["event"] == "finding_opened")
 
-        assert {line["transient"] for line in failed} == {True, False}, event
-        assert lasting == [line for line in failed if not line["transient"]]
-
-
-def test_a_failed_table_counts_until_it_is_made_and_waiting_for_an_upstream_does_not(
-    lines: list[dict[str, Any]],
-) -> None:
-    left = {line["asset"]: line for line in lines if line["event"] == "left_alone"}
-    counted = {key for key, line in left.items() if matches(FAILING_TABLES.pattern, line)}
-
-    assert "it failed for good" in left[LANDING]["why"]
-    assert counted == {LANDING}
-    assert "has never been made" in left["staging.gdp"]["why"]
+    assert len(looks) == 1
+    for line in looks:
+        counted = {kind.value for kind in KINDS if matches(of_kind(kind).pattern, line)}
+        assert counted == set(opened) >= {"source_down", "process_silent", "source_not_asked"}
+        assert line["kinds"] == opened
+        assert line["open"] == sum(opened.values())
+    assert not matches(URGENT.pattern, looks[0] | {"urgent": 0, "kinds": {}})
+    assert not matches(of_kind(Kind.TABLE_FAILED).pattern, looks[0] | {"urgent": 0, "kinds": {}})
 
 
-def test_a_process_that_does_not_answer_is_named_and_all_others_have_a_heartbeat(lines: list[dict[str, Any]]) -> None:
-    alive = {line["process"] for line in lines if line["event"] == "heartbeat"}
-    silent = {line["process"] for line in lines if line["event"] == "process_silent"}
+def test_a_finding_that_someone_has_acknowledged_raises_no_alarm(tmp_path: Path) -> None:
+    source, declared = shops.declare(tmp_path / "source")
+    project = Project(load_settings(env="local", lake=str(tmp_path / "lake"), rpo_hours=0), declared)
+    source.write([{"codi": "1", "ciutat": "nowhere"}])
+    materialize(project, "landing.shops")
+    with pytest.raises(CatalunyaError):
+        materialize(project, "staging.shops")
 
-    assert alive == {"reconcile", "scheduler", "dag-processor", "api-server"}
-    assert silent == {"triggerer"}
+    def looked() -> dict[str, Any]:
+        with structlog.testing.capture_logs() as logged:
+            watch(Project(project.settings, declared), datetime.now(UTC))
+        return dict(next(line for line in logged if line["event"] == "watched"))
 
-
-def test_a_task_whose_process_was_killed_is_reported_by_the_watch(lines: list[dict[str, Any]]) -> None:
-    (line,) = [line for line in lines if line["event"] == "task_failed" and line["dag"] == DATED]
-
-    assert "ended without recording why" in line["error"]
-    assert line["transient"] is False
+    before = looked()
+    acknowledge(Project(project.settings, declared).state(), "staging.shops", by="a test")
+    after = looked()
+    assert (before["kinds"], before["urgent"]) == ({"table_failed": 1}, 1)
+    assert (after["kinds"], after["urgent"], after["open"]) == ({}, 0, 1)
 
 
 def test_every_log_group_of_the_pipeline_has_all_metric_filters(template: Template, names: Names) -> None:
@@ -204,22 +210,38 @@ def test_every_log_group_of_the_pipeline_has_all_metric_filters(template: Templa
         counted.setdefault(name, set()).add((metric["MetricName"], each["FilterPattern"]))
         assert metric["MetricNamespace"] == names.metrics
 
-    expected = {*(names.function_log_group(layer) for layer, _ in names.functions()), names.airflow_log_group}
-    assert set(counted) == expected
-    assert all(found == {(signal.metric, signal.pattern) for signal in SIGNALS} for found in counted.values())
+    signals = signals_of(names.env, has_dashboards=names.env == "prod")
+    assert set(signals) == (set(SIGNALS) if names.env == "prod" else set(SIGNALS) - {*BY_KIND, *BY_ASSET})
+    by_functions = {(signal.metric, signal.pattern) for signal in signals if signal.events != WATCHED}
+    expected = {names.function_log_group(layer): by_functions for layer, _ in names.functions()}
+    assert counted == expected | {names.airflow_log_group: {(signal.metric, signal.pattern) for signal in signals}}
+    assert max(map(len, counted.values())) <= 100  # Amazon CloudWatch Logs quotas: metric filters of a log group
 
 
-def test_the_dashboards_show_every_table_of_the_graph_and_no_other(
-    graph: AssetGraph, template: Template, names: Names
-) -> None:
+@pytest.fixture
+def prod(templates: dict[str, Template]) -> Template:
+    """The stack of prod, which has dashboards."""
+    return templates[PROD.stack]
+
+
+def test_dev_has_no_dashboard_and_no_metric_that_only_they_show(templates: dict[str, Template]) -> None:
+    dev = templates[Names.of("dev").stack]
+    counted = {each["MetricTransformations"][0]["MetricName"] for each in dev.of("AWS::Logs::MetricFilter").values()}
+
+    assert not dev.of("AWS::CloudWatch::Dashboard")
+    assert not counted & {signal.metric for signal in (*BY_ASSET, *BY_KIND)}
+
+
+def test_the_dashboards_show_every_table_of_the_graph_and_no_other(graph: AssetGraph, prod: Template) -> None:
+    template, names = prod, PROD
     drawn = dashboard(template, names.dashboard("business"))
     rows = {metric[3] for metric in metrics(drawn) if metric[:2] == [names.metrics, "Rows"]}
-    overdue = {metric[3] for metric in metrics(drawn) if metric[1] == "OverdueHours"}
+    late = {metric[1] for metric in metrics(drawn) if metric[1].startswith("Findings")}
     seconds = {
         metric[3] for metric in metrics(dashboard(template, names.dashboard("operations"))) if metric[1] == "Seconds"
     }
 
-    assert overdue == {asset.key for asset in graph if asset.layer is Layer.LANDING and asset.freshness}
+    assert late == {"FindingsSourceOverdue", "FindingsSourceNotAsked", "FindingsTableStale"}
     assert rows == {asset.key for asset in graph if asset.layer is not Layer.LANDING}
     assert seconds == {asset.key for asset in graph}
 
@@ -231,7 +253,7 @@ def test_dashboards_and_alarms_use_only_metrics_that_exist(template: Template, n
     }
     shown = {
         (metric[1], "asset" in metric)
-        for subject in ("operations", "business", "cost")
+        for subject in (("operations", "business", "cost") if names.env == "prod" else ())
         for metric in metrics(dashboard(template, names.dashboard(subject)))
         if metric[0] == names.metrics
     }
@@ -242,15 +264,15 @@ def test_dashboards_and_alarms_use_only_metrics_that_exist(template: Template, n
                 shown.add((metric["MetricName"], "Dimensions" in metric))
 
     assert shown <= counted
-    assert len(shown) > 10
+    assert len(shown) > {"dev": 2, "prod": 30}[names.env]
 
 
 def test_a_widget_about_time_shows_time_and_availability_and_tests_are_by_table(
-    graph: AssetGraph, template: Template, names: Names
+    graph: AssetGraph, prod: Template
 ) -> None:
     drawn = {
         widget["properties"].get("title"): widget["properties"]
-        for widget in dashboard(template, names.dashboard("business"))["widgets"]
+        for widget in dashboard(prod, PROD.dashboard("business"))["widgets"]
     }
     (time,) = (drawn[title] for title in drawn if title and title.startswith("Query time"))
     (available,) = (drawn[title] for title in drawn if title and title.startswith("Availability"))
@@ -268,38 +290,10 @@ def test_a_widget_about_time_shows_time_and_availability_and_tests_are_by_table(
     }
 
 
-def test_cloudwatch_costs_no_more_than_the_architecture_says_and_the_page_says_how_much(
-    graph: AssetGraph, template: Template, names: Names
-) -> None:
-    alarms = len(template.of("AWS::CloudWatch::Alarm"))
-    counted = [
-        (each["MetricTransformations"][0]["MetricName"], "Dimensions" in each["MetricTransformations"][0])
-        for each in template.of("AWS::Logs::MetricFilter").values()
-    ]
-    daily = {asset.key for asset in graph if asset.schedule and asset.schedule.endswith("* * *")}
-    daily |= {asset.key for asset in graph if asset.clock == "day" or graph.ancestors(asset.key) & daily}
-    by_table = {signal.metric for signal in SIGNALS if signal.by_asset and set(signal.events) & WHEN_ALL_IS_WELL}
-    assert by_table <= {metric for metric, has_dimensions in counted if has_dimensions}
-    backups = DAYS * 24 / names.settings.rpo_hours
-    metrics_usd = METRIC_USD * (1 + (backups + 2 * DAYS) / HOURS)  # Heartbeats always, Runs two hours a day
-    weekly_usd, daily_usd = (METRIC_USD * len(by_table) * hours / HOURS for hours in (WEEKS, DAYS))
-    fixed = alarms * ALARM_USD + metrics_usd
-    total = fixed + sum(daily_usd if asset.key in daily else weekly_usd for asset in graph)
-
-    assert total <= {"dev": 2.0, "prod": 5.0}[names.env] + daily_usd * max(0, len(graph) - ALLOWED_TABLES)
-    page = " ".join((Path(__file__).parents[3] / "docs/infrastructure.md").read_text().split())
-    row = (
-        alarms,
-        *(f"{usd:.2f}" for usd in (alarms * ALARM_USD, metrics_usd, fixed)),
-        f"{weekly_usd:.3f}",
-        f"{daily_usd:.3f}",
-    )
-    assert f"| {names.env} | {' | '.join(map(str, row))} |" in page
-
-
 def test_there_are_three_dashboards_and_the_cost_dashboard_shows_the_budget(
-    template: Template, templates: dict[str, Template], names: Names
+    prod: Template, templates: dict[str, Template]
 ) -> None:
+    template, names = prod, PROD
     found = {each["DashboardName"] for each in template.of("AWS::CloudWatch::Dashboard").values()}
     drawn = dashboard(template, names.dashboard("cost"))
 
@@ -329,8 +323,11 @@ def test_the_periods_of_alarms_are_those_that_cloudwatch_accepts(template: Templ
 def test_a_description_names_commands_that_exist(template: Template) -> None:
     texts = " ".join(alarm["AlarmDescription"] for alarm in template.of("AWS::CloudWatch::Alarm").values())
     named = set(re.findall(r"`catalunya ([a-z]+)", texts))
-    assert {"status", "acknowledge", "history"} <= named <= set(app)
-    assert set(re.findall(r"\b[\w/]+\.md\b", texts)) == {"docs/dokku.md", "docs/infrastructure.md"}
+    assert named == {"watch", "verify", "backup"}
+    assert named <= set(app)
+    pages = set(re.findall(r"\b[\w/]+\.md\b", texts))
+    assert pages == {"docs/dokku.md", "docs/infrastructure.md", "docs/watching.md"}
+    assert all((Path(__file__).parents[3] / page).exists() for page in pages)
     assert "redrive" not in texts, "SQS moves messages back to queues only, and these come from functions"
 
 
@@ -345,15 +342,45 @@ def test_each_alarm_notifies_the_topic_when_it_begins_and_ends_and_says_what_to_
 
 def test_silence_raises_an_alarm_within_a_quarter_of_the_recovery_time(template: Template, names: Names) -> None:
     quarter_s = load_settings(env=names.env).rto_minutes * 60 / 4
-    beats = template.named("AWS::CloudWatch::Alarm", names.alarm("no-heartbeat"))
-    (period,) = {query["MetricStat"]["Period"] for query in beats["Metrics"] if "MetricStat" in query}
-    silent = template.named("AWS::CloudWatch::Alarm", names.alarm("process-silent"))
+    alarm = template.named("AWS::CloudWatch::Alarm", names.alarm("watch-silent"))
+    (stat,) = [query["MetricStat"] for query in alarm["Metrics"] if "MetricStat" in query]
+    (expression,) = [query["Expression"] for query in alarm["Metrics"] if "Expression" in query]
 
-    assert (beats["TreatMissingData"], silent["TreatMissingData"]) == ("breaching", "notBreaching")
-    # The period in which the last heartbeat was comes on top.
-    assert (beats["EvaluationPeriods"] + 1) * period <= quarter_s
-    assert (silent["EvaluationPeriods"] + 1) * silent["Period"] <= quarter_s
-    assert period == silent["Period"] == 600
+    # Looks are counted, whatever they find, and a period without one counts as 0.
+    assert (stat["Metric"]["MetricName"], stat["Stat"], expression) == ("Findings", "SampleCount", "FILL(looks, 0)")
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
+    assert alarm["TreatMissingData"] == "breaching"
+    # The period in which the last look was comes on top.
+    assert (alarm["EvaluationPeriods"] + 1) * stat["Period"] <= quarter_s
+    assert stat["Period"] == 600
+
+
+def test_an_alarm_of_findings_is_on_as_long_as_one_is_open_and_off_without_data(
+    template: Template, names: Names
+) -> None:
+    found = {
+        alarm["MetricName"]: alarm
+        for alarm in template.of("AWS::CloudWatch::Alarm").values()
+        if alarm.get("Namespace") == names.metrics and "Findings" in alarm["MetricName"]
+    }
+
+    expected = {"dev": {URGENT.metric}, "prod": {of_kind(kind).metric for kind in KINDS}}
+    assert set(found) == expected[names.env]
+    for alarm in found.values():
+        assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+        assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Maximum", 600, 1)
+        assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_what_must_be_noticed_while_airflow_is_down_has_an_alarm_on_what_aws_measures(
+    template: Template, names: Names
+) -> None:
+    of_aws = {
+        alarm["AlarmName"].removeprefix(names.alarm(""))
+        for alarm in template.of("AWS::CloudWatch::Alarm").values()
+        if alarm.get("Namespace", "").startswith("AWS/")
+    }
+    assert of_aws >= {"landing-errors", "staging-errors", "functions-dead", "manifests-unread"}
 
 
 def test_health_events_of_aws_reach_the_topic_and_no_other_rule_may_publish(template: Template, names: Names) -> None:
@@ -399,13 +426,6 @@ def test_the_budget_notifies_when_it_is_spent_and_when_it_is_going_to_be(templat
         ("ACTUAL", 100),
         ("FORECASTED", 100),
     ]
-
-
-def test_a_missing_backup_raises_an_alarm_after_the_recovery_point_objective(template: Template, names: Names) -> None:
-    alarm = template.named("AWS::CloudWatch::Alarm", names.alarm("backup-missed"))
-
-    assert alarm["Period"] == 3600
-    assert alarm["EvaluationPeriods"] == load_settings(env=names.env).rpo_hours + 1
 
 
 def dashboard(template: Template, name: str) -> dict[str, Any]:
