@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from catalunya.assets.graph.alternatives import Alternative
 from catalunya.assets.graph.spec import Landing, months, staging
 from catalunya.assets.making.expressions import first_day, look_up, period_id, status_of, year_of
 from catalunya.assets.municipalities import municipalities
@@ -13,9 +14,17 @@ from catalunya.io.sources.idescat import Idescat
 CATALONIA = "TOTAL"
 _SEXES = {"F": "female", "M": "male", "TOTAL": "total"}
 
+
+def first_half_years(raw: pl.LazyFrame) -> pl.LazyFrame:
+    """Counts of 1 January (`2023`) as those of first half-years (`2023-H1`), whose reference date is the same day."""
+    return raw.with_columns(time=pl.col("time").str.replace(r"^((?:19|20)\d{2})$", "${1}-H1"))
+
+
 landing = Landing(
     "population",
     source=Idescat("ep/9122/10002/mun"),
+    # The municipal register: one count a year, on 1 January. Another operation, so its figures need not be those of the estimates.
+    alternatives={"pmh": Alternative(source=Idescat("pmh/446/477/mun"), rows=first_half_years)},
     contract=RawPopulation,
     schedule="0 3 * * 1",
 )

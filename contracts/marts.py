@@ -140,9 +140,9 @@ class DimEconomicSectors(Contract, max_shrink=0.0):
 class FactPopulationMonthly(Contract, max_shrink=0.05):
     """Inhabitants by month: one row per municipality and month, as of the month's first day.
 
-    The source has two counts a year, on 1 January and 1 July. The months between two counts, and a missing count, are
-    interpolated linearly, rounded, and marked as interpolated. There are no rows after the last count, and none of periods and
-    municipalities for which the source has no counts any more.
+    The source has two counts a year, on 1 January and 1 July; its alternative, the municipal register, one on 1 January. The months
+    between two counts, and a missing count, are interpolated linearly, rounded, and marked as interpolated. There are no rows after the
+    last count, and none of periods and municipalities for which the source has no counts any more.
     """
 
     month_id: str = column("The month: `2026-08`", key=True, str_matches=MONTH)
@@ -168,6 +168,9 @@ class FactPopulationMonthly(Contract, max_shrink=0.05):
         nullable=True,
         unit="people",
         ge=0,
+    )
+    population_source: str = column(
+        "Dataset that the count is from; of an interpolated row both, joined by `and`, if its two counts differ in it"
     )
     year_id: str = column("Year of the month", str_matches=YEAR)
 

@@ -7,6 +7,7 @@ from datetime import date
 import pandera.polars as pa
 import polars as pl
 
+from catalunya.contracts.model.columns import PROVENANCE
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 
 OBSERVATION_STATUS = ["final", "provisional", "advance", "missing"]
@@ -51,6 +52,7 @@ class Population(Contract, tolerate=0.01, max_shrink=0.05):
         ge=0,
     )
     updated_date: date = column("Date the source last updated the table", source=RawPopulation.updated, max_change=1.0)
+    population_source: str = column("Dataset that the figure is from", source=PROVENANCE)
     year_id: str = column("Year of the half-year", str_matches=r"^(19|20)\d{2}$")
 
     @pa.dataframe_check

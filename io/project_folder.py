@@ -43,6 +43,7 @@ class ProjectFolder:
     - `title`: one line for people.
     - `qualifier`: how the qualifiers of its CDK bootstraps begin; another project in the same account needs another.
     - `portals`: the base URL of each protocol, for sources that name no portal of their own.
+    - `sources`: landing table -> the alternative source that it is read from, for those that are not read from their first source.
     - `watch`: how long things may take, in hours by selection (`ops/watching/freshness.py`).
     """
 
@@ -51,6 +52,7 @@ class ProjectFolder:
     title: str
     qualifier: str
     portals: Mapping[str, str]
+    sources: Mapping[str, str] = field(default_factory=dict)
     watch: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
@@ -118,7 +120,7 @@ def _read(folder: Path) -> ProjectFolder:
         raise ConfigurationError(
             f"{VARIABLE}={folder}: expected a project's folder, with {FILE}, found {error}; docs/another-region.md shows one"
         ) from None
-    expected, optional = {"name", "title", "qualifier", "portals"}, {"watch"}
+    expected, optional = {"name", "title", "qualifier", "portals"}, {"sources", "watch"}
     if unknown := sorted((declared.keys() - optional) ^ expected):
         raise ConfigurationError(
             f"{path}: expected {', '.join(sorted(expected))}; missing or unknown: {', '.join(unknown)}; correct the file"
@@ -137,6 +139,11 @@ def _read(folder: Path) -> ProjectFolder:
     if keyword.iskeyword(declared["name"]):
         raise ConfigurationError(
             f"{path}: name = {declared['name']!r}: expected no keyword of Python; choose another name"
+        )
+    sources = declared.get("sources", {})
+    if not isinstance(sources, dict) or not all(isinstance(name, str) for name in sources.values()):
+        raise ConfigurationError(
+            f"{path}: sources = {sources!r}: expected a table, [sources], with the name of an alternative for each landing table"
         )
     portals = declared["portals"]
     if not isinstance(portals, dict):

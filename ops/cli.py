@@ -28,7 +28,7 @@ _COMMANDS = (
     ("status", "looking", _LOOK, "Show which assets are fresh, stale, failed or overdue."),
     ("watch", "watching", _LOOK, "Show what is wrong now, why, and what to do."),
     ("history", "looking", _LOOK, "Show the materializations of one asset."),
-    ("sources", "sources", _LOOK, "Check that the sources are what is declared."),
+    ("sources", "sources", _LOOK, "Show where tables are read from, check the sources, or switch to another one."),
     ("channels", "channels", _LOOK, "Show who is notified of what is wrong, or send a test message."),
     ("query", "query", _LOOK, "Query the tables in SQL: staging.x, marts.y."),
     ("quarantine", "maintenance", _LOOK, "Show the rows that broke a contract, or replay them."),

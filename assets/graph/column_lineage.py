@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.contracts.model.columns import PROVENANCE
 from catalunya.io.errors import UsageError
 from catalunya.io.project_folder import active
 from catalunya.io.warehouse.sql_lineage import HOWS, How, through
@@ -29,7 +30,7 @@ LINEAGE_FILE = "assets/lineage.json"
 FORMAT = "1"
 """Raised when the same code gives another lineage."""
 
-OriginKind = Literal["constant", "reference", "clock", "row_count", "generated", "history", "unknown"]
+OriginKind = Literal["constant", "reference", "clock", "row_count", "generated", "history", "provenance", "unknown"]
 ORIGINS: Mapping[OriginKind, str] = {
     "constant": "a constant",
     "reference": "reference data",
@@ -37,6 +38,7 @@ ORIGINS: Mapping[OriginKind, str] = {
     "row_count": "a number of rows",
     "generated": "a generated series",
     "history": "what the table published before",
+    "provenance": "the dataset that the row was read from",
     "unknown": "not known",
 }
 
@@ -123,6 +125,8 @@ class ColumnLineage:
             raise UsageError(no_column(asset, column))
         if table := self.tables.get(key):
             return table.columns.get(column, _UNKNOWN)
+        if declared.source == PROVENANCE:
+            return ColumnMade(origins=(Origin("provenance"),))
         if asset.layer is Layer.STAGING and declared.source:
             landing = next(up for up in asset.upstream if up.startswith(f"{Layer.LANDING}."))
             return ColumnMade((ColumnSource(landing, declared.source, "identity"),))

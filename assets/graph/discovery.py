@@ -13,6 +13,7 @@ import os
 import pkgutil
 import traceback
 from contextlib import suppress
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from catalunya.assets.graph.alternatives import SECTION
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Declaration, LandingDeclaration, Layer, Marts, StagingDeclaration
 from catalunya.io.environment import Settings
@@ -74,7 +76,18 @@ def _declarations(project: ProjectFolder) -> dict[str, LandingDeclaration | Stag
                 raise DeclarationError(
                     f"{key} is declared twice, in {found[key].module} and {declared.module}; rename one"
                 )
+    _check_switches(project, found)
     return found
+
+
+def _check_switches(project: ProjectFolder, found: Mapping[str, Declaration]) -> None:
+    """Raise DeclarationError for a source that was chosen for a table that is not there. (One that it does not have, its declaration refuses.)"""
+    known = [declared.name for declared in found.values() if isinstance(declared, LandingDeclaration)]
+    if wrong := [name for name in project.sources if name not in known]:
+        near = get_close_matches(wrong[0], known, n=1)
+        raise DeclarationError(
+            f"{FILE}: [{SECTION}] names {wrong[0]}, expected a landing table{f'; did you mean {near[0]}?' if near else ''}"
+        )
 
 
 def mart_contracts() -> dict[str, type[Contract]]:

@@ -15,7 +15,7 @@ import structlog
 
 from catalunya.assets.graph.spec import StagingDeclaration
 from catalunya.contracts.model.check import REASON, ROW
-from catalunya.contracts.model.columns import NESTED
+from catalunya.contracts.model.columns import NESTED, PROVENANCE
 from catalunya.io.warehouse.sql_lineage import How, Leaf, Leaves, QueryLineage, add
 
 log = structlog.get_logger(__name__)
@@ -68,6 +68,7 @@ def _fields(declaration: StagingDeclaration) -> list[str]:
     """The raw fields that the staging function sees."""
     contract = declaration.landing.contract
     read = [field.name for field in contract.fields() if not field.personal and field.kind not in NESTED]
+    read += [PROVENANCE] if declaration.has_provenance else []
     if declaration.unpivot is None:
         return read
     gone = declaration.unpivot.names(read)
@@ -75,13 +76,14 @@ def _fields(declaration: StagingDeclaration) -> list[str]:
 
 
 def _unpivoted(declaration: StagingDeclaration) -> dict[Leaf, list[Leaf]]:
-    """The fields that `unpivot` makes -> those that it makes them of."""
-    if declaration.unpivot is None:
-        return {}
+    """The fields that `unpivot` makes -> those that it makes them of; the one that the engine makes -> what it says."""
     landing = declaration.landing.asset.key
+    provenance = {Leaf("column", landing, PROVENANCE): [Leaf("provenance")]}
+    if declaration.unpivot is None:
+        return provenance
     made = (declaration.unpivot.names_to, declaration.unpivot.values_to)
     gone = declaration.unpivot.names(field.name for field in declaration.landing.contract.fields())
-    return {Leaf("column", landing, name): [Leaf("column", landing, one) for one in gone] for name in made}
+    return provenance | {Leaf("column", landing, name): [Leaf("column", landing, one) for one in gone] for name in made}
 
 
 def _named(leaves: Leaves, unpivoted: dict[Leaf, list[Leaf]]) -> Leaves:

@@ -12,7 +12,7 @@ import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from enum import StrEnum
@@ -20,7 +20,9 @@ from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from catalunya.contracts.model.columns import NESTED, Column
+from catalunya.assets.graph.alternatives import Alternative, checked, chosen
+from catalunya.assets.graph.unpivot import Unpivot
+from catalunya.contracts.model.columns import NESTED, PROVENANCE, Column
 from catalunya.io.errors import DeclarationError
 from catalunya.io.project_folder import active
 
@@ -71,6 +73,7 @@ class Asset:
     - `clock`: the part of the date that its rows depend on (`year` for a calendar that ends with next year).
     - `keep_days`: how long superseded data is kept.
     - `portal`: the base URL of the API that a landing asset is read from.
+    - `alternatives`: the names of other sources of a landing asset, `in_use` the one that it is read from (None: its first source).
     - `has_periods`: a landing asset whose source can be read by period, so that it can be backfilled.
     - `keeps_history`: what it publishes contains what it published before (an incremental mart).
     - `readers`: how many Lambda functions read its pages.
@@ -84,6 +87,8 @@ class Asset:
     optional: tuple[str, ...] = ()
     source: str | None = None
     portal: str | None = None
+    alternatives: tuple[str, ...] = ()
+    in_use: str | None = None
     schedule: str | None = None
     freshness: Freshness | None = None
     clock: Clock | None = None
@@ -173,11 +178,17 @@ class Declaration(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class LandingDeclaration(Declaration):
-    """The raw pages of one source, deleted once staging has used them."""
+    """The raw pages of one source, deleted once staging has used them.
+
+    `source` is the one in use: the `first` one, or the alternative named `in_use`.
+    """
 
     name: str
     contract: type[LandingContract]
     source: Source[Any]
+    first: Source[Any] | None = None
+    alternatives: Mapping[str, Alternative] = field(default_factory=dict, hash=False)
+    in_use: str = ""
     schedule: str
     freshness: Freshness | None
     readers: int = 1
@@ -187,9 +198,28 @@ class LandingDeclaration(Declaration):
         """Where it stands, for messages: "assets/employment.py"."""
         return f"{'/'.join(self.module.split('.')[-2:])}.py"
 
+    def using(self, name: str) -> LandingDeclaration:
+        """The same table, read from one of its alternatives, or from its first source (""). Raises DeclarationError."""
+        first = self.first or self.source
+        if not name:
+            return replace(self, source=first, first=first, in_use="")
+        name = chosen(f"{Layer.LANDING}.{self.name}", self.alternatives, name)
+        return replace(self, source=self.alternatives[name].source, first=first, in_use=name)
+
+    def of_dataset(self, described: str) -> LandingDeclaration:
+        """The same table, read from the source that is described so; as it is, if none of its sources is."""
+        others = (self.using(name) for name in ("", *self.alternatives))
+        return next((each for each in (self, *others) if each.source.describe() == described), self)
+
+    @property
+    def reading(self) -> Alternative:
+        """How the raw fields of the source in use become those of the contract."""
+        return self.alternatives[self.in_use] if self.in_use else Alternative(source=self.source)
+
     @cached_property
     def asset(self) -> Asset:
         """The landing asset; its columns are the raw fields."""
+        renamed = [repr(sorted(self.reading.fields.items()))] if self.reading.fields else []
         return Asset(
             key=f"{Layer.LANDING}.{self.name}",
             description=self.contract.description(),
@@ -197,53 +227,17 @@ class LandingDeclaration(Declaration):
                 Column(f.name, "string", f.description, nullable=not f.required, personal=f.personal)
                 for f in self.contract.fields()
             ),
-            code_version=digest(self.contract.version(), repr(self.source)),
+            code_version=digest(self.contract.version(), repr(self.source), *renamed),
             source=self.source.describe(),
             portal=self.source.portal or active().portals.get(self.source.kind),
+            alternatives=tuple(self.alternatives),
+            in_use=self.in_use or None,
             schedule=self.schedule,
             freshness=self.freshness,
             has_periods=self.source.has_periods,
             readers=self.readers,
             module=self.module,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unpivot:
-    """A wide table made long: one row for each of some columns, such as years (`any_2023`, `any_2024`).
-
-    - `columns`: the raw fields, by name, or by a pattern of their whole names: with it, columns that the source adds later are read too,
-      if its contract lets the source evolve.
-    - `names_to`: the field that says which column a row is of: what the pattern's group matches, else the column's name.
-    - `values_to`: the field with its value. `keep_empty`: whether there is a row for a column without a value.
-
-    Contract columns read these two as any raw field: `source="any"`.
-    """
-
-    columns: str | tuple[str, ...]
-    names_to: str
-    values_to: str
-    keep_empty: bool = False
-
-    def __post_init__(self) -> None:
-        flaw = "names_to and values_to that differ" if self.names_to == self.values_to else ""
-        if isinstance(self.columns, str):
-            try:
-                groups = re.compile(self.columns).groups
-                flaw = flaw or (f"a pattern with one group at most, found {groups}" if groups > 1 else "")
-            except re.error as error:
-                flaw = f"a pattern of column names, found {self.columns!r} ({error})"
-        elif not self.columns or len(set(self.columns)) < len(self.columns):
-            flaw = f"the names of columns, each once, found {self.columns!r}"
-        if flaw:
-            raise DeclarationError(f"unpivot: expected {flaw}; correct the declaration")
-
-    def names(self, fields: Iterable[str]) -> dict[str, str]:
-        """Of these fields, those that become rows, in order -> what `names_to` says of each."""
-        if not isinstance(self.columns, str):
-            return {name: name for name in fields if name in self.columns}
-        found = ((name, re.fullmatch(self.columns, name)) for name in fields)
-        return {name: match[match.re.groups] for name, match in found if match}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,9 +255,14 @@ class StagingDeclaration(Declaration):
 
     def __post_init__(self) -> None:
         """Raise DeclarationError for a column that would be null in every row: its source is not read."""
+        if self.landing.alternatives and not self.has_provenance:
+            raise DeclarationError(
+                f"staging.{self.name}: {self.landing.asset.key} has alternative sources, expected a column of {self.contract.__name__} that says "
+                'which of them a row is from, found none; add one: `column("Dataset that the row is from", source=PROVENANCE)`'
+            )
         fields = {field.name: field for field in self.landing.contract.fields()}
         made, gone = self._unpivoted(fields)
-        for column in (column for column in self.contract.columns() if column.source not in {None, *made}):
+        for column in (column for column in self.contract.columns() if column.source not in {None, PROVENANCE, *made}):
             field, raw = fields.get(str(column.source)), self.landing.contract.__name__
             if column.source in gone:
                 raise DeclarationError(
@@ -279,6 +278,11 @@ class StagingDeclaration(Declaration):
                 raise DeclarationError(
                     f"staging.{self.name}: column {column.name} of {self.contract.__name__} reads the field {column.source}, which {why}"
                 )
+
+    @property
+    def has_provenance(self) -> bool:
+        """Whether a column says which dataset each row is from."""
+        return any(column.source == PROVENANCE for column in self.contract.columns())
 
     def _unpivoted(self, fields: Iterable[str]) -> tuple[tuple[str, ...], Collection[str]]:
         """The fields that `unpivot` makes, and those that it takes. Raises DeclarationError."""
@@ -311,7 +315,9 @@ class StagingDeclaration(Declaration):
                 "columns; name one of them"
             )
         declared = [repr(self.unpivot)] if self.unpivot else []
-        modules = {self.module} | ({self.across.__module__} if self.across else set())
+        declared += [self.landing.in_use] if self.landing.in_use else []
+        functions = [self.across, *(each.rows for each in self.landing.alternatives.values())]
+        modules = {self.module} | {each.__module__ for each in functions if each}
         return Asset(
             key=f"{Layer.STAGING}.{self.name}",
             description=self.contract.description(),
@@ -387,12 +393,15 @@ def Landing(  # noqa: N802  reads like a class in an asset file
     schedule: str,
     freshness: Freshness | None = None,
     readers: int = 1,
+    alternatives: Mapping[str, Source[Any] | Alternative] | None = None,
 ) -> LandingDeclaration:
     """Declare the landing asset of a source: where it comes from, its raw fields, and when it is read (cron, UTC).
 
     `readers`: how many Lambda functions read its pages in dev and prod (locally, one process reads them all). Use it for a table that
     one function cannot read in 15 minutes: about a hundred pages of 50,000 rows and more. All readers together send no more
     requests per second than one would, but each has as many in flight: lower CATALUNYA_HTTP_CONCURRENCY for an API that minds.
+
+    `alternatives`: other sources of the same table by name, for the day on which this one dies; `catalunya sources switch` chooses.
     """
     if len(schedule.split()) != 5 and not schedule.startswith("@"):
         raise DeclarationError(
@@ -402,15 +411,17 @@ def Landing(  # noqa: N802  reads like a class in an asset file
         raise DeclarationError(
             f"landing.{name}: expected 1 to {MAX_READERS} readers, found {readers}; more would only wait for the source's rate limit"
         )
-    return LandingDeclaration(
+    declared = LandingDeclaration(
         name=name,
         source=source,
+        alternatives=checked(f"{Layer.LANDING}.{name}", alternatives or {}, source),
         contract=contract,
         schedule=schedule,
         freshness=freshness,
         readers=readers,
         module=_caller(),
     )
+    return declared.using(active().sources.get(name, ""))
 
 
 def staging(

@@ -55,8 +55,7 @@ class LandingMaker(Maker):
             objects=batch.objects,
             rows=manifest.rows,
             # It passed its guard, or that was waived, perhaps by a killed run whose batch was taken over.
-            is_accepted=not manifest.window
-            and guard_rows(context.asset.key, contract, manifest.rows, history, accept=True),
+            is_accepted=not manifest.window and guard_rows(context, contract, manifest.rows, history, accept=True),
             drift=manifest.drift,
             fields=manifest.fields,
             # A backfill learned nothing about the other periods: the next regular run must still see that the source changed.
@@ -118,11 +117,12 @@ def extract(context: Context) -> Batch:
     state = context.source_state or probe(context)
     assert state is not None
     known = context.previous.fields if context.previous else {}
-    drift = check_fields(asset.key, contract, state.fields, known)
+    renamed = declaration.reading.renamed
+    drift = check_fields(asset.key, contract, renamed(state.fields), known, context.checks)
     if drift:
         log.warning("source_drift", asset=asset.key, drift=str(drift), policy=contract.terms().drift)
     history = context.project.ledger.history(asset.key)
-    left = _taken_over(lake, asset, history, state.version, window)
+    left = _taken_over(lake, asset, history, declaration.source.describe(), state.version, window)
     if isinstance(left, Batch):
         return left
     prefix = left or batch_prefix(asset, context.state.now)
@@ -147,15 +147,15 @@ def extract(context: Context) -> Batch:
             "run it again to resume from there"
         ) from error
     if extraction.state.version != state.version:  # the source changed and the extraction started over
-        drift = check_fields(asset.key, contract, extraction.state.fields, known)
+        drift = check_fields(asset.key, contract, renamed(extraction.state.fields), known, context.checks)
     if window is None:
-        guard_rows(asset.key, contract, extraction.rows, history, accept=context.request.accept_change)
+        guard_rows(context, contract, extraction.rows, history, accept=context.request.accept_change)
     manifest = Manifest(
         asset=asset.key,
         source=declaration.source.describe(),
         source_version=extraction.state.version,
         source_updated_at=extraction.state.updated_at,
-        fields={legible(name, NAME): legible(kind, NAME) for name, kind in extraction.state.fields.items()},
+        fields={legible(name, NAME): legible(kind, NAME) for name, kind in renamed(extraction.state.fields).items()},
         drift=str(drift),
         rows=extraction.rows,
         bytes=extraction.bytes,
@@ -172,9 +172,9 @@ def extract(context: Context) -> Batch:
 
 
 def _taken_over(
-    lake: Lake, asset: Asset, history: Sequence[Entry], version: str, window: Window | None
+    lake: Lake, asset: Asset, history: Sequence[Entry], source: str, version: str, window: Window | None
 ) -> Batch | str | None:
-    """What a killed run left of this very version and window: a sealed batch that no entry records, or the folder of an unsealed
+    """What a killed run left of this very source, version and window: a sealed batch that no entry records, or the folder of an unsealed
     one with usable pages. Other unsealed or unrecorded batches are deleted, and so are pages that a reader of a part wrote too
     late, into a batch that was used and deleted."""
     recorded = {entry.batch for entry in history}
@@ -183,7 +183,7 @@ def _taken_over(
         found = _sealed(lake, prefix)
         if found and prefix in recorded:
             continue
-        if found and taken is None and (found.manifest.source_version, found.manifest.window) == (version, window):
+        if found and taken is None and _is_of(found.manifest, source, version, window):
             log.info("batch_taken_over", asset=asset.key, batch=prefix, rows=found.manifest.rows)
             taken = found
         elif not (found or taken or prefix in recorded) and LandedPages(lake, prefix, window).has(version):
@@ -191,6 +191,10 @@ def _taken_over(
         else:
             lake.delete([o.path for o in lake.objects(prefix)])
     return taken
+
+
+def _is_of(manifest: Manifest, source: str, version: str, window: Window | None) -> bool:
+    return (manifest.source, manifest.source_version, manifest.window) == (source, version, window)
 
 
 def _sealed(lake: Lake, prefix: str) -> Batch | None:

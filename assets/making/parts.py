@@ -83,7 +83,7 @@ def _read(context: Context, part: Part, pages: PartPages) -> PartRead:
             return PartRead(key, "skipped", decision.why)
         state = context.source_state or probe(context)
         assert state is not None
-        check_fields(key, declaration.contract, state.fields)
+        check_fields(key, declaration.contract, declaration.reading.renamed(state.fields))
     except (BackfillBlocked, ContractError) as error:
         return PartRead(key, "skipped", f"left to the extraction that seals the batch: {error}")
     http = part.share(http_settings(context))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from catalunya.assets.graph.alternatives import FIRST
 from catalunya.assets.graph.spec import LandingDeclaration
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.source_checks import FoundDataset, SourceCheck
@@ -35,36 +36,57 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 4
 """Sources asked at the same time; those of one host still keep its pace."""
-_LANDING = "landing."
 
 
 def check_sources(project: Project, keys: Iterable[str], record: Path | None = None) -> Iterator[SourceCheck]:
-    """Check the sources of the selected landing tables, in order, and log each result. With `record`, the answers are kept in that folder."""
+    """Check the sources of the selected landing tables, in order, and log each result. With `record`, the answers are kept in that folder.
+
+    Behind the source of a table come those that are not in use (`standby`): one that is needed some day must not be found dead then.
+    """
     chosen = [
-        (key, declaration)
+        (declaration.using("" if name == FIRST else name) if name else declaration, name)
         for key in keys
         if isinstance(declaration := project.declarations.get(key), LandingDeclaration)
+        for name in ("", *standbys(declaration))
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for found in pool.map(lambda each: _check(project, each[0], each[1], record), chosen):
-            if found.matches:
-                log.info("source_available", asset=found.asset)
-            else:
-                event = "source_mismatch" if found.answered else "source_unavailable"
-                log.error(event, asset=found.asset, error="; ".join(found.problems))
+        for found in pool.map(lambda each: check_source(project, each[0], each[1], record), chosen):
+            _report(found)
             yield found
 
 
-def _check(project: Project, key: str, declaration: LandingDeclaration, record: Path | None) -> SourceCheck:
-    source, at = declaration.source, datetime.now(UTC)
-    kept = record / f"{key.removeprefix(_LANDING)}{ENDING}" if record else None
+def _report(found: SourceCheck) -> None:
+    """Log a result. The alarm about sources counts the events of those in use only."""
+    if found.matches:
+        log.info("source_available", asset=found.asset, source=found.source)
+        return
+    problem, error = "mismatch" if found.answered else "unavailable", "; ".join(found.problems)
+    if found.standby:
+        log.warning(f"standby_{problem}", asset=found.asset, source=found.source, standby=found.standby, error=error)
+    else:
+        log.error(f"source_{problem}", asset=found.asset, source=found.source, error=error)
+
+
+def standbys(declaration: LandingDeclaration) -> list[str]:
+    """The names of a landing table's sources that are not in use."""
+    names = [FIRST, *declaration.alternatives] if declaration.alternatives else []
+    return [name for name in names if name != (declaration.in_use or FIRST)]
+
+
+def check_source(
+    project: Project, declaration: LandingDeclaration, standby: str = "", record: Path | None = None
+) -> SourceCheck:
+    """Check one source: that of a landing declaration. It is not logged."""
+    key, source, at = declaration.asset.key, declaration.source, datetime.now(UTC)
+    name = f"{declaration.name}{standby and f'.{standby}'}"
+    kept = record / f"{name}{ENDING}" if record else None
 
     async def ask() -> tuple[tuple[About, ...], int]:
         http = replace(project.settings.http(source), record=kept)
         async with source.connect(http) as client:
             return tuple(await source.about(client)), client.requests
 
-    result = SourceCheck(asset=key, source=source.describe(), at=at, answered=True)
+    result = SourceCheck(asset=key, source=source.describe(), at=at, answered=True, standby=standby)
     try:
         abouts, requests = asyncio.run(ask())
     except DeclarationError as error:
@@ -75,7 +97,8 @@ def _check(project: Project, key: str, declaration: LandingDeclaration, record: 
         text, is_bug = one_line(error)
         log.warning("source_check_failed", asset=key, error=text, exc_info=is_bug)
         return replace(result, answered=in_passing(error) is None, problems=(text,))
-    fields = [field for about in abouts for field in about.fields]
+    ours = {theirs: name for name, theirs in declaration.reading.fields.items()}
+    fields = [replace(field, name=ours.get(field.name, field.name)) for about in abouts for field in about.fields]
     found = {field.name: field.kind for field in fields}
     each = {name: dict.fromkeys(field.shown for field in fields if field.name == name) for name in found}
     shown = {name: legible(" and ".join(texts), 5 * NAME) for name, texts in each.items()}

@@ -22,10 +22,12 @@ from catalunya.assets.making.guards import guarded
 from catalunya.assets.making.maker import Candidate, Context, Maker
 from catalunya.assets.making.page_check import PageChecker
 from catalunya.assets.making.references import check_own_references
-from catalunya.assets.record.batch import Batch, read_batch
+from catalunya.assets.record.batch import Batch, Manifest, read_batch
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import manifest_path, scan_table
 from catalunya.contracts.model.check import REASON
+from catalunya.contracts.model.columns import PROVENANCE
+from catalunya.contracts.model.results import CheckTally
 from catalunya.contracts.model.text import clean_text
 from catalunya.io.errors import BatchDamaged, ContractError, ObjectMissing, UsageError
 from catalunya.io.lake import Lake
@@ -36,6 +38,7 @@ from catalunya.io.sources.pages import SEARCHED, read_page
 # polars uses every core within one operation, but not between operations: a second page fills the gaps.
 PAGES_AT_ONCE = 2
 PUBLISHED_ROWS = 50_000
+ACCOUNTED = "every row is accounted for"
 
 T = TypeVar("T")
 
@@ -104,7 +107,7 @@ def _transform(
     context: Context, declaration: StagingDeclaration, batch: Batch, reads: Sequence[pl.LazyFrame], scratch: Path
 ) -> Candidate:
     asset, manifest, previous = context.asset, batch.manifest, context.previous
-    checker = PageChecker(declaration, reads, manifest.fields)
+    checker = PageChecker(declaration, reads, manifest.fields, tally=context.checks)
     done = 0
 
     def read(page: Page) -> pl.DataFrame:
@@ -117,7 +120,7 @@ def _transform(
     def received(number: int, positions: pl.Series) -> pl.DataFrame:
         return checker.received(read(manifest.pages[number]), positions)
 
-    builder = CandidateBuilder(asset, declaration.contract, scratch, received=received)
+    builder = CandidateBuilder(asset, declaration.contract, scratch, received=received, tally=context.checks)
     if declaration.across:
         per_page = _at_once(lambda _, page: checker.find_across(read(page)), manifest.pages)
         checker.across = pl.concat([checker.find_across(checker.empty()), *per_page]).unique()
@@ -126,15 +129,14 @@ def _transform(
         done += page.rows
         context.report("producing", done, manifest.rows)
     kept = 0
-    if manifest.window and previous:
+    if previous and (others := _kept(context, declaration, manifest, previous, builder.pages)) is not None:
         # Of lower rank than the batch's own: should the source send a row of another period after all, the batch's is the newer.
-        others = _other_periods(declaration, context.project.lake, previous, manifest.window)
         builder.pages[:0] = stored = _stored(builder, others, len(manifest.pages), rank=0)
         kept = sum(page.rows for page in stored)
     context.check_time(f"{done:,} rows were checked page by page, and not yet as a whole")
     drift = checker.types.drift(previous)
     candidate = _built(builder, manifest.rows * checker.shape.rows_each + kept)
-    candidate = checker.notes.on(candidate, previous, is_part=manifest.window is not None)
+    candidate = checker.notes.on(candidate, previous, is_part=bool(kept) or manifest.window is not None)
     return replace(candidate, drift=drift, fields=checker.types.fields)
 
 
@@ -149,15 +151,22 @@ def replay(
     lake, published = context.project.lake, context.previous
     assert published is not None
     assert published.quarantine is not None
+    fields = context.made(declaration.landing.asset.key).fields
+    checker = PageChecker(declaration, reads, fields, tally=context.checks)
     raw = pl.read_parquet(lake.get(published.quarantine)).drop(REASON)
-    checker = PageChecker(declaration, reads, context.made(declaration.landing.asset.key).fields)
+    if (
+        PROVENANCE not in raw.columns
+    ):  # rejected before the table said where its rows are from, and so by its first source
+        raw = checker.shape.marked(raw, declaration.landing.using("").source.describe())
     if declaration.across:
         raw, checker.across = _with_across(checker, raw)
 
     def received(_: int, positions: pl.Series) -> pl.DataFrame:
         return checker.received(raw, positions)
 
-    builder = CandidateBuilder(declaration.asset, declaration.contract, scratch, received=received)
+    builder = CandidateBuilder(
+        declaration.asset, declaration.contract, scratch, received=received, tally=context.checks
+    )
     builder.pages.append(builder.store(0, *checker.check(raw), rank=0))
     builder.pages += _stored(builder, scan_table(lake, declaration.asset, published), 1, rank=1)
     candidate = _built(builder, published.quarantined + published.rows, tolerate_all=True)
@@ -167,16 +176,18 @@ def replay(
 
 def _built(builder: CandidateBuilder, rows: int, *, tolerate_all: bool = False) -> Candidate:
     """The candidate of all pages, of which `rows` rows were read."""
-    candidate = check_own_references(builder.asset, builder.build(tolerate_all=tolerate_all))
-    check_accounted(builder.asset.key, candidate, rows)
+    candidate = check_own_references(builder.asset, builder.build(tolerate_all=tolerate_all), builder.tally)
+    check_accounted(builder.asset.key, candidate, rows, builder.tally)
     return candidate
 
 
-def check_accounted(key: str, candidate: Candidate, rows: int) -> None:
+def check_accounted(key: str, candidate: Candidate, rows: int, tally: CheckTally | None = None) -> None:
     """Raise ContractError unless every row that was read is in the table, in quarantine, a duplicate, or was left out by the
     staging function: the batch with the only copy of a lost row is kept."""
     published = sum(file.stored.rows for file in candidate.files)
     accounted = published + candidate.quarantined + candidate.duplicates + candidate.discarded
+    if tally is not None:
+        tally.put(ACCOUNTED, "contract", abs(rows - accounted))
     if accounted != rows:
         raise ContractError(
             f"{key}: expected all of {rows:,} rows to be accounted for, found {accounted:,} ({published:,} in the table, "
@@ -189,14 +200,17 @@ def _read(context: Context, checker: PageChecker, batch: Batch, page: Page) -> p
     """One raw page, as it was landed and with all of its rows; a long one, with `unpivot`."""
     manifest, path = batch.manifest, f"{batch.prefix}/{page.name}"
     searched = SEARCHED if manifest.bytes <= SEARCHED else SEARCHED // len(manifest.pages)
+    # The batch may be of the source that was in use before the last switch.
+    landing = checker.declaration.landing.of_dataset(manifest.source)
     raw = read_page(
         batch.read(context.project.lake, page),
         path,
-        checker.shape.read,
-        checker.declaration.landing.source,
+        landing.reading.theirs(checker.shape.read),
+        landing.source,
         context.asset.key,
         searched=searched,
     )
+    raw = checker.shape.marked(landing.reading.read(raw, context.asset.key), manifest.source)
     if raw.height != page.rows:
         raise ContractError(
             f"{context.asset.key}: expected {page.rows:,} rows in {path}, as were counted when it landed, found {raw.height:,}. "
@@ -217,6 +231,28 @@ def _with_across(checker: PageChecker, quarantined: pl.DataFrame) -> tuple[pl.Da
     values = quarantined.select(checker.across_values(shape))
     found = clean_text(quarantined.select(checker.across_key(shape))).frame.hstack(values)
     return quarantined.drop(values.columns), found.select(shape.columns).unique()
+
+
+def _kept(
+    context: Context,
+    declaration: StagingDeclaration,
+    manifest: Manifest,
+    published: Entry,
+    pages: Sequence[CheckedPage],
+) -> pl.LazyFrame | None:
+    """The published rows that a batch does not replace: those of periods outside a backfill, and of an alternative source those that other
+    sources have of periods it lacks, so that a switch loses no history. None if it replaces the table."""
+    lake = context.project.lake
+    if manifest.window:
+        return _other_periods(declaration, lake, published, manifest.window)
+    period_of = declaration.contract.period()
+    source = next((column.name for column in declaration.contract.columns() if column.source == PROVENANCE), None)
+    is_first = not declaration.landing.of_dataset(manifest.source).in_use
+    if is_first or period_of is None or source not in published.columns:
+        return None
+    replaced = pl.concat(pl.scan_parquet(page.good, glob=False).select(period_of) for page in pages).unique()
+    table = scan_table(lake, declaration.asset, published).filter(pl.col(source) != manifest.source)
+    return table.join(replaced, on=period_of, how="anti", maintain_order="left")
 
 
 def _other_periods(declaration: StagingDeclaration, lake: Lake, published: Entry, window: Window) -> pl.LazyFrame:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from catalunya.assets.graph.spec import StagingDeclaration, Unpivot
+from catalunya.assets.graph.spec import StagingDeclaration
+from catalunya.assets.graph.unpivot import Unpivot
 from catalunya.contracts.model.check import no_value_as_null
-from catalunya.contracts.model.columns import NESTED
+from catalunya.contracts.model.columns import NESTED, PROVENANCE
 from catalunya.io.errors import ContractError
 from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.json_types import TYPE
@@ -23,11 +24,15 @@ from catalunya.io.sources.pages import FLAW
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The raw fields that are read of a page, and with `unpivot` those that become rows -> what `names_to` says of each."""
+    """The raw fields that are read of a page, and with `unpivot` those that become rows -> what `names_to` says of each.
+
+    `is_marked`: each row also has the dataset that it is from, in the field `PROVENANCE`.
+    """
 
     read: tuple[str, ...]
     unpivot: Unpivot | None
     names: Mapping[str, str]
+    is_marked: bool = False
 
     @classmethod
     def of(cls, declaration: StagingDeclaration, declared: Mapping[str, str]) -> Shape:
@@ -40,7 +45,7 @@ class Shape:
         known = {field.name: field for field in contract.fields()}
         read = [name for name, field in known.items() if not field.personal and field.kind not in NESTED]
         if unpivot is None:
-            return cls(tuple(read), None, {})
+            return cls(tuple(read), None, {}, declaration.has_provenance)
         if contract.terms().drift == "evolve":
             read += [name for name in unpivot.names(declared) if name not in known and declared[name] not in NESTED]
         names = unpivot.names(read)
@@ -54,7 +59,7 @@ class Shape:
             raise ContractError(
                 f"{declaration.asset.key}: expected columns like {unpivot.columns!r}, each with a name of its own, found {found}; correct `unpivot`"
             )
-        return cls(tuple(read), unpivot, names)
+        return cls(tuple(read), unpivot, names, declaration.has_provenance)
 
     @property
     def rows_each(self) -> int:
@@ -65,7 +70,15 @@ class Shape:
     def fields(self) -> list[str]:
         """The raw fields of a long page."""
         made = [self.unpivot.names_to, self.unpivot.values_to] if self.unpivot else []
-        return [*(name for name in self.read if name not in self.names), *made]
+        return [
+            *(name for name in self.read if name not in self.names),
+            *made,
+            *([PROVENANCE] if self.is_marked else []),
+        ]
+
+    def marked(self, page: pl.DataFrame, source: str) -> pl.DataFrame:
+        """The page with the dataset that its rows are from, if the table says so."""
+        return page.with_columns(pl.lit(source).alias(PROVENANCE)) if self.is_marked else page
 
     def kinds(self, kinds: Mapping[str, str]) -> dict[str, str]:
         """The types of the fields of a long page: its values have the type that all of their columns have."""

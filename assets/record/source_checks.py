@@ -1,6 +1,7 @@
 """What the last check of a source found: whether it answers, and whether it is what its landing table declares.
 
-Here: the result as plain data, and where it is kept in the lake: one object for each landing table (`_sources/gdp.json`). Not here: the
+Here: the result as plain data, and where it is kept in the lake: one object for each landing table (`_sources/gdp.json`), and for each
+source of it that is not in use (`_sources/population.pmh.json`). Not here: the
 check itself (`assets/making/source_check.py`), who sees its result (`ops/status.py`, `catalunya sources check`).
 """
 
@@ -36,7 +37,8 @@ class SourceCheck:
     """One source, compared with the declaration of its landing table. `requests` is how many the check took.
 
     `bound`: declared field -> its type at the source. `problems` are what keeps it from matching, one line each; `missing` fields that
-    are not required and `new` ones that are not declared do not.
+    are not required and `new` ones that are not declared do not. `standby`: the name of a source that is not in use (`FIRST` for the table's
+    first one): its problems are no problems of the table.
     """
 
     asset: str
@@ -49,6 +51,7 @@ class SourceCheck:
     missing: tuple[str, ...] = ()
     new: Mapping[str, str] = field(default_factory=dict)
     requests: int = 0
+    standby: str = ""
 
     @property
     def matches(self) -> bool:
@@ -64,16 +67,16 @@ class SourceCheck:
 
 def keep(lake: Lake, check: SourceCheck) -> None:
     """Keep the result in place of the one before. Raises LakeError."""
-    lake.put(_path(check.asset), msgspec.json.format(msgspec.json.encode(check), indent=1))
+    lake.put(_path(check.asset, check.standby), msgspec.json.format(msgspec.json.encode(check), indent=1))
 
 
-def kept(lake: Lake, key: str) -> SourceCheck | None:
-    """The result of the last check of a landing table's source; None if there is none that can be read."""
+def kept(lake: Lake, key: str, standby: str = "") -> SourceCheck | None:
+    """The result of the last check of a landing table's source, or of one that is not in use; None if there is none that can be read."""
     try:
-        return msgspec.json.decode(lake.find(_path(key)) or b"", type=SourceCheck)
+        return msgspec.json.decode(lake.find(_path(key, standby)) or b"", type=SourceCheck)
     except BROKEN_JSON:
         return None
 
 
-def _path(key: str) -> str:
-    return f"{FOLDER}/{key.partition('.')[2]}.json"
+def _path(key: str, standby: str) -> str:
+    return f"{FOLDER}/{key.partition('.')[2]}{standby and f'.{standby}'}.json"

@@ -15,6 +15,9 @@ NESTED = frozenset(
 )
 """Types of a source whose values are JSON objects, not one cell."""
 
+PROVENANCE = "_provenance"
+"""The `source` of a column that says which dataset each row is from: the engine fills it, as if every raw row had such a field."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, get_args
 import pandera.polars as pa
 import polars as pl
 
-from catalunya.contracts.model.columns import Column, LogicalType, RawField
+from catalunya.contracts.model.columns import PROVENANCE, Column, LogicalType, RawField
 from catalunya.contracts.model.values import ISO_DAY, Locale
 from catalunya.io.errors import DeclarationError
 
@@ -212,12 +212,15 @@ def column(
     """Declare a column. `references`: the `table.column` of the same layer that has its values; the table must read it, or be it.
     `max_change` is its own guard, in place of the contract's. `classifies` names the column it is derived from by rules that may not
     know every name, `otherwise` is the value for these. `alias`: the column's name, where a contract has an attribute of that name.
+    A column with `source=PROVENANCE` says which dataset a row is from, and no row may change that unless someone accepts it (`max_change` 0).
     `checks` are pandera's (`ge=0`, `str_matches=…`, `isin=[…]`, `unique=True`).
 
     `\\d` in a pattern matches ASCII digits only: polars would accept the digits of every script, which look like valid codes.
     """
     if "str_matches" in checks:
         checks["str_matches"] = checks["str_matches"].replace(r"\d", "[0-9]")
+    if source == PROVENANCE and max_change is None:
+        max_change = 0.0
     metadata: dict[str, object] = {
         "source": source,
         "key": key,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from catalunya.contracts.model.columns import Column
+from catalunya.contracts.model.columns import PROVENANCE, Column
 from catalunya.contracts.model.contract import Contract, LandingContract
 from catalunya.io.project_folder import active
 from catalunya.io.warehouse.relation import SQL_TYPES
@@ -116,10 +116,17 @@ def _rows(contract: type[Contract]) -> list[str]:
             column.type,
             "; ".join(filter(None, marks)),
             column.description,
-            f"`{column.source}`" if column.source else "",
+            _origin(column),
         ]
         rows.append(_row(cells))
     return rows
+
+
+def _origin(column: Column) -> str:
+    """The raw field that a column is read from."""
+    if column.source == PROVENANCE:
+        return "(the dataset that the row was read from)"
+    return f"`{column.source}`" if column.source else ""
 
 
 def _raw_rows(contract: type[LandingContract]) -> list[str]:

@@ -31,10 +31,11 @@ class Leaf:
     - `constant`: written in the SQL; `reference`: VALUES; `clock`: the day of the run
     - `row_count`: a number of rows of `table`
     - `generated`: a series of numbers or days
+    - `provenance`: the dataset that a row was read from
     - `unknown`: a name that was not found
     """
 
-    kind: Literal["column", "constant", "reference", "clock", "row_count", "generated", "unknown"]
+    kind: Literal["column", "constant", "reference", "clock", "row_count", "generated", "provenance", "unknown"]
     table: str = ""
     column: str = ""
 

@@ -144,6 +144,7 @@ def show(
     )
     console.say()
     _show_last(project, asset, entry)
+    _show_checks(project, key, entry)
     if preview:
         console.say()
         console.grid(names, preview)
@@ -228,11 +229,10 @@ def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tupl
     names = [column.name for column in asset.columns]
     declared = project.declarations[asset.key]
     assert isinstance(declared, LandingDeclaration)
-    read = (
-        read_page(batch.read(project.lake, page), page.name, names, declared.source, asset.key)
-        .head(count)
-        .select(names)
-    )
+    declared = declared.of_dataset(batch.manifest.source)
+    theirs = declared.reading.theirs(names)
+    raw = read_page(batch.read(project.lake, page), page.name, theirs, declared.source, asset.key)
+    read = declared.reading.named(raw).head(count).select(names)
     hidden = [
         pl.when(pl.col(c.name).is_not_null()).then(pl.lit(MASKED)).alias(c.name) for c in asset.columns if c.personal
     ]
@@ -269,6 +269,8 @@ def _described(asset: Asset) -> dict[str, Any]:
         "description": asset.description,
         "uri": asset.uri,
         "source": asset.source,
+        "alternatives": list(asset.alternatives),
+        "in_use": asset.in_use,
         "schedule": asset.schedule,
         "upstream": list(asset.upstream),
         "optional": list(asset.optional),
@@ -376,6 +378,24 @@ def _show_last(project: Project, asset: Asset, entry: Entry | None) -> None:
         console.say(f"stale, {stale.reason}: {stale.why}", style="yellow")
     if asset.layer is Layer.LANDING and not project.state().has_batch(entry):
         console.say("no preview: the batch was deleted after staging used it")
+
+
+def _show_checks(project: Project, key: str, made: Entry | None) -> None:
+    """All checks of the last materialization, and those that a later attempt failed."""
+    from catalunya.contracts.model.results import describe, failed, result, title
+
+    if made and made.checks:
+        broken = len(failed(made.checks))
+        passed = len(made.checks) - broken
+        console.say()
+        console.say(f"{console.counted(passed, 'check')} passed, {broken} failed")
+        console.table(
+            ["check", "kind", "severity", "result"], [(title(c), c.kind, c.severity, result(c)) for c in made.checks]
+        )
+    last = project.ledger.last_attempt(key)
+    if last and last.status == "failed" and last is not made:
+        for check in failed(last.checks):
+            console.say(f"failed in the last attempt: {describe(check)}", style="yellow")
 
 
 def _status_row(one: AssetStatus) -> tuple[object, ...]:

@@ -1,25 +1,119 @@
-"""`catalunya sources check`: ask the sources for their metadata, and compare them with what is declared.
+"""`catalunya sources`: where each landing table is read from, whether its sources are as declared, and reading it from another one.
 
-Here: the command and how its result looks. Not here: the check (`assets/making/source_check.py`).
+Here: the commands and how their results look. Not here: the check (`assets/making/source_check.py`), editing the project's file
+(`ops/source_switch.py`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
 
-from catalunya.assets.graph.spec import Layer
+from catalunya.assets.graph.alternatives import FIRST, unknown
+from catalunya.assets.graph.spec import LandingDeclaration, Layer
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.source_checks import SourceCheck, keep
 from catalunya.io.environment import NO_MOCK, load_settings
 from catalunya.io.errors import LakeError, UsageError
+from catalunya.io.project_folder import FILE, active
 from catalunya.io.safe_text import legible
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson, Select, selection
 
 sources = App(name="sources", group_commands=Group("Commands", sort_key=0))
+
+
+@sources.default
+def show(*, as_json: AsJson = False) -> None:
+    """Show which source each landing table is read from, and which others it could be read from."""
+    project = Project()
+    found: list[dict[str, Any]] = []
+    for key, declared in project.declarations.items():
+        if isinstance(declared, LandingDeclaration):
+            others = {name: declared.using(_as_name(name)).source.describe() for name in _names(declared)}
+            in_use = declared.in_use or (FIRST if others else "")
+            others.pop(in_use, None)
+            found.append({"asset": key, "source": declared.source.describe(), "in_use": in_use, "standby": others})
+    if as_json:
+        console.emit_json(found)
+        return
+    rows = []
+    for each in found:
+        standby = "; ".join(f"{name}: {text}" for name, text in each["standby"].items())
+        rows.append((each["asset"], each["source"], each["in_use"], standby))
+    console.table(["landing table", "read from", "in use", "alternatives"], rows)
+
+
+@sources.command
+def switch(
+    table: Annotated[str, Parameter(help="A landing table: population.")],
+    to: Annotated[str | None, Parameter(help="The name of the alternative source: pmh.")] = None,
+    *,
+    back: Annotated[bool, FLAG, Parameter(help="Read the table from its first source again.")] = False,
+    live: Annotated[bool, FLAG, Parameter(help="Ask the real portal, also in the local environment.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Read a landing table from another of its sources: asks that source first, then changes `assets/project.toml`.
+
+    Nothing is made: review the change and deploy it like code. Exits with 1, and changes nothing, when the source does not answer or match.
+    """
+    from catalunya.assets.making.source_check import check_source
+    from catalunya.ops.source_switch import switched, write
+
+    project = Project(load_settings(mock_url=NO_MOCK) if live else None)
+    key = project.graph[f"{Layer.LANDING}.{table.removeprefix(f'{Layer.LANDING}.')}"].key
+    declared = project.declarations[key]
+    assert isinstance(declared, LandingDeclaration)
+    if back == bool(to):
+        raise UsageError(
+            f"expected the name of an alternative of {key} or --back, found {'both' if back else 'neither'}"
+        )
+    name = _as_name(to or FIRST)
+    if name and name not in declared.alternatives:
+        raise UsageError(unknown(key, declared.alternatives, name))
+    other = declared.using(name)
+    before, now = declared.source.describe(), other.source.describe()
+    if name == declared.in_use:
+        console.say(f"{key} is read from {now} already: nothing to switch")
+        return 0
+    found = check_source(project, other)
+    steps = [asset.key for asset in project.graph.select(f"{key}+")]
+    if found.matches:
+        path = active().folder / FILE
+        write(path, switched(path.read_text(encoding="utf-8"), declared.name, name))
+    if as_json:
+        made = steps if found.matches else []
+        console.emit_json(
+            {
+                "asset": key,
+                "from": before,
+                "to": now,
+                "switched": found.matches,
+                "remade": made,
+                "problems": list(found.problems),
+            }
+        )
+    elif found.matches:
+        console.say(f"{key}: {before} -> {now} ({FILE})", style="bold")
+        console.say(f"  remade   {', '.join(steps)}")
+        console.say("  next     review the change of the file; `make generate`; commit and deploy it, then")
+        console.say(f"           catalunya materialize {key}+ --accept-change")
+    else:
+        _show(found)
+        console.say(f"{key} is still read from {before}: nothing was changed")
+    return int(not found.matches)
+
+
+def _names(declared: LandingDeclaration) -> list[str]:
+    """What the sources of a landing table are called; none if there is only one."""
+    return [FIRST, *declared.alternatives] if declared.alternatives else []
+
+
+def _as_name(name: str) -> str:
+    """The name of an alternative as its declaration has it: its first source has none."""
+    return "" if name == FIRST else name
 
 
 @sources.command
@@ -34,7 +128,7 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Check that the sources answer and are as declared: ids, fields, dimensions. Nothing is landed.
+    """Check that the sources answer and are as declared: ids, fields, dimensions. Alternatives too. Nothing is landed.
 
     Sends one or two requests for metadata for each dataset. Exits with 1 when a source does not answer or does not match. The result is
     kept in the lake, and `catalunya status` shows it.
@@ -57,8 +151,11 @@ def check(
         console.emit_json([{**_as_data(each), "matches": each.matches} for each in found])
     else:
         wrong = sum(not each.matches for each in found)
+        standby = sum(bool(each.standby) for each in found)
         console.say(
-            f"{console.counted(len(found), 'source')} checked, {wrong} not as declared"
+            f"{console.counted(len(found), 'source')} checked"
+            + (f" ({standby} not in use)" if standby else "")
+            + f", {wrong} not as declared"
             + (f"; answers in {record}" if record else "")
         )
     return int(not all(each.matches for each in found))
@@ -77,7 +174,8 @@ def _as_data(found: SourceCheck) -> dict[str, object]:
 
 
 def _show(found: SourceCheck) -> None:
-    console.say(f"{found.asset}  {found.source}", style="bold")
+    note = f"  ({found.standby}: not in use)" if found.standby else ""
+    console.say(f"{found.asset}  {found.source}{note}", style="bold")
     for dataset in found.datasets:
         updated = f"{dataset.updated_at:%Y-%m-%d %H:%M} UTC" if dataset.updated_at else "unknown"
         unit = "cells" if dataset.cells_at_most else "rows"

@@ -268,7 +268,7 @@ def _new_year(row: Row, version: int) -> Row:
 
 
 def tables() -> list[StatTable]:
-    """IDESCAT's tables: population, quarterly accounts, affiliations to the Social Security by regime and classification."""
+    """IDESCAT's tables: population by estimates and by register, quarterly accounts, affiliations to the Social Security by regime and classification."""
     return [
         StatTable(path=head["path"], statistic=head["statistic"], cube=_of(head["path"]))
         for head in _json_seed("tables.json")["tables"]
@@ -307,7 +307,7 @@ def _cube(path: str, version: int) -> Cube:
     periods = [head["first"]]
     while len(periods) < head["periods"]:
         periods.append(next_period(periods[-1], head.get("every", 1)))
-    figures = {"ep": _population, "pibt": _accounts, "afic": _jobs}[path.partition("/")[0]]
+    figures = {"ep": _population, "pmh": _register, "pibt": _accounts, "afic": _jobs}[path.partition("/")[0]]
     categories, values = figures(head, periods)
     return _assembled(head, {_role(head, "time"): {code: _label(code) for code in periods}} | categories, values)
 
@@ -378,6 +378,18 @@ def _population(_head: dict[str, Any], periods: Sequence[str]) -> tuple[dict[str
         values += [None, None, None] if period == "2016S1" else catalonia
     names = dict(seed.select("code", "name").iter_rows())
     return {"MUN": names | {TOTAL: "Catalunya"}}, values
+
+
+def _register(_head: dict[str, Any], periods: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[float | None]]:
+    """The municipal register as it was recorded, by year and municipality; its men and women are a synthetic share of that."""
+    seed = read_seed("population.csv")
+    values: list[float | None] = []
+    for year in periods:
+        for code, figure in seed.select("code", year).iter_rows():
+            people = int(figure) if figure else None
+            men = people * (480 + int(code.replace(TOTAL, "0")) % 40) // 1000 if people is not None else None
+            values += [None, None, None] if people is None or men is None else [men, people - men, people]
+    return {"MUN": dict(seed.select("code", "name").iter_rows())}, values
 
 
 def _in_year(counts: Sequence[int | None], year: int) -> int:

@@ -96,6 +96,7 @@ def inhabitants(
             "population": figure,
             "observation_status": "missing" if figure is None else status,
             "catalonia_population": catalonia if sex == "total" else None,
+            "population_source": "IDESCAT ep/9122/10002/mun",
             "year_id": half_year[:4],
         }
         for sex, figure in (("female", women), ("male", men), ("total", both))

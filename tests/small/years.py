@@ -44,6 +44,8 @@ class YearsSource(InFolder):
     """A source that reads `births.json` in a folder, one page per half-year; its version is the hash of the content."""
 
     has_periods: ClassVar[bool] = True
+    when: str = "quan"
+    count: str = "nascuts"
 
     def write(self, births: Births) -> None:
         """Set what the source publishes from now on."""
@@ -59,7 +61,7 @@ class YearsSource(InFolder):
         version = hashlib.sha256((self.folder / "births.json").read_bytes()).hexdigest()[:8]
         if version == known:
             return None
-        return SourceState(version, datetime(2026, 8, 1, tzinfo=UTC), {"quan": "text", "nascuts": "number"})
+        return SourceState(version, datetime(2026, 8, 1, tzinfo=UTC), {self.when: "text", self.count: "number"})
 
     async def extract(
         self,
@@ -78,7 +80,7 @@ class YearsSource(InFolder):
         for number, (when, count) in enumerate(births.items()):
             if window and not window.covers(period(when)):
                 continue
-            body = json.dumps([{"quan": when, "nascuts": str(count)}]).encode()
+            body = json.dumps([{self.when: when, self.count: str(count)}]).encode()
             name = f"page-{number:05}.json"
             await sink(name, _chunks(body))
             pages.append(Page(name, f"folder:{when}", 1, len(body), hashlib.sha256(body).hexdigest()))

@@ -64,6 +64,7 @@ AN_ESTIMATE = {
     "population": 1682,
     "women": 881,
     "men": 801,
+    "population_source": "IDESCAT ep/9122/10002/mun",
     "is_interpolated": True,
     "observation_status": "provisional",
     "catalonia_population": None,

@@ -41,7 +41,7 @@ def codes(document: dict[str, Any], dimension: str) -> list[str]:
 @pytest.mark.parametrize(
     ("path", "kind", "items"),
     [
-        ("", "collection", ["ep", "pibt", "afic"]),
+        ("", "collection", ["ep", "pmh", "pibt", "afic"]),
         ("/pibt", "collection", ["pibt/21129", "pibt/21130"]),
         ("/pibt/21130", "collection", ["pibt/21130/24940"]),
         ("/ep/9122/10002", "dataset", ["ep/9122/10002/mun"]),

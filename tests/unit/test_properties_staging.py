@@ -116,7 +116,9 @@ def real_pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, pl.Data
             assert landed
             page = landed.objects[0].path
             source = declaration.landing.source
-            pages[key] = read_page(project.lake.get(page), page, PageChecker(declaration).fields, source, key)
+            shape = PageChecker(declaration).shape
+            raw = read_page(project.lake.get(page), page, shape.fields, source, key)
+            pages[key] = shape.marked(raw, source.describe())
     return pages
 
 

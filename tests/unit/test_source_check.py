@@ -49,7 +49,9 @@ def checked(project: Project, key: str = KEY) -> SourceCheck:
 
 def test_every_declared_source_matches_the_mock(project: Project, server: MockServer) -> None:
     found = list(check_sources(project, project.declarations))
-    assert [each.asset for each in found] == [key for key in project.declarations if key.startswith("landing.")]
+    in_use = [each.asset for each in found if not each.standby]
+    assert in_use == [key for key in project.declarations if key.startswith("landing.")]
+    assert [(each.asset, each.standby) for each in found if each.standby] == [("landing.population", "pmh")]
     assert [each.problems for each in found if not each.matches] == []
     assert all(each.requests <= 2 * len(each.datasets) for each in found), "one or two requests for each dataset"
     assert not [asked.path for asked in server.requests if asked.path.endswith("/data")], "metadata only"
@@ -127,7 +129,11 @@ def test_what_was_recorded_is_served_again_to_the_same_requests(
     project: Project, settings: Settings, tmp_path: Path
 ) -> None:
     before = list(check_sources(project, ["landing.service_usage", "landing.population"], tmp_path / "answers"))
-    assert sorted(file.name for file in (tmp_path / "answers").iterdir()) == ["population.har", "service_usage.har"]
+    assert sorted(file.name for file in (tmp_path / "answers").iterdir()) == [
+        "population.har",
+        "population.pmh.har",
+        "service_usage.har",
+    ]
     with mock.serve(datasets=[], real=None) as empty:
         nothing = Project(settings.model_copy(update={"mock_url": empty.url, "http_attempts": 1}), project.declared)
         assert not checked(nothing).matches

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from catalunya.assets.graph.spec import Declaration, Landing, StagingDeclaration, Unpivot, staging
+from catalunya.assets.graph.spec import Declaration, Landing, StagingDeclaration, staging
+from catalunya.assets.graph.unpivot import Unpivot
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.request import Request
 from catalunya.assets.making.unpivot import Shape

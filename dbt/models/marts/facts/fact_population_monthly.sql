@@ -29,7 +29,8 @@ observed as (
         max(case when sex = 'total' then population end) as population,
         max(case when sex = 'female' then population end) as women,
         max(case when sex = 'male' then population end) as men,
-        max(case when sex = 'total' then observation_status end) as observation_status
+        max(case when sex = 'total' then observation_status end) as observation_status,
+        max(case when sex = 'total' then population_source end) as population_source
     from population
     group by municipality_id, observed_date
 
@@ -45,11 +46,13 @@ spans as (
         women,
         men,
         observation_status,
+        population_source,
         lead(observed_date) over (partition by municipality_id order by observed_date) as next_date,
         lead(population) over (partition by municipality_id order by observed_date) as next_population,
         lead(women) over (partition by municipality_id order by observed_date) as next_women,
         lead(men) over (partition by municipality_id order by observed_date) as next_men,
-        lead(observation_status) over (partition by municipality_id order by observed_date) as next_status
+        lead(observation_status) over (partition by municipality_id order by observed_date) as next_status,
+        lead(population_source) over (partition by municipality_id order by observed_date) as next_source
     from observed
     where population is not null
 
@@ -81,10 +84,12 @@ placed as (
         spans.women,
         spans.men,
         spans.observation_status,
+        spans.population_source,
         spans.next_population,
         spans.next_women,
         spans.next_men,
         spans.next_status,
+        spans.next_source,
         {{ dbt.datediff('spans.first_date', 'months.date_id', 'month') }} as step,
         {{ dbt.datediff('spans.first_date', 'spans.next_date', 'month') }} as steps
     from spans
@@ -141,7 +146,11 @@ estimated as (
         case
             when step = 0 then observation_status
             else {{ combined_status('observation_status', 'next_status') }}
-        end as observation_status
+        end as observation_status,
+        case
+            when step = 0 or population_source = next_source then population_source
+            else population_source || ' and ' || next_source
+        end as population_source
     from placed
 
 )
@@ -163,6 +172,7 @@ select
     estimated.is_interpolated,
     estimated.observation_status,
     totals.catalonia_population,
+    estimated.population_source,
     estimated.year_id
 from estimated
 inner join versions

@@ -1,0 +1,66 @@
+"""A checkout of the project in a folder of its own, in which commands may change files as a person would.
+
+Each command runs in a process of its own, because what it changes is read when the tables' modules are imported.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from small.commands import Ran
+from small.patience import patience
+
+ROOT = Path(__file__).parents[2]
+_FOLDERS = ("assets", "contracts", "dbt", "docs", "io", "ops", "src")
+_COMMAND = "import sys; from catalunya.ops.cli import main; sys.exit(main())"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """The folder, and the environment of its commands."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    @classmethod
+    def at(cls, folder: Path, **settings: str) -> Checkout:
+        """A copy of this project in a folder, with its lake beside it. `settings`: `mock_url` for CATALUNYA_MOCK_URL."""
+        for name in _FOLDERS:
+            ignored = shutil.ignore_patterns("__pycache__", "target", "logs")
+            shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
+        shutil.copy(ROOT / "README.md", folder)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CATALUNYA_")}
+        mine = {"lake": str(folder / "lake"), "cache": str(folder / "cache"), **settings}
+        named = {f"CATALUNYA_{name.upper()}": value for name, value in mine.items()}
+        return cls(folder, {**kept, "PYTHONPATH": str(folder / "src"), "NO_COLOR": "1", "COLUMNS": "200", **named})
+
+    @property
+    def declared(self) -> Path:
+        """The project's file."""
+        return self.folder / "assets" / "project.toml"
+
+    def run(self, *arguments: str) -> Ran:
+        """Run a command of `catalunya` in the checkout."""
+        return self._ran("-c", _COMMAND, *arguments)
+
+    def generate(self) -> Ran:
+        """What `make generate` does."""
+        return self._ran("-m", "catalunya.ops.generate")
+
+    def _ran(self, *arguments: str) -> Ran:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=patience(200),
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
