@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from catalunya.assets.graph.column_lineage import load_lineage
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.making.plan import plan
 from catalunya.assets.record.index import KEPT
@@ -17,6 +18,8 @@ from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.state import CLOCK, Reason, Stale
 from catalunya.contracts.model.columns import Column
 from catalunya.dags.plugin.charts import Chart, Point, chart
+from catalunya.dags.plugin.column_drawing import Drawing, MadeFrom, drawing
+from catalunya.dags.plugin.column_drawing import made_from as columns_made_from
 from catalunya.dags.plugin.sight import Brief, Sight
 from catalunya.dags.plugin.words import moment, shown_state
 from catalunya.ops.status import AssetStatus, statuses
@@ -64,6 +67,8 @@ class AssetPage:
     upstream: list[Neighbor]
     downstream: list[Neighbor]
     columns: tuple[Column, ...]
+    columns_made: dict[str, MadeFrom]
+    drawing: Drawing
     location: str
 
     @property
@@ -91,6 +96,7 @@ def asset_page(sight: Sight, key: str) -> AssetPage:
     entry, readable = state.known(key), not state.unreadable(key)
     attempt = state.last_attempt(key) if readable else None
     stale = state.stale(key)
+    columns_made = columns_made_from(load_lineage(graph), asset)
     return AssetPage(
         asset=asset,
         status=by_key[key],
@@ -110,6 +116,8 @@ def asset_page(sight: Sight, key: str) -> AssetPage:
             _neighbor(by_key.get(down.key), down.key, optional=key in down.optional) for down in graph.downstream(key)
         ],
         columns=asset.columns,
+        columns_made=columns_made,
+        drawing=drawing(asset, columns_made),
         location=sight.project.lake.url(asset.prefix),
     )
 
