@@ -203,6 +203,11 @@ class Ledger:
         """Where the entries of all assets are, by one listing: on S3 one request per thousand entries, not one per asset."""
         return _listing(self.lake.paths(FOLDER))
 
+    def listing_of(self, key: str) -> Listing:
+        """The same of one asset. Raises LedgerError."""
+        with _of_one_asset():
+            return _listing(self.lake.paths(self.folder(key)))
+
     def listed(self) -> Listing | None:
         """The listing; None if the folder of some asset cannot be listed, so that each must be by itself. Raises LakeError if none can."""
         try:
@@ -300,8 +305,7 @@ class Ledger:
         """The numbers of the single entries, oldest first, and whether there are merged ones."""
         folder = self.folder(key)
         if listed is None:
-            with _of_one_asset():
-                listed = _listing(self.lake.paths(folder))
+            listed = self.listing_of(key)
         numbers = listed.get(folder, ())
         is_compacted = bool(numbers) and numbers[0] == MERGED
         return numbers[1:] if is_compacted else numbers, is_compacted

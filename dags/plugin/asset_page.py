@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from catalunya.assets.graph.column_lineage import load_lineage
 from catalunya.assets.graph.spec import Asset
@@ -17,6 +16,7 @@ from catalunya.assets.record.index import KEPT
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.state import CLOCK, Reason, Stale
 from catalunya.contracts.model.columns import Column
+from catalunya.contracts.model.results import Check
 from catalunya.dags.plugin.charts import Chart, Point, chart
 from catalunya.dags.plugin.column_drawing import Drawing, MadeFrom, drawing
 from catalunya.dags.plugin.column_drawing import made_from as columns_made_from
@@ -62,7 +62,7 @@ class AssetPage:
     made_from: list[Version]
     charts: list[Chart]
     history: list[Entry]
-    checks: list[Any]
+    checks: list[Check]
     findings: list[Finding]
     upstream: list[Neighbor]
     downstream: list[Neighbor]
@@ -153,9 +153,10 @@ def charts(history: Sequence[Brief]) -> list[Chart]:
     ]
 
 
-def checks(entry: Entry | None) -> list[Any]:
-    """The checks of the last attempt: what failed first, then in the contract's order."""
-    return sorted(getattr(entry, "checks", ()), key=lambda check: not check.failed)
+def checks(entry: Entry | None) -> list[Check]:
+    """The checks of an entry: errors first, then warnings, then those that passed."""
+    found = entry.checks if entry else ()
+    return sorted(found, key=lambda check: (not check.failed, check.severity != "error"))
 
 
 def _neighbor(status: AssetStatus | None, key: str, *, optional: bool) -> Neighbor:

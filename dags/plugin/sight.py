@@ -20,7 +20,7 @@ from catalunya.assets.graph.discovery import compiled_graph
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.index import Index, last_index, read_index
-from catalunya.assets.record.ledger import Entry, Ledger, number_of
+from catalunya.assets.record.ledger import MERGED, Entry
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
 from catalunya.io.environment import load_settings
@@ -109,8 +109,8 @@ class Sight:
         return self._read(key, self._numbers(key)[-count:])[::-1]
 
     def _numbers(self, key: str) -> list[int]:
-        paths = (found.path for found in self.project.lake.objects(Ledger.folder(key)))
-        return [number for path in paths if (number := number_of(path)) and path == Ledger.path(key, number)]
+        ledger = self.project.ledger
+        return [number for number in ledger.listing_of(key).get(ledger.folder(key), ()) if number != MERGED]
 
     def _read(self, key: str, numbers: list[int]) -> list[Entry]:
         """These entries; those that cannot be read are left out, which the asset's state says."""
@@ -155,13 +155,9 @@ def open_sight(
         graph = project.graph
         exact = [about, *graph.ancestors(about), *(down.key for down in graph.downstream(about))]
         with ThreadPoolExecutor(8) as pool:
-            listing = {**listing, **dict(pool.map(lambda key: _listed(project, key), exact))}
+            for found in pool.map(project.ledger.listing_of, exact):
+                listing = {**listing, **found}
     return Sight(project, index, project.state(now, listing), frozenset(readable()), board, is_large)
-
-
-def _listed(project: Project, key: str) -> tuple[str, list[str]]:
-    folder = Ledger.folder(key)
-    return folder, [found.path for found in project.lake.objects(folder)]
 
 
 def _project() -> Project:
