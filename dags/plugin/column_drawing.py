@@ -55,6 +55,22 @@ class MadeFrom:
     origins: tuple[Origin, ...]
     consumers: tuple[str, ...]
 
+    @property
+    def values_by_table(self) -> dict[str, list[str]]:
+        """The columns whose values it has or is computed from, by their table."""
+        found: dict[str, list[str]] = {}
+        for each in self.sources:
+            if each.how != "condition":
+                found.setdefault(each.asset, []).append(
+                    each.column if each.how == "identity" else f"{each.column} ({each.how})"
+                )
+        return found
+
+    @property
+    def conditions(self) -> list[str]:
+        """The columns that only decide which value it has."""
+        return [str(each) for each in self.sources if each.how == "condition"]
+
 
 def made_from(lineage: ColumnLineage, asset: Asset) -> dict[str, MadeFrom]:
     """What each column of a table is made from, by its name."""

@@ -44,6 +44,11 @@ from pathlib import Path
 
 from airflow import settings
 settings.initialize()
+import time
+from airflow import plugins_manager
+known, at = set(sys.modules), time.process_time()
+import catalunya.dags.plugin.plugin
+seconds, new = time.process_time() - at, sorted(set(sys.modules) - known)
 import airflow.models
 airflow.models.import_all_models()
 from airflow.models.base import Base
@@ -110,7 +115,7 @@ lake = Path(load_settings().lake)
 shutil.rmtree(lake, ignore_errors=True)
 lake.write_text("a file, not a folder")
 single["broken"] = [ask("reader", "GET", "assets"), ask("anonymous", "GET", "assets")]
-print(json.dumps({"asked": asked, "single": single, "imported before": before, "paths": paths, "keys": keys}))
+print(json.dumps({"asked": asked, "single": single, "imported before": before, "modules": new, "seconds": seconds, "paths": paths, "keys": keys}))
 """
 
 
@@ -266,3 +271,16 @@ def test_pages_run_no_script_but_their_own(asked: Asked) -> None:
 
 def test_the_app_is_imported_at_its_first_request_only(asked: Asked) -> None:
     assert asked.found["imported before"] is False
+
+
+def test_every_other_process_of_airflow_imports_next_to_nothing(asked: Asked) -> None:
+    ours = {
+        "catalunya",
+        "catalunya.dags",
+        "catalunya.dags.plugin",
+        "catalunya.dags.plugin.places",
+        "catalunya.dags.plugin.plugin",
+    }
+
+    assert set(asked.found["modules"]) <= ours
+    assert asked.found["seconds"] < 0.1
