@@ -22,7 +22,6 @@ from catalunya.assets.record.state import Reason
 from catalunya.io.errors import LakeError
 
 if TYPE_CHECKING:
-    from catalunya.assets.record.ledger import Entry
     from catalunya.assets.record.state import State
 
 log = structlog.get_logger(__name__)
@@ -71,8 +70,16 @@ def statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
     with ThreadPoolExecutor(8) as pool:  # a ledger on S3 answers in tens of milliseconds a request
         list(pool.map(state.unreadable, {key for asset in chosen for key in (asset.key, *asset.upstream)}))
         holders = list(pool.map(lambda asset: state.holder(asset.key), chosen))
+        problems = list(pool.map(lambda asset: _source_problem(state, asset), chosen))
     running = [held.run_id if held else None for held in holders]
-    return [_status(state, asset, run_id) for asset, run_id in zip(chosen, running, strict=True)]
+    each = zip(chosen, running, problems, strict=True)
+    return [_status(state, asset, run_id, problem) for asset, run_id, problem in each]
+
+
+def brief_statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
+    """The same for many assets, without a request for each: the results of the last checks of their sources are left out. Raises LakeError."""
+    running = {key: held.run_id for key, held in state.holders().items()}
+    return [_status(state, asset, running.get(asset.key), "") for asset in assets]
 
 
 def log_left_alone(state: State, assets: Iterable[Asset], *, triggered: Collection[str]) -> None:
@@ -100,7 +107,7 @@ def log_left_alone(state: State, assets: Iterable[Asset], *, triggered: Collecti
         )
 
 
-def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
+def _status(state: State, asset: Asset, running: str | None, source_problem: str) -> AssetStatus:
     latest = state.known(asset.key)
     attempt = None if state.unreadable(asset.key) else state.last_attempt(asset.key)
     updated = latest.source_updated_at if latest else None
@@ -128,14 +135,15 @@ def _status(state: State, asset: Asset, running: str | None) -> AssetStatus:
         transient=failure.transient if failure else None,
         next_try_at=state.next_try(asset.key) if failure else None,
         acknowledged=acknowledged(state.ledger.lake, failed) if failed else None,
-        source_problem=_source_problem(state, asset, latest),
+        source_problem=source_problem,
     )
 
 
-def _source_problem(state: State, asset: Asset, latest: Entry | None) -> str:
+def _source_problem(state: State, asset: Asset) -> str:
     """What the last check found, unless the table was landed, or another source declared, since then."""
     if asset.layer is not Layer.LANDING:
         return ""
+    latest = state.known(asset.key)
     try:
         check = kept(state.ledger.lake, asset.key)
     except LakeError as error:  # the rest of its status can be read

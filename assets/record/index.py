@@ -87,6 +87,17 @@ def read_index(ledger: Ledger, keys: Iterable[str]) -> Index:
     return index
 
 
+def last_index(ledger: Ledger) -> Index:
+    """What the ledger said when the index was last kept: one request, however many entries there are. Its `listing` has the last ones only."""
+    index = Index(_kept(ledger.lake), {}, 0)
+    listing: dict[str, list[str]] = {}
+    told = index.rows.filter(pl.col("entry").is_not_null()).select("asset", "sequence")
+    for key, number in told.sort("asset", "sequence").iter_rows():
+        listing.setdefault(ledger.folder(key), []).append(ledger.path(key, number))
+    _preload(ledger, index)
+    return replace(index, listing=listing)
+
+
 def keep_index(lake: Lake, index: Index) -> None:
     """Keep it in place of the one before. Raises LakeError."""
     buffer = io.BytesIO()

@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from catalunya.assets.graph.spec import digest
+from catalunya.contracts.model.results import Check
 from catalunya.io.errors import LakeError, LeaseLost, LedgerError
 from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
@@ -63,8 +64,9 @@ class Entry:
     types it declares, `normalized` the number of rows whose text was normalized, by raw field, `warnings` what someone should look at.
     `is_accepted`: a guard was waived for it, or for an upstream's version it was made from. `restored`: the entry whose objects it
     published again. `transient`: it failed for a reason that passes, as the `failures` last runs did.
-    `traffic` counts the requests to the source of all runs that left an entry, this one included.
-    A `compacted` entry was merged with other old ones and lost its `objects`.
+    `traffic` counts the requests to the source of all runs that left an entry, this one included. `checks` are all that ran, passed or
+    not, also in an attempt that failed.
+    A `compacted` entry was merged with other old ones and lost its `objects`, and of its checks those that passed and the samples.
     """
 
     asset: str
@@ -101,6 +103,7 @@ class Entry:
     restored: int | None = None
     transient: bool = False
     failures: Count = 0
+    checks: tuple[Check, ...] = ()
     traffic: tuple[Traffic, ...] = ()
 
     @property
@@ -127,6 +130,8 @@ class Entry:
             "quarantined": self.quarantined,
             "drift": self.drift,
             "warnings": " | ".join(self.warnings),
+            "checks": len(self.checks),
+            "checks_failed": sum(1 for check in self.checks if check.failed),
             "seconds": round(self.seconds, 3),
         }
 
@@ -246,7 +251,7 @@ class Ledger:
         """
         merged = {entry.sequence: entry for entry in self.compacted(key)}
         old = (entry for entry in self.history(key) if entry.sequence in numbers)
-        merged |= {entry.sequence: replace(entry, objects=(), compacted=True) for entry in old}
+        merged |= {entry.sequence: _compacted(entry) for entry in old}
         path = self.compacted_path(key)
         self.lake.put(path, msgspec.json.Encoder().encode_lines([merged[number] for number in sorted(merged)]))
         self.lake.sync([path])
@@ -357,6 +362,12 @@ def is_recordable(text: object) -> bool:
     if not isinstance(text, str) or not 0 < len(text) <= LONGEST_ID:
         return False
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _compacted(entry: Entry) -> Entry:
+    """An old entry without what makes it long."""
+    failing = tuple(msgspec.structs.replace(check, sample="") for check in entry.checks if check.failed)
+    return replace(entry, objects=(), checks=failing, compacted=True)
 
 
 def _unreadable(what: str, error: object) -> LedgerError:

@@ -144,6 +144,7 @@ def show(
     )
     console.say()
     _show_last(project, asset, entry)
+    _show_checks(project, key, entry)
     if preview:
         console.say()
         console.grid(names, preview)
@@ -377,6 +378,24 @@ def _show_last(project: Project, asset: Asset, entry: Entry | None) -> None:
         console.say(f"stale, {stale.reason}: {stale.why}", style="yellow")
     if asset.layer is Layer.LANDING and not project.state().has_batch(entry):
         console.say("no preview: the batch was deleted after staging used it")
+
+
+def _show_checks(project: Project, key: str, made: Entry | None) -> None:
+    """All checks of the last materialization, and those that a later attempt failed."""
+    from catalunya.contracts.model.results import describe, failed, result, title
+
+    if made and made.checks:
+        broken = len(failed(made.checks))
+        passed = len(made.checks) - broken
+        console.say()
+        console.say(f"{console.counted(passed, 'check')} passed, {broken} failed")
+        console.table(
+            ["check", "kind", "severity", "result"], [(title(c), c.kind, c.severity, result(c)) for c in made.checks]
+        )
+    last = project.ledger.last_attempt(key)
+    if last and last.status == "failed" and last is not made:
+        for check in failed(last.checks):
+            console.say(f"failed in the last attempt: {describe(check)}", style="yellow")
 
 
 def _status_row(one: AssetStatus) -> tuple[object, ...]:
