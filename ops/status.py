@@ -89,10 +89,10 @@ def statuses(state: State, assets: Iterable[Asset], board: Board | None = None) 
         holders = list(pool.map(lambda asset: state.holder(asset.key), chosen))
         problems = list(pool.map(lambda asset: _source_problem(state, asset), chosen))
     running = [held.run_id if held else None for held in holders]
-    each = zip(chosen, running, problems, strict=True)
+    read = zip(chosen, running, problems, strict=True)
     return [
         replace(_status(state, asset, run_id, problem), findings=found.get(asset.key, ()))
-        for asset, run_id, problem in each
+        for asset, run_id, problem in read
     ]
 
 
