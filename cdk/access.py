@@ -245,6 +245,13 @@ TABLE: tuple[Grant, ...] = (
         ("source checks",),
         "what the weekly check of each source found",
     ),
+    Grant(
+        "orchestrator",
+        ("s3:GetObject", "s3:PutObject"),
+        ("watch",),
+        "`ops.watch` keeps what it found, an index of the ledger, and who was notified; the pages in Airflow read it",
+    ),
+    Grant("orchestrator", "sns:Publish", ("alarms topic",), "a channel of `CATALUNYA_NOTIFY` may be the topic"),
     Grant("orchestrator", "s3:GetObject", ("answers",), "whether a function that it invoked is done, works, or died"),
     Grant("orchestrator", "s3:PutObject", ("merged ledgers", "leases"), f"retention merges old entries; {_LEASE}"),
     Grant(
@@ -275,13 +282,15 @@ TABLE: tuple[Grant, ...] = (
     Grant("monitoring", MONITOR, ("CloudWatch",), f"{UNTESTED}dashboards and alarms"),
     Grant("monitoring", LOGS_SEARCH, ("logs",), f"{UNTESTED}the log of a run"),
     Grant("monitoring", "sqs:GetQueueAttributes", ("queues",), f"{UNTESTED}waiting and failed messages"),
-    Grant("monitoring", "s3:ListBucket", ("the lake",), _404),
+    Grant("monitoring", "s3:ListBucket", ("the lake", "backup bucket"), f"{_404}; `catalunya watch` looks for backups"),
     Grant(
         "monitoring",
         "s3:GetObject",
         ("ledger", "leases"),
         "`catalunya status`: fresh, stale, overdue",
     ),
+    Grant("monitoring", "s3:GetObject", ("watch",), "`catalunya watch`: what `ops.watch` found before"),
+    Grant("monitoring", "s3:GetObject", ("backup records",), "`catalunya watch`: how old the last backup is"),
     Grant("monitoring", "s3:GetObject", ("acknowledgements",), "`catalunya status`: who knows of a failure"),
     Grant("monitoring", "s3:GetObject", ("source checks",), "`catalunya status`: which sources are not as declared"),
     Grant(

@@ -26,6 +26,7 @@ from catalunya.cdk.policy import CRITICAL, document
 from catalunya.cdk.roles import accept
 from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
 from catalunya.ops.backup.store import OBJECTS
+from catalunya.ops.watching.findings import FOLDER as WATCH
 
 RESULT_DAYS = 7
 """Results of queries, readers' and dbt's, are copies."""
@@ -81,6 +82,8 @@ def _rules_of_places(assets: Iterable[Asset]) -> Iterator[Rule]:
         yield Rule(name=f"quarantine.{asset.key}", prefix=f"{quarantine_folder(asset)}/", versions=UNDELETE_DAYS)
     yield Rule(name="ledger", prefix="_ledger/", versions=LEDGER_DAYS)
     yield Rule(name="leases", prefix="_leases/", versions=1)
+    # Written again every few minutes; what was before is of no use.
+    yield Rule(name="watch", prefix=f"{WATCH}/", versions=1)
     yield Rule(name="answers", prefix=f"{ANSWERS}/", versions=1, objects=ANSWER_DAYS)
     yield Rule(name="candidates", prefix=f"{CANDIDATES}/", versions=1, objects=LEFTOVER_DAYS)
 

@@ -21,6 +21,8 @@ from catalunya.assets.record.retention import SUPERSEDED
 from catalunya.assets.record.source_checks import FOLDER as SOURCE_CHECKS
 from catalunya.cdk.naming import ENGINEERS_DEPLOY, Names
 from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
+from catalunya.ops.backup.store import BACKUPS
+from catalunya.ops.watching.findings import FOLDER as WATCH
 
 Statement = dict[str, Any]
 Document = dict[str, Any]
@@ -121,6 +123,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         "leases": _objects("_leases/*"),
         "acknowledgements": _objects(f"{ACKNOWLEDGED}/*"),
         "source checks": _objects(f"{SOURCE_CHECKS}/*"),
+        "watch": _objects(f"{WATCH}/*"),
         **{f"{layer} answers": _objects(f"{ANSWERS}/{layer}/*") for layer in FUNCTIONS},
         "answers": _objects(f"{ANSWERS}/*"),
         **{f"{layer} superseded": _objects(f"{SUPERSEDED}/{layer}/*") for layer in (Layer.STAGING, Layer.MARTS)},
@@ -137,6 +140,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         "mart results": lambda names: (f"{names.bucket_arn(names.mart_results_bucket)}/*",),
         "mart results bucket": lambda names: (names.bucket_arn(names.mart_results_bucket),),
         "backups": lambda names: (f"{names.bucket_arn(names.backup_bucket)}/*",),
+        "backup records": lambda names: (f"{names.bucket_arn(names.backup_bucket)}/{BACKUPS}/*",),
         "backup bucket": lambda names: (names.bucket_arn(names.backup_bucket),),
         "replica": lambda names: (f"{names.bucket_arn(names.replica_bucket)}/*",),
         **{f"{schema} catalog": _tables(schema) for schema in ("staging", "marts", "candidates")},

@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     notify: SecretStr | None = Field(
         None,
         description="the channels that are notified of what is wrong ([docs/watching.md](watching.md#notifications)), separated by spaces or as "
-        "a JSON list: mailto://…, slack://…, json://… and other addresses of Apprise, or the ARN of an SNS topic; empty: no one is notified",
+        "a JSON list: mailto://…, slack://…, json://… and other addresses of Apprise, the ARN of an SNS topic, or connection:ID; empty: no one is notified",
     )
     quiet_hours: str = Field(
         "",

@@ -164,6 +164,13 @@ class Lake:
             batches = self._store.list(prefix.rstrip("/"))
             return sorted(Object(o["path"], o["size"], o["last_modified"]) for batch in batches for o in batch)
 
+    def paths(self, prefix: str) -> Iterator[str]:
+        """The paths of all objects below the folder `prefix`, in no order: of a hundred thousand, none is kept."""
+        with self._errors("list", prefix):
+            for batch in self._store.list(prefix.rstrip("/")):
+                for found in batch:
+                    yield found["path"]
+
     def folders(self, prefix: str) -> list[str]:
         """The names of the folders directly below `prefix`, sorted."""
         with self._errors("list", prefix):

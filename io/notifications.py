@@ -18,6 +18,8 @@ from zoneinfo import ZoneInfo
 
 TOPIC = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}", flags=re.ASCII)
 """The ARN of a standard SNS topic. A FIFO topic (`.fifo`) takes no e-mail subscriptions, and is refused."""
+CONNECTION = re.compile(r"connection:(?P<id>[\w.-]{1,200})", flags=re.ASCII)
+"""A connection of Airflow, or of its secrets backend, whose password is the address."""
 MOST = 20
 """The most channels."""
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,31})://\S", flags=re.ASCII | re.IGNORECASE)
@@ -31,7 +33,7 @@ class Channel:
     """Where messages go.
 
     - `name`: what logs call it, and what the record of what it was told is kept under.
-    - `url`: its address, which contains secrets: a URL of Apprise, or the ARN of an SNS topic.
+    - `url`: its address, which contains secrets: a URL of Apprise, the ARN of an SNS topic, or the name of a connection that has it.
     - `severity`: the lowest severity it is told about. `select`: the tables it is told about, as on the command line; empty: everything.
     """
 
@@ -94,7 +96,7 @@ def secrets_of(text: str) -> list[str]:
     except ValueError:
         return [text]
     found = [text]
-    for url in (channel.url for channel in channels if not TOPIC.fullmatch(channel.url)):
+    for url in (channel.url for channel in channels if "://" in channel.url):
         parts = urlsplit(url)
         found += [url, url.partition("://")[2]]
         pieces = [
@@ -134,12 +136,14 @@ def _named(items: list[dict[str, str]]) -> Iterator[Channel]:
         scheme = _SCHEME.match(url) if _can_be_split(url) else None
         if TOPIC.fullmatch(url):
             kind = "sns"
+        elif CONNECTION.fullmatch(url):
+            kind = "connection"
         elif scheme and scheme[1].lower() != "sns":
             kind = re.sub(r"[^a-z0-9_-]", "-", scheme[1].lower())
         else:
             raise ValueError(
-                f"channel {at}: expected an address such as mailto://…, slack://…, json://… (all services: docs/watching.md), or the ARN of "
-                "a standard SNS topic, arn:aws:sns:…"
+                f"channel {at}: expected an address such as mailto://…, slack://…, json://… (all services: docs/watching.md), the ARN of "
+                "a standard SNS topic, arn:aws:sns:…, or connection:ID"
             )
         if severity not in {"warning", "error"}:
             raise ValueError(f"channel {at}: severity: expected warning or error")

@@ -216,4 +216,6 @@ def _plain(value: Any) -> Any:
         return asdict(value)
     if isinstance(value, datetime):
         return value.isoformat()
+    if hasattr(value, "__struct_fields__"):  # a check in a ledger entry
+        return {name: getattr(value, name) for name in value.__struct_fields__}
     return str(value)

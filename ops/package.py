@@ -23,7 +23,9 @@ from catalunya.io.errors import CatalunyaError, ConfigurationError
 from catalunya.io.project_folder import SAMPLES, active
 
 LIMIT_MB = 230  # unzipped; Lambda's limit is 250
-UNWANTED = frozenset({"airflow", "boto3", "botocore", "dbt", "duckdb", "numpy", "pandas", "pyarrow"})
+UNWANTED = frozenset({
+    "airflow", "apprise", "boto3", "botocore", "dbt", "duckdb", "numpy", "openlineage", "opentelemetry", "pandas", "pyarrow",
+})  # fmt: skip
 # What making landing and staging needs, as paths in src/catalunya.
 OURS = ("__init__.py", "py.typed", "assets", "contracts", "io", "ops/__init__.py", "ops/lambdas.py", "ops/logging.py")
 PROJECT = "project"

@@ -22,6 +22,7 @@ from catalunya.assets.making.maker import Candidate, File
 from catalunya.assets.record.ledger import Stored
 from catalunya.contracts.model.check import REASON, ROW
 from catalunya.contracts.model.contract import Contract
+from catalunya.contracts.model.results import CheckTally, percent
 from catalunya.io.errors import ContractError, DeclarationError
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,8 @@ SORTED_AT_ONCE = 250_000
 REJECTED_KEPT = 10_000
 """How many rejected rows of a failed attempt are kept, for people to see what is wrong with them."""
 FILE = "file.parquet"
+UNIQUE_KEY = "key is unique"
+"""The check that no two rows have one key and differ; rows that are equal are dropped and counted as duplicates."""
 # Names that every reader maps to the same folder: not globs (`*`), escapes (`%2F`), too long, or null to Hive.
 _FOLDER = r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"
 
@@ -65,7 +68,8 @@ Received = Callable[[int, pl.Series], pl.DataFrame]
 class CandidateBuilder:
     """Checked pages, to be built into a candidate. `strict` tables (marts) may hold no duplicate key.
 
-    `received` gives rows that contradict each other as they were received; without it, they are quarantined as they were checked.
+    `received` gives rows that contradict each other as they were received; without it, they are quarantined as they were checked. The
+    checks of the whole table are counted in the `tally`.
     """
 
     asset: Asset
@@ -74,6 +78,7 @@ class CandidateBuilder:
     strict: bool = False
     received: Received | None = None
     sorted_at_once: int = SORTED_AT_ONCE
+    tally: CheckTally = field(default_factory=CheckTally)
     pages: list[CheckedPage] = field(default_factory=list)
     contradictions: Path | None = None
     contradicting: int = 0
@@ -144,7 +149,10 @@ class CandidateBuilder:
 
     def _check_share(self) -> None:
         total = self.rows - self.contradicting + self.quarantined
-        if self.quarantined > self.contract.terms().tolerate * total:
+        tolerate = self.contract.terms().tolerate
+        is_beyond = self.quarantined > tolerate * total
+        self.tally.put(f"rows in quarantine at most {percent(tolerate)}", "contract", is_beyond * self.quarantined)
+        if is_beyond:
             reasons = self._scan_rejected().select(pl.col(REASON).str.replace_all(r"\s+", " ")).collect()[REASON]
             rules = reasons.str.replace_all(r"'[^']*'", "…").str.replace_all(r": .* fails ", ": fails ")
             kinds = rules.value_counts(sort=True).head(3)
@@ -169,6 +177,8 @@ class CandidateBuilder:
         key = list(self.contract.key())
         none = {"_index": pl.UInt32, "others": pl.UInt32, "key": pl.String}
         nothing = pl.Series("_index", [], pl.UInt32), pl.DataFrame(schema=none)
+        if key:
+            self.tally.put(UNIQUE_KEY, "contract")
         hashes = pl.concat(page.hashes for page in self.pages)
         if not key or hashes.n_unique() == hashes.len():
             return nothing
@@ -191,6 +201,9 @@ class CandidateBuilder:
             return nothing
         if self.strict:
             duplicates = same.filter(~pl.struct(key).is_last_distinct())
+            self._count_same(
+                duplicates.height, ", ".join(f"{k} '{v}'" for k, v in duplicates.select(key).row(0, named=True).items())
+            )
             raise ContractError(
                 f"{self.asset.key}: expected one row per key ({', '.join(key)}), found {duplicates.height} duplicates, the first "
                 f"{str(duplicates.select(key).row(0, named=True))[:300]}; fix the model"
@@ -214,6 +227,7 @@ class CandidateBuilder:
     def _reject(self, contradicting: pl.DataFrame) -> None:
         """Add rows that contradict each other to the rejected ones, as they were received."""
         self.contradicting = contradicting.height
+        self._count_same(contradicting.height, contradicting["key"].min())
         log.warning("contradictions_quarantined", asset=self.asset.key, rows=self.contradicting)
         reason = pl.format(
             "contradicts {} other {} with the same key: {}",
@@ -232,6 +246,10 @@ class CandidateBuilder:
             at += page.rows
         self.contradictions = self.scratch / "contradictions.parquet"
         pl.concat(found, how="diagonal_relaxed").write_parquet(self.contradictions)
+
+    def _count_same(self, rows: int, key: object) -> None:
+        is_personal = any(column.personal for column in self.contract.columns() if column.key)
+        self.tally.put(UNIQUE_KEY, "contract", rows, key, personal=is_personal)
 
     def _sorted(self, frame: pl.LazyFrame, left_out: pl.Series) -> pl.LazyFrame:
         """The rows in the order of the key within each partition. Most sources send them in the order of the key, and nothing is done.
@@ -285,7 +303,7 @@ class CandidateBuilder:
         return File(local, Stored(path=path, bytes=local.stat().st_size, rows=rows, sha256=sha256))
 
 
-def check_partition_values(frame: pl.DataFrame, asset: Asset) -> pl.DataFrame:
+def check_partition_values(frame: pl.DataFrame, asset: Asset, tally: CheckTally | None = None) -> pl.DataFrame:
     """The conformed rows of an asset, with a reason to reject those whose partition value cannot name a folder.
 
     Values come from outside and become part of a path: only plain codes may, whatever the contract allows.
@@ -299,6 +317,12 @@ def check_partition_values(frame: pl.DataFrame, asset: Asset) -> pl.DataFrame:
         is_unfit = ~value.str.contains(_FOLDER)
         reason = pl.concat_str(REASON, pl.when(is_unfit).then(why), separator="; ", ignore_nulls=True)
         frame = frame.with_columns(pl.when(is_unfit).then(reason).otherwise(REASON).alias(REASON))
+        if tally is not None:
+            rows, sample = 0, None
+            if frame[REASON].null_count() < frame.height:
+                unfit_values = frame.filter(pl.col(REASON).is_not_null() & is_unfit).select(value)[name]
+                rows, sample = len(unfit_values), unfit_values.min()
+            tally.count(f"{name} can name a partition", "contract", rows, sample, column=name)
     return frame
 
 

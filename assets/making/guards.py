@@ -31,6 +31,7 @@ from catalunya.assets.record.paths import partition_columns, scan_files
 from catalunya.assets.record.versions import find_version, lineage
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract, Terms
+from catalunya.contracts.model.results import percent
 from catalunya.io.errors import ContractError, ObjectMissing
 from catalunya.io.lake import Lake
 from catalunya.io.safe_text import legible
@@ -43,12 +44,26 @@ _EXAMPLES, _LENGTH = 3, 40
 _NONE = pl.Series(_KEY, [], pl.UInt64)
 
 
+Guard = Literal["shrink", "growth", "change", "loss"]
+NAMES: dict[Guard, str] = {
+    "shrink": "guard: rows lost at most",
+    "growth": "guard: rows added at most",
+    "change": "guard: values changed at most",
+    "loss": "guard: values lost at most",
+}
+"""What the check of each guard is called, before its limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """One guard that a candidate breaks. `shrink` and `growth` are about rows, the others about a column."""
+    """One guard that a candidate breaks, by how many rows or values, and some of them. `shrink` and `growth` are about rows, the others
+    about a column."""
 
-    guard: Literal["shrink", "growth", "change", "loss"]
+    guard: Guard
     what: str
+    failed: int
+    column: str = ""
+    sample: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,19 +202,25 @@ class Comparison:
             had = pl.concat(self._keys_of(version) for version in self.earlier)
             gone = gone.filter(gone.is_in(had.implode()))
         if terms.max_shrink < 1 and (len(gone) > before - floor or not self.after.rows):
+            examples = self._examples(self.before, self.differing[0], gone)
             yield Breach(
                 "shrink",
                 f"expected at least {max(1, round(floor)):,} rows to stay (previously {before:,}, max_shrink {terms.max_shrink:.0%}), "
-                f"found {staying:,}; gone: {self._examples(self.before, self.differing[0], gone)}",
+                f"found {staying:,}; gone: {examples}",
+                max(len(gone), 1),
+                sample=examples,
             )
         new = added
         if before and len(new) > before * terms.max_growth and self.earlier:
             new = new.filter(~new.is_in(self._keys_of(self.earlier[0]).implode()))
         if before and len(new) > before * terms.max_growth:
+            examples = self._examples(self.after, self.differing[1], new)
             yield Breach(
                 "growth",
                 f"expected at most {round(before * terms.max_growth):,} new rows (previously {before:,} rows, max_growth "
-                f"{terms.max_growth:.0%}), found {len(added):,}; new: {self._examples(self.after, self.differing[1], new)}",
+                f"{terms.max_growth:.0%}), found {len(added):,}; new: {examples}",
+                len(added),
+                sample=examples,
             )
 
     def _column(
@@ -225,10 +246,14 @@ class Comparison:
                 return
         if was and changed > limit * staying:
             hashes = self._pairs_of(name).filter(pl.col(name) != pl.col(name + _AFTER))[_KEY]
+            examples = self._changes(name, hashes)
             yield Breach(
                 "change",
                 f"column {name}: expected at most {limit:.0%} of {staying:,} values to change (max_change), found {changed:,} "
-                f"({changed / staying:.1%}): {self._changes(name, hashes)}",
+                f"({changed / staying:.1%}): {examples}",
+                changed,
+                name,
+                examples,
             )
 
     def _loss(self, column: Column, was: int, lost: int, now: int, examples: str) -> Iterator[Breach]:
@@ -237,6 +262,9 @@ class Comparison:
             "loss",
             f"column {column.name}: expected at most {self.terms.max_loss:.0%} of its values to become unknown (max_loss), "
             f"found {'all' if not now else f'{lost:,}'}: {shares}" + (f"; lost: {examples}" if examples else ""),
+            max(lost, 1),
+            column.name,
+            examples,
         )
 
     def _pairs_of(self, column: str, before: Version | None = None) -> pl.DataFrame:
@@ -286,7 +314,7 @@ def guarded(context: Context, candidate: Candidate, contract: type[Contract]) ->
     """The candidate of a table, if it is within the guards or its change is accepted. Raises ContractError if not."""
     asset, lake, previous = context.asset, context.project.lake, context.previous
     if previous is None:
-        guard_rows(asset.key, contract, candidate.rows, [], accept=context.request.accept_change)
+        guard_rows(context, contract, candidate.rows, [], accept=context.request.accept_change)
         return candidate
     after = Version(
         {column.name: column.type for column in asset.columns},
@@ -306,26 +334,31 @@ def guarded(context: Context, candidate: Candidate, contract: type[Contract]) ->
     if found:
         found, why = _without_repaired(context, contract.terms(), previous, published, after, found)
     if not found:
+        _count(context, contract, [], list(NAMES))
         is_same = candidate.objects == previous.objects
         return replace(candidate, is_accepted=is_inherited or (is_same and previous.is_accepted))
     if _is_of_backfill(context) and all(breach.guard == "growth" for breach in found):
-        return _accepted(context, candidate, found, "a backfill asked for more rows")
+        return _accepted(context, contract, candidate, found, "a backfill asked for more rows")
     if context.request.accept_change:
-        return _accepted(context, candidate, found, "--accept-change")
+        return _accepted(context, contract, candidate, found, "--accept-change")
     if is_inherited:
-        return _accepted(context, candidate, found, "a change upstream was accepted")
+        return _accepted(context, contract, candidate, found, "a change upstream was accepted")
+    _count(context, contract, found, list(NAMES))
     context.refused = candidate
     raise ContractError(_message(asset.key, found, why, can_restore=True))
 
 
-def guard_rows(key: str, contract: type[Contract], rows: int, history: Sequence[Entry], *, accept: bool) -> bool:
+def guard_rows(
+    context: Context, contract: type[Contract], rows: int, history: Sequence[Entry], *, accept: bool
+) -> bool:
     """Check the number of rows of a table that is not compared by key, such as the whole extraction of a source, against the entries of
     its `history`. Returns whether a breach was accepted. Raises ContractError for one that is not."""
-    terms = contract.terms()
+    terms, key = contract.terms(), context.asset.key
     made = [entry for entry in reversed(history) if entry.status != "failed" and not entry.window]
     versions = [next(same) for _, same in groupby(made, lambda entry: entry.data_version)]
     before = versions[0] if versions else None
     shrink = [each for each in row_breaches(terms, before.rows if before else 0, rows) if each.guard == "shrink"]
+    _count(context, contract, [], ["shrink"])
     if not shrink:
         return False
     if before and before.is_accepted:
@@ -335,6 +368,7 @@ def guard_rows(key: str, contract: type[Contract], rows: int, history: Sequence[
     if reference and rows and rows >= reference * (1 - terms.max_shrink):
         log.info("guard_repaired", asset=key, rows=rows)
         return False
+    _count(context, contract, shrink, ["shrink"], is_accepted=accept)
     if not accept:
         raise ContractError(_message(key, shrink, can_restore=False))
     return True
@@ -345,11 +379,11 @@ def row_breaches(terms: Terms, before: int, after: int) -> Iterator[Breach]:
     floor = before * (1 - terms.max_shrink)
     if terms.max_shrink < 1 and (not after or after < floor):
         what = f"expected at least {max(1, round(floor)):,} rows (previously {before:,}, max_shrink {terms.max_shrink:.0%}), found {after:,}"
-        yield Breach("shrink", what)
+        yield Breach("shrink", what, max(before - after, 1))
     ceiling = before * (1 + terms.max_growth)
     if before and after > ceiling:
         what = f"expected at most {round(ceiling):,} rows (previously {before:,}, max_growth {terms.max_growth:.0%}), found {after:,}"
-        yield Breach("growth", what)
+        yield Breach("growth", what, after - before)
 
 
 def _compared(lake: Lake, comparison: Comparison) -> list[Breach] | None:
@@ -440,9 +474,47 @@ def _is_of_backfill(context: Context) -> bool:
     return False
 
 
-def _accepted(context: Context, candidate: Candidate, found: Sequence[Breach], by: str) -> Candidate:
+def _accepted(
+    context: Context, contract: type[Contract], candidate: Candidate, found: Sequence[Breach], by: str
+) -> Candidate:
+    _count(context, contract, found, list(NAMES), is_accepted=True)
     log.warning("change_accepted", asset=context.asset.key, by=by, breaches=[breach.what for breach in found][:3])
     return replace(candidate, is_accepted=True)
+
+
+def _count(
+    context: Context,
+    contract: type[Contract],
+    found: Sequence[Breach],
+    ran: Sequence[Guard],
+    *,
+    is_accepted: bool = False,
+) -> None:
+    """Count these guards as run, those without a limit excepted. One that a column broke counts for that column."""
+    terms, columns = contract.terms(), {column.name: column for column in context.asset.columns}
+    limits = {
+        "shrink": terms.max_shrink,
+        "growth": terms.max_growth,
+        "change": terms.max_change,
+        "loss": terms.max_loss,
+    }
+    broken = {breach.guard for breach in found}
+    for guard in ran:
+        if guard not in broken and (limits[guard] < 1 or guard == "growth"):
+            context.checks.put(f"{NAMES[guard]} {percent(limits[guard])}", "guard")
+    is_key_personal = any(column.personal for column in columns.values() if column.key)
+    for breach in found:
+        column = columns.get(breach.column)
+        own = column.max_change if column and breach.guard == "change" else None
+        context.checks.put(
+            f"{NAMES[breach.guard]} {percent(limits[breach.guard] if own is None else own)}",
+            "guard",
+            breach.failed,
+            breach.sample,
+            column=breach.column,
+            severity="warning" if is_accepted else "error",
+            personal=is_key_personal or bool(column and column.personal),
+        )
 
 
 def _message(key: str, found: Sequence[Breach], why: str = "", *, can_restore: bool) -> str:

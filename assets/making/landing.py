@@ -55,8 +55,7 @@ class LandingMaker(Maker):
             objects=batch.objects,
             rows=manifest.rows,
             # It passed its guard, or that was waived, perhaps by a killed run whose batch was taken over.
-            is_accepted=not manifest.window
-            and guard_rows(context.asset.key, contract, manifest.rows, history, accept=True),
+            is_accepted=not manifest.window and guard_rows(context, contract, manifest.rows, history, accept=True),
             drift=manifest.drift,
             fields=manifest.fields,
             # A backfill learned nothing about the other periods: the next regular run must still see that the source changed.
@@ -119,7 +118,7 @@ def extract(context: Context) -> Batch:
     assert state is not None
     known = context.previous.fields if context.previous else {}
     renamed = declaration.reading.renamed
-    drift = check_fields(asset.key, contract, renamed(state.fields), known)
+    drift = check_fields(asset.key, contract, renamed(state.fields), known, context.checks)
     if drift:
         log.warning("source_drift", asset=asset.key, drift=str(drift), policy=contract.terms().drift)
     history = context.project.ledger.history(asset.key)
@@ -148,9 +147,9 @@ def extract(context: Context) -> Batch:
             "run it again to resume from there"
         ) from error
     if extraction.state.version != state.version:  # the source changed and the extraction started over
-        drift = check_fields(asset.key, contract, renamed(extraction.state.fields), known)
+        drift = check_fields(asset.key, contract, renamed(extraction.state.fields), known, context.checks)
     if window is None:
-        guard_rows(asset.key, contract, extraction.rows, history, accept=context.request.accept_change)
+        guard_rows(context, contract, extraction.rows, history, accept=context.request.accept_change)
     manifest = Manifest(
         asset=asset.key,
         source=declaration.source.describe(),

@@ -21,6 +21,7 @@ from catalunya.assets.record import catalog_tables, retention
 from catalunya.assets.record.ledger import Entry, Stored, is_recordable, new_run_id
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import Stale, State
+from catalunya.contracts.model.results import CheckTally
 from catalunya.io.errors import DeadlineReached
 from catalunya.io.periods import Window
 from catalunya.io.sources.traffic import Tally
@@ -73,7 +74,7 @@ class Context:
 
     `source_state` is what the source answered when it was asked whether it changed, so that it is not asked twice. `rejected` is the
     object with the rows that made the attempt fail, and how many there were; `refused` the candidate that the guards refused. `recorded`
-    is the entry that this run recorded, once it has; `tally` counts its requests to the source.
+    is the entry that this run recorded, once it has; `tally` counts its requests to the source, `checks` has the checks that ran so far.
     """
 
     project: Project
@@ -86,6 +87,7 @@ class Context:
     source_state: SourceState | None = None
     rejected: tuple[str, int] | None = None
     refused: Candidate | None = None
+    checks: CheckTally = field(default_factory=CheckTally)
     recorded: Entry | None = None
     tally: Tally = field(default_factory=Tally)
     started: float = field(default_factory=time.monotonic)
@@ -112,6 +114,7 @@ class Context:
             run_id=run_id,
             correlation_id=_if_recordable(request.correlation_id) or _if_recordable(inherited) or run_id,
             observer=observer or (lambda _: None),
+            checks=CheckTally(asset.layer),
         )
 
     def declaration(self, kind: type[Declared]) -> Declared:

@@ -19,7 +19,8 @@ from catalunya.assets.making.maker import Candidate, Context, Maker
 from catalunya.assets.making.references import check_own_references, known_values
 from catalunya.assets.record.paths import relation, scan_table
 from catalunya.contracts.model.check import REASON, ROW, conform, split_rows
-from catalunya.io.warehouse.build import build_model
+from catalunya.contracts.model.results import Severity
+from catalunya.io.warehouse.build import Tested, build_model
 
 
 class MartMaker(Maker):
@@ -29,6 +30,20 @@ class MartMaker(Maker):
         """Build and check it. Raises WarehouseError when dbt or its tests fail, ContractError on a breach."""
         asset, lake, previous = context.asset, context.project.lake, context.previous
         contract = contract_of(mart_contracts(), asset.name)
+
+        def tested(test: Tested) -> None:
+            is_personal = any(column.personal for column in contract.columns())
+            severity: Severity = "warning" if test.only_warns else "error"
+            context.checks.put(
+                test.name,
+                "test",
+                test.failed,
+                test.sample,
+                column=test.column,
+                severity=severity,
+                personal=is_personal,
+            )
+
         built = build_model(
             asset.name,
             inputs=[
@@ -39,8 +54,9 @@ class MartMaker(Maker):
             order_by=asset.key_columns,
             settings=context.project.settings,
             scratch=scratch,
+            tested=tested,
         )
-        builder = CandidateBuilder(asset, contract, scratch, strict=True)
+        builder = CandidateBuilder(asset, contract, scratch, strict=True, tally=context.checks)
         referable = [
             up
             for up in context.project.graph.upstream(asset.key)
@@ -54,10 +70,11 @@ class MartMaker(Maker):
                 pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW), pl.lit(None, pl.String).alias(REASON)
             )
             frame = conform(asset.key, numbered.lazy(), contract).collect()
-            good, bad = split_rows(check_partition_values(frame, asset), contract, references=known)
+            frame = check_partition_values(frame, asset, context.checks)
+            good, bad = split_rows(frame, contract, references=known, tally=context.checks)
             rejected = bad.join(numbered.drop(REASON), on=ROW, how="left").drop(ROW) if bad.height else bad
             builder.pages.append(builder.store(number, good, rejected))
-        return guarded(context, check_own_references(asset, builder.build()), contract)
+        return guarded(context, check_own_references(asset, builder.build(), context.checks), contract)
 
 
 MAKER = MartMaker()

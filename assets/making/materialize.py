@@ -277,6 +277,7 @@ def _blank_entry(context: Context, stale: Stale) -> Entry:
         seconds=time.monotonic() - context.started,
         code_version=context.asset.code_version,
         versions=context.state.versions(context.asset),
+        checks=context.checks.results,
     )
 
 

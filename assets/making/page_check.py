@@ -20,12 +20,16 @@ from catalunya.assets.making.expressions import look_up
 from catalunya.assets.making.notes import Notes
 from catalunya.assets.making.references import known_values
 from catalunya.assets.making.unpivot import Shape
-from catalunya.contracts.model.check import ROW, add_reason, conform, name_unclassified, renamed, split_rows
+from catalunya.contracts.model.check import REASON, ROW, add_reason, conform, name_unclassified, renamed, split_rows
 from catalunya.contracts.model.columns import NESTED
+from catalunya.contracts.model.results import CheckTally
 from catalunya.contracts.model.text import Text, clean_text
 from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.sources.json_types import TYPE
 from catalunya.io.sources.pages import FLAW
+
+READABLE, ACCEPTED = "rows can be read", "rows are accepted by the staging function"
+"""The checks before those of the contract: broken text and contradicting values, and what the staging function rejects."""
 
 
 @dataclass
@@ -33,7 +37,8 @@ class PageChecker:
     """Checks the raw pages of one staging table. Several threads may use it.
 
     `reads` are the tables that the declaration reads, in its order; `declared` the types that the source declares, by raw field;
-    `across` what the declaration's function of that name found in all pages (None: in each page for itself).
+    `across` what the declaration's function of that name found in all pages (None: in each page for itself). The rows that fail each
+    check are counted in the `tally`.
     """
 
     declaration: StagingDeclaration
@@ -41,6 +46,7 @@ class PageChecker:
     declared: Mapping[str, str] = field(default_factory=dict)
     across: pl.DataFrame | None = None
     notes: Notes = field(default_factory=Notes)
+    tally: CheckTally = field(default_factory=CheckTally)
 
     def __post_init__(self) -> None:
         self.shape = Shape.of(self.declaration, self.declared)
@@ -56,9 +62,9 @@ class PageChecker:
     def check(self, page: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int]:
         """The good rows of a page (a long one, with `unpivot`), the bad ones as received with their reason, and how many rows were left out:
         by the staging function, or because they have no value."""
-        checked = self._transformed(self.types.taken(page))
+        checked = self._transformed(self.types.taken(page), self.tally)
         self.notes.add(checked.text, checked.unclassified)
-        good, bad = self._split(checked.frame)
+        good, bad = self._split(checked.frame, self.tally)
         rejected = bad.join(checked.received.with_row_index(ROW), on=ROW, how="left").drop(ROW) if bad.height else bad
         return good, rejected, page.height - checked.frame.height
 
@@ -102,7 +108,7 @@ class PageChecker:
         """The columns that `across` adds."""
         return [name for name in found.columns if name not in self.fields]
 
-    def _transformed(self, raw: pl.DataFrame) -> _Checked:
+    def _transformed(self, raw: pl.DataFrame, tally: CheckTally | None = None) -> _Checked:
         """What the staging function makes of a page, conformed to the contract, in the order of the raw rows."""
         declaration, contract = self.declaration, self.declaration.contract
         raw = self.shape.with_values(raw)
@@ -128,14 +134,41 @@ class PageChecker:
                 f"{declaration.asset.key}: expected at most one row per raw row, but the staging function duplicated rows; "
                 "does it join on a key that is not unique?"
             )
+        own = frame[REASON]
         # After the staging function, so that no reason of its own takes the place of this one.
-        if (reason := _joined(flaw, text.broken)) is not None:
-            frame = add_reason(frame, reason.gather(frame[ROW]))
+        reason = _joined(flaw, text.broken)
+        if reason is not None:
+            reason = reason.gather(frame[ROW])
+            frame = add_reason(frame, reason)
         frame, unclassified = name_unclassified(frame, contract)
-        return _Checked(check_partition_values(frame, declaration.asset), received, text, unclassified)
+        if tally is not None:
+            self._count(tally, own, reason, unclassified)
+        return _Checked(check_partition_values(frame, declaration.asset, tally), received, text, unclassified)
 
-    def _split(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        return split_rows(frame, self.declaration.contract, self.kinds, self.known)
+    def _count(
+        self, tally: CheckTally, own: pl.Series, unreadable: pl.Series | None, unclassified: Mapping[str, Counter[str]]
+    ) -> None:
+        """Count what came before the contract's rules. A reason may quote any field, so none is shown if one is personal."""
+        is_personal = any(raw.personal for raw in self.declaration.landing.contract.fields())
+        for name, reasons in ((READABLE, unreadable), (ACCEPTED, own)):
+            rows = 0 if reasons is None else reasons.len() - reasons.null_count()
+            sample = reasons.drop_nulls().cast(pl.String).min() if rows and reasons is not None else ""
+            tally.count(name, "contract", rows, sample, personal=is_personal)
+        for column in self.declaration.contract.columns():
+            if column.classifies:
+                names = unclassified.get(column.name, Counter[str]())
+                tally.count(
+                    f"{column.name}: its rules know every {column.classifies}",
+                    "contract",
+                    names.total(),
+                    min(names, default=""),
+                    column=column.name,
+                    severity="error" if column.otherwise is None else "warning",
+                    personal=column.personal,
+                )
+
+    def _split(self, frame: pl.DataFrame, tally: CheckTally | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return split_rows(frame, self.declaration.contract, self.kinds, self.known, tally)
 
     def _single(self, page: pl.DataFrame, found: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series | None]:
         """What `across` found without the keys that have different values, and a reason to reject the rows of the page with these."""

@@ -13,6 +13,8 @@ import polars as pl
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.making.maker import Candidate
 from catalunya.assets.record.paths import scan_objects
+from catalunya.contracts.model.results import CheckTally
+from catalunya.contracts.model.rules import reference_rule
 from catalunya.io.errors import ContractError
 
 
@@ -26,7 +28,7 @@ def known_values(asset: Asset, tables: Mapping[str, pl.LazyFrame]) -> dict[str, 
     return known
 
 
-def check_own_references(asset: Asset, candidate: Candidate) -> Candidate:
+def check_own_references(asset: Asset, candidate: Candidate, tally: CheckTally) -> Candidate:
     """The candidate. Raises ContractError when a column that references its own table has a value that the table, as a whole, does not.
 
     No row is quarantined for it: without that row, the rows that reference it would be wrong in turn.
@@ -39,6 +41,14 @@ def check_own_references(asset: Asset, candidate: Candidate) -> Candidate:
         known = table.select(pl.col(field).unique().drop_nulls()).collect()[field]
         value = pl.col(column.name)
         unknown = table.filter(~value.is_in(known.implode())).select(value.cast(pl.String)).collect()[column.name]
+        tally.put(
+            reference_rule(column, tally.layer),
+            "reference",
+            len(unknown),
+            unknown.min(),
+            column=column.name,
+            personal=column.personal,
+        )
         if len(unknown):
             first = ", ".join(f"'{text[:80]}'" for text in unknown.unique().sort().head(3))
             rows = "1 row has" if len(unknown) == 1 else f"{len(unknown):,} rows have"

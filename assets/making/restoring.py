@@ -206,6 +206,7 @@ def _publish(project: Project, step: Step, run_id: str, held: Lease, *, is_chose
         quarantined=entry.quarantined if has_quarantine else 0,
         is_accepted=True,
         restored=entry.sequence,
+        checks=tuple(check for check in entry.checks if check.kind != "guard"),  # the others hold for the same objects
     )
     last = project.ledger.last_attempt(asset.key)
     restored = project.ledger.append(restored, after=last.sequence if last else 0)

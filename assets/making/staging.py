@@ -27,6 +27,7 @@ from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import manifest_path, scan_table
 from catalunya.contracts.model.check import REASON
 from catalunya.contracts.model.columns import PROVENANCE
+from catalunya.contracts.model.results import CheckTally
 from catalunya.contracts.model.text import clean_text
 from catalunya.io.errors import BatchDamaged, ContractError, ObjectMissing, UsageError
 from catalunya.io.lake import Lake
@@ -37,6 +38,7 @@ from catalunya.io.sources.pages import SEARCHED, read_page
 # polars uses every core within one operation, but not between operations: a second page fills the gaps.
 PAGES_AT_ONCE = 2
 PUBLISHED_ROWS = 50_000
+ACCOUNTED = "every row is accounted for"
 
 T = TypeVar("T")
 
@@ -105,7 +107,7 @@ def _transform(
     context: Context, declaration: StagingDeclaration, batch: Batch, reads: Sequence[pl.LazyFrame], scratch: Path
 ) -> Candidate:
     asset, manifest, previous = context.asset, batch.manifest, context.previous
-    checker = PageChecker(declaration, reads, manifest.fields)
+    checker = PageChecker(declaration, reads, manifest.fields, tally=context.checks)
     done = 0
 
     def read(page: Page) -> pl.DataFrame:
@@ -118,7 +120,7 @@ def _transform(
     def received(number: int, positions: pl.Series) -> pl.DataFrame:
         return checker.received(read(manifest.pages[number]), positions)
 
-    builder = CandidateBuilder(asset, declaration.contract, scratch, received=received)
+    builder = CandidateBuilder(asset, declaration.contract, scratch, received=received, tally=context.checks)
     if declaration.across:
         per_page = _at_once(lambda _, page: checker.find_across(read(page)), manifest.pages)
         checker.across = pl.concat([checker.find_across(checker.empty()), *per_page]).unique()
@@ -149,7 +151,8 @@ def replay(
     lake, published = context.project.lake, context.previous
     assert published is not None
     assert published.quarantine is not None
-    checker = PageChecker(declaration, reads, context.made(declaration.landing.asset.key).fields)
+    fields = context.made(declaration.landing.asset.key).fields
+    checker = PageChecker(declaration, reads, fields, tally=context.checks)
     raw = pl.read_parquet(lake.get(published.quarantine)).drop(REASON)
     if (
         PROVENANCE not in raw.columns
@@ -161,7 +164,9 @@ def replay(
     def received(_: int, positions: pl.Series) -> pl.DataFrame:
         return checker.received(raw, positions)
 
-    builder = CandidateBuilder(declaration.asset, declaration.contract, scratch, received=received)
+    builder = CandidateBuilder(
+        declaration.asset, declaration.contract, scratch, received=received, tally=context.checks
+    )
     builder.pages.append(builder.store(0, *checker.check(raw), rank=0))
     builder.pages += _stored(builder, scan_table(lake, declaration.asset, published), 1, rank=1)
     candidate = _built(builder, published.quarantined + published.rows, tolerate_all=True)
@@ -171,16 +176,18 @@ def replay(
 
 def _built(builder: CandidateBuilder, rows: int, *, tolerate_all: bool = False) -> Candidate:
     """The candidate of all pages, of which `rows` rows were read."""
-    candidate = check_own_references(builder.asset, builder.build(tolerate_all=tolerate_all))
-    check_accounted(builder.asset.key, candidate, rows)
+    candidate = check_own_references(builder.asset, builder.build(tolerate_all=tolerate_all), builder.tally)
+    check_accounted(builder.asset.key, candidate, rows, builder.tally)
     return candidate
 
 
-def check_accounted(key: str, candidate: Candidate, rows: int) -> None:
+def check_accounted(key: str, candidate: Candidate, rows: int, tally: CheckTally | None = None) -> None:
     """Raise ContractError unless every row that was read is in the table, in quarantine, a duplicate, or was left out by the
     staging function: the batch with the only copy of a lost row is kept."""
     published = sum(file.stored.rows for file in candidate.files)
     accounted = published + candidate.quarantined + candidate.duplicates + candidate.discarded
+    if tally is not None:
+        tally.put(ACCOUNTED, "contract", abs(rows - accounted))
     if accounted != rows:
         raise ContractError(
             f"{key}: expected all of {rows:,} rows to be accounted for, found {accounted:,} ({published:,} in the table, "

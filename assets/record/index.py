@@ -18,7 +18,7 @@ import msgspec
 import polars as pl
 import structlog
 
-from catalunya.assets.record.ledger import Entry, Ledger, Listing, decode, number_of
+from catalunya.assets.record.ledger import MERGED, Entry, Ledger, Listing, decode
 from catalunya.io.errors import LakeError, LedgerError
 from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
@@ -26,8 +26,8 @@ from catalunya.io.lake import Lake
 log = structlog.get_logger(__name__)
 
 PATH = "_watch/ledger.parquet"
-KEPT = 60
-"""Entries of one table in the index: eight weeks of a table that is made daily."""
+KEPT = 40
+"""Entries of one table in the index: six weeks of a table that is made daily."""
 SCHEMA: dict[str, Any] = {
     "asset": pl.String,
     "sequence": pl.Int64,
@@ -41,7 +41,7 @@ SCHEMA: dict[str, Any] = {
     "is_accepted": pl.Boolean,
     "is_part": pl.Boolean,  # a backfill: its rows are those of some periods
     "source_updated_at": pl.Datetime("us", "UTC"),
-    "entry": pl.Binary,  # the whole entry without `objects`, where it says what the table is or how its last attempt ended
+    "entry": pl.Binary,  # the whole entry without `objects`: what says how the table is, and the failures since then
 }
 _READERS = 8
 
@@ -71,21 +71,31 @@ def read_index(ledger: Ledger, keys: Iterable[str]) -> Index:
     listing, known = ledger.listed(), _kept(ledger.lake)
     wanted = {key: _numbers(ledger, key, listing) for key in keys} if listing is not None else {}
     listed = pl.DataFrame(
-        [(key, number) for key, numbers in wanted.items() for number in numbers],
-        schema={"asset": pl.String, "sequence": pl.Int64},
-        orient="row",
-    )
+        {"asset": list(wanted), "sequence": list(wanted.values())},
+        schema={"asset": pl.String, "sequence": pl.List(pl.Int64)},
+    ).explode("sequence")
     # What was merged, moved away or belongs to a table that is no more is not listed any longer.
-    known = known.join(listed, on=["asset", "sequence"], how="semi")
+    known = known.join(listed, on=["asset", "sequence"], how="semi", maintain_order="left")
     newest = dict(known.group_by("asset").agg(pl.col("sequence").max()).iter_rows())
-    new = [(key, n) for key, numbers in wanted.items() for n in numbers[-KEPT:] if n > newest.get(key, 0)]
+    new = [(key, number) for key, numbers in wanted.items() for number in numbers if number > newest.get(key, 0)]
     with ThreadPoolExecutor(_READERS) as pool:
         read = list(pool.map(lambda each: _read(ledger, *each), new))
     entries = [entry for entry in read if entry]
-    rows = pl.concat([known, _frame(entries)]).sort("asset", "sequence").group_by("asset", maintain_order=True)
-    index = Index(_without_old_documents(rows.tail(KEPT)), listing, len(new))
+    rows = _without_old_documents(pl.concat([known, _frame(entries)])) if entries else known
+    index = Index(rows, listing, len(new))
     _preload(ledger, index)
     return index
+
+
+def last_index(ledger: Ledger) -> Index:
+    """What the ledger said when the index was last kept: one request, however many entries there are. Its `listing` has the last ones only."""
+    index = Index(_kept(ledger.lake), {}, 0)
+    listing: dict[str, list[int]] = {}
+    told = index.rows.filter(pl.col("entry").is_not_null()).select("asset", "sequence")
+    for key, number in told.sort("asset", "sequence").iter_rows():
+        listing.setdefault(ledger.folder(key), []).append(number)
+    _preload(ledger, index)
+    return replace(index, listing=listing)
 
 
 def keep_index(lake: Lake, index: Index) -> None:
@@ -109,8 +119,7 @@ def _kept(lake: Lake) -> pl.DataFrame:
 
 
 def _numbers(ledger: Ledger, key: str, listing: Listing) -> list[int]:
-    paths = listing.get(ledger.folder(key), [])
-    return sorted(number for path in paths if (number := number_of(path)) and path == ledger.path(key, number))
+    return [number for number in listing.get(ledger.folder(key), ()) if number != MERGED][-KEPT:]
 
 
 def _read(ledger: Ledger, key: str, number: int) -> Entry | None:
@@ -135,10 +144,9 @@ def _frame(entries: list[Entry]) -> pl.DataFrame:
 
 
 def _without_old_documents(rows: pl.DataFrame) -> pl.DataFrame:
-    """Only the newest entry of a table, and the newest that did not fail, keep their whole text."""
-    last = pl.col("sequence").max().over("asset")
+    """Only the entry that says what a table is, and the failures since then, keep their whole text."""
     made = pl.col("sequence").filter(pl.col("status") != "failed").max().over("asset")
-    is_told = (pl.col("sequence") == last) | (pl.col("sequence") == made)
+    is_told = pl.col("sequence") >= made.fill_null(0)
     return rows.sort("asset", "sequence").with_columns(entry=pl.when(is_told).then("entry"))
 
 

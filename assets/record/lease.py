@@ -35,6 +35,7 @@ LEASE_S = 900.0
 """How long a lease lasts whose holder does not say: an unreadable one, or one of an earlier release."""
 UNKNOWN = "unknown"
 """The run that holds a lease which cannot be read."""
+_FOLDER = "_leases"
 _LONGEST_S = 86_400.0
 _SKEW_S = 2.0  # a folder's times are as coarse as that on some file systems
 _GENERATION = re.compile(r"[0-9]{10}\.json")
@@ -156,6 +157,21 @@ def holder(lake: Lake, key: str, seconds: float = LEASE_S) -> Held | None:
     return held if 0 < _left(held, newest, datetime.now(UTC)) <= held.seconds + _SKEW_S else None
 
 
+def holders(lake: Lake, seconds: float = LEASE_S) -> dict[str, Held]:
+    """Who is making which asset right now, by one listing of all leases. Raises LakeError.
+
+    A live holder writes its lease again every third of what it lasts: one not written for half of that is not looked into.
+    """
+    newest: dict[str, Object] = {}
+    for found in lake.objects(_FOLDER):  # by path, so that the last of an asset is the newest
+        folder, _, name = found.path.rpartition("/")
+        if _GENERATION.fullmatch(name):
+            newest[folder.removeprefix(f"{_FOLDER}/").replace("/", ".")] = found
+    since = datetime.now(UTC) - timedelta(seconds=seconds / 2)
+    held = {key: holder(lake, key, seconds) for key, found in newest.items() if found.modified > since}
+    return {key: who for key, who in held.items() if who}
+
+
 def _left(held: Held, found: Object, now: datetime) -> float:
     """For how many seconds the lease still lasts.
 
@@ -216,7 +232,7 @@ def _number(lease: Object) -> int:
 
 
 def _folder(key: str) -> str:
-    return f"_leases/{key.replace('.', '/')}"
+    return f"{_FOLDER}/{key.replace('.', '/')}"
 
 
 def _path(key: str, generation: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from catalunya.assets.graph.spec import digest
+from catalunya.contracts.model.results import Check
 from catalunya.io.errors import LakeError, LeaseLost, LedgerError
 from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
@@ -34,6 +35,7 @@ FOLDER = "_ledger"
 LONGEST_ID = 500
 """Characters of a run's id and of a correlation id: both may come from outside."""
 _ENTRY = re.compile(r".*/([0-9]{10})\.json")
+_LISTED = re.compile(rf"({FOLDER}/[^/]+/[^/]+)/(?:([0-9]{{10}})\.json|{re.escape(COMPACTED)})")
 _UNUSABLE = (*BROKEN_JSON, OverflowError)
 # What is written can be read back, and what is read can be used: compared, added up, shown.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -62,8 +64,9 @@ class Entry:
     types it declares, `normalized` the number of rows whose text was normalized, by raw field, `warnings` what someone should look at.
     `is_accepted`: a guard was waived for it, or for an upstream's version it was made from. `restored`: the entry whose objects it
     published again. `transient`: it failed for a reason that passes, as the `failures` last runs did.
-    `traffic` counts the requests to the source of all runs that left an entry, this one included.
-    A `compacted` entry was merged with other old ones and lost its `objects`.
+    `traffic` counts the requests to the source of all runs that left an entry, this one included. `checks` are all that ran, passed or
+    not, also in an attempt that failed.
+    A `compacted` entry was merged with other old ones and lost its `objects`, and of its checks those that passed and the samples.
     """
 
     asset: str
@@ -100,6 +103,7 @@ class Entry:
     restored: int | None = None
     transient: bool = False
     failures: Count = 0
+    checks: tuple[Check, ...] = ()
     traffic: tuple[Traffic, ...] = ()
 
     @property
@@ -126,6 +130,8 @@ class Entry:
             "quarantined": self.quarantined,
             "drift": self.drift,
             "warnings": " | ".join(self.warnings),
+            "checks": len(self.checks),
+            "checks_failed": sum(1 for check in self.checks if check.failed),
             "seconds": round(self.seconds, 3),
         }
 
@@ -172,8 +178,9 @@ def _usable(entry: Entry) -> Entry:
     return entry
 
 
-Listing = Mapping[str, list[str]]
-"""The paths of all entries by folder, at one moment."""
+Listing = Mapping[str, Sequence[int]]
+"""The numbers of all single entries by the folder of their asset, oldest first, at one moment; `MERGED` if there are merged ones."""
+MERGED = 0
 
 
 class Ledger:
@@ -185,19 +192,16 @@ class Ledger:
 
     def history(self, key: str) -> list[Entry]:
         """All entries of an asset, oldest first; merged ones have no `objects`. Raises LedgerError on one that cannot be read."""
-        numbered, is_compacted = self._numbered(key)
-        single = {number: entry for number, path in numbered if (entry := self._read(path))}
+        numbers, is_compacted = self._numbers(key)
+        single = {number: entry for number in numbers if (entry := self.read(key, number))}
         # Read after the single ones, so that what was merged meanwhile is included.
-        merged = self.compacted(key) if is_compacted or len(single) < len(numbered) else []
+        merged = self.compacted(key) if is_compacted or len(single) < len(numbers) else []
         found = {entry.sequence: entry for entry in merged} | single
         return [found[number] for number in sorted(found)]
 
     def listing(self) -> Listing:
         """Where the entries of all assets are, by one listing: on S3 one request per thousand entries, not one per asset."""
-        found: dict[str, list[str]] = {}
-        for each in self.lake.objects(FOLDER):
-            found.setdefault(each.path.rpartition("/")[0], []).append(each.path)
-        return found
+        return _listing(self.lake.paths(FOLDER))
 
     def listed(self) -> Listing | None:
         """The listing; None if the folder of some asset cannot be listed, so that each must be by itself. Raises LakeError if none can."""
@@ -206,6 +210,12 @@ class Ledger:
         except LakeError:
             self.lake.folders(FOLDER)  # raises if it is more than the folder of one asset
             return None
+
+    def numbers(self, key: str) -> Sequence[int]:
+        """The numbers of an asset's entries as in a listing, now: `MERGED` first if there are merged ones."""
+        folder = self.folder(key)
+        with _of_one_asset():
+            return _listing(self.lake.paths(folder)).get(folder, ())
 
     def latest(self, key: str, listed: Listing | None = None) -> Entry | None:
         """The entry that says what the table is now, or was when `listed`: the newest that did not fail and was not merged."""
@@ -247,7 +257,7 @@ class Ledger:
         """
         merged = {entry.sequence: entry for entry in self.compacted(key)}
         old = (entry for entry in self.history(key) if entry.sequence in numbers)
-        merged |= {entry.sequence: replace(entry, objects=(), compacted=True) for entry in old}
+        merged |= {entry.sequence: _compacted(entry) for entry in old}
         path = self.compacted_path(key)
         self.lake.put(path, msgspec.json.Encoder().encode_lines([merged[number] for number in sorted(merged)]))
         self.lake.sync([path])
@@ -285,25 +295,18 @@ class Ledger:
         return f"{cls.folder(key)}/{COMPACTED}"
 
     def _newest_first(self, key: str, listed: Listing | None, *, compacted: bool = False) -> Iterator[Entry]:
-        numbered, is_compacted = self._numbered(key, listed)
-        for _, path in reversed(numbered):
-            entry = self._read(path)
-            if entry:
+        numbers, is_compacted = self._numbers(key, listed)
+        for number in reversed(numbers):
+            if entry := self.read(key, number):
                 yield entry
         if compacted and is_compacted:
             yield from reversed(self.compacted(key))
 
-    def _numbered(self, key: str, listed: Listing | None = None) -> tuple[list[tuple[int, str]], bool]:
-        """Numbers and paths of the single entries, oldest first, and whether there are merged ones."""
-        folder = self.folder(key)
-        paths = self._paths(folder) if listed is None else listed.get(folder, [])
-        found = ((number, path) for path in paths if (number := number_of(path)) is not None)
-        numbered = sorted((number, path) for number, path in found if path == self.path(key, number))
-        return numbered, self.compacted_path(key) in paths
-
-    def _paths(self, folder: str) -> list[str]:
-        with _of_one_asset():
-            return [found.path for found in self.lake.objects(folder)]
+    def _numbers(self, key: str, listed: Listing | None = None) -> tuple[Sequence[int], bool]:
+        """The numbers of the single entries, oldest first, and whether there are merged ones."""
+        numbers = self.numbers(key) if listed is None else listed.get(self.folder(key), ())
+        is_compacted = bool(numbers) and numbers[0] == MERGED
+        return numbers[1:] if is_compacted else numbers, is_compacted
 
     def _content(self, path: str) -> bytes | None:
         with _of_one_asset():
@@ -318,6 +321,16 @@ class Ledger:
                 return None
             self._entries[path] = decode(content, self.lake.url(path), path)
         return self._entries[path]
+
+
+def _listing(paths: Iterable[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for path in paths:
+        if match := _LISTED.fullmatch(path):
+            found.setdefault(match[1], []).append(int(match[2]) if match[2] else MERGED)
+    for numbers in found.values():
+        numbers.sort()
+    return found
 
 
 @contextmanager
@@ -351,6 +364,12 @@ def is_recordable(text: object) -> bool:
     if not isinstance(text, str) or not 0 < len(text) <= LONGEST_ID:
         return False
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _compacted(entry: Entry) -> Entry:
+    """An old entry without what makes it long."""
+    failing = tuple(msgspec.structs.replace(check, sample="") for check in entry.checks if check.failed)
+    return replace(entry, objects=(), checks=failing, compacted=True)
 
 
 def _unreadable(what: str, error: object) -> LedgerError:

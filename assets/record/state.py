@@ -15,7 +15,7 @@ from functools import cached_property
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer
-from catalunya.assets.record.lease import LEASE_S, Held, holder
+from catalunya.assets.record.lease import LEASE_S, Held, holder, holders
 from catalunya.assets.record.ledger import Entry, Ledger, Listing
 from catalunya.assets.record.paths import in_deletion_order, manifest_path
 from catalunya.io.errors import LedgerError
@@ -104,6 +104,10 @@ class State:
     def holder(self, key: str) -> Held | None:
         """Who is making the asset right now, or None."""
         return holder(self.ledger.lake, key, self._lease_s)
+
+    def holders(self) -> dict[str, Held]:
+        """Who is making which asset right now, by one listing. Raises LakeError."""
+        return holders(self.ledger.lake, self._lease_s)
 
     def versions(self, asset: Asset) -> dict[str, str]:
         """The versions the asset would be made from now, without upstreams that were never made."""

@@ -16,6 +16,8 @@ import polars as pl
 from catalunya.contracts.model import values
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract, LandingContract
+from catalunya.contracts.model.results import CheckTally
+from catalunya.contracts.model.rules import reference_rule, rules, type_rule
 from catalunya.contracts.model.text import Text, clean_text
 from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.safe_text import NAME, legible
@@ -27,6 +29,9 @@ LONGEST_REASON = 300
 """Longest reason, in characters, that a staging function may give for rejecting a row."""
 SHOWN = 20
 """How many names of each kind a drift message lists."""
+
+REQUIRED, AS_DECLARED = "required fields are present", "fields are as declared"
+"""The checks of a source's fields."""
 
 _NUMBERS = ("integer", "bigint", "double")
 _BOUNDS_BELOW = {"greater_than", "greater_than_or_equal_to", "in_range", "isin", "equal_to"}
@@ -56,12 +61,17 @@ class FieldDrift:
 
 
 def check_fields(
-    asset: str, contract: type[LandingContract], found: Mapping[str, str], known: Mapping[str, str] | None = None
+    asset: str,
+    contract: type[LandingContract],
+    found: Mapping[str, str],
+    known: Mapping[str, str] | None = None,
+    tally: CheckTally | None = None,
 ) -> FieldDrift:
     """Compare the fields a source declares (name -> type) with its landing contract, and where that gives no type, with what the
     source declared before (`known`).
 
-    Returns the drift to record. Raises ContractError when a required field is missing, or on any drift under `freeze`.
+    Returns the drift to record, and counts both checks in the `tally`. Raises ContractError when a required field is missing, or on any
+    drift under `freeze`.
     """
     declared = {f.name: f for f in contract.fields()}
     before = {name: f.kind or (known or {}).get(legible(name, NAME)) for name, f in declared.items()}
@@ -75,6 +85,12 @@ def check_fields(
         },
     )
     required = [name for name in drift.missing if declared[name].required]
+    if tally is not None:
+        tally.put(REQUIRED, "contract", len(required), ", ".join(required))
+        if contract.terms().drift != "discard":
+            is_frozen = contract.terms().drift == "freeze"
+            differing = len(drift.new) + len(drift.missing) + len(drift.retyped)
+            tally.put(AS_DECLARED, "contract", differing, drift, severity="error" if is_frozen else "warning")
     if required or (drift and contract.terms().drift == "freeze"):
         raise ContractError(
             f"{asset}: the source's fields do not match {contract.__name__}: {drift}. "
@@ -192,23 +208,26 @@ def split_rows(
     contract: type[Contract],
     kinds: Mapping[str, str] | None = None,
     references: Mapping[str, pl.Series] | None = None,
+    tally: CheckTally | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split a conformed frame into the rows that pass (contract columns only) and `_row` and `_reason` of those that do not.
 
-    `kinds` as in `conform`; `references` are the values that a column with `references=` may have.
+    `kinds` as in `conform`; `references` are the values that a column with `references=` may have. How many rows break each rule is
+    counted in the `tally`: among the rejected rows only, so that it costs nothing where all is well. A row that breaks one of the
+    rules that every contract has (types, references) is not checked further.
     """
     names = list(contract.polars_schema())
     breaches = [
         *_unparsed(frame, contract, kinds or {}),
         *_not_values(contract),
-        *(
-            _unknown(column, (references or {})[column.name])
-            for column in contract.columns()
-            if column.name in (references or {})
-        ),
+        *(_unknown(c, references[c.name]) for c in contract.columns() if references and c.name in references),
     ]
     is_bad = pl.any_horizontal(pl.col(REASON).is_not_null(), *(breach.is_so for breach in breaches))
-    bad = frame.filter(is_bad).select(
+    broken = frame.filter(is_bad)
+    if tally is not None:
+        _count_rules(tally, contract)
+        _count_breaches(tally, broken, breaches)
+    bad = broken.select(
         ROW,
         pl.concat_str(
             REASON,
@@ -221,18 +240,69 @@ def split_rows(
     try:
         contract.to_schema().validate(rest.select(names), lazy=True)
     except pa.errors.SchemaErrors as errors:
-        broken = _broken_rules(errors.failure_cases, contract, rest[ROW])
-        rest = rest.filter(~pl.col(ROW).is_in(broken[ROW].implode()))
-        bad = pl.concat([bad, broken]).sort(ROW)
+        if tally is not None:
+            _count_failures(tally, errors.failure_cases, contract)
+        failing = _broken_rules(errors.failure_cases, contract, rest[ROW])
+        rest = rest.filter(~pl.col(ROW).is_in(failing[ROW].implode()))
+        bad = pl.concat([bad, failing]).sort(ROW)
     return rest.select(names), bad
 
 
 @dataclass(frozen=True, slots=True)
 class _Breach:
-    """A rule that every contract has: which rows break it, never null, and the reason for those."""
+    """A rule that every contract has: which rows break it, never null, the reason for those, and the value that breaks it, as text."""
 
+    column: Column
     is_so: pl.Expr
     reason: pl.Expr
+    value: pl.Expr
+
+
+def _count_rules(tally: CheckTally, contract: type[Contract]) -> None:
+    """Each rule ran."""
+    for rule in rules(contract):
+        tally.count(rule.name, "contract", column=rule.column.name if rule.column else "")
+
+
+def _count_breaches(tally: CheckTally, broken: pl.DataFrame, breaches: Sequence[_Breach]) -> None:
+    """The rejected rows by the rule that every contract has and that they break."""
+    counts = (
+        broken.select(breach.is_so.sum().alias(str(at)) for at, breach in enumerate(breaches)) if breaches else None
+    )
+    for breach, rows in zip(breaches, counts.row(0) if counts is not None else (), strict=True):
+        column, is_reference = breach.column, isinstance(breach, _UnknownValue)
+        tally.count(
+            reference_rule(column, tally.layer) if is_reference else type_rule(column),
+            "reference" if is_reference else "contract",
+            rows or 0,
+            broken.filter(breach.is_so).select(breach.value.min()).item() if rows else "",
+            column=column.name,
+            personal=column.personal,
+        )
+
+
+def _count_failures(tally: CheckTally, cases: pl.DataFrame, contract: type[Contract]) -> None:
+    """pandera's failure cases by rule. A rule of rows fails with whole rows, which are no sample."""
+    known = {(rule.column.name if rule.column else None, rule.pandera): rule for rule in rules(contract)}
+    context = pl.col("schema_context") == "Column"
+    counted = cases.group_by(pl.when(context).then("column").alias("of"), "check").agg(
+        pl.len(), pl.col("failure_case").cast(pl.String).min()
+    )
+    for of, check, rows, value in counted.iter_rows():
+        rule = known.get((of, check))
+        column = rule.column if rule else None
+        tally.count(
+            rule.name if rule else f"{of or 'rows'}: {check}",
+            "contract",
+            rows,
+            value if column else "",
+            column=column.name if column else "",
+            personal=bool(column and column.personal),
+        )
+
+
+class _UnknownValue(_Breach):
+    """The rule that a value is in the table it references."""
 
 
 def _unparsed(frame: pl.DataFrame, contract: type[Contract], kinds: Mapping[str, str]) -> list[_Breach]:
@@ -243,7 +313,7 @@ def _unparsed(frame: pl.DataFrame, contract: type[Contract], kinds: Mapping[str,
         is_local = column.type in _NUMBERS and kinds.get(column.source or "") not in values.NUMBER_KINDS
         advice = values.advice(text, contract.__name__, contract.terms().locale) if is_local else pl.lit("")
         reason = pl.format(f"{column.name}: '{{}}' is not a valid {column.type}{{}}", _shown(text), advice)
-        breaches.append(_Breach(text.is_not_null() & pl.col(column.name).is_null(), reason))
+        breaches.append(_Breach(column, text.is_not_null() & pl.col(column.name).is_null(), reason, text))
     return breaches
 
 
@@ -253,8 +323,9 @@ def _not_values(contract: type[Contract]) -> list[_Breach]:
     for column in contract.columns():
         value = pl.col(column.name)
         if column.type == "double":
-            reason = pl.format(f"{column.name}: {{}} is not a number", values.not_a_number(value))
-            breaches.append(_Breach((~value.is_finite()).fill_null(value=False), reason))
+            found = values.not_a_number(value)
+            reason = pl.format(f"{column.name}: {{}} is not a number", found)
+            breaches.append(_Breach(column, (~value.is_finite()).fill_null(value=False), reason, found))
         elif column.type in ("date", "timestamp"):
             bounds = {check.name for check in contract.to_schema().columns[column.name].checks}
             is_so = values.is_implausible(
@@ -265,7 +336,7 @@ def _not_values(contract: type[Contract]) -> list[_Breach]:
             )
             text = _shown(value.cast(pl.String))
             years = f"is not in the years {values.FIRST_YEAR} to {values.LAST_YEAR}"
-            breaches.append(_Breach(is_so, pl.format(f"{column.name}: '{{}}' {years}", text)))
+            breaches.append(_Breach(column, is_so, pl.format(f"{column.name}: '{{}}' {years}", text), text))
     return breaches
 
 
@@ -273,9 +344,9 @@ def _unknown(column: Column, known: pl.Series) -> _Breach:
     """A value that the table it references does not have."""
     value = pl.col(column.name)
     is_so = (~value.is_in(known.implode())).fill_null(value=False)
-    return _Breach(
-        is_so, pl.format(f"{column.name}: '{{}}' is not in {column.references}", _shown(value.cast(pl.String)))
-    )
+    text = _shown(value.cast(pl.String))
+    reason = pl.format(f"{column.name}: '{{}}' is not in {column.references}", text)
+    return _UnknownValue(column, is_so, reason, text)
 
 
 def _shown(text: pl.Expr) -> pl.Expr:

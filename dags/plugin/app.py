@@ -22,7 +22,7 @@ from catalunya.dags.plugin.ops_page import ops_page
 from catalunya.dags.plugin.overview_page import Filter, overview_page
 from catalunya.dags.plugin.places import PREFIX
 from catalunya.dags.plugin.quarantine_page import quarantine_page
-from catalunya.dags.plugin.rendering import STATIC, render
+from catalunya.dags.plugin.rendering import STATIC, render, render_page
 from catalunya.dags.plugin.run_page import run_page
 from catalunya.dags.plugin.sight import Sight, open_sight
 from catalunya.dags.plugin.words import Links
@@ -47,13 +47,13 @@ MAY_READ_ROWS = Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS))
 """Quarantined rows are as confidential as the task's log, which quotes the first of them."""
 
 
-def _sight(user: GetUserDep) -> Sight:
+def _sight(request: Request, user: GetUserDep) -> Sight:
     """What this user may see of the pipeline now."""
 
     def readable() -> Iterable[str]:
         return get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
 
-    return open_sight(readable)
+    return open_sight(readable, about=request.path_params.get("dag_id"))
 
 
 SightDep = Annotated[Sight, Depends(_sight)]
@@ -150,17 +150,13 @@ def _crashed(request: Request, error: Any) -> Response:
 
 
 def _shown(request: Request, template: str, sight: Sight, page: object) -> Response:
-    return _page(request, template, page=page, now=sight.now, graph=sight.graph, readable=sight.readable)
-
-
-def _page(request: Request, template: str, status: int = 200, **values: object) -> Response:
-    return HTMLResponse(render(template, _links(request), **values), status, HEADERS)
+    return HTMLResponse(render_page(template, _links(request), sight, page), 200, HEADERS)
 
 
 def _error(request: Request, status: int, title: str, text: str) -> Response:
     # The style sheet is not for anonymous either.
     template = "bare.html" if status == 401 else "error.html"
-    return _page(request, template, status, title=title, text=safe_text(text))
+    return HTMLResponse(render(template, _links(request), title=title, text=safe_text(text)), status, HEADERS)
 
 
 def _links(request: Request) -> Links:

@@ -6,17 +6,18 @@ that make no table (`ops_page.py`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.making.plan import plan
-from catalunya.assets.record.index import Index
+from catalunya.assets.record.index import KEPT
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.state import CLOCK, Reason, Stale
 from catalunya.contracts.model.columns import Column
 from catalunya.dags.plugin.charts import Chart, Point, chart
-from catalunya.dags.plugin.sight import Sight
+from catalunya.dags.plugin.sight import Brief, Sight
 from catalunya.dags.plugin.words import moment, shown_state
 from catalunya.ops.status import AssetStatus, statuses
 from catalunya.ops.watching.findings import Finding
@@ -100,7 +101,7 @@ def asset_page(sight: Sight, key: str) -> AssetPage:
         entry=entry,
         attempt=attempt if attempt and (entry is None or attempt.sequence != entry.sequence) else None,
         made_from=made_from(sight, entry) if entry else [],
-        charts=charts(sight.index, key),
+        charts=charts(sight.history(key)),
         history=sight.recent(key) if readable else [],
         checks=checks(attempt or entry),
         findings=sight.findings(key),
@@ -128,18 +129,15 @@ def made_from(sight: Sight, entry: Entry) -> list[Version]:
     return found
 
 
-def charts(index: Index, key: str) -> list[Chart]:
+def charts(history: Sequence[Brief]) -> list[Chart]:
     """Rows, seconds and quarantined rows of the last materializations. Runs that found the source unchanged made nothing, and are left out."""
+    made = [one for one in history if one.status != "unchanged"]
     rows, seconds, quarantined = [], [], []
-    for status, at, took, count, rejected in (
-        index.history(key).select("status", "recorded_at", "seconds", "rows", "quarantined").iter_rows()
-    ):
-        if status == "unchanged":
-            continue
-        failed, when = status == "failed", moment(at)
-        rows.append(Point(count, f"{when}: failed" if failed else f"{when}: {count:,} rows", failed))
-        seconds.append(Point(took, f"{when}: {took:,.1f} s{', failed' if failed else ''}"))
-        quarantined.append(Point(rejected, f"{when}: {rejected:,} rows quarantined"))
+    for one in made[-KEPT:]:
+        failed, when = one.status == "failed", moment(one.recorded_at)
+        rows.append(Point(one.rows, f"{when}: failed" if failed else f"{when}: {one.rows:,} rows", failed))
+        seconds.append(Point(one.seconds, f"{when}: {one.seconds:,.1f} s{', failed' if failed else ''}"))
+        quarantined.append(Point(one.quarantined, f"{when}: {one.quarantined:,} rows quarantined"))
     return [
         chart("Rows", rows),
         chart("Duration", seconds, " s", digits=1),

@@ -12,7 +12,7 @@ from datetime import datetime
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.dags.plugin.sight import Sight
 from catalunya.dags.plugin.words import STATES, shown_state
-from catalunya.ops.status import AssetStatus, statuses
+from catalunya.ops.status import AssetStatus, brief_statuses
 from catalunya.ops.watching.findings import Finding
 from catalunya.ops.watching.look import SILENT
 
@@ -57,6 +57,7 @@ class OverviewPage:
     findings: list[Finding]
     looked_at: datetime | None
     is_silent: bool
+    is_of_last_look: bool
 
 
 def overview_page(sight: Sight, chosen: Filter) -> OverviewPage:
@@ -64,7 +65,7 @@ def overview_page(sight: Sight, chosen: Filter) -> OverviewPage:
     assets = sight.assets()
     rows = [
         Row(asset, status, shown_state(status))
-        for asset, status in zip(assets, statuses(sight.state, assets), strict=True)
+        for asset, status in zip(assets, brief_statuses(sight.state, assets), strict=True)
     ]
     states = Counter(row.state for row in rows)
     at = sight.board.at
@@ -76,6 +77,7 @@ def overview_page(sight: Sight, chosen: Filter) -> OverviewPage:
         layers={str(layer): sum(row.asset.layer is layer for row in rows) for layer in Layer},
         findings=sight.findings(),
         looked_at=at,
+        is_of_last_look=sight.is_of_last_look,
         is_silent=at is None or sight.now - at > SILENT,
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from catalunya.dags.plugin import words
+from catalunya.dags.plugin.sight import Sight
 from catalunya.dags.plugin.words import Links
 from catalunya.io.project_folder import active
 from catalunya.io.safe_text import safe_lines, safe_text
@@ -46,6 +47,11 @@ def environment() -> Environment:
     del found.filters["safe"]  # it would switch escaping off
     found.tests["of_airflow"] = words.is_of_airflow
     return found
+
+
+def render_page(template: str, links: Links, sight: Sight, page: object) -> str:
+    """The document of one page."""
+    return render(template, links, page=page, now=sight.now, graph=sight.graph, readable=sight.readable)
 
 
 def render(template: str, links: Links, **values: object) -> str:

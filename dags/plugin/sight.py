@@ -1,28 +1,35 @@
 """What a page reads, once per request: the graph, the ledger, the findings, and which assets this user may see.
 
-Reading is the index of the ledger, one listing and the few entries that are new (`assets/record/index.py`), whatever the number of tables.
+Reading is the index of the ledger, one listing and the few entries that are new (`assets/record/index.py`); of a large ledger, only the index and
+the ledgers of the tables that the page is about.
 Not here: what a page makes of it (`*_page.py`), how the user is known (`app.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 from catalunya.assets.graph.discovery import compiled_graph
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset
-from catalunya.assets.record.index import Index, read_index
-from catalunya.assets.record.ledger import Entry
+from catalunya.assets.record.index import Index, last_index, read_index
+from catalunya.assets.record.ledger import MERGED, Entry, Ledger
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
-from catalunya.io.environment import Settings, load_settings
+from catalunya.io.environment import load_settings
+from catalunya.io.errors import LedgerError
 from catalunya.ops.watching.findings import Board, Finding, Kind, read_board
+from catalunya.ops.watching.look import SILENT
 
+MANY = 6000
+"""Entries in the index from which on a page lists only the ledgers of the tables that it is about: a listing of all is a request per 1,000."""
 RECENT = 20
 """Entries that the history of a page lists; the charts show all that the index has."""
 OF_THE_PIPELINE = frozenset(
@@ -34,15 +41,37 @@ _compiling = Lock()
 _fallback: dict[Path, AssetGraph] = {}
 
 
+class Brief(NamedTuple):
+    """One entry of the ledger, in brief."""
+
+    sequence: int
+    status: str
+    recorded_at: datetime
+    seconds: float
+    rows: int
+    quarantined: int
+
+    @classmethod
+    def of(cls, entry: Entry) -> Brief:
+        return cls(entry.sequence, entry.status, entry.recorded_at, entry.seconds, entry.rows, entry.quarantined)
+
+
+BRIEFLY = Brief._fields
+
+
 @dataclass(frozen=True)
 class Sight:
-    """The pipeline at one moment, as far as one user may see it. `readable` are the DAGs that the user may read."""
+    """The pipeline at one moment, as far as one user may see it. `readable` are the DAGs that the user may read.
+
+    `is_of_last_look`: the ledger is large, and assets that the page is not about are as the watch last saw them.
+    """
 
     project: Project
     index: Index
     state: State
     readable: frozenset[str]
     board: Board
+    is_of_last_look: bool
 
     @property
     def now(self) -> datetime:
@@ -69,9 +98,29 @@ class Sight:
     def _may_see(self, finding: Finding) -> bool:
         return finding.subject in self.readable or finding.kind in OF_THE_PIPELINE
 
+    def history(self, key: str) -> list[Brief]:
+        """The last entries of an asset, oldest first: up to 40 of the index, and what was recorded since."""
+        kept = [Brief(*row) for row in self.index.history(key).select(BRIEFLY).iter_rows()]
+        last = kept[-1].sequence if kept else 0
+        return kept + [Brief.of(entry) for entry in self._read(key, [n for n in self._numbers(key) if n > last])]
+
     def recent(self, key: str, count: int = RECENT) -> list[Entry]:
         """The last entries of an asset, newest first."""
-        return list(islice(self.project.ledger.recent(key), count))
+        return self._read(key, self._numbers(key)[-count:])[::-1]
+
+    def _numbers(self, key: str) -> list[int]:
+        return [number for number in self.project.ledger.numbers(key) if number != MERGED]
+
+    def _read(self, key: str, numbers: list[int]) -> list[Entry]:
+        """These entries; those that cannot be read are left out, which the asset's state says."""
+
+        def read(number: int) -> Entry | None:
+            with suppress(LedgerError):
+                return self.project.ledger.read(key, number)
+            return None
+
+        with ThreadPoolExecutor(8) as pool:
+            return [entry for entry in pool.map(read, numbers) if entry]
 
     def entry_of_run(self, key: str, run_id: str) -> Entry | None:
         """What a run recorded of an asset, if it recorded anything. Raises LedgerError when that cannot be read."""
@@ -86,22 +135,39 @@ class Sight:
         return next((entry for entry in found if entry.status != "failed" and entry.data_version == version), None)
 
 
-def open_sight(readable: Callable[[], Iterable[str]] = tuple, settings: Settings | None = None) -> Sight:
-    """Read the pipeline now. `readable` gives the DAG ids that the user may read. Raises LakeError, or what is wrong with the declarations."""
-    settings = settings or load_settings()
-    project = Project(settings)
-    project.graph = _graph(settings)
-    index = read_index(project.ledger, [asset.key for asset in project.graph])
-    state = project.state(datetime.now(UTC), index.listing)
-    return Sight(project, index, state, frozenset(readable()), read_board(project.lake))
+def open_sight(
+    readable: Callable[[], Iterable[str]], project: Project | None = None, about: str | None = None
+) -> Sight:
+    """Read the pipeline now, exactly where the page is `about`. `readable` gives the DAG ids that the user may read.
+
+    Raises LakeError, or what is wrong with the declarations.
+    """
+    project = project or _project()
+    now, board = datetime.now(UTC), read_board(project.lake)
+    is_watched = board.at is not None and now - board.at < SILENT
+    index = last_index(project.ledger) if is_watched else None
+    is_large = index is not None and index.rows.height > MANY
+    if index is None or not is_large:
+        index = read_index(project.ledger, [asset.key for asset in project.graph])
+    listing = index.listing
+    if is_large and listing is not None and about is not None and about in project.graph:
+        graph = project.graph
+        exact = [about, *graph.ancestors(about), *(down.key for down in graph.downstream(about))]
+        with ThreadPoolExecutor(8) as pool:
+            listing = {**listing, **dict(pool.map(lambda key: _listed(project, key), exact))}
+    return Sight(project, index, project.state(now, listing), frozenset(readable()), board, is_large)
 
 
-def _graph(settings: Settings) -> AssetGraph:
-    """The graph as last compiled; only where there is none, it is compiled here, once."""
-    found = compiled_graph(settings)
-    if found is not None:
-        return found
-    with _compiling:
-        if settings.cache not in _fallback:
-            _fallback[settings.cache] = Project(settings).graph
-        return _fallback[settings.cache]
+def _listed(project: Project, key: str) -> tuple[str, Sequence[int]]:
+    return Ledger.folder(key), project.ledger.numbers(key)
+
+
+def _project() -> Project:
+    """This process's environment, with the graph as last compiled; only where there is none, it is compiled here, once."""
+    settings = load_settings()
+    project, graph = Project(settings), compiled_graph(settings)
+    if graph is None:
+        with _compiling:
+            graph = _fallback.setdefault(settings.cache, _fallback.get(settings.cache) or project.graph)
+    project.graph = graph
+    return project

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,6 +42,17 @@ class Workspace(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """The result of one data test: how many rows failed it, and the first of them as JSON (what went wrong, if it could not run)."""
+
+    name: str
+    failed: int
+    sample: str
+    only_warns: bool
+    column: str
+
+
 def build_model(
     model: str,
     *,
@@ -50,12 +62,13 @@ def build_model(
     order_by: Sequence[str],
     settings: Settings,
     scratch: Path,
+    tested: Callable[[Tested], None] | None = None,
 ) -> Path:
     """Build one model with dbt, run its tests, and write its table to a Parquet file in `scratch`, rows by `order_by`.
 
     `inputs` are all tables that the model and its tests read, `previous` is its own table as last published, from which an
-    incremental model continues. A test that only warns is logged. Raises WarehouseError, one line, when dbt or a test of the
-    model fails. The engine is that of the settings; neither engine changes a published table.
+    incremental model continues. A test that only warns is logged; `tested` gets the result of each. Raises WarehouseError, one line, when
+    dbt or a test of the model fails. The engine is that of the settings; neither engine changes a published table.
     """
     started = time.monotonic()
     project = load_project(settings)
@@ -78,6 +91,12 @@ def build_model(
             warned=tests.count("warn"),
             failed=tests.count("fail") + tests.count("error"),
         )
+        found = {
+            test.name: _tested(test, workspace) for test in outcomes if test.kind == "test" and test.status != "skipped"
+        }
+        if tested:
+            for each in found.values():
+                tested(each)
         if failed:
             for test in failed:
                 if test.kind == "test":
@@ -86,10 +105,10 @@ def build_model(
             # A broken row may say anything; only what dbt or the engine reports can be about the machine.
             if first.status == "error" and passing(first.message):
                 raise warehouse_error(f"marts.{model}: {first.message}; nothing was published", first.message)
-            raise WarehouseError(_failure(declared, failed, workspace))
+            raise WarehouseError(_failure(declared, failed, found))
         for outcome in outcomes:
             if outcome.status == "warn":
-                log.warning("test_warned", model=model, test=outcome.name, found=_breaking_rows(outcome, workspace))
+                log.warning("test_warned", model=model, test=outcome.name, found=_breaking_rows(outcome, found))
         built, rows = workspace.export(order_by)
     seconds = round(time.monotonic() - started, 2)
     log.info("model_built", model=model, rows=rows, tests=len(declared.tests), seconds=seconds)
@@ -165,24 +184,33 @@ def _scratch(
     return {**variables, "warehouse": str(scratch / DATABASE)}
 
 
-def _failure(model: Model, failed: Sequence[Outcome], workspace: Workspace) -> str:
+def _tested(test: Outcome, workspace: Workspace) -> Tested:
+    """The result of a data test, with the first row that breaks it."""
+    sample = ""
+    if test.failures:
+        first = workspace.first_row(test.sql) if test.sql else None
+        sample = one_line(json.dumps(first, default=str, ensure_ascii=False)) if first else ""
+    elif test.failed:
+        sample = test.message
+    return Tested(test.name, test.failures or int(test.failed), sample, test.only_warns, test.column)
+
+
+def _failure(model: Model, failed: Sequence[Outcome], tests: Mapping[str, Tested]) -> str:
     """Why a build failed, as one line: what failed, what was found, what to do."""
     first, others = failed[0], ", ".join(outcome.name for outcome in failed[1:])
     what = "the model" if first.kind == "model" else f"{first.kind.replace('_', ' ')} {first.name}"
     found = first.message
     if first.failures and first.kind == "test":
-        found = _breaking_rows(first, workspace)
+        found = _breaking_rows(first, tests)
     return (
         f"marts.{model.name}: {what} failed{others and f' (so did {others})'}: {found}; nothing was published: "
         f"fix {model.path}, its tests, or the tables it reads"
     )
 
 
-def _breaking_rows(outcome: Outcome, workspace: Workspace) -> str:
+def _breaking_rows(outcome: Outcome, tests: Mapping[str, Tested]) -> str:
     """How many rows break a data test, and the first of them."""
     rows = f"{outcome.failures} rows break" if outcome.failures > 1 else "1 row breaks"
     if not outcome.sql:
         return f"{rows} it"
-    first = workspace.first_row(outcome.sql)
-    shown = one_line(json.dumps(first, default=str, ensure_ascii=False)) if first else "(not found again)"
-    return f"{rows} it, the first {shown}"
+    return f"{rows} it, the first {tests[outcome.name].sample or '(not found again)'}"

@@ -92,7 +92,8 @@ def is_installed() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one node of a run ended: a model, a seed, a test or a unit test. `failures` and `sql` belong to a failed data test."""
+    """How one node of a run ended: a model, a seed, a test or a unit test. `failures` and `sql` belong to a failed data test; a test that
+    `only_warns` does not fail the build, and one declared on a column has it."""
 
     name: str
     kind: str
@@ -100,6 +101,8 @@ class Outcome:
     message: str
     failures: int
     sql: str | None
+    only_warns: bool = False
+    column: str = ""
 
     @property
     def failed(self) -> bool:
@@ -270,6 +273,8 @@ def _outcomes(result: Any) -> list[Outcome]:
             message=_message(ran.message),
             failures=ran.failures or 0,
             sql=getattr(ran.node, "compiled_code", None),
+            only_warns=str(getattr(ran.node.config, "severity", "")).lower() == "warn",
+            column=getattr(ran.node, "column_name", None) or "",
         )
         for ran in result.result.results
     ]

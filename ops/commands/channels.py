@@ -27,6 +27,8 @@ def channels(
 
     project = Project()
     found = recipients(project)
+    for each in found:
+        each.way()  # a mistake in the setting is one line, before anything else
     errors = send_tests(project, datetime.now(UTC)) if test else {}
     accounts = read_notified(project).channels
     rows: list[dict[str, Any]] = []
@@ -36,8 +38,8 @@ def channels(
         rows.append(
             {
                 "channel": each.name,
-                "severity": each.way.channel.severity,
-                "select": each.way.channel.select or "*",
+                "severity": each.channel.severity,
+                "select": each.channel.select or "*",
                 "state": "failing"
                 if error
                 else "arrived"

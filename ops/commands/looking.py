@@ -19,6 +19,7 @@ from catalunya.ops import column_tree, console
 from catalunya.ops.commands.options import FLAG, AsJson, Force, Key, Select, selection
 from catalunya.ops.quarantine import MASKED
 from catalunya.ops.status import AssetStatus, statuses
+from catalunya.ops.watching.findings import read_board
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,6 +145,7 @@ def show(
     )
     console.say()
     _show_last(project, asset, entry)
+    _show_checks(project, key, entry)
     if preview:
         console.say()
         console.grid(names, preview)
@@ -162,11 +164,16 @@ def status(
 ) -> int:
     """Show which assets are fresh, stale, failed or overdue, with their rows and last runs."""
     project = Project()
-    found = statuses(project.state(), project.graph.select(selection(select)))
+    board = read_board(project.lake)
+    found = statuses(project.state(), project.graph.select(selection(select)), board)
     if as_json:
         console.emit_json(found)
     else:
         console.table(_STATUS_HEADINGS, [_status_row(one) for one in found])
+        if board.open:
+            urgent = sum(each.is_urgent for each in board.open)
+            seen = f"{console.counted(len(board.open), 'finding')} {console.ago(board.at)}, {urgent} urgent"
+            console.say(f"{seen}: `catalunya watch` shows what is wrong and what to do", style="yellow")
         if all(one.state == "missing" for one in found):
             _first_steps(project)
     return int(check and not all(one.is_fine for one in found))
@@ -379,6 +386,24 @@ def _show_last(project: Project, asset: Asset, entry: Entry | None) -> None:
         console.say("no preview: the batch was deleted after staging used it")
 
 
+def _show_checks(project: Project, key: str, made: Entry | None) -> None:
+    """All checks of the last materialization, and those that a later attempt failed."""
+    from catalunya.contracts.model.results import describe, failed, result, title
+
+    if made and made.checks:
+        broken = len(failed(made.checks))
+        passed = len(made.checks) - broken
+        console.say()
+        console.say(f"{console.counted(passed, 'check')} passed, {broken} failed")
+        console.table(
+            ["check", "kind", "severity", "result"], [(title(c), c.kind, c.severity, result(c)) for c in made.checks]
+        )
+    last = project.ledger.last_attempt(key)
+    if last and last.status == "failed" and last is not made:
+        for check in failed(last.checks):
+            console.say(f"failed in the last attempt: {describe(check)}", style="yellow")
+
+
 def _status_row(one: AssetStatus) -> tuple[object, ...]:
     why = one.why
     if one.overdue_hours is not None:
@@ -387,7 +412,17 @@ def _status_row(one: AssetStatus) -> tuple[object, ...]:
     known = one.acknowledged.text if one.acknowledged else ""
     gaps = f"made without {', '.join(one.without)}" if one.without else ""
     why = "; ".join(
-        filter(None, [one.source_problem, why, gaps, known, *(f"warning: {warning}" for warning in one.warnings)])
+        filter(
+            None,
+            [
+                one.source_problem,
+                why,
+                gaps,
+                known,
+                *one.findings,
+                *(f"warning: {warning}" for warning in one.warnings),
+            ],
+        )
     )
     state = "overdue" if one.state == "fresh" and one.overdue_hours is not None else one.state
     return (

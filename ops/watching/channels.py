@@ -12,13 +12,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from catalunya.io.errors import ConfigurationError
-from catalunya.io.notifications import TOPIC, Channel
-from catalunya.io.safe_text import safe_text
+from catalunya.io.notifications import CONNECTION, TOPIC, Channel, parse_channels, secrets_of
+from catalunya.io.safe_text import register_secret, safe_text
 from catalunya.ops.watching.message import BODY, TITLE
 
 if TYPE_CHECKING:
@@ -51,9 +51,11 @@ class Undelivered(Exception):
     """A message did not arrive; the text says why, as far as the service says."""
 
 
-def ways(channels: Iterable[Channel]) -> list[Way]:
-    """How each channel is reached. Raises ConfigurationError in one line, without its address, for one that no service accepts."""
-    return [_topic(channel) if TOPIC.fullmatch(channel.url) else _service(channel) for channel in channels]
+def way(channel: Channel) -> Way:
+    """How a channel is reached. Raises ConfigurationError, in one line without its address, if no service accepts that."""
+    if found := CONNECTION.fullmatch(channel.url):
+        return _connection(channel, found["id"])
+    return _topic(channel) if TOPIC.fullmatch(channel.url) else _service(channel)
 
 
 def deliver(jobs: Mapping[str, Callable[[], None]], limit_s: float = LIMIT_S) -> dict[str, str]:
@@ -83,6 +85,26 @@ def _run(name: str, job: Callable[[], None], results: dict[str, str]) -> None:
         results[name] = safe_text(text, 500) or type(error).__name__
     else:
         results[name] = ""
+
+
+def _connection(channel: Channel, name: str) -> Way:
+    """The way to the address that a connection of Airflow has as its password. Raises ConfigurationError if there is none."""
+    where = f"CATALUNYA_NOTIFY: channel {channel.name!r}: Airflow's connection {name}"
+    try:
+        from airflow.sdk import Connection
+
+        address = Connection.get(name).password or ""
+    except Exception as error:  # noqa: BLE001  secrets backends raise what they like
+        raise ConfigurationError(f"{where} cannot be read: {safe_text(error, 300)}") from None
+    for secret in secrets_of(address):
+        register_secret(secret)
+    try:
+        (there,) = parse_channels(address)
+    except ValueError:
+        there = channel
+    if CONNECTION.fullmatch(there.url):
+        raise ConfigurationError(f"{where}: expected one address of a channel as its password, such as mailto://…")
+    return way(replace(channel, url=there.url))
 
 
 def _topic(channel: Channel) -> Way:

@@ -23,7 +23,9 @@ from catalunya.io.lake import Lake
 
 log = structlog.get_logger(__name__)
 
-PATH = "_watch/findings.json"
+FOLDER = "_watch"
+"""Of the lake: what the watch keeps. The ledger's index and what channels were told are in it, too."""
+PATH = f"{FOLDER}/findings.json"
 REMEMBERED = timedelta(days=30)
 """How long closed findings are kept."""
 WORSE = 2.0

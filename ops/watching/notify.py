@@ -24,8 +24,9 @@ from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalunyaError, ConfigurationError, UsageError
 from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.notifications import Channel
 from catalunya.io.project_folder import active
-from catalunya.ops.watching.channels import LIMIT_S, Message, Way, deliver, ways
+from catalunya.ops.watching.channels import LIMIT_S, Message, Undelivered, Way, deliver, way
 from catalunya.ops.watching.findings import WORSE, Board, Finding, Kind, Seen, Severity
 from catalunya.ops.watching.message import BODY, Links, News, Resolved, body, title
 
@@ -65,21 +66,28 @@ class Notified:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A channel, and the tables it is told about; None: everything."""
+    """A channel, and the tables it is told about, None for everything. `flaw`: why it cannot be sent to, if its setting says so already."""
 
-    way: Way
+    channel: Channel
     selected: frozenset[str] | None
+    flaw: str = ""
 
     @property
     def name(self) -> str:
-        return self.way.channel.name
+        return self.channel.name
 
     def wants(self, finding: Finding) -> bool:
         """Whether the channel is told of it."""
         itself = finding.kind is Kind.CHANNEL_FAILING and finding.subject == self.name
-        if finding.known or itself or (self.way.channel.severity == "error" and finding.severity is not Severity.ERROR):
+        if finding.known or itself or (self.channel.severity == "error" and finding.severity is not Severity.ERROR):
             return False
         return self.selected is None or not self.selected.isdisjoint((finding.subject, *finding.affected))
+
+    def way(self) -> Way:
+        """How it is sent to. Raises ConfigurationError, in one line without the address."""
+        if self.flaw:
+            raise ConfigurationError(f"CATALUNYA_NOTIFY (value not shown): channel {self.name!r}: {self.flaw}")
+        return way(self.channel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,39 +100,44 @@ class Delivery:
 
 
 def recipients(project: Project) -> list[Recipient]:
-    """All channels, ready to be sent to. Raises ConfigurationError, in one line, if one of them cannot be."""
+    """All channels, in the order of the setting."""
     found = []
-    for way in ways(project.settings.channels):
-        select = way.channel.select
+    for channel in project.settings.channels:
+        selected, flaw = None, ""
         try:
-            selected = frozenset(asset.key for asset in project.graph.select(select)) if select else None
+            selected = (
+                frozenset(asset.key for asset in project.graph.select(channel.select)) if channel.select else None
+            )
         except UsageError as error:
-            raise ConfigurationError(f"CATALUNYA_NOTIFY: channel {way.channel.name!r}: select: {error}") from None
-        found.append(Recipient(way, selected))
+            flaw = f"select: {error}"
+        found.append(Recipient(channel, selected, flaw))
     return found
 
 
 def notify(project: Project, board: Board, now: datetime, *, limit_s: float = LIMIT_S) -> list[Delivery]:
-    """Tell each channel what it has not been told yet. Raises ConfigurationError for a channel that cannot be, and LakeError if what was
-    told cannot be read; both before anything is sent."""
+    """Tell each channel what it has not been told yet. Raises LakeError, before anything is sent, if what was told cannot be read.
+
+    A channel whose setting is wrong fails as one that does not answer: the others are told. A channel that is new is tried, but sent nothing,
+    if there is nothing to tell. Returns what was sent, and what was not.
+    """
     found = recipients(project)
     if not found:
         return []
     before = read_notified(project)
     quiet = project.settings.quiet
     is_quiet = quiet is not None and quiet.cover(now)
-    due = {each.name: news for each in found if (news := _news(each, before, board.open, is_quiet=is_quiet))}
-    errors = deliver(
-        {each.name: _sending(project, each, due[each.name], board, now) for each in found if each.name in due}, limit_s
-    )
+    news = {each.name: _news(each, before, board.open, is_quiet=is_quiet) for each in found}
+    tried = [each for each in found if news[each.name] or each.name not in before.channels]
+    errors = deliver({each.name: _sending(project, each, news[each.name], board, now) for each in tried}, limit_s)
     accounts = {each.name: before.channels.get(each.name, Account()) for each in found}
     for name, error in errors.items():
-        accounts[name] = _after(accounts[name], due[name], error, now)
-        _log(name, due[name], accounts[name])
+        accounts[name] = _after(accounts[name], news[name], error, now)
+        _log(name, news[name], accounts[name])
     after = replace(before, channels=accounts)
     if after != before:
         keep_notified(project, replace(after, at=now))
-    return [Delivery(channel=name, news=due[name], error=error) for name, error in errors.items()]
+    sent = {name: error for name, error in errors.items() if error or news[name]}
+    return [Delivery(channel=name, news=news[name], error=error) for name, error in sent.items()]
 
 
 def see_channels(project: Project, now: datetime) -> Iterator[Seen]:
@@ -152,14 +165,14 @@ def send_tests(project: Project, now: datetime, *, limit_s: float = LIMIT_S) -> 
 
     Raises ConfigurationError and LakeError, before anything is sent.
     """
-    found = recipients(project)
+    ways = {each.name: each.way() for each in recipients(project)}
     before = read_notified(project)
     sender = _sender(project.settings)
     message = Message(
         title=f"{sender}: test",
         body=f"This is a test of `catalunya channels --test`, sent at {now:%Y-%m-%d %H:%M} UTC.",
     )
-    errors = deliver({each.name: partial(each.way.send, message) for each in found}, limit_s)
+    errors = deliver({name: partial(each.send, message) for name, each in ways.items()}, limit_s)
     mended = {
         name: replace(before.channels[name], failing_since=None, error="")
         for name, error in errors.items()
@@ -238,18 +251,29 @@ def _is_worse(told: Told, finding: Finding) -> bool:
 
 
 def _sending(project: Project, to: Recipient, news: News, board: Board, now: datetime) -> Callable[[], None]:
+    """What sends the news to the channel. If there is none, it does nothing but fail for a channel that cannot be sent to."""
+    try:
+        there = to.way()
+    except ConfigurationError as error:
+        return partial(_refuse, str(error))
+    if not news:
+        return _nothing
     settings = project.settings
     links = Links(settings.airflow_public_url, frozenset(asset.key for asset in project.graph))
     count = len(board.open)
-    footer = (
-        f"Open in all: {count}. `catalunya watch` shows {'it' if count == 1 else 'them'}."
-        if count
-        else "Nothing is open."
-    )
-    room = min(to.way.room, BODY)
+    footer = f"{count} open in all: see `catalunya watch`." if count else "Nothing is open."
+    room = min(there.room, BODY)
     text = body(news, now, links, room=room - len(footer) - 2)
     message = Message(title=title(_sender(settings), news), body=f"{text}\n\n{footer}"[:room], tone=news.tone)
-    return partial(to.way.send, message)
+    return partial(there.send, message)
+
+
+def _refuse(why: str) -> None:
+    raise Undelivered(why)
+
+
+def _nothing() -> None:
+    """Nothing to send."""
 
 
 def _after(before: Account, news: News, error: str, now: datetime) -> Account:
@@ -276,7 +300,7 @@ def _log(channel: str, news: News, account: Account) -> None:
             advice="it is sent at the next look; `catalunya channels --test` tries it now",
             **counts,
         )
-    else:
+    elif news:
         log.info("notified", channel=channel, **counts)
 
 

@@ -46,13 +46,16 @@ class Tables:
         failures = {asset.key: found for asset in self.state.graph if (found := failing(self.state, asset.key))}
         full = {key: found for key, found in failures.items() if any(text in found.error for text in _FULL)}
         yield from self._full(full)
+        late: set[str] = set()
         for asset in self.state.graph:
             if found := failures.get(asset.key):
                 if asset.key not in full:
                     yield self._failed(asset, found)
-            elif not failures.keys() & self.state.graph.ancestors(asset.key):
-                # Below a table that failed, staleness is its finding's `affected`.
-                yield from self._stale(asset)
+            # Below a table that failed or is stale, staleness is said by its finding, in `affected`.
+            elif not (failures.keys() | late) & self.state.graph.ancestors(asset.key):
+                for each in self._stale(asset):
+                    late.add(asset.key)
+                    yield each
             if asset.layer is Layer.LANDING:
                 yield from self._source(asset)
             yield from self._drift(asset)

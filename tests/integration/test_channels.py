@@ -14,6 +14,7 @@ import pytest
 
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
+from catalunya.io.safe_text import redacted
 from catalunya.ops.mock.exchange import Answer
 from catalunya.ops.watching.findings import Board, Finding, Kind, Severity
 from catalunya.ops.watching.notify import Delivery, notify
@@ -86,7 +87,7 @@ def test_an_email_has_the_cause_the_tables_the_command_and_the_link(tmp_path: Pa
         "  Since: 2026-08-03 11:05 UTC (3 hours)\n"
         "  Do: `catalunya quarantine staging.shops`\n"
         "  Airflow: https://airflow.example.org/af/dags/staging.shops\n\n"
-        "Open in all: 1. `catalunya watch` shows it."
+        "1 open in all: see `catalunya watch`."
     )
 
 
@@ -221,6 +222,25 @@ def test_the_home_directory_is_not_read(tmp_path: Path) -> None:
     (asked,) = server.asked
     assert "authorization" not in asked.headers
     assert not (tmp_path / "ran").exists()
+
+
+def test_an_address_can_be_a_connection_of_airflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    with webhook().running() as server:
+        address = f"{server.url.replace('http', 'json')}/hook/tOk3nOfTheHook"
+        monkeypatch.setenv("AIRFLOW_CONN_TEAM", json.dumps({"conn_type": "generic", "password": address}))
+        monkeypatch.setenv("AIRFLOW_CONN_BROKEN", json.dumps({"conn_type": "generic", "password": "slack://too-short"}))
+        monkeypatch.setenv("AIRFLOW_CONN_LOOP", json.dumps({"conn_type": "generic", "password": "connection:loop"}))
+        names = ("team", "gone", "broken", "loop")
+        channels = json.dumps([{"url": f"connection:{name}", "name": name} for name in names])
+        sent = {each.channel: each.error for each in told(tmp_path, channels, finding())}
+
+    assert sent["team"] == ""
+    assert [asked.path for asked in server.asked] == ["/hook/tOk3nOfTheHook"]
+    assert "connection gone cannot be read" in sent["gone"]
+    assert "Apprise does not accept its address" in sent["broken"]
+    assert "expected one address of a channel as its password" in sent["loop"]
+    assert redacted("POST /hook/tOk3nOfTheHook") == "POST /hook/***"
 
 
 def _subscribed(aws: Aws) -> tuple[str, str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -354,9 +356,46 @@ def test_a_lake_that_does_not_answer_is_no_reason_to_tell_everything_again(hook:
 )
 def test_a_channel_that_cannot_be_is_one_line(tmp_path: Path, channels: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as raised:
-        recipients(Watch(tmp_path, channels).project)
+        send_tests(Watch(tmp_path, channels).project, NOON)
     assert "\n" not in str(raised.value)
     assert "too-short" not in str(raised.value)
+
+
+def test_a_channel_that_cannot_be_fails_at_the_first_look_and_the_others_are_told(hook: Hook, tmp_path: Path) -> None:
+    channels = json.dumps(
+        ["slack://too-short", {"url": hook.address, "name": "gone", "select": "staging.gone"}, hook.address]
+    )
+    watching = Watch(tmp_path, channels)
+    sent = {each.channel: each.error for each in watching.look()}
+    assert sent.keys() == {"slack", "gone"}
+    assert "Apprise does not accept its address" in sent["slack"]
+    assert "'staging.gone' names no asset" in sent["gone"]
+    assert {each.channel: bool(each.error) for each in watching.look(seen())} == {
+        "slack": True,
+        "gone": True,
+        "json": False,
+    }
+    assert hook.heard == [["NEW, error: staging.shops is stale"]]
+
+
+def test_nothing_is_imported_to_send_nothing(tmp_path: Path) -> None:
+    """A look without news costs no more with channels than without."""
+    watching = Watch(tmp_path, "json://127.0.0.1:9")
+    watching.look()  # a new channel is tried
+    code = (
+        "import sys; from datetime import datetime, UTC; from catalunya.ops.watching.notify import notify; "
+        "from catalunya.ops.watching.findings import Board; from catalunya.assets.record.project import Project; "
+        "assert notify(Project(), Board(), datetime.now(UTC)) == []; print(sorted({'apprise', 'requests', 'boto3'} & sys.modules.keys()))"
+    )
+    settings = watching.project.settings
+    environment = {
+        **os.environ,
+        "CATALUNYA_NOTIFY": "json://127.0.0.1:9",
+        "CATALUNYA_LAKE": settings.lake,
+        "CATALUNYA_CACHE": str(settings.cache),
+    }
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_nothing_is_read_or_written_when_no_one_is_notified(tmp_path: Path) -> None:

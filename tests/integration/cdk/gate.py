@@ -108,6 +108,9 @@ class Gate:
         elif "/lambda/" in environ.get("HTTP_AUTHORIZATION", ""):
             name = environ["PATH_INFO"].split("/")[3]
             yield Request("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
+        elif "/sns/" in environ.get("HTTP_AUTHORIZATION", ""):
+            asked = dict(parse_qsl(body.decode()))
+            yield Request(f"sns:{asked['Action']}", asked["TopicArn"])
         elif "/sts/" in environ.get("HTTP_AUTHORIZATION", ""):
             yield from _of_sts(dict(parse_qsl(body.decode())))
         else:
@@ -260,7 +263,7 @@ def _of_sts(payload: Mapping[str, str]) -> Iterator[Request]:
 
 def _forbidden(request: Request) -> Response:
     message = f"not authorized to perform: {request.action} on resource: {request.resource}"
-    if request.action.startswith("sts:"):
+    if request.action.startswith(("sts:", "sns:")):
         error = f"<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>"
         return Response(f"<ErrorResponse>{error}</ErrorResponse>", 403, content_type="text/xml")
     if request.action.startswith("s3:"):

@@ -16,6 +16,8 @@ import boto3
 import polars as pl
 import pytest
 import watchtower
+from moto.sns.models import sns_backends
+from pydantic import SecretStr
 
 from catalunya.assets.graph.spec import Layer
 from catalunya.assets.making.materialize import materialize
@@ -47,8 +49,11 @@ from catalunya.ops.backup.store import Store
 from catalunya.ops.backup.store import prune as prune_backups
 from catalunya.ops.lambdas import extract, transform
 from catalunya.ops.status import statuses
-from integration.cdk.account import DEV
+from catalunya.ops.watching.findings import Kind, read_board
+from catalunya.ops.watching.look import look, watch
+from integration.cdk.account import ACCOUNT, DEV
 from integration.cdk.world import BAD, MART, REAL, REPAIRING, World
+from small.aws import REGION
 from small.functions import Context
 from small.lakes import record
 from small.shops import some
@@ -214,6 +219,25 @@ def the_sources_are_checked(world: World) -> None:
     for who in ("orchestrator", "monitoring"):
         with world.as_role(who):
             assert statuses(world.project.state(), [landing])
+
+
+def ops_watch_looks(world: World) -> None:
+    """A look of `ops.watch` that notifies the topic, what Airflow's pages read, and a person who looks."""
+    topic = sns_backends[ACCOUNT][REGION].create_topic(DEV.topic)  # in the account that its address names
+    told = Project(world.settings.model_copy(update={"notify": SecretStr(topic.arn)}), world.declared)
+    later = datetime.now(UTC) + timedelta(days=3)
+    with world.as_role("orchestrator"):
+        found = watch(told, later)
+        assert "backup_old:backups" in {each.identity for each in found.board.open}
+        assert read_board(told.lake).open == found.board.open
+    (sent,) = topic.sent_notifications
+    assert "backup" in sent[1]
+    for who in ("monitoring", "engineer"):
+        with world.as_role(who):
+            board = look(world.shops, later + timedelta(hours=2)).board
+            assert not {Kind.LEDGER_UNREADABLE} & {each.kind for each in board.open}
+            (old,) = [each for each in board.open if each.kind is Kind.BACKUP_OLD]
+            assert "cannot be read" not in old.what
 
 
 def airflow_logs(world: World) -> None:

@@ -29,6 +29,8 @@ OBJECTS = {
     "leases of marts": f"{LAKE}/_leases/marts/dim_time/0000000001.json",
     "acknowledgements": f"{LAKE}/_acknowledged/staging.gdp.json",
     "source checks": f"{LAKE}/_sources/gdp.json",
+    "findings": f"{LAKE}/_watch/findings.json",
+    "index of the ledger": f"{LAKE}/_watch/ledger.parquet",
     "answers of landing": f"{LAKE}/_answers/landing/landing.gdp-0123.json",
     "answers of staging": f"{LAKE}/_answers/staging/staging.gdp-0123.json",
     "superseded staging": f"{LAKE}/_superseded/staging/gdp/0123456789abcdef.parquet",
@@ -41,7 +43,8 @@ OBJECTS = {
     "damaged objects": f"{LAKE}/_aside/run/staging/gdp/file.parquet",
     "elsewhere": f"{LAKE}/elsewhere",
     "results": f"{RESULTS}/0123.csv",
-    "backups": f"{BACKUP}/backups/0123.json",
+    "backup records": f"{BACKUP}/backups/0123.json",
+    "backed-up objects": f"{BACKUP}/objects/0123",
     "lake of prod": "catalunya-data-prod/staging/gdp/file.parquet",
     "someone else's": "another-bucket/staging/gdp/file.parquet",
 }
@@ -62,6 +65,8 @@ leases of staging      -         rwd         -    rwd          r          -     
 leases of marts        -         -           rwd  rwd          r          -          -      r        rwd
 acknowledgements       -         -           -    r            r          -          -      r        rwd
 source checks          -         -           -    rw           r          -          -      r        r
+findings               -         -           -    rw           r          -          -      r        r
+index of the ledger    -         -           -    rw           r          -          -      r        r
 answers of landing     rw        -           -    r            -          -          -      r        r
 answers of staging     -         rw          -    r            -          -          -      r        r
 superseded staging     -         rw          -    rd           -          -          -      r        rwd
@@ -74,7 +79,8 @@ dbt docs               -         -           -    -            -          w     
 damaged objects        -         -           -    -            -          -          -      r        rw
 elsewhere              -         -           -    -            -          -          -      r        r
 results                -         -           -    -            -          -          rw     rw       rw
-backups                -         -           -    rwd          -          -          -      r        r
+backup records         -         -           -    rwd          r          -          -      r        r
+backed-up objects      -         -           -    rwd          -          -          -      r        r
 lake of prod           -         -           -    -            -          -          -      -        -
 someone else's         -         -           -    -            -          -          -      -        -
 """
@@ -142,7 +148,7 @@ SERVICES: list[tuple[str, str, dict[str, str], str]] = [
     ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "landing/gdp/"}, LISTS),
     ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "staging/gdp/"}, f"{LISTS} reader"),
     ("s3:ListBucket", f"arn:aws:s3:::{LAKE}", {PREFIX: "_dbt/"}, LISTS),
-    ("s3:ListBucket", f"arn:aws:s3:::{BACKUP}", {}, "orchestrator engineer"),
+    ("s3:ListBucket", f"arn:aws:s3:::{BACKUP}", {}, "orchestrator monitoring engineer"),
     ("s3:AbortMultipartUpload", f"arn:aws:s3:::{OBJECTS['landing page']}", {}, "extractor"),
     ("s3:ListMultipartUploadParts", f"arn:aws:s3:::{OBJECTS['mart results']}", {}, "mart"),
     ("s3:ListMultipartUploadParts", f"arn:aws:s3:::{OBJECTS['candidates']}", {}, "mart"),
@@ -151,7 +157,7 @@ SERVICES: list[tuple[str, str, dict[str, str], str]] = [
     ("s3:ListBucketMultipartUploads", f"arn:aws:s3:::{LAKE}", {}, "mart"),
     ("s3:ListBucketMultipartUploads", f"arn:aws:s3:::{MART_RESULTS}", {}, "mart"),
     ("s3:ListBucketMultipartUploads", f"arn:aws:s3:::{RESULTS}", {}, "reader engineer"),
-    ("sns:Publish", f"arn:aws:sns:{HERE}:catalunya-alarms-dev", {}, "monitoring engineer"),
+    ("sns:Publish", f"arn:aws:sns:{HERE}:catalunya-alarms-dev", {}, "orchestrator monitoring engineer"),
     ("sns:Publish", f"arn:aws:sns:{HERE}:catalunya-alarms-prod", {}, ""),
     ("sns:Subscribe", f"arn:aws:sns:{HERE}:catalunya-alarms-dev", {}, ""),
     ("cloudwatch:SetAlarmState", f"arn:aws:cloudwatch:{HERE}:alarm:catalunya-dev-findings", {}, "monitoring engineer"),

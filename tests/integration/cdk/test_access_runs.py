@@ -22,6 +22,7 @@ from integration.cdk.life import (
     airflow_makes_a_mart,
     an_engineer_repairs,
     functions_make_tables,
+    ops_watch_looks,
     people_monitor_and_query,
     shops_open_and_close,
     tables_exist_before_they_are_made,
@@ -47,6 +48,7 @@ def runs(world: World) -> Gate:
     airflow_logs(world)
     people_monitor_and_query(world)
     the_sources_are_checked(world)
+    ops_watch_looks(world)
     an_engineer_repairs(world)
     return world.gate
 

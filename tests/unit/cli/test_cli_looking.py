@@ -352,3 +352,24 @@ def test_a_failure_is_acknowledged_shown_by_status_and_history_and_withdrawn(run
     assert (unknown.code, unknown.out, unknown.err.count("\n")) == (2, "", 1)
     assert "staging.gdp" in unknown.err
     assert run("acknowledge", "staging.gdp").code == 2
+
+
+def test_show_lists_the_checks_of_the_last_materialization(run: Run) -> None:
+    out = run("show", "staging.population").out
+    assert re.search(r"\d+ checks passed, \d+ failed", out)
+    assert re.search(r"population >= 0 +contract +error +passed", out)
+    assert re.search(r"municipality_id is in staging.municipalities +reference +error +", out)
+    assert re.search(r"guard: rows lost at most 5 % +guard +error +passed", out)
+    for found in (
+        document(run("show", "staging.population", "--json")),
+        document(run("history", "staging.population", "--json")),
+    ):
+        last = found["last"] if isinstance(found, dict) else found[0]  # type: ignore[index]
+        assert {
+            "name": "key is unique",
+            "kind": "contract",
+            "severity": "error",
+            "failed": 0,
+            "column": "",
+            "sample": "",
+        } in last["checks"]
