@@ -15,8 +15,10 @@ from catalunya.ops.watching.consumers import texts
 from catalunya.ops.watching.findings import Kind
 from small import runbook
 from small.checkout import ROOT, Checkout
+from small.patience import patience
 
 PAGE = (ROOT / "docs" / "continuity.md").read_text(encoding="utf-8")
+pytestmark = pytest.mark.timeout(patience(600))
 EP, PMH = "IDESCAT ep/9122/10002/mun", "IDESCAT pmh/446/477/mun"
 
 
@@ -35,7 +37,7 @@ def test_its_commands_switch_a_table_to_another_source_and_back_and_write_the_pa
     def catalunya(words: list[str]) -> int:
         done = checkout.run(*words)
         out.append(f"{done.out}{done.err}")
-        return done.code
+        return 0 if words[0] == "watch" and done.code == 1 else done.code  # 1: something needs a person
 
     def make(words: list[str]) -> None:
         assert words == ["generate"]
