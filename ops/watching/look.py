@@ -35,6 +35,7 @@ from catalunya.ops.watching.findings import (
 )
 from catalunya.ops.watching.freshness import expectations
 from catalunya.ops.watching.machine import SKEW, see_backups, see_clock, see_disks
+from catalunya.ops.watching.metrics import report
 from catalunya.ops.watching.notify import notify, see_channels
 from catalunya.ops.watching.tables import Tables
 
@@ -57,6 +58,7 @@ class Look:
     board: Board
     changes: Changes
     index: Index
+    state: State
     blind: str = ""
 
 
@@ -82,7 +84,7 @@ def look(project: Project, now: datetime) -> Look:
         seen.append(_no_answer(blind))
     after, changes = updated(board, seen, now, blind=[*unseen, *(airflow.KINDS if blind else ())])
     after = replace(after, stale_since=tables.still_stale(), thorough_at=now if is_thorough else board.thorough_at)
-    return Look(after, changes, index, blind)
+    return Look(after, changes, index, state, blind)
 
 
 def watch(project: Project, now: datetime) -> Look:
@@ -106,6 +108,7 @@ def watch(project: Project, now: datetime) -> Look:
         seconds=round(time.monotonic() - began, 3),
         blind=found.blind,
     )
+    report(project, found.state, found.board, time.monotonic() - began)
     notify(project, found.board, now)
     if unkept:
         raise unkept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from catalunya.ops.deployed_airflow.processes import PROCESSES
 from catalunya.ops.deployed_airflow.secrets import GENERATED, write
@@ -31,6 +33,12 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def compose(secrets: dict[str, str]) -> dict[str, Any]:
     """The file as Compose resolves it, with only those variables."""
     return resolved(secrets)
+
+
+@pytest.fixture(scope="module")
+def observed(secrets: dict[str, str]) -> dict[str, Any]:
+    """The same with Prometheus and Grafana."""
+    return resolved({**secrets, "COMPOSE_PROFILES": "observability"})
 
 
 def test_compose_requires_each_secret_and_names_the_command_that_makes_them(secrets: dict[str, str]) -> None:
@@ -84,8 +92,58 @@ def test_only_airflow_services_run_without_a_login(compose: dict[str, Any]) -> N
         assert "ALL_ADMINS" not in (ROOT / file).read_text()
 
 
-def test_every_service_is_restricted(compose: dict[str, Any]) -> None:
-    for name, service in compose["services"].items():
+def test_the_profile_adds_prometheus_and_grafana_and_sends_them_metrics(
+    compose: dict[str, Any], observed: dict[str, Any]
+) -> None:
+    added = set(observed["services"]) - set(compose["services"])
+    assert added == {"prometheus", "grafana"}
+    variable = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
+    for name in [*(set(PROCESSES) - {"worker"}), "migrate"]:
+        assert not compose["services"][name]["environment"][variable]  # off: an empty one counts as none
+        expected = "http://prometheus:9090/api/v1/otlp/v1/metrics"
+        assert observed["services"][name]["environment"][variable] == expected
+    assert "--web.enable-otlp-receiver" in observed["services"]["prometheus"]["command"]
+
+    prometheus, grafana = (observed["services"][name] for name in ("prometheus", "grafana"))
+    assert "ports" not in prometheus
+    assert list(prometheus["networks"]) == ["pipeline"]
+    (port,) = grafana["ports"]
+    assert (port["host_ip"], port["published"]) == ("127.0.0.1", "3000")
+    environment = grafana["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+
+
+def test_prometheus_and_grafana_find_each_file_where_their_configuration_says(observed: dict[str, Any]) -> None:
+    places = {
+        each["target"]: Path(observed["configs"][each["source"]]["file"]).read_text(encoding="utf-8")
+        for name in ("prometheus", "grafana")
+        for each in observed["services"][name]["configs"]
+    }
+    (flag,) = [each for each in observed["services"]["prometheus"]["command"] if each.startswith("--config.file=")]
+    config = Path(flag.partition("=")[2])
+    assert {str(config.parent / name) for name in yaml.safe_load(places[str(config)])["rule_files"]} <= set(places)
+    (provider,) = yaml.safe_load(places["/etc/grafana/provisioning/dashboards/pipeline.yml"])["providers"]
+    shown = observed["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert Path(shown).parent == Path(provider["options"]["path"])
+    assert json.loads(places[shown])["uid"] == "pipeline"
+    (source,) = yaml.safe_load(places["/etc/grafana/provisioning/datasources/prometheus.yml"])["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    targets = {
+        target
+        for job in yaml.safe_load(places[str(config)])["scrape_configs"]
+        for group in job["static_configs"]
+        for target in group["targets"]
+    }
+    assert targets == {"127.0.0.1:9090", "grafana:3000"}
+    # What either writes is in a volume or in memory: the rest of both images is read-only.
+    for name, folder in (("prometheus", "/prometheus"), ("grafana", "/var/lib/grafana")):
+        service = observed["services"][name]
+        assert [(each["type"], each["target"]) for each in service["volumes"]] == [("volume", folder)]
+
+
+def test_every_service_is_restricted(observed: dict[str, Any]) -> None:
+    for name, service in observed["services"].items():
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert service["read_only"] is True, name
