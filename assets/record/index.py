@@ -90,10 +90,10 @@ def read_index(ledger: Ledger, keys: Iterable[str]) -> Index:
 def last_index(ledger: Ledger) -> Index:
     """What the ledger said when the index was last kept: one request, however many entries there are. Its `listing` has the last ones only."""
     index = Index(_kept(ledger.lake), {}, 0)
-    listing: dict[str, list[str]] = {}
+    listing: dict[str, list[int]] = {}
     told = index.rows.filter(pl.col("entry").is_not_null()).select("asset", "sequence")
     for key, number in told.sort("asset", "sequence").iter_rows():
-        listing.setdefault(ledger.folder(key), []).append(ledger.path(key, number))
+        listing.setdefault(ledger.folder(key), []).append(number)
     _preload(ledger, index)
     return replace(index, listing=listing)
 
