@@ -157,14 +157,17 @@ class Watched:
         last = _last_run(self.airflow, RECONCILE, self.now)
         late = self.now - last
         if late > RECONCILE_LATE:
+            has_run = last > datetime.min.replace(tzinfo=self.now.tzinfo)
             yield Seen(
                 kind=Kind.RECONCILE_SILENT,
                 subject=RECONCILE,
                 severity=Severity.ERROR,
-                what=f"{RECONCILE} has not run for {late / timedelta(minutes=1):.0f} min",
+                what=f"{RECONCILE} has not run for {late / timedelta(minutes=1):.0f} min"
+                if has_run
+                else f"no run of {RECONCILE} has succeeded",
                 cause="it is paused, it fails, or no worker takes its tasks",
                 remedy=f"look at the runs of {RECONCILE} in Airflow: what is stale and got no event waits for it",
-                since=last if last > datetime.min.replace(tzinfo=self.now.tzinfo) else None,
+                since=last if has_run else None,
                 affected=tuple(asset.key for asset in self.graph),
             )
 

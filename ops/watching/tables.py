@@ -120,7 +120,7 @@ class Tables:
         ups = [up for key in asset.upstream if (up := self.state.known(key))]
         changed = [up.recorded_at for up in ups if entry and entry.versions.get(up.asset) != up.data_version]
         seen = self.stale_since.get(asset.key, self.now)
-        return min([seen, *changed])
+        return min([self.now, seen, *changed])  # a look by a clock that was ahead saw it in the future
 
     def _source(self, asset: Asset) -> Iterator[Seen]:
         latest, expected = self.state.known(asset.key), self.expectations.updated.get(asset.key)
