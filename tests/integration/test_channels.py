@@ -171,17 +171,20 @@ def test_a_topic_that_is_gone_is_an_error_of_that_channel_alone(tmp_path: Path, 
 
 
 def test_a_channel_that_hangs_is_given_up_and_the_others_get_theirs(tmp_path: Path) -> None:
-    drip = Server(lambda _: Answer(b"{}", delay=3.0))
+    drip = Server(lambda _: Answer(b"{}", delay=patience(60)))
     with webhook().running() as server, drip.running():
         channels = json.dumps(
-            [{"url": f"{drip.url.replace('http', 'json')}/?rto=60", "name": "slow"}, server.url.replace("http", "json")]
+            [
+                {"url": f"{drip.url.replace('http', 'json')}/?rto=900", "name": "slow"},
+                server.url.replace("http", "json"),
+            ]
         )
         before = time.monotonic()
-        sent = {each.channel: each.error for each in told(tmp_path, channels, finding(), limit_s=0.7)}
+        sent = {each.channel: each.error for each in told(tmp_path, channels, finding(), limit_s=patience(3))}
         took = time.monotonic() - before
 
-    assert sent == {"slow": "no answer within 0.7 s", "json": ""}
-    assert took < 2.5
+    assert sent == {"slow": f"no answer within {patience(3):g} s", "json": ""}
+    assert took < patience(40)
 
 
 def test_a_channel_that_hangs_does_not_keep_the_process(tmp_path: Path) -> None:
