@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -20,11 +20,22 @@ from catalunya.assets.record.lease import UNKNOWN
 from catalunya.assets.record.source_checks import kept
 from catalunya.assets.record.state import Reason
 from catalunya.io.errors import LakeError
+from catalunya.ops.watching.findings import Kind
 
 if TYPE_CHECKING:
     from catalunya.assets.record.state import State
+    from catalunya.ops.watching.findings import Board
 
 log = structlog.get_logger(__name__)
+
+_SAID_BY_STATE = {
+    Kind.TABLE_FAILED,
+    Kind.TABLE_STALE,
+    Kind.SOURCE_DOWN,
+    Kind.SOURCE_MISMATCH,
+    Kind.LEDGER_UNREADABLE,
+}
+"""What a state, its reason or its source's problem says already, and sooner than a look."""
 
 Condition = Literal["fresh", "stale", "missing", "failed", "running", "unreadable"]
 
@@ -33,9 +44,11 @@ Condition = Literal["fresh", "stale", "missing", "failed", "running", "unreadabl
 class AssetStatus:
     """One asset now. Times are UTC; `overdue_hours` is how much older than its freshness the source's last update is.
 
-    `source_problem` is what the last check of its source found, if it has not been landed since; `without` are the optional tables that
+    `source_problem` is what the last check of its source found, if it has not been landed since; `in_use` the alternative source that it
+    is read from; `without` are the optional tables that
     its table, or one that it was made from, was made without. Of a failed asset, `transient` says
-    whether the failure passes, `next_try_at` when it is then tried again, and `acknowledged` who knows of it.
+    whether the failure passes, `next_try_at` when it is then tried again, and `acknowledged` who knows of it. `findings` is what the last
+    look of the watch found that the ledger's state does not say: a paused DAG, say, or unusually few rows.
     """
 
     asset: str
@@ -56,6 +69,8 @@ class AssetStatus:
     next_try_at: datetime | None = None
     acknowledged: Acknowledgement | None = None
     source_problem: str = ""
+    in_use: str = ""
+    findings: tuple[str, ...] = ()
 
     @property
     def is_fine(self) -> bool:
@@ -64,16 +79,23 @@ class AssetStatus:
         return is_known and self.overdue_hours is None and not self.source_problem
 
 
-def statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
-    """The state of the assets, in their order. One whose ledger cannot be read is `unreadable`."""
+def statuses(state: State, assets: Iterable[Asset], board: Board | None = None) -> list[AssetStatus]:
+    """The state of the assets, in their order, with what the watch found. One whose ledger cannot be read is `unreadable`."""
     chosen = list(assets)
+    found: dict[str, tuple[str, ...]] = {}
+    for each in board.open if board else ():
+        if each.kind not in _SAID_BY_STATE:
+            found[each.subject] = (*found.get(each.subject, ()), each.what)
     with ThreadPoolExecutor(8) as pool:  # a ledger on S3 answers in tens of milliseconds a request
         list(pool.map(state.unreadable, {key for asset in chosen for key in (asset.key, *asset.upstream)}))
         holders = list(pool.map(lambda asset: state.holder(asset.key), chosen))
         problems = list(pool.map(lambda asset: _source_problem(state, asset), chosen))
     running = [held.run_id if held else None for held in holders]
-    each = zip(chosen, running, problems, strict=True)
-    return [_status(state, asset, run_id, problem) for asset, run_id, problem in each]
+    read = zip(chosen, running, problems, strict=True)
+    return [
+        replace(_status(state, asset, run_id, problem), findings=found.get(asset.key, ()))
+        for asset, run_id, problem in read
+    ]
 
 
 def brief_statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
@@ -136,6 +158,7 @@ def _status(state: State, asset: Asset, running: str | None, source_problem: str
         next_try_at=state.next_try(asset.key) if failure else None,
         acknowledged=acknowledged(state.ledger.lake, failed) if failed else None,
         source_problem=source_problem,
+        in_use=asset.in_use or "",
     )
 
 

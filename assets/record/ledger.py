@@ -216,6 +216,12 @@ class Ledger:
             self.lake.folders(FOLDER)  # raises if it is more than the folder of one asset
             return None
 
+    def numbers(self, key: str) -> Sequence[int]:
+        """The numbers of an asset's entries as in a listing, now: `MERGED` first if there are merged ones."""
+        folder = self.folder(key)
+        with _of_one_asset():
+            return _listing(self.lake.paths(folder)).get(folder, ())
+
     def latest(self, key: str, listed: Listing | None = None) -> Entry | None:
         """The entry that says what the table is now, or was when `listed`: the newest that did not fail and was not merged."""
         return next((entry for entry in self._newest_first(key, listed) if entry.is_made), None)
@@ -303,10 +309,14 @@ class Ledger:
 
     def _numbers(self, key: str, listed: Listing | None = None) -> tuple[Sequence[int], bool]:
         """The numbers of the single entries, oldest first, and whether there are merged ones."""
+<<<<<<< HEAD
         folder = self.folder(key)
         if listed is None:
             listed = self.listing_of(key)
         numbers = listed.get(folder, ())
+=======
+        numbers = self.numbers(key) if listed is None else listed.get(self.folder(key), ())
+>>>>>>> main
         is_compacted = bool(numbers) and numbers[0] == MERGED
         return numbers[1:] if is_compacted else numbers, is_compacted
 

@@ -7,7 +7,7 @@ Not here: what a page makes of it (`*_page.py`), how the user is known (`app.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +20,11 @@ from catalunya.assets.graph.discovery import compiled_graph
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.index import Index, last_index, read_index
+<<<<<<< HEAD
 from catalunya.assets.record.ledger import MERGED, Entry
+=======
+from catalunya.assets.record.ledger import MERGED, Entry, Ledger
+>>>>>>> main
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
 from catalunya.io.environment import load_settings
@@ -99,7 +103,7 @@ class Sight:
         return finding.subject in self.readable or finding.kind in OF_THE_PIPELINE
 
     def history(self, key: str) -> list[Brief]:
-        """The last entries of an asset, oldest first: up to 60 of the index, and what was recorded since."""
+        """The last entries of an asset, oldest first: up to 40 of the index, and what was recorded since."""
         kept = [Brief(*row) for row in self.index.history(key).select(BRIEFLY).iter_rows()]
         last = kept[-1].sequence if kept else 0
         return kept + [Brief.of(entry) for entry in self._read(key, [n for n in self._numbers(key) if n > last])]
@@ -109,8 +113,12 @@ class Sight:
         return self._read(key, self._numbers(key)[-count:])[::-1]
 
     def _numbers(self, key: str) -> list[int]:
+<<<<<<< HEAD
         ledger = self.project.ledger
         return [number for number in ledger.listing_of(key).get(ledger.folder(key), ()) if number != MERGED]
+=======
+        return [number for number in self.project.ledger.numbers(key) if number != MERGED]
+>>>>>>> main
 
     def _read(self, key: str, numbers: list[int]) -> list[Entry]:
         """These entries; those that cannot be read are left out, which the asset's state says."""
@@ -160,6 +168,13 @@ def open_sight(
     return Sight(project, index, project.state(now, listing), frozenset(readable()), board, is_large)
 
 
+<<<<<<< HEAD
+=======
+def _listed(project: Project, key: str) -> tuple[str, Sequence[int]]:
+    return Ledger.folder(key), project.ledger.numbers(key)
+
+
+>>>>>>> main
 def _project() -> Project:
     """This process's environment, with the graph as last compiled; only where there is none, it is compiled here, once."""
     settings = load_settings()

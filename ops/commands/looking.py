@@ -18,6 +18,7 @@ from catalunya.assets.record.project import Project
 from catalunya.ops import column_tree, console
 from catalunya.ops.commands.options import FLAG, AsJson, Force, Key, Select, selection
 from catalunya.ops.status import AssetStatus, statuses
+from catalunya.ops.watching.findings import read_board
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,11 +163,16 @@ def status(
 ) -> int:
     """Show which assets are fresh, stale, failed or overdue, with their rows and last runs."""
     project = Project()
-    found = statuses(project.state(), project.graph.select(selection(select)))
+    board = read_board(project.lake)
+    found = statuses(project.state(), project.graph.select(selection(select)), board)
     if as_json:
         console.emit_json(found)
     else:
         console.table(_STATUS_HEADINGS, [_status_row(one) for one in found])
+        if board.open:
+            urgent = sum(each.is_urgent for each in board.open)
+            seen = f"{console.counted(len(board.open), 'finding')} {console.ago(board.at)}, {urgent} urgent"
+            console.say(f"{seen}: `catalunya watch` shows what is wrong and what to do", style="yellow")
         if all(one.state == "missing" for one in found):
             _first_steps(project)
     return int(check and not all(one.is_fine for one in found))
@@ -406,7 +412,18 @@ def _status_row(one: AssetStatus) -> tuple[object, ...]:
     known = one.acknowledged.text if one.acknowledged else ""
     gaps = f"made without {', '.join(one.without)}" if one.without else ""
     why = "; ".join(
-        filter(None, [one.source_problem, why, gaps, known, *(f"warning: {warning}" for warning in one.warnings)])
+        filter(
+            None,
+            [
+                one.source_problem,
+                why,
+                f"read from its alternative source {one.in_use}" if one.in_use else "",
+                gaps,
+                known,
+                *one.findings,
+                *(f"warning: {warning}" for warning in one.warnings),
+            ],
+        )
     )
     state = "overdue" if one.state == "fresh" and one.overdue_hours is not None else one.state
     return (

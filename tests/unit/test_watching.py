@@ -20,6 +20,7 @@ from catalunya.assets.record.source_checks import SourceCheck, keep
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalunyaError, ConfigurationError, ContractError, LakeUnavailable, SourceUnavailable
 from catalunya.io.project_folder import FILE, VARIABLE
+from catalunya.ops.status import statuses
 from catalunya.ops.watching.findings import Finding, Severity, read_board
 from catalunya.ops.watching.freshness import HABIT, SLACK, STALE_HOURS
 from catalunya.ops.watching.look import SILENT, Look, look, watch
@@ -294,3 +295,15 @@ def declare_policies(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -
     declared = '\nname = "shops"\ntitle = "Shops"\nqualifier = "shp"\n[portals]\nsocrata = "https://shops.example"\n'
     (project / FILE).write_text(declared + text, encoding="utf-8")
     monkeypatch.setenv(VARIABLE, str(project))
+
+
+def test_status_says_what_the_watch_found_beside_the_state_of_the_table(shop: Shop) -> None:
+    now = datetime.now(UTC)
+    for number in range(10, 0, -1):
+        shop.record(SHOPS, now - number * DAY, rows=1000)
+    shop.record(SHOPS, now, rows=500)
+    shop.look()
+    project = shop.open()
+    found = {each.asset: each for each in statuses(project.state(), project.graph, read_board(project.lake))}
+    assert found[SHOPS].findings == ("staging.shops: 500 rows, 50 % fewer than usual",)
+    assert found[LANDING].findings == ()
