@@ -203,11 +203,6 @@ class Ledger:
         """Where the entries of all assets are, by one listing: on S3 one request per thousand entries, not one per asset."""
         return _listing(self.lake.paths(FOLDER))
 
-    def listing_of(self, key: str) -> Listing:
-        """The same of one asset. Raises LedgerError."""
-        with _of_one_asset():
-            return _listing(self.lake.paths(self.folder(key)))
-
     def listed(self) -> Listing | None:
         """The listing; None if the folder of some asset cannot be listed, so that each must be by itself. Raises LakeError if none can."""
         try:
@@ -309,14 +304,7 @@ class Ledger:
 
     def _numbers(self, key: str, listed: Listing | None = None) -> tuple[Sequence[int], bool]:
         """The numbers of the single entries, oldest first, and whether there are merged ones."""
-<<<<<<< HEAD
-        folder = self.folder(key)
-        if listed is None:
-            listed = self.listing_of(key)
-        numbers = listed.get(folder, ())
-=======
         numbers = self.numbers(key) if listed is None else listed.get(self.folder(key), ())
->>>>>>> main
         is_compacted = bool(numbers) and numbers[0] == MERGED
         return numbers[1:] if is_compacted else numbers, is_compacted
 

@@ -20,11 +20,7 @@ from catalunya.assets.graph.discovery import compiled_graph
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.index import Index, last_index, read_index
-<<<<<<< HEAD
-from catalunya.assets.record.ledger import MERGED, Entry
-=======
 from catalunya.assets.record.ledger import MERGED, Entry, Ledger
->>>>>>> main
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
 from catalunya.io.environment import load_settings
@@ -113,12 +109,7 @@ class Sight:
         return self._read(key, self._numbers(key)[-count:])[::-1]
 
     def _numbers(self, key: str) -> list[int]:
-<<<<<<< HEAD
-        ledger = self.project.ledger
-        return [number for number in ledger.listing_of(key).get(ledger.folder(key), ()) if number != MERGED]
-=======
         return [number for number in self.project.ledger.numbers(key) if number != MERGED]
->>>>>>> main
 
     def _read(self, key: str, numbers: list[int]) -> list[Entry]:
         """These entries; those that cannot be read are left out, which the asset's state says."""
@@ -163,18 +154,14 @@ def open_sight(
         graph = project.graph
         exact = [about, *graph.ancestors(about), *(down.key for down in graph.downstream(about))]
         with ThreadPoolExecutor(8) as pool:
-            for found in pool.map(project.ledger.listing_of, exact):
-                listing = {**listing, **found}
+            listing = {**listing, **dict(pool.map(lambda key: _listed(project, key), exact))}
     return Sight(project, index, project.state(now, listing), frozenset(readable()), board, is_large)
 
 
-<<<<<<< HEAD
-=======
 def _listed(project: Project, key: str) -> tuple[str, Sequence[int]]:
     return Ledger.folder(key), project.ledger.numbers(key)
 
 
->>>>>>> main
 def _project() -> Project:
     """This process's environment, with the graph as last compiled; only where there is none, it is compiled here, once."""
     settings = load_settings()
