@@ -145,8 +145,15 @@ def _log_changes(project: Project, found: Look) -> None:
 
 
 def _see_airflow(project: Project, state: State) -> list[Seen]:
-    with client(project.settings) as api:
-        return list(airflow.Watched(api, state, project.settings.clocks).seen())
+    """What Airflow says is wrong. Raises AirflowError, also if something else answers in its place, such as a proxy with a page."""
+    try:
+        with client(project.settings) as api:
+            return list(airflow.Watched(api, state, project.settings.clocks).seen())
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise AirflowError(
+            f"Airflow at {project.settings.airflow_url} answers with something else than is expected of its API "
+            f"({type(error).__name__}: {error}); check CATALUNYA_AIRFLOW_URL, and what is between"
+        ) from error
 
 
 def _no_answer(why: str) -> Seen:

@@ -75,7 +75,7 @@ class Tables:
                 "`catalunya verify --repair` moves the entry away; then the table is made again",
             )
         elif asset.layer is Layer.LANDING and name in _SOURCE_ERRORS:
-            kind, remedy = Kind.SOURCE_DOWN, f"`catalunya sources check {asset.key}` asks it now"
+            kind, remedy = Kind.SOURCE_DOWN, f"`catalunya sources check {asset.key}` asks it now{_instead(asset)}"
         else:
             kind, remedy = Kind.TABLE_FAILED, f"`catalunya show {asset.key}` and `catalunya history {asset.key}`"
             if failure.quarantine:
@@ -120,7 +120,7 @@ class Tables:
         ups = [up for key in asset.upstream if (up := self.state.known(key))]
         changed = [up.recorded_at for up in ups if entry and entry.versions.get(up.asset) != up.data_version]
         seen = self.stale_since.get(asset.key, self.now)
-        return min([seen, *changed])
+        return min([self.now, seen, *changed])  # a look by a clock that was ahead saw it in the future
 
     def _source(self, asset: Asset) -> Iterator[Seen]:
         latest, expected = self.state.known(asset.key), self.expectations.updated.get(asset.key)
@@ -254,6 +254,14 @@ _FAILED = {
     Kind.SOURCE_DOWN: "the source of {} cannot be read",
     Kind.TABLE_FAILED: "{} could not be made",
 }
+
+
+def _instead(asset: Asset) -> str:
+    """How to read a landing table from another source, if one is declared."""
+    others = [name for name in ("", *asset.alternatives) if name != (asset.in_use or "")] if asset.alternatives else []
+    if not others:
+        return ""
+    return f"; if it will not be back, `catalunya sources switch {asset.name} {others[0] or '--back'}` (docs/continuity.md)"
 
 
 def _gone(check: SourceCheck, latest: Entry | None) -> list[str]:

@@ -86,7 +86,7 @@ def test_an_email_has_the_cause_the_tables_the_command_and_the_link(tmp_path: Pa
         "and 3 more\n"
         "  Since: 2026-08-03 11:05 UTC (3 hours)\n"
         "  Do: `catalunya quarantine staging.shops`\n"
-        "  Airflow: https://airflow.example.org/af/dags/staging.shops\n\n"
+        "  Airflow: https://airflow.example.org/af/dags/staging.shops/plugin/asset\n\n"
         "1 open in all: see `catalunya watch`."
     )
 
