@@ -43,6 +43,7 @@ LONGEST = (
     "integration/test_another_region.py",
     "integration/test_another_region.py",
     "integration/test_continuity_page.py",
+    "integration/test_observability.py",
     "integration/test_dbt_docs.py",
     "integration/cdk/test_access_runs.py",
     "integration/s3/test_kills_on_s3.py",
