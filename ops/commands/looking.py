@@ -417,6 +417,7 @@ def _status_row(one: AssetStatus) -> tuple[object, ...]:
             [
                 one.source_problem,
                 why,
+                f"read from its alternative source {one.in_use}" if one.in_use else "",
                 gaps,
                 known,
                 *one.findings,

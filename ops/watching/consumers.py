@@ -149,7 +149,7 @@ def title_of(key: str, language: str) -> str:
 
 def situation(project: Project, board: Board, now: datetime, *, silent: timedelta) -> Situation:
     """What readers should know by the board. `silent`: how old it may be. Raises LakeError."""
-    marts = [asset.key for asset in project.graph.select(f"layer:{Layer.MARTS}")]
+    marts = [asset.key for asset in project.graph if asset.layer is Layer.MARTS]
     notices = [notice for found in board.open if (notice := _notice(found, project.graph, now))]
     hit = {key for notice in notices for key in notice.tables or marts}
     made = {key: project.ledger.latest(key) for key in marts}

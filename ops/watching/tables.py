@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from catalunya.assets.graph.alternatives import FIRST
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.failing import Failing, acknowledged, failing
 from catalunya.assets.record.index import Index
@@ -141,6 +142,7 @@ class Tables:
     def checks(self) -> Iterator[Seen]:
         """What the last check of each source found, unless its table was made, or another source declared, since then."""
         for asset in self.state.graph.select(f"layer:{Layer.LANDING}"):
+            yield from self._standbys(asset)
             latest = self.state.known(asset.key)
             try:
                 check = kept(self.state.ledger.lake, asset.key)
@@ -164,6 +166,24 @@ class Tables:
                 remedy=f"`catalunya sources check {asset.key}` asks it now; correct `{asset.module}` if the source has changed",
                 since=check.at,
             )
+
+    def _standbys(self, asset: Asset) -> Iterator[Seen]:
+        """What the last check found of sources that are not in use: one that is needed some day must not be found dead then."""
+        for name in asset.standbys:
+            try:
+                check = kept(self.state.ledger.lake, asset.key, name)
+            except LakeError:  # it is kept again next week
+                continue
+            if check and check.problems:
+                yield Seen(
+                    kind=Kind.SOURCE_MISMATCH,
+                    subject=f"{asset.key}.{name}",
+                    severity=Severity.WARNING,
+                    what=f"{check.source}, the source that {asset.key} could be read from instead, cannot take its place",
+                    cause="; ".join(check.problems),
+                    remedy=f"`catalunya sources check {asset.key}` asks it now; correct `{asset.module}` if it has changed",
+                    since=check.at,
+                )
 
     def _drift(self, asset: Asset) -> Iterator[Seen]:
         entry = self._newest(asset)
@@ -258,10 +278,10 @@ _FAILED = {
 
 def _instead(asset: Asset) -> str:
     """How to read a landing table from another source, if one is declared."""
-    others = [name for name in ("", *asset.alternatives) if name != (asset.in_use or "")] if asset.alternatives else []
-    if not others:
+    if not asset.standbys:
         return ""
-    return f"; if it will not be back, `catalunya sources switch {asset.name} {others[0] or '--back'}` (docs/continuity.md)"
+    other = asset.standbys[0]
+    return f"; if it will not be back, `catalunya sources switch {asset.name} {'--back' if other == FIRST else other}` (docs/continuity.md)"
 
 
 def _gone(check: SourceCheck, latest: Entry | None) -> list[str]:
