@@ -44,7 +44,7 @@ def parent_of(context: Mapping[str, Any]) -> openlineage.Parent:
         job=f"{ti.dag_id}.{ti.task_id}",
         run_id=run_id(ti.task_id, ti.try_number, ti.map_index if ti.map_index is not None else -1),
         root_job=ti.dag_id,
-        root_run_id=run_id(getattr(dag_run, "clear_number", 0)),
+        root_run_id=run_id(dag_run.clear_number or 0),
     )
 
 

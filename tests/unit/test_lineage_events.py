@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance
 from openlineage.client.uuid import generate_static_uuid
 from structlog.testing import capture_logs
 
@@ -224,14 +225,10 @@ def test_in_airflow_the_run_of_the_task_is_the_parent(
     monkeypatch.setenv("OPENLINEAGE_NAMESPACE", "open-data")
     at = datetime(2026, 8, 3, 5, tzinfo=UTC)
 
-    class Run:
-        logical_date, run_after, clear_number = None, at, 2
-
-    class Task:
-        dag_id, task_id, try_number, map_index = "landing.shops", "materialize", 3, -1
-
+    run = DagRun.model_construct(logical_date=None, run_after=at, clear_number=2)
+    task = TaskInstance.model_construct(dag_id="landing.shops", task_id="materialize", try_number=3, map_index=-1)
     source.write(some(4))
-    with openlineage.part_of(parent_of({"dag_run": Run(), "ti": Task()})):
+    with openlineage.part_of(parent_of({"dag_run": run, "ti": task})):
         materialize(project, "landing.shops")
     assert openlineage.parent() is None
     validate(receiver.events[0])
