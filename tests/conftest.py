@@ -33,7 +33,12 @@ os.environ.pop(VARIABLE, None)  # the suite is this project's own
 CACHE = load_settings().cache.absolute()
 # The longest first, so that no worker ends up alone with one of them; then the other integration tests, then the short unit tests.
 # Those that start Airflow go to one worker: Airflow is several processes, and two at once are slower than one after the other.
-ON_AIRFLOW = ("integration/test_airflow.py", "integration/test_airflow_run.py", "integration/test_airflow_lineage.py")
+ON_AIRFLOW = (
+    "integration/test_airflow.py",
+    "integration/test_airflow_lineage.py",
+    "integration/test_airflow_plugin.py",
+    "integration/test_airflow_run.py",
+)
 LONGEST = (
     *ON_AIRFLOW,
     "integration/athena/test_marts_on_athena.py",
@@ -45,7 +50,7 @@ LONGEST = (
     "integration/warehouse/test_municipality_history.py",
     "integration/test_adding_tables.py",
     "integration/test_another_region.py",
-    "integration/test_another_region.py",
+    "integration/test_plugin_access.py",
     "integration/test_continuity_page.py",
     "integration/test_observability.py",
     "integration/test_dbt_docs.py",

@@ -263,6 +263,18 @@ def test_an_address_can_be_a_connection_of_airflow(tmp_path: Path, monkeypatch: 
     assert redacted("POST /hook/tOk3nOfTheHook") == "POST /hook/***"
 
 
+def test_what_was_told_is_kept_in_a_lake_on_s3(tmp_path: Path, bucket: str) -> None:
+    _, declared = declare(tmp_path / "source")
+    with webhook().running() as server:
+        settings = load_settings(
+            env="local", lake=bucket, cache=tmp_path / "cache", notify=server.url.replace("http", "json")
+        )
+        for _ in range(2):  # as two tasks, each in a process of its own
+            notify(Project(settings, declared), Board(at=NOW, findings=(finding(),)), NOW)
+    assert len(server.asked) == 1
+    assert not (tmp_path / "cache").exists()
+
+
 def _subscribed(aws: Aws) -> tuple[str, str]:
     topic = aws.client("sns").create_topic(Name="watch")["TopicArn"]
     queue = aws.client("sqs").create_queue(QueueName="watched")["QueueUrl"]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -216,3 +217,15 @@ def test_on_a_full_disk_the_look_says_so_and_fails_because_it_cannot_be_kept(ful
         assert "watched" in events
         (found,) = [line for line in logs if line["event"] == "finding_opened"]
         assert (found["kind"], found["subject"]) == (Kind.DISK_FULL, "lake")
+
+
+def test_looks_at_the_same_time_leave_a_board_that_can_be_read(project: Project) -> None:
+    for path in (lake(project) / "_ledger").rglob("*"):
+        if path.is_file() and "cities" in str(path):
+            path.write_text("{")
+    again = [Project(project.settings, list(project.declarations.values())) for _ in range(6)]
+    with ThreadPoolExecutor(len(again)) as pool:
+        looks = list(pool.map(lambda each: watch(each, NOW), again))
+    expected = {"ledger_unreadable:staging.cities"}
+    assert all({found.identity for found in each.board.open} == expected for each in looks)
+    assert {found.identity for found in read_board(project.lake).open} == expected
