@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ from catalunya.dags.plugin.sight import Sight, open_sight
 from catalunya.dags.plugin.words import Links
 from catalunya.io.environment import Settings
 from catalunya.io.errors import ContractError, UsageError
+from catalunya.io.lake import Lake, Object
 from catalunya.ops.watching.findings import Board, Finding, Kind, Severity, keep_board
 from catalunya.ops.watching.look import watch
 from small.lakes import record
@@ -342,7 +343,35 @@ def test_quarantined_rows_are_paged(shops: tuple[FolderSource, Project]) -> None
     assert quarantine_page(seen(project), "staging.shops").rows == []
 
 
-def test_a_thousand_assets_with_a_hundred_entries_each_take_less_than_a_second(settings: Settings) -> None:
+class CountedLake(Lake):
+    """A lake that counts what it is asked to read and list."""
+
+    requests = 0
+
+    def get(self, path: str) -> bytes:
+        self.requests += 1
+        return super().get(path)
+
+    def find_dated(self, path: str) -> tuple[bytes, datetime] | None:
+        self.requests += 1
+        return super().find_dated(path)
+
+    def exists(self, path: str) -> bool:
+        self.requests += 1
+        return super().exists(path)
+
+    def objects(self, prefix: str) -> list[Object]:
+        self.requests += 1
+        return super().objects(prefix)
+
+    def paths(self, prefix: str) -> Iterator[str]:
+        self.requests += 1
+        return super().paths(prefix)
+
+
+def test_a_thousand_assets_with_a_hundred_entries_each_take_three_requests_and_less_than_a_second(
+    settings: Settings,
+) -> None:
     columns = (Column("id", "string", "The key", nullable=False, key=True),)
     assets = [
         Asset(
@@ -375,11 +404,13 @@ def test_a_thousand_assets_with_a_hundred_entries_each_take_less_than_a_second(s
     for _ in range(3):
         again = Project(settings, [])
         again.graph = project.graph
+        again.lake = lake = CountedLake(str(project.lake.root))
         at = time.process_time()
         sight = open_sight(lambda: [each.key for each in assets], again)
         document = render_page("overview.html", Links(""), sight, overview_page(sight, Filter()))
         taken.append(time.process_time() - at)
     assert document.count("<tr>") == 1001
+    assert lake.requests == 3  # the board, the index, the leases
     assert "States are as it saw them." in document
     assert min(taken) < 1, taken  # of this process: other tests may be running
 
