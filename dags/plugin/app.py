@@ -124,11 +124,11 @@ def _unknown() -> Response:
 
 
 def _refused(request: Request, error: Any) -> Response:
-    told = {
+    known = {
         401: ("Not logged in", "Log in to Airflow, then open this page again."),
         403: ("No access", "Your Airflow user may not see this. Ask an administrator for the right to read this DAG."),
     }
-    title, text = told.get(error.status_code, ("Not found", str(error.detail)))
+    title, text = known.get(error.status_code, ("Not found", str(error.detail)))
     return _error(request, error.status_code, title, text)
 
 
