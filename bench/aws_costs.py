@@ -33,6 +33,8 @@ ROOT = HERE.parent
 COUNTS, PAGE = HERE / "aws_costs.json", ROOT / "docs" / "aws.md"
 sys.path.insert(0, str(ROOT / "tests"))
 
+LOOKS = 12
+"""Looks of `ops.watch` that are counted, of the 144 of a day: two hours of them."""
 # The register's true number of rows is unknown; the mock's other tables have as many as the real ones.
 REGISTER_ROWS = 20_000
 WORKER, FUNCTION = "worker", "function"
@@ -117,6 +119,39 @@ class Run:
             "sqs": 24 * 3600 // MANIFESTS_WAIT_S,
             "worker_bytes": out + day.worker_bytes,
         }
+
+    def watched(self, now: datetime) -> dict[str, Any]:
+        """What `ops.watch` needs on a day on which nothing changes, with a channel to notify; Airflow does not answer."""
+        from structlog.testing import capture_logs
+
+        from catalunya.ops.backup.make import back_up
+        from catalunya.ops.watching.look import EVERY, watch
+
+        back_up(self.project(), "counted")
+        for number in range(2):  # reads what was recorded before, and finds what is wrong with this run
+            watch(self.project(), now + number * EVERY)
+        day = Day()
+        with capture_logs() as lines:
+            for number in range(LOOKS):
+                with self._counted(day):
+                    watch(self.project(), now + (number + 2) * EVERY)
+        times = timedelta(days=1) // EVERY / LOOKS
+        return {
+            "looks": timedelta(days=1) // EVERY,
+            "s3": {name: round(count * times) for name, count in sorted(day.s3.items())},
+            "worker_bytes": round(day.worker_bytes * times),
+            "log_bytes": round(sum(len(json.dumps(line, default=str)) for line in lines) * times),
+            "log_lines": round(len(lines) * times),
+        }
+
+    def news(self, now: datetime) -> dict[str, Any]:
+        """What one look needs that reads what a day recorded."""
+        from catalunya.ops.watching.look import watch
+
+        day = Day()
+        with self._counted(day):
+            watch(self.project(), now)
+        return dict(sorted(day.s3.items()))
 
     def rows(self) -> dict[str, int]:
         """Rows of the staging tables."""
@@ -241,6 +276,8 @@ def count() -> dict[str, Any]:
             "CATALUNYA_ENV": "dev",
             "CATALUNYA_LAKE": account.settings.lake,
             "CATALUNYA_CACHE": str(folder / "cache"),
+            "CATALUNYA_BACKUP": f"{aws.make_bucket('catalunya-counted-backups')}",
+            "CATALUNYA_NOTIFY": aws.client("sns").create_topic(Name="catalunya-alarms-dev")["TopicArn"],
             "CATALUNYA_MOCK_URL": mock.url,
             "CATALUNYA_HTTP_REQUESTS_PER_SECOND": "1000",
             "CATALUNYA_MART_ROLE": "arn:aws:iam::123456789012:role/catalunya-dev/catalunya-mart-role-dev",
@@ -248,10 +285,11 @@ def count() -> dict[str, Any]:
         settings = load_settings()
         run, now = Run(counting[0], api, mock, settings, folder), datetime.now(UTC)
         run.day(now)
+        run.news(now)
         before = run.stored()
         mock.advance()
         changed = run.day(now + timedelta(days=1))
-        stored = run.stored()
+        stored, news = run.stored(), run.news(now + timedelta(days=1))
         quiet = run.day(now + timedelta(days=2))
         return {
             "measured": {
@@ -262,6 +300,7 @@ def count() -> dict[str, Any]:
             "rows": run.rows(),
             "days": {"changed": _plain(changed), "quiet": _plain(quiet)},
             "ticks": run.ticks(),
+            "watch": run.watched(now + timedelta(days=2)) | {"news": news},
             "stored_bytes": stored,
             "added_bytes": max(0, stored - before),
         }

@@ -8,6 +8,7 @@ queries report what they cost. Not here: counting (`aws_costs.py`).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,9 @@ SOURCE_WAIT_S = 1.0  # how long a function waits for each answer of a source, on
 AWS_WAIT_S = 0.03  # and for each of S3 and Glue
 RESULT_OBJECTS = 2  # that Athena writes for each query: the rows and their metadata
 LOG_FRAME_BYTES = 500  # that Lambda itself logs for each invocation (START, END, REPORT)
+TASK_FRAME_BYTES = 2500  # that Airflow 3.3.2 itself logs for each task
+TASK_LINE_BYTES = 250  # and adds to each of its lines: which task of which run
+WATCH_USD = 0.05  # that the requests of the watch may cost a month
 DAYS = 30
 KEPT_DAYS = 90  # of superseded tables
 
@@ -87,7 +91,42 @@ def lines(day: Mapping[str, Any], ticks: Mapping[str, Any]) -> list[Line]:
         Line("Athena: scanned", sum(queries) / 1e6, "MB", 0),
         Line("Athena: charged", charged / 1e6, "MB", sum(map(cost, queries))),
         Line("CloudWatch: logs of functions", logs / 1e3, "kB", logs / GB * LOGS_GB),
+        Line("CloudWatch: logs of `ops.watch`", ticks["log_bytes"] / 1e3, "kB", ticks["log_bytes"] / GB * LOGS_GB),
     ]
+
+
+def every_day(counted: Mapping[str, Any]) -> dict[str, Any]:
+    """What happens every day, whatever changes: the ticks, and the looks of `ops.watch`."""
+    ticks, watch = counted["ticks"], counted["watch"]
+    return {
+        **ticks,
+        "s3": dict(Counter(ticks["s3"]) + Counter(watch["s3"])),
+        "worker_bytes": ticks["worker_bytes"] + watch["worker_bytes"],
+        "log_bytes": _watch_log(watch),
+    }
+
+
+def day_of(counted: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A day, with what a look needs to read what it recorded."""
+    day, news = counted["days"][name], counted["watch"]["news"] if name == "changed" else {}
+    return {**day, "s3": dict(Counter(day["s3"]) + Counter(news))}
+
+
+def watch_requests_usd(watch: Mapping[str, Any]) -> float:
+    """The requests of a month of looks."""
+    writes = sum(watch["s3"].get(name, 0) for name in ("PUT", "COPY", "POST", "LIST"))
+    reads = sum(watch["s3"].get(name, 0) for name in ("GET", "HEAD"))
+    return float(DAYS * (writes * S3_WRITE + reads * S3_READ))
+
+
+def watch_usd(watch: Mapping[str, Any]) -> float:
+    """A month of looks: requests, what they transfer to a worker outside AWS, and logs."""
+    moved = watch["worker_bytes"] / GB * TRANSFER_OUT_GB + _watch_log(watch) / GB * LOGS_GB
+    return float(watch_requests_usd(watch) + DAYS * moved)
+
+
+def _watch_log(watch: Mapping[str, Any]) -> int:
+    return int(watch["log_bytes"] + watch["log_lines"] * TASK_LINE_BYTES + watch["looks"] * TASK_FRAME_BYTES)
 
 
 def storage_usd(counted: Mapping[str, Any]) -> float:
@@ -98,7 +137,7 @@ def storage_usd(counted: Mapping[str, Any]) -> float:
 
 def render(counted: Mapping[str, Any]) -> str:
     """The section of docs/aws.md between its two marks."""
-    days = {name: lines(day, counted["ticks"]) for name, day in counted["days"].items()}
+    days = {name: lines(day_of(counted, name), every_day(counted)) for name in counted["days"]}
     shown = [f"| a day on which | {' | '.join(f'{NAMES[name]} | USD' for name in days)} |"]
     shown.append("| --- |" + " ---: | ---: |" * len(days))
     for row in zip(*days.values(), strict=True):
@@ -123,9 +162,20 @@ def render(counted: Mapping[str, Any]) -> str:
             f"**{months['quiet']:.2f} USD a month if nothing changes, {months['changed']:.2f} USD if everything changes every day**, "
             f"storage included. The budgets, without hosting: {budgets}.",
             "",
+            _watch(counted["watch"]),
+            "",
             f"Rows of the tables in this run: {tables}. Highest memory use of a function: {_fullest(counted)}.",
             END,
         ]
+    )
+
+
+def _watch(watch: Mapping[str, Any]) -> str:
+    s3 = ", ".join(f"{count / watch['looks']:.2f} {name}" for name, count in watch["s3"].items())
+    kilobytes = (watch["worker_bytes"] / watch["looks"] / 1e3, _watch_log(watch) / watch["looks"] / 1e3)
+    return (
+        f"`ops.watch`, in these figures: {watch['looks']} looks a day of {s3} each, which cost **{watch_requests_usd(watch):.3f} USD a month** of the "
+        f"{WATCH_USD:.2f} that they may; with what they transfer ({kilobytes[0]:.0f} kB each) and log ({kilobytes[1]:.1f} kB) {watch_usd(watch):.3f}."
     )
 
 

@@ -24,6 +24,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
 from catalunya.assets.record.state import Reason
+from catalunya.dags.lineage_parent import part_of_task
 from catalunya.dags.tasks import MaterializeBase, correlation_of
 from catalunya.io.errors import CatalunyaError, FunctionLost, PermanentError, TransientError, named
 
@@ -61,7 +62,8 @@ class Invoke(MaterializeBase):
             result = _recorded(steps[0]) or event
             if result is event:
                 self._record_lost(steps[0], event["why"])
-        _announce(steps[0])
+        with part_of_task(context):
+            _announce(steps[0])
         _check(result)
         if len(steps) > 1:
             self._invoke(steps[1:])

@@ -19,6 +19,7 @@ from catalunya.assets.graph.spec import Layer
 from catalunya.assets.making.plan import plan
 from catalunya.assets.record.ledger import is_recordable
 from catalunya.assets.record.state import Reason, Stale
+from catalunya.dags.lineage_parent import part_of_task
 from catalunya.io.errors import CatalunyaError, LedgerError, PermanentError, one_line
 from catalunya.io.safe_text import known_secrets, shortened
 
@@ -75,7 +76,8 @@ class Materialize(MaterializeBase):
             correlation_id=correlation_of(context),
         )
         is_mart = project.graph[self.asset.name].layer is Layer.MARTS
-        with assumed(project.settings.mart_role if is_mart else "", context["dag_run"].run_id):
+        role = project.settings.mart_role if is_mart else ""
+        with assumed(role, context["dag_run"].run_id), part_of_task(context):
             mask_secrets()  # now including those of the assumed role
             for step in self.steps(project, force=bool(params["force"])):
                 try:

@@ -65,7 +65,8 @@ def sources_dag(*, clocks: bool, arguments: dict[str, Any]) -> DAG:
         default_args=EVERY_TASK,
         description="Checks that every source answers and is what is declared.",
         doc_md="Asks each source for its metadata, as `catalunya sources check` does, and logs `source_available`, `source_mismatch` or "
-        "`source_unavailable`. `catalunya status` shows the result. Nothing is landed.",
+        "`source_unavailable`; of an alternative that is not in use, `standby_mismatch` or `standby_unavailable`. `catalunya status` shows the result. "
+        "Nothing is landed.",
         tags=["ops"],
     )
     CheckSources(dag=dag, task_id="check_sources", **arguments)
@@ -86,5 +87,5 @@ class CheckSources(BaseOperator):
         project, wrong = Project(), []
         for found in check_sources(project, project.declarations):
             keep(project.lake, found)
-            wrong += [] if found.matches else [found.asset]
+            wrong += [] if found.matches or found.standby else [found.asset]
         return wrong

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from catalunya.io.lake import Lake
 
 REASON = "_reason"
-MASKED = "•••"
-"""What is shown in place of a personal value."""
 
 
 def quarantined_rows(lake: Lake, entry: Entry) -> pl.DataFrame | None:

@@ -44,7 +44,8 @@ Condition = Literal["fresh", "stale", "missing", "failed", "running", "unreadabl
 class AssetStatus:
     """One asset now. Times are UTC; `overdue_hours` is how much older than its freshness the source's last update is.
 
-    `source_problem` is what the last check of its source found, if it has not been landed since; `without` are the optional tables that
+    `source_problem` is what the last check of its source found, if it has not been landed since; `in_use` the alternative source that it
+    is read from; `without` are the optional tables that
     its table, or one that it was made from, was made without. Of a failed asset, `transient` says
     whether the failure passes, `next_try_at` when it is then tried again, and `acknowledged` who knows of it. `findings` is what the last
     look of the watch found that the ledger's state does not say: a paused DAG, say, or unusually few rows.
@@ -68,6 +69,7 @@ class AssetStatus:
     next_try_at: datetime | None = None
     acknowledged: Acknowledgement | None = None
     source_problem: str = ""
+    in_use: str = ""
     findings: tuple[str, ...] = ()
 
     @property
@@ -156,6 +158,7 @@ def _status(state: State, asset: Asset, running: str | None, source_problem: str
         next_try_at=state.next_try(asset.key) if failure else None,
         acknowledged=acknowledged(state.ledger.lake, failed) if failed else None,
         source_problem=source_problem,
+        in_use=asset.in_use or "",
     )
 
 

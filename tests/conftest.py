@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from hypothesis import settings as hypothesis_settings
 
 from catalunya.assets.graph.discovery import load_graph
 from catalunya.io.environment import load_settings
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
 TESTS = Path(__file__).parent
+# How long an example takes is the machine's matter: a busy one made sound tests fail.
+hypothesis_settings.register_profile("ours", deadline=None)
+hypothesis_settings.load_profile("ours")
 os.environ.pop(VARIABLE, None)  # the suite is this project's own
 CACHE = load_settings().cache.absolute()
 # The longest first, so that no worker ends up alone with one of them; then the other integration tests, then the short unit tests.
 # Those that start Airflow go to one worker: Airflow is several processes, and two at once are slower than one after the other.
-ON_AIRFLOW = ("integration/test_airflow.py", "integration/test_airflow_run.py")
+ON_AIRFLOW = ("integration/test_airflow.py", "integration/test_airflow_plugin.py", "integration/test_airflow_run.py")
 LONGEST = (
     *ON_AIRFLOW,
     "integration/athena/test_marts_on_athena.py",
@@ -41,7 +45,9 @@ LONGEST = (
     "integration/warehouse/test_municipality_history.py",
     "integration/test_adding_tables.py",
     "integration/test_another_region.py",
-    "integration/test_another_region.py",
+    "integration/test_plugin_access.py",
+    "integration/test_continuity_page.py",
+    "integration/test_observability.py",
     "integration/test_dbt_docs.py",
     "integration/cdk/test_access_runs.py",
     "integration/s3/test_kills_on_s3.py",

@@ -20,7 +20,7 @@ from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from catalunya.assets.graph.alternatives import Alternative, checked, chosen
+from catalunya.assets.graph.alternatives import FIRST, Alternative, checked, chosen
 from catalunya.assets.graph.unpivot import Unpivot
 from catalunya.contracts.model.columns import NESTED, PROVENANCE, Column
 from catalunya.io.errors import DeclarationError
@@ -152,6 +152,12 @@ class Asset:
         """The folder of the lake its objects live in."""
         kind = f"{_FOLDERS[self.name.split('_')[0]]}/" if self.layer is Layer.MARTS else ""
         return f"{self.layer}/{kind}{self.name}"
+
+    @property
+    def standbys(self) -> tuple[str, ...]:
+        """The names of a landing asset's sources that are not in use; none if it has only one."""
+        names = (FIRST, *self.alternatives) if self.alternatives else ()
+        return tuple(name for name in names if name != (self.in_use or FIRST))
 
     @property
     def key_columns(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ keep a guard from standing in the way of a repair:
   back and forth is refused. An accepted one does not count: what it brought is refused each time.
 
 Here: what is compared, the limits, the message. Not here: checks of rows (`contracts/model/check.py`), duplicates and the tolerated
-share (`candidate.py`). In memory are hashes, a few columns at a time; objects that stayed the same are not read.
+share (`candidate.py`), guards as checks (`guard_checks.py`). In memory are hashes, a few columns at a time; objects that stayed the same are not read.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby, islice
-from typing import Literal
 
 import polars as pl
 import structlog
 
 from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.making.guard_checks import GUARDS, Breach, count_guards
 from catalunya.assets.making.maker import Candidate, Context
 from catalunya.assets.record.ledger import Entry, Stored
 from catalunya.assets.record.paths import partition_columns, scan_files
 from catalunya.assets.record.versions import find_version, lineage
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract, Terms
-from catalunya.contracts.model.results import percent
 from catalunya.io.errors import ContractError, ObjectMissing
 from catalunya.io.lake import Lake
 from catalunya.io.safe_text import legible
@@ -42,28 +41,6 @@ _KEY, _AFTER = "_key_hash", "._after"
 _VALUES_AT_ONCE = 4_000_000
 _EXAMPLES, _LENGTH = 3, 40
 _NONE = pl.Series(_KEY, [], pl.UInt64)
-
-
-Guard = Literal["shrink", "growth", "change", "loss"]
-NAMES: dict[Guard, str] = {
-    "shrink": "guard: rows lost at most",
-    "growth": "guard: rows added at most",
-    "change": "guard: values changed at most",
-    "loss": "guard: values lost at most",
-}
-"""What the check of each guard is called, before its limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """One guard that a candidate breaks, by how many rows or values, and some of them. `shrink` and `growth` are about rows, the others
-    about a column."""
-
-    guard: Guard
-    what: str
-    failed: int
-    column: str = ""
-    sample: str = ""
 
 
 @dataclass(frozen=True)
@@ -334,7 +311,7 @@ def guarded(context: Context, candidate: Candidate, contract: type[Contract]) ->
     if found:
         found, why = _without_repaired(context, contract.terms(), previous, published, after, found)
     if not found:
-        _count(context, contract, [], list(NAMES))
+        count_guards(context, contract, [], list(GUARDS))
         is_same = candidate.objects == previous.objects
         return replace(candidate, is_accepted=is_inherited or (is_same and previous.is_accepted))
     if _is_of_backfill(context) and all(breach.guard == "growth" for breach in found):
@@ -343,7 +320,7 @@ def guarded(context: Context, candidate: Candidate, contract: type[Contract]) ->
         return _accepted(context, contract, candidate, found, "--accept-change")
     if is_inherited:
         return _accepted(context, contract, candidate, found, "a change upstream was accepted")
-    _count(context, contract, found, list(NAMES))
+    count_guards(context, contract, found, list(GUARDS))
     context.refused = candidate
     raise ContractError(_message(asset.key, found, why, can_restore=True))
 
@@ -358,7 +335,7 @@ def guard_rows(
     versions = [next(same) for _, same in groupby(made, lambda entry: entry.data_version)]
     before = versions[0] if versions else None
     shrink = [each for each in row_breaches(terms, before.rows if before else 0, rows) if each.guard == "shrink"]
-    _count(context, contract, [], ["shrink"])
+    count_guards(context, contract, [], ["shrink"])
     if not shrink:
         return False
     if before and before.is_accepted:
@@ -368,7 +345,7 @@ def guard_rows(
     if reference and rows and rows >= reference * (1 - terms.max_shrink):
         log.info("guard_repaired", asset=key, rows=rows)
         return False
-    _count(context, contract, shrink, ["shrink"], is_accepted=accept)
+    count_guards(context, contract, shrink, ["shrink"], is_accepted=accept)
     if not accept:
         raise ContractError(_message(key, shrink, can_restore=False))
     return True
@@ -477,44 +454,9 @@ def _is_of_backfill(context: Context) -> bool:
 def _accepted(
     context: Context, contract: type[Contract], candidate: Candidate, found: Sequence[Breach], by: str
 ) -> Candidate:
-    _count(context, contract, found, list(NAMES), is_accepted=True)
+    count_guards(context, contract, found, list(GUARDS), is_accepted=True)
     log.warning("change_accepted", asset=context.asset.key, by=by, breaches=[breach.what for breach in found][:3])
     return replace(candidate, is_accepted=True)
-
-
-def _count(
-    context: Context,
-    contract: type[Contract],
-    found: Sequence[Breach],
-    ran: Sequence[Guard],
-    *,
-    is_accepted: bool = False,
-) -> None:
-    """Count these guards as run, those without a limit excepted. One that a column broke counts for that column."""
-    terms, columns = contract.terms(), {column.name: column for column in context.asset.columns}
-    limits = {
-        "shrink": terms.max_shrink,
-        "growth": terms.max_growth,
-        "change": terms.max_change,
-        "loss": terms.max_loss,
-    }
-    broken = {breach.guard for breach in found}
-    for guard in ran:
-        if guard not in broken and (limits[guard] < 1 or guard == "growth"):
-            context.checks.put(f"{NAMES[guard]} {percent(limits[guard])}", "guard")
-    is_key_personal = any(column.personal for column in columns.values() if column.key)
-    for breach in found:
-        column = columns.get(breach.column)
-        own = column.max_change if column and breach.guard == "change" else None
-        context.checks.put(
-            f"{NAMES[breach.guard]} {percent(limits[breach.guard] if own is None else own)}",
-            "guard",
-            breach.failed,
-            breach.sample,
-            column=breach.column,
-            severity="warning" if is_accepted else "error",
-            personal=is_key_personal or bool(column and column.personal),
-        )
 
 
 def _message(key: str, found: Sequence[Breach], why: str = "", *, can_restore: bool) -> str:

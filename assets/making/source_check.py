@@ -47,7 +47,7 @@ def check_sources(project: Project, keys: Iterable[str], record: Path | None = N
         (declaration.using("" if name == FIRST else name) if name else declaration, name)
         for key in keys
         if isinstance(declaration := project.declarations.get(key), LandingDeclaration)
-        for name in ("", *standbys(declaration))
+        for name in ("", *declaration.asset.standbys)
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for found in pool.map(lambda each: check_source(project, each[0], each[1], record), chosen):
@@ -65,12 +65,6 @@ def _report(found: SourceCheck) -> None:
         log.warning(f"standby_{problem}", asset=found.asset, source=found.source, standby=found.standby, error=error)
     else:
         log.error(f"source_{problem}", asset=found.asset, source=found.source, error=error)
-
-
-def standbys(declaration: LandingDeclaration) -> list[str]:
-    """The names of a landing table's sources that are not in use."""
-    names = [FIRST, *declaration.alternatives] if declaration.alternatives else []
-    return [name for name in names if name != (declaration.in_use or FIRST)]
 
 
 def check_source(

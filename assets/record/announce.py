@@ -13,7 +13,7 @@ import structlog
 
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.project import Project
-from catalunya.io import otlp
+from catalunya.io import openlineage, otlp
 from catalunya.io.errors import CatalunyaError
 from catalunya.io.safe_text import safe_text
 
@@ -30,6 +30,10 @@ def listeners() -> list[Listener]:
         from catalunya.assets.record.telemetry import report
 
         found.append(report)
+    if openlineage.is_on():
+        from catalunya.assets.record import lineage_events
+
+        found.append(lineage_events.report)
     return found
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from catalunya.assets.graph.column_lineage import load_lineage
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.making.plan import plan
 from catalunya.assets.record.index import KEPT
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.state import CLOCK, Reason, Stale
 from catalunya.contracts.model.columns import Column
+from catalunya.contracts.model.results import Check
 from catalunya.dags.plugin.charts import Chart, Point, chart
+from catalunya.dags.plugin.column_drawing import Drawing, MadeFrom, drawing
+from catalunya.dags.plugin.column_drawing import made_from as columns_made_from
 from catalunya.dags.plugin.sight import Brief, Sight
 from catalunya.dags.plugin.words import moment, shown_state
 from catalunya.ops.status import AssetStatus, statuses
@@ -59,11 +62,13 @@ class AssetPage:
     made_from: list[Version]
     charts: list[Chart]
     history: list[Entry]
-    checks: list[Any]
+    checks: list[Check]
     findings: list[Finding]
     upstream: list[Neighbor]
     downstream: list[Neighbor]
     columns: tuple[Column, ...]
+    columns_made: dict[str, MadeFrom]
+    drawing: Drawing
     location: str
 
     @property
@@ -91,6 +96,7 @@ def asset_page(sight: Sight, key: str) -> AssetPage:
     entry, readable = state.known(key), not state.unreadable(key)
     attempt = state.last_attempt(key) if readable else None
     stale = state.stale(key)
+    columns_made = columns_made_from(load_lineage(graph), asset)
     return AssetPage(
         asset=asset,
         status=by_key[key],
@@ -110,6 +116,8 @@ def asset_page(sight: Sight, key: str) -> AssetPage:
             _neighbor(by_key.get(down.key), down.key, optional=key in down.optional) for down in graph.downstream(key)
         ],
         columns=asset.columns,
+        columns_made=columns_made,
+        drawing=drawing(asset, columns_made),
         location=sight.project.lake.url(asset.prefix),
     )
 
@@ -145,9 +153,10 @@ def charts(history: Sequence[Brief]) -> list[Chart]:
     ]
 
 
-def checks(entry: Entry | None) -> list[Any]:
-    """The checks of the last attempt: what failed first, then in the contract's order."""
-    return sorted(getattr(entry, "checks", ()), key=lambda check: not check.failed)
+def checks(entry: Entry | None) -> list[Check]:
+    """The checks of an entry: errors first, then warnings, then those that passed."""
+    found = entry.checks if entry else ()
+    return sorted(found, key=lambda check: (not check.failed, check.severity != "error"))
 
 
 def _neighbor(status: AssetStatus | None, key: str, *, optional: bool) -> Neighbor:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Entry
+from catalunya.contracts.model.results import MASKED
 from catalunya.dags.plugin.sight import Sight
 from catalunya.io.errors import ObjectMissing, UsageError
 from catalunya.io.safe_text import legible
-from catalunya.ops.quarantine import MASKED, REASON, kind_of, personal_columns, quarantined_rows
+from catalunya.ops.quarantine import REASON, kind_of, personal_columns, quarantined_rows
 
 ROWS = 50
 CELL = 200

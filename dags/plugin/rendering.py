@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from catalunya.contracts.model.results import title
 from catalunya.dags.plugin import words
 from catalunya.dags.plugin.sight import Sight
 from catalunya.dags.plugin.words import Links
@@ -41,6 +42,7 @@ def environment() -> Environment:
         "duration": words.duration,
         "short": words.short,
         "tone": words.tone,
+        "check_title": title,
         "clean": safe_text,
         "clean_lines": safe_lines,
     }

@@ -6,11 +6,11 @@ Here: the content, as plain data. Not here: how it looks (`templates/run.html`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.state import CLOCK
+from catalunya.contracts.model.results import Check
 from catalunya.dags.plugin.asset_page import checks
 from catalunya.dags.plugin.sight import Sight
 
@@ -36,7 +36,7 @@ class RunPage:
     run_id: str
     made: Made | None
     also: list[Entry]
-    checks: list[Any]
+    checks: list[Check]
     is_latest: bool
 
 

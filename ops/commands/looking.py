@@ -17,7 +17,6 @@ from catalunya.assets.record.failing import Acknowledgement, acknowledged, faili
 from catalunya.assets.record.project import Project
 from catalunya.ops import column_tree, console
 from catalunya.ops.commands.options import FLAG, AsJson, Force, Key, Select, selection
-from catalunya.ops.quarantine import MASKED
 from catalunya.ops.status import AssetStatus, statuses
 from catalunya.ops.watching.findings import read_board
 
@@ -228,6 +227,7 @@ def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tupl
     import polars as pl
 
     from catalunya.assets.record.batch import read_batch
+    from catalunya.contracts.model.results import MASKED
     from catalunya.io.sources.pages import read_page
 
     batch = read_batch(project.lake, entry.batch or "", entry)
@@ -417,6 +417,7 @@ def _status_row(one: AssetStatus) -> tuple[object, ...]:
             [
                 one.source_problem,
                 why,
+                f"read from its alternative source {one.in_use}" if one.in_use else "",
                 gaps,
                 known,
                 *one.findings,

@@ -32,9 +32,8 @@ def show(*, as_json: AsJson = False) -> None:
     found: list[dict[str, Any]] = []
     for key, declared in project.declarations.items():
         if isinstance(declared, LandingDeclaration):
-            others = {name: declared.using(_as_name(name)).source.describe() for name in _names(declared)}
+            others = {name: declared.using(_as_name(name)).source.describe() for name in declared.asset.standbys}
             in_use = declared.in_use or (FIRST if others else "")
-            others.pop(in_use, None)
             found.append({"asset": key, "source": declared.source.describe(), "in_use": in_use, "standby": others})
     if as_json:
         console.emit_json(found)
@@ -104,11 +103,6 @@ def switch(
         _show(found)
         console.say(f"{key} is still read from {before}: nothing was changed")
     return int(not found.matches)
-
-
-def _names(declared: LandingDeclaration) -> list[str]:
-    """What the sources of a landing table are called; none if there is only one."""
-    return [FIRST, *declared.alternatives] if declared.alternatives else []
 
 
 def _as_name(name: str) -> str:

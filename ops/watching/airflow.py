@@ -52,32 +52,13 @@ class Watched:
 
     def seen(self) -> Iterator[Seen]:
         """What is wrong. Raises AirflowError when Airflow does not answer or refuses the login."""
-        yield from self.silent()
+        yield from see_silent(self.airflow)
         yield from self._paused()
         yield from self._failed_tasks()
         yield from self._broken_imports()
         if self.clocks:
             yield from self._not_asked()
             yield from self._not_reconciled()
-
-    def silent(self) -> Iterator[Seen]:
-        """Each process that should live and does not. Raises AirflowError."""
-        health = self.airflow.health()
-        broker = os.environ.get(BROKER)
-        alive = {process: health.get(name, {}).get("status") for process, name in HEALTH.items()}
-        if broker:
-            alive["worker"] = "healthy" if _workers(broker) else "unhealthy"
-        for process, status in alive.items():
-            # None: it has never run; without a broker, as on a laptop, there may be none.
-            if status != "healthy" and (status is not None or broker):
-                yield Seen(
-                    kind=Kind.PROCESS_SILENT,
-                    subject=process,
-                    severity=Severity.ERROR,
-                    what=f"Airflow's {process} does not answer",
-                    cause="Airflow's health report has no recent heartbeat of it" if process in HEALTH else "no worker answers a ping",
-                    remedy="restart it: docs/dokku.md and docs/compose.md say how; its log says why it ended",
-                )  # fmt: skip
 
     def _paused(self) -> Iterator[Seen]:
         for dag in list_all(self.airflow, "/dags", "dags", paused="true"):
@@ -157,16 +138,39 @@ class Watched:
         last = _last_run(self.airflow, RECONCILE, self.now)
         late = self.now - last
         if late > RECONCILE_LATE:
+            has_run = last > datetime.min.replace(tzinfo=self.now.tzinfo)
             yield Seen(
                 kind=Kind.RECONCILE_SILENT,
                 subject=RECONCILE,
                 severity=Severity.ERROR,
-                what=f"{RECONCILE} has not run for {late / timedelta(minutes=1):.0f} min",
+                what=f"{RECONCILE} has not run for {late / timedelta(minutes=1):.0f} min"
+                if has_run
+                else f"no run of {RECONCILE} has succeeded",
                 cause="it is paused, it fails, or no worker takes its tasks",
                 remedy=f"look at the runs of {RECONCILE} in Airflow: what is stale and got no event waits for it",
-                since=last if last > datetime.min.replace(tzinfo=self.now.tzinfo) else None,
+                since=last if has_run else None,
                 affected=tuple(asset.key for asset in self.graph),
             )
+
+
+def see_silent(airflow: Client) -> Iterator[Seen]:
+    """Each process that should live and does not. Raises AirflowError."""
+    health = airflow.health()
+    broker = os.environ.get(BROKER)
+    alive = {process: health.get(name, {}).get("status") for process, name in HEALTH.items()}
+    if broker:
+        alive["worker"] = "healthy" if _workers(broker) else "unhealthy"
+    for process, status in alive.items():
+        # None: it has never run; without a broker, as on a laptop, there may be none.
+        if status != "healthy" and (status is not None or broker):
+            yield Seen(
+                kind=Kind.PROCESS_SILENT,
+                subject=process,
+                severity=Severity.ERROR,
+                what=f"Airflow's {process} does not answer",
+                cause="Airflow's health report has no recent heartbeat of it" if process in HEALTH else "no worker answers a ping",
+                remedy="restart it: docs/dokku.md and docs/compose.md say how; its log says why it ended",
+            )  # fmt: skip
 
 
 def _workers(broker: str) -> int:

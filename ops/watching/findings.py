@@ -8,6 +8,7 @@ Not here: what is looked at (`look.py`), who is told (`notify.py`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ import structlog
 from catalunya.assets.record.ledger import Time
 from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
+from catalunya.io.safe_text import safe_text
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +32,8 @@ REMEMBERED = timedelta(days=30)
 """How long closed findings are kept."""
 WORSE = 2.0
 """A finding has worsened when its measure is this many times what it was when it was last said."""
-Measure = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+LARGEST = 1e12
+Measure = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]
 
 
 class Kind(StrEnum):
@@ -155,7 +158,7 @@ class Changes:
 
 def updated(board: Board, seen: Iterable[Seen], now: datetime, *, blind: Iterable[Kind] = ()) -> tuple[Board, Changes]:
     """The board after a look at `now`, and what changed. Of the `blind` kinds nothing could be seen: their findings stay as they are."""
-    found = {each.identity: each for each in seen}
+    found = {each.identity: each for each in map(_safe, seen)}
     unseen = frozenset(blind)
     before = {each.identity: each for each in board.findings if each.closed_at is None}
     opened = [_begun(each, now) for identity, each in found.items() if identity not in before]
@@ -219,3 +222,12 @@ def _is_worse(old: Finding, seen: Seen) -> bool:
 
 def _values(seen: Seen) -> dict[str, Any]:
     return {each.name: getattr(seen, each.name) for each in fields(Seen)}
+
+
+def _safe(seen: Seen) -> Seen:
+    """The same, safe to keep and to show: errors of sources and of Airflow may contain anything, and be as long as they like."""
+    texts: dict[str, Any] = {
+        name: safe_text(getattr(seen, name)) for name in ("subject", "what", "cause", "remedy", "known")
+    }
+    measure = 0.0 if math.isnan(seen.measure) else min(max(seen.measure, 0.0), LARGEST)
+    return replace(seen, **texts, measure=measure)

@@ -11,7 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -29,7 +29,6 @@ from catalunya.ops.watching.findings import (
     Seen,
     Severity,
     keep_board,
-    read_board,
     read_dated_board,
     updated,
 )
@@ -60,6 +59,7 @@ class Look:
     index: Index
     state: State
     blind: str = ""
+    before: Board = field(default_factory=Board)
 
 
 def look(project: Project, now: datetime) -> Look:
@@ -84,18 +84,17 @@ def look(project: Project, now: datetime) -> Look:
         seen.append(_no_answer(blind))
     after, changes = updated(board, one_per_disk(seen), now, blind=[*unseen, *(airflow.KINDS if blind else ())])
     after = replace(after, stale_since=tables.still_stale(), thorough_at=now if is_thorough else board.thorough_at)
-    return Look(after, changes, index, state, blind)
+    return Look(after, changes, index, state, blind, board)
 
 
 def watch(project: Project, now: datetime) -> Look:
     """Take a look, keep what it found, log what has changed and that it looked, and notify.
 
-    If it cannot be kept, as on a full disk, it is logged and told all the same. Raises LakeError and ConfigurationError, for a channel, too.
+    If it cannot be kept, as on a full disk, it is logged and told all the same. Raises LakeError and ConfigurationError.
     """
     began = time.monotonic()
-    before = read_board(project.lake)
     found = look(project, now)
-    unkept = _keep(project, before, found, now)
+    unkept = _keep(project, found, now)
     _log_changes(project, found)
     opened = found.board.open
     # In AWS this line is the heartbeat, and `kinds` a metric for each (cdk/signals.py).
@@ -115,8 +114,9 @@ def watch(project: Project, now: datetime) -> Look:
     return found
 
 
-def _keep(project: Project, before: Board, found: Look, now: datetime) -> CatalunyaError | None:
+def _keep(project: Project, found: Look, now: datetime) -> CatalunyaError | None:
     """Keep what the look found where it differs; returns why that was not possible."""
+    before = found.before
     is_news = found.changes != Changes() or found.board.stale_since != before.stale_since
     try:
         if is_news or before.at is None or not timedelta() <= now - before.at < QUIET:
@@ -145,8 +145,15 @@ def _log_changes(project: Project, found: Look) -> None:
 
 
 def _see_airflow(project: Project, state: State) -> list[Seen]:
-    with client(project.settings) as api:
-        return list(airflow.Watched(api, state, project.settings.clocks).seen())
+    """What Airflow says is wrong. Raises AirflowError, also if something else answers in its place, such as a proxy with a page."""
+    try:
+        with client(project.settings) as api:
+            return list(airflow.Watched(api, state, project.settings.clocks).seen())
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise AirflowError(
+            f"Airflow at {project.settings.airflow_url} answers with something else than is expected of its API "
+            f"({type(error).__name__}: {error}); check CATALUNYA_AIRFLOW_URL, and what is between"
+        ) from error
 
 
 def _no_answer(why: str) -> Seen:

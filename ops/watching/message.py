@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import quote
 
+from catalunya.dags.plugin.places import DAG
 from catalunya.io.safe_text import safe_text
 from catalunya.ops.watching.findings import Finding, Severity
 
@@ -63,10 +64,10 @@ class Links:
     dags: Collection[str] = ()
 
     def to(self, subject: str) -> str:
-        """The page of the subject; Airflow's first page if it is no DAG; empty without an address."""
+        """The tab of the subject's DAG that says what is wrong; Airflow's first page if it is no DAG; empty without an address."""
         base = self.url.rstrip("/")
         is_dag = subject in self.dags or subject.startswith("ops.")
-        return f"{base}/dags/{quote(subject, safe='')}" if base and is_dag else base
+        return f"{base}/dags/{quote(subject, safe='')}/plugin/{DAG}" if base and is_dag else base
 
 
 def title(sender: str, news: News) -> str:

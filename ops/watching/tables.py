@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from catalunya.assets.graph.alternatives import FIRST
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.failing import Failing, acknowledged, failing
 from catalunya.assets.record.index import Index
@@ -75,7 +76,7 @@ class Tables:
                 "`catalunya verify --repair` moves the entry away; then the table is made again",
             )
         elif asset.layer is Layer.LANDING and name in _SOURCE_ERRORS:
-            kind, remedy = Kind.SOURCE_DOWN, f"`catalunya sources check {asset.key}` asks it now"
+            kind, remedy = Kind.SOURCE_DOWN, f"`catalunya sources check {asset.key}` asks it now{_instead(asset)}"
         else:
             kind, remedy = Kind.TABLE_FAILED, f"`catalunya show {asset.key}` and `catalunya history {asset.key}`"
             if failure.quarantine:
@@ -120,7 +121,7 @@ class Tables:
         ups = [up for key in asset.upstream if (up := self.state.known(key))]
         changed = [up.recorded_at for up in ups if entry and entry.versions.get(up.asset) != up.data_version]
         seen = self.stale_since.get(asset.key, self.now)
-        return min([seen, *changed])
+        return min([self.now, seen, *changed])  # a look by a clock that was ahead saw it in the future
 
     def _source(self, asset: Asset) -> Iterator[Seen]:
         latest, expected = self.state.known(asset.key), self.expectations.updated.get(asset.key)
@@ -141,6 +142,7 @@ class Tables:
     def checks(self) -> Iterator[Seen]:
         """What the last check of each source found, unless its table was made, or another source declared, since then."""
         for asset in self.state.graph.select(f"layer:{Layer.LANDING}"):
+            yield from self._standbys(asset)
             latest = self.state.known(asset.key)
             try:
                 check = kept(self.state.ledger.lake, asset.key)
@@ -164,6 +166,24 @@ class Tables:
                 remedy=f"`catalunya sources check {asset.key}` asks it now; correct `{asset.module}` if the source has changed",
                 since=check.at,
             )
+
+    def _standbys(self, asset: Asset) -> Iterator[Seen]:
+        """What the last check found of sources that are not in use: one that is needed some day must not be found dead then."""
+        for name in asset.standbys:
+            try:
+                check = kept(self.state.ledger.lake, asset.key, name)
+            except LakeError:  # it is kept again next week
+                continue
+            if check and check.problems:
+                yield Seen(
+                    kind=Kind.SOURCE_MISMATCH,
+                    subject=f"{asset.key}.{name}",
+                    severity=Severity.WARNING,
+                    what=f"{check.source}, the source that {asset.key} could be read from instead, cannot take its place",
+                    cause="; ".join(check.problems),
+                    remedy=f"`catalunya sources check {asset.key}` asks it now; correct `{asset.module}` if it has changed",
+                    since=check.at,
+                )
 
     def _drift(self, asset: Asset) -> Iterator[Seen]:
         entry = self._newest(asset)
@@ -254,6 +274,14 @@ _FAILED = {
     Kind.SOURCE_DOWN: "the source of {} cannot be read",
     Kind.TABLE_FAILED: "{} could not be made",
 }
+
+
+def _instead(asset: Asset) -> str:
+    """How to read a landing table from another source, if one is declared."""
+    if not asset.standbys:
+        return ""
+    other = asset.standbys[0]
+    return f"; if it will not be back, `catalunya sources switch {asset.name} {'--back' if other == FIRST else other}` (docs/continuity.md)"
 
 
 def _gone(check: SourceCheck, latest: Entry | None) -> list[str]:

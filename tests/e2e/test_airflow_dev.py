@@ -30,13 +30,14 @@ from catalunya.assets.record.lease import Held, holder
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
-from catalunya.cdk.signals import FAILURES, LASTING_FAILURES, ROWS, RUNS, Signal
+from catalunya.cdk.signals import FAILURES, FINDINGS, ROWS, RUNS, Signal, of_kind
 from catalunya.io.environment import load_settings
 from catalunya.ops.cli import main
 from catalunya.ops.local_airflow.client import TaskInstance
 from catalunya.ops.local_airflow.server import airflow
 from catalunya.ops.mock import serve
 from catalunya.ops.processes import child, free_ports
+from catalunya.ops.watching.findings import Kind
 from small.aws import REGION, Aws
 from small.field import Field
 from small.filter_pattern import matches
@@ -242,8 +243,8 @@ def test_a_mart_is_made_under_its_role(dev: Field, chain_run: ChainRun) -> None:
     assert any("role_assumed" in line and ROLE in line for line in dev.client.log_lines(task))
 
 
-def counted(account: Account, signal: Signal, asset: str) -> list[dict[str, Any]]:
-    """The lines of an asset that Airflow's own handler has sent to CloudWatch and that a metric counts."""
+def counted(account: Account, signal: Signal, asset: str | None) -> list[dict[str, Any]]:
+    """The lines of an asset, or of none, that Airflow's own handler has sent to CloudWatch and that a metric counts."""
     pages = account.aws.client("logs").get_paginator("filter_log_events").paginate(logGroupName=LOG_GROUP)
     lines = [event["message"] for page in pages for event in page["events"]]
     found = [json.loads(line) for line in lines if matches(signal.pattern, line)]
@@ -274,9 +275,30 @@ def test_the_task_raises_the_error_of_its_function_and_cloudwatch_counts_it(
     why = "the source's fields do not match RawServiceUsage"
     assert any(why in line for line in dev.client.log_lines(task))
     wait_until(lambda: counted(account, FAILURES, "landing.service_usage"), 60)
-    (line,) = counted(account, LASTING_FAILURES, "landing.service_usage")
+    (line,) = counted(account, FAILURES, "landing.service_usage")
     assert (line["event"], line["task"], line["transient"]) == ("task_failed", "materialize", False)
     assert why in line["error"]
+
+
+def test_a_look_of_ops_watch_counts_the_failed_table_in_cloudwatch(
+    dev: Field, chain_run: ChainRun, account: Account
+) -> None:
+    """The line has an object with a count for each kind, which Airflow's handler must not write as text."""
+    dev.begin()
+    dev.mock.advance("yavr-pn8q")
+    dev.mock.faults("missing-column:yavr-pn8q:column=codi")
+    dev.trigger("landing.service_usage")
+    dev.settle()
+    dev.trigger("ops.watch")
+    (task,) = dev.settle()
+    dev.mock.faults()
+
+    assert task.state == "success"
+    failed = of_kind(Kind.TABLE_FAILED)
+    wait_until(lambda: counted(account, failed, None), 60)
+    (line,) = counted(account, failed, None)
+    assert line["kinds"][Kind.TABLE_FAILED] == 1
+    assert counted(account, FINDINGS, None) == [line]
 
 
 def test_a_batch_landed_outside_airflow_triggers_its_table_through_the_queue(dev: Field, chain_run: ChainRun) -> None:

@@ -34,12 +34,12 @@ LEFT_OUT: Mapping[str, str] = {
     "AWS::Athena::NamedQuery": f"{NO_TYPE}; tests/integration/cdk/test_catalog.py",
     "AWS::Athena::WorkGroup": f"{NO_TYPE}; tests/integration/cdk/test_catalog.py",
     "AWS::Budgets::Budget": f"{NO_TYPE}; tests/integration/cdk/test_stacks.py",
-    "AWS::CloudWatch::Dashboard": f"{NO_TYPE}; tests/integration/cdk/test_watching.py",
+    "AWS::CloudWatch::Dashboard": f"{NO_TYPE}; tests/integration/cdk/test_cloudwatch.py",
     "AWS::Glue::Database": f"{NO_TYPE}; tests/integration/cdk/test_catalog.py",
     "AWS::IAM::OIDCProvider": f"{NO_TYPE}; tests/integration/cdk/test_trust.py",
     "AWS::Lambda::EventInvokeConfig": "its function is left out; tests/integration/cdk/test_stacks.py",
     "AWS::Lambda::Function": "becomes active only with Docker; tests/integration/test_lambda_package.py",
-    "AWS::Logs::MetricFilter": f"{NO_TYPE}; tests/integration/cdk/test_watching.py",
+    "AWS::Logs::MetricFilter": f"{NO_TYPE}; tests/integration/cdk/test_cloudwatch.py",
     "AWS::RolesAnywhere::Profile": f"{NO_TYPE}; tests/integration/cdk/test_trust.py",
     "Custom::StagingTable": "made by a function, which is left out; tests/integration/cdk/test_catalog.py",
 }
@@ -216,7 +216,7 @@ def test_an_alarm_arrives_at_a_subscriber_of_the_topic(deployed: Aws, names: Nam
     arn = queues.get_queue_attributes(QueueUrl=inbox, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:{names.topic}"
     topics.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    alarm = names.alarm("failures")
+    alarm = names.alarm("watch-silent")
     deployed.client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="a rehearsal")
     found: list[str] = []
 

@@ -51,6 +51,15 @@ def test_the_base_install_fits_a_lambda(installed: Path) -> None:
     assert not names & {"airflow", "dbt", "duckdb", "pandas", "pyarrow", "boto3", "numpy"}
 
 
+def test_the_wheel_has_the_pages_of_the_plugin_and_its_entry_point(installed: Path) -> None:
+    def pages(folder: Path) -> set[str]:
+        return {f"{kind}/{file.name}" for kind in ("templates", "static") for file in (folder / kind).iterdir()}
+
+    assert pages(installed / "catalunya/dags/plugin") == pages(ROOT / "dags/plugin") > {"templates/asset.html"}
+    (points,) = installed.glob("catalunya-*.dist-info/entry_points.txt")
+    assert "[airflow.plugins]\ncatalunya = catalunya.dags.plugin.plugin:CatalunyaPlugin" in points.read_text()
+
+
 def test_the_base_install_alone_takes_a_source_from_landing_to_staging(installed: Path, tmp_path: Path) -> None:
     with serve(rows=200) as mock:
         environment = {

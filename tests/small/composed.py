@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from catalunya.ops.processes import child, free_ports
+from small.entry_point import python_path
 from small.patience import patience, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +88,10 @@ class Composed:
         own = self.image if "build" in service or service["image"] == self.services["migrate"]["image"] else {}
         declared = {**own, **(service.get("environment") or {})}
         machine = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(self.folder), "AIRFLOW__API__HOST": "127.0.0.1"}
-        return {**{key: self.here(name, value) for key, value in declared.items()}, **machine}
+        code = {
+            "PYTHONPATH": python_path(self.folder / "metadata")
+        }  # of this working copy, with the plugin's entry point
+        return {**code, **{key: self.here(name, value) for key, value in declared.items()}, **machine}
 
     def here(self, name: str, text: str) -> str:
         """A text of the file, with this machine's addresses and folders in place of the container's."""

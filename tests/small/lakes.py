@@ -17,7 +17,7 @@ from catalunya.assets.record.ledger import Entry, Stored
 from catalunya.assets.record.project import Project
 from small import aws
 
-_OF_THE_RUN = ("run_id", "correlation_id", "started_at", "seconds", "batch", "requests", "reason")
+_OF_THE_RUN = ("run_id", "correlation_id", "started_at", "seconds", "batch", "requests", "traffic", "reason")
 
 
 def contents(lake: str | Path) -> dict[str, bytes]:

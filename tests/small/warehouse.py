@@ -27,7 +27,7 @@ from catalunya.contracts.population import Population
 from catalunya.contracts.service_usage import ServiceUsage
 from catalunya.contracts.social_services import SocialServices
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.warehouse.build import build_model
+from catalunya.io.warehouse.build import Tested, build_model
 from catalunya.io.warehouse.dbt import load_project
 from catalunya.io.warehouse.relation import Relation
 
@@ -205,11 +205,12 @@ def _content(table: Relation) -> str:
 
 @dataclass
 class Warehouse:
-    """Staging tables that a test writes, and the marts last built from them."""
+    """Staging tables that a test writes, and the marts last built from them; `tests` are the results of dbt's tests of the last build."""
 
     folder: Path
     settings: Settings
     tables: dict[str, Relation] = field(default_factory=dict)
+    tests: list[Tested] = field(default_factory=list)
 
     def write(self, name: str, rows: Rows) -> None:
         """Set the rows of a staging table."""
@@ -246,6 +247,7 @@ class Warehouse:
 
     def build_file(self, model: str, as_of: str) -> Path:
         """The same, returning the file."""
+        self.tests.clear()
         return build_model(
             model,
             inputs=[table for name, table in self.tables.items() if name != model],
@@ -254,4 +256,5 @@ class Warehouse:
             order_by=mart_contracts()[model].key(),
             settings=self.settings,
             scratch=Path(tempfile.mkdtemp(dir=self.folder)),
+            tested=self.tests.append,
         )

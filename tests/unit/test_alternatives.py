@@ -247,6 +247,7 @@ def test_population_is_read_from_the_municipal_register_and_back(settings: Setti
         after = first.ledger.latest("staging.population")
 
     assert dead == {"": True, "pmh": False}, "an alternative that died is found before it is needed"
+    assert shown.in_use == "pmh"
     assert after
     assert set(after.objects) == set(before)
     assert switched.quarantined == 0

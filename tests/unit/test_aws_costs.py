@@ -16,8 +16,8 @@ from catalunya.cdk.naming import Names
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "aws.md").read_text()
-NOTHING = {"s3": {}, "glue": 0, "sqs": 0, "worker_bytes": 0}
-EMPTY = NOTHING | {"pages": 0, "written_bytes": 0, "log_bytes": 0, "athena_scanned": [], "invocations": []}
+NOTHING = {"s3": {}, "glue": 0, "sqs": 0, "worker_bytes": 0, "log_bytes": 0}
+EMPTY = NOTHING | {"pages": 0, "written_bytes": 0, "athena_scanned": [], "invocations": []}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,26 @@ def test_data_transfer_and_storage_are_charged_by_the_gigabyte(table: ModuleType
     assert table.storage_usd({"stored_bytes": 10**9, "added_bytes": 10**8}) == pytest.approx(10 * 0.023)
 
 
+def test_a_month_of_looks_is_requests_transfer_and_logs(table: ModuleType) -> None:
+    watch = {
+        "looks": 100,
+        "s3": {"LIST": 100, "PUT": 50, "GET": 400},
+        "worker_bytes": 10**6,
+        "log_bytes": 10**5,
+        "log_lines": 200,
+    }
+    requests = 30 * (150 * 0.005 + 400 * 0.0004) / 1000
+    logs = 30 * (10**5 + 200 * 250 + 100 * 2500) / 10**9 * 0.57
+    assert table.watch_requests_usd(watch) == pytest.approx(requests)
+    assert table.watch_usd(watch) == pytest.approx(requests + 30 * 0.09 / 1000 + logs)
+
+
+def test_the_requests_of_the_watch_cost_no_more_than_they_may(table: ModuleType) -> None:
+    watch = json.loads((ROOT / "bench" / "aws_costs.json").read_text())["watch"]
+    assert watch["looks"] == 144
+    assert table.watch_requests_usd(watch) <= table.WATCH_USD == 0.05
+
+
 def test_the_page_shows_the_counts(table: ModuleType) -> None:
     counted = json.loads((ROOT / "bench" / "aws_costs.json").read_text())
     assert table.render(counted) in PAGE, "stale: run `python bench/aws_costs.py --table`"
@@ -75,7 +95,10 @@ def test_the_page_shows_the_counts(table: ModuleType) -> None:
 
 def test_the_counted_cost_is_within_the_budget_of_each_environment(table: ModuleType) -> None:
     counted = json.loads((ROOT / "bench" / "aws_costs.json").read_text())
-    days = {name: sum(line.usd for line in table.lines(day, counted["ticks"])) for name, day in counted["days"].items()}
+    days = {
+        name: sum(line.usd for line in table.lines(table.day_of(counted, name), table.every_day(counted)))
+        for name in counted["days"]
+    }
     assert days["quiet"] < days["changed"]
     assert days["changed"] * 30 + table.storage_usd(counted) < min(profile.budget_usd for profile in PROFILES.values())
 

@@ -180,7 +180,7 @@ KNOWN = st.tuples(st.sampled_from("ABCDEF"), st.one_of(st.none(), st.integers(0,
 
 @pytest.mark.parametrize("contract", [Shops, Latest])
 @given(drawn=st.lists(KNOWN, min_size=1, max_size=14), data=st.data())
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 def test_neither_order_nor_pages_decide_what_is_published(
     asset: Asset, contract: type[Contract], drawn: list[tuple[str, int | None, str]], data: st.DataObject
 ) -> None:

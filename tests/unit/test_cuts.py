@@ -163,9 +163,7 @@ def usage_table(folder: Path) -> Table:
     return Table(folder, reading(service_usage, source), source)
 
 
-PROPERTY = settings(
-    max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+PROPERTY = settings(max_examples=12, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
 
 def holds(

@@ -204,7 +204,7 @@ def test_parquet_is_read_as_text_with_its_types() -> None:
     assert found.select("n", "d", "ok").row(0) == ("1", "2024-01-31", "true")
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(
     rows=st.lists(st.tuples(*[st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff"), max_size=8)] * 2), min_size=1, max_size=12),
     size=st.integers(1, 5),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalunya.io.lake import Lake
@@ -88,6 +88,7 @@ def test_a_board_is_read_back_as_it_was_kept_and_a_broken_one_begins_anew(tmp_pa
 LOOKS = st.lists(st.dictionaries(st.sampled_from("abc"), st.floats(0, 1e6), max_size=3), max_size=12)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(LOOKS)
 def test_whatever_is_seen_each_opening_has_one_end_and_nothing_is_said_twice(looks: list[dict[str, float]]) -> None:
     board, is_open, said = Board(), set(), {}

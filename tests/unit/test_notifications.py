@@ -150,10 +150,13 @@ def test_the_public_address_of_airflow_is_the_internal_one_unless_it_is_set() ->
 @pytest.mark.parametrize(
     ("subject", "link"),
     [
-        ("landing.gdp", "https://airflow.example.org/dags/landing.gdp"),
-        ("ops.backup", "https://airflow.example.org/dags/ops.backup"),
+        ("landing.gdp", "https://airflow.example.org/dags/landing.gdp/plugin/asset"),
+        ("ops.backup", "https://airflow.example.org/dags/ops.backup/plugin/asset"),
         ("scheduler", "https://airflow.example.org"),
-        ("ops.x/../../login?next=evil", "https://airflow.example.org/dags/ops.x%2F..%2F..%2Flogin%3Fnext%3Devil"),
+        (
+            "ops.x/../../login?next=evil",
+            "https://airflow.example.org/dags/ops.x%2F..%2F..%2Flogin%3Fnext%3Devil/plugin/asset",
+        ),
     ],
 )
 def test_a_link_leads_to_the_dag(subject: str, link: str) -> None:

@@ -418,7 +418,7 @@ LOOKS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(LOOKS)
 def test_everything_is_told_once_whatever_does_not_arrive(
     looks: Sequence[tuple[dict[str, tuple[float, Severity]], bool]],

@@ -18,9 +18,11 @@ from catalunya.assets.graph.spec import Asset
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.request import Request
 from catalunya.assets.record.index import keep_index, read_index
-from catalunya.assets.record.ledger import Entry, Ledger, encode
+from catalunya.assets.record.lease import lease
+from catalunya.assets.record.ledger import Ledger, encode
 from catalunya.assets.record.project import Project
 from catalunya.contracts.model.columns import Column
+from catalunya.contracts.model.results import Check
 from catalunya.dags.plugin.asset_page import asset_page
 from catalunya.dags.plugin.ops_page import ops_page
 from catalunya.dags.plugin.overview_page import Filter, overview_page
@@ -32,6 +34,7 @@ from catalunya.dags.plugin.words import Links
 from catalunya.io.environment import Settings
 from catalunya.io.errors import ContractError, UsageError
 from catalunya.ops.watching.findings import Board, Finding, Kind, Severity, keep_board
+from catalunya.ops.watching.look import watch
 from small.lakes import record
 from small.shops import FolderSource, declare, some
 
@@ -417,9 +420,72 @@ def test_an_entry_of_the_ledger_can_be_hostile(shops: tuple[FolderSource, Projec
     assert "runs/%3Cscript%3Ealert%281%29%3C%2Fscript%3E" in page
 
 
-def test_checks_that_an_entry_does_not_have_are_not_invented(shops: tuple[FolderSource, Project]) -> None:
+def test_checks_are_shown_with_their_results_those_that_failed_first(shops: tuple[FolderSource, Project]) -> None:
     _, project = shops
-    entry = project.ledger.latest("staging.shops")
-    assert isinstance(entry, Entry)
-    if not getattr(entry, "checks", ()):
-        assert "No checks were recorded" in text(asset(project, "staging.shops"))
+    last = project.ledger.latest("staging.shops")
+    assert last
+    found = (
+        Check(name="shop_id is not null", kind="contract", column="shop_id"),
+        Check(name="capacity >= 0", kind="contract", severity="warning", failed=2, sample=HOSTILE),
+        Check(name="keeps its rows", kind="guard", failed=1),
+    )
+    project.ledger.append(replace(last, checks=found), after=last.sequence)
+    page = asset(project, "staging.shops")
+
+    assert re.search(
+        r"Checks .*error keeps its rows guard 1 .*warning capacity >= 0 contract 2 .*1 check passed shop_id is",
+        text(page),
+    )
+    assert "<script>alert" not in page
+
+
+def test_an_entry_of_an_earlier_release_has_no_checks(shops: tuple[FolderSource, Project]) -> None:
+    _, project = shops
+    last = project.ledger.latest("staging.shops")
+    assert last
+    project.ledger.append(replace(last, checks=()), after=last.sequence)
+
+    assert "No checks were recorded" in text(asset(project, "staging.shops"))
+
+
+def test_columns_say_what_they_are_made_from_in_words_and_as_a_drawing(shops: tuple[FolderSource, Project]) -> None:
+    _, project = shops
+    page = asset_page(seen(project), "staging.shops")
+
+    assert [str(source) for source in page.columns_made["city"].sources] == ["landing.shops.ciutat"]
+    assert {line.label for line in page.drawing.lines} == {
+        "landing.shops.codi → shop_id (identity)",
+        "landing.shops.places → capacity_places (identity)",
+        "landing.shops.ciutat → city (identity)",
+    }
+    assert "ciutat of landing.shops" in text(asset(project, "staging.shops"))
+    assert asset_page(seen(project), "landing.shops").drawing.lines == []
+
+
+def test_who_makes_what_is_known_from_one_listing(shops: tuple[FolderSource, Project]) -> None:
+    _, project = shops
+    with lease(project.lake, "staging.cities", "manual__now", 900):
+        states = {row.asset.key: row.state for row in overview_page(seen(project), Filter()).rows}
+    assert states == {"landing.shops": "fresh", "staging.shops": "fresh", "staging.cities": "running"}
+    assert {row.state for row in overview_page(seen(project), Filter()).rows} == {"fresh"}
+
+
+def test_of_a_large_ledger_the_asset_of_the_page_is_exact(
+    shops: tuple[FolderSource, Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, project = shops
+    watch(project, datetime.now(UTC))
+    source.write(some(9))
+    for key in KEYS[:2]:
+        materialize(project, key)
+    monkeypatch.setattr("catalunya.dags.plugin.sight.MANY", 2)
+    now = Project(project.settings, project.declared)
+
+    everything = overview_page(open_sight(lambda: KEYS, now), Filter())
+    assert everything.is_of_last_look
+    assert {row.status.rows for row in everything.rows} == {8}
+    now = Project(project.settings, project.declared)
+    one = asset_page(open_sight(lambda: KEYS, now, "staging.shops"), "staging.shops")
+    assert (one.state, one.status.rows, len(one.history)) == ("fresh", 9, 2)
+    assert [len(drawn.bars) for drawn in one.charts] == [2, 2, 2]
+    assert [near.state for near in one.downstream] == ["stale"]

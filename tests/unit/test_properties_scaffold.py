@@ -138,7 +138,7 @@ ALLOWED = {"raw", "column", "str", "int", "float", "bool", "date", "datetime", "
         pl.DataFrame({"a": ["1"]}),
     )
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_metadata_break_the_contract_or_inject_anything(tmp_path: Path, table: tuple[About, pl.DataFrame]) -> None:
     about, rows = table
     found = profile(about, rows)
@@ -158,14 +158,14 @@ def test_no_metadata_break_the_contract_or_inject_anything(tmp_path: Path, table
 
 
 @given(texts)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_name_of_a_table_is_a_name_or_nothing(title: str) -> None:
     name = table_name(title)
     assert not name or (name.isidentifier() and name.isascii() and name == name.lower())
 
 
 @given(st.lists(texts, max_size=12))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_names_are_different_whatever_they_were_made_from(found: Sequence[str]) -> None:
     for names in (column_names(found), attribute_names(found, dir(LandingContract))):
         assert len({name.lower() for name in names}) == len(found)

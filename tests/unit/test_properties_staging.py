@@ -212,7 +212,6 @@ def test_every_row_ends_up_in_the_table_or_in_quarantine_exactly_once(
     @settings(
         max_examples=25,
         phases=[Phase.generate],
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

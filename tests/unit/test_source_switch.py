@@ -83,6 +83,9 @@ def test_one_command_switches_and_one_switches_back(checkout: Checkout) -> None:
     assert shown["landing.population"]["in_use"] == "pmh"
     assert shown["staging.population"]["source"] == "IDESCAT pmh/446/477/mun"
 
+    state = {each["asset"]: each for each in json.loads(checkout.run("status", "source:population", "--json").out)}
+    assert state["landing.population"]["in_use"] == "pmh"
+
     assert checkout.run("sources", "switch", "population", "pmh").out.strip().endswith("nothing to switch")
     back = checkout.run("sources", "switch", "landing.population", "--back")
     assert back.code == 0, back.err

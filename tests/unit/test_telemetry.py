@@ -221,6 +221,15 @@ def test_a_traceparent_of_the_caller_is_a_link(shops: Shops, monkeypatch: pytest
     assert shops.collector.span("landing.shops").links == ((trace, span),)
 
 
+def test_the_span_that_the_process_works_in_is_a_link_as_that_of_an_airflow_task_is(shops: Shops) -> None:
+    from opentelemetry import trace
+
+    context = trace.SpanContext(0x4BF92F3577B34DA6A3CE929D0E0E4736, 0x00F067AA0BA902B7, is_remote=False)
+    with trace.use_span(trace.NonRecordingSpan(context)):
+        shops.make("landing.shops")
+    assert shops.collector.span("landing.shops").links == (("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"),)
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

@@ -40,7 +40,7 @@ SPACES = " \t\n\x0b\x0c\r\x85\u00a0\u1680\u2000\u2002\u2003\u2007\u2009\u200a\u2
 GEMINATES = ("l·l", "l.l", "l•l", "l‧l", "l∙l", "l⋅l", "l・l", "ŀl", "l\u0387l", "ŀ·l", "l\u200b·\u200bl")
 
 
-often = settings(max_examples=100, derandomize=True, deadline=None, database=None)
+often = settings(max_examples=100, derandomize=True, database=None)
 
 
 def clean(*texts: str | None) -> list[str | None]:

@@ -212,7 +212,7 @@ def test_a_pattern_that_fits_nothing_is_one_clear_line(settings: Settings, tmp_p
         wide.make(ABRERA)
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(
     years=st.lists(st.integers(1900, 2099), unique=True, min_size=1, max_size=6),
     data=st.data(),

@@ -18,7 +18,7 @@ from catalunya.contracts.model.contract import Contract, LandingContract, column
 from catalunya.contracts.model.values import Locale, read
 from catalunya.io.errors import DeclarationError
 
-EXAMPLES = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+EXAMPLES = settings(max_examples=150, derandomize=True, database=None)
 NO_LOCALE, CATALAN, ENGLISH = Locale(), Locale(",", ".", "%d/%m/%Y"), Locale(".", ",")
 
 

@@ -15,7 +15,9 @@
     const isDark = names?.contains("dark") || (!names?.contains("light") && dark.matches);
     document.documentElement.dataset.theme = isDark ? "dark" : "light";
     if (outer) {
-      document.documentElement.style.setProperty("--outer", getComputedStyle(outer.body).backgroundColor);
+      const colors = [outer.body, outer.documentElement].map((element) => getComputedStyle(element).backgroundColor);
+      const opaque = colors.find((color) => color !== "transparent" && !/[,/] ?0\)$/.test(color));
+      if (opaque) document.documentElement.style.setProperty("--outer", opaque);
     }
   };
   applyTheme();

@@ -78,7 +78,7 @@ def test_dev_is_prod_without_replication_early_warnings_and_dashboards(templates
     only_dev = [dev[logical]["Properties"]["AlarmName"] for logical in dev.keys() - prod.keys()]
 
     only_prod = {prod[logical]["Type"] for logical in prod.keys() - dev.keys()}
-    # Each metric and dashboard that dev does not have: test_watching.py.
+    # Each metric and dashboard that dev does not have: test_cloudwatch.py.
     assert only_prod == {
         "AWS::IAM::Role",
         "AWS::CloudWatch::Alarm",

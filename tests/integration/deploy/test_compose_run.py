@@ -7,10 +7,11 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 from pydantic import SecretStr
@@ -24,7 +25,8 @@ from catalunya.ops.backup.make import back_up
 from catalunya.ops.backup.store import Store
 from catalunya.ops.local_airflow.client import Client
 from catalunya.ops.mock import serve
-from catalunya.ops.processes import free_ports
+from catalunya.ops.processes import child, free_ports
+from small.browser import chromium, window
 from small.composed import BIN, ROOT, WAIT_S, Composed, image_env, postgres_programs, resolved
 from small.patience import wait_until
 
@@ -60,6 +62,11 @@ def composed(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterat
         composed.stop()
 
 
+def made_in(composed: Composed) -> Project:
+    """The project on the lake of the services."""
+    return Project(load_settings(env="local", lake=str(composed.volume("lake")), cache=composed.volume("cache")))
+
+
 def make_the_rest(lake: Path, compiled: Path) -> None:
     """Make everything else that the chain's mart reads, from the same rows that the mock service has."""
     with serve() as mock:
@@ -87,8 +94,7 @@ def test_a_process_that_does_not_answer_is_unhealthy_while_its_database_answers_
 
 
 def test_a_change_goes_from_landing_to_marts_and_its_history_is_in_postgres(composed: Composed) -> None:
-    lake = composed.volume("lake")
-    project = Project(load_settings(env="local", lake=str(lake), cache=composed.volume("cache")))
+    project = made_in(composed)
     began = datetime.now(UTC)
     with Client(composed.url("api-server")) as client:
         keys = {asset.key for asset in project.graph}
@@ -118,6 +124,45 @@ def test_a_change_goes_from_landing_to_marts_and_its_history_is_in_postgres(comp
         assert runs == [(key, "success") for key in CHAIN]
         assert [name for (name,) in events] == list(CHAIN)
         assert pools == [(4, True)]
+
+
+def test_the_plugin_works_in_compose_without_a_login(composed: Composed) -> None:
+    with chromium() as browser, window(browser, composed.url("api-server")) as opened:
+        frame = opened.open("/plugin/asset-health")
+        assert frame.locator("table.assets tbody tr").count() == len(made_in(composed).graph)
+        frame = opened.open(f"/dags/{CHAIN[-1]}/plugin/asset")
+        assert frame.locator("h1").inner_text().split() == [CHAIN[-1], "fresh"]
+        assert opened.said == []
+
+
+def test_the_plugin_works_behind_a_login_and_below_a_prefix_as_deployed(composed: Composed, tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords.json"
+    passwords.write_text('{"ada": "a password of this test"}')
+    (port,) = free_ports(1)
+    env = composed.environment("api-server") | {
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}/af",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "false",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "ada:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+    }
+    url, log = f"http://127.0.0.1:{port}/af", tmp_path / "api-server.log"
+    with child([BIN / "catalunya", "serve", "api-server"], log=log, env=env), httpx.Client(trust_env=False) as http:
+
+        def answers() -> bool:
+            with suppress(httpx.TransportError):
+                return http.get(f"{url}/api/v2/monitor/health").status_code == 200
+            return False
+
+        wait_until(answers, WAIT_S, log.read_text, poll_s=1)
+        refused = http.get(f"{url}/pipeline/assets")
+        assert (refused.status_code, refused.headers["content-type"]) == (401, "text/html; charset=utf-8")
+        with chromium() as browser, window(browser, url, login=("ada", "a password of this test")) as opened:
+            frame = opened.open("/plugin/asset-health")
+            frame.get_by_role("link", name=CHAIN[1], exact=True).click()
+            frame = opened.wait_for(f"/dags/{CHAIN[1]}/plugin/asset")
+            assert frame.locator("h1").inner_text().split() == [CHAIN[1], "fresh"]
+            assert opened.said == []
 
 
 def test_a_backup_dumps_the_database_and_restores_it_into_an_empty_one(composed: Composed, tmp_path: Path) -> None:

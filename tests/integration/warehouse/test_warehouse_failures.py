@@ -43,6 +43,9 @@ def test_a_failing_data_test_is_reported_with_its_first_row(dims: Warehouse) -> 
     (tested,) = [line for line in logged if line["event"] == "model_tested"]
     failed = [line["test"] for line in logged if line["event"] == "test_failed"]
     assert (tested["failed"], tested["warned"], tested["passed"] > 0) == (len(failed), 0, True)
+    broken = {test.name: test for test in dims.tests if test.failed}
+    assert len(broken) == len(failed)
+    assert all(test.sample and not test.only_warns for test in broken.values())
     assert "not_null_fact_service_usage_daily_comarca_id" in failed
     message = str(raised.value)
     assert "\n" not in message

@@ -1,0 +1,129 @@
+"""The plugin in a real Airflow, looked at with a real browser: pages, links in and out of the frame, light and dark, and nothing in the console."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalunya.ops.watching.look import watch
+from small.browser import chromium, picture, window
+from small.entry_point import python_path
+from small.field import Field
+
+SOURCE = "service_usage"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plugin_is_found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Before `field` starts Airflow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", python_path(tmp_path_factory.mktemp("metadata")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def browser(plugin_is_found: None) -> Iterator[Any]:
+    with chromium() as found:
+        yield found
+
+
+def made(field: Field) -> str:
+    """Make the source's two tables on Airflow, and look. Returns the run that made the staging table."""
+    if field.project.ledger.latest(f"staging.{SOURCE}") is None:
+        field.trigger(f"landing.{SOURCE}")
+        field.settle()
+        watch(field.project, datetime.now(UTC))
+    entry = field.project.ledger.latest(f"staging.{SOURCE}")
+    assert entry
+    return entry.run_id
+
+
+def test_airflow_knows_the_plugin_and_its_views(field: Field) -> None:
+    found = {plugin["name"]: plugin for plugin in field.client.get("/plugins", limit=100)["plugins"]}
+
+    views = {view["destination"]: view for view in found["catalunya"]["external_views"]}
+    assert {name: view["url_route"] for name, view in views.items()} == {
+        "nav": "asset-health",
+        "dag": "asset",
+        "dag_run": "made-from",
+    }
+    assert field.client.get("/plugins/importErrors")["import_errors"] == []
+
+
+def test_the_tab_of_an_asset_in_light_and_dark_and_narrow(field: Field, browser: Any, tmp_path: Path) -> None:
+    made(field)
+    backgrounds = {}
+    for mode, width in (("light", 1440), ("dark", 1440), ("light", 420)):
+        with window(browser, field.client.url, mode=mode, width=width) as opened:
+            frame = opened.open(f"/dags/staging.{SOURCE}/plugin/asset")
+            heading = frame.locator("h1").inner_text()
+            assert heading.split() == [f"staging.{SOURCE}", "fresh"]
+            frame.locator("svg[role=img]").first.wait_for()
+            assert frame.locator("figure svg[role=img]").count() == 3
+            assert frame.locator(":root").get_attribute("data-theme") == mode
+            assert frame.locator(":root").evaluate("root => root.scrollWidth <= root.clientWidth")
+            inner = frame.locator(":root").evaluate("root => getComputedStyle(root).backgroundColor")
+            outer = opened.page.evaluate(
+                "[document.body, document.documentElement].map(element => getComputedStyle(element).backgroundColor)"
+            )
+            assert inner in outer
+            backgrounds[mode] = inner
+            assert picture(opened, tmp_path, f"{mode}-{width}").stat().st_size > 10_000
+            assert opened.said == []
+    assert backgrounds["light"] != backgrounds["dark"]
+
+
+def test_the_frame_follows_when_airflow_changes_its_mode(field: Field, browser: Any) -> None:
+    made(field)
+    with window(browser, field.client.url) as opened:
+        frame = opened.open(f"/dags/staging.{SOURCE}/plugin/asset")
+        opened.page.evaluate("document.documentElement.className = 'dark'")
+        frame.locator(":root[data-theme=dark]").wait_for()
+        assert opened.said == []
+
+
+def test_links_lead_out_of_the_frame_and_within_it(field: Field, browser: Any) -> None:
+    run_id = made(field)
+    with window(browser, field.client.url) as opened:
+        frame = opened.open("/plugin/asset-health")
+        assert "Asset health" in frame.locator("h1").inner_text()
+        frame.locator("a.chip", has_text="fresh").click()  # within
+        frame.locator("a.chip[aria-current]", has_text="fresh").wait_for()
+        assert frame.locator("table.assets tbody tr").count() == 2
+
+        frame.get_by_role("link", name=f"staging.{SOURCE}", exact=True).click()  # out, to the DAG
+        frame = opened.wait_for(f"/dags/staging.{SOURCE}/plugin/asset")
+        frame.locator("a.run", has_text=run_id).first.click()  # out, to the run
+        frame = opened.wait_for(
+            re.sub(
+                "[:+]", lambda found: f"%{ord(found[0]):02X}", f"/dags/staging.{SOURCE}/runs/{run_id}/plugin/made-from"
+            )
+        )
+        frame.locator("text=this is what the table is now").wait_for()
+        assert f"landing.{SOURCE}" in frame.locator("ul.tree").inner_text()
+        assert "ingested_process_at=" in frame.locator("ul.tree").inner_text()
+        assert opened.said == []
+
+
+def test_the_filters_are_a_form_that_works_in_the_sandbox(field: Field, browser: Any) -> None:
+    made(field)
+    with window(browser, field.client.url) as opened:
+        frame = opened.open("/plugin/asset-health")
+        frame.locator("input[type=search]").fill("staging usage")
+        frame.locator("button[type=submit]").click()
+        frame.get_by_role("link", name="Clear").wait_for()
+        assert frame.locator("table.assets tbody th").all_inner_texts() == [f"staging.{SOURCE}"]
+        assert opened.said == []
+
+
+def test_the_tab_of_the_watch_shows_what_it_found_last(field: Field, browser: Any) -> None:
+    made(field)
+    with window(browser, field.client.url) as opened:
+        frame = opened.open("/dags/ops.watch/plugin/asset")
+        frame.locator("text=Last look").wait_for()
+        assert opened.said == []

@@ -1,0 +1,69 @@
+"""OpenLineage events of the whole project, marts and dbt included: valid, in order, and joined to one graph down to the columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from catalunya.assets.graph.spec import Layer
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.lineage_events import dataset_name
+from catalunya.assets.record.project import Project
+from catalunya.contracts.model.results import Check
+from catalunya.io import openlineage
+from catalunya.io.environment import load_settings
+from catalunya.io.errors import CatalunyaError
+from catalunya.ops import mock
+from small.lineage import receiving, validate
+
+
+def test_every_table_is_reported_with_what_it_was_made_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openlineage, "_rests_until", 0.0)
+    with mock.serve(rows=120) as apis, receiving() as receiver:
+        monkeypatch.setenv("OPENLINEAGE_URL", receiver.url)
+        project = Project(load_settings(lake=str(tmp_path / "lake"), mock_url=apis.url, cache=tmp_path / "cache"))
+        failed = []
+        for asset in project.graph:
+            try:
+                materialize(project, asset.key)
+            except CatalunyaError:
+                failed.append(asset.key)
+        sent = receiver.events
+    for event in sent:
+        validate(event)
+    assert failed == []
+    made = {event["job"]["name"]: event for event in sent if event["eventType"] == "COMPLETE"}
+    assert made.keys() == {f"{asset.key}{part}" for asset in project.graph for part in ("", ".checks")}
+    for asset in project.graph:
+        event, entry = made[asset.key], project.ledger.latest(asset.key)
+        assert entry
+        (output,) = event["outputs"]
+        assert (output["namespace"], output["name"]) == dataset_name(project, asset)
+        read = {(each["namespace"], each["name"]) for each in event["inputs"]}
+        if asset.layer is not Layer.LANDING:
+            assert read == {dataset_name(project, up) for up in project.graph.upstream(asset.key)}
+        fields = output["facets"].get("columnLineage", {"fields": {}})["fields"]
+        assert fields.keys() <= {column.name for column in asset.columns}
+        sources = [each for field in fields.values() for each in field["inputFields"]]
+        assert {(each["namespace"], each["name"]) for each in sources} <= read
+        checks = made[f"{asset.key}.checks"]["inputs"][0]["inputFacets"]["dataQualityAssertions"]["assertions"]
+        assert [each["name"] for each in checks] == [check.name for check in entry.checks]
+    population = made["marts.fact_population_monthly"]["outputs"][0]["facets"]["columnLineage"]
+    direct = [
+        each["field"]
+        for each in population["fields"]["population"]["inputFields"]
+        if any(how["type"] == "DIRECT" for how in each["transformations"])
+    ]
+    assert "population" in direct
+    kinds = {check.kind for asset in project.graph for check in _checks(project, asset.key)}
+    assert kinds == {"contract", "reference", "guard", "test"}
+    tests = [check for check in _checks(project, "marts.dim_municipalities") if check.kind == "test"]
+    assert "versions_follow_each_other" in {check.name for check in tests}
+    assert ("not_null_dim_municipalities_comarca_id", "comarca_id") in {(check.name, check.column) for check in tests}
+
+
+def _checks(project: Project, key: str) -> tuple[Check, ...]:
+    entry = project.ledger.latest(key)
+    assert entry
+    return entry.checks
