@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     )
     airflow_url: str = Field(
         "",
-        description="the URL of Airflow: `ops.reconcile` watches its processes and tasks, and backups include its pools, variables and paused DAGs; "
+        description="the URL of Airflow: `ops.watch` watches its processes and tasks, and backups include its pools, variables and paused DAGs; "
         "empty: neither",
     )
     airflow_public_url: str = Field(

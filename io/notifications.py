@@ -32,9 +32,9 @@ _OPTIONS = ("url", "name", "severity", "select")
 class Channel:
     """Where messages go.
 
-    - `name`: what logs call it, and what the record of what it was told is kept under.
+    - `name`: what logs call it, and the record of what it was sent.
     - `url`: its address, which contains secrets: a URL of Apprise, the ARN of an SNS topic, or the name of a connection that has it.
-    - `severity`: the lowest severity it is told about. `select`: the tables it is told about, as on the command line; empty: everything.
+    - `severity`: the lowest severity it is notified of. `select`: the tables it is notified of, as on the command line; empty: everything.
     """
 
     name: str

@@ -8,12 +8,10 @@ limits. Not here: what an event says (`assets/record/lineage_events.py`).
 from __future__ import annotations
 
 import os
-import queue
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from catalunya.io.safe_text import register_secret, safe_text
+from catalunya.io.time_limit import failure_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,18 +85,18 @@ def send(events: Callable[[], Sequence[Any]]) -> None:
     began = time.monotonic()
     if not is_on() or _rests_until > began:
         return
-    if why := _within(LIMIT_S, lambda: _emit(events)):
+    if why := failure_within(LIMIT_S, "openlineage", lambda: _emit(events)):
         _rests_until = time.monotonic() + REST_S
         log.warning("lineage_not_sent", error=safe_text(why, 300), seconds=round(time.monotonic() - began, 3))
 
 
-def _emit(events: Callable[[], Sequence[Any]]) -> None:
-    client = _client()
-    if client is None:
-        return
-    for event in events():
-        client.emit(event)
-    client.close(LIMIT_S)
+def _emit(events: Callable[[], Sequence[Any]]) -> str:
+    """Raises if an event is not taken; there is nothing else to say."""
+    if client := _client():
+        for event in events():
+            client.emit(event)
+        client.close(LIMIT_S)
+    return ""
 
 
 def _client() -> Any:
@@ -133,22 +132,3 @@ def _http(url: str) -> Any:
             }
         )
     )
-
-
-def _within(seconds: float, work: Callable[[], None]) -> str:
-    """Why the work failed or is not done by then; empty if all went well. In a thread, because no time-out of a client covers a name that
-    is looked up for ever, or an answer that arrives byte by byte."""
-    done: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            work()
-            done.put("")
-        except Exception as error:  # noqa: BLE001  returned
-            done.put(f"{type(error).__name__}: {error}")
-
-    threading.Thread(target=copy_context().run, args=(run,), name="openlineage", daemon=True).start()
-    try:
-        return done.get(timeout=seconds)
-    except queue.Empty:
-        return f"no answer within {seconds:.1f} s"

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import gzip
 import os
-import queue
 import ssl
-import threading
 import time
 from collections.abc import Callable, Sequence
 from urllib.parse import unquote, urlsplit
@@ -22,6 +20,7 @@ import structlog
 
 from catalunya.io.otlp_messages import Signal
 from catalunya.io.safe_text import register_secret, safe_text
+from catalunya.io.time_limit import failure_within
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +64,8 @@ def send(bodies: Sequence[tuple[Signal, Body]]) -> None:
         if began >= ends_at:
             return
         try:
-            why = _within(ends_at - began, _request(signal, url, body(), ends_at - began))
+            left = ends_at - began
+            why = failure_within(left, "otlp", _request(signal, url, body(), left))
         except Exception as error:  # noqa: BLE001  a wrong variable, a certificate that is not there
             why = f"{type(error).__name__}: {error}"
         if why:
@@ -106,24 +106,6 @@ def _rejected(signal: Signal, answer: bytes) -> str:
     from catalunya.io.otlp_messages import rejected
 
     return rejected(signal, answer)
-
-
-def _within(seconds: float, work: Callable[[], str]) -> str:
-    """What the work returns, or that it is not done by then. A thread, because no time-out of a client covers a name that is looked up
-    for ever or an answer that arrives byte by byte."""
-    done: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            done.put(work())
-        except Exception as error:  # noqa: BLE001  returned
-            done.put(f"{type(error).__name__}: {error}")
-
-    threading.Thread(target=run, name="otlp", daemon=True).start()
-    try:
-        return done.get(timeout=seconds)
-    except queue.Empty:
-        return f"no answer within {seconds:.1f} s"
 
 
 def _setting(signal: Signal, name: str) -> str:

@@ -74,7 +74,7 @@ class Context:
 
     `source_state` is what the source answered when it was asked whether it changed, so that it is not asked twice. `rejected` is the
     object with the rows that made the attempt fail, and how many there were; `refused` the candidate that the guards refused. `recorded`
-    is the entry that this run recorded, once it has; `tally` counts its requests to the source, `checks` has the checks that ran so far.
+    is the entry that this run recorded, once it has; `traffic` counts its requests to the source, `checks` has the checks that ran so far.
     """
 
     project: Project
@@ -89,7 +89,7 @@ class Context:
     refused: Candidate | None = None
     checks: CheckTally = field(default_factory=CheckTally)
     recorded: Entry | None = None
-    tally: Tally = field(default_factory=Tally)
+    traffic: Tally = field(default_factory=Tally)
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
@@ -137,7 +137,7 @@ class Context:
     def record(self, entry: Entry, *, after: int) -> Entry:
         """Record what this run did as entry `after + 1`; returns it numbered. Raises as `Ledger.append`."""
         last = self.state.last_attempt(entry.asset)
-        total = self.tally.add(last.traffic if last else ()).counted()
+        total = self.traffic.add(last.traffic if last else ()).counted()
         self.recorded = self.project.ledger.append(replace(entry, traffic=total), after=after)
         return self.recorded
 

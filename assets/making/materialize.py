@@ -58,7 +58,7 @@ def materialize(
         asset=key, run_id=context.run_id, correlation_id=context.correlation_id
     ):
         try:
-            with counting(context.tally):
+            with counting(context.traffic):
                 return _logged(context)
         finally:
             if context.recorded:

@@ -2,7 +2,7 @@
 
 An entry never changes, so what was read once need not be read again: the index, one listing of the ledger and the entries that are new
 since are the ledger. It is only a cache: without it, or if it cannot be read, the entries are read again. The watch keeps it up to date
-(`ops/watching`); whoever looks at many tables may read it. Entries in it have no `objects`: it says how a table is, not where.
+(`ops/watching`); everything that looks at many tables may read it. Entries in it have no `objects`: it says how a table is, not where.
 Not here: the ledger itself (`ledger.py`), what follows for a table (`state.py`).
 """
 
@@ -91,8 +91,8 @@ def last_index(ledger: Ledger) -> Index:
     """What the ledger said when the index was last kept: one request, however many entries there are. Its `listing` has the last ones only."""
     index = Index(_kept(ledger.lake), {}, 0)
     listing: dict[str, list[int]] = {}
-    told = index.rows.filter(pl.col("entry").is_not_null()).select("asset", "sequence")
-    for key, number in told.sort("asset", "sequence").iter_rows():
+    documents = index.rows.filter(pl.col("entry").is_not_null()).select("asset", "sequence")
+    for key, number in documents.sort("asset", "sequence").iter_rows():
         listing.setdefault(ledger.folder(key), []).append(number)
     _preload(ledger, index)
     return replace(index, listing=listing)
@@ -146,8 +146,8 @@ def _frame(entries: list[Entry]) -> pl.DataFrame:
 def _without_old_documents(rows: pl.DataFrame) -> pl.DataFrame:
     """Only the entry that says what a table is, and the failures since then, keep their whole text."""
     made = pl.col("sequence").filter(pl.col("status") != "failed").max().over("asset")
-    is_told = pl.col("sequence") >= made.fill_null(0)
-    return rows.sort("asset", "sequence").with_columns(entry=pl.when(is_told).then("entry"))
+    has_document = pl.col("sequence") >= made.fill_null(0)
+    return rows.sort("asset", "sequence").with_columns(entry=pl.when(has_document).then("entry"))
 
 
 def _preload(ledger: Ledger, index: Index) -> None:

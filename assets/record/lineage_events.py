@@ -1,6 +1,6 @@
 """OpenLineage events of one ledger entry: what was made from what, column by column, and what its checks found.
 
-Derived from the entry and the graph after it was recorded, so they are the same whoever made the table. The run's id follows from the
+Derived from the entry and the graph after it was recorded, so they are the same whichever process made the table. The run's id follows from the
 entry: sent twice, it is the same run. A table that was made has a START and a COMPLETE event, a failed attempt a START and a FAIL. The
 checks of a published table are a run of their own, with the table as input: there the specification has a place for them.
 Here: from an entry to events. Not here: sending them (`io/openlineage.py`).
@@ -45,7 +45,7 @@ def report(project: Project, entry: Entry) -> None:
 
 
 def events(project: Project, entry: Entry) -> list[RunEvent]:
-    """The events, in the order in which they are to be sent. Reads no data, and nothing of the ledger."""
+    """The events, in the order in which they are sent. Reads no data, and nothing of the ledger."""
     return list(_Events(project, entry).all())
 
 

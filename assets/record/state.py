@@ -135,8 +135,11 @@ class State:
         if moved:
             new = [name for name in moved if name in asset.optional and name not in entry.versions]
             changed = [name for name in moved if name not in new]
-            told = [*([f"{', '.join(changed)} changed"] if changed else []), *(f"{name} is there now" for name in new)]
-            return Stale(asset.key, Reason.DATA, "; ".join(told))
+            changes = [
+                *([f"{', '.join(changed)} changed"] if changed else []),
+                *(f"{name} is there now" for name in new),
+            ]
+            return Stale(asset.key, Reason.DATA, "; ".join(changes))
         return None
 
     def failed(self, key: str) -> Entry | None:

@@ -106,7 +106,7 @@ def _attributes(entry: Entry) -> dict[str, Value]:
 
 
 def _surroundings() -> Iterator[Link]:
-    """The span in which this process works, if someone else traces it: Airflow its tasks, or whoever called a command. They have traces of
+    """The span in which this process works, if someone else traces it: Airflow its tasks, or the caller of a command. They have traces of
     their own, one for each DAG run, so they are linked."""
     api = sys.modules.get("opentelemetry.trace")  # no one has a span who has not imported it
     if api and (context := api.get_current_span().get_span_context()).is_valid:

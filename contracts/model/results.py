@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from threading import Lock
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict, Unpack
 
 import msgspec
 
@@ -64,6 +64,14 @@ def percent(share: float) -> str:
     return f"{share * 100:.4g} %"
 
 
+class _About(TypedDict, total=False):
+    """What else there is to say of a check; `personal`: its sample is not shown."""
+
+    column: str
+    severity: Severity
+    personal: bool
+
+
 class CheckTally:
     """The checks of one materialization, as they run; `layer` is that of its table. Several threads may add to it."""
 
@@ -79,19 +87,9 @@ class CheckTally:
         kept = found if len(found) <= MOST else [*failed(found), *(check for check in found if not check.failed)][:MOST]
         return tuple(kept)
 
-    def count(
-        self,
-        name: str,
-        kind: Kind,
-        rows: int = 0,
-        sample: object = "",
-        *,
-        column: str = "",
-        severity: Severity = "error",
-        personal: bool = False,
-    ) -> None:
-        """A check ran over some rows, of which `rows` failed: they are added to those before. `personal`: the sample is not shown."""
-        check = _check(name, kind, rows, sample, column=column, severity=severity, personal=personal)
+    def count(self, name: str, kind: Kind, rows: int = 0, sample: object = "", **about: Unpack[_About]) -> None:
+        """A check ran over some rows, of which `rows` failed: they are added to those before."""
+        check = _check(name, kind, rows, sample, **about)
         place = check.name, check.column
         with self._lock:
             if before := self._found.get(place):
@@ -102,25 +100,22 @@ class CheckTally:
                 )
             self._found[place] = check
 
-    def put(
-        self,
-        name: str,
-        kind: Kind,
-        rows: int = 0,
-        sample: object = "",
-        *,
-        column: str = "",
-        severity: Severity = "error",
-        personal: bool = False,
-    ) -> None:
+    def put(self, name: str, kind: Kind, rows: int = 0, sample: object = "", **about: Unpack[_About]) -> None:
         """A check of the whole table ran; it replaces an earlier result."""
-        check = _check(name, kind, rows, sample, column=column, severity=severity, personal=personal)
+        check = _check(name, kind, rows, sample, **about)
         with self._lock:
             self._found[check.name, check.column] = check
 
 
 def _check(
-    name: str, kind: Kind, rows: int, sample: object, *, column: str, severity: Severity, personal: bool
+    name: str,
+    kind: Kind,
+    rows: int,
+    sample: object,
+    *,
+    column: str = "",
+    severity: Severity = "error",
+    personal: bool = False,
 ) -> Check:
     shown = "" if not rows or sample is None or sample == "" else MASKED if personal else safe_text(sample, NAME)
     return Check(

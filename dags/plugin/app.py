@@ -24,7 +24,7 @@ from catalunya.dags.plugin.places import PREFIX
 from catalunya.dags.plugin.quarantine_page import quarantine_page
 from catalunya.dags.plugin.rendering import STATIC, render, render_page
 from catalunya.dags.plugin.run_page import run_page
-from catalunya.dags.plugin.sight import Sight, open_sight
+from catalunya.dags.plugin.snapshot import Snapshot, take_snapshot
 from catalunya.dags.plugin.words import Links
 from catalunya.io.errors import CatalunyaError, UsageError
 from catalunya.io.safe_text import safe_text
@@ -47,16 +47,16 @@ MAY_READ_ROWS = Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS))
 """Quarantined rows are as confidential as the task's log, which quotes the first of them."""
 
 
-def _sight(request: Request, user: GetUserDep) -> Sight:
+def _snapshot(request: Request, user: GetUserDep) -> Snapshot:
     """What this user may see of the pipeline now."""
 
     def readable() -> Iterable[str]:
         return get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
 
-    return open_sight(readable, about=request.path_params.get("dag_id"))
+    return take_snapshot(readable, about=request.path_params.get("dag_id"))
 
 
-SightDep = Annotated[Sight, Depends(_sight)]
+SnapshotDep = Annotated[Snapshot, Depends(_snapshot)]
 
 
 def create_app() -> FastAPI:
@@ -82,32 +82,32 @@ def create_app() -> FastAPI:
 
 def _overview(
     request: Request,
-    sight: SightDep,
+    snapshot: SnapshotDep,
     state: Annotated[str, Query(max_length=20)] = "",
     layer: Annotated[str, Query(max_length=20)] = "",
     q: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
-    return _shown(request, "overview.html", sight, overview_page(sight, Filter(state, layer, q)))
+    return _shown(request, "overview.html", snapshot, overview_page(snapshot, Filter(state, layer, q)))
 
 
-def _asset(request: Request, dag_id: str, sight: SightDep) -> Response:
-    if dag_id not in sight.graph:
-        return _shown(request, "ops.html", sight, ops_page(sight, dag_id))
-    return _shown(request, "asset.html", sight, asset_page(sight, dag_id))
+def _asset(request: Request, dag_id: str, snapshot: SnapshotDep) -> Response:
+    if dag_id not in snapshot.graph:
+        return _shown(request, "ops.html", snapshot, ops_page(snapshot, dag_id))
+    return _shown(request, "asset.html", snapshot, asset_page(snapshot, dag_id))
 
 
 def _quarantine(
-    request: Request, dag_id: str, sight: SightDep, page: Annotated[int, Query(ge=1, le=100_000)] = 1
+    request: Request, dag_id: str, snapshot: SnapshotDep, page: Annotated[int, Query(ge=1, le=100_000)] = 1
 ) -> Response:
-    return _shown(request, "quarantine.html", sight, quarantine_page(sight, dag_id, page))
+    return _shown(request, "quarantine.html", snapshot, quarantine_page(snapshot, dag_id, page))
 
 
 def _run(
-    request: Request, dag_id: str, sight: SightDep, run_id: Annotated[str, Query(min_length=1, max_length=500)]
+    request: Request, dag_id: str, snapshot: SnapshotDep, run_id: Annotated[str, Query(min_length=1, max_length=500)]
 ) -> Response:
-    if dag_id not in sight.graph:
-        return _shown(request, "ops.html", sight, ops_page(sight, dag_id))
-    return _shown(request, "run.html", sight, run_page(sight, dag_id, run_id))
+    if dag_id not in snapshot.graph:
+        return _shown(request, "ops.html", snapshot, ops_page(snapshot, dag_id))
+    return _shown(request, "run.html", snapshot, run_page(snapshot, dag_id, run_id))
 
 
 def _static(name: str) -> Response:
@@ -124,11 +124,11 @@ def _unknown() -> Response:
 
 
 def _refused(request: Request, error: Any) -> Response:
-    told = {
+    known = {
         401: ("Not logged in", "Log in to Airflow, then open this page again."),
         403: ("No access", "Your Airflow user may not see this. Ask an administrator for the right to read this DAG."),
     }
-    title, text = told.get(error.status_code, ("Not found", str(error.detail)))
+    title, text = known.get(error.status_code, ("Not found", str(error.detail)))
     return _error(request, error.status_code, title, text)
 
 
@@ -149,8 +149,8 @@ def _crashed(request: Request, error: Any) -> Response:
     return _error(request, 500, "This page failed", "The error is in the log of the API server (page_failed).")
 
 
-def _shown(request: Request, template: str, sight: Sight, page: object) -> Response:
-    return HTMLResponse(render_page(template, _links(request), sight, page), 200, HEADERS)
+def _shown(request: Request, template: str, snapshot: Snapshot, page: object) -> Response:
+    return HTMLResponse(render_page(template, _links(request), snapshot, page), 200, HEADERS)
 
 
 def _error(request: Request, status: int, title: str, text: str) -> Response:

@@ -20,7 +20,7 @@ from catalunya.contracts.model.results import Check
 from catalunya.dags.plugin.charts import Chart, Point, chart
 from catalunya.dags.plugin.column_drawing import Drawing, MadeFrom, drawing
 from catalunya.dags.plugin.column_drawing import made_from as columns_made_from
-from catalunya.dags.plugin.sight import Brief, Sight
+from catalunya.dags.plugin.snapshot import EntrySummary, Snapshot
 from catalunya.dags.plugin.words import moment, shown_state
 from catalunya.ops.status import AssetStatus, statuses
 from catalunya.ops.watching.findings import Finding
@@ -86,12 +86,12 @@ class AssetPage:
         )
 
 
-def asset_page(sight: Sight, key: str) -> AssetPage:
+def asset_page(snapshot: Snapshot, key: str) -> AssetPage:
     """What the tab shows. Raises UsageError if there is no such asset, LakeError when the lake does not answer."""
-    graph, state, asset = sight.graph, sight.state, sight.graph[key]
+    graph, state, asset = snapshot.graph, snapshot.state, snapshot.graph[key]
     near = [graph[name] for name in dict.fromkeys((*asset.upstream, *(down.key for down in graph.downstream(key))))]
     by_key = {
-        each.asset: each for each in statuses(state, [asset, *(each for each in near if each.key in sight.readable)])
+        each.asset: each for each in statuses(state, [asset, *(each for each in near if each.key in snapshot.readable)])
     }
     entry, readable = state.known(key), not state.unreadable(key)
     attempt = state.last_attempt(key) if readable else None
@@ -106,11 +106,11 @@ def asset_page(sight: Sight, key: str) -> AssetPage:
         plan=plan(state, graph.select(f"+{key}")),
         entry=entry,
         attempt=attempt if attempt and (entry is None or attempt.sequence != entry.sequence) else None,
-        made_from=made_from(sight, entry) if entry else [],
-        charts=charts(sight.history(key)),
-        history=sight.recent(key) if readable else [],
+        made_from=made_from(snapshot, entry) if entry else [],
+        charts=charts(snapshot.history(key)),
+        history=snapshot.recent(key) if readable else [],
         checks=checks(attempt or entry),
-        findings=sight.findings(key),
+        findings=snapshot.findings(key),
         upstream=[_neighbor(by_key.get(up), up, optional=up in asset.optional) for up in asset.upstream],
         downstream=[
             _neighbor(by_key.get(down.key), down.key, optional=key in down.optional) for down in graph.downstream(key)
@@ -118,26 +118,26 @@ def asset_page(sight: Sight, key: str) -> AssetPage:
         columns=asset.columns,
         columns_made=columns_made,
         drawing=drawing(asset, columns_made),
-        location=sight.project.lake.url(asset.prefix),
+        location=snapshot.project.lake.url(asset.prefix),
     )
 
 
-def made_from(sight: Sight, entry: Entry) -> list[Version]:
+def made_from(snapshot: Snapshot, entry: Entry) -> list[Version]:
     """The versions that a table was made from, each with the entry that published it."""
     found = []
     for name, version in sorted(entry.versions.items()):
-        is_table = name != CLOCK and name in sight.graph
-        readable = name in sight.readable
+        is_table = name != CLOCK and name in snapshot.graph
+        readable = name in snapshot.readable
         made = (
-            sight.made(name, version, entry.recorded_at)
-            if is_table and readable and not sight.state.unreadable(name)
+            snapshot.made(name, version, entry.recorded_at)
+            if is_table and readable and not snapshot.state.unreadable(name)
             else None
         )
         found.append(Version(name=name, version=version, entry=made, readable=readable))
     return found
 
 
-def charts(history: Sequence[Brief]) -> list[Chart]:
+def charts(history: Sequence[EntrySummary]) -> list[Chart]:
     """Rows, seconds and quarantined rows of the last materializations. Runs that found the source unchanged made nothing, and are left out."""
     made = [one for one in history if one.status != "unchanged"]
     rows, seconds, quarantined = [], [], []

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.source_checks import SourceCheck, kept
-from catalunya.dags.plugin.sight import Sight
+from catalunya.dags.plugin.snapshot import Snapshot
 from catalunya.dags.plugin.words import moment
 from catalunya.io.errors import LakeError
 from catalunya.ops.watching.findings import Finding, Kind
@@ -70,44 +70,44 @@ class OpsPage:
     closed: list[Finding] = field(default_factory=list)
 
 
-def ops_page(sight: Sight, dag_id: str) -> OpsPage:
+def ops_page(snapshot: Snapshot, dag_id: str) -> OpsPage:
     """What the tab shows. Raises LakeError when the lake does not answer."""
     about, command = ABOUT.get(dag_id, ("", ""))
     kinds = _KINDS.get(dag_id, set())
     is_watch = dag_id == "ops.watch"
-    found = [each for each in sight.findings() if is_watch or each.kind in kinds or each.subject == dag_id]
+    found = [each for each in snapshot.findings() if is_watch or each.kind in kinds or each.subject == dag_id]
     return OpsPage(
         dag_id=dag_id,
         about=about,
         command=command,
         findings=found,
-        lists=_LISTS[dag_id](sight) if dag_id in _LISTS else {},
-        looked_at=sight.board.at if is_watch else None,
-        closed=sight.closed() if is_watch else [],
+        lists=_LISTS[dag_id](snapshot) if dag_id in _LISTS else {},
+        looked_at=snapshot.board.at if is_watch else None,
+        closed=snapshot.closed() if is_watch else [],
     )
 
 
-def _reconcile(sight: Sight) -> dict[str, list[Line]]:
-    assets = sight.assets()
-    due = {stale.key: f"{stale.reason}: {stale.why}" for stale in sight.state.neglected(assets)}
+def _reconcile(snapshot: Snapshot) -> dict[str, list[Line]]:
+    assets = snapshot.assets()
+    due = {stale.key: f"{stale.reason}: {stale.why}" for stale in snapshot.state.neglected(assets)}
     alone = [
         Line(asset.key, why, "warn")
         for asset in assets
         if asset.key not in due
-        and (sight.state.stale(asset.key) or sight.state.failure(asset.key))
-        and (why := sight.state.held_back(asset.key))
+        and (snapshot.state.stale(asset.key) or snapshot.state.failure(asset.key))
+        and (why := snapshot.state.held_back(asset.key))
     ]
     return {"Would trigger now": [Line(key, why, "busy") for key, why in due.items()], "Leaves alone": alone}
 
 
-def _sources(sight: Sight) -> dict[str, list[Line]]:
-    landed = [asset for asset in sight.assets() if asset.layer is Layer.LANDING]
-    return {"Last check of each source": [_source(sight, asset) for asset in landed]}
+def _sources(snapshot: Snapshot) -> dict[str, list[Line]]:
+    landed = [asset for asset in snapshot.assets() if asset.layer is Layer.LANDING]
+    return {"Last check of each source": [_source(snapshot, asset) for asset in landed]}
 
 
-def _source(sight: Sight, asset: Asset) -> Line:
+def _source(snapshot: Snapshot, asset: Asset) -> Line:
     try:
-        check = kept(sight.project.lake, asset.key)
+        check = kept(snapshot.project.lake, asset.key)
     except LakeError as error:  # those of the others can be read
         return Line(asset.key, str(error), "bad")
     return Line(asset.key, *_checked(check)) if check else Line(asset.key, "not checked yet", "quiet")
@@ -119,8 +119,8 @@ def _checked(check: SourceCheck) -> tuple[str, str]:
     return f"{check.source}: {check.text}", "bad"
 
 
-def _retention(sight: Sight) -> dict[str, list[Line]]:
-    return {"Retention": [Line(asset.key, f"{asset.keep_days} days", "quiet") for asset in sight.assets()]}
+def _retention(snapshot: Snapshot) -> dict[str, list[Line]]:
+    return {"Retention": [Line(asset.key, f"{asset.keep_days} days", "quiet") for asset in snapshot.assets()]}
 
 
 _LISTS = {"ops.reconcile": _reconcile, "ops.sources": _sources, "ops.retention": _retention}

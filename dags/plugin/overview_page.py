@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from catalunya.assets.graph.spec import Asset, Layer
-from catalunya.dags.plugin.sight import Sight
+from catalunya.dags.plugin.snapshot import Snapshot
 from catalunya.dags.plugin.words import STATES, shown_state
 from catalunya.ops.status import AssetStatus, brief_statuses
 from catalunya.ops.watching.findings import Finding
@@ -60,25 +60,25 @@ class OverviewPage:
     is_of_last_look: bool
 
 
-def overview_page(sight: Sight, chosen: Filter) -> OverviewPage:
+def overview_page(snapshot: Snapshot, chosen: Filter) -> OverviewPage:
     """What the page shows. Raises LakeError when the lake does not answer."""
-    assets = sight.assets()
+    assets = snapshot.assets()
     rows = [
         Row(asset, status, shown_state(status))
-        for asset, status in zip(assets, brief_statuses(sight.state, assets), strict=True)
+        for asset, status in zip(assets, brief_statuses(snapshot.state, assets), strict=True)
     ]
     states = Counter(row.state for row in rows)
-    at = sight.board.at
+    at = snapshot.board.at
     return OverviewPage(
         filter=chosen,
         rows=sorted((row for row in rows if chosen.takes(row)), key=_urgency),
         total=len(rows),
         states={state: states[state] for state in STATES if states[state]},
         layers={str(layer): sum(row.asset.layer is layer for row in rows) for layer in Layer},
-        findings=sight.findings(),
+        findings=snapshot.findings(),
         looked_at=at,
-        is_of_last_look=sight.is_of_last_look,
-        is_silent=at is None or sight.now - at > SILENT,
+        is_of_last_look=snapshot.is_of_last_look,
+        is_silent=at is None or snapshot.now - at > SILENT,
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Entry
 from catalunya.contracts.model.results import MASKED
-from catalunya.dags.plugin.sight import Sight
+from catalunya.dags.plugin.snapshot import Snapshot
 from catalunya.io.errors import ObjectMissing, UsageError
 from catalunya.io.safe_text import legible
 from catalunya.ops.quarantine import REASON, kind_of, personal_columns, quarantined_rows
@@ -42,15 +42,15 @@ class QuarantinePage:
     pages: int
 
 
-def quarantine_page(sight: Sight, key: str, page: int = 1) -> QuarantinePage:
+def quarantine_page(snapshot: Snapshot, key: str, page: int = 1) -> QuarantinePage:
     """One page, counted from 1. Raises UsageError if there is no such asset or page, LakeError when the lake does not answer."""
-    asset, state = sight.graph[key], sight.state
+    asset, state = snapshot.graph[key], snapshot.state
     entry, attempt = state.latest(key), state.last_attempt(key)
     is_of_failure = bool(attempt and attempt.status == "failed" and attempt.quarantine)
     entry = attempt if is_of_failure else entry
     frame = None
     with suppress(ObjectMissing):  # it has expired
-        frame = quarantined_rows(sight.project.lake, entry) if entry else None
+        frame = quarantined_rows(snapshot.project.lake, entry) if entry else None
     if frame is None:
         return QuarantinePage(
             asset=asset,
@@ -68,7 +68,7 @@ def quarantine_page(sight: Sight, key: str, page: int = 1) -> QuarantinePage:
     if not 1 <= page <= pages:
         raise UsageError(f"{key}: expected a page from 1 to {pages}, found {page}")
     columns = [name for name in frame.columns if name != REASON]
-    hidden = personal_columns(sight.graph, key)
+    hidden = personal_columns(snapshot.graph, key)
     here = frame.slice((page - 1) * ROWS, ROWS)
     reasons = here[REASON].to_list()
     cells = here.select(columns).rows()
@@ -98,8 +98,4 @@ def _reason(reason: str | None, hidden: frozenset[str]) -> str:
 def _shown(value: object, *, masked: bool) -> str | None:
     if value is None:
         return None
-    return MASKED if masked else _cell(value)
-
-
-def _cell(value: object) -> str | None:
-    return None if value is None else legible(value, CELL)
+    return MASKED if masked else legible(value, CELL)

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from catalunya.contracts.model.results import title
 from catalunya.dags.plugin import words
-from catalunya.dags.plugin.sight import Sight
+from catalunya.dags.plugin.snapshot import Snapshot
 from catalunya.dags.plugin.words import Links
 from catalunya.io.project_folder import active
 from catalunya.io.safe_text import safe_lines, safe_text
@@ -51,9 +51,9 @@ def environment() -> Environment:
     return found
 
 
-def render_page(template: str, links: Links, sight: Sight, page: object) -> str:
+def render_page(template: str, links: Links, snapshot: Snapshot, page: object) -> str:
     """The document of one page."""
-    return render(template, links, page=page, now=sight.now, graph=sight.graph, readable=sight.readable)
+    return render(template, links, page=page, now=snapshot.now, graph=snapshot.graph, readable=snapshot.readable)
 
 
 def render(template: str, links: Links, **values: object) -> str:

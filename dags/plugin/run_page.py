@@ -12,7 +12,7 @@ from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.state import CLOCK
 from catalunya.contracts.model.results import Check
 from catalunya.dags.plugin.asset_page import checks
-from catalunya.dags.plugin.sight import Sight
+from catalunya.dags.plugin.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,36 +40,38 @@ class RunPage:
     is_latest: bool
 
 
-def run_page(sight: Sight, key: str, run_id: str) -> RunPage:
+def run_page(snapshot: Snapshot, key: str, run_id: str) -> RunPage:
     """What the tab shows. Raises UsageError if there is no such asset, LakeError or LedgerError when its record cannot be read."""
-    asset = sight.graph[key]
-    entry = sight.entry_of_run(key, run_id)
-    landings = [up for up in asset.upstream if up in sight.readable]
-    also = [found for up in landings if not sight.state.unreadable(up) if (found := sight.entry_of_run(up, run_id))]
-    latest = sight.state.known(key)
+    asset = snapshot.graph[key]
+    entry = snapshot.entry_of_run(key, run_id)
+    landings = [up for up in asset.upstream if up in snapshot.readable]
+    also = [
+        found for up in landings if not snapshot.state.unreadable(up) if (found := snapshot.entry_of_run(up, run_id))
+    ]
+    latest = snapshot.state.known(key)
     return RunPage(
         asset=asset,
         run_id=run_id,
-        made=_made(sight, key, entry.data_version, entry) if entry else None,
+        made=_made(snapshot, key, entry.data_version, entry) if entry else None,
         also=also,
         checks=checks(entry),
         is_latest=bool(entry and latest and entry.sequence == latest.sequence),
     )
 
 
-def _made(sight: Sight, key: str, version: str, entry: Entry | None) -> Made:
-    known = key in sight.graph
-    current = not known or entry is None or entry.code_version == sight.graph[key].code_version
+def _made(snapshot: Snapshot, key: str, version: str, entry: Entry | None) -> Made:
+    known = key in snapshot.graph
+    current = not known or entry is None or entry.code_version == snapshot.graph[key].code_version
     below = []
     for name, each in sorted(entry.versions.items()) if entry else ():
-        if name == CLOCK or name not in sight.graph:
+        if name == CLOCK or name not in snapshot.graph:
             below.append(Made(name, each, None, readable=True))
             continue
-        readable = name in sight.readable
+        readable = name in snapshot.readable
         found = (
-            sight.made(name, each, entry.recorded_at)
-            if entry and readable and not sight.state.unreadable(name)
+            snapshot.made(name, each, entry.recorded_at)
+            if entry and readable and not snapshot.state.unreadable(name)
             else None
         )
-        below.append(_made(sight, name, each, found) if readable else Made(name, each, None, readable=False))
+        below.append(_made(snapshot, name, each, found) if readable else Made(name, each, None, readable=False))
     return Made(key, version, entry, readable=True, code_is_current=current, made_from=below)

@@ -1,6 +1,6 @@
 """What the requests to sources came to: how many of each result, how long they took, how many were sent again.
 
-Counted wherever requests are sent and whoever asked for it, as `Tally`, and kept in the ledger entry of the run as a running total: so a
+Counted wherever requests are sent, as `Tally`, and kept in the ledger entry of the run as a running total: so a
 process without any client for metrics, a function of Lambda say, loses nothing. Here: the counts. Not here: sending requests
 (`http.py`), what metrics are made of them (`assets/record/measures.py`). Imports nothing heavy: every materialization imports it.
 """

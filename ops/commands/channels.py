@@ -23,31 +23,25 @@ def channels(
     as_json: AsJson = False,
 ) -> int:
     """Show the channels of CATALUNYA_NOTIFY, and whether messages arrive. Exits with 1 if they do not."""
-    from catalunya.ops.watching.notify import Account, read_notified, recipients, send_tests
+    from catalunya.ops.watching.notify import ChannelState, read_notified, recipients, send_tests
 
     project = Project()
     found = recipients(project)
     for each in found:
-        each.way()  # a mistake in the setting is one line, before anything else
+        each.transport()  # a mistake in the setting is one line, before anything else
     errors = send_tests(project, datetime.now(UTC)) if test else {}
-    accounts = read_notified(project).channels
+    states = read_notified(project).channels
     rows: list[dict[str, Any]] = []
     for each in found:
-        account = accounts.get(each.name, Account())
-        error = errors.get(each.name, account.error)
+        state = states.get(each.name, ChannelState())
+        error = errors.get(each.name, state.error)
         rows.append(
             {
                 "channel": each.name,
                 "severity": each.channel.severity,
                 "select": each.channel.select or "*",
-                "state": "failing"
-                if error
-                else "arrived"
-                if test
-                else "working"
-                if each.name in accounts
-                else "unused",
-                "since": account.failing_since,
+                "state": _state(error, is_test=test, is_known=each.name in states),
+                "since": state.failing_since,
                 "error": error,
             }
         )
@@ -62,3 +56,12 @@ def channels(
     else:
         console.say("no one is notified: CATALUNYA_NOTIFY is not set (docs/watching.md)")
     return int(any(row["error"] for row in rows))
+
+
+def _state(error: str, *, is_test: bool, is_known: bool) -> str:
+    """What is known of a channel, in one word."""
+    if error:
+        return "failing"
+    if is_test:
+        return "arrived"
+    return "working" if is_known else "unused"

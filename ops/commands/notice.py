@@ -1,4 +1,4 @@
-"""`catalunya notice`: the page that tells those who use the tables what is wrong. Not here: its words and its looks (`ops/watching`)."""
+"""`catalunya notice`: the page that says what is wrong to those who use the tables. Not here: its words and its looks (`ops/watching`)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def notice(
     folder: Annotated[Path, Parameter(help="Where the pages go: index.html, and one for each language.")],
     *,
     look: Annotated[
-        bool, FLAG, Parameter(help="Take a look now, instead of telling what the last look of ops.watch kept.")
+        bool, FLAG, Parameter(help="Take a look now, instead of showing what the last look of ops.watch kept.")
     ] = False,
 ) -> None:
     """Write the page for those who use the tables: what is wrong now, since when and what still holds, in three languages.
 
-    Plain HTML without scripts, to be published anywhere. It tells what is open on the board that ops.watch keeps.
+    Plain HTML without scripts, to be published anywhere. It shows what is open on the board that ops.watch keeps.
     """
     from catalunya.ops.watching import consumers, notice_page
     from catalunya.ops.watching import look as looking

@@ -20,7 +20,7 @@ from catalunya.ops.local_airflow.client import Client
 from catalunya.ops.watching.findings import Kind, Seen, Severity
 
 KINDS = (Kind.PROCESS_SILENT, Kind.DAG_PAUSED, Kind.TASK_FAILED, Kind.SOURCE_NOT_ASKED, Kind.RECONCILE_SILENT)
-"""What only Airflow can tell."""
+"""What only Airflow knows."""
 HEALTH = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 """Processes and their names in Airflow's health report."""
 RECONCILE = "ops.reconcile"

@@ -3,7 +3,7 @@
 Every channel is tried at the same time, in a thread of its own, and given up after a limit, so that one that hangs holds up no other.
 Apprise is kept to the addresses that it is given: it reads no configuration file, loads no plugin, stores nothing, and follows no redirect
 (a webhook's POST would become a GET, and count as delivered). Its modules are imported when a message is sent.
-Here: sending. Not here: the text (`message.py`), who is told what (`notify.py`), the syntax of the settings (`io/notifications.py`).
+Here: sending. Not here: the text (`message.py`), who is notified of what (`notify.py`), the syntax of the settings (`io/notifications.py`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Transport:
     """A channel that can be sent to. `room`: the longest body it takes, in characters; `send` raises if the message did not arrive."""
 
     channel: Channel
@@ -51,7 +51,7 @@ class Undelivered(Exception):
     """A message did not arrive; the text says why, as far as the service says."""
 
 
-def way(channel: Channel) -> Way:
+def transport_of(channel: Channel) -> Transport:
     """How a channel is reached. Raises ConfigurationError, in one line without its address, if no service accepts that."""
     if found := CONNECTION.fullmatch(channel.url):
         return _connection(channel, found["id"])
@@ -87,8 +87,8 @@ def _run(name: str, job: Callable[[], None], results: dict[str, str]) -> None:
         results[name] = ""
 
 
-def _connection(channel: Channel, name: str) -> Way:
-    """The way to the address that a connection of Airflow has as its password. Raises ConfigurationError if there is none."""
+def _connection(channel: Channel, name: str) -> Transport:
+    """The transport of the address that a connection of Airflow has as its password. Raises ConfigurationError if there is none."""
     where = f"CATALUNYA_NOTIFY: channel {channel.name!r}: Airflow's connection {name}"
     try:
         from airflow.sdk import Connection
@@ -104,10 +104,10 @@ def _connection(channel: Channel, name: str) -> Way:
         there = channel
     if CONNECTION.fullmatch(there.url):
         raise ConfigurationError(f"{where}: expected one address of a channel as its password, such as mailto://…")
-    return way(replace(channel, url=there.url))
+    return transport_of(replace(channel, url=there.url))
 
 
-def _topic(channel: Channel) -> Way:
+def _topic(channel: Channel) -> Transport:
     found = TOPIC.fullmatch(channel.url)
     assert found
     region = found["region"]
@@ -123,10 +123,10 @@ def _topic(channel: Channel) -> Way:
         except (BotoCoreError, ClientError) as error:
             raise Undelivered(text_of(error)) from error
 
-    return Way(channel, BODY, send)
+    return Transport(channel, BODY, send)
 
 
-def _service(channel: Channel) -> Way:
+def _service(channel: Channel) -> Transport:
     box = _apprise(channel)
     service = box[0]
     room = service.body_maxlen - (
@@ -139,11 +139,11 @@ def _service(channel: Channel) -> Way:
             reasons = dict.fromkeys(entry.message for entry in result.logs())
             raise Undelivered("; ".join(reasons) or "the service refused the message")
 
-    return Way(channel, room, send)
+    return Transport(channel, room, send)
 
 
 def _apprise(channel: Channel) -> Apprise:
-    # requests sends the password that ~/.netrc has for a host, unless it is told of another file.
+    # requests sends the password that ~/.netrc has for a host, unless a variable names another file.
     os.environ["NETRC"] = os.devnull
     try:
         import apprise

@@ -1,7 +1,7 @@
 """What the people who use the published tables should know of the open findings: which, since when, which tables, and in what words.
 
 Here: the choice and the words, as data, in each language of `consumers.toml`; what the tables are called is the project's
-(`assets/titles.toml`). Not here: how that looks (`notice_page.py`), what those who run the pipeline are told (`notify.py`).
+(`assets/titles.toml`). Not here: how that looks (`notice_page.py`), what those who run the pipeline are sent (`notify.py`).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ FILE = Path(__file__).with_name("consumers.toml")
 TITLES = "assets/titles.toml"
 
 
-class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a kind of finding is told: by which text, when, and whether it concerns all tables."""
+class KindRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a kind of finding is published: with which text, when, and whether it concerns all tables."""
 
     text: str
     after_hours: float = 0
@@ -82,15 +82,15 @@ class PageWords(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.time.format(date=self.day(at), hour=f"{at:%H}", minute=f"{at:%M}")
 
 
-class _NotTold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Unpublished(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kinds: frozenset[Kind]
 
 
 class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All texts: by kind of finding, then by language."""
 
-    kinds: Mapping[Kind, Told]
-    not_told: _NotTold
+    kinds: Mapping[Kind, KindRule]
+    unpublished: _Unpublished
     texts: Mapping[str, Mapping[str, Words]]
     page: Mapping[str, PageWords]
 
@@ -165,14 +165,14 @@ def situation(project: Project, board: Board, now: datetime, *, silent: timedelt
 
 
 def _notice(found: Finding, graph: AssetGraph, now: datetime) -> Notice | None:
-    """What readers are told of a finding; None if that is nothing, or not yet."""
-    told, since = texts().kinds.get(found.kind), found.since or found.opened_at
-    if told is None or (found.severity is Severity.WARNING and now - since < timedelta(hours=told.after_hours)):
+    """What readers see of a finding; None if that is nothing, or not yet."""
+    rule, since = texts().kinds.get(found.kind), found.since or found.opened_at
+    if rule is None or (found.severity is Severity.WARNING and now - since < timedelta(hours=rule.after_hours)):
         return None
     concerned = {found.subject, *found.affected}
     tables = tuple(asset.key for asset in graph if asset.layer is Layer.MARTS and asset.key in concerned)
-    if not tables and not told.concerns_all:
+    if not tables and not rule.concerns_all:
         return None
     landings = {asset.key: asset.source or "" for asset in graph if asset.layer is Layer.LANDING}
     source = landings.get(found.subject, "")
-    return Notice(text=told.text, since=since, tables=() if told.concerns_all else tables, source=source)
+    return Notice(text=rule.text, since=since, tables=() if rule.concerns_all else tables, source=source)

@@ -1,9 +1,9 @@
 """Findings: what is wrong, as data, from when it is first seen until it is gone.
 
 A look at the pipeline (`look.py`) sees things: a source that is down, a table that is stale. What is seen for the first time opens a finding,
-which has an identity (`source_down:landing.gdp`); while it is seen it stays open, and when it is not seen any more it is closed. It is said again
+which has an identity (`source_down:landing.gdp`); while it is seen it stays open, and when it is not seen any more it is closed. It is reported again
 only when it worsens. All of it is one object of the lake, the board, which the watch alone writes and everyone may read.
-Not here: what is looked at (`look.py`), who is told (`notify.py`).
+Not here: what is looked at (`look.py`), who is notified (`notify.py`).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from catalunya.io.safe_text import safe_text
 log = structlog.get_logger(__name__)
 
 FOLDER = "_watch"
-"""Of the lake: what the watch keeps. The ledger's index and what channels were told are in it, too."""
+"""Of the lake: what the watch keeps. The ledger's index and what channels were sent are in it, too."""
 PATH = f"{FOLDER}/findings.json"
 REMEMBERED = timedelta(days=30)
 """How long closed findings are kept."""
 WORSE = 2.0
-"""A finding has worsened when its measure is this many times what it was when it was last said."""
+"""A finding has worsened when its measure is this many times what it was when it was last reported."""
 LARGEST = 1e12
 Measure = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]
 
@@ -92,7 +92,7 @@ class Seen:
 
     @property
     def identity(self) -> str:
-        """What it is told apart by."""
+        """What makes it the same finding at the next look."""
         return f"{self.kind}:{self.subject}"
 
 
@@ -215,7 +215,7 @@ def _continued(old: Finding, seen: Seen, now: datetime, *, is_worse: bool) -> Fi
 
 
 def _is_worse(old: Finding, seen: Seen) -> bool:
-    """Whether it became an error, or its measure is a multiple of what it was when it was last said."""
+    """Whether it became an error, or its measure is a multiple of what it was when it was last reported."""
     became_error = seen.severity is Severity.ERROR and old.worst_severity is not Severity.ERROR
     return became_error or (old.worst > 0 and seen.measure >= WORSE * old.worst)
 

@@ -1,7 +1,7 @@
 """What a notification says: a title with counts, then each finding with its cause, the tables affected, the command, and a link.
 
 The text is plain and safe on every channel. Names and errors come from sources: no control characters, no secrets, no HTML, no mention
-of people or groups, no link with another name. Here: text only. Not here: which findings are told to whom (`notify.py`), sending
+of people or groups, no link with another name. Here: text only. Not here: which findings are sent to whom (`notify.py`), sending
 (`channels.py`).
 """
 
@@ -22,7 +22,7 @@ TITLE = 100
 BODY = 30_000
 """The longest body, where the channel itself takes more: no more is read."""
 DETAILED = 25
-"""The most findings that are told with everything; the rest are told in one line each."""
+"""The most findings that are shown with everything; the rest have one line each."""
 _NAMES = 8
 _LINE = 500
 _HARMLESS = str.maketrans({"<": "‹", ">": "›", "@": "(at)"})
@@ -30,7 +30,7 @@ _HARMLESS = str.maketrans({"<": "‹", ">": "›", "@": "(at)"})
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A finding that is closed, as it was last told."""
+    """A finding that is closed, as it was last sent."""
 
     identity: str
     what: str
@@ -40,7 +40,7 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What one channel has not been told yet."""
+    """What one channel was not sent yet."""
 
     opened: tuple[Finding, ...] = ()
     worsened: tuple[Finding, ...] = ()
@@ -84,9 +84,9 @@ def title(sender: str, news: News) -> str:
 
 def body(news: News, now: datetime, links: Links, *, room: int = BODY) -> str:
     """The digest, in at most `room` characters: what does not fit is counted at the end. Errors come first."""
-    told = [("NEW", each) for each in news.opened] + [("WORSE", each) for each in news.worsened]
-    told.sort(key=lambda each: each[1].severity is not Severity.ERROR)
-    blocks: list[Callable[[bool], str]] = [_opener(word, each, now, links) for word, each in told]
+    items = [("NEW", each) for each in news.opened] + [("WORSE", each) for each in news.worsened]
+    items.sort(key=lambda each: each[1].severity is not Severity.ERROR)
+    blocks: list[Callable[[bool], str]] = [_opener(word, each, now, links) for word, each in items]
     blocks += [_closer(each, now) for each in news.closed]
     return _fitted(blocks, min(room, BODY))
 

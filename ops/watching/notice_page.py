@@ -1,7 +1,7 @@
 """The page for the people who use the published tables: what is wrong now, in their words, one page for each language.
 
 A page needs no script and asks for nothing else; it follows the reader's light or dark setting. Here: HTML, and writing it. Not here: what is
-told and the words (`consumers.py`).
+published, and in which words (`consumers.py`).
 """
 
 from __future__ import annotations

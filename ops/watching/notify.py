@@ -1,8 +1,8 @@
-"""Who is told what: after each look, one digest per channel of what that channel has not been told yet.
+"""Who is notified of what: after each look, one digest per channel with what that channel was not sent yet.
 
-What each channel was told is kept in the lake (`_watch/notified.json`) and compared with the findings that are open: state, not events. A
-message that did not arrive is sent at the next look, with what is true then; a finding that came and went in between is not told at all.
-A finding that someone has acknowledged is not told. In quiet hours warnings wait, and so do their ends; errors are told.
+What each channel was sent is kept in the lake (`_watch/notified.json`) and compared with the findings that are open: state, not events. A
+message that did not arrive is sent at the next look, with what is true then; a finding that came and went in between is not sent at all.
+A finding that someone has acknowledged is not sent. In quiet hours warnings wait, and so do their ends; errors are sent.
 A delivery that fails is logged and kept, and fails no look.
 Here: the decision and its record. Not here: the findings (`findings.py`), the text (`message.py`), sending (`channels.py`).
 """
@@ -26,7 +26,7 @@ from catalunya.io.errors import CatalunyaError, ConfigurationError, UsageError
 from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.notifications import Channel
 from catalunya.io.project_folder import active
-from catalunya.ops.watching.channels import LIMIT_S, Message, Undelivered, Way, deliver, way
+from catalunya.ops.watching.channels import LIMIT_S, Message, Transport, Undelivered, deliver, transport_of
 from catalunya.ops.watching.findings import WORSE, Board, Finding, Kind, Seen, Severity
 from catalunya.ops.watching.message import BODY, Links, News, Resolved, body, title
 
@@ -38,8 +38,8 @@ FAILING = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """A finding as a channel was last told of it: `severity` and `measure` at its worst until then."""
+class Sent:
+    """A finding as it was last sent to a channel: `severity` and `measure` at its worst until then."""
 
     what: str
     severity: Severity
@@ -48,25 +48,25 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """What a channel was told and does not know to be closed, by the finding's identity; since when messages do not arrive, and why."""
+class ChannelState:
+    """What a channel was sent that was not followed by its end, by the finding's identity; since when messages do not arrive, and why."""
 
-    told: Mapping[str, Told] = field(default_factory=dict)
+    sent: Mapping[str, Sent] = field(default_factory=dict)
     failing_since: Time | None = None
     error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notified:
-    """The accounts of all channels, by name; `at`: when they last changed."""
+    """The states of all channels, by name; `at`: when they last changed."""
 
     at: Time | None = None
-    channels: Mapping[str, Account] = field(default_factory=dict)
+    channels: Mapping[str, ChannelState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A channel, and the tables it is told about, None for everything. `flaw`: why it cannot be sent to, if its setting says so already."""
+    """A channel, and the tables it hears of, None for everything. `flaw`: why it cannot be sent to, if its setting says so already."""
 
     channel: Channel
     selected: frozenset[str] | None
@@ -77,17 +77,17 @@ class Recipient:
         return self.channel.name
 
     def wants(self, finding: Finding) -> bool:
-        """Whether the channel is told of it."""
+        """Whether the channel is notified of it."""
         itself = finding.kind is Kind.CHANNEL_FAILING and finding.subject == self.name
         if finding.known or itself or (self.channel.severity == "error" and finding.severity is not Severity.ERROR):
             return False
         return self.selected is None or not self.selected.isdisjoint((finding.subject, *finding.affected))
 
-    def way(self) -> Way:
+    def transport(self) -> Transport:
         """How it is sent to. Raises ConfigurationError, in one line without the address."""
         if self.flaw:
             raise ConfigurationError(f"CATALUNYA_NOTIFY (value not shown): channel {self.name!r}: {self.flaw}")
-        return way(self.channel)
+        return transport_of(self.channel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +115,10 @@ def recipients(project: Project) -> list[Recipient]:
 
 
 def notify(project: Project, board: Board, now: datetime, *, limit_s: float = LIMIT_S) -> list[Delivery]:
-    """Tell each channel what it has not been told yet. Raises LakeError, before anything is sent, if what was told cannot be read.
+    """Send each channel what it was not sent yet. Raises LakeError, before anything is sent, if the record of what was sent cannot be read.
 
-    A channel whose setting is wrong fails as one that does not answer: the others are told. A channel that is new is tried, but sent nothing,
-    if there is nothing to tell. Returns what was sent, and what was not.
+    A channel whose setting is wrong fails as one that does not answer: the others get theirs. A channel that is new is tried, but sent nothing,
+    if there is no news. Returns what was sent, and what was not.
     """
     found = recipients(project)
     if not found:
@@ -129,11 +129,11 @@ def notify(project: Project, board: Board, now: datetime, *, limit_s: float = LI
     news = {each.name: _news(each, before, board.open, is_quiet=is_quiet) for each in found}
     tried = [each for each in found if news[each.name] or each.name not in before.channels]
     errors = deliver({each.name: _sending(project, each, news[each.name], board, now) for each in tried}, limit_s)
-    accounts = {each.name: before.channels.get(each.name, Account()) for each in found}
+    states = {each.name: before.channels.get(each.name, ChannelState()) for each in found}
     for name, error in errors.items():
-        accounts[name] = _after(accounts[name], news[name], error, now)
-        _log(name, news[name], accounts[name])
-    after = replace(before, channels=accounts)
+        states[name] = _after(states[name], news[name], error, now)
+        _log(name, news[name], states[name])
+    after = replace(before, channels=states)
     if after != before:
         keep_notified(project, replace(after, at=now))
     sent = {name: error for name, error in errors.items() if error or news[name]}
@@ -143,19 +143,19 @@ def notify(project: Project, board: Board, now: datetime, *, limit_s: float = LI
 def see_channels(project: Project, now: datetime) -> Iterator[Seen]:
     """Channels to which messages do not arrive, as the look before found. Raises LakeError."""
     names = [channel.name for channel in project.settings.channels]
-    accounts = read_notified(project).channels if names else {}
+    states = read_notified(project).channels if names else {}
     for name in names:
-        account = accounts.get(name, Account())
-        if account.failing_since and now - account.failing_since >= FAILING:
-            hours = (now - account.failing_since) / timedelta(hours=1)
+        state = states.get(name, ChannelState())
+        if state.failing_since and now - state.failing_since >= FAILING:
+            hours = (now - state.failing_since) / timedelta(hours=1)
             yield Seen(
                 kind=Kind.CHANNEL_FAILING,
                 subject=name,
                 severity=Severity.ERROR if hours >= 1 else Severity.WARNING,
                 what=f"notifications to the channel {name} do not arrive",
-                cause=account.error,
+                cause=state.error,
                 remedy="correct CATALUNYA_NOTIFY or the service; `catalunya channels --test` tries it",
-                since=account.failing_since,
+                since=state.failing_since,
                 measure=hours,
             )
 
@@ -165,27 +165,27 @@ def send_tests(project: Project, now: datetime, *, limit_s: float = LIMIT_S) -> 
 
     Raises ConfigurationError and LakeError, before anything is sent.
     """
-    ways = {each.name: each.way() for each in recipients(project)}
+    transports = {each.name: each.transport() for each in recipients(project)}
     before = read_notified(project)
     sender = _sender(project.settings)
     message = Message(
         title=f"{sender}: test",
         body=f"This is a test of `catalunya channels --test`, sent at {now:%Y-%m-%d %H:%M} UTC.",
     )
-    errors = deliver({name: partial(each.send, message) for name, each in ways.items()}, limit_s)
-    mended = {
+    errors = deliver({name: partial(each.send, message) for name, each in transports.items()}, limit_s)
+    working = {
         name: replace(before.channels[name], failing_since=None, error="")
         for name, error in errors.items()
         if name in before.channels and not error
     }
-    after = replace(before, channels={**before.channels, **mended})
+    after = replace(before, channels={**before.channels, **working})
     if after != before:
         keep_notified(project, replace(after, at=now))
     return errors
 
 
 def read_notified(project: Project) -> Notified:
-    """What the channels were told; nothing, if there is no record that can be read. Raises LakeError."""
+    """What the channels were sent; nothing, if there is no record that can be read. Raises LakeError."""
     import msgspec
 
     beside = _beside(project.settings)
@@ -194,14 +194,14 @@ def read_notified(project: Project) -> Notified:
         try:
             found += [msgspec.json.decode(stored, type=Notified)] if stored else []
         except BROKEN_JSON as error:
-            log.warning("notified_unreadable", path=where, error=str(error), advice="what is open is told again, once")
+            log.warning("notified_unreadable", path=where, error=str(error), advice="what is open is sent again, once")
     return max(found, key=lambda each: each.at.timestamp() if each.at else 0)
 
 
 def keep_notified(project: Project, notified: Notified) -> None:
-    """Keep what the channels were told: in the lake or, when it cannot be written (a full disk is told of, too), in the cache folder.
+    """Keep what the channels were sent: in the lake or, when it cannot be written (a full disk is a finding, too), in the cache folder.
 
-    If neither can be written, what is open is told again at the next look: too often is better than not at all.
+    If neither can be written, what is open is sent again at the next look: too often is better than not at all.
     """
     import msgspec
 
@@ -220,22 +220,22 @@ def keep_notified(project: Project, notified: Notified) -> None:
         beside.write_bytes(content)
     except OSError as error:
         log.warning(
-            "notified_not_kept", path=str(beside), error=str(error), advice="what is open is told again at every look"
+            "notified_not_kept", path=str(beside), error=str(error), advice="what is open is sent again at every look"
         )
 
 
 def _news(to: Recipient, before: Notified, open_: Iterable[Finding], *, is_quiet: bool) -> News:
-    told = before.channels.get(to.name, Account()).told
+    sent = before.channels.get(to.name, ChannelState()).sent
     found = {each.identity: each for each in open_}
-    opened = [each for each in found.values() if each.identity not in told and to.wants(each)]
+    opened = [each for each in found.values() if each.identity not in sent and to.wants(each)]
     worsened = [
         each
         for each in found.values()
-        if each.identity in told and not each.known and _is_worse(told[each.identity], each)
+        if each.identity in sent and not each.known and _is_worse(sent[each.identity], each)
     ]
     closed = [
         Resolved(identity, each.what, each.opened_at, each.severity)
-        for identity, each in told.items()
+        for identity, each in sent.items()
         if identity not in found
     ]
     if is_quiet:
@@ -244,16 +244,16 @@ def _news(to: Recipient, before: Notified, open_: Iterable[Finding], *, is_quiet
     return News(tuple(opened), tuple(worsened), tuple(closed))
 
 
-def _is_worse(told: Told, finding: Finding) -> bool:
-    """Whether it became an error since the channel was told, or its measure a multiple of what it was then."""
-    became_error = finding.worst_severity is Severity.ERROR and told.severity is not Severity.ERROR
-    return became_error or (told.measure > 0 and finding.worst >= WORSE * told.measure)
+def _is_worse(sent: Sent, finding: Finding) -> bool:
+    """Whether it became an error since it was sent to the channel, or its measure a multiple of what it was then."""
+    became_error = finding.worst_severity is Severity.ERROR and sent.severity is not Severity.ERROR
+    return became_error or (sent.measure > 0 and finding.worst >= WORSE * sent.measure)
 
 
 def _sending(project: Project, to: Recipient, news: News, board: Board, now: datetime) -> Callable[[], None]:
     """What sends the news to the channel. If there is none, it does nothing but fail for a channel that cannot be sent to."""
     try:
-        there = to.way()
+        there = to.transport()
     except ConfigurationError as error:
         return partial(_refuse, str(error))
     if not news:
@@ -276,27 +276,27 @@ def _nothing() -> None:
     """Nothing to send."""
 
 
-def _after(before: Account, news: News, error: str, now: datetime) -> Account:
-    """The account after a delivery."""
+def _after(before: ChannelState, news: News, error: str, now: datetime) -> ChannelState:
+    """The state after a delivery."""
     if error:
         return replace(before, failing_since=before.failing_since or now, error=error)
     gone = {each.identity for each in news.closed}
-    told = {identity: each for identity, each in before.told.items() if identity not in gone}
+    sent = {identity: each for identity, each in before.sent.items() if identity not in gone}
     for each in (*news.opened, *news.worsened):
-        told[each.identity] = Told(
+        sent[each.identity] = Sent(
             what=each.what, severity=each.worst_severity, measure=each.worst, opened_at=each.opened_at
         )
-    return Account(told=told)
+    return ChannelState(sent=sent)
 
 
-def _log(channel: str, news: News, account: Account) -> None:
+def _log(channel: str, news: News, state: ChannelState) -> None:
     counts = {"new": len(news.opened), "worse": len(news.worsened), "resolved": len(news.closed)}
-    if account.failing_since:
+    if state.failing_since:
         log.error(
             "notification_failed",
             channel=channel,
-            error=account.error,
-            since=account.failing_since,
+            error=state.error,
+            since=state.failing_since,
             advice="it is sent at the next look; `catalunya channels --test` tries it now",
             **counts,
         )

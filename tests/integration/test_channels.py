@@ -189,8 +189,8 @@ def test_a_channel_that_hangs_is_given_up_and_the_others_get_theirs(tmp_path: Pa
 
 def test_a_channel_that_hangs_does_not_keep_the_process(tmp_path: Path) -> None:
     code = (
-        "import sys; from catalunya.ops.watching.channels import Message, deliver, way; from catalunya.io.notifications import parse_channels; "
-        "(channel,) = parse_channels(sys.argv[1]); there = way(channel); "
+        "import sys; from catalunya.ops.watching.channels import Message, deliver, transport_of; from catalunya.io.notifications import parse_channels; "
+        "(channel,) = parse_channels(sys.argv[1]); there = transport_of(channel); "
         "print(deliver({'it': lambda: there.send(Message(title='a', body='b'))}, 0.5))"
     )
     with Server(lambda _: Answer(b"{}", delay=patience(60))).running() as server:

@@ -93,18 +93,26 @@ def test_switching_back_gives_the_same_table_and_needs_no_one_to_accept_it(setti
     assert {path: body for path, body in contents(settings.lake).items() if path.startswith("staging/")} == before
 
 
+def seen(settings: Settings) -> dict[str, Any]:
+    """The lake, without what the guards noted: after a kill between publish and record, they find the new table published already."""
+    found = picture(settings.lake)
+    for entry in (each for each in found.values() if isinstance(each, dict)):
+        entry["checks"] = [check for check in entry.get("checks", ()) if check["kind"] != "guard"]
+    return found
+
+
 def test_a_switch_that_is_killed_at_any_write_and_run_again_gives_the_same_lake(
     settings: Settings, folder: Path
 ) -> None:
     before = contents(settings.lake)
     writes = switch(settings, folder)
-    expected = picture(settings.lake)
+    expected = seen(settings)
     assert writes >= 12, "the case must have many writes to be killed at"
     for trapdoor in range(1, writes + 1):
         restore(settings.lake, before)
         assert switch_elsewhere(settings, folder, trapdoor) == -9, f"did not reach write {trapdoor}"
         switch(settings, folder)
-        assert picture(settings.lake) == expected, f"killed before write {trapdoor}"
+        assert seen(settings) == expected, f"killed before write {trapdoor}"
 
 
 def test_a_switch_that_is_killed_and_taken_back_leaves_the_table_as_it_was(settings: Settings, folder: Path) -> None:

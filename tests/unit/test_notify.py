@@ -27,7 +27,7 @@ from catalunya.ops.mock.exchange import Answer
 from catalunya.ops.watching.findings import Board, Changes, Kind, Seen, Severity, updated
 from catalunya.ops.watching.look import watch
 from catalunya.ops.watching.notify import (
-    Account,
+    ChannelState,
     Delivery,
     Notified,
     keep_notified,
@@ -174,7 +174,7 @@ def test_a_channel_that_fails_is_a_finding_that_the_others_are_told(tmp_path: Pa
         broken.down = True
         project = Watch(tmp_path, f'[{{"url": "{broken.address}", "name": "team"}}, "{other.address}"]').project
         watch(project, NOON)  # the lake is empty: its tables are stale, or nothing is wrong yet
-        keep_notified(project, Notified(at=NOON, channels={"team": Account(failing_since=NOON, error="503")}))
+        keep_notified(project, Notified(at=NOON, channels={"team": ChannelState(failing_since=NOON, error="503")}))
         found = watch(project, NOON + LOOK)
         later = watch(project, NOON + 7 * LOOK)
 
@@ -280,7 +280,7 @@ def test_an_unreadable_record_tells_what_is_open_once(hook: Hook, tmp_path: Path
         b"",
         b"{",
         b"[]",
-        b'{"channels": {"json": {"told": 3}}}',
+        b'{"channels": {"json": {"sent": 3}}}',
         b"[" * 100_000,
         b"\xff\xfe",
         b'{"at": "yesterday"}',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,9 +17,9 @@ from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.request import Request
-from catalunya.assets.record.index import keep_index, read_index
+from catalunya.assets.record.index import KEPT, Index, _frame, _without_old_documents, keep_index
 from catalunya.assets.record.lease import lease
-from catalunya.assets.record.ledger import Ledger, encode
+from catalunya.assets.record.ledger import Ledger
 from catalunya.assets.record.project import Project
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.results import Check
@@ -29,10 +29,11 @@ from catalunya.dags.plugin.overview_page import Filter, overview_page
 from catalunya.dags.plugin.quarantine_page import quarantine_page
 from catalunya.dags.plugin.rendering import environment, render_page
 from catalunya.dags.plugin.run_page import run_page
-from catalunya.dags.plugin.sight import Sight, open_sight
+from catalunya.dags.plugin.snapshot import Snapshot, take_snapshot
 from catalunya.dags.plugin.words import Links
 from catalunya.io.environment import Settings
 from catalunya.io.errors import ContractError, UsageError
+from catalunya.io.lake import Lake, Object
 from catalunya.ops.watching.findings import Board, Finding, Kind, Severity, keep_board
 from catalunya.ops.watching.look import watch
 from small.lakes import record
@@ -53,9 +54,9 @@ def shops(settings: Settings, tmp_path: Path) -> tuple[FolderSource, Project]:
     return source, project
 
 
-def seen(project: Project, readable: Iterable[str] = KEYS) -> Sight:
+def seen(project: Project, readable: Iterable[str] = KEYS) -> Snapshot:
     """What a user sees who may read these DAGs."""
-    return open_sight(lambda: readable, Project(project.settings, project.declared))
+    return take_snapshot(lambda: readable, Project(project.settings, project.declared))
 
 
 def text(document: str) -> str:
@@ -65,13 +66,13 @@ def text(document: str) -> str:
 
 
 def asset(project: Project, key: str, readable: Iterable[str] = KEYS) -> str:
-    sight = seen(project, readable)
-    return render_page("asset.html", Links("/af"), sight, asset_page(sight, key))
+    snapshot = seen(project, readable)
+    return render_page("asset.html", Links("/af"), snapshot, asset_page(snapshot, key))
 
 
 def overview(project: Project, chosen: Filter | None = None, readable: Iterable[str] = KEYS) -> str:
-    sight = seen(project, readable)
-    return render_page("overview.html", Links(""), sight, overview_page(sight, chosen or Filter()))
+    snapshot = seen(project, readable)
+    return render_page("overview.html", Links(""), snapshot, overview_page(snapshot, chosen or Filter()))
 
 
 def test_an_asset_that_is_fresh_shows_its_last_materialization_and_what_it_was_made_from(
@@ -124,10 +125,10 @@ def test_an_asset_that_failed_shows_the_error_and_its_rejected_rows(shops: tuple
     assert failed.made.entry
     assert (failed.made.entry.status, failed.is_latest) == ("failed", False)
 
-    sight = seen(project)
-    rows = quarantine_page(sight, "staging.shops")
+    snapshot = seen(project)
+    rows = quarantine_page(snapshot, "staging.shops")
     assert (rows.kept, rows.is_of_failure, len(rows.rows)) == (4, True, 4)
-    document = render_page("quarantine.html", Links(""), sight, rows)
+    document = render_page("quarantine.html", Links(""), snapshot, rows)
     assert "4 rows of staging.shops that broke its contract in the last attempt, which failed" in text(document)
     assert "<script>alert" not in document
     assert "\x1b" not in document
@@ -137,8 +138,8 @@ def test_an_asset_that_failed_shows_the_error_and_its_rejected_rows(shops: tuple
 
 def test_a_run_shows_what_it_was_made_from_down_to_the_batch(shops: tuple[FolderSource, Project]) -> None:
     _, project = shops
-    sight = seen(project)
-    page = run_page(sight, "staging.cities", "manual__staging.cities")
+    snapshot = seen(project)
+    page = run_page(snapshot, "staging.cities", "manual__staging.cities")
 
     landed = project.ledger.latest("landing.shops")
     assert landed
@@ -148,7 +149,7 @@ def test_a_run_shows_what_it_was_made_from_down_to_the_batch(shops: tuple[Folder
     assert set(below) == {"landing.shops", "staging.shops"}
     (batch,) = below["staging.shops"].made_from
     assert batch.entry == replace(landed, objects=batch.entry.objects if batch.entry else ())
-    document = text(render_page("run.html", Links(""), sight, page))
+    document = text(render_page("run.html", Links(""), snapshot, page))
     assert f"Batch {landed.batch}" in document
     assert f"Source {landed.source_version}" in document
     assert "this is what the table is now" in document
@@ -174,8 +175,8 @@ def test_the_versions_of_a_run_are_those_of_its_time_not_of_now(shops: tuple[Fol
 
 def test_a_run_that_recorded_nothing_says_so(shops: tuple[FolderSource, Project]) -> None:
     _, project = shops
-    sight = seen(project)
-    document = text(render_page("run.html", Links(""), sight, run_page(sight, "staging.shops", HOSTILE)))
+    snapshot = seen(project)
+    document = text(render_page("run.html", Links(""), snapshot, run_page(snapshot, "staging.shops", HOSTILE)))
 
     assert "nothing recorded" in document
     assert "\x1b" not in document
@@ -188,14 +189,14 @@ def test_what_the_user_may_not_read_has_a_name_and_nothing_else(shops: tuple[Fol
 
     assert "/dags/landing.shops" not in page
     assert "/dags/staging.shops" not in page
-    sight = seen(project, may_read)
-    made = run_page(sight, "staging.cities", "manual__staging.cities").made
+    snapshot = seen(project, may_read)
+    made = run_page(snapshot, "staging.cities", "manual__staging.cities").made
     assert made
     assert {(each.name, each.entry, each.readable) for each in made.made_from} == {
         ("landing.shops", None, False),
         ("staging.shops", None, False),
     }
-    assert [row.asset.key for row in overview_page(sight, Filter()).rows] == may_read
+    assert [row.asset.key for row in overview_page(snapshot, Filter()).rows] == may_read
 
 
 def test_the_overview_has_what_is_urgent_first_and_filters(shops: tuple[FolderSource, Project]) -> None:
@@ -286,13 +287,13 @@ def test_the_tab_of_ops_dags_says_what_they_do_and_would_do(shops: tuple[FolderS
     source, project = shops
     source.write(some(9))
     materialize(project, "landing.shops")
-    sight = seen(project, [*KEYS, "ops.reconcile"])
-    page = text(render_page("ops.html", Links(""), sight, ops_page(sight, "ops.reconcile")))
+    snapshot = seen(project, [*KEYS, "ops.reconcile"])
+    page = text(render_page("ops.html", Links(""), snapshot, ops_page(snapshot, "ops.reconcile")))
 
     assert "Triggers every asset that is stale" in page
     assert "Would trigger now 1 staging.shops DATA: landing.shops changed" in page
     assert re.search(r"Leaves alone 1 staging.cities staging.shops is stale", page)
-    unknown = text(render_page("ops.html", Links(""), sight, ops_page(sight, "someone_elses")))
+    unknown = text(render_page("ops.html", Links(""), snapshot, ops_page(snapshot, "someone_elses")))
     assert "This DAG makes no asset of this project." in unknown
 
 
@@ -315,9 +316,9 @@ def test_personal_columns_of_quarantined_rows_are_masked_and_so_are_reasons_abou
     assert last
     project.ledger.append(replace(last, quarantine=path, quarantined=3), after=last.sequence)
 
-    sight = seen(project)
-    page = quarantine_page(sight, "staging.shops")
-    document = render_page("quarantine.html", Links(""), sight, page)
+    snapshot = seen(project)
+    page = quarantine_page(snapshot, "staging.shops")
+    document = render_page("quarantine.html", Links(""), snapshot, page)
     assert "600" not in document
     assert page.masked == {"telefon"}
     assert "city: 'x' fails str_matches" in text(document)
@@ -342,7 +343,35 @@ def test_quarantined_rows_are_paged(shops: tuple[FolderSource, Project]) -> None
     assert quarantine_page(seen(project), "staging.shops").rows == []
 
 
-def test_a_thousand_assets_with_a_hundred_entries_each_take_less_than_a_second(settings: Settings) -> None:
+class CountedLake(Lake):
+    """A lake that counts what it is asked to read and list."""
+
+    requests = 0
+
+    def get(self, path: str) -> bytes:
+        self.requests += 1
+        return super().get(path)
+
+    def find_dated(self, path: str) -> tuple[bytes, datetime] | None:
+        self.requests += 1
+        return super().find_dated(path)
+
+    def exists(self, path: str) -> bool:
+        self.requests += 1
+        return super().exists(path)
+
+    def objects(self, prefix: str) -> list[Object]:
+        self.requests += 1
+        return super().objects(prefix)
+
+    def paths(self, prefix: str) -> Iterator[str]:
+        self.requests += 1
+        return super().paths(prefix)
+
+
+def test_a_thousand_assets_with_a_hundred_entries_each_take_three_requests_and_less_than_a_second(
+    settings: Settings,
+) -> None:
     columns = (Column("id", "string", "The key", nullable=False, key=True),)
     assets = [
         Asset(
@@ -360,26 +389,26 @@ def test_a_thousand_assets_with_a_hundred_entries_each_take_less_than_a_second(s
     first = project.ledger.latest(assets[0].key)
     assert first
     began = datetime(2026, 1, 1, tzinfo=UTC)
-    for each in assets:
-        folder = Path(project.lake.root) / Ledger.folder(each.key)
-        folder.mkdir(parents=True, exist_ok=True)
-        for number in range(1, 101):
-            entry = replace(
-                first, asset=each.key, sequence=number, rows=number, started_at=began + timedelta(days=number)
-            )
-            (folder / f"{number:010d}.json").write_bytes(encode(entry))
-    keep_index(project.lake, read_index(project.ledger, [each.key for each in assets]))
+    entries = [
+        replace(first, asset=each.key, sequence=number, rows=number, started_at=began + timedelta(days=number))
+        for each in assets
+        for number in range(101 - KEPT, 101)
+    ]
+    # As the watch keeps it: writing the hundred entries of each table takes a minute, and a page reads none of them.
+    keep_index(project.lake, Index(_without_old_documents(_frame(entries)), {}, 0))
     keep_board(project.lake, Board(at=datetime.now(UTC)))
 
     taken = []
     for _ in range(3):
         again = Project(settings, [])
         again.graph = project.graph
+        again.lake = lake = CountedLake(str(project.lake.root))
         at = time.process_time()
-        sight = open_sight(lambda: [each.key for each in assets], again)
-        document = render_page("overview.html", Links(""), sight, overview_page(sight, Filter()))
+        snapshot = take_snapshot(lambda: [each.key for each in assets], again)
+        document = render_page("overview.html", Links(""), snapshot, overview_page(snapshot, Filter()))
         taken.append(time.process_time() - at)
     assert document.count("<tr>") == 1001
+    assert lake.requests == 3  # the board, the index, the leases
     assert "States are as it saw them." in document
     assert min(taken) < 1, taken  # of this process: other tests may be running
 
@@ -478,14 +507,14 @@ def test_of_a_large_ledger_the_asset_of_the_page_is_exact(
     source.write(some(9))
     for key in KEYS[:2]:
         materialize(project, key)
-    monkeypatch.setattr("catalunya.dags.plugin.sight.MANY", 2)
+    monkeypatch.setattr("catalunya.dags.plugin.snapshot.MANY", 2)
     now = Project(project.settings, project.declared)
 
-    everything = overview_page(open_sight(lambda: KEYS, now), Filter())
+    everything = overview_page(take_snapshot(lambda: KEYS, now), Filter())
     assert everything.is_of_last_look
     assert {row.status.rows for row in everything.rows} == {8}
     now = Project(project.settings, project.declared)
-    one = asset_page(open_sight(lambda: KEYS, now, "staging.shops"), "staging.shops")
+    one = asset_page(take_snapshot(lambda: KEYS, now, "staging.shops"), "staging.shops")
     assert (one.state, one.status.rows, len(one.history)) == ("fresh", 9, 2)
     assert [len(drawn.bars) for drawn in one.charts] == [2, 2, 2]
     assert [near.state for near in one.downstream] == ["stale"]

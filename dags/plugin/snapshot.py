@@ -2,7 +2,7 @@
 
 Reading is the index of the ledger, one listing and the few entries that are new (`assets/record/index.py`); of a large ledger, only the index and
 the ledgers of the tables that the page is about.
-Not here: what a page makes of it (`*_page.py`), how the user is known (`app.py`).
+Here: reading. Not here: what a page makes of it (`*_page.py`), how the user is known (`app.py`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _compiling = Lock()
 _fallback: dict[Path, AssetGraph] = {}
 
 
-class Brief(NamedTuple):
+class EntrySummary(NamedTuple):
     """One entry of the ledger, in brief."""
 
     sequence: int
@@ -52,15 +52,15 @@ class Brief(NamedTuple):
     quarantined: int
 
     @classmethod
-    def of(cls, entry: Entry) -> Brief:
+    def of(cls, entry: Entry) -> EntrySummary:
         return cls(entry.sequence, entry.status, entry.recorded_at, entry.seconds, entry.rows, entry.quarantined)
 
 
-BRIEFLY = Brief._fields
+_SUMMARY = EntrySummary._fields
 
 
 @dataclass(frozen=True)
-class Sight:
+class Snapshot:
     """The pipeline at one moment, as far as one user may see it. `readable` are the DAGs that the user may read.
 
     `is_of_last_look`: the ledger is large, and assets that the page is not about are as the watch last saw them.
@@ -98,11 +98,11 @@ class Sight:
     def _may_see(self, finding: Finding) -> bool:
         return finding.subject in self.readable or finding.kind in OF_THE_PIPELINE
 
-    def history(self, key: str) -> list[Brief]:
+    def history(self, key: str) -> list[EntrySummary]:
         """The last entries of an asset, oldest first: up to 40 of the index, and what was recorded since."""
-        kept = [Brief(*row) for row in self.index.history(key).select(BRIEFLY).iter_rows()]
+        kept = [EntrySummary(*row) for row in self.index.history(key).select(_SUMMARY).iter_rows()]
         last = kept[-1].sequence if kept else 0
-        return kept + [Brief.of(entry) for entry in self._read(key, [n for n in self._numbers(key) if n > last])]
+        return kept + [EntrySummary.of(entry) for entry in self._read(key, [n for n in self._numbers(key) if n > last])]
 
     def recent(self, key: str, count: int = RECENT) -> list[Entry]:
         """The last entries of an asset, newest first."""
@@ -135,9 +135,9 @@ class Sight:
         return next((entry for entry in found if entry.status != "failed" and entry.data_version == version), None)
 
 
-def open_sight(
+def take_snapshot(
     readable: Callable[[], Iterable[str]], project: Project | None = None, about: str | None = None
-) -> Sight:
+) -> Snapshot:
     """Read the pipeline now, exactly where the page is `about`. `readable` gives the DAG ids that the user may read.
 
     Raises LakeError, or what is wrong with the declarations.
@@ -155,7 +155,7 @@ def open_sight(
         exact = [about, *graph.ancestors(about), *(down.key for down in graph.downstream(about))]
         with ThreadPoolExecutor(8) as pool:
             listing = {**listing, **dict(pool.map(lambda key: _listed(project, key), exact))}
-    return Sight(project, index, project.state(now, listing), frozenset(readable()), board, is_large)
+    return Snapshot(project, index, project.state(now, listing), frozenset(readable()), board, is_large)
 
 
 def _listed(project: Project, key: str) -> tuple[str, Sequence[int]]:
