@@ -33,7 +33,7 @@ def watch_dag(*, clocks: bool) -> DAG:
         is_paused_upon_creation=False,
         description="Looks for what is wrong, and for what did not happen.",
         doc_md="Looks at the ledger, the sources' update habits, disks, clocks, backups and Airflow itself. What is wrong is a finding: it opens "
-        "once, is said again only when it worsens, and closes by itself. `catalunya watch` shows the open ones (docs/watching.md).",
+        "once, is reported again only when it worsens, and closes by itself. `catalunya watch` shows the open ones (docs/watching.md).",
         tags=["ops"],
     )
     # One run at a time: a task that hangs would keep every later run waiting.

@@ -48,10 +48,10 @@ def legible_lines(text: object, limit: int = 10 * LINE, *, size: int | None = No
     return shortened(lines, limit, size=max(size or len(full), len(lines)))
 
 
-def few(names: Sequence[str]) -> str:
-    """Names out of a source, as one text for a message: ten of them at most."""
-    shown = ", ".join(legible(name, NAME) for name in names[:10])
-    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown or "none"
+def few(names: Sequence[str], most: int = 10) -> str:
+    """Names, of a source's fields for example, as one text for a message: `a, b and 3 more`."""
+    shown = ", ".join(legible(name, NAME) for name in names[:most])
+    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown or "none"
 
 
 def escaped(text: str, *, lines: bool = False) -> str:

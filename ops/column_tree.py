@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from catalunya.assets.graph.spec import Layer
+from catalunya.io.safe_text import few
 from catalunya.ops import console
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def in_short(made: ColumnMade) -> str:
     named = [f"{source.asset.partition('.')[2]}.{source.column}" for source in _first(made)]
     if not named:
         return "; ".join(str(origin) for origin in made.origins[:_SHORT])
-    return ", ".join(named[:_SHORT]) + (f" and {len(named) - _SHORT} more" if len(named) > _SHORT else "")
+    return few(named, _SHORT)
 
 
 def _first(made: ColumnMade) -> list[ColumnSource]:

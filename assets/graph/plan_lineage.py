@@ -16,7 +16,7 @@ import structlog
 from catalunya.assets.graph.spec import StagingDeclaration
 from catalunya.contracts.model.check import REASON, ROW
 from catalunya.contracts.model.columns import NESTED, PROVENANCE
-from catalunya.io.warehouse.sql_lineage import How, Leaf, Leaves, QueryLineage, add
+from catalunya.io.warehouse.sql_lineage import How, Leaf, Leaves, QueryLineage, add, without_constants
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +90,7 @@ def _named(leaves: Leaves, unpivoted: dict[Leaf, list[Leaf]]) -> Leaves:
     found: Leaves = {}
     for leaf, how in leaves.items():
         add(found, dict.fromkeys(unpivoted.get(leaf, [leaf]), how), "computed" if leaf in unpivoted else "identity")
-    return {leaf: how for leaf, how in found.items() if leaf.kind != "constant"} or found
+    return without_constants(found)
 
 
 def _frame(table: str, columns: Collection[str]) -> pl.LazyFrame:

@@ -20,7 +20,7 @@ from catalunya.contracts.model.results import CheckTally
 from catalunya.contracts.model.rules import reference_rule, rules, type_rule
 from catalunya.contracts.model.text import Text, clean_text
 from catalunya.io.errors import ContractError, DeclarationError
-from catalunya.io.safe_text import NAME, legible
+from catalunya.io.safe_text import NAME, few, legible
 
 ROW = "_row"
 REASON = "_reason"
@@ -54,8 +54,8 @@ class FieldDrift:
 
     def __str__(self) -> str:
         """As shown in messages, the ledger and asset events. The names are the source's, so they are escaped and their number is limited."""
-        changes = [f"new {_few(sorted(self.new))}"] if self.new else []
-        changes += [f"missing {_few(self.missing)}"] if self.missing else []
+        changes = [f"new {few(sorted(self.new), SHOWN)}"] if self.new else []
+        changes += [f"missing {few(self.missing, SHOWN)}"] if self.missing else []
         changes += [f"{name} was {was}, is {legible(now, NAME)}" for name, (was, now) in self.retyped.items()]
         return "; ".join(changes)
 
@@ -105,13 +105,8 @@ def _renaming(missing: str, kind: str | None, drift: FieldDrift) -> str:
     found = drift.new | {name: now for name, (_, now) in drift.retyped.items()}
     alike = [name for name, now in found.items() if kind and now == kind]
     if len(alike) > 1:
-        return f"several dimensions are of the kind {kind}: declare {_few(alike)} in place of {missing}, with kind={kind!r}"
-    return f"is {missing} now called {_few((alike or list(drift.new))[:1])}?"
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(legible(name, NAME) for name in names[:SHOWN]) + more
+        return f"several dimensions are of the kind {kind}: declare {few(alike, SHOWN)} in place of {missing}, with kind={kind!r}"
+    return f"is {missing} now called {few((alike or list(drift.new))[:1])}?"
 
 
 def renamed(raw: pl.DataFrame, contract: type[Contract], text: Text | None = None) -> pl.LazyFrame:

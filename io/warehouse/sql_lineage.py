@@ -84,7 +84,7 @@ def query_lineage(sql: str, tables: Mapping[str, Collection[str]]) -> QueryLinea
         raise WarehouseError("cannot read the SQL: expected a SELECT")
     walk = _Walk({id(each.expression): each for each in scope.traverse()})
     return QueryLineage(
-        columns={name: _without_constants(walk.column(scope, name)) for name in scope.expression.named_selects},
+        columns={name: without_constants(walk.column(scope, name)) for name in scope.expression.named_selects},
         rows=sorted(leaf for leaf in walk.rows(scope) if leaf.kind == "column"),
     )
 
@@ -99,7 +99,7 @@ def through(one: How, other: How) -> How:
     return max(one, other, key=HOWS.index)
 
 
-def _without_constants(leaves: Leaves) -> Leaves:
+def without_constants(leaves: Leaves) -> Leaves:
     """A constant counts where there is nothing else: `100 * x` is made from x."""
     return {leaf: how for leaf, how in leaves.items() if leaf.kind != "constant"} or leaves
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from catalunya.assets.record.project import Project
+from catalunya.io.safe_text import few
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson
 
@@ -44,10 +46,8 @@ def watch(
             {
                 "looked_at": now,
                 "not_seen": found.blind,
-                "findings": [{**as_data(each), "identity": each.identity} for each in opened],
-                "closed": [
-                    {**as_data(each), "identity": each.identity} for each in found.board.findings if each.closed_at
-                ],
+                "findings": [_plain(each) for each in opened],
+                "closed": [_plain(each) for each in found.board.findings if each.closed_at],
             }
         )
     else:
@@ -57,16 +57,9 @@ def watch(
     return int(any(each.is_urgent for each in opened))
 
 
-def as_data(found: Finding) -> dict[str, object]:
-    """A finding as JSON: its fields."""
-    return {name: getattr(found, name) for name in found.__dataclass_fields__}
-
-
-def affected(found: Finding) -> str:
-    """The tables that it affects, in one line."""
-    named = ", ".join(found.affected[:NAMED])
-    more = len(found.affected) - NAMED
-    return f"{named} and {more} more" if more > 0 else named
+def _plain(found: Finding) -> dict[str, object]:
+    """A finding as JSON."""
+    return {**asdict(found), "identity": found.identity}
 
 
 def _show(found: Finding) -> None:
@@ -74,7 +67,7 @@ def _show(found: Finding) -> None:
     rows = {
         "why": found.cause,
         "since": f"{found.since or found.opened_at:%Y-%m-%d %H:%M} UTC, seen first {console.ago(found.opened_at)}",
-        "affects": affected(found),
+        "affects": few(found.affected, NAMED) if found.affected else "",
         "do": found.remedy,
         "known": found.known,
     }

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from catalunya.ops.mock.exchange import JSON, Answer, Asked, Desk, Wire
 from catalunya.ops.mock.faults import PORTAL_FAULTS, Fault, Kind
+from catalunya.ops.mock.rows import SmallRows
 from catalunya.ops.mock.soql import Query
 from catalunya.ops.mock.tables import ROW, Dataset, Shape, changing, column, current
 
@@ -66,8 +67,6 @@ def resource(
     most: int = MOST_ROWS,
 ) -> Resource:
     """A resource with these rows, whose cells are text, JSON of numbers and objects, or null. `modified` is an ISO time in UTC."""
-    from catalunya.ops.mock.data import SmallRows  # it makes datasets of other protocols
-
     package = {"id": f"package-of-{name}"} | (package or {})
     document = {
         "id": name,

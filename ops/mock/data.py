@@ -1,6 +1,6 @@
 """What the mock serves: the seeds in `seeds/`, the tables derived from them, and how a table changes from version to version.
 
-Here: rows and cells at any version, always the same ones. Not here: how they are served (`socrata.py`, `idescat.py`). Which
+Here: rows and cells at any version, always the same ones. Not here: rows that change (`rows.py`), how they are served (`socrata.py`, `idescat.py`). Which
 figures were recorded and which are synthetic stands at the top of each seed.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,11 @@ import polars as pl
 
 from catalunya.ops.mock.emex import Sheet
 from catalunya.ops.mock.idescat import GEOGRAPHIES, MISSING, STATUSES, TOTAL, Cube, Document, StatTable
-from catalunya.ops.mock.soql import SYSTEM_FIELDS
-from catalunya.ops.mock.tables import ROW, Dataset, Rows, Shown, column, json_objects
+from catalunya.ops.mock.rows import RepeatedRows, Row, SmallRows, new_service
+from catalunya.ops.mock.tables import Dataset, Rows
 
 SEEDS = Path(__file__).parent / "seeds"
 MUNICIPALITIES, REGISTER, USAGE = "9aju-tpwc", "ivft-vegh", "yavr-pn8q"
-
-Row = dict[str, str | None]
 
 
 def read_seed(name: str) -> pl.DataFrame:
@@ -36,141 +34,6 @@ def read_seed(name: str) -> pl.DataFrame:
 def _json_seed(name: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((SEEDS / name).read_text(encoding="utf-8"))
     return document
-
-
-# Rows
-
-
-class SmallRows:
-    """Rows that fit in memory: version 0 is given; at each version a few rows change, one goes and one is added.
-
-    `revised`: the columns that change, numbers by one, text by a suffix. `gone`: the first key of the row that goes at a
-    version, instead of any. `fresh`: makes the added row out of the last one that changed.
-    """
-
-    def __init__(
-        self,
-        frame: pl.DataFrame,
-        key: Sequence[str] = (),
-        revised: Sequence[str] = (),
-        fresh: Callable[[Row, int], Row] | None = None,
-        gone: Callable[[int], str] | None = None,
-    ) -> None:
-        self._key, self._revised, self._fresh, self._gone = list(key), list(revised), fresh, gone
-        self._first = frame.sort(self._key, maintain_order=True) if key else frame
-        self._current = (0, self._first)
-        self._system = frozenset(SYSTEM_FIELDS) & frozenset(frame.columns)
-
-    def total(self, version: int) -> int:
-        return self._at(version).height
-
-    def at(self, version: int, positions: pl.Series) -> pl.LazyFrame:
-        return self._at(version).with_row_index(ROW)[positions].lazy().with_columns(pl.col(ROW).cast(pl.UInt64))
-
-    def system_fields(self, version: int) -> Collection[str]:
-        return () if version else self._system
-
-    def complete(self) -> Collection[str]:
-        return [name for name in self._first.columns if not self._first[name].null_count()]
-
-    def rendered(self, _version: int, _positions: pl.Series) -> pl.Series | None:
-        return None
-
-    def _at(self, version: int) -> pl.DataFrame:
-        known, frame = self._current
-        if version < known:
-            known, frame = 0, self._first
-        for number in range(known + 1, version + 1):
-            # A portal that replaces a table gives every row new system fields: those of the first version go.
-            frame = self._next(frame.drop(self._system, strict=False), number)
-        self._current = (version, frame)
-        return frame
-
-    def _next(self, frame: pl.DataFrame, version: int) -> pl.DataFrame:
-        if not frame.height:
-            return frame
-        changed = sorted({(version * 37 + change * 101) % frame.height for change in range(3)})
-        is_changed = pl.int_range(pl.len()).is_in(changed)
-        frame = frame.with_columns(
-            pl.when(is_changed).then(_revised(name, version)).otherwise(name).alias(name) for name in self._revised
-        )
-        goes = (version * 31 + 1) % frame.height
-        is_gone = pl.col(self._key[0]) == self._gone(version) if self._gone else pl.int_range(pl.len()) == goes
-        left = frame.filter(~is_gone)
-        if self._fresh:
-            row = self._fresh(frame.row(changed[-1], named=True), version)
-            left = pl.concat([left, pl.DataFrame([row], schema=frame.schema)])
-        return left.sort(self._key, maintain_order=True) if self._key else left
-
-
-class RepeatedRows:
-    """`count` rows at version 0: those of a seed again and again, each with a key of its own, which ascends.
-
-    A page is worked out on its own, so that millions of rows cost nothing until they are read. In each 1,000 rows one is
-    there twice. A later version is one of small rows: advancing millions of rows holds them all in memory.
-    """
-
-    BLOCK, TWICE = 1000, 499
-
-    def __init__(self, seed: pl.DataFrame, count: int) -> None:
-        self._seed, self._count = seed, count
-        self._width = max(5, len(str(2 * count)))
-
-    def total(self, version: int) -> int:
-        return self._later.total(version) if version else self._count
-
-    def at(self, version: int, positions: pl.Series) -> pl.LazyFrame:
-        if version:
-            return self._later.at(version, positions)
-        keys, serials = self._keys(positions)
-        rows = self._seed[serials % self._seed.height].lazy()
-        return rows.select(pl.lit(keys), pl.all(), pl.lit(positions).alias(ROW))
-
-    def system_fields(self, _version: int) -> Collection[str]:
-        return ()
-
-    def complete(self) -> Collection[str]:
-        return ["registre", *(name for name in self._seed.columns if not self._seed[name].null_count())]
-
-    def rendered(self, version: int, positions: pl.Series) -> pl.Series | None:
-        if version:
-            return None
-        keys, serials = self._keys(positions)
-        frame = pl.DataFrame([keys, self._rest[serials % self._seed.height]])
-        return frame.select(pl.lit('{"registre":"') + pl.col("registre") + '",' + pl.col("rest")).to_series()
-
-    def _keys(self, positions: pl.Series) -> tuple[pl.Series, pl.Series]:
-        """The key at each position, and the number of the service that it is of."""
-        within = positions % self.BLOCK
-        serials = positions // self.BLOCK * (self.BLOCK - 1) + within - (within > self.TWICE).cast(pl.UInt64)
-        return ("S" + (serials + 1).cast(pl.String).str.zfill(self._width)).alias("registre"), serials
-
-    def _key(self, number: int) -> str:
-        return f"S{number:0{self._width}}"
-
-    @cached_property
-    def _rest(self) -> pl.Series:
-        """The seed's rows as JSON, what comes before the first field left out."""
-        columns = [Shown(column(name, name), name) for name in self._seed.columns]
-        return json_objects(self._seed, columns).str.strip_prefix("{").alias("rest")
-
-    @cached_property
-    def _later(self) -> SmallRows:
-        everything = pl.int_range(0, self._count, dtype=pl.UInt64, eager=True)
-        frame = self.at(0, everything).drop(ROW).collect()
-        # Never the seed's row 58, which cannot be matched to a municipality.
-        return SmallRows(frame, ["registre"], ["capacitat"], _new_service, lambda version: self._key(7 * version + 1))
-
-
-def _revised(name: str, version: int) -> pl.Expr:
-    value = pl.col(name)
-    whole = value.cast(pl.Int64, strict=False)
-    decimal = pl.when(value.str.contains(r"^-?\d+\.\d+$")).then(value).cast(pl.Float64)
-    numbers = [(number + version).cast(pl.String) for number in (whole, decimal)]
-    return pl.coalesce(*numbers, value + f" ({version})")
-
-
-# The portal's datasets
 
 
 def datasets(rows: int) -> list[Dataset]:
@@ -210,7 +73,7 @@ def portal_rows(name: str, frame: pl.DataFrame) -> SmallRows:
         case "9aju-tpwc":
             return SmallRows(frame, ["codi"], ["nom"], _new_municipality, _municipality_that_goes)
         case "ivft-vegh":
-            return SmallRows(frame, ["registre"], ["capacitat"], _new_service)
+            return SmallRows(frame, ["registre"], ["capacitat"], new_service)
     women = ["dones_resid_ncia_gent_gran", "total_resid_ncia_gent_gran", "dones_total", "total"]
     return SmallRows(frame, ["any", "codi"], women, _new_year)
 
@@ -253,10 +116,6 @@ def _municipality_that_goes(version: int) -> str:
     """First a small real one, to which few services and figures refer, then the one that was new before: in real life hardly any goes,
     and other tables keep what they have of it."""
     return _smallest() if version == 1 else _new_code(version - 1)
-
-
-def _new_service(row: Row, version: int) -> Row:
-    return row | {"registre": f"S{'9' * (len(row['registre'] or '') - 4)}{version:03}"}
 
 
 def _new_year(row: Row, version: int) -> Row:

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from catalunya.ops.mock.exchange import JSON, Answer, Asked, Desk, Wire
 from catalunya.ops.mock.faults import PORTAL_FAULTS, Fault, Kind
+from catalunya.ops.mock.rows import SmallRows
 from catalunya.ops.mock.soql import Query
 from catalunya.ops.mock.tables import Dataset, Shape, changing, column, current
 
@@ -72,8 +73,6 @@ def dataset(
     document: Document | None = None,
 ) -> Records:
     """A dataset with these rows, whose cells are text, JSON of numbers and objects, or null; `processed`: when, as an ISO time."""
-    from catalunya.ops.mock.data import SmallRows  # it makes datasets of other protocols
-
     at = datetime.fromisoformat(processed)
     revised, metas = changing(types, key), (document or {}).get("metas", {})
     default = {"data_processed": processed, **metas.get("default", {})}

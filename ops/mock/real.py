@@ -27,11 +27,12 @@ import structlog
 from catalunya.io.errors import ConfigurationError
 from catalunya.io.sources.files import ENDINGS
 from catalunya.io.sources.recording import ENDING
-from catalunya.ops.mock.data import SmallRows, known_view, later, portal_dataset, portal_rows
+from catalunya.ops.mock.data import known_view, later, portal_dataset, portal_rows
 from catalunya.ops.mock.exchange import Published
 from catalunya.ops.mock.file import PublishedFile
 from catalunya.ops.mock.idescat import Cube, Document, StatTable
 from catalunya.ops.mock.jsonstat import PublishedDataset
+from catalunya.ops.mock.rows import SmallRows
 from catalunya.ops.mock.saved import Saved, SkippedError
 from catalunya.ops.mock.soql import SYSTEM_FIELDS
 from catalunya.ops.mock.tables import Dataset, column

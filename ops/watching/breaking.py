@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from catalunya.assets.graph.column_lineage import ColumnLineage, load_lineage
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.io.safe_text import few
 
 NAMED = 6
 """How many of the columns are named."""
@@ -45,10 +46,9 @@ class Broken:
     @property
     def text(self) -> str:
         """What is concerned, in words."""
-        more = len(self.columns) - NAMED
-        named = ", ".join(self.columns[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        made = [f"made from it: {few(self.columns, NAMED)}"] if self.columns else []
         rows = [f"it decides which rows there are in {', '.join(self.rows)}"] if self.rows else []
-        return "; ".join([f"made from it: {named}", *rows])
+        return "; ".join([*made, *rows])
 
 
 def broken(graph: AssetGraph, asset: Asset, drift: Iterable[str]) -> Broken | None:

@@ -72,8 +72,8 @@ def test_its_commands_switch_a_table_to_another_source_and_back_and_write_the_pa
     assert catalunya(["query", "select distinct population_source from staging.population"]) == 0
     assert PMH not in out[-1]
 
-    (told,) = runbook.blocks("continuity.md", "## What readers of the tables are told")
-    runbook.run(told, monkeypatch, {}, catalunya)
+    (page,) = runbook.blocks("continuity.md", "## The page for readers")
+    runbook.run(page, monkeypatch, {}, catalunya)
     assert sorted(path.name for path in (tmp_path / "public" / "state").iterdir()) == [
         "ca.html",
         "en.html",
@@ -99,9 +99,9 @@ def test_its_table_says_who_is_told_of_every_kind_and_in_which_words() -> None:
     }
     assert list(rows) == [kind.value for kind in Kind]
     for kind in Kind:
-        told = texts().kinds.get(kind)
+        rule = texts().kinds.get(kind)
         expected = "no"
-        if told:
-            when = f"after {told.after_hours:g} h" if told.after_hours else "at once"
-            expected = f"{when}: *{texts().texts[told.text]['en'].title}*"
+        if rule:
+            when = f"after {rule.after_hours:g} h" if rule.after_hours else "at once"
+            expected = f"{when}: *{texts().texts[rule.text]['en'].title}*"
         assert rows[kind][1] == expected, kind

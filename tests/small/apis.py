@@ -19,9 +19,9 @@ from catalunya.io.sources.base import Extraction, HttpSettings, PageSink, Source
 from catalunya.io.sources.idescat import Idescat
 from catalunya.io.sources.socrata import Socrata
 from catalunya.ops.mock import idescat, serve
-from catalunya.ops.mock.data import SmallRows
 from catalunya.ops.mock.exchange import Answer, Asked
 from catalunya.ops.mock.idescat import Cube, StatTable
+from catalunya.ops.mock.rows import SmallRows
 from catalunya.ops.mock.server import MockServer
 from catalunya.ops.mock.tables import Dataset
 

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from catalunya.ops import mock
-from catalunya.ops.mock.data import SEEDS, SmallRows, control_digit, datasets, read_seed, tables
+from catalunya.ops.mock.data import SEEDS, control_digit, datasets, read_seed, tables
 from catalunya.ops.mock.idescat import MISSING, StatTable
+from catalunya.ops.mock.rows import SmallRows
 from catalunya.ops.mock.soql import Query
 from catalunya.ops.mock.tables import ROW, Dataset, shape_of
 

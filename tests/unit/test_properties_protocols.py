@@ -16,8 +16,8 @@ from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.opendatasoft import Opendatasoft
 from catalunya.io.sources.socrata import Socrata
 from catalunya.ops.mock import ckan, opendatasoft, serve
-from catalunya.ops.mock.data import SmallRows
 from catalunya.ops.mock.exchange import Published
+from catalunya.ops.mock.rows import SmallRows
 from catalunya.ops.mock.tables import Dataset, column
 from small.apis import Landing, fast
 from small.patience import patience
