@@ -35,6 +35,7 @@ CACHE = load_settings().cache.absolute()
 # Those that start Airflow go to one worker: Airflow is several processes, and two at once are slower than one after the other.
 ON_AIRFLOW = (
     "integration/test_airflow.py",
+    "integration/test_incidents.py",
     "integration/test_airflow_lineage.py",
     "integration/test_airflow_plugin.py",
     "integration/test_airflow_run.py",
@@ -44,6 +45,7 @@ LONGEST = (
     "integration/athena/test_marts_on_athena.py",
     "integration/deploy/test_compose_run.py",
     "integration/warehouse/test_warehouse.py",
+    "integration/warehouse/test_marts_lineage.py",
     "integration/warehouse/test_warehouse_failures.py",
     "integration/warehouse/test_warehouse_economy.py",
     "integration/warehouse/test_warehouse_population.py",

@@ -33,7 +33,7 @@ from catalunya.ops.watching.findings import (
     updated,
 )
 from catalunya.ops.watching.freshness import expectations
-from catalunya.ops.watching.machine import SKEW, see_backups, see_clock, see_disks
+from catalunya.ops.watching.machine import SKEW, one_per_disk, see_backups, see_clock, see_disks
 from catalunya.ops.watching.metrics import report
 from catalunya.ops.watching.notify import notify, see_channels
 from catalunya.ops.watching.tables import Tables
@@ -82,7 +82,7 @@ def look(project: Project, now: datetime) -> Look:
     except AirflowError as error:
         blind = str(error)
         seen.append(_no_answer(blind))
-    after, changes = updated(board, seen, now, blind=[*unseen, *(airflow.KINDS if blind else ())])
+    after, changes = updated(board, one_per_disk(seen), now, blind=[*unseen, *(airflow.KINDS if blind else ())])
     after = replace(after, stale_since=tables.still_stale(), thorough_at=now if is_thorough else board.thorough_at)
     return Look(after, changes, index, state, blind, board)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -22,15 +23,19 @@ SKEW = timedelta(minutes=2)
 
 
 def see_disks(project: Project) -> Iterator[Seen]:
-    """Disks of this machine that are nearly full: where temporary files are, and the lake if it is a folder."""
+    """Disks of this machine that are nearly full, each once: where temporary files are, and the lake if it is a folder."""
     settings = project.settings
     places = {"temporary files": settings.scratch or Path(tempfile.gettempdir())}
     if "://" not in settings.lake:
         places["lake"] = Path(settings.lake)
+    disks: dict[int, list[str]] = {}
     for name, place in places.items():
         at = next((each for each in (place, *place.absolute().parents) if each.exists()), None)
-        if at is None:
-            continue
+        if at is not None:
+            disks.setdefault(at.stat().st_dev, []).append(name)
+            places[name] = at
+    for names in disks.values():
+        name, at = " and ".join(names), places[names[-1]]
         usage = shutil.disk_usage(at)
         free = usage.free / usage.total if usage.total else 1.0
         if free < NEARLY_FULL:
@@ -38,10 +43,28 @@ def see_disks(project: Project) -> Iterator[Seen]:
                 kind=Kind.DISK_FULL,
                 subject=name,
                 severity=Severity.ERROR if free < FULL else Severity.WARNING,
-                what=f"the disk of the {name} is {100 - 100 * free:.0f} % full: {usage.free / 2**20:,.0f} MB are free at {place}",
+                what=f"the disk of the {name} is {100 - 100 * free:.0f} % full: {usage.free / 2**20:,.0f} MB are free at {at}",
                 remedy="free space (`catalunya prune` deletes what has expired), or point CATALUNYA_LAKE or CATALUNYA_SCRATCH at another disk",
                 measure=100 - 100 * free,
             )
+
+
+def one_per_disk(seen: Iterable[Seen]) -> list[Seen]:
+    """What was seen, with the tables that could not be made on a full disk (`disk_full:tables`) as part of what was seen of the disk."""
+    found = list(seen)
+    tables = next((each for each in found if each.identity == f"{Kind.DISK_FULL}:tables"), None)
+    disk = next((each for each in found if each.kind is Kind.DISK_FULL and each is not tables), None)
+    if tables is None or disk is None:
+        return found
+    both = replace(
+        disk,
+        severity=Severity.ERROR,
+        what=f"{disk.what}; {tables.what.partition(': ')[2]}",
+        cause=tables.cause,
+        since=tables.since,
+        affected=tables.affected,
+    )
+    return [both if each is disk else each for each in found if each is not tables]
 
 
 def see_clock(board: Board, written: datetime | None) -> Iterator[Seen]:
