@@ -30,6 +30,8 @@ FOLDER = "_watch"
 PATH = f"{FOLDER}/findings.json"
 REMEMBERED = timedelta(days=30)
 """How long closed findings are kept."""
+CALM = timedelta(hours=1)
+"""A finding that is seen again within this time after it was closed is the same finding."""
 WORSE = 2.0
 """A finding has worsened when its measure is this many times what it was when it was last reported."""
 LARGEST = 1e12
@@ -98,7 +100,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding(Seen):
-    """What is wrong, with its life. `worst` and `worst_severity` are what it was when it opened or last worsened."""
+    """What is wrong, with its life. `worst` and `worst_severity` are what it was when it opened or last worsened; `reopened`: how often it was
+    seen again soon after it had been closed.
+    """
 
     opened_at: Time
     seen_at: Time
@@ -106,6 +110,7 @@ class Finding(Seen):
     closed_at: Time | None = None
     worst: Measure = 0
     worst_severity: Severity = Severity.WARNING
+    reopened: int = 0
 
     @property
     def is_urgent(self) -> bool:
@@ -114,17 +119,27 @@ class Finding(Seen):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign:
+    """A finding of a kind that this release does not know, as a newer one kept it (`content`)."""
+
+    identity: str
+    seen_at: datetime
+    content: msgspec.Raw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
     """All findings that are open, and those that were closed lately; `at`: when the last look was taken that kept it.
 
     `stale_since`: since when a table has been stale, as far as looks have seen. `thorough_at`: when the last look looked at what changes
-    rarely too.
+    rarely too. `foreign`: what a newer release found, kept for it; it is not shown.
     """
 
     at: Time | None = None
     thorough_at: Time | None = None
     findings: tuple[Finding, ...] = ()
     stale_since: Mapping[str, Time] = field(default_factory=dict)
+    foreign: tuple[Foreign, ...] = ()
 
     @property
     def open(self) -> tuple[Finding, ...]:
@@ -142,6 +157,16 @@ class Board:
             )
         )
 
+    def is_unsettled(self, identity: str, now: datetime) -> bool:
+        """Whether a finding that is not open may be open again soon: it has come and gone before, and was closed a short time ago; or only a
+        newer release can say.
+        """
+        came_and_went = any(
+            each.identity == identity and each.reopened and each.closed_at and timedelta() <= now - each.closed_at < CALM
+            for each in self.findings
+        )
+        return came_and_went or any(each.identity == identity for each in self.foreign)
+
     def of(self, asset: str) -> tuple[Finding, ...]:
         """The open findings about a table, or about one that it is made from."""
         return tuple(each for each in self.open if asset == each.subject or asset in each.affected)
@@ -157,11 +182,15 @@ class Changes:
 
 
 def updated(board: Board, seen: Iterable[Seen], now: datetime, *, blind: Iterable[Kind] = ()) -> tuple[Board, Changes]:
-    """The board after a look at `now`, and what changed. Of the `blind` kinds nothing could be seen: their findings stay as they are."""
+    """The board after a look at `now`, and what changed. Of the `blind` kinds nothing could be seen: their findings stay as they are.
+
+    What comes and goes at every look stays one finding.
+    """
     found = {each.identity: each for each in map(_safe, seen)}
     unseen = frozenset(blind)
     before = {each.identity: each for each in board.findings if each.closed_at is None}
-    opened = [_begun(each, now) for identity, each in found.items() if identity not in before]
+    lately = {each.identity: each for each in board.findings if each.closed_at and now - each.closed_at < CALM}
+    opened = [_begun(each, now, lately.get(identity)) for identity, each in found.items() if identity not in before]
     worsened: list[Finding] = []
     kept: list[Finding] = []
     closed: list[Finding] = []
@@ -173,8 +202,16 @@ def updated(board: Board, seen: Iterable[Seen], now: datetime, *, blind: Iterabl
             kept.append(old)
         else:
             closed.append(replace(old, closed_at=now))
-    past = [each for each in board.findings if each.closed_at and now - each.closed_at < REMEMBERED]
-    after = replace(board, at=now, findings=(*opened, *worsened, *kept, *closed, *past))
+    again = {each.identity for each in opened if each.reopened}
+    past = [
+        each
+        for each in board.findings
+        if each.closed_at
+        and now - each.closed_at < REMEMBERED
+        and not (each.identity in again and each is lately.get(each.identity))
+    ]
+    foreign = tuple(each for each in board.foreign if now - each.seen_at < REMEMBERED)
+    after = replace(board, at=now, findings=(*opened, *worsened, *kept, *closed, *past), foreign=foreign)
     return after, Changes(tuple(opened), tuple(worsened), tuple(closed))
 
 
@@ -184,21 +221,78 @@ def read_board(lake: Lake) -> Board:
 
 
 def read_dated_board(lake: Lake) -> tuple[Board, datetime | None]:
-    """The board, and when it was written by the lake's clock. Raises LakeError."""
+    """The board, and when it was written by the lake's clock. A finding that cannot be read is left out. Raises LakeError."""
     content, written = lake.find_dated(PATH) or (b"{}", None)
     try:
-        return msgspec.json.decode(content, type=Board), written
+        kept = msgspec.json.decode(content, type=_Kept)
     except BROKEN_JSON as error:
         log.warning("board_unreadable", path=lake.url(PATH), error=str(error), advice="the next look begins a new one")
         return Board(), None
+    found: list[Finding] = []
+    foreign: list[Foreign] = []
+    for raw in kept.findings:
+        try:
+            each = _read(raw)
+        except BROKEN_JSON as error:
+            log.warning("finding_unreadable", path=lake.url(PATH), error=str(error), advice="a look finds it again")
+        else:
+            found.append(each) if isinstance(each, Finding) else foreign.append(each)
+    board = Board(
+        at=kept.at,
+        thorough_at=kept.thorough_at,
+        findings=tuple(found),
+        stale_since=kept.stale_since,
+        foreign=tuple(foreign),
+    )
+    return board, written
 
 
 def keep_board(lake: Lake, board: Board) -> None:
     """Keep it in place of the one before. Raises LakeError."""
-    lake.put(PATH, msgspec.json.format(msgspec.json.encode(board), indent=1))
+    findings = [msgspec.Raw(msgspec.json.encode(each)) for each in board.findings]
+    kept = _Kept(
+        at=board.at,
+        thorough_at=board.thorough_at,
+        findings=(*findings, *(each.content for each in board.foreign)),
+        stale_since=board.stale_since,
+    )
+    lake.put(PATH, msgspec.json.format(msgspec.json.encode(kept), indent=1))
 
 
-def _begun(seen: Seen, now: datetime) -> Finding:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """The board as it is kept: each finding is read by itself."""
+
+    at: Time | None = None
+    thorough_at: Time | None = None
+    findings: tuple[msgspec.Raw, ...] = ()
+    stale_since: Mapping[str, Time] = field(default_factory=dict)
+
+
+_KNOWN = frozenset(kind.value for kind in Kind)
+
+
+class _Stranger(msgspec.Struct):
+    """What a finding of any release has."""
+
+    kind: str
+    subject: str
+    seen_at: Time
+
+
+def _read(raw: msgspec.Raw) -> Finding | Foreign:
+    """One finding. Raises one of BROKEN_JSON for what is none, or one of a known kind that is not right."""
+    any_kind = msgspec.json.decode(raw, type=_Stranger)
+    if any_kind.kind in _KNOWN:
+        return msgspec.json.decode(raw, type=Finding)
+    return Foreign(identity=f"{any_kind.kind}:{any_kind.subject}", seen_at=any_kind.seen_at, content=raw.copy())
+
+
+def _begun(seen: Seen, now: datetime, before: Finding | None) -> Finding:
+    """A finding that is seen for the first time, or again (`before`: as it was closed)."""
+    if before:
+        again = _continued(before, seen, now, is_worse=True)
+        return replace(again, worsened_at=before.worsened_at, reopened=before.reopened + 1)
     return Finding(**_values(seen), opened_at=now, seen_at=now, worst=seen.measure, worst_severity=seen.severity)
 
 
@@ -211,6 +305,7 @@ def _continued(old: Finding, seen: Seen, now: datetime, *, is_worse: bool) -> Fi
         worsened_at=now if is_worse else old.worsened_at,
         worst=max(old.worst, seen.measure) if is_worse else old.worst,
         worst_severity=worst if is_worse else old.worst_severity,
+        reopened=old.reopened,
     )
 
 

@@ -2,6 +2,7 @@
 
 What each channel was sent is kept in the lake (`_watch/notified.json`) and compared with the findings that are open: state, not events. A
 message that did not arrive is sent at the next look, with what is true then; a finding that came and went in between is not sent at all.
+A finding that comes and goes is sent twice at most: the second time, its end is sent once it has been gone for an hour.
 A finding that someone has acknowledged is not sent. In quiet hours warnings wait, and so do their ends; errors are sent.
 A delivery that fails is logged and kept, and fails no look.
 Here: the decision and its record. Not here: the findings (`findings.py`), the text (`message.py`), sending (`channels.py`).
@@ -10,7 +11,7 @@ Here: the decision and its record. Not here: the findings (`findings.py`), the t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -126,7 +127,7 @@ def notify(project: Project, board: Board, now: datetime, *, limit_s: float = LI
     before = read_notified(project)
     quiet = project.settings.quiet
     is_quiet = quiet is not None and quiet.cover(now)
-    news = {each.name: _news(each, before, board.open, is_quiet=is_quiet) for each in found}
+    news = {each.name: _news(each, before, board, now, is_quiet=is_quiet) for each in found}
     tried = [each for each in found if news[each.name] or each.name not in before.channels]
     errors = deliver({each.name: _sending(project, each, news[each.name], board, now) for each in tried}, limit_s)
     states = {each.name: before.channels.get(each.name, ChannelState()) for each in found}
@@ -224,9 +225,9 @@ def keep_notified(project: Project, notified: Notified) -> None:
         )
 
 
-def _news(to: Recipient, before: Notified, open_: Iterable[Finding], *, is_quiet: bool) -> News:
+def _news(to: Recipient, before: Notified, board: Board, now: datetime, *, is_quiet: bool) -> News:
     sent = before.channels.get(to.name, ChannelState()).sent
-    found = {each.identity: each for each in open_}
+    found = {each.identity: each for each in board.open}
     opened = [each for each in found.values() if each.identity not in sent and to.wants(each)]
     worsened = [
         each
@@ -236,7 +237,7 @@ def _news(to: Recipient, before: Notified, open_: Iterable[Finding], *, is_quiet
     closed = [
         Resolved(identity, each.what, each.opened_at, each.severity)
         for identity, each in sent.items()
-        if identity not in found
+        if identity not in found and not board.is_unsettled(identity, now)
     ]
     if is_quiet:
         opened, worsened = ([each for each in kind if each.severity is Severity.ERROR] for kind in (opened, worsened))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 
 from catalunya.io.lake import Lake
 from catalunya.ops.watching.findings import (
+    CALM,
     PATH,
     REMEMBERED,
     WORSE,
     Board,
+    Changes,
     Kind,
     Seen,
     Severity,
@@ -42,7 +45,47 @@ def test_what_is_seen_again_and_again_opens_once_and_closes_when_it_is_gone() ->
     assert board.open == ()
     assert changes.closed[0].closed_at == NOON + 2 * TICK
     board, changes = updated(board, [late()], NOON + 3 * TICK)
-    assert board.open[0].opened_at == NOON + 3 * TICK, "it is a new finding"
+    assert (board.open[0].opened_at, board.open[0].reopened) == (NOON, 1), "within an hour it is the same finding"
+    board, changes = updated(board, [], NOON + 4 * TICK)
+    board, changes = updated(board, [late()], NOON + 4 * TICK + CALM)
+    assert (board.open[0].opened_at, board.open[0].reopened) == (NOON + 4 * TICK + CALM, 0), "it is a new finding"
+
+
+def test_what_comes_and_goes_at_every_look_is_one_finding_on_the_board() -> None:
+    board = Board()
+    for number in range(100):
+        board, _ = updated(board, [late()] if number % 2 else [], NOON + number * TICK)
+    assert len(board.findings) == 1
+    assert (board.open[0].opened_at, board.open[0].reopened) == (NOON + TICK, 49)
+
+
+def test_what_a_newer_release_found_is_kept_for_it(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    board, _ = updated(Board(stale_since={"marts.x": NOON}), [late()], NOON)
+    keep_board(lake, board)
+    kept = json.loads(lake.get(PATH))
+    newer = {**kept["findings"][0], "kind": "tides_unusual", "moon": "full"}
+    lake.put(PATH, json.dumps({**kept, "findings": [newer, *kept["findings"]]}).encode())
+
+    found = read_board(lake)
+    assert (found.open, found.stale_since) == (board.open, board.stale_since)
+    assert found.is_unsettled("tides_unusual:landing.gdp", NOON)
+    after, changes = updated(found, [late()], NOON + TICK)
+    assert changes == Changes()
+    keep_board(lake, after)
+    assert newer in json.loads(lake.get(PATH))["findings"]
+    after, _ = updated(read_board(lake), [late()], NOON + REMEMBERED)
+    assert not after.foreign, "no newer release has looked for a month"
+
+
+def test_one_finding_that_cannot_be_read_takes_no_other_with_it(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    board, _ = updated(Board(), [late(), late(subject="landing.population")], NOON)
+    keep_board(lake, board)
+    kept = json.loads(lake.get(PATH))
+    kept["findings"][0]["measure"] = -1
+    lake.put(PATH, json.dumps({**kept, "findings": [*kept["findings"], "a text", None]}).encode())
+    assert [each.subject for each in read_board(lake).open] == ["landing.population"]
 
 
 def test_it_is_said_again_when_it_is_twice_as_bad_and_when_it_becomes_an_error() -> None:

@@ -24,7 +24,7 @@ from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError, LakeError, LakeUnavailable
 from catalunya.ops.mock.exchange import Answer
-from catalunya.ops.watching.findings import Board, Changes, Kind, Seen, Severity, updated
+from catalunya.ops.watching.findings import CALM, Board, Changes, Kind, Seen, Severity, updated
 from catalunya.ops.watching.look import watch
 from catalunya.ops.watching.notify import (
     ChannelState,
@@ -126,6 +126,17 @@ def test_a_finding_is_told_when_it_opens_when_it_worsens_and_when_it_is_over(hoo
 
     new, worse = "NEW, error: staging.shops is stale", "WORSE, error: staging.shops is stale"
     assert hook.heard == [[new], [worse], [worse], ["RESOLVED: staging.shops is stale"]]
+
+
+def test_a_finding_that_comes_and_goes_is_told_twice_and_its_last_end_once(hook: Hook, tmp_path: Path) -> None:
+    watch = Watch(tmp_path, hook.server.url.replace("http", "json"))
+    for number in range(30):
+        watch.look(*([] if number % 2 else [seen()]))
+    new, end = ["NEW, error: staging.shops is stale"], ["RESOLVED: staging.shops is stale"]
+    assert hook.heard == [new, end, new]
+    for _ in range(7):
+        watch.look()
+    assert hook.heard == [new, end, new, end]
 
 
 def test_one_message_tells_everything_of_a_look(hook: Hook, tmp_path: Path) -> None:
@@ -429,7 +440,8 @@ def test_everything_is_told_once_whatever_does_not_arrive(
         for found, arrives in [*looks, (dict(looks[-1][0]) if looks else {}, True)]:
             shaky.down = not arrives
             watching.look(
-                *(seen(name, measure=measure, severity=severity) for name, (measure, severity) in found.items())
+                *(seen(name, measure=measure, severity=severity) for name, (measure, severity) in found.items()),
+                at=watching.now + CALM,
             )
             changes = watching.changes
             if any((changes.opened, changes.worsened, changes.closed)):
