@@ -93,6 +93,7 @@ def send(events: Callable[[], Sequence[Any]]) -> None:
 def _emit(events: Callable[[], Sequence[Any]]) -> str:
     """Raises if an event is not taken; there is nothing else to say."""
     if client := _client():
+        _restrict(client)
         for event in events():
             client.emit(event)
         client.close(LIMIT_S)
@@ -114,6 +115,13 @@ def _client() -> Any:
     finally:
         for name in [name for name in os.environ if name.startswith(_TRANSPORT) and name not in before]:
             del os.environ[name]  # the client writes its URL there, under other names
+
+
+def _restrict(client: Any) -> None:
+    """A redirect is an error: the event would be sent with GET, and its headers to a server that no one chose. Answers are not read."""
+    session = getattr(client.transport, "session", None)
+    if session is not None:
+        session.max_redirects, session.stream = 0, True
 
 
 def _http(url: str) -> Any:

@@ -31,7 +31,8 @@ LIMIT_S = 3.0
 REST_S = 300.0
 """How long this process leaves a backend alone that did not take what was sent."""
 _ANSWERED = "it "  # how a reason begins that the backend itself gave
-_LONGEST_ANSWER = 300  # characters of a refusal that are shown
+_SHOWN = 300  # characters of a refusal that are shown
+_LARGEST = 2**16  # bytes of an answer that are read
 
 _resting: dict[
     str, float
@@ -59,7 +60,8 @@ def send(bodies: Sequence[tuple[Signal, Body]]) -> None:
     ends_at = time.monotonic() + LIMIT_S
     for signal, body in bodies:
         url, began = endpoint(signal), time.monotonic()
-        if not is_on(signal) or max(_resting.get(url, 0.0), _resting.get(_server(url), 0.0)) > began:
+        server = _server(url)
+        if not is_on(signal) or max(_resting.get(url, 0.0), _resting.get(server, 0.0)) > began:
             continue
         if began >= ends_at:
             return
@@ -69,7 +71,7 @@ def send(bodies: Sequence[tuple[Signal, Body]]) -> None:
         except Exception as error:  # noqa: BLE001  a wrong variable, a certificate that is not there
             why = f"{type(error).__name__}: {error}"
         if why:
-            _resting[url if why.startswith(_ANSWERED) else _server(url)] = time.monotonic() + REST_S
+            _resting[url if why.startswith(_ANSWERED) else server] = time.monotonic() + REST_S
             seconds = round(time.monotonic() - began, 3)
             log.warning("telemetry_not_sent", signal=signal, to=_shown(url), error=safe_text(why), seconds=seconds)
 
@@ -78,23 +80,35 @@ def _request(signal: Signal, url: str, body: bytes, seconds: float) -> Callable[
     """Sends the body when called; returns why it failed, or nothing. Raises ValueError for a variable that makes no sense."""
     import httpx
 
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL:  # its text may quote a part of a password
+        raise ValueError("OTEL_EXPORTER_OTLP_ENDPOINT (value not shown): expected a URL") from None
     protocol = _setting(signal, "PROTOCOL") or "http/protobuf"
     if protocol != "http/protobuf":
         raise ValueError(
             f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol}: expected http/protobuf, the only one that is sent here"
         )
-    headers = {"Content-Type": "application/x-protobuf", **_headers(signal)}
+    headers = {"Content-Type": "application/x-protobuf", "Accept-Encoding": "identity", **_headers(signal)}
     if _setting(signal, "COMPRESSION") == "gzip":
         headers["Content-Encoding"], body = "gzip", gzip.compress(body)
     limit = min(float(_setting(signal, "TIMEOUT") or seconds * 1000) / 1000, seconds)
     verify = _tls(signal) if url.startswith("https:") else False  # 20 ms to make, for nothing without TLS
 
     def post() -> str:
-        with httpx.Client(verify=verify, timeout=limit) as client:
-            answer = client.post(url, content=body, headers=headers)
-        if answer.is_success:
-            return _rejected(signal, answer.content)
-        return f"{_ANSWERED}answered {answer.status_code} {answer.text[:_LONGEST_ANSWER]}".rstrip()
+        ends_at = time.monotonic() + limit
+        with (
+            httpx.Client(verify=verify, timeout=limit) as client,
+            client.stream("POST", url, content=body, headers=headers) as answer,
+        ):
+            content = b""
+            for part in answer.iter_bytes():
+                content += part
+                if len(content) > _LARGEST or time.monotonic() > ends_at:
+                    break  # no backend has that much to say; this thread does not listen for ever
+        if not answer.is_success:
+            return f"{_ANSWERED}answered {answer.status_code} {content.decode(errors='replace')[:_SHOWN]}".rstrip()
+        return _rejected(signal, content) if len(content) <= _LARGEST else f"{_ANSWERED}answered without an end"
 
     return post
 
@@ -132,10 +146,17 @@ def _tls(signal: Signal) -> ssl.SSLContext:
 
 
 def _server(url: str) -> str:
-    return urlsplit(url).netloc
+    """The server of an address; the whole, if it is none."""
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return url
 
 
 def _shown(url: str) -> str:
     """The address without user and password, and without what follows the path."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is none (not shown)"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

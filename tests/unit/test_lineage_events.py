@@ -284,6 +284,27 @@ def test_a_receiver_that_refuses_or_hangs_costs_a_warning_and_a_few_seconds(
     assert len(receiver.asked) == asked  # it is left alone for a while
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("variable", ["OPENLINEAGE_URL", "OPENLINEAGE__TRANSPORT__URL"])
+def test_a_redirect_is_not_followed(
+    source: FolderSource,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    log_lines: list[Any],
+    variable: str,
+    status: int,
+) -> None:
+    with receiving() as other, receiving() as first:
+        first.answer = Answer(b"", status, headers={"Location": other.url.replace("127.0.0.1", "localhost") + "/login"})
+        monkeypatch.setenv(variable, first.url)
+        monkeypatch.setenv("OPENLINEAGE__TRANSPORT__TYPE" if "TRANSPORT" in variable else "OPENLINEAGE_API_KEY", "http")
+        source.write(some(4))
+        assert materialize(project, "landing.shops").status == "materialized"
+        assert first.asked
+        assert not other.asked
+    assert [line["event"] for line in log_lines].count("lineage_not_sent") == 1
+
+
 def test_a_receiver_that_is_down_costs_a_warning(
     source: FolderSource, project: Project, monkeypatch: pytest.MonkeyPatch, log_lines: list[Any]
 ) -> None:

@@ -7,8 +7,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -267,12 +269,47 @@ def test_a_collector_that_is_down_costs_a_warning(shops: Shops, monkeypatch: pyt
     assert "secret" not in str(warnings)
 
 
+@pytest.mark.parametrize("chunk", [b"x" * 65536, b"x"], ids=["as fast as it can", "a byte at a time"])
+@pytest.mark.parametrize("status", [b"200 OK", b"500 Error"])
+def test_an_answer_without_an_end_is_not_read_to_it(
+    shops: Shops, monkeypatch: pytest.MonkeyPatch, status: bytes, chunk: bytes
+) -> None:
+    monkeypatch.setattr(otlp, "LIMIT_S", 1.0)
+    with endless(status, chunk) as (url, gone):
+        monkeypatch.setenv(ENDPOINT, url)
+        (made,) = shops.make("landing.shops")
+        assert made.status == "materialized"
+        assert gone.wait(otlp.LIMIT_S + 3), "the thread that sends is still reading"
+
+
+@contextmanager
+def endless(status: bytes, chunk: bytes) -> Iterator[tuple[str, threading.Event]]:
+    """A server whose answer has no end; the event says that its first client has gone."""
+    gone = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        client, _ = listening.accept()
+        with client, suppress(OSError):
+            client.recv(65536)
+            client.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 99999999999\r\n\r\n")
+            while True:
+                client.sendall(chunk)
+                time.sleep(0.02)
+        gone.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, args=[listening], daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", gone
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "expected http/protobuf"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "could not convert"),
         (ENDPOINT, "nowhere", "UnsupportedProtocol"),
+        (ENDPOINT, "http://[::1", "expected a URL"),
+        (ENDPOINT, "http://user:se/cret@127.0.0.1", "expected a URL"),
     ],
 )
 def test_a_variable_that_makes_no_sense_is_a_warning(
@@ -283,6 +320,7 @@ def test_a_variable_that_makes_no_sense_is_a_warning(
         (made,) = shops.make("landing.shops")
     assert made.status == "materialized"
     assert said in next(line["error"] for line in logs if line["event"] == "telemetry_not_sent")
+    assert "'se'" not in str(logs)
 
 
 def test_when_off_nothing_of_opentelemetry_is_imported(tmp_path: Path) -> None:
