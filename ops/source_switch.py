@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ def switched(text: str, table: str, name: str) -> str:
 
     Comments and everything else stay. Raises UsageError if the choice is written in another form than a table `[sources]`.
     """
+    if "\r\n" in text:  # what is edited has one kind of line endings, and those of the file are put back
+        return switched(text.replace("\r\n", "\n"), table, name).replace("\n", "\r\n")
     expected = tomllib.loads(text)
     chosen = dict(expected.get(SECTION, {}))
     chosen.pop(table, None)
@@ -71,11 +74,24 @@ def _edited(text: str, table: str, name: str, *, is_empty: bool) -> str:
     return f"{text[: header.end()]}{left}{text[end:]}"
 
 
-def write(path: Path, text: str) -> None:
-    """Write the file at once: readers see the old text or the new one. Raises UsageError if the folder cannot be written to."""
+def read(path: Path) -> str:
+    """The text of the file, with its own line endings."""
+    return path.read_bytes().decode("utf-8")
+
+
+def write(path: Path, text: str, *, before: str) -> None:
+    """Write the file at once: readers see the old text (`before`) or the new one. A link, the line endings and the file's rights stay.
+
+    Raises UsageError if it cannot be written to, or is not as it was read any more.
+    """
+    path = path.resolve()
     beside = path.with_suffix(f".{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8")
+        path.open("r+b").close()  # a file that is read-only stays as it is
+        if read(path) != before:
+            raise UsageError(f"{path} was changed meanwhile, and is left as it is; run the command again")
+        beside.write_bytes(text.encode("utf-8"))
+        shutil.copymode(path, beside)
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)

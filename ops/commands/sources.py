@@ -59,7 +59,7 @@ def switch(
     Nothing is made: review the change and deploy it like code. Exits with 1, and changes nothing, when the source does not answer or match.
     """
     from catalunya.assets.making.source_check import check_source
-    from catalunya.ops.source_switch import switched, write
+    from catalunya.ops.source_switch import read, switched, write
 
     project = Project(load_settings(mock_url=NO_MOCK) if live else None)
     key = project.graph[f"{Layer.LANDING}.{table.removeprefix(f'{Layer.LANDING}.')}"].key
@@ -81,7 +81,8 @@ def switch(
     steps = [asset.key for asset in project.graph.select(f"{key}+")]
     if found.matches:
         path = active().folder / FILE
-        write(path, switched(path.read_text(encoding="utf-8"), declared.name, name))
+        text = read(path)
+        write(path, switched(text, declared.name, name), before=text)
     if as_json:
         made = steps if found.matches else []
         console.emit_json(

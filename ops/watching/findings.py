@@ -162,7 +162,10 @@ class Board:
         newer release can say.
         """
         came_and_went = any(
-            each.identity == identity and each.reopened and each.closed_at and timedelta() <= now - each.closed_at < CALM
+            each.identity == identity
+            and each.reopened
+            and each.closed_at
+            and timedelta() <= now - each.closed_at < CALM
             for each in self.findings
         )
         return came_and_went or any(each.identity == identity for each in self.foreign)

@@ -12,7 +12,7 @@ import pytest
 from catalunya.io.errors import UsageError
 from catalunya.ops import mock
 from catalunya.ops.mock.server import MockServer
-from catalunya.ops.source_switch import switched
+from catalunya.ops.source_switch import switched, write
 from small.checkout import ROOT, Checkout
 
 OURS = (ROOT / "assets" / "project.toml").read_text(encoding="utf-8")
@@ -133,8 +133,58 @@ def test_a_mistake_in_the_file_is_named_by_every_command(checkout: Checkout, lin
     assert expected in " ".join(refused.err.split())
 
 
-def test_a_file_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path) -> None:
-    from catalunya.ops.source_switch import write
+def test_line_endings_a_link_and_the_rights_of_the_file_stay(checkout: Checkout, tmp_path: Path) -> None:
+    target = tmp_path / "shared.toml"
+    target.write_bytes(OURS.replace("\n", "\r\n").encode())
+    target.chmod(0o640)
+    checkout.declared.unlink()
+    checkout.declared.symlink_to(target)
+    try:
+        assert checkout.run("sources", "switch", "population", "pmh").code == 0
+        switched_to = target.read_bytes()
+        assert checkout.run("sources", "switch", "population", "--back").code == 0
+        assert checkout.declared.is_symlink()
+    finally:
+        checkout.declared.unlink()
+    assert b'population = "pmh"\r\n' in switched_to
+    assert b"\n" not in switched_to.replace(b"\r\n", b"")
+    assert target.read_bytes() == OURS.replace("\n", "\r\n").encode()
+    assert target.stat().st_mode & 0o777 == 0o640
 
+
+def test_a_change_that_someone_made_meanwhile_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "project.toml"
+    path.write_text(OURS)
+    with pytest.raises(UsageError, match="was changed meanwhile"):
+        write(path, "a = 1\n", before=f"{OURS}# as it was read\n")
+    assert path.read_text() == OURS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"sources" = {gdp = "fast"}\n',
+        'sources.gdp = "fast"\n',
+        "  [sources]\n",
+        '["sources"]\ngdp = "fast"\n',
+        '[sources]\n"population" = "fast"\n',
+        '[sources]\npopulation = """fast"""\n',
+        'a = """\n[sources]\n"""\n',
+        "a = [\n[1],\n[2]]\n[sources]\npopulation = 'x' # = 'y'\n",
+        '[sources] # [x]\npopulation="a"',
+        "[sources.population]\nx = 1\n",
+    ],
+)
+def test_any_form_is_edited_right_or_left_to_a_person(text: str) -> None:
+    try:
+        made = switched(text, "population", "pmh")
+    except UsageError as error:
+        assert "by hand" in str(error)
+    else:
+        before = tomllib.loads(text)
+        assert tomllib.loads(made) == {**before, "sources": {**before.get("sources", {}), "population": "pmh"}}
+
+
+def test_a_file_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot be written: .*; switch in a checkout of the project"):
-        write(tmp_path / "no such folder" / "project.toml", OURS)
+        write(tmp_path / "no such folder" / "project.toml", OURS, before=OURS)
