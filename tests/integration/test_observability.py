@@ -21,7 +21,7 @@ import yaml
 
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.request import Request
-from catalunya.assets.record.measures import METRICS
+from catalunya.assets.record.metrics import METRICS
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.traces import trace_id
 from catalunya.io.environment import load_settings

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.request import Outcome, Request
 from catalunya.assets.making.restoring import restore_version
-from catalunya.assets.record.measures import METRICS, Table
+from catalunya.assets.record.metrics import METRICS, Table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.telemetry import report_look
 from catalunya.io import otlp
