@@ -1,7 +1,7 @@
 """Spans and metrics as plain data, and as the messages of OpenTelemetry's protocol.
 
 The SDK is not used: it makes its own ids and start times, and here both follow from the ledger. Here: the data, and encoding them. Not here:
-sending (`otlp.py`), what spans and metrics are made of (`assets/record/traces.py`, `assets/record/measures.py`). The messages are imported when something is
+sending (`otlp.py`), what spans and metrics are made of (`assets/record/traces.py`, `assets/record/metrics.py`). The messages are imported when something is
 encoded.
 """
 
@@ -71,7 +71,7 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class DataPoint:
     """One value of a metric."""
 
     metric: Metric
@@ -92,7 +92,7 @@ def encoded_spans(resource: Attributes, spans: Iterable[Span]) -> bytes:
     return bytes(request.SerializeToString())
 
 
-def encoded_measures(resource: Attributes, measures: Iterable[Measure], at: datetime) -> bytes:
+def encoded_metrics(resource: Attributes, points: Iterable[DataPoint], at: datetime) -> bytes:
     """The body of a request for `/v1/metrics`: what the values are at that time."""
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
@@ -101,7 +101,7 @@ def encoded_measures(resource: Attributes, measures: Iterable[Measure], at: date
     of.resource.attributes.extend(_pairs(_resource(resource)))
     scope = of.scope_metrics.add()
     scope.scope.name = SCOPE
-    by_metric = sorted(measures, key=lambda each: each.metric.name)
+    by_metric = sorted(points, key=lambda each: each.metric.name)
     scope.metrics.extend(
         _metric(metric, list(found), at) for metric, found in groupby(by_metric, lambda each: each.metric)
     )
@@ -147,7 +147,7 @@ def _span(span: Span) -> SpanMessage:
     )
 
 
-def _metric(metric: Metric, measures: Sequence[Measure], at: datetime) -> MetricMessage:
+def _metric(metric: Metric, points: Sequence[DataPoint], at: datetime) -> MetricMessage:
     from opentelemetry.proto.metrics.v1.metrics_pb2 import (
         AGGREGATION_TEMPORALITY_CUMULATIVE,
         HistogramDataPoint,
@@ -157,8 +157,8 @@ def _metric(metric: Metric, measures: Sequence[Measure], at: datetime) -> Metric
 
     message = Message(name=metric.name, unit=metric.unit, description=metric.description)
     now = _nanoseconds(at)
-    for measure in measures:
-        value, attributes = measure.value, _pairs(measure.attributes)
+    for each in points:
+        value, attributes = each.value, _pairs(each.attributes)
         if isinstance(value, Distribution):
             message.histogram.aggregation_temporality = AGGREGATION_TEMPORALITY_CUMULATIVE
             point = HistogramDataPoint(

@@ -1,6 +1,6 @@
 """OpenTelemetry: a span and metrics of what was recorded, and metrics of what the watch saw. Off unless its variables say where to.
 
-Here: what is sent when, and who the sender is. Not here: spans (`traces.py`), metrics (`measures.py`), the wire (`io/otlp.py`).
+Here: what is sent when, and who the sender is. Not here: spans (`traces.py`), metrics (`metrics.py`), the wire (`io/otlp.py`).
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from catalunya.assets.record.ledger import Entry
-from catalunya.assets.record.measures import Table, of_look, of_table
+from catalunya.assets.record.metrics import Table, of_look, of_table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.traces import span_of
 from catalunya.io.environment import Settings
 from catalunya.io.otlp import is_on, send
-from catalunya.io.otlp_messages import Value, encoded_measures, encoded_spans
+from catalunya.io.otlp_messages import Value, encoded_metrics, encoded_spans
 from catalunya.io.project_folder import active
 
 
@@ -27,7 +27,7 @@ def report(project: Project, entry: Entry) -> None:
             ("traces", lambda: encoded_spans(sender, [span_of(project, entry)])),
             (
                 "metrics",
-                lambda: encoded_measures(sender, of_table(Table(asset=entry.asset, made=made, last=entry), now), now),
+                lambda: encoded_metrics(sender, of_table(Table(asset=entry.asset, made=made, last=entry), now), now),
             ),
         ]
     )
@@ -44,7 +44,7 @@ def report_look(
     if not is_on("metrics"):
         return
     at = now or datetime.now(UTC)
-    send([("metrics", lambda: encoded_measures(resource(settings), of_look(tables, findings, seconds, at), at))])
+    send([("metrics", lambda: encoded_metrics(resource(settings), of_look(tables, findings, seconds, at), at))])
 
 
 def resource(settings: Settings) -> dict[str, Value]:

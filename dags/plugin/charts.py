@@ -52,7 +52,7 @@ class Chart:
 def chart(title: str, points: Sequence[Point], unit: str = "", *, digits: int = 0) -> Chart:
     """A bar chart of the points, oldest first. The scale begins at zero, so that heights can be compared."""
 
-    def said(value: float) -> str:
+    def shown(value: float) -> str:
         return f"{value:,.{digits}f}{unit}"
 
     values = [point.value for point in points if not point.failed]
@@ -74,16 +74,16 @@ def chart(title: str, points: Sequence[Point], unit: str = "", *, digits: int = 
         return Chart(title, "none yet", bars, "", "", f"{title}: no materialization yet.")
     failures = len(points) - len(values)
     spread = (
-        f"between {said(min(values))} and {said(max(values))}"
+        f"between {shown(min(values))} and {shown(max(values))}"
         if min(values) != max(values)
-        else f"always {said(values[0])}"
+        else f"always {shown(values[0])}"
     )
     failed = f", {failures} failed attempt{'s' * (failures != 1)} in between" if failures else ""
     times = f"the last {len(values)} materializations" if len(values) > 1 else "the only materialization"
-    alternative = f"{title} of {times}: {spread}, the newest {said(values[-1])}{failed}."
+    alternative = f"{title} of {times}: {spread}, the newest {shown(values[-1])}{failed}."
     span = f"last {len(points)}" if len(points) > 1 else "the only one"
     return Chart(
-        title, said(values[-1]), bars, span, f"0 to {said(max(values))}" if max(values) else "always 0", alternative
+        title, shown(values[-1]), bars, span, f"0 to {shown(max(values))}" if max(values) else "always 0", alternative
     )
 
 

@@ -1,4 +1,7 @@
-"""Where the pages are: the parts of addresses that Airflow, the app and the links share. Imports nothing."""
+"""Where the pages are: the parts of addresses that Airflow, the app and the links share.
+
+Here: names, without any import. Not here: building links (`words.py`).
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How pages say things: states as words and colors, names of versions, links. Plain functions, also used as filters of the templates.
 
-Not here: numbers, sizes and times, which are said as on a terminal (`ops/console.py`).
+Not here: numbers, sizes and times, which are written as on a terminal (`ops/console.py`).
 """
 
 from __future__ import annotations

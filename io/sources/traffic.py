@@ -2,7 +2,7 @@
 
 Counted wherever requests are sent, as `Tally`, and kept in the ledger entry of the run as a running total: so a
 process without any client for metrics, a function of Lambda say, loses nothing. Here: the counts. Not here: sending requests
-(`http.py`), what metrics are made of them (`assets/record/measures.py`). Imports nothing heavy: every materialization imports it.
+(`http.py`), what metrics are made of them (`assets/record/metrics.py`). Imports nothing heavy: every materialization imports it.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def look(project: Project, now: datetime) -> Look:
 def watch(project: Project, now: datetime) -> Look:
     """Take a look, keep what it found, log what has changed and that it looked, and notify.
 
-    If it cannot be kept, as on a full disk, it is logged and told all the same. Raises LakeError and ConfigurationError.
+    If it cannot be kept, as on a full disk, it is logged and notified all the same. Raises LakeError and ConfigurationError.
     """
     began = time.monotonic()
     found = look(project, now)

@@ -1,6 +1,6 @@
 """What a look saw, as metrics: every table, and how many findings of each kind are open. Off unless OpenTelemetry's variables say where to.
 
-Here: from the state and the board to plain data. Not here: the metrics (`assets/record/measures.py`), sending them.
+Here: from the state and the board to plain data. Not here: the metrics (`assets/record/metrics.py`), sending them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import product
 
-from catalunya.assets.record.measures import Table
+from catalunya.assets.record.metrics import Table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
 from catalunya.assets.record.telemetry import report_look

@@ -109,10 +109,10 @@ def _summary(found: Situation, words: PageWords) -> Iterator[str]:
 
 
 def _notice(notice: Notice, words: PageWords, language: str) -> Iterator[str]:
-    said = texts().texts[notice.text][language]
+    notice_words = texts().texts[notice.text][language]
     since = _text(words.since).replace("{date}", _time(notice.since, words.day(notice.since)))
-    yield f'<article><h3>{_text(said.title)}</h3><p class="soft">{since}</p><p>{_text(said.what)}</p>'
-    yield f"<dl><dt>{_text(words.rely)}</dt><dd>{_text(said.meanwhile)}</dd><dt>{_text(words.tables)}</dt><dd>"
+    yield f'<article><h3>{_text(notice_words.title)}</h3><p class="soft">{since}</p><p>{_text(notice_words.what)}</p>'
+    yield f"<dl><dt>{_text(words.rely)}</dt><dd>{_text(notice_words.meanwhile)}</dd><dt>{_text(words.tables)}</dt><dd>"
     if notice.tables:
         yield f"<ul>{''.join(f'<li>{_text(title_of(key, language))}</li>' for key in notice.tables)}</ul></dd>"
     else:

@@ -52,7 +52,7 @@ class Tables:
             if found := failures.get(asset.key):
                 if asset.key not in full:
                     yield self._failed(asset, found)
-            # Below a table that failed or is stale, staleness is said by its finding, in `affected`.
+            # Below a table that failed or is stale, staleness is part of its finding, in `affected`.
             elif not (failures.keys() | late) & self.state.graph.ancestors(asset.key):
                 for each in self._stale(asset):
                     late.add(asset.key)
@@ -263,9 +263,9 @@ class Tables:
     def _newest(self, asset: Asset) -> Entry | None:
         return None if self.state.unreadable(asset.key) else self.state.last_attempt(asset.key)
 
-    def _about(self, asset: Asset, kind: Kind, severity: Severity, **said: object) -> Seen:
+    def _about(self, asset: Asset, kind: Kind, severity: Severity, **more: object) -> Seen:
         affected = tuple(sorted(self.state.graph.descendants(asset.key)))
-        return Seen(kind=kind, subject=asset.key, severity=severity, affected=affected, **said)  # type: ignore[arg-type]
+        return Seen(kind=kind, subject=asset.key, severity=severity, affected=affected, **more)  # type: ignore[arg-type]
 
 
 _BROKEN = "`catalunya sources check {0}` asks the source now; if the change stays, adapt the contract and `{1}`, and tell those who read these columns"

@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,9 +38,12 @@ from catalunya.ops.mock import serve
 from catalunya.ops.processes import child, free_ports
 from catalunya.ops.watching.findings import Kind
 from small.aws import REGION, Aws
+from small.collector import Collector, collecting
 from small.field import Field
 from small.filter_pattern import matches
+from small.functions import functions
 from small.lakes import contents
+from small.lineage import Receiver, parent_of, receiving, validate
 from small.patience import patience, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -96,8 +98,20 @@ def account(compiled: Path) -> Iterator[Account]:
         yield Account.prepare(aws, api, compiled)
 
 
+Backends = tuple[Collector, Receiver]
+
+
 @pytest.fixture(scope="module")
-def dev(account: Account, compiled: Path, made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
+def backends() -> Iterator[Backends]:
+    """Those of OpenTelemetry and OpenLineage, which Airflow's environment names and the functions' does not."""
+    with collecting() as collector, receiving() as receiver:
+        yield collector, receiver
+
+
+@pytest.fixture(scope="module")
+def dev(
+    account: Account, compiled: Path, made: Path, backends: Backends, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Field]:
     """Airflow in dev: its lake is a bucket in which everything was made, its functions an endpoint, its sources the mock APIs."""
     folder = tmp_path_factory.mktemp("dev")
     (port,) = free_ports(1)
@@ -120,10 +134,15 @@ def dev(account: Account, compiled: Path, made: Path, tmp_path_factory: pytest.T
         patch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{port}")
         variables = settings_of_functions(lake, compiled, mock.url)
         with (
-            functions(port, folder / "functions.log", variables),
-            airflow(settings, home=folder / "home", retry_delay_s=1) as server,
+            functions(port, folder / "functions.log", os.environ | variables),
+            pytest.MonkeyPatch.context() as airflows,
         ):
-            yield Field(server.client, Project(settings), mock)
+            airflows.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backends[0].url)
+            airflows.setenv("OPENLINEAGE_URL", backends[1].url)
+            airflows.setenv("OPENLINEAGE_NAMESPACE", "open-data")
+            with airflow(settings, home=folder / "home", retry_delay_s=1) as server:
+                airflows.undo()  # what this process makes is not announced
+                yield Field(server.client, Project(settings), mock)
 
 
 def notify_of_manifests(aws: Aws, bucket: str) -> str:
@@ -160,22 +179,6 @@ def settings_of_functions(lake: str, cache: Path, url: str) -> dict[str, str]:
         "LEASE_S": str(LEASE_S),
     }
     return {f"CATALUNYA_{name}": value for name, value in names.items()} | {"PYTHONPATH": str(ROOT / "tests")}
-
-
-@contextmanager
-def functions(port: int, log: Path, environment: dict[str, str]) -> Iterator[None]:
-    """The endpoint of the functions, while the block runs."""
-    command = [sys.executable, "-m", "small.functions", str(port)]
-    with child(command, log=log, env=os.environ | environment):
-        wait_until(lambda: is_up(f"http://127.0.0.1:{port}/health"), 60, log.read_text)
-        yield
-
-
-def is_up(url: str) -> bool:
-    try:
-        return httpx.get(url).is_success
-    except httpx.HTTPError:
-        return False
 
 
 @dataclass(frozen=True)
@@ -243,6 +246,24 @@ def test_a_mart_is_made_under_its_role(dev: Field, chain_run: ChainRun) -> None:
     assert any("role_assumed" in line and ROLE in line for line in dev.client.log_lines(task))
 
 
+def test_what_functions_and_the_mart_made_is_announced_once_as_a_part_of_their_tasks(
+    dev: Field, chain_run: ChainRun, backends: Backends
+) -> None:
+    collector, receiver = backends
+    tasks = {task.dag_id: task for task in chain_run.tasks if task.state == "success"}
+    spans = [collector.span(key) for key in CHAIN]
+    assert {span.trace for span in spans} == {spans[0].trace}
+    assert [span.parent for span in spans] == ["", spans[0].id, spans[1].id]
+    for key, span in zip(CHAIN, spans, strict=True):
+        assert span.attributes["run_id"] == tasks[key].run_id
+        events = receiver.events_of(key, tasks[key].run_id)
+        assert [event["eventType"] for event in events] == ["START", "COMPLETE"]
+        run = dev.client.get(f"/dags/{key}/dagRuns/{tasks[key].run_id}")
+        for event in events:
+            validate(event)
+            assert event["run"]["facets"]["parent"].items() >= parent_of(tasks[key], run, "open-data").items()
+
+
 def counted(account: Account, signal: Signal, asset: str | None) -> list[dict[str, Any]]:
     """The lines of an asset, or of none, that Airflow's own handler has sent to CloudWatch and that a metric counts."""
     pages = account.aws.client("logs").get_paginator("filter_log_events").paginate(logGroupName=LOG_GROUP)
@@ -262,7 +283,7 @@ def test_the_metrics_count_what_airflows_own_handler_writes_to_cloudwatch(
 
 
 def test_the_task_raises_the_error_of_its_function_and_cloudwatch_counts_it(
-    dev: Field, chain_run: ChainRun, account: Account
+    dev: Field, chain_run: ChainRun, account: Account, backends: Backends
 ) -> None:
     dev.begin()
     dev.mock.advance("yavr-pn8q")
@@ -278,6 +299,7 @@ def test_the_task_raises_the_error_of_its_function_and_cloudwatch_counts_it(
     (line,) = counted(account, FAILURES, "landing.service_usage")
     assert (line["event"], line["task"], line["transient"]) == ("task_failed", "materialize", False)
     assert why in line["error"]
+    assert [event["eventType"] for event in backends[1].events_of(task.dag_id, task.run_id)] == ["START", "FAIL"]
 
 
 def test_a_look_of_ops_watch_counts_the_failed_table_in_cloudwatch(
@@ -405,7 +427,9 @@ def test_a_throttled_invocation_is_tried_again_by_airflow(dev: Field) -> None:
     assert any(throttled in line for line in dev.client.log_lines(replace(task, try_number=1)))
 
 
-def test_a_killed_function_is_noticed_within_its_lease_and_the_retry_makes_the_table(dev: Field) -> None:
+def test_a_killed_function_is_noticed_within_its_lease_and_the_retry_makes_the_table(
+    dev: Field, backends: Backends
+) -> None:
     before, dead = last(dev), len(dead_letters())
     run = made_again(dev, "slow:ivft-vegh:seconds=20:on=rows:times=1")
     os.kill(working(dev).pid, signal.SIGKILL)
@@ -418,6 +442,9 @@ def test_a_killed_function_is_noticed_within_its_lease_and_the_retry_makes_the_t
     failed = [entry for entry in dev.project.ledger.history(LANDING) if entry.run_id == task.run_id and entry.error]
     assert (failed[0].error or "").startswith("FunctionLost: the function catalunya-extract-dev stopped working")
     assert failed[0].transient
+    events = backends[1].events_of(LANDING, task.run_id)
+    assert {event["eventType"] for event in events} == {"START", "FAIL", "COMPLETE"}
+    assert len(events) == len({(event["run"]["runId"], event["eventType"]) for event in events})
     assert [(each["event"]["asset"], each["error"]["errorType"]) for each in dead_letters()[dead:]] == [
         (LANDING, "Runtime.ExitError")
     ]

@@ -13,16 +13,23 @@ import multiprocessing
 import secrets
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from catalunya.ops.processes import child
+from small.patience import wait_until
 
 LIMIT_S = 900
 AT_ONCE = 2
@@ -113,6 +120,22 @@ def app() -> Starlette:
             Route("/health", lambda _: JSONResponse({"status": "ok"})),
         ]
     )
+
+
+@contextmanager
+def functions(port: int, log: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """The endpoint in a process of its own, while the block runs; its URL."""
+    url = f"http://127.0.0.1:{port}"
+    with child([sys.executable, "-m", "small.functions", str(port)], log=log, env=environment):
+        wait_until(lambda: _is_up(f"{url}/health"), 60, log.read_text)
+        yield url
+
+
+def _is_up(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
 
 
 if __name__ == "__main__":

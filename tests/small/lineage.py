@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from jsonschema import Draft202012Validator, FormatChecker
+from openlineage.client.uuid import generate_static_uuid
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from catalunya.ops.local_airflow.client import TaskInstance
 from catalunya.ops.mock.exchange import Answer
 from small.http_server import Asked, Server
 
@@ -93,9 +96,36 @@ class Receiver:
     def events(self) -> list[Event]:
         return [json.loads(asked.body) for asked in self.asked]
 
+    def events_of(self, asset: str, run_id: str) -> list[Event]:
+        """The events about an asset that was made in a run of Airflow, without those of its checks."""
+        tag = {"key": "run_id", "value": run_id}
+        return [
+            event
+            for event in self.events
+            if event["job"]["name"] == asset
+            and any(tag.items() <= each.items() for each in event["run"]["facets"]["tags"]["tags"])
+        ]
+
     def forget(self) -> None:
         """Forget what came so far."""
         self.asked.clear()
+
+
+def parent_of(task: TaskInstance, of: Mapping[str, Any], namespace: str) -> Event:
+    """The task of this run as a parent, with the ids that Airflow's provider for OpenLineage gives it; `of`: its run, as Airflow's API has it."""
+    at = datetime.fromisoformat(of["logical_date"] or of["run_after"])
+
+    def run(name: str) -> Event:
+        return {"runId": str(generate_static_uuid(at, f"{namespace}.{name}".encode())), "facets": {}}
+
+    def job(name: str) -> Event:
+        return {"namespace": namespace, "name": name, "facets": {}}
+
+    return {
+        "job": job(f"{task.dag_id}.{task.task_id}"),
+        "run": run(f"{task.dag_id}.{task.task_id}.{task.try_number}.-1"),
+        "root": {"job": job(task.dag_id), "run": run(f"{task.dag_id}.0")},
+    }
 
 
 @contextmanager

@@ -34,7 +34,8 @@ def test_a_choice_is_written_changed_and_taken_out_and_the_rest_of_the_file_stay
     assert tomllib.loads(again)["sources"] == {**others, "population": "censph"}
     assert switched(again, "population", "pmh") == once
     back = switched(again, "population", "")
-    assert tomllib.loads(back) == {**tomllib.loads(before), **({"sources": others} if others else {})} or not others
+    expected = {name: value for name, value in tomllib.loads(before).items() if name != "sources" or value}
+    assert tomllib.loads(back) == expected
     assert [line for line in before.splitlines() if line.strip() and line not in back] in ([], ["[sources]"])
     if before == OURS:
         assert back == OURS

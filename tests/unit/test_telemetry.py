@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.request import Outcome, Request
 from catalunya.assets.making.restoring import restore_version
-from catalunya.assets.record.measures import METRICS, Table
+from catalunya.assets.record.metrics import METRICS, Table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.telemetry import report_look
 from catalunya.io import otlp
@@ -243,15 +243,13 @@ def test_the_span_that_the_process_works_in_is_a_link_as_that_of_an_airflow_task
 def test_a_collector_that_fails_costs_a_warning_and_no_table(shops: Shops, answer: Answer, said: str) -> None:
     shops.collector.answer = answer
     with capture_logs() as logs:
-        began = time.monotonic()
         made = shops.make()
-        seconds = time.monotonic() - began
     assert {outcome.status for outcome in made} == {"materialized"}
     warnings = [line for line in logs if line["event"] == "telemetry_not_sent"]
     assert warnings
     assert all(said in line["error"] for line in warnings)
     assert all(line["log_level"] == "warning" for line in warnings)
-    assert seconds < otlp.LIMIT_S + 2
+    assert sum(line["seconds"] for line in warnings) < otlp.LIMIT_S + 2
     # Once, for three tables: what comes next in this process does not ask again.
     assert len(shops.collector.asked) == len(warnings) <= 2
 

@@ -44,12 +44,12 @@ def history(rows: list[int], quarantined: list[int] | None = None, **last: objec
 USUAL = [1000, 1002, 1001, 1003, 1005, 1004, 1006, 1008, 1007, 1010]
 
 
-@pytest.mark.parametrize(("last", "way"), [(500, "fewer"), (2000, "more"), (0, None), (880, "fewer")])
-def test_far_more_or_fewer_rows_than_before_are_unusual(last: int, way: str | None) -> None:
+@pytest.mark.parametrize(("last", "way"), [(500, "fewer"), (2000, "more"), (0, "fewer"), (880, "fewer")])
+def test_far_more_or_fewer_rows_than_before_are_unusual(last: int, way: str) -> None:
     found = unusual(history([*USUAL, last], [0] * len(USUAL) + [1]))
     rows = [each for each in found if each.kind is Kind.ROWS_UNUSUAL]
     assert len(rows) == 1
-    assert f" {way or 'fewer'} than usual" in rows[0].what
+    assert f" {way} than usual" in rows[0].what
     assert "1,00" in rows[0].cause, "the median is named"
 
 

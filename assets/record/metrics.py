@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from catalunya.assets.record.ledger import Entry
-from catalunya.io.otlp_messages import Attributes, Distribution, Measure, Metric, Value
+from catalunya.io.otlp_messages import Attributes, DataPoint, Distribution, Metric, Value
 from catalunya.io.sources.traffic import BOUNDS, Traffic
 
 AGE = Metric("pipeline.asset.age", "s", "Time since the asset was last made, or found to be what its source has")
@@ -43,40 +43,40 @@ class Table:
     is_stale: bool | None = None
 
 
-def of_table(table: Table, now: datetime) -> Iterator[Measure]:
-    """The measures of one asset. Of one that was never made there is only whether it is stale."""
+def of_table(table: Table, now: datetime) -> Iterator[DataPoint]:
+    """The data points of one asset. Of one that was never made there is only whether it is stale."""
     labels: dict[str, Value] = {"asset": table.asset, "layer": table.asset.partition(".")[0]}
     if table.is_stale is not None:
-        yield Measure(STALE, int(table.is_stale), labels)
+        yield DataPoint(STALE, int(table.is_stale), labels)
     if made := table.made:
-        yield Measure(AGE, max((now - made.recorded_at).total_seconds(), 0.0), labels)
-        yield Measure(ROWS, made.rows, labels)
-        yield Measure(SIZE, made.bytes, labels)
-        yield Measure(QUARANTINED, made.quarantined, labels)
-        yield Measure(DURATION, made.seconds, labels)
+        yield DataPoint(AGE, max((now - made.recorded_at).total_seconds(), 0.0), labels)
+        yield DataPoint(ROWS, made.rows, labels)
+        yield DataPoint(SIZE, made.bytes, labels)
+        yield DataPoint(QUARANTINED, made.quarantined, labels)
+        yield DataPoint(DURATION, made.seconds, labels)
     if last := table.last:
-        yield Measure(FAILED, int(last.status == "failed"), labels)
-        yield Measure(RUNS, last.sequence, labels)
+        yield DataPoint(FAILED, int(last.status == "failed"), labels)
+        yield DataPoint(RUNS, last.sequence, labels)
         for traffic in last.traffic:
             yield from _of_traffic(labels, traffic)
 
 
 def of_look(
     tables: Iterable[Table], findings: Mapping[tuple[str, str], int], seconds: float, now: datetime
-) -> Iterator[Measure]:
-    """The measures of one look of the watch. `findings`: how many are open by kind and severity, zeros included, so that a backend sees
+) -> Iterator[DataPoint]:
+    """The data points of one look of the watch. `findings`: how many are open by kind and severity, zeros included, so that a backend sees
     that the last one closed."""
     watched = 0
     for table in tables:
         watched += 1
         yield from of_table(table, now)
     for (kind, severity), count in findings.items():
-        yield Measure(FINDINGS, count, {"kind": kind, "severity": severity})
-    yield Measure(WATCHED, watched)
-    yield Measure(LOOK, seconds)
+        yield DataPoint(FINDINGS, count, {"kind": kind, "severity": severity})
+    yield DataPoint(WATCHED, watched)
+    yield DataPoint(LOOK, seconds)
 
 
-def _of_traffic(labels: Attributes, traffic: Traffic) -> Iterator[Measure]:
+def _of_traffic(labels: Attributes, traffic: Traffic) -> Iterator[DataPoint]:
     to = {**labels, "server.address": traffic.host, "protocol": traffic.protocol, "http.request.method": traffic.method}
     if traffic.result.isdecimal():
         status = int(traffic.result)
@@ -84,5 +84,5 @@ def _of_traffic(labels: Attributes, traffic: Traffic) -> Iterator[Measure]:
     else:
         to["error.type"] = traffic.result
     if len(traffic.buckets) == len(BOUNDS) + 1:
-        yield Measure(REQUESTS, Distribution(bounds=BOUNDS, counts=traffic.buckets, sum=traffic.seconds), to)
-    yield Measure(RETRIES, traffic.retries, to)
+        yield DataPoint(REQUESTS, Distribution(bounds=BOUNDS, counts=traffic.buckets, sum=traffic.seconds), to)
+    yield DataPoint(RETRIES, traffic.retries, to)
