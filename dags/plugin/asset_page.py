@@ -7,7 +7,7 @@ that make no table (`ops_page.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from catalunya.assets.graph.column_lineage import load_lineage
 from catalunya.assets.graph.spec import Asset
@@ -90,8 +90,10 @@ def asset_page(snapshot: Snapshot, key: str) -> AssetPage:
     """What the tab shows. Raises UsageError if there is no such asset, LakeError when the lake does not answer."""
     graph, state, asset = snapshot.graph, snapshot.state, snapshot.graph[key]
     near = [graph[name] for name in dict.fromkeys((*asset.upstream, *(down.key for down in graph.downstream(key))))]
+    shown = snapshot.shown
     by_key = {
-        each.asset: each for each in statuses(state, [asset, *(each for each in near if each.key in snapshot.readable)])
+        each.asset: replace(each, why=shown(each.why))
+        for each in statuses(state, [asset, *(each for each in near if each.key in snapshot.readable)])
     }
     entry, readable = state.known(key), not state.unreadable(key)
     attempt = state.last_attempt(key) if readable else None
@@ -101,9 +103,9 @@ def asset_page(snapshot: Snapshot, key: str) -> AssetPage:
         asset=asset,
         status=by_key[key],
         state=shown_state(by_key[key]),
-        waits_for=(state.waits_for(key) or "") if stale else "",
-        held_back=(state.held_back(key) or "") if stale or state.failure(key) else "",
-        plan=plan(state, graph.select(f"+{key}")),
+        waits_for=shown(state.waits_for(key) or "") if stale else "",
+        held_back=shown(state.held_back(key) or "") if stale or state.failure(key) else "",
+        plan=[replace(step, why=shown(step.why)) for step in plan(state, graph.select(f"+{key}"))],
         entry=entry,
         attempt=attempt if attempt and (entry is None or attempt.sequence != entry.sequence) else None,
         made_from=made_from(snapshot, entry) if entry else [],

@@ -89,9 +89,9 @@ def ops_page(snapshot: Snapshot, dag_id: str) -> OpsPage:
 
 def _reconcile(snapshot: Snapshot) -> dict[str, list[Line]]:
     assets = snapshot.assets()
-    due = {stale.key: f"{stale.reason}: {stale.why}" for stale in snapshot.state.neglected(assets)}
+    due = {stale.key: snapshot.shown(f"{stale.reason}: {stale.why}") for stale in snapshot.state.neglected(assets)}
     alone = [
-        Line(asset.key, why, "warn")
+        Line(asset.key, snapshot.shown(why), "warn")
         for asset in assets
         if asset.key not in due
         and (snapshot.state.stale(asset.key) or snapshot.state.failure(asset.key))

@@ -6,7 +6,7 @@ Here: the content, as plain data; filters and order. Not here: how it looks (`te
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from catalunya.assets.graph.spec import Asset, Layer
@@ -64,7 +64,7 @@ def overview_page(snapshot: Snapshot, chosen: Filter) -> OverviewPage:
     """What the page shows. Raises LakeError when the lake does not answer."""
     assets = snapshot.assets()
     rows = [
-        Row(asset, status, shown_state(status))
+        Row(asset, replace(status, why=snapshot.shown(status.why)), shown_state(status))
         for asset, status in zip(assets, brief_statuses(snapshot.state, assets), strict=True)
     ]
     states = Counter(row.state for row in rows)

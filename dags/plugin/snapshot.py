@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -36,6 +37,8 @@ OF_THE_PIPELINE = frozenset(
     {Kind.PROCESS_SILENT, Kind.RECONCILE_SILENT, Kind.WATCH_SILENT, Kind.BACKUP_OLD, Kind.CLOCK_WRONG, Kind.DISK_FULL}
 )
 """Findings about no table and no DAG: everyone who may log in sees them, as they see Airflow's own health."""
+
+WATCH = "ops.watch"
 
 _compiling = Lock()
 _fallback: dict[Path, AssetGraph] = {}
@@ -88,7 +91,7 @@ class Snapshot:
     def findings(self, key: str | None = None) -> list[Finding]:
         """The open findings that the user may see: all, or those about one asset or something that it is made from."""
         chosen = self.board.open if key is None else self.board.of(key)
-        return [each for each in chosen if self._may_see(each)]
+        return [replace(each, cause=self.shown(each.cause)) for each in chosen if self._may_see(each)]
 
     def closed(self) -> list[Finding]:
         """The findings that were closed lately and that the user may see, the last closed first."""
@@ -96,7 +99,26 @@ class Snapshot:
         return sorted(found, key=lambda each: each.closed_at or self.now, reverse=True)
 
     def _may_see(self, finding: Finding) -> bool:
-        return finding.subject in self.readable or finding.kind in OF_THE_PIPELINE
+        subject = finding.subject
+        if finding.kind is Kind.SOURCE_MISMATCH and subject not in self.graph:
+            subject = subject.rpartition(".")[
+                0
+            ]  # of a source that its table could be read from: `landing.population.pmh`
+        # What is about no DAG, such as a channel or a broken import, is for those who may read the DAG that finds it.
+        is_of_dag = subject in self.graph or subject.startswith("ops.")
+        readable = subject if is_of_dag else WATCH
+        return readable in self.readable or finding.kind in OF_THE_PIPELINE
+
+    def shown(self, text: str) -> str:
+        """A text about an asset, without the errors of assets that the user may not read: those quote their rows and sources."""
+        for error in self._hidden_errors:
+            text = text.replace(error, "(you may not see this error)")
+        return text
+
+    @cached_property
+    def _hidden_errors(self) -> list[str]:
+        hidden = (self.state.failure(asset.key) for asset in self.graph if asset.key not in self.readable)
+        return sorted({found.error for found in hidden if found and found.error}, key=len, reverse=True)
 
     def history(self, key: str) -> list[EntrySummary]:
         """The last entries of an asset, oldest first: up to 40 of the index, and what was recorded since."""

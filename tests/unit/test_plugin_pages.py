@@ -199,6 +199,39 @@ def test_what_the_user_may_not_read_has_a_name_and_nothing_else(shops: tuple[Fol
     assert [row.asset.key for row in overview_page(snapshot, Filter()).rows] == may_read
 
 
+def test_the_error_of_an_asset_that_the_user_may_not_read_is_on_no_page(shops: tuple[FolderSource, Project]) -> None:
+    source, project = shops
+    source.write([*some(3), *({"codi": f"B{number}", "ciutat": "a private value"} for number in range(4))])
+    materialize(project, "landing.shops")
+    with pytest.raises(ContractError):
+        materialize(project, "staging.shops")
+    paused = finding("staging.cities", Kind.SOURCE_NOT_ASKED)
+    failure = project.state().failure("staging.shops")
+    assert failure
+    assert "a private value" in failure.error
+    paused = replace(paused, cause=f"the next try comes after 1 failed run: {failure.error}")
+    keep_board(project.lake, Board(at=datetime.now(UTC), findings=(paused,)))
+
+    def everything(readable: Iterable[str]) -> str:
+        snapshot = seen(project, readable)
+        reconcile = render_page("ops.html", Links(""), snapshot, ops_page(snapshot, "ops.reconcile"))
+        return "".join([asset(project, "staging.cities", readable), overview(project, readable=readable), reconcile])
+
+    assert "a private value" in everything(KEYS)
+    assert "a private value" not in everything(["staging.cities"])
+
+
+def test_every_finding_is_shown_to_someone(shops: tuple[FolderSource, Project]) -> None:
+    _, project = shops
+    standby = finding("landing.shops.other", Kind.SOURCE_MISMATCH)
+    found = (standby, finding("slack", Kind.CHANNEL_FAILING), finding("import", Kind.TASK_FAILED))
+    keep_board(project.lake, Board(at=datetime.now(UTC), findings=found))
+
+    assert [each.subject for each in seen(project, ["landing.shops"]).findings()] == ["landing.shops.other"]
+    assert {each.subject for each in seen(project, ["ops.watch"]).findings()} == {"slack", "import"}
+    assert seen(project, ["staging.shops"]).findings() == []
+
+
 def test_the_overview_has_what_is_urgent_first_and_filters(shops: tuple[FolderSource, Project]) -> None:
     source, project = shops
     source.write([*some(3), *({"codi": f"B{number}", "ciutat": "nowhere"} for number in range(4))])
