@@ -39,6 +39,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+READING = ["GET", "HEAD"]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 UNKNOWN = "There is no page at this address."
 MAY_READ_DAG = Depends(requires_access_dag("GET"))
@@ -64,13 +65,19 @@ def create_app() -> FastAPI:
     app = FastAPI(
         title="Asset health", openapi_url=None, docs_url=None, redoc_url=None, dependencies=[Depends(get_user)]
     )
-    app.add_api_route("/assets", _overview, response_class=HTMLResponse)
-    app.add_api_route("/asset/{dag_id}", _asset, response_class=HTMLResponse, dependencies=[MAY_READ_DAG])
+    app.add_api_route("/assets", _overview, methods=READING, response_class=HTMLResponse)
     app.add_api_route(
-        "/asset/{dag_id}/quarantine", _quarantine, response_class=HTMLResponse, dependencies=[MAY_READ_ROWS]
+        "/asset/{dag_id}", _asset, methods=READING, response_class=HTMLResponse, dependencies=[MAY_READ_DAG]
     )
-    app.add_api_route("/run/{dag_id}", _run, response_class=HTMLResponse, dependencies=[MAY_READ_RUNS])
-    app.add_api_route("/static/{name}", _static)
+    app.add_api_route(
+        "/asset/{dag_id}/quarantine",
+        _quarantine,
+        methods=READING,
+        response_class=HTMLResponse,
+        dependencies=[MAY_READ_ROWS],
+    )
+    app.add_api_route("/run/{dag_id}", _run, methods=READING, response_class=HTMLResponse, dependencies=[MAY_READ_RUNS])
+    app.add_api_route("/static/{name}", _static, methods=READING)
     # Last: whatever is left, with any method, asks who is there before it says that there is nothing.
     app.add_api_route("/{path:path}", _unknown, methods=METHODS)
     app.add_exception_handler(HTTPException, _refused)

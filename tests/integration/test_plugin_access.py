@@ -107,6 +107,12 @@ single = {
              ("assets", "asset/staging.gdp", "asset/landing.gdp", "asset/staging.gdp/quarantine", "run/staging.gdp?run_id=x",
               "run/marts.dim_time?run_id=x", "asset/marts.dim_time", "asset/landing.gdp?dag_id=staging.gdp",
               "run/landing.gdp?run_id=x&dag_id=marts.dim_time")],
+    "head": [ask("reader", "HEAD", path) for path in
+             ("assets", "asset/staging.gdp", "asset/staging.gdp/quarantine", "run/staging.gdp?run_id=x", "static/plugin.css", "nothing")],
+    "odd": [ask("reader", "GET", path) for path in
+            ("asset/%00", "asset/staging.gdp%00", "asset/staging%2Egdp", "asset/..%2f..%2fassets", "asset/" + "x" * 5000,
+             "asset/%F0%9F%90%99", "run/staging.gdp?run_id=%00", "run/staging.gdp?run_id=a&run_id=b", "assets?state=none&layer=no&q=%00",
+             "asset/staging.gdp/quarantine?page=99999")],
     "wrong": [ask("reader", "GET", path) for path in
               ("asset/staging.gdp/quarantine?page=x", "run/staging.gdp", "assets?q=" + "x" * 300)],
     "bearer": [ask("anonymous", "GET", "assets", headers={"Authorization": f"Bearer {tokens['reader']}"})],
@@ -224,6 +230,18 @@ def test_whoever_may_read_sees_the_pages_and_404_where_there_is_none(asked: Aske
         assert answers[path] == 200, path
     for path in ("nothing", "docs", "openapi.json", "asset", "static/../app.py", "static/%2e%2e/app.py", ""):
         assert answers[path] == 404, path
+
+
+def test_a_head_request_is_answered_like_a_get(asked: Asked) -> None:
+    assert [each["status"] for each in asked.single("head").values()] == [200] * 5 + [404]
+    assert not any(each["text"] for each in asked.single("head").values())
+
+
+def test_an_odd_address_is_a_page_in_plain_words(asked: Asked) -> None:
+    for path, each in asked.single("odd").items():
+        assert each["status"] in (200, 404), path
+        assert each["headers"]["content-type"] == "text/html; charset=utf-8"
+        assert "Traceback" not in each["text"]
 
 
 def test_nothing_can_be_changed(asked: Asked) -> None:
