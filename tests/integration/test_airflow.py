@@ -167,7 +167,7 @@ def test_reconciliation_is_skipped_when_everything_is_fresh(field: Field) -> Non
     field.trigger("ops.reconcile")
 
     states = {task.task_id: task.state for task in field.settle()}
-    assert states == {"watch": "success", "find_stale": "skipped", "trigger": "skipped"}
+    assert states == {"find_stale": "skipped", "trigger": "skipped"}
 
 
 def test_a_table_that_needs_a_deleted_batch_lands_it_again(field: Field) -> None:

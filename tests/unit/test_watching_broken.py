@@ -35,7 +35,6 @@ from catalunya.ops.watching.look import watch
 from small.http_server import Asked, Server
 from small.shops import FolderSource, declare, some
 
-NOW = datetime.now(UTC)
 LOOK = timedelta(minutes=10)
 KEYS = ("landing.shops", "staging.shops", "staging.cities")
 TOKEN = Answer(b'{"access_token": "a-token"}', 201)
@@ -59,7 +58,7 @@ def lake(project: Project) -> Path:
     return Path(project.settings.lake)
 
 
-def opened(project: Project, at: datetime = NOW) -> dict[str, Finding]:
+def opened(project: Project, at: datetime) -> dict[str, Finding]:
     """What is open after a look at that time, by a lake whose clock shows the same."""
     found = watch(project, at).board.open
     if (board := lake(project) / PATH).exists():
@@ -101,7 +100,7 @@ def test_something_else_in_airflows_place_is_a_finding_and_the_tables_are_seen(p
         there = Project(
             project.settings.model_copy(update={"airflow_url": server.url}), list(project.declarations.values())
         )
-        found = opened(there)
+        found = opened(there, datetime.now(UTC))
 
     assert found["process_silent:api-server"].cause
     assert "ledger_unreadable:staging.cities" in found
@@ -126,18 +125,20 @@ def test_something_else_in_airflows_place_is_a_finding_and_the_tables_are_seen(p
     ],
 )
 def test_a_board_that_cannot_be_or_is_of_another_time_is_replaced(project: Project, content: bytes) -> None:
-    watch(project, NOW)
+    now = datetime.now(UTC)
+    watch(project, now)
     (lake(project) / PATH).write_bytes(content)
-    opened(project, NOW + LOOK)
-    assert opened(project, NOW + 2 * LOOK) == {}
-    assert read_board(project.lake).at in {NOW + LOOK, NOW + 2 * LOOK}
+    opened(project, now + LOOK)
+    assert opened(project, now + 2 * LOOK) == {}
+    assert read_board(project.lake).at in {now + LOOK, now + 2 * LOOK}
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"PAR1", b"PAR1" + bytes(100) + b"PAR1"])
 def test_an_index_that_cannot_be_read_is_built_again(project: Project, content: bytes) -> None:
-    watch(project, NOW)
+    now = datetime.now(UTC)
+    watch(project, now)
     (lake(project) / index.PATH).write_bytes(content)
-    assert opened(project) == {}
+    assert opened(project, now) == {}
     assert len((lake(project) / index.PATH).read_bytes()) > 1000
 
 
@@ -145,11 +146,12 @@ def test_an_index_that_cannot_be_read_is_built_again(project: Project, content: 
     "text", ["\ud800", "\x1b[2J", "a\nfinding: b", "\u202e", "x" * 5_000_000, "Authorization: Bearer abcdefgh12345678"]
 )
 def test_a_finding_is_safe_to_keep_and_to_show(project: Project, text: str) -> None:
+    now = datetime.now(UTC)
     seen = Seen(
         kind=Kind.TASK_FAILED, subject=f"ops.{text}", severity=Severity.ERROR, what=text, cause=text, remedy=text
     )
-    board, _ = updated(Board(), [seen], NOW)
-    board, changes = updated(board, [seen], NOW + LOOK)
+    board, _ = updated(Board(), [seen], now)
+    board, changes = updated(board, [seen], now + LOOK)
     keep_board(project.lake, board)
     (kept,) = read_board(project.lake).open
     assert not changes.opened  # it is the same finding as before
@@ -163,8 +165,9 @@ def test_a_finding_is_safe_to_keep_and_to_show(project: Project, text: str) -> N
     ("measure", "expected"), [(float("nan"), 0), (float("inf"), LARGEST), (-3.0, 0), (1e300, LARGEST)]
 )
 def test_a_measure_that_cannot_be_does_not_cost_the_board(project: Project, measure: float, expected: float) -> None:
+    now = datetime.now(UTC)
     seen = Seen(kind=Kind.ROWS_UNUSUAL, subject="x", severity=Severity.ERROR, what="a", remedy="b", measure=measure)
-    keep_board(project.lake, updated(Board(), [seen], NOW)[0])
+    keep_board(project.lake, updated(Board(), [seen], now)[0])
     (kept,) = read_board(project.lake).open
     assert kept.measure == expected
 
@@ -172,18 +175,19 @@ def test_a_measure_that_cannot_be_does_not_cost_the_board(project: Project, meas
 def test_a_table_that_a_clock_ahead_saw_stale_is_not_forgotten_when_the_clock_is_right(
     settings: Settings, tmp_path: Path
 ) -> None:
+    now = datetime.now(UTC)
     _, project = shops(settings, tmp_path / "source")
-    ahead = {key: NOW + timedelta(days=365) for key in KEYS}
-    watch(project, NOW)
-    keep_board(project.lake, Board(at=NOW, stale_since=ahead))
+    ahead = {key: now + timedelta(days=365) for key in KEYS}
+    watch(project, now)
+    keep_board(project.lake, Board(at=now, stale_since=ahead))
     entry = next(
         path
         for path in (lake(project) / "_ledger").rglob("*")
         if path.is_file() and "staging" in str(path) and "shops" in path.parts[-2]
     )
     entry.unlink()  # never made: nothing in the ledger says since when
-    watch(project, NOW + LOOK)
-    late = opened(project, NOW + timedelta(hours=8))
+    watch(project, now + LOOK)
+    late = opened(project, now + timedelta(hours=8))
     assert {key for key in late if "stale" in key} == {"table_stale:landing.shops"}  # its batch is gone
 
 
@@ -209,9 +213,10 @@ def full(project: Project) -> Iterator[Project]:
 
 
 def test_on_a_full_disk_the_look_says_so_and_fails_because_it_cannot_be_kept(full: Project) -> None:
+    now = datetime.now(UTC)
     for _ in range(2):
         with capture_logs() as logs, pytest.raises(LakeUnavailable, match="no space left"):
-            watch(full, NOW)
+            watch(full, now)
         events = [line["event"] for line in logs]
         assert events[:1] == ["board_not_kept"]
         assert "watched" in events
@@ -220,12 +225,13 @@ def test_on_a_full_disk_the_look_says_so_and_fails_because_it_cannot_be_kept(ful
 
 
 def test_looks_at_the_same_time_leave_a_board_that_can_be_read(project: Project) -> None:
+    now = datetime.now(UTC)
     for path in (lake(project) / "_ledger").rglob("*"):
         if path.is_file() and "cities" in str(path):
             path.write_text("{")
     again = [Project(project.settings, list(project.declarations.values())) for _ in range(6)]
     with ThreadPoolExecutor(len(again)) as pool:
-        looks = list(pool.map(lambda each: watch(each, NOW), again))
+        looks = list(pool.map(lambda each: watch(each, now), again))
     expected = {"ledger_unreadable:staging.cities"}
     assert all({found.identity for found in each.board.open} == expected for each in looks)
     assert {found.identity for found in read_board(project.lake).open} == expected

@@ -160,7 +160,9 @@ def test_a_sum_that_differs_from_the_sources_total_is_a_warning(dims: Warehouse)
     (broken,) = [test for test in dims.tests if test.failed]
     assert (broken.name, broken.failed, broken.only_warns) == ("population_adds_up_to_the_total", 5, True)
     assert '"municipalities_population": 17' in broken.sample
-    assert ("not_null_fact_population_monthly_sex", 0, False) in {(t.name, t.failed, t.only_warns) for t in dims.tests}
+    assert ("not_null_fact_population_monthly_date_id", 0, False) in {
+        (t.name, t.failed, t.only_warns) for t in dims.tests
+    }
 
 
 @pytest.mark.parametrize("gap", ["no total", "a municipality", "no municipality"])
@@ -225,6 +227,7 @@ def _counted(table: dict[str, Any]) -> list[dict[str, Any]]:
             "population": figure,
             "observation_status": "missing" if figure is None else "final",
             "catalonia_population": totals[year],
+            "population_source": "IDESCAT pmh/446/477/mun",
         }
         for year, code, figure in rows
     ]
