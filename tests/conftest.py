@@ -36,7 +36,6 @@ CACHE = load_settings().cache.absolute()
 ON_AIRFLOW = (
     "integration/test_airflow.py",
     "integration/test_incidents.py",
-    "integration/test_airflow_lineage.py",
     "integration/test_airflow_plugin.py",
     "integration/test_airflow_run.py",
 )
