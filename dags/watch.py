@@ -6,6 +6,7 @@ at every parse, so it imports nothing heavy.
 
 from __future__ import annotations
 
+import faulthandler
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 WATCH = "ops.watch"
 WATCH_EVERY = "5-59/10 * * * *"  # between two runs of `ops.reconcile`, so that it sees what they did
+HUNG_S = 180
+"""Seconds after which a look hangs: it takes a few, and the first one over a thousand tables on S3 two minutes."""
 SOURCES = "ops.sources"
 SOURCES_AT = "0 6 * * 1"  # UTC, after the week's extractions
 
@@ -37,7 +40,7 @@ def watch_dag(*, clocks: bool) -> DAG:
         tags=["ops"],
     )
     # One run at a time: a task that hangs would keep every later run waiting.
-    TakeLook(dag=dag, task_id="look", retries=1, execution_timeout=timedelta(minutes=RECONCILE_MINUTES))
+    TakeLook(dag=dag, task_id="look", retries=2, execution_timeout=timedelta(minutes=RECONCILE_MINUTES))
     return dag
 
 
@@ -48,10 +51,16 @@ class TakeLook(BaseOperator):
 
     def execute(self, context: Context) -> list[str]:  # noqa: ARG002  the signature is Airflow's
         """Keep and log what is found; returns what is open. Raises LakeError."""
-        from catalunya.assets.record.project import Project
-        from catalunya.ops.watching.look import watch
+        # Three looks of some hundred hung in native code, where Airflow's own limit does not reach. This one does: it writes where every
+        # thread is into the task's log and ends the process, and Airflow tries again.
+        faulthandler.dump_traceback_later(HUNG_S, exit=True, file=2)
+        try:
+            from catalunya.assets.record.project import Project
+            from catalunya.ops.watching.look import watch
 
-        return [found.identity for found in watch(Project(), datetime.now(UTC)).board.open]
+            return [found.identity for found in watch(Project(), datetime.now(UTC)).board.open]
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def sources_dag(*, clocks: bool, arguments: dict[str, Any]) -> DAG:

@@ -77,7 +77,7 @@ class Site:
     def run(self, dag_id: str, *, until: tuple[str, ...] = ("success", "failed")) -> str:
         """Trigger a DAG and wait for the run's end; returns its id."""
         run_id = self.server.client.trigger(dag_id)
-        wait_until(lambda: self.state(dag_id, run_id) in until, 90, lambda: self.state(dag_id, run_id), poll_s=0.1)
+        wait_until(lambda: self.state(dag_id, run_id) in until, 300, lambda: self.state(dag_id, run_id), poll_s=0.1)
         return run_id
 
     def state(self, dag_id: str, run_id: str) -> str:
