@@ -35,7 +35,6 @@ CACHE = load_settings().cache.absolute()
 # Those that start Airflow go to one worker: Airflow is several processes, and two at once are slower than one after the other.
 ON_AIRFLOW = (
     "integration/test_airflow.py",
-    "integration/test_incidents.py",
     "integration/test_airflow_plugin.py",
     "integration/test_airflow_run.py",
 )
