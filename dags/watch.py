@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WATCH = "ops.watch"
 WATCH_EVERY = "5-59/10 * * * *"  # between two runs of `ops.reconcile`, so that it sees what they did
 HUNG_S = 180
-"""Seconds after which a look hangs: it takes a few, and the first one over a thousand tables on S3 two minutes."""
+"""Seconds after which a look counts as hung: it takes a few, and the first one over a thousand tables of a folder twelve."""
 SOURCES = "ops.sources"
 SOURCES_AT = "0 6 * * 1"  # UTC, after the week's extractions
 
@@ -51,8 +51,8 @@ class TakeLook(BaseOperator):
 
     def execute(self, context: Context) -> list[str]:  # noqa: ARG002  the signature is Airflow's
         """Keep and log what is found; returns what is open. Raises LakeError."""
-        # Three looks of some hundred hung in native code, where Airflow's own limit does not reach. This one does: it writes where every
-        # thread is into the task's log and ends the process, and Airflow tries again.
+        # Three looks of some hundred hung before their first line of log, no one knows why. Airflow's own limit needs Python to run; this
+        # one does not: it writes where every thread is into the task's log and ends the process, and Airflow tries again.
         faulthandler.dump_traceback_later(HUNG_S, exit=True, file=2)
         try:
             from catalunya.assets.record.project import Project

@@ -107,8 +107,8 @@ def brief_statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
 def log_left_alone(state: State, assets: Iterable[Asset], *, triggered: Collection[str]) -> None:
     """Log `left_alone` for each asset that stands failed, or is stale and not `triggered` now: why, and since when.
 
-    An alarm counts the lines that are not `tolerated`: it stays on until the table is
-    made, or its failure acknowledged. A failure that passes is tolerated at first, and waiting for an upstream always.
+    For people who read the log of `ops.reconcile`; alarms follow from the findings of the watch. A failure that passes is `tolerated` at
+    first, one that was acknowledged and waiting for an upstream always.
     """
     for asset in assets:
         failed = failing(state, asset.key)
