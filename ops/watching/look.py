@@ -68,9 +68,12 @@ def look(project: Project, now: datetime) -> Look:
     index = read_index(project.ledger, [asset.key for asset in project.graph])
     state = project.state(now, index.listing)
     tables = Tables(state, index, expectations(project.graph, index.rows), board.stale_since)
-    seen: list[Seen] = [*tables.seen(), *see_disks(project), *see_clock(board, written), *_gap(board, now)]
+    gap = list(_gap(board, now))
+    seen: list[Seen] = [*tables.seen(), *see_disks(project), *see_clock(board, written), *gap]
     seen += see_channels(project, now)
-    unseen: list[Kind] = []
+    # While nothing watched, nothing else ran on schedule either, and it has only just been triggered: the next look can tell.
+    slept = any(each.kind is Kind.WATCH_SILENT for each in gap)
+    unseen: list[Kind] = [*airflow.CLOCKED] if slept else []
     is_thorough = board.thorough_at is None or not timedelta() <= now - board.thorough_at < THOROUGH
     if is_thorough:
         seen += [*tables.checks(), *see_backups(project, now)]
@@ -78,7 +81,7 @@ def look(project: Project, now: datetime) -> Look:
         unseen += _RARE
     blind = "CATALUNYA_AIRFLOW_URL is not set" if not project.settings.airflow_url else ""
     try:
-        seen += _see_airflow(project, state) if not blind else []
+        seen += _see_airflow(project, state, clocks=project.settings.clocks and not slept) if not blind else []
     except AirflowError as error:
         blind = str(error)
         seen.append(_no_answer(blind))
@@ -144,11 +147,11 @@ def _log_changes(project: Project, found: Look) -> None:
             )
 
 
-def _see_airflow(project: Project, state: State) -> list[Seen]:
+def _see_airflow(project: Project, state: State, *, clocks: bool) -> list[Seen]:
     """What Airflow says is wrong. Raises AirflowError, also if something else answers in its place, such as a proxy with a page."""
     try:
         with client(project.settings) as api:
-            return list(airflow.Watched(api, state, project.settings.clocks).seen())
+            return list(airflow.Watched(api, state, clocks).seen())
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise AirflowError(
             f"Airflow at {project.settings.airflow_url} answers with something else than is expected of its API "
