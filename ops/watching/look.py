@@ -35,7 +35,7 @@ from catalunya.ops.watching.findings import (
 from catalunya.ops.watching.freshness import expectations
 from catalunya.ops.watching.machine import SKEW, one_per_disk, see_backups, see_clock, see_disks
 from catalunya.ops.watching.metrics import report
-from catalunya.ops.watching.notify import notify, see_channels
+from catalunya.ops.watching.notify import Notified, notify, read_notified, see_channels
 from catalunya.ops.watching.tables import Tables
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,8 @@ _RARE = (Kind.BACKUP_OLD, Kind.SOURCE_MISMATCH, Kind.CONTRACT_BREAKING)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look found: how things are now, and what has changed. `blind`: why Airflow could not be asked, if so."""
+    """What one look found: how things are now, and what has changed. `blind`: why Airflow could not be asked, if so.
+    `before`, `notified`: the board and what the channels were sent, as it found them."""
 
     board: Board
     changes: Changes
@@ -60,6 +61,7 @@ class Look:
     state: State
     blind: str = ""
     before: Board = field(default_factory=Board)
+    notified: Notified = field(default_factory=Notified)
 
 
 def look(project: Project, now: datetime) -> Look:
@@ -70,7 +72,8 @@ def look(project: Project, now: datetime) -> Look:
     tables = Tables(state, index, expectations(project.graph, index.rows), board.stale_since)
     gap = list(_gap(board, now))
     seen: list[Seen] = [*tables.seen(), *see_disks(project), *see_clock(board, written), *gap]
-    seen += see_channels(project, now)
+    notified = read_notified(project) if project.settings.channels else Notified()
+    seen += see_channels(project.settings, notified, now)
     # While nothing watched, nothing else ran on schedule either, and it has only just been triggered: the next look can tell.
     slept = any(each.kind is Kind.WATCH_SILENT for each in gap)
     unseen: list[Kind] = [*airflow.CLOCKED] if slept else []
@@ -87,7 +90,7 @@ def look(project: Project, now: datetime) -> Look:
         seen.append(_no_answer(blind))
     after, changes = updated(board, one_per_disk(seen), now, blind=[*unseen, *(airflow.KINDS if blind else ())])
     after = replace(after, stale_since=tables.still_stale(), thorough_at=now if is_thorough else board.thorough_at)
-    return Look(after, changes, index, state, blind, board)
+    return Look(after, changes, index, state, blind, board, notified)
 
 
 def watch(project: Project, now: datetime) -> Look:
@@ -111,7 +114,7 @@ def watch(project: Project, now: datetime) -> Look:
         blind=found.blind,
     )
     report(project, found.state, found.board, time.monotonic() - began)
-    notify(project, found.board, now)
+    notify(project, found.board, now, before=found.notified)
     if unkept:
         raise unkept
     return found
