@@ -37,7 +37,7 @@ lint: $(READY) ## ruff, and zizmor and actionlint on the workflows
 types: $(READY) ## mypy, strict
 	@cd src && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
 
-imports: $(READY) ## import-linter: cdk, dags, ops -> assets -> contracts, io
+imports: $(READY) ## import-linter: cdk, dags, portal, ops -> assets -> contracts, io
 	@$(BIN)/lint-imports
 
 contracts: $(READY) ## Contract changes that break readers, compared with HEAD~1 (or BASE=...)
@@ -93,7 +93,7 @@ bench: $(READY) ## Measure speed and memory against a floor on this machine (som
 lock: $(BIN)/uv ## Update requirements.lock, the part of it for the image, and the lock of the servers of the end-to-end tests
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --upgrade --output-file requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra airflow --extra dbt --extra mock --extra server --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile pyproject.toml --extra airflow --extra dbt --extra mock --extra portal --extra server --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --constraint requirements.lock \
 		--output-file requirements-image.lock
 	@$(BIN)/uv pip compile tests/e2e/servers.in --python-version 3.13 --generate-hashes --no-emit-index-url --no-annotate --no-header \

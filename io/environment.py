@@ -126,6 +126,15 @@ class Settings(BaseSettings):
         "",
         description="the hours in which only errors are notified, and warnings wait: 22:00-07:00 Europe/Madrid; empty: none",
     )
+    portal_folder: str = Field(
+        "",
+        description="where the public pages are published: a folder or s3://bucket[/prefix]; by default portal/ in the lake",
+    )
+    portal_url: str = Field(
+        "http://localhost:8081",
+        description="the address of the public pages, for what needs whole addresses (catalogues, feeds, citations); by default that of "
+        "`catalunya portal serve`",
+    )
     cache: Path = Field(
         Path(".catalunya"),
         description="a folder for files that can be rebuilt: the compiled graph, dbt's parsed project",
@@ -233,6 +242,7 @@ class Settings(BaseSettings):
             "bucket_prefix": prefix,
             "http_requests_per_second": 1000 if local else 20,  # the mock has no limit
             "lake": lake,
+            "portal_folder": f"{str(lake).rstrip('/')}/portal",
             "backup": "./backups" if local else f"s3://{prefix}-backup-{env}",
             "rpo_hours": {"dev": 24, "prod": 4}.get(str(env), 0),
             "rto_minutes": {"dev": 120, "prod": 240}.get(str(env), 30),

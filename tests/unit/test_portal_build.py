@@ -1,0 +1,107 @@
+"""Building the site: only what moved is made, an interrupted build is done again, files of no part are deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from catalunya.assets.record.project import Project
+from catalunya.io.environment import Settings
+from catalunya.io.errors import ConfigurationError
+from catalunya.io.lake import Lake
+from catalunya.portal.build import STATE, build, moved, read_state
+from catalunya.portal.language import Language, words
+from catalunya.portal.site import read_site
+from small.lakes import contents
+
+
+@pytest.fixture
+def project(settings: Settings, compiled: Path) -> Project:
+    return Project(settings.model_copy(update={"cache": compiled}))
+
+
+@pytest.fixture
+def to(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "site"))
+
+
+def test_a_second_build_writes_nothing(project: Project, to: Lake) -> None:
+    first = build(read_site(project), to)
+    before = contents(to.root)
+    assert first.written == first.files == len(before) - 1
+    second = build(read_site(project), to)
+    assert (second.made, second.written, second.deleted) == ([], 0, 0)
+    assert contents(to.root) == before
+    assert moved(read_site(project), read_state(to)) == []
+
+
+def test_a_build_without_a_readable_state_builds_everything_again(project: Project, to: Lake) -> None:
+    build(read_site(project), to)
+    before = contents(to.root)
+    to.put(STATE, b'{"built_at": ')
+    (Path(to.root) / "ca/index.html").write_text("half of a pa", encoding="utf-8")
+    build(read_site(project), to)
+    assert {k: v for k, v in contents(to.root).items() if k != STATE} == {k: v for k, v in before.items() if k != STATE}
+
+
+def test_every_language_has_the_same_words() -> None:
+    languages = {code: words(code) for code in ("ca", "es", "en")}
+    assert set(languages["ca"]) == set(languages["es"]) == set(languages["en"])
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "expected"),
+    [
+        ("ca", "2026-Q2", "2n trimestre del 2026"),
+        ("es", "2026-04", "abril de 2026"),
+        ("en", "2026-04-01", "1 April 2026"),
+        ("ca", "2026-04-01", "1 d’abril de 2026"),
+        ("es", "2025-H1", "1.er semestre de 2025"),
+        ("ca", "2025", "2025"),
+        ("ca", "not a period", "not a period"),
+    ],
+)
+def test_a_period_is_written_as_the_language_does(code: str, text: str, expected: str) -> None:
+    assert Language(code).period(text) == expected
+
+
+def test_numbers_are_written_as_the_language_does() -> None:
+    assert [Language(code).number(1234567.8, 1) for code in ("ca", "es", "en")] == [
+        "1.234.567,8",
+        "1.234.567,8",
+        "1,234,567.8",
+    ]
+    assert [Language(code).percent(12.34) for code in ("ca", "en")] == ["12,3\u00a0%", "12.3%"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('languages = ["ca", "xx"]', "languages: expected some of ca, en, es, found 'xx'"),
+        ('[levels.place]\ntable = "marts.nothing"\ncode = "a"\nname = "b"', "table = 'marts.nothing'"),
+        (
+            '[levels.place]\ntable = "marts.dim_time"\ncode = "date_id"\nname = "nick"',
+            "expected columns of marts.dim_time",
+        ),
+        ('colour = "red"', "unknown field `colour`"),
+        ("languages = ", "Invalid value"),
+    ],
+)
+def test_a_mistake_in_the_declaration_is_one_line(
+    line: str, said: str, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "project"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "assets/project.toml").write_text(
+        'name = "other"\ntitle = "Other"\nqualifier = "o"\n[portals]\n', encoding="utf-8"
+    )
+    (folder / "assets/portal.toml").write_text(line, encoding="utf-8")
+    graph = project.graph
+    monkeypatch.setenv("CATALUNYA_PROJECT", str(folder))
+    from catalunya.portal.declaration import declaration
+
+    with pytest.raises(ConfigurationError) as error:
+        declaration(graph)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
