@@ -1,0 +1,1 @@
+"""The public pages, generated from graph, ledger and marts."""
