@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test e2e lint types imports contracts tests unit integration generate docs lambda synth plan diff \
+.PHONY: help run up test e2e lint types imports contracts tests unit integration generate geometry docs lambda synth plan diff \
 	deploy secrets costs bench lock setup clean
 
 help: ## List the targets
@@ -58,6 +58,9 @@ e2e: $(READY) ## End-to-end tests: dev on a real scheduler with a local AWS, `ru
 
 generate: $(READY) ## Write the files generated from the declarations: dbt YAML, data dictionary, settings, access, graph
 	@$(BIN)/python -m catalunya.ops.generate
+
+geometry: $(READY) ## Make the places of the portal's maps from the boundaries of es-atlas: assets/geometry/places.json
+	@$(BIN)/python -m catalunya.ops.geometry
 
 docs: $(READY) ## Build dbt's documentation of the marts: .catalunya/dbt-docs/index.html (UPLOAD=1: also into the lake)
 	@$(BIN)/python -m catalunya.ops.docs $(if $(UPLOAD),--upload)

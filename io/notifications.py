@@ -22,6 +22,8 @@ CONNECTION = re.compile(r"connection:(?P<id>[\w.-]{1,200})", flags=re.ASCII)
 """A connection of Airflow, or of its secrets backend, whose password is the address."""
 MOST = 20
 """The most channels."""
+_WEBHOOKS = frozenset(["form", "forms", "json", "jsons", "xml", "xmls"])
+"""Schemes of Apprise after which a host comes; that of many services is followed by a token instead."""
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,31})://\S", flags=re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", flags=re.ASCII)
 _QUIET = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)\s+(\S{1,64})", flags=re.ASCII)
@@ -88,8 +90,8 @@ def parse_quiet_hours(text: str) -> QuietHours | None:
 def secrets_of(text: str) -> list[str]:
     """What must never be shown of `CATALUNYA_NOTIFY`: the whole, each address, and its passwords, tokens and keys.
 
-    Libraries quote parts of an address in their errors: the path, one parameter. An ordinary word of it (`hooks`) is no secret, or
-    it would be redacted everywhere.
+    Libraries quote parts of an address in their errors: the path, one parameter. An ordinary word of it (`hooks`) is no secret, nor is
+    the host of a webhook, or it would be redacted everywhere.
     """
     try:
         channels = parse_channels(text)
@@ -97,16 +99,14 @@ def secrets_of(text: str) -> list[str]:
         return [text]
     found = [text]
     for url in (channel.url for channel in channels if "://" in channel.url):
-        parts = urlsplit(url)
-        found += [url, url.partition("://")[2]]
-        pieces = [
-            *parts.netloc.rpartition("@")[2].split(":"),
-            *parts.path.split("/"),
-            *parts.netloc.rpartition("@")[0].split(":")[:1],
-        ]
+        parts, rest = urlsplit(url), url.partition("://")[2]
+        login, _, host = parts.netloc.rpartition("@")
+        is_webhook = parts.scheme in _WEBHOOKS
+        found += [url] if is_webhook and rest.rstrip("/") == host else [url, rest]
+        pieces = [*([] if is_webhook else host.split(":")), *parts.path.split("/"), *login.split(":")[:1]]
         pieces += [value for _, value in parse_qsl(parts.query)]
         found += [piece for piece in pieces if _is_random(piece)]
-        found += parts.netloc.rpartition("@")[0].split(":", 1)[1:]
+        found += login.split(":", 1)[1:]
     return [*found, *(unquote(each) for each in found)]
 
 

@@ -117,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error(str(error), error)
         return error.exit_code
     except CycloptsError as error:
+        _register_secrets()
         _print_error(_usage(error))
         return 2
     except KeyboardInterrupt as interrupt:
@@ -128,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001  the last resort: one line, and the traceback of a bug goes to a file
+        _register_secrets()
         text, is_bug = one_line(error)
         _print_error(f"{text}; traceback: {_keep_traceback(tokens)}" if is_bug else text, error)
         return 70 if is_bug else 1
@@ -156,6 +158,16 @@ def _use_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _register_secrets() -> None:
+    """Load the settings, which a command that failed early has not: what is shown may contain one of their secrets."""
+    from contextlib import suppress
+
+    from catalunya.io.environment import load_settings
+
+    with suppress(Exception):
+        load_settings()
 
 
 def _print_error(text: str, error: Exception | None = None) -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import structlog
 from hypothesis import settings as hypothesis_settings
 
 from catalunya.assets.graph.discovery import load_graph
+from catalunya.io import safe_text
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import CatalunyaError
 from catalunya.io.project_folder import VARIABLE
@@ -130,6 +131,27 @@ def restore_logging() -> Iterator[None]:
         logging.root.removeHandler(handler)
     logging.root.setLevel(level)
     structlog.reset_defaults()
+
+
+@contextmanager
+def _secrets_forgotten() -> Iterator[None]:
+    before = set(safe_text._known)
+    yield
+    safe_text._known.intersection_update(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_secrets_of_a_module() -> Iterator[None]:
+    """Forget the secrets that a module's fixtures register: an address that is one here is an ordinary one elsewhere."""
+    with _secrets_forgotten():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def forget_secrets_of_a_test() -> Iterator[None]:
+    """Forget the secrets that a test registers, each time settings are loaded with one."""
+    with _secrets_forgotten():
+        yield
 
 
 def pytest_unconfigure() -> None:

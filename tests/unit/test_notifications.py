@@ -141,6 +141,28 @@ def test_nothing_of_an_address_that_is_secret_is_shown_and_ordinary_words_are() 
         assert word in shown
 
 
+@pytest.mark.parametrize("address", ["json://webhook-2024:8080", "jsons://webhook-2024/", "form://webhook-2024:8080"])
+def test_the_host_of_a_webhook_is_no_secret(address: str) -> None:
+    load_settings(notify=address)
+    assert redacted("http://webhook-2024:8080/rows.csv") == "http://webhook-2024:8080/rows.csv"
+
+
+@pytest.mark.parametrize(
+    ("address", "secret"),
+    [
+        ("join://4f1d8e2a9b7c6d5e", "4f1d8e2a9b7c6d5e"),
+        ("json://watch:correct-horse@webhook-2024", "correct-horse"),
+        ("json://webhook-2024/hooks", "webhook-2024/hooks"),
+        ("json://webhook-2024?+x-key=4f1d8e2a9b7c6d5e", "4f1d8e2a9b7c6d5e"),
+    ],
+)
+def test_what_comes_with_the_host_of_a_webhook_is_a_secret_and_so_is_a_token_in_its_place(
+    address: str, secret: str
+) -> None:
+    load_settings(notify=address)
+    assert secret not in redacted(f"POST http://{secret} failed")
+
+
 def test_the_public_address_of_airflow_is_the_internal_one_unless_it_is_set() -> None:
     assert load_settings(airflow_url="http://api-server:8080").airflow_public_url == "http://api-server:8080"
     both = load_settings(airflow_url="http://api-server:8080", airflow_public_url="https://airflow.example.org")
