@@ -72,10 +72,12 @@ class Built:
 
 def parts(site: Site) -> Iterator[Part]:
     """All parts of the site."""
-    from catalunya.portal import home_page, static_files
+    from catalunya.portal import home_page, static_files, table_page, tables_page
 
     yield from static_files.parts(site)
     yield from home_page.parts(site)
+    yield from tables_page.parts(site)
+    yield from table_page.parts(site)
 
 
 def read_state(to: Lake) -> SiteState | None:
