@@ -73,10 +73,20 @@ class Built:
 
 def parts(site: Site) -> Iterator[Part]:
     """All parts of the site."""
-    from catalunya.portal import about_page, home_page, lineage_page, quality_page, static_files
+    from catalunya.portal import (
+        about_page,
+        home_page,
+        lineage_page,
+        quality_page,
+        static_files,
+        table_page,
+        tables_page,
+    )
 
     yield from static_files.parts(site)
     yield from home_page.parts(site)
+    yield from tables_page.parts(site)
+    yield from table_page.parts(site)
     yield from quality_page.parts(site)
     yield from lineage_page.parts(site)
     yield from about_page.parts(site)
