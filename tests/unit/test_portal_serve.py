@@ -97,7 +97,8 @@ def test_this_machine_serves_the_pages_where_they_say_that_they_are(url: str, po
 
 def test_the_command_serves_on_this_machine_alone_and_says_if_the_port_is_in_use(folder: Path) -> None:
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", "catalunya.ops.cli", "portal", "serve", str(folder), "--port", str(port)]
+    run = "import sys; from catalunya.ops.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", run, "portal", "serve", str(folder), "--port", str(port)]
     environment = {**os.environ, "CATALUNYA_PORTAL_URL": "https://dades.example.org"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,7 +10,7 @@ import pytest
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
 from catalunya.io.lake import Lake
-from catalunya.portal.build import STATE, build
+from catalunya.portal.build import STATE, Made, build, read_state
 from catalunya.portal.publish import Publisher
 from catalunya.portal.site import Site, read_site
 from small.aws import Aws
@@ -55,6 +54,10 @@ def test_a_second_build_of_a_bucket_writes_nothing_and_a_file_of_no_part_is_dele
     on_s3 = {path.removeprefix("portal/"): body for path, body in contents(bucket).items()}
     assert {path: body for path, body in on_s3.items() if path != STATE} == same
     assert (first.written, build(site, to).written) == (len(same), 0)
-    fewer = replace(site, declared=msgspec.structs.replace(site.declared, languages=("ca",)))
-    assert build(fewer, to).deleted > 0
-    assert not [o.path for o in to.objects("") if o.path.startswith(("es/", "en/"))]
+    state = read_state(to)
+    assert state
+    parts = {**state.parts, "of an earlier release": Made("1", {"es/old.html": ("0" * 64, 1)})}
+    to.put("es/old.html", b"x")
+    to.put(STATE, msgspec.json.encode(msgspec.structs.replace(state, parts=parts)))
+    assert build(site, to).deleted == 1
+    assert not to.exists("es/old.html")
