@@ -72,10 +72,12 @@ class Built:
 
 def parts(site: Site) -> Iterator[Part]:
     """All parts of the site."""
-    from catalunya.portal import home_page, static_files
+    from catalunya.portal import geojson, home_page, map_page, static_files
 
     yield from static_files.parts(site)
     yield from home_page.parts(site)
+    yield from map_page.parts(site)
+    yield from geojson.parts(site)
 
 
 def read_state(to: Lake) -> SiteState | None:
