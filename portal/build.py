@@ -36,7 +36,8 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Files that are made together. `made_from`: whatever decides what is in them, by name: versions, settings; the portal's own code is added."""
+    """Files that are made together. `made_from`: whatever decides what is in them, by name: versions, settings. What every
+    page shows (`Site.setting`) and the portal's own code are added."""
 
     name: str
     made_from: Mapping[str, str]
@@ -72,12 +73,27 @@ class Built:
 
 def parts(site: Site) -> Iterator[Part]:
     """All parts of the site."""
-    from catalunya.portal import geojson, home_page, map_page, static_files
+    from catalunya.portal import (
+        about_page,
+        geojson,
+        home_page,
+        lineage_page,
+        map_page,
+        quality_page,
+        static_files,
+        table_page,
+        tables_page,
+    )
 
     yield from static_files.parts(site)
     yield from home_page.parts(site)
+    yield from tables_page.parts(site)
+    yield from table_page.parts(site)
     yield from map_page.parts(site)
     yield from geojson.parts(site)
+    yield from quality_page.parts(site)
+    yield from lineage_page.parts(site)
+    yield from about_page.parts(site)
 
 
 def read_state(to: Lake) -> SiteState | None:
@@ -92,7 +108,9 @@ def read_state(to: Lake) -> SiteState | None:
 def moved(site: Site, state: SiteState | None) -> list[str]:
     """The parts that a build would make."""
     known = state.parts if state else {}
-    return [part.name for part in parts(site) if part.name not in known or known[part.name].version != _version(part)]
+    return [
+        part.name for part in parts(site) if part.name not in known or known[part.name].version != _version(site, part)
+    ]
 
 
 def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[[str], None] = lambda _: None) -> Built:
@@ -104,7 +122,7 @@ def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[
     known = last.parts if last else {}
     made: dict[str, Made] = {}
     for part in parts(site):
-        before, version = known.get(part.name), _version(part)
+        before, version = known.get(part.name), _version(site, part)
         if before is not None and before.version == version and not everything:
             made[part.name] = before
             built.same += 1
@@ -141,8 +159,8 @@ def _write(
     return found
 
 
-def _version(part: Part) -> str:
-    return digest(_code(), *(f"{name}={value}" for name, value in sorted(part.made_from.items())))
+def _version(site: Site, part: Part) -> str:
+    return digest(_code(), site.setting, *(f"{name}={value}" for name, value in sorted(part.made_from.items())))
 
 
 @cache

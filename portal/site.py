@@ -12,11 +12,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from catalunya.assets.graph.graph import AssetGraph
-from catalunya.assets.graph.spec import Asset, Layer
+from catalunya.assets.graph.spec import Asset, Layer, digest
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
+from catalunya.io.project_folder import active
 from catalunya.ops.watching.findings import Board, read_board
 from catalunya.portal.declaration import Declaration, declaration
 
@@ -58,6 +59,14 @@ class Site:
         has_map = self.declared.geometry and any(figure.map for figure in self.declared.figures.values())
         places, on_map = ("places",) if self.declared.levels else (), ("map",) if has_map else ()
         return (*places, "tables", *on_map, "quality", "lineage", "about")
+
+    @cached_property
+    def setting(self) -> str:
+        """The version of what every page shows beside its own: the names and texts that the project declares, the address, the sample's mark."""
+        folder = active().folder / "assets"
+        files = sorted([folder / "portal.toml", folder / "titles.toml", *(folder / "translations").glob("*.toml")])
+        texts = (f"{path.name}\0{path.read_text(encoding='utf-8')}" for path in files if path.exists())
+        return digest(self.base, str(self.is_sample), active().title, *texts)
 
     @cached_property
     def published(self) -> tuple[Asset, ...]:
