@@ -20,7 +20,7 @@ from catalunya.assets.graph.titles import title_of
 from catalunya.io.project_folder import active
 from catalunya.portal.build import File, Part
 from catalunya.portal.classes import classified, limits
-from catalunya.portal.declaration import FILE, Figure
+from catalunya.portal.declaration import Figure
 from catalunya.portal.figures import FigureSeries, figure_series, places
 from catalunya.portal.geometry import Drawing, Geometry
 from catalunya.portal.language import Language
@@ -75,18 +75,16 @@ class Shade:
 def parts(site: Site) -> Iterator[Part]:
     """The page in all languages; the values of the figures."""
     if PATH in site.sections:
-        on_page = {"base": site.base, "sample": str(site.is_sample)}
-        yield Part("map", made_from(site) | on_page, lambda: _pages(site))
+        yield Part("map", made_from(site), lambda: _pages(site))
         yield Part("map values", made_from(site), lambda: _values(site))
 
 
 def made_from(site: Site) -> dict[str, str]:
-    """What places, their shapes and figures depend on: the versions of the tables, and what the project declares."""
+    """What places, their shapes and figures depend on: the tables they are read from, and the file of the shapes."""
     levels, figures = site.declared.levels.values(), site.declared.figures.values()
     tables = {level.table for level in levels} | {at.table for figure in figures for at in figure.levels.values()}
-    files = [active().folder / name for name in (FILE, "assets/titles.toml", site.declared.geometry) if name]
-    declared = digest(*(path.read_text(encoding="utf-8") for path in files if path.is_file()))
-    return {"declared": declared} | {key: site.version(key) for key in sorted(tables)}
+    shapes = (active().folder / site.declared.geometry).read_text(encoding="utf-8") if site.declared.geometry else ""
+    return {"shapes": digest(shapes)} | {key: site.version(key) for key in sorted(tables)}
 
 
 def geometry_of(site: Site) -> Geometry:
