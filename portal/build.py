@@ -76,8 +76,10 @@ def parts(site: Site) -> Iterator[Part]:
     """All parts of the site, in the order in which they are published: what pages link to before the pages."""
     from catalunya.portal import (
         about_page,
+        geojson,
         home_page,
         lineage_page,
+        map_page,
         quality_page,
         static_files,
         table_page,
@@ -88,6 +90,8 @@ def parts(site: Site) -> Iterator[Part]:
     yield from home_page.parts(site)
     yield from tables_page.parts(site)
     yield from table_page.parts(site)
+    yield from map_page.parts(site)
+    yield from geojson.parts(site)
     yield from quality_page.parts(site)
     yield from lineage_page.parts(site)
     yield from about_page.parts(site)
