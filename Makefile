@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test e2e lint types imports contracts tests unit integration generate docs lambda synth plan diff \
+.PHONY: help run up test e2e lint types imports contracts tests unit integration generate geometry docs lambda synth plan diff \
 	deploy secrets costs bench lock setup clean
 
 help: ## List the targets
@@ -37,7 +37,7 @@ lint: $(READY) ## ruff, and zizmor and actionlint on the workflows
 types: $(READY) ## mypy, strict
 	@cd src && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
 
-imports: $(READY) ## import-linter: cdk, dags, ops -> assets -> contracts, io
+imports: $(READY) ## import-linter: cdk, dags, portal, ops -> assets -> contracts, io
 	@$(BIN)/lint-imports
 
 contracts: $(READY) ## Contract changes that break readers, compared with HEAD~1 (or BASE=...)
@@ -58,6 +58,9 @@ e2e: $(READY) ## End-to-end tests: dev on a real scheduler with a local AWS, `ru
 
 generate: $(READY) ## Write the files generated from the declarations: dbt YAML, data dictionary, settings, access, graph
 	@$(BIN)/python -m catalunya.ops.generate
+
+geometry: $(READY) ## Make the places of the portal's maps from the boundaries of es-atlas: assets/geometry/places.json
+	@$(BIN)/python -m catalunya.ops.geometry
 
 docs: $(READY) ## Build dbt's documentation of the marts: .catalunya/dbt-docs/index.html (UPLOAD=1: also into the lake)
 	@$(BIN)/python -m catalunya.ops.docs $(if $(UPLOAD),--upload)
@@ -93,7 +96,7 @@ bench: $(READY) ## Measure speed and memory against a floor on this machine (som
 lock: $(BIN)/uv ## Update requirements.lock, the part of it for the image, and the lock of the servers of the end-to-end tests
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --upgrade --output-file requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra airflow --extra dbt --extra mock --extra server --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile pyproject.toml --extra airflow --extra dbt --extra mock --extra portal --extra server --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --constraint requirements.lock \
 		--output-file requirements-image.lock
 	@$(BIN)/uv pip compile tests/e2e/servers.in --python-version 3.13 --generate-hashes --no-emit-index-url --no-annotate --no-header \

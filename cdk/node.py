@@ -1,4 +1,4 @@
-"""The Node programs that package.json names: the CDK's command, and what the end-to-end tests run.
+"""The Node programs that package.json names: the CDK's command, what the end-to-end tests run, and what makes the portal's geometry.
 
 `package-lock.json` pins each of them and what it needs by hash. They are installed into node_modules when first used, by the npm that
 comes with the dependencies, so that Node need not be installed. Not here: what the CDK is asked to do (`__main__.py`).
@@ -41,7 +41,7 @@ def environment() -> dict[str, str]:
 def _node() -> Path:
     node = Path(os.environ.get("JSII_NODE", ""))
     if not node.name or not _npm(node).is_file():
-        raise ConfigurationError("the CDK's command needs Node, which comes with the dependencies: run `make setup`")
+        raise ConfigurationError("expected the Node that comes with the dependencies, found none; run `make setup`")
     return node
 
 
@@ -53,7 +53,9 @@ def _install() -> None:
     """Install what the lock names, unless that is what is installed. One process at a time."""
     node = _node()
     if not LOCK.is_file():
-        raise ConfigurationError(f"the CDK's command needs a checkout of the project: expected {LOCK}, found none")
+        raise ConfigurationError(
+            f"the Node programs are installed in a checkout of the project: expected {LOCK}, found none"
+        )
     installed = MODULES / ".installed.json"
     with LOCK.open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

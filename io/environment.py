@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from catalunya.io.base_url import host_of
+from catalunya.io.base_url import host_of, is_web_address
 from catalunya.io.errors import ConfigurationError
 from catalunya.io.notifications import Channel, QuietHours, parse_channels, parse_quiet_hours, secrets_of
 from catalunya.io.project_folder import FILE, active
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
     from catalunya.io.sources.extraction import Source
 
 LOCAL_MOCK = "http://127.0.0.1:8765"
+LOCAL_PORTAL = "http://localhost:8081"
 NO_MOCK = "none"
 MOCK_TOKEN = "token-for-the-mock"  # noqa: S105 - no secret: the mock takes any
 BUCKET_PREFIX_LETTERS = 30  # a bucket's name may have 63
@@ -32,6 +42,20 @@ _RESERVED = ("xn--", "sthree-", "amzn-s3-demo-")
 _BUCKET_PREFIX = re.compile(
     rf"(?!{'|'.join(_RESERVED)})(?=.{{1,{BUCKET_PREFIX_LETTERS}}}$)[a-z0-9]+(-[a-z0-9]+)*", flags=re.ASCII
 )
+_PUBLISHER = {
+    "publisher": ("a name of one line", re.compile(r"\S|\S[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,198}\S")),
+    # Source of the rule: DCAT-AP-ES 1.0.0, DIR3OrganismRestriction.
+    "publisher_dir3": ("a letter and eight letters or digits, such as A00000000", re.compile(r"[A-Z][A-Z0-9]{8}")),
+    "publisher_email": (
+        "an address such as data@example.org",
+        re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"),
+    ),
+    "publisher_phone": (
+        "a number with its country code, such as +34 930 000 000",
+        re.compile(r"\+[0-9]([ .-]?[0-9]){5,14}"),
+    ),
+}
+"""What each setting of the publisher has to look like: they go into addresses and catalogues."""
 
 
 class Host(BaseModel):
@@ -126,6 +150,28 @@ class Settings(BaseSettings):
         "",
         description="the hours in which only errors are notified, and warnings wait: 22:00-07:00 Europe/Madrid; empty: none",
     )
+    portal_folder: str = Field(
+        "",
+        description="where the public pages are published: a folder or s3://bucket[/prefix]; by default portal/ in the lake",
+    )
+    portal_url: str = Field(
+        LOCAL_PORTAL,
+        description="the address of the public pages, for what needs whole addresses (catalogues, feeds, citations); by default that of "
+        "`catalunya portal serve`",
+    )
+    publisher: str = Field(
+        "", description="who publishes the public pages and their data: a name, for catalogues; empty: they name no one"
+    )
+    publisher_dir3: str = Field(
+        "",
+        description="the publisher's code in DIR3, the directory of Spain's public bodies: a letter and eight letters or digits; without it, "
+        "the catalogue is not valid as DCAT-AP-ES",
+    )
+    publisher_email: str = Field("", description="an e-mail address for questions about the data")
+    publisher_phone: str = Field(
+        "", description="a telephone number for questions about the data, with its country code"
+    )
+    publisher_url: str = Field("", description="the publisher's own home page")
     cache: Path = Field(
         Path(".catalunya"),
         description="a folder for files that can be rebuilt: the compiled graph, dbt's parsed project",
@@ -233,6 +279,7 @@ class Settings(BaseSettings):
             "bucket_prefix": prefix,
             "http_requests_per_second": 1000 if local else 20,  # the mock has no limit
             "lake": lake,
+            "portal_folder": f"{str(lake).rstrip('/')}/portal",
             "backup": "./backups" if local else f"s3://{prefix}-backup-{env}",
             "rpo_hours": {"dev": 24, "prod": 4}.get(str(env), 0),
             "rto_minutes": {"dev": 120, "prod": 240}.get(str(env), 30),
@@ -255,6 +302,21 @@ class Settings(BaseSettings):
                 f"digit, and not begin with {', '.join(_RESERVED)}"
             )
         return prefix
+
+    @field_validator("portal_url", "publisher_url")
+    @classmethod
+    def _is_web_address(cls, url: str) -> str:
+        if url and not is_web_address(url):
+            raise ValueError("should be an address such as https://data.example.org/")
+        return url
+
+    @field_validator("publisher", "publisher_dir3", "publisher_email", "publisher_phone")
+    @classmethod
+    def _describes_the_publisher(cls, text: str, info: ValidationInfo) -> str:
+        expected, pattern = _PUBLISHER[str(info.field_name)]
+        if text and not pattern.fullmatch(text):
+            raise ValueError(f"should be {expected}")
+        return text
 
     @field_validator("hosts", mode="before")
     @classmethod
@@ -374,6 +436,13 @@ class Settings(BaseSettings):
 
 def _suffix(site: object) -> str:
     return "" if site == "home" else f"-{site}"
+
+
+def local_port(settings: Settings) -> int:
+    """The port at which this machine serves the public pages: that of their address, if it is one of this machine."""
+    url = urlsplit(settings.portal_url)
+    here = url if url.hostname in ("localhost", "127.0.0.1") and url.port else urlsplit(LOCAL_PORTAL)
+    return here.port or 0
 
 
 def load_settings(**overrides: object) -> Settings:

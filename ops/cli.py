@@ -37,6 +37,7 @@ _COMMANDS = (
     ("materialize", "making", _MAKE, "Make stale assets in this process, without Airflow."),
     ("backfill", "making", _MAKE, "Read some periods of a source again, and make what is downstream."),
     ("restore-version", "restoring", _MAKE, "Publish an earlier version of a table again, to undo a bad load."),
+    ("portal", "portal", _MAKE, "Build the public pages, or serve them on this machine."),
     ("acknowledge", "maintenance", _MAINTAIN, "Silence the alarm about a failed table, or undo that."),
     ("verify", "maintenance", _MAINTAIN, "Check that ledger and objects agree."),
     ("catalog", "catalog", _MAINTAIN, "Compare Glue and the saved queries with the ledger, or update them."),

@@ -30,7 +30,7 @@ UNWANTED = frozenset({
 OURS = ("__init__.py", "py.typed", "assets", "contracts", "io", "ops/__init__.py", "ops/lambdas.py", "ops/logging.py")
 PROJECT = "project"
 """The folder in the package of a project that is not the package's own; a function finds it in `/var/task`."""
-NOT_TABLES = (SAMPLES, "queries")  # in `assets/`, and nothing that a function needs
+NOT_TABLES = (SAMPLES, "queries", "geometry", "translations")  # in `assets/`, and nothing that a function needs
 _ZIPPED_AT = (1980, 1, 1, 0, 0, 0)  # the earliest date in the zip format
 _ROOT = Path(catalunya.__file__).parent
 

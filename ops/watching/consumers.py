@@ -18,12 +18,9 @@ import msgspec
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Layer
 from catalunya.assets.record.project import Project
-from catalunya.io.errors import ConfigurationError
-from catalunya.io.project_folder import active
 from catalunya.ops.watching.findings import Board, Finding, Kind, Severity
 
 FILE = Path(__file__).with_name("consumers.toml")
-TITLES = "assets/titles.toml"
 
 
 class KindRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,23 +125,6 @@ class Situation:
 def texts() -> Texts:
     """The texts of `consumers.toml`."""
     return msgspec.convert(tomllib.loads(FILE.read_text(encoding="utf-8")), type=Texts)
-
-
-def titles() -> Mapping[str, Mapping[str, str]]:
-    """What the project and its tables are called: "project" or an asset key -> language -> title. Raises ConfigurationError."""
-    path = active().folder / TITLES
-    try:
-        content = path.read_text(encoding="utf-8") if path.exists() else ""
-        return msgspec.convert(tomllib.loads(content), type=dict[str, dict[str, str]])
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ConfigurationError(
-            f"{path}: expected a title by table and language, found {error}; correct the file"
-        ) from None
-
-
-def title_of(key: str, language: str) -> str:
-    """What a table, or the project (`project`), is called in a language; a table without a title goes by its key."""
-    return titles().get(key, {}).get(language) or (active().title if key == "project" else key)
 
 
 def situation(project: Project, board: Board, now: datetime, *, silent: timedelta) -> Situation:

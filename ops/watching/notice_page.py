@@ -12,9 +12,10 @@ from datetime import datetime
 from html import escape
 from pathlib import Path
 
+from catalunya.assets.graph.titles import title_of
 from catalunya.io.errors import UsageError
 from catalunya.io.safe_text import safe_text
-from catalunya.ops.watching.consumers import Notice, PageWords, Published, Situation, texts, title_of
+from catalunya.ops.watching.consumers import Notice, PageWords, Published, Situation, texts
 
 INDEX = "index.html"
 """The page in the first language, for those who name none."""

@@ -17,7 +17,7 @@ from small.commands import Ran
 from small.patience import patience
 
 ROOT = Path(__file__).parents[2]
-_FOLDERS = ("assets", "cdk", "contracts", "dags", "dbt", "docs", "io", "ops", "src")
+_FOLDERS = ("assets", "cdk", "contracts", "dags", "dbt", "docs", "io", "ops", "portal", "src")
 _COMMAND = "import sys; from catalunya.ops.cli import main; sys.exit(main())"
 
 

@@ -13,10 +13,11 @@ from typing import ClassVar
 import pytest
 
 from catalunya.assets.graph.discovery import mart_contracts
+from catalunya.assets.graph.titles import titles
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings
 from catalunya.io.errors import UsageError
-from catalunya.ops.watching.consumers import Published, Situation, situation, texts, titles
+from catalunya.ops.watching.consumers import Published, Situation, situation, texts
 from catalunya.ops.watching.findings import Board, Finding, Kind, Seen, Severity, keep_board, updated
 from catalunya.ops.watching.notice_page import INDEX, render, write
 from small.lakes import record
@@ -75,7 +76,7 @@ def test_every_text_is_there_in_three_languages_and_no_two_are_the_same() -> Non
 
 def test_every_mart_has_a_title_in_each_language() -> None:
     named = titles()
-    assert named.keys() - {"project"} == {f"marts.{name}" for name in mart_contracts()}
+    assert {name for name in named if name.startswith("marts.")} == {f"marts.{name}" for name in mart_contracts()}
     assert all(tuple(found) == LANGUAGES for found in named.values())
 
 

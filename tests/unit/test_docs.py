@@ -18,7 +18,7 @@ TESTING = (ROOT / "docs/testing.md").read_text()
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # A file of the repository, wherever it is named in code style: `assets/making/materialize.py`.
-FILE = re.compile(r"`((?:assets|bench|cdk|contracts|dags|dbt|docs|io|ops|tests)/[\w./-]+\.\w+)`")
+FILE = re.compile(r"`((?:assets|bench|cdk|contracts|dags|dbt|docs|io|ops|portal|tests)/[\w./-]+\.\w+)`")
 
 
 def anchors(page: Path) -> set[str]:
@@ -90,7 +90,7 @@ def test_every_folder_in_the_layout_exists() -> None:
 def test_every_page_and_invariant_that_the_code_cites_exists() -> None:
     invariants = (ROOT / "docs/architecture.md").read_text().split("## Invariants")[1].partition("\n## ")[0]
     assert re.findall(r"^(\d+)\. \*\*", invariants, flags=re.MULTILINE) == [str(number) for number in range(1, 13)]
-    folders = ("assets", "bench", "cdk", "contracts", "dags", "io", "ops", "tests")
+    folders = ("assets", "bench", "cdk", "contracts", "dags", "io", "ops", "portal", "tests")
     source = "\n".join(path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py"))
     assert [page for page in set(re.findall(r"\bdocs/[a-z-]+\.md\b", source)) if not (ROOT / page).exists()] == []
     cited = re.findall(r"architecture\.md,\s+(?:# )?invariants? (\d+)", source)

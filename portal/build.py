@@ -1,0 +1,188 @@
+"""Building the site: its parts, what each is made from, and writing what moved since the last build.
+
+A part is a group of files that are made from the same things. `portal.json`, written last, says what each part was made from and which files it has:
+a build that is killed is done again by the next one, and a part whose inputs are the same is not made. Here: that rule, and the parts in order. Not
+here: what a part's files contain (`*_page.py`, `downloads.py`, …), where a site is published (`publish.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from catalunya.assets.graph.spec import digest
+from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.lake import Lake
+from catalunya.portal.publish import Publisher, headers
+from catalunya.portal.site import Site
+
+STATE = "portal.json"
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the site. `body` is None for a file of an earlier build that stays as it is. `is_fixed`: its content never changes."""
+
+    path: str
+    body: bytes | Path | None
+    is_fixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Files that are made together. `made_from`: whatever decides what is in them, by name: versions, settings. What every
+    page shows (`Site.setting`) and the portal's own code are added."""
+
+    name: str
+    made_from: Mapping[str, str]
+    files: Callable[[], Iterable[File]]
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A part as it was made: the digest of what it was made from, and its files: path -> (SHA-256, bytes)."""
+
+    version: str
+    files: dict[str, tuple[str, int]]
+
+
+class SiteState(msgspec.Struct, frozen=True):
+    """What `portal.json` holds: when the site last changed, the data versions it shows, and its parts."""
+
+    built_at: datetime
+    tables: dict[str, str] = {}
+    parts: dict[str, Made] = {}
+
+
+@dataclass(slots=True)
+class Built:
+    """What a build did: parts made, files written and deleted, the size of the whole site in bytes."""
+
+    made: list[str] = field(default_factory=list)
+    same: int = 0
+    written: int = 0
+    deleted: int = 0
+    files: int = 0
+    bytes: int = 0
+
+
+def parts(site: Site) -> Iterator[Part]:
+    """All parts of the site, in the order in which they are published: what pages link to before the pages."""
+    from catalunya.portal import (
+        about_page,
+        geojson,
+        home_page,
+        lineage_page,
+        map_page,
+        quality_page,
+        static_files,
+        table_page,
+        tables_page,
+    )
+
+    yield from static_files.parts(site)
+    yield from home_page.parts(site)
+    yield from tables_page.parts(site)
+    yield from table_page.parts(site)
+    yield from map_page.parts(site)
+    yield from geojson.parts(site)
+    yield from quality_page.parts(site)
+    yield from lineage_page.parts(site)
+    yield from about_page.parts(site)
+
+
+def read_state(to: Lake) -> SiteState | None:
+    """What was built last; None if nothing was, or what is there is no such record: then all is built again. Raises LakeError."""
+    try:
+        found = to.find(STATE)
+        return msgspec.json.decode(found, type=SiteState) if found else None
+    except BROKEN_JSON:
+        return None
+
+
+def moved(site: Site, state: SiteState | None) -> list[str]:
+    """The parts that a build would make."""
+    known = state.parts if state else {}
+    return [
+        part.name for part in parts(site) if part.name not in known or known[part.name].version != _version(site, part)
+    ]
+
+
+def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[[str], None] = lambda _: None) -> Built:
+    """Make the parts that moved since the last build (or `everything`), and write their files. Raises LakeError.
+
+    Readers see an old file or a new one, never half of one, and no page before the files it links to. Files that are in no part any more are
+    deleted at the end. What is about to change is unknown to `portal.json` until all of it is written: a build that was stopped is done again.
+    """
+    last, built = read_state(to), Built()
+    known = last.parts if last else {}
+    versions = [(part, _version(site, part)) for part in parts(site)]
+    same = {
+        part.name
+        for part, version in versions
+        if not everything and part.name in known and known[part.name].version == version
+    }
+    gone_parts = known.keys() - {part.name for part, _ in versions}
+    if last and (len(same) < len(versions) or gone_parts):
+        begun = {name: each if name in same else Made("", each.files) for name, each in known.items()}
+        _keep(to, SiteState(last.built_at, last.tables, begun))
+    made: dict[str, Made] = {}
+    with Publisher(to) as publisher:
+        for part, version in versions:
+            if part.name in same:
+                made[part.name] = known[part.name]
+                continue
+            progress(part.name)
+            before = known.get(part.name, Made("", {}))
+            again = everything or not before.version
+            made[part.name] = Made(version, _write(part, before.files, publisher, built, everything=again))
+            built.made.append(part.name)
+    built.same = len(same)
+    present = {path for each in made.values() for path in each.files}
+    gone = sorted({path for each in known.values() for path in each.files} - present)
+    if built.made or gone:
+        to.delete(gone)
+        tables = {asset.key: site.version(asset.key) for asset in site.published}
+        _keep(to, SiteState(site.now, tables, made))
+    built.deleted, built.files = len(gone), len(present)
+    built.bytes = sum(size for each in made.values() for _, size in each.files.values())
+    return built
+
+
+def _keep(to: Lake, state: SiteState) -> None:
+    to.put(STATE, msgspec.json.encode(state), headers(STATE, is_fixed=False))
+
+
+def _write(
+    part: Part, before: Mapping[str, tuple[str, int]], to: Publisher, built: Built, *, everything: bool
+) -> dict[str, tuple[str, int]]:
+    found: dict[str, tuple[str, int]] = {}
+    for file in part.files():
+        if file.body is None:
+            if file.path in before:
+                found[file.path] = before[file.path]
+            continue
+        body = file.body.read_bytes() if isinstance(file.body, Path) else file.body
+        about = (hashlib.sha256(body).hexdigest(), len(body))
+        if everything or before.get(file.path) != about:
+            to.put(file.path, body, is_fixed=file.is_fixed)
+            built.written += 1
+        found[file.path] = about
+    return found
+
+
+def _version(site: Site, part: Part) -> str:
+    return digest(_code(), site.setting, *(f"{name}={value}" for name, value in sorted(part.made_from.items())))
+
+
+@cache
+def _code() -> str:
+    """The version of the portal itself: its code, templates, words and styles."""
+    found = sorted(path for path in HERE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return digest(*(f"{path.relative_to(HERE)}\0{path.read_bytes().hex()}" for path in found))

@@ -1,0 +1,106 @@
+"""HTML from templates (jinja2), which know the language, the page they are on, and how to link from it.
+
+Every value is escaped, whatever it comes from; an address from outside is a link only if it is http(s) or mailto. Here: the environment, and one
+page. Not here: what pages show (`*_page.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from catalunya.assets.graph.titles import PROJECT, title_of
+from catalunya.io.safe_text import legible, safe_text
+from catalunya.portal.language import Language
+from catalunya.portal.prose import first_sentence, inline_prose, prose
+from catalunya.portal.site import HOME, Site, place_path, table_path
+
+TEMPLATES = Path(__file__).parent / "templates"
+STYLE, ICON = "static/site.css", "static/icon.svg"
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "style-src 'self'",
+        "script-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+)
+
+
+@cache
+def environment() -> Environment:
+    """The templates, with what they may call beside what a page is given."""
+    found = Environment(
+        loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"clean": safe_text, "web_address": web_address}
+    found.filters |= {"prose": prose, "inline_prose": inline_prose, "first_sentence": first_sentence}
+    del found.filters["safe"]  # it would switch escaping off
+    return found
+
+
+def web_address(url: str | None) -> str:
+    """The address if a browser may follow it; empty for any other, such as javascript:…"""
+    return url if url and urlsplit(url).scheme in {"http", "https", "mailto"} else ""
+
+
+def embedded_json(value: object) -> Markup:
+    """A value as JSON inside `<script type="application/ld+json">`, from which no text of the value can break out."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704  nothing is left to escape
+
+
+def render_page(
+    site: Site, language: Language, path: str, template: str, *, title: str, description: str = "", **values: Any
+) -> bytes:
+    """One page (`path` without language and ending) in one language, as the bytes of its file.
+
+    `title` and `description` are the page's own, in its language. What each template gets besides `values`: `t`, `lang` (the Language), `link`
+    (another page), `file` (any other file of the site), `table_link`, `place_link`, `title_of`.
+    """
+    here = site.page(language.code, path)
+
+    def file(target: str) -> str:
+        return posixpath.relpath(target, posixpath.dirname(here))
+
+    def link(target: str, code: str = language.code) -> str:
+        return file(site.page(code, target))
+
+    shared: Mapping[str, Any] = {
+        "site": site,
+        "lang": language,
+        "t": language.t,
+        "path": path,
+        "here": here,
+        "title": title,
+        "description": description,
+        "file": file,
+        "link": link,
+        "home": link(HOME),
+        "table_link": lambda key: link(table_path(key)),
+        "place_link": lambda level, code: link(place_path(level, code)),
+        "title_of": lambda name: title_of(name, language.code),
+        "project_title": title_of(PROJECT, language.code),
+        "languages": [Language(code) for code in site.languages],
+        "policy": POLICY,
+        "style": file(STYLE),
+        "icon": file(ICON),
+        "embedded_json": embedded_json,
+        "legible": legible,
+    }
+    return environment().get_template(template).render(**shared, **values).encode()

@@ -1,0 +1,131 @@
+"""The site: what its pages are made from, read once, and where everything is on it.
+
+Addresses never change: `{language}/{level}/{code}.html`, `{language}/table/{key}.html`, `data/{layer}/{table}/…`. A page is the same file in each
+language, below another folder. Here: reading, addresses. Not here: pages (`*_page.py`), writing them (`build.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Asset, Layer, digest
+from catalunya.assets.record.index import Index, read_index
+from catalunya.assets.record.ledger import Entry, Ledger
+from catalunya.assets.record.paths import scan_table
+from catalunya.assets.record.project import Project
+from catalunya.assets.record.state import State
+from catalunya.io.project_folder import active
+from catalunya.ops.watching.findings import Board, read_board
+from catalunya.portal.declaration import Declaration, declaration
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """The pipeline at one moment, and what the project declares for its pages. `base`: the address of the site, without a final slash."""
+
+    project: Project
+    declared: Declaration
+    state: State
+    board: Board
+    base: str
+    _tables: dict[str, pl.LazyFrame | None] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> AssetGraph:
+        return self.project.graph
+
+    @property
+    def now(self) -> datetime:
+        return self.state.now
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return self.declared.languages
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the data are the mock's, so that no one may take them for facts."""
+        return self.project.settings.mock is not None
+
+    @cached_property
+    def sections(self) -> tuple[str, ...]:
+        """The pages that every page links to, by path."""
+        has_map = self.declared.geometry and any(figure.map for figure in self.declared.figures.values())
+        places, on_map = ("places",) if self.declared.levels else (), ("map",) if has_map else ()
+        return (*places, "tables", *on_map, "quality", "lineage", "about")
+
+    @cached_property
+    def setting(self) -> str:
+        """The version of what every page shows beside its own: the names and texts that the project declares, the address, the sample's mark."""
+        folder = active().folder / "assets"
+        files = sorted([folder / "portal.toml", folder / "titles.toml", *(folder / "translations").glob("*.toml")])
+        texts = (f"{path.name}\0{path.read_text(encoding='utf-8')}" for path in files if path.exists())
+        return digest(self.base, str(self.is_sample), active().title, *texts)
+
+    @cached_property
+    def index(self) -> Index:
+        """The newest entries of every table, a row each, read at once. Raises LakeError."""
+        # A ledger of its own: entries of the index have no objects, and those that tables are read by must have them.
+        return read_index(Ledger(self.project.lake), [asset.key for asset in self.graph])
+
+    @cached_property
+    def published(self) -> tuple[Asset, ...]:
+        """The tables that have a page: staging and marts, in dependency order."""
+        return tuple(asset for asset in self.graph if asset.layer is not Layer.LANDING)
+
+    @cached_property
+    def marts(self) -> tuple[Asset, ...]:
+        """The tables that are published as files too."""
+        return tuple(asset for asset in self.graph if asset.layer is Layer.MARTS)
+
+    def entry(self, key: str) -> Entry | None:
+        """The entry that says what a table is now; None if it was never made or its ledger cannot be read."""
+        return self.state.known(key)
+
+    def version(self, key: str) -> str:
+        """The data version of a table; "" if it was never made."""
+        entry = self.entry(key)
+        return entry.data_version if entry else ""
+
+    def table(self, key: str) -> pl.LazyFrame | None:
+        """A published table, without its personal columns; None if it was never made."""
+        if key not in self._tables:
+            asset, entry = self.graph[key], self.entry(key)
+            public = [column.name for column in asset.columns if not column.personal]
+            self._tables[key] = scan_table(self.project.lake, asset, entry).select(public) if entry else None
+        return self._tables[key]
+
+    def page(self, language: str, path: str) -> str:
+        """Where a page is in a language: ("ca", "table/marts.dim_time") -> ca/table/marts.dim_time.html."""
+        return f"{language}/{path}.html"
+
+    def absolute(self, file: str) -> str:
+        """The whole address of a file of the site. The home page of a language is its folder."""
+        return f"{self.base}/{file}"
+
+
+HOME = "index"
+
+
+def table_path(key: str) -> str:
+    """The page of a table."""
+    return f"table/{key}"
+
+
+def place_path(level: str, code: str) -> str:
+    """The page of a place."""
+    return f"{level}/{code}"
+
+
+def read_site(project: Project | None = None, now: datetime | None = None) -> Site:
+    """Read the pipeline now. Raises LakeError, ConfigurationError."""
+    project, now = project or Project(), now or datetime.now(UTC)
+    base = project.settings.portal_url.rstrip("/")
+    return Site(project, declaration(project.graph), project.state(now), read_board(project.lake), base)

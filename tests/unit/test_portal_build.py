@@ -1,0 +1,196 @@
+"""Building the site: only what moved is made, an interrupted build is done again, files of no part are deleted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from catalunya.assets.record.project import Project
+from catalunya.io.environment import NO_MOCK, Settings
+from catalunya.io.errors import ConfigurationError, LakeError
+from catalunya.io.lake import Lake
+from catalunya.portal.build import STATE, build, moved, parts, read_state
+from catalunya.portal.language import Language, words
+from catalunya.portal.publish import Publisher
+from catalunya.portal.site import read_site
+from small.lakes import contents
+
+
+@pytest.fixture
+def project(settings: Settings, compiled: Path) -> Project:
+    return Project(settings.model_copy(update={"cache": compiled}))
+
+
+@pytest.fixture
+def to(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "site"))
+
+
+def test_a_second_build_writes_nothing(project: Project, to: Lake) -> None:
+    first = build(read_site(project), to)
+    before = contents(to.root)
+    assert first.written == first.files == len(before) - 1
+    second = build(read_site(project), to)
+    assert (second.made, second.written, second.deleted) == ([], 0, 0)
+    assert contents(to.root) == before
+    assert moved(read_site(project), read_state(to)) == []
+
+
+@pytest.mark.parametrize("change", [{"portal_url": "https://data.example.org/open"}, {"mock_url": NO_MOCK}])
+def test_what_every_page_shows_moves_every_part(project: Project, to: Lake, change: dict[str, str]) -> None:
+    site = read_site(project)
+    build(site, to)
+    other = Project(project.settings.model_copy(update=change))
+    assert set(moved(read_site(other), read_state(to))) == {part.name for part in parts(site)}
+
+
+def test_a_build_without_a_readable_state_builds_everything_again(project: Project, to: Lake) -> None:
+    build(read_site(project), to)
+    before = contents(to.root)
+    to.put(STATE, b'{"built_at": ')
+    (Path(to.root) / "ca/index.html").write_text("half of a pa", encoding="utf-8")
+    build(read_site(project), to)
+    assert {k: v for k, v in contents(to.root).items() if k != STATE} == {k: v for k, v in before.items() if k != STATE}
+
+
+def test_every_language_has_the_same_words() -> None:
+    languages = {code: words(code) for code in ("ca", "es", "en")}
+    assert set(languages["ca"]) == set(languages["es"]) == set(languages["en"])
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "expected"),
+    [
+        ("ca", "2026-Q2", "2n trimestre del 2026"),
+        ("es", "2026-04", "abril de 2026"),
+        ("en", "2026-04-01", "1 April 2026"),
+        ("ca", "2026-04-01", "1 d’abril de 2026"),
+        ("es", "2025-H1", "1.er semestre de 2025"),
+        ("ca", "2025", "2025"),
+        ("ca", "not a period", "not a period"),
+    ],
+)
+def test_a_period_is_written_as_the_language_does(code: str, text: str, expected: str) -> None:
+    assert Language(code).period(text) == expected
+
+
+def test_numbers_are_written_as_the_language_does() -> None:
+    assert [Language(code).number(1234567.8, 1) for code in ("ca", "es", "en")] == [
+        "1.234.567,8",
+        "1.234.567,8",
+        "1,234,567.8",
+    ]
+    assert [Language(code).percent(12.34) for code in ("ca", "en")] == ["12,3\u00a0%", "12.3%"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('languages = ["ca", "xx"]', "languages: expected some of ca, en, es, found 'xx'"),
+        ('[levels.place]\ntable = "marts.nothing"\ncode = "a"\nname = "b"', "table = 'marts.nothing'"),
+        (
+            '[levels.place]\ntable = "marts.dim_time"\ncode = "date_id"\nname = "nick"',
+            "expected columns of marts.dim_time",
+        ),
+        ('colour = "red"', "unknown field `colour`"),
+        ("languages = ", "Invalid value"),
+    ],
+)
+def test_a_mistake_in_the_declaration_is_one_line(
+    line: str, said: str, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "project"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "assets/project.toml").write_text(
+        'name = "other"\ntitle = "Other"\nqualifier = "o"\n[portals]\n', encoding="utf-8"
+    )
+    (folder / "assets/portal.toml").write_text(line, encoding="utf-8")
+    graph = project.graph
+    monkeypatch.setenv("CATALUNYA_PROJECT", str(folder))
+    from catalunya.portal.declaration import declaration
+
+    with pytest.raises(ConfigurationError) as error:
+        declaration(graph)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+class Stopped(Exception):
+    """The build was killed."""
+
+
+class Fragile(Lake):
+    """A folder that stops a build after so many writes."""
+
+    def __init__(self, root: str, writes: int) -> None:
+        super().__init__(root)
+        self.left = writes
+
+    def put(self, path: str, body: bytes | Path, headers: Mapping[str, str] | None = None) -> None:
+        if not self.left:
+            raise Stopped
+        self.left -= 1
+        super().put(path, body, headers)
+
+
+def test_a_stopped_build_is_done_again_also_when_what_it_showed_is_gone(project: Project, to: Lake) -> None:
+    """The pages that it had written show what the tables no longer are: the next build writes them again."""
+    site = read_site(project)
+    build(site, to)
+    before = contents(to.root)
+    other = replace(site, base="https://data.example.org")
+    build(other, Lake(f"{to.root}-other"))
+    after = contents(f"{to.root}-other")
+    assert {path for path in after if after[path] != before[path]} > {STATE, "ca/index.html"}
+    for writes in range(1, 12):
+        with pytest.raises(Stopped):
+            build(other, Fragile(to.root, writes))
+        build(site, to)
+        assert without_state(contents(to.root)) == without_state(before)
+    build(other, to)
+    assert without_state(contents(to.root)) == without_state(after)
+
+
+def without_state(found: dict[str, bytes]) -> dict[str, bytes]:
+    return {path: body for path, body in found.items() if path != STATE}
+
+
+class Slow(Lake):
+    """A store that takes longer for data than for pages, and tells in which order it was done."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.is_local = False
+        self.done: list[str] = []
+
+    def put(self, path: str, body: bytes | Path, headers: Mapping[str, str] | None = None) -> None:
+        time.sleep(0.001 if path.endswith(".html") else 0.05)
+        super().put(path, body)
+        self.done.append(path)
+
+
+def test_a_page_is_written_after_the_files_that_it_links_to(tmp_path: Path) -> None:
+    to, files = Slow(str(tmp_path)), [f"data/{n}.csv" for n in range(40)]
+    began = time.monotonic()
+    with Publisher(to) as publisher:
+        for path in (*files, "en/a.html", "en/b.html"):
+            publisher.put(path, b"x")
+    assert sorted(to.done[:40]) == sorted(files)
+    assert sorted(to.done[40:]) == ["en/a.html", "en/b.html"]
+    assert time.monotonic() - began < 40 * 0.05, "they are written at the same time"
+
+
+def test_a_file_that_cannot_be_written_ends_the_build(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("in the way", encoding="utf-8")
+    to = Slow(str(tmp_path))
+    with pytest.raises(LakeError), Publisher(to) as publisher:
+        publisher.put("data/a.csv", b"x")
+
+
+def test_a_file_without_a_media_type_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), Publisher(Lake(str(tmp_path))) as publisher:
+        publisher.put("data/a.exe", b"x")
