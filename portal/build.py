@@ -84,10 +84,11 @@ def parts(site: Site) -> Iterator[Part]:
     )
 
     yield from static_files.parts(site)
+    # Early, so that readers see what is wrong even if that keeps a later part from being made.
+    yield from quality_page.parts(site)
     yield from home_page.parts(site)
     yield from tables_page.parts(site)
     yield from table_page.parts(site)
-    yield from quality_page.parts(site)
     yield from lineage_page.parts(site)
     yield from about_page.parts(site)
 

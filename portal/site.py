@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer, digest
+from catalunya.assets.record.index import Index, read_index
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
@@ -66,6 +67,11 @@ class Site:
         files = sorted([folder / "portal.toml", folder / "titles.toml", *(folder / "translations").glob("*.toml")])
         texts = (f"{path.name}\0{path.read_text(encoding='utf-8')}" for path in files if path.exists())
         return digest(self.base, str(self.is_sample), active().title, *texts)
+
+    @cached_property
+    def index(self) -> Index:
+        """The newest entries of every table, a row each. Raises LakeError."""
+        return read_index(self.project.ledger, [asset.key for asset in self.graph])
 
     @cached_property
     def published(self) -> tuple[Asset, ...]:
