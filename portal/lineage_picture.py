@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 WIDTH, GAP, BETWEEN = 204, 52, 12
@@ -59,7 +60,7 @@ def lineage_picture(here: str, upstream: Sequence[Node], downstream: Sequence[No
     placed = [_placed(column, 1 + number * (WIDTH + GAP), height) for number, column in enumerate(columns)]
     lines = [
         (left.x + WIDTH, left.middle, right.x, right.middle)
-        for before, after in zip(placed, placed[1:], strict=False)
+        for before, after in pairwise(placed)
         for left in before
         for right in after
     ]
