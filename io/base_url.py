@@ -5,7 +5,10 @@ Here: text only. Not here: which URL a source has (`environment.py`), sending re
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
+
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9_.~!$&()*+,;=:@%/?#-]*)?")
 
 
 def flaw_of_base(base_url: str) -> str:
@@ -30,3 +33,8 @@ def host_of(url: str) -> str:
         return host if host.isascii() else host.encode("idna").decode()
     except UnicodeError:
         return ""
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a text is an http(s) address in ASCII that any document can have as it is: no space, quote or bracket in it."""
+    return _ADDRESS.fullmatch(text) is not None

@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from catalunya.io.base_url import host_of
+from catalunya.io.base_url import host_of, is_web_address
 from catalunya.io.errors import ConfigurationError
 from catalunya.io.notifications import Channel, QuietHours, parse_channels, parse_quiet_hours, secrets_of
 from catalunya.io.project_folder import FILE, active
@@ -32,6 +41,20 @@ _RESERVED = ("xn--", "sthree-", "amzn-s3-demo-")
 _BUCKET_PREFIX = re.compile(
     rf"(?!{'|'.join(_RESERVED)})(?=.{{1,{BUCKET_PREFIX_LETTERS}}}$)[a-z0-9]+(-[a-z0-9]+)*", flags=re.ASCII
 )
+_PUBLISHER = {
+    "publisher": ("a name of one line", re.compile(r"\S|\S[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,198}\S")),
+    # Source of the rule: DCAT-AP-ES 1.0.0, DIR3OrganismRestriction.
+    "publisher_dir3": ("a letter and eight letters or digits, such as A00000000", re.compile(r"[A-Z][A-Z0-9]{8}")),
+    "publisher_email": (
+        "an address such as data@example.org",
+        re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"),
+    ),
+    "publisher_phone": (
+        "a number with its country code, such as +34 930 000 000",
+        re.compile(r"\+[0-9]([ .-]?[0-9]){5,14}"),
+    ),
+}
+"""What each setting of the publisher has to look like: they go into addresses and catalogues."""
 
 
 class Host(BaseModel):
@@ -135,6 +158,19 @@ class Settings(BaseSettings):
         description="the address of the public pages, for what needs whole addresses (catalogues, feeds, citations); by default that of "
         "`catalunya portal serve`",
     )
+    publisher: str = Field(
+        "", description="who publishes the public pages and their data: a name, for catalogues; empty: they name no one"
+    )
+    publisher_dir3: str = Field(
+        "",
+        description="the publisher's code in DIR3, the directory of Spain's public bodies: a letter and eight letters or digits; without it, "
+        "the catalogue is not valid as DCAT-AP-ES",
+    )
+    publisher_email: str = Field("", description="an e-mail address for questions about the data")
+    publisher_phone: str = Field(
+        "", description="a telephone number for questions about the data, with its country code"
+    )
+    publisher_url: str = Field("", description="the publisher's own home page")
     cache: Path = Field(
         Path(".catalunya"),
         description="a folder for files that can be rebuilt: the compiled graph, dbt's parsed project",
@@ -265,6 +301,21 @@ class Settings(BaseSettings):
                 f"digit, and not begin with {', '.join(_RESERVED)}"
             )
         return prefix
+
+    @field_validator("portal_url", "publisher_url")
+    @classmethod
+    def _is_web_address(cls, url: str) -> str:
+        if url and not is_web_address(url):
+            raise ValueError("should be an address such as https://data.example.org/")
+        return url
+
+    @field_validator("publisher", "publisher_dir3", "publisher_email", "publisher_phone")
+    @classmethod
+    def _describes_the_publisher(cls, text: str, info: ValidationInfo) -> str:
+        expected, pattern = _PUBLISHER[str(info.field_name)]
+        if text and not pattern.fullmatch(text):
+            raise ValueError(f"should be {expected}")
+        return text
 
     @field_validator("hosts", mode="before")
     @classmethod

@@ -37,7 +37,8 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Files that are made together. `made_from`: whatever decides what is in them, by name: versions, settings; the portal's own code is added."""
+    """Files that are made together. `made_from`: whatever decides what is in them, by name: versions, settings. What every
+    page shows (`Site.setting`) and the portal's own code are added."""
 
     name: str
     made_from: Mapping[str, str]
@@ -75,11 +76,22 @@ class Built:
 
 def parts(site: Site) -> Iterator[Part]:
     """All parts of the site, in order: each may read the sizes of files of those before it (`Site.files`)."""
-    from catalunya.portal import about_page, downloads, home_page, lineage_page, quality_page, static_files
+    from catalunya.portal import (
+        about_page,
+        downloads,
+        home_page,
+        lineage_page,
+        quality_page,
+        static_files,
+        table_page,
+        tables_page,
+    )
 
     yield from static_files.parts(site)
     yield from downloads.parts(site)
     yield from home_page.parts(site)
+    yield from tables_page.parts(site)
+    yield from table_page.parts(site)
     yield from quality_page.parts(site)
     yield from lineage_page.parts(site)
     yield from about_page.parts(site)
@@ -98,7 +110,9 @@ def moved(site: Site, state: SiteState | None) -> list[str]:
     """The parts that a build would make."""
     known = state.parts if state else {}
     _begin(site, state, _files(state))
-    return [part.name for part in parts(site) if part.name not in known or known[part.name].version != _version(part)]
+    return [
+        part.name for part in parts(site) if part.name not in known or known[part.name].version != _version(site, part)
+    ]
 
 
 def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[[str], None] = lambda _: None) -> Built:
@@ -113,7 +127,7 @@ def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[
     _begin(site, last, before)
     made: dict[str, Made] = {}
     for part in parts(site):
-        earlier, version = known.get(part.name), _version(part)
+        earlier, version = known.get(part.name), _version(site, part)
         if earlier is not None and earlier.version == version and not everything:
             made[part.name] = earlier
             built.same += 1
@@ -184,8 +198,8 @@ def _about(body: bytes | Path) -> tuple[str, int]:
         return hashlib.file_digest(content, "sha256").hexdigest(), body.stat().st_size
 
 
-def _version(part: Part) -> str:
-    return digest(_code(), *(f"{name}={value}" for name, value in sorted(part.made_from.items())))
+def _version(site: Site, part: Part) -> str:
+    return digest(_code(), site.setting, *(f"{name}={value}" for name, value in sorted(part.made_from.items())))
 
 
 @cache

@@ -4,6 +4,7 @@
 - `levels`: kinds of places, the smallest first; each is read from a table that has one row for each place, or one for each version of it.
 - `figures`: what is shown of places over time: for each level, the table and the columns.
 - `geometry`: the file with the shapes of places (`geometry.py`).
+- `licence`: that of everything on the site. `rights`: what those ask for whose data the tables are made from (`rights.py`).
 
 Here: the declaration, and checking it against the graph. Not here: titles (`assets/graph/titles.py`), reading tables (`figures.py`).
 """
@@ -19,6 +20,7 @@ from typing import Literal
 import msgspec
 
 from catalunya.assets.graph.graph import AssetGraph
+from catalunya.io.base_url import is_web_address
 from catalunya.io.errors import CatalunyaError, ConfigurationError
 from catalunya.io.project_folder import active
 
@@ -86,6 +88,21 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     es_sector: str = ""
 
 
+class Licence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The licence of the tables. `eu`: its code in the EU's list of licences; "" if that has none."""
+
+    name: str = "CC BY 4.0"
+    url: str = "https://creativecommons.org/licenses/by/4.0/"
+    eu: str = "CC_BY_4_0"
+
+
+class Rights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a publisher asks of those who reuse its data: `hosts` are those of the APIs that its data is read from, `url` has its terms of use."""
+
+    hosts: tuple[str, ...]
+    url: str
+
+
 class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of `assets/portal.toml`."""
 
@@ -93,6 +110,8 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     geometry: str = ""
     articles: tuple[str, ...] = ()
     spatial: tuple[str, ...] = ()
+    licence: Licence = Licence()
+    rights: Mapping[str, Rights] = {}
     subjects: Mapping[str, Subject] = {}
     levels: Mapping[str, Level] = {}
     figures: Mapping[str, Figure] = {}
@@ -128,6 +147,11 @@ def _flaws(found: Declaration, graph: AssetGraph) -> Iterator[str]:
     for language in found.languages or ("",):
         if language not in known:
             yield f"languages: expected some of {', '.join(known)}, found {language!r}"
+    addresses = {"licence": found.licence.url, **{f"rights.{name}": each.url for name, each in found.rights.items()}}
+    addresses |= {f"spatial[{number}]": address for number, address in enumerate(found.spatial)}
+    for where, address in addresses.items():
+        if not is_web_address(address):
+            yield f"{where}: expected an http(s) address, found {address!r}"
     for name, level in found.levels.items():
         columns = [level.code, level.name, level.parent_code, level.longitude, level.latitude, level.valid_from]
         yield from _missing(f"levels.{name}", level.table, [*columns, level.valid_to], graph)

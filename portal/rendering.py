@@ -20,6 +20,7 @@ from markupsafe import Markup
 from catalunya.assets.graph.titles import PROJECT, title_of
 from catalunya.io.safe_text import legible, safe_text
 from catalunya.portal.language import Language
+from catalunya.portal.prose import first_sentence, inline_prose, prose
 from catalunya.portal.site import HOME, Site, place_path, table_path
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -48,6 +49,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"clean": safe_text, "web_address": web_address}
+    found.filters |= {"prose": prose, "inline_prose": inline_prose, "first_sentence": first_sentence}
     del found.filters["safe"]  # it would switch escaping off
     return found
 

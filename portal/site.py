@@ -14,12 +14,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from catalunya.assets.graph.graph import AssetGraph
-from catalunya.assets.graph.spec import Asset, Layer
-from catalunya.assets.record.ledger import Entry
+from catalunya.assets.graph.spec import Asset, Layer, digest
+from catalunya.assets.record.index import Index, read_index
+from catalunya.assets.record.ledger import Entry, Ledger
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
 from catalunya.io.errors import LedgerError
+from catalunya.io.project_folder import active
 from catalunya.ops.watching.findings import Board, read_board
 from catalunya.portal.declaration import Declaration, declaration
 
@@ -67,6 +69,20 @@ class Site:
         """The pages that every page links to, by path."""
         of_places = ("places", "map") if self.declared.levels else ()
         return (*of_places[:1], "tables", *of_places[1:], "quality", "lineage", "about")
+
+    @cached_property
+    def setting(self) -> str:
+        """The version of what every page shows beside its own: the names and texts that the project declares, the address, the sample's mark."""
+        folder = active().folder / "assets"
+        files = sorted([folder / "portal.toml", folder / "titles.toml", *(folder / "translations").glob("*.toml")])
+        texts = (f"{path.name}\0{path.read_text(encoding='utf-8')}" for path in files if path.exists())
+        return digest(self.base, str(self.is_sample), active().title, *texts)
+
+    @cached_property
+    def index(self) -> Index:
+        """The newest entries of every table, a row each, read at once. Raises LakeError."""
+        # A ledger of its own: entries of the index have no objects, and those that tables are read by must have them.
+        return read_index(Ledger(self.project.lake), [asset.key for asset in self.graph])
 
     @cached_property
     def published(self) -> tuple[Asset, ...]:

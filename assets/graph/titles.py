@@ -20,7 +20,7 @@ PROJECT = "project"
 
 
 def titles() -> Mapping[str, Mapping[str, str]]:
-    """Names by what they name ("project", an asset's key, `figure.NAME`, `level.NAME`, `subject.NAME`, `value.VALUE`) and language.
+    """Names by what they name ("project", an asset's key, `figure.NAME`, `level.NAME`, `subject.NAME`, `rights.NAME`, `value.VALUE`) and language.
 
     Raises ConfigurationError.
     """

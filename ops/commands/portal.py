@@ -37,6 +37,7 @@ def build(
     """Write the public pages: those that changed since the last build."""
     from catalunya.portal.build import build as build_site
     from catalunya.portal.publish import open_site
+    from catalunya.portal.publisher import not_set
     from catalunya.portal.site import read_site
 
     project, started = Project(), datetime.now()  # noqa: DTZ005  only a duration
@@ -53,6 +54,7 @@ def build(
         "bytes": built.bytes,
         "seconds": seconds,
         "home": lake.url("index.html"),
+        "not_set": not_set(project.settings),
     }
     if as_json:
         console.emit_json(summary)
@@ -61,6 +63,8 @@ def build(
         f"{console.counted(built.written, 'file')} written, {built.deleted} deleted in {seconds:g} s; the site has "
         f"{console.counted(built.files, 'file')}, {console.size(built.bytes)}: {summary['home']}"
     )
+    for variable, cost in summary["not_set"].items():
+        console.warn(f"{variable} is not set: {cost}")
 
 
 @portal.command

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from catalunya.assets.record.project import Project
-from catalunya.io.environment import Settings
+from catalunya.io.environment import NO_MOCK, Settings
 from catalunya.io.errors import ConfigurationError
 from catalunya.io.lake import Lake
-from catalunya.portal.build import STATE, build, moved, read_state
+from catalunya.portal.build import STATE, build, moved, parts, read_state
 from catalunya.portal.language import Language, words
 from catalunya.portal.site import read_site
 from small.lakes import contents
@@ -34,6 +34,14 @@ def test_a_second_build_writes_nothing(project: Project, to: Lake) -> None:
     assert (second.made, second.written, second.deleted) == ([], 0, 0)
     assert contents(to.root) == before
     assert moved(read_site(project), read_state(to)) == []
+
+
+@pytest.mark.parametrize("change", [{"portal_url": "https://data.example.org/open"}, {"mock_url": NO_MOCK}])
+def test_what_every_page_shows_moves_every_part(project: Project, to: Lake, change: dict[str, str]) -> None:
+    site = read_site(project)
+    build(site, to)
+    other = Project(project.settings.model_copy(update=change))
+    assert set(moved(read_site(other), read_state(to))) == {part.name for part in parts(site)}
 
 
 def test_a_build_without_a_readable_state_builds_everything_again(project: Project, to: Lake) -> None:
