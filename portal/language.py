@@ -93,6 +93,15 @@ class Language:
         """A period or a day, as tables have it (2025, 2025-Q3, 2025-H1, 2025-07, 2025-07-01), in words; other texts as they are."""
         return _period(self.code, text)
 
+    def short_period(self, text: str) -> str:
+        """The same in few characters, for the axis of a chart: 2025, T3 2025, 7/2025, 1/7/2025."""
+        if found := _QUARTER.fullmatch(text):
+            return self.t("common.short_quarter", quarter=found[2], year=found[1])
+        if found := _HALF.fullmatch(text):
+            return self.t("common.short_half", half=found[2], year=found[1])
+        parts = text.split("-")
+        return "/".join(str(int(part)) for part in reversed(parts)) if all(map(str.isdigit, parts)) else text
+
 
 @cache
 def words(code: str) -> Mapping[str, str | Mapping[str, str]]:

@@ -40,7 +40,7 @@ class TableQuality:
     @property
     def reasons(self) -> list[tuple[Meaning, Check]]:
         """Why rows were set apart, the most frequent reason first."""
-        found = [(meaning(check), check) for check in self.failed if sets_apart(check)]
+        found = [(meaning(check, self.asset), check) for check in self.failed if sets_apart(check, self.asset)]
         return sorted(found, key=lambda each: (-each[1].failed, each[1].name))
 
 
@@ -110,7 +110,7 @@ def _refusals(site: Site, groups: pl.DataFrame) -> Iterator[Refusal]:
             entry = site.project.ledger.read(key, sequence)
         except LedgerError:  # it was damaged since the index was kept
             entry = None
-        reason = refused(entry.checks if entry else (), is_landing=asset.layer is Layer.LANDING)
+        reason = refused(entry.checks if entry else (), asset)
         yield Refusal(asset, reason, first, last, attempts, over_at)
 
 

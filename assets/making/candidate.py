@@ -22,7 +22,7 @@ from catalunya.assets.making.maker import Candidate, File
 from catalunya.assets.record.ledger import Stored
 from catalunya.contracts.model.check import REASON, ROW
 from catalunya.contracts.model.contract import Contract
-from catalunya.contracts.model.results import PARTITION, TOO_MANY, UNIQUE_KEY, CheckTally, percent
+from catalunya.contracts.model.results import CheckTally, percent
 from catalunya.io.errors import ContractError, DeclarationError
 
 log = structlog.get_logger(__name__)
@@ -34,6 +34,8 @@ SORTED_AT_ONCE = 250_000
 REJECTED_KEPT = 10_000
 """How many rejected rows of a failed attempt are kept, for people to see what is wrong with them."""
 FILE = "file.parquet"
+UNIQUE_KEY = "key is unique"
+"""The check that no two rows have one key and differ; rows that are equal are dropped and counted as duplicates."""
 # Names that every reader maps to the same folder: not globs (`*`), escapes (`%2F`), too long, or null to Hive.
 _FOLDER = r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"
 
@@ -149,7 +151,7 @@ class CandidateBuilder:
         total = self.rows - self.contradicting + self.quarantined
         tolerate = self.contract.terms().tolerate
         is_beyond = self.quarantined > tolerate * total
-        self.tally.put(f"{TOO_MANY} {percent(tolerate)}", "contract", is_beyond * self.quarantined)
+        self.tally.put(f"rows in quarantine at most {percent(tolerate)}", "contract", is_beyond * self.quarantined)
         if is_beyond:
             reasons = self._scan_rejected().select(pl.col(REASON).str.replace_all(r"\s+", " ")).collect()[REASON]
             rules = reasons.str.replace_all(r"'[^']*'", "…").str.replace_all(r": .* fails ", ": fails ")
@@ -320,7 +322,7 @@ def check_partition_values(frame: pl.DataFrame, asset: Asset, tally: CheckTally 
             if frame[REASON].null_count() < frame.height:
                 unfit_values = frame.filter(pl.col(REASON).is_not_null() & is_unfit).select(value)[name]
                 rows, sample = len(unfit_values), unfit_values.min()
-            tally.count(f"{name} {PARTITION}", "contract", rows, sample, column=name)
+            tally.count(f"{name} can name a partition", "contract", rows, sample, column=name)
     return frame
 
 

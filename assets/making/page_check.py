@@ -22,11 +22,14 @@ from catalunya.assets.making.references import known_values
 from catalunya.assets.making.unpivot import Shape
 from catalunya.contracts.model.check import REASON, ROW, add_reason, conform, name_unclassified, renamed, split_rows
 from catalunya.contracts.model.columns import NESTED
-from catalunya.contracts.model.results import ACCEPTED, READABLE, CheckTally
+from catalunya.contracts.model.results import CheckTally
 from catalunya.contracts.model.text import Text, clean_text
 from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.sources.json_types import TYPE
 from catalunya.io.sources.pages import FLAW
+
+READABLE, ACCEPTED = "rows can be read", "rows are accepted by the staging function"
+"""The checks before those of the contract: broken text and contradicting values, and what the staging function rejects."""
 
 
 @dataclass

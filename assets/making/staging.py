@@ -27,7 +27,7 @@ from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import manifest_path, scan_table
 from catalunya.contracts.model.check import REASON
 from catalunya.contracts.model.columns import PROVENANCE
-from catalunya.contracts.model.results import ACCOUNTED, CheckTally
+from catalunya.contracts.model.results import CheckTally
 from catalunya.contracts.model.text import clean_text
 from catalunya.io.errors import BatchDamaged, ContractError, ObjectMissing, UsageError
 from catalunya.io.lake import Lake
@@ -38,6 +38,7 @@ from catalunya.io.sources.pages import SEARCHED, read_page
 # polars uses every core within one operation, but not between operations: a second page fills the gaps.
 PAGES_AT_ONCE = 2
 PUBLISHED_ROWS = 50_000
+ACCOUNTED = "every row is accounted for"
 
 T = TypeVar("T")
 

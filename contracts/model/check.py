@@ -16,7 +16,7 @@ import polars as pl
 from catalunya.contracts.model import values
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract, LandingContract
-from catalunya.contracts.model.results import AS_DECLARED, REQUIRED, CheckTally
+from catalunya.contracts.model.results import CheckTally
 from catalunya.contracts.model.rules import reference_rule, rules, type_rule
 from catalunya.contracts.model.text import Text, clean_text
 from catalunya.io.errors import ContractError, DeclarationError
@@ -29,6 +29,9 @@ LONGEST_REASON = 300
 """Longest reason, in characters, that a staging function may give for rejecting a row."""
 SHOWN = 20
 """How many names of each kind a drift message lists."""
+
+REQUIRED, AS_DECLARED = "required fields are present", "fields are as declared"
+"""The checks of a source's fields."""
 
 _NUMBERS = ("integer", "bigint", "double")
 _BOUNDS_BELOW = {"greater_than", "greater_than_or_equal_to", "in_range", "isin", "equal_to"}

@@ -16,14 +16,6 @@ from catalunya.io.safe_text import NAME, legible, safe_text
 
 Kind = Literal["contract", "reference", "guard", "test"]
 Severity = Literal["error", "warning"]
-REQUIRED, AS_DECLARED = "required fields are present", "fields are as declared"
-"""The checks of a source's fields."""
-READABLE, ACCEPTED = "rows can be read", "rows are accepted by the staging function"
-"""The checks before those of the contract: broken text and contradicting values, and what the staging function rejects."""
-UNIQUE_KEY, ACCOUNTED = "key is unique", "every row is accounted for"
-"""No two rows have one key and differ (rows that are equal are dropped and counted as duplicates); every row received is somewhere."""
-TOO_MANY, PARTITION = "rows in quarantine at most", "can name a partition"
-"""The first is followed by the limit, the second follows the column."""
 MASKED = "•••"
 """In place of a value of a column with personal data."""
 LONGEST_NAME = 200
