@@ -77,6 +77,8 @@ def parts(site: Site) -> Iterator[Part]:
         about_page,
         home_page,
         lineage_page,
+        place_page,
+        places_page,
         quality_page,
         static_files,
         table_page,
@@ -85,6 +87,8 @@ def parts(site: Site) -> Iterator[Part]:
 
     yield from static_files.parts(site)
     yield from home_page.parts(site)
+    yield from places_page.parts(site)
+    yield from place_page.parts(site)
     yield from tables_page.parts(site)
     yield from table_page.parts(site)
     yield from quality_page.parts(site)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from itertools import pairwise
 from statistics import median
 
@@ -161,6 +162,7 @@ def bar_chart(
     return _svg(name, title, f"{about}. {unit}".strip(), y, drawn)
 
 
+@lru_cache(10_000)
 def years(period: str) -> float:
     """Where a period begins, in years: 2025-Q3 is 2025.5. Raises ValueError for another text."""
     if found := _PERIOD.fullmatch(period):
