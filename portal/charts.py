@@ -109,8 +109,8 @@ def line_chart(
     drawn = [_text(0, 12, unit, "unit")] if unit else []
     if legend:
         for number, line in enumerate(drawable):
-            y = TOP - 8 + ROW * number
-            drawn += [f'<path class="line line-{number + 1}" d="M0 {y}h24"/>', _text(30, y + 4, line.name)]
+            row = TOP - 8 + ROW * number
+            drawn += [f'<path class="line line-{number + 1}" d="M0 {row}h24"/>', _text(30, row + 4, line.name)]
     for mark, word in zip(marks, words, strict=True):
         y = plane.y(mark)
         drawn.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from catalunya.assets.graph.titles import PROJECT, title_of
 from catalunya.ops.watching.consumers import Situation, situation
@@ -31,7 +32,7 @@ def _files(site: Site, now: Situation) -> Iterable[File]:
     groups = place_groups(facts) if site.declared.levels else []
     for code in site.languages:
         language = Language(code)
-        values = {
+        values: dict[str, Any] = {
             "groups": groups,
             "situation": now,
             "subjects": {

@@ -104,8 +104,8 @@ def _maps(facts: PlaceFacts, language: Language, place: Place, higher: Sequence[
         codes = [each.code for each in facts.children(higher[0])]
         where = t("place.where_in", name=name, around=higher[0].said)
         maps.append(place_map.among(geometry, place.level, codes, place.code, where))
-    codes = geometry.neighbors(place.level, place.code) if place.level != WHOLE else ()
-    near = [found for code in codes if (found := facts.place(place.level, code))]
+    next_to = geometry.neighbors(place.level, place.code) if place.level != WHOLE else ()
+    near = [found for code in next_to if (found := facts.place(place.level, code))]
     return {
         "maps": [each for each in maps if each],
         "neighbors": sorted(near, key=lambda each: (each.folded, each.code)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from catalunya.portal import place_map
 from catalunya.portal.build import File, Part
@@ -41,7 +42,7 @@ def _files(site: Site) -> Iterable[File]:
     for code in site.languages:
         language = Language(code)
         title = language.t("place.all")
-        values = {"groups": groups, "whole": facts.at(WHOLE)[0], "map": map_of_links(facts, language, PATH)}
+        values: dict[str, Any] = {"groups": groups, "whole": facts.at(WHOLE)[0], "map": map_of_links(facts, language, PATH)}
         yield File(site.page(code, PATH), render_page(site, language, PATH, "places.html", title=title, **values))
 
 
