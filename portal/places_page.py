@@ -42,7 +42,11 @@ def _files(site: Site) -> Iterable[File]:
     for code in site.languages:
         language = Language(code)
         title = language.t("place.all")
-        values: dict[str, Any] = {"groups": groups, "whole": facts.at(WHOLE)[0], "map": map_of_links(facts, language, PATH)}
+        values: dict[str, Any] = {
+            "groups": groups,
+            "whole": facts.at(WHOLE)[0],
+            "map": map_of_links(facts, language, PATH),
+        }
         yield File(site.page(code, PATH), render_page(site, language, PATH, "places.html", title=title, **values))
 
 
