@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from catalunya.assets.graph.spec import digest
-from catalunya.assets.graph.titles import title_of
+from catalunya.assets.graph.titles import title_of, titles
 from catalunya.io.project_folder import active
 from catalunya.portal.build import File, Part
 from catalunya.portal.classes import classified, limits
@@ -36,9 +36,10 @@ NEWEST_PERIODS = 60
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A level of the map: its places (as `figures.places`, with the `parent_name`), their shapes, and the lines of the level above."""
+    """A level of the map: its places by name (as `figures.places`, with the `parent_name`), their shapes, and the lines of the level `above`."""
 
     level: str
+    above: str
     places: pl.DataFrame
     drawing: Drawing
     borders: str
@@ -83,8 +84,8 @@ def made_from(site: Site) -> dict[str, str]:
     """What places, their shapes and figures depend on: the tables they are read from, and the file of the shapes."""
     levels, figures = site.declared.levels.values(), site.declared.figures.values()
     tables = {level.table for level in levels} | {at.table for figure in figures for at in figure.levels.values()}
-    shapes = (active().folder / site.declared.geometry).read_text(encoding="utf-8") if site.declared.geometry else ""
-    return {"shapes": digest(shapes)} | {key: site.version(key) for key in sorted(tables)}
+    shapes = active().folder / site.declared.geometry
+    return {"shapes": digest(shapes.read_text(encoding="utf-8") if shapes.is_file() else "")} | {key: site.version(key) for key in sorted(tables)}
 
 
 def geometry_of(site: Site) -> Geometry:
@@ -107,7 +108,7 @@ def layers(site: Site) -> list[Layer]:
         rows = rows if names is None else rows.join(names, on="parent", how="left", maintain_order="left")
         borders = "".join(drawn[above].paths.values()) if above in drawn else ""
         if len(rows):
-            found.append(Layer(level, rows, drawn[level], borders))
+            found.append(Layer(level, above if above in known else "", rows, drawn[level], borders))
     return found
 
 
@@ -200,7 +201,7 @@ def _drawn(language: Language, layer: Layer, shade: Shade | None) -> dict[str, A
         "chosen": shade is not None,
         "drawing": layer.drawing,
         "borders": layer.borders,
-        "has_parents": any(parents),
+        "above": layer.above,
         "places": [
             (code, name, parent or "", shown_value(language, figure, value) if figure else "", value, number)
             for code, name, parent, value, number in zip(codes, names, parents, values, classes, strict=True)
@@ -213,6 +214,13 @@ def shown_value(language: Language, figure: Figure, value: float | None) -> str:
     if figure.style in {"percent", "change"}:
         return language.percent(value, figure.digits, signed=figure.style == "change")
     return language.number(value, figure.digits)
+
+
+def _column_title(language: Language, series: FigureSeries) -> str:
+    """The figure with its unit, unless each value says it."""
+    title = title_of(f"figure.{series.name}", language.code)
+    unit = titles().get(f"unit.{series.column.unit}", {}).get(language.code, "")
+    return title if not unit or series.figure.style in {"percent", "change"} else f"{title} ({unit})"
 
 
 def _level_word(level: str, language: Language) -> str:
@@ -234,6 +242,7 @@ def _choices(language: Language, found: list[Layer], shown: list[Shade]) -> Mapp
             series.name,
             {
                 "title": title_of(f"figure.{series.name}", language.code),
+                "column": _column_title(language, series),
                 "change": series.figure.style == "change",
                 "digits": series.figure.digits,
                 "suffix": language.percent(1, 0)[1:] if series.figure.style in {"percent", "change"} else "",

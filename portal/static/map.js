@@ -99,7 +99,9 @@
       link.setAttribute("class", `c${number}`);
       link.querySelector("title").textContent = `${name}: ${value === null ? choices.unknown : write(value)}`;
     }
-    levels[chosen.level].region.querySelector("thead th:last-child").firstChild.textContent = figure.title;
+    const heads = [...levels[chosen.level].region.querySelectorAll("thead th")];
+    (heads.at(-1).querySelector("button") ?? heads.at(-1)).textContent = figure.column;
+    for (const head of heads) if (head.dataset.kind === "number") head.removeAttribute("aria-sort"); // the order is that of other values
     both.dataset.scale = figure.change ? "change" : "amount";
     for (const item of document.querySelectorAll("#map-legend li:not([data-class=x])")) {
       const each = limits[item.dataset.class];
@@ -123,6 +125,15 @@
   }
   const linkAt = (event) => event.target.closest?.("#map .level a");
   map.addEventListener("pointerover", (event) => point(linkAt(event) ?? null));
+  // A finger points with its first tap, and opens the place's page with the second.
+  let tapped = null;
+  map.addEventListener("click", (event) => {
+    const link = linkAt(event);
+    if (event.pointerType !== "touch" || link === tapped) return;
+    event.preventDefault();
+    tapped = link;
+    point(link ?? null);
+  });
   map.addEventListener("focusin", (event) => point(linkAt(event) ?? null));
 
   // One stop for the Tab key: the arrow keys go to the nearest place in their direction.
