@@ -17,8 +17,9 @@ from pathlib import Path
 import msgspec
 
 from catalunya.assets.graph.spec import digest
-from catalunya.io.errors import LakeError
+from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
+from catalunya.portal.publish import Publisher, headers
 from catalunya.portal.site import Site
 
 STATE = "portal.json"
@@ -72,7 +73,7 @@ class Built:
 
 
 def parts(site: Site) -> Iterator[Part]:
-    """All parts of the site."""
+    """All parts of the site, in the order in which they are published: what pages link to before the pages."""
     from catalunya.portal import (
         about_page,
         geojson,
@@ -97,11 +98,11 @@ def parts(site: Site) -> Iterator[Part]:
 
 
 def read_state(to: Lake) -> SiteState | None:
-    """What was built last; None if nothing was, or if it cannot be read: then all is built again."""
+    """What was built last; None if nothing was, or what is there is no such record: then all is built again. Raises LakeError."""
     try:
         found = to.find(STATE)
         return msgspec.json.decode(found, type=SiteState) if found else None
-    except (msgspec.DecodeError, LakeError):
+    except BROKEN_JSON:
         return None
 
 
@@ -116,33 +117,50 @@ def moved(site: Site, state: SiteState | None) -> list[str]:
 def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[[str], None] = lambda _: None) -> Built:
     """Make the parts that moved since the last build (or `everything`), and write their files. Raises LakeError.
 
-    Readers of a folder see an old file or a new one, never half of one. Files that are in no part any more are deleted at the end.
+    Readers see an old file or a new one, never half of one, and no page before the files it links to. Files that are in no part any more are
+    deleted at the end. What is about to change is unknown to `portal.json` until all of it is written: a build that was stopped is done again.
     """
     last, built = read_state(to), Built()
     known = last.parts if last else {}
+    versions = [(part, _version(site, part)) for part in parts(site)]
+    same = {
+        part.name
+        for part, version in versions
+        if not everything and part.name in known and known[part.name].version == version
+    }
+    gone_parts = known.keys() - {part.name for part, _ in versions}
+    if last and (len(same) < len(versions) or gone_parts):
+        begun = {name: each if name in same else Made("", each.files) for name, each in known.items()}
+        _keep(to, SiteState(last.built_at, last.tables, begun))
     made: dict[str, Made] = {}
-    for part in parts(site):
-        before, version = known.get(part.name), _version(site, part)
-        if before is not None and before.version == version and not everything:
-            made[part.name] = before
-            built.same += 1
-            continue
-        progress(part.name)
-        made[part.name] = Made(version, _write(part, before.files if before else {}, to, built, everything=everything))
-        built.made.append(part.name)
+    with Publisher(to) as publisher:
+        for part, version in versions:
+            if part.name in same:
+                made[part.name] = known[part.name]
+                continue
+            progress(part.name)
+            before = known.get(part.name, Made("", {}))
+            again = everything or not before.version
+            made[part.name] = Made(version, _write(part, before.files, publisher, built, everything=again))
+            built.made.append(part.name)
+    built.same = len(same)
     present = {path for each in made.values() for path in each.files}
     gone = sorted({path for each in known.values() for path in each.files} - present)
     if built.made or gone:
-        tables = {asset.key: site.version(asset.key) for asset in site.published}
-        to.put(STATE, msgspec.json.encode(SiteState(site.now, tables, made)))
         to.delete(gone)
+        tables = {asset.key: site.version(asset.key) for asset in site.published}
+        _keep(to, SiteState(site.now, tables, made))
     built.deleted, built.files = len(gone), len(present)
     built.bytes = sum(size for each in made.values() for _, size in each.files.values())
     return built
 
 
+def _keep(to: Lake, state: SiteState) -> None:
+    to.put(STATE, msgspec.json.encode(state), headers(STATE, is_fixed=False))
+
+
 def _write(
-    part: Part, before: Mapping[str, tuple[str, int]], to: Lake, built: Built, *, everything: bool
+    part: Part, before: Mapping[str, tuple[str, int]], to: Publisher, built: Built, *, everything: bool
 ) -> dict[str, tuple[str, int]]:
     found: dict[str, tuple[str, int]] = {}
     for file in part.files():
@@ -153,7 +171,7 @@ def _write(
         body = file.body.read_bytes() if isinstance(file.body, Path) else file.body
         about = (hashlib.sha256(body).hexdigest(), len(body))
         if everything or before.get(file.path) != about:
-            to.put(file.path, body)
+            to.put(file.path, body, is_fixed=file.is_fixed)
             built.written += 1
         found[file.path] = about
     return found
