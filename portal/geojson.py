@@ -27,7 +27,7 @@ def geojson_levels(site: Site) -> tuple[str, ...]:
     if not site.declared.geometry:
         return ()
     declared, shaped = site.declared.levels, geometry_of(site).levels
-    return tuple(name for name, level in declared.items() if name in shaped and site.version(level.table))
+    return tuple(name for name, level in declared.items() if name in shaped and site.table(level.table) is not None)
 
 
 def geojson_tables(site: Site, level: str) -> list[str]:

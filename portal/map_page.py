@@ -85,7 +85,9 @@ def made_from(site: Site) -> dict[str, str]:
     levels, figures = site.declared.levels.values(), site.declared.figures.values()
     tables = {level.table for level in levels} | {at.table for figure in figures for at in figure.levels.values()}
     shapes = active().folder / site.declared.geometry
-    return {"shapes": digest(shapes.read_text(encoding="utf-8") if shapes.is_file() else "")} | {key: site.version(key) for key in sorted(tables)}
+    return {"shapes": digest(shapes.read_text(encoding="utf-8") if shapes.is_file() else "")} | {
+        key: site.version(key) for key in sorted(tables)
+    }
 
 
 def geometry_of(site: Site) -> Geometry:
@@ -183,7 +185,7 @@ def _shown(language: Language, found: list[Layer], shown: list[Shade]) -> dict[s
             (number, each and _range(language, first.figure, *each)) for number, each in enumerate(first.limits[period])
         ],
         "level_word": lambda level: _level_word(level, language),
-        "choices": _choices(language, found, shown),
+        "choices": _choices(language, shown),
     }
 
 
@@ -233,32 +235,36 @@ def _range(language: Language, figure: Figure, low: float, high: float) -> str:
     return from_ if low == high else language.t("map.range", low=from_, high=to)
 
 
-def _choices(language: Language, found: list[Layer], shown: list[Shade]) -> Mapping[str, Any]:
+def _choices(language: Language, shown: list[Shade]) -> Mapping[str, Any]:
     """What the script needs to know: what can be chosen, by figure and level, and how the language writes it."""
-    figures: dict[str, Any] = {}
+    figures: dict[str, dict[str, Any]] = {}
     for shade in shown:
         series = shade.series
         figure = figures.setdefault(
             series.name,
             {
+                "name": series.name,
                 "title": title_of(f"figure.{series.name}", language.code),
                 "column": _column_title(language, series),
                 "change": series.figure.style == "change",
                 "digits": series.figure.digits,
                 "suffix": language.percent(1, 0)[1:] if series.figure.style in {"percent", "change"} else "",
-                "levels": {},
+                "levels": [],
             },
         )
-        figure["levels"][series.level] = {
-            "file": shade.file,
-            "source": title_of(series.series.table, language.code),
-            "link": f"{table_path(series.series.table)}.html",
-            "periods": [[period, language.period(period)] for period in reversed(shade.periods)],
-        }
+        figure["levels"].append(
+            {
+                "name": series.level,
+                "title": title_of(f"level.{series.level}", language.code),
+                "word": _level_word(series.level, language),
+                "file": shade.file,
+                "source": title_of(series.series.table, language.code),
+                "link": f"{table_path(series.series.table)}.html",
+                "periods": [{"name": each, "title": language.period(each)} for each in reversed(shade.periods)],
+            }
+        )
     return {
-        "figures": figures,
-        "levels": {layer.level: title_of(f"level.{layer.level}", language.code) for layer in found},
-        "words": {layer.level: _level_word(layer.level, language) for layer in found},
+        "figures": list(figures.values()),
         "range": language.t("map.range"),
         "shows": language.t("map.shows"),
         "failed": language.t("map.failed"),
