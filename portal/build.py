@@ -88,6 +88,8 @@ def parts(site: Site) -> Iterator[Part]:
         home_page,
         lineage_page,
         map_page,
+        place_page,
+        places_page,
         quality_page,
         static_files,
         table_page,
@@ -97,6 +99,8 @@ def parts(site: Site) -> Iterator[Part]:
     yield from static_files.parts(site)
     yield from downloads.parts(site)
     yield from home_page.parts(site)
+    yield from places_page.parts(site)
+    yield from place_page.parts(site)
     yield from tables_page.parts(site)
     yield from table_page.parts(site)
     yield from map_page.parts(site)

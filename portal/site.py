@@ -151,8 +151,8 @@ DATED = re.compile(
 
 
 def place_path(level: str, code: str) -> str:
-    """The page of a place."""
-    return f"{level}/{code}"
+    """The page of a place. The whole territory has no code."""
+    return f"{level}/{code or HOME}"
 
 
 def read_site(project: Project | None = None, now: datetime | None = None) -> Site:
