@@ -93,11 +93,15 @@ def test_the_level_follows_the_figure(browser: Any, site_url: str) -> None:
         choose(found, "services")
         assert page.locator("select[name=level]").input_value() == "comarca"
         assert page.locator("select[name=level]").is_disabled()
-        assert page.evaluate("[...document.querySelectorAll('.map-tables > :not([hidden])')].map((each) => each.dataset.level)") == ["comarca"]
+        assert page.evaluate(
+            "[...document.querySelectorAll('.map-tables > :not([hidden])')].map((each) => each.dataset.level)"
+        ) == ["comarca"]
         choose(found, "population")
         page.select_option("select[name=level]", "municipality")
         page.wait_for_url("**level=municipality*")
-        assert page.locator("#map .level:not([hidden]) a").count() == page.locator("#table-municipality tbody tr").count()
+        assert (
+            page.locator("#map .level:not([hidden]) a").count() == page.locator("#table-municipality tbody tr").count()
+        )
 
 
 def test_an_address_that_names_what_is_not_there_shows_the_first_figure(browser: Any, site_url: str) -> None:
