@@ -67,7 +67,8 @@ def headers(path: str, *, is_fixed: bool) -> Mapping[str, str]:
 class Publisher:
     """Writes files of a site: many at once to a bucket, one after the other to a folder.
 
-    A page is written after every other file that was given before it, because it may link to it. Used as a context, which ends when everything
+    A page is written after every other file that was given before it, because it may link to it. A file that is given by its path, a large one, is
+    written at once. Used as a context, which ends when everything
     is written. Raises LakeError, later than the call that caused it.
     """
 
@@ -79,7 +80,7 @@ class Publisher:
     def put(self, path: str, body: bytes | Path, *, is_fixed: bool = False) -> None:
         """Write one file."""
         about = headers(path, is_fixed=is_fixed)
-        if self._pool is None:
+        if self._pool is None or isinstance(body, Path):
             self._to.put(path, body, about)
             return
         is_page = path.endswith(PAGE)
