@@ -73,6 +73,11 @@ def check_results(
     return sorted(found.values(), key=lambda each: (not each.failed, not each.stops))
 
 
+def word_of(name: str, asset: Asset) -> str:
+    """The word for a check of a table (`words/*.toml`, section check) by the check's name; "" if it has none."""
+    return next((word for word, _ in _matches(name, asset.name)), "")
+
+
 def _result(check: Check, asset: Asset, language: Language, rule: Callable[[str], str]) -> CheckResult:
     text, code = _words(check, asset, language, rule)
     return CheckResult(text, code, check.failed, check.severity == "error")

@@ -6,7 +6,7 @@ tables (`tables_page.py`), its files (`downloads.py`), the parts of the page tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,20 +17,28 @@ from markupsafe import Markup
 from catalunya.assets.graph.column_lineage import ColumnLineage, load_lineage
 from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.assets.graph.spec import Asset, LandingDeclaration, Layer
-from catalunya.assets.graph.titles import title_of
+from catalunya.assets.graph.titles import PROJECT, title_of
 from catalunya.contracts.model.columns import Column
+from catalunya.ops.watching.consumers import Notice, texts
+from catalunya.portal import downloads, quality
 from catalunya.portal.build import File, Part
 from catalunya.portal.charts import Line, line_chart
+from catalunya.portal.downloads import Distribution, Version, distributions, versions
 from catalunya.portal.language import Language
 from catalunya.portal.lineage_picture import Kind, Node, Picture, lineage_picture
 from catalunya.portal.previews import first_rows, kind_of, preview
 from catalunya.portal.rendering import render_page
 from catalunya.portal.rights import rights_of, sources_of
-from catalunya.portal.site import Site, table_path
-from catalunya.portal.snippets import snippets
+from catalunya.portal.site import Site, data_folder, table_path
+from catalunya.portal.snippets import Citation, snippets
 from catalunya.portal.table_checks import CheckResult, check_results
 from catalunya.portal.table_history import Materialization, materializations
 from catalunya.portal.translations import translated
+
+_FORMATS = ("xlsx", "excel_csv", "csv", "json", "parquet")
+"""What most people open first."""
+NEWEST = 20
+"""How many versions a page lists; `versions.json` has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +64,11 @@ class SourceRow:
 
 def parts(site: Site) -> Iterator[Part]:
     """One part for each table."""
-    lineage = load_lineage(site.graph)
+    lineage, situation = load_lineage(site.graph), quality.now(site)
     for asset in site.published:
-        yield Part(f"table:{asset.key}", _made_from(site, asset), partial(_files, site, asset, lineage))
+        notices = [each for each in situation.notices if not each.tables or asset.key in each.tables]
+        made_from = _made_from(site, asset) | {"notices": repr(notices)}
+        yield Part(f"table:{asset.key}", made_from, partial(_files, site, asset, lineage, notices))
 
 
 def table_sources(site: Site, asset: Asset) -> list[SourceRow]:
@@ -71,7 +81,7 @@ def column_rows(asset: Asset, lineage: ColumnLineage) -> list[ColumnRow]:
     return [_column(asset, column, lineage) for column in asset.columns if not column.personal]
 
 
-def _files(site: Site, asset: Asset, lineage: ColumnLineage) -> Iterable[File]:
+def _files(site: Site, asset: Asset, lineage: ColumnLineage, notices: Sequence[Notice]) -> Iterable[File]:
     table = site.table(asset.key)
     rows = first_rows(table) if table is not None else None
     shared = _shared(site, asset, lineage)
@@ -79,12 +89,15 @@ def _files(site: Site, asset: Asset, lineage: ColumnLineage) -> Iterable[File]:
         language, title = Language(code), title_of(asset.key, code)
         shown = preview(rows, asset.columns, language) if rows is not None and rows.height else None
         checks = _checks(site, asset, language)
+        queries = list(snippets(site, asset, language)) if shared["entry"] else []
         sections = {
+            "download": shared["files"],
             "preview": shown,
             "columns": True,
-            "query": shared["snippets"],
+            "query": queries,
             "lineage": True,
             "quality": checks or shared["history"],
+            "versions": shared["versions"],
             "reuse": True,
         }
         body = render_page(
@@ -95,12 +108,15 @@ def _files(site: Site, asset: Asset, lineage: ColumnLineage) -> Iterable[File]:
             title=title,
             description=language.t("table.about", table=title),
             sections=[name for name, is_there in sections.items() if is_there],
+            notices=[(each.since, texts().texts[each.text][code]) for each in notices],
             preview=shown,
             checks=checks,
+            snippets=queries,
             failing=[each for each in checks if each.failed],
             charts=list(_charts(shared["history"], language)),
             picture=_picture(site, asset, language),
             translated=partial(translated, language=code),
+            citation=_citation(site, asset, shared["versions"], code),
             **shared,
         )
         yield File(site.page(code, table_path(asset.key)), body)
@@ -111,6 +127,7 @@ def _shared(site: Site, asset: Asset, lineage: ColumnLineage) -> dict[str, Any]:
     graph, columns = site.graph, column_rows(asset, lineage)
     sources, history = table_sources(site, asset), materializations(site, asset.key)
     upstream = [each for each in graph.upstream(asset.key) if each.layer is not Layer.LANDING]
+    files = distributions(site, asset)
     return {
         "asset": asset,
         "entry": site.entry(asset.key),
@@ -119,6 +136,7 @@ def _shared(site: Site, asset: Asset, lineage: ColumnLineage) -> dict[str, Any]:
         "failed_at": failed_at(site, asset.key),
         "subject": site.declared.subject_of(asset.key, graph),
         "columns": columns,
+        "contract": f"contracts/{asset.key}.yaml",
         "has_units": any(row.column.unit for row in columns),
         "kind_of": kind_of,
         "pages": {each.key for each in site.published},
@@ -130,15 +148,22 @@ def _shared(site: Site, asset: Asset, lineage: ColumnLineage) -> dict[str, Any]:
         "history": history,
         "has_drift": any(each.drift for each in history),
         "rights": rights_of(site, asset),
-        "snippets": list(snippets(site, asset)) if site.entry(asset.key) else [],
+        "files": sorted((each for each in files if each.is_latest), key=lambda each: _FORMATS.index(each.format)),
+        "versions": [
+            (each, [one for one in files if one.version == each.name and not one.is_latest])
+            for each in (versions(site, asset) if files else [])[:NEWEST]
+        ],
+        "versions_file": f"{data_folder(asset.key)}/versions.json",
     }
 
 
-def _made_from(site: Site, asset: Asset) -> Mapping[str, str]:
+def _made_from(site: Site, asset: Asset) -> dict[str, str]:
     found = {
         "code": asset.code_version,
         "readable": str(not site.state.unreadable(asset.key)),
         "version": site.version(asset.key),
+        "files": downloads.made_from(site, asset) if asset.layer is Layer.MARTS else "",
+        "publisher": site.project.settings.publisher,
         "history": " ".join(str(each.sequence) for each in materializations(site, asset.key)),
         "failed": str(failed_at(site, asset.key)),
         "downstream": " ".join(each.key for each in site.graph.downstream(asset.key)),
@@ -186,6 +211,23 @@ def _checks(site: Site, asset: Asset, language: Language) -> list[CheckResult]:
     checks = tuple(check for check in entry.checks if check.column not in personal) if entry else ()
     return check_results(
         checks, asset, language, lambda name: getattr(getattr(contract, name, None), "__doc__", "") or ""
+    )
+
+
+def _citation(
+    site: Site, asset: Asset, known: Sequence[tuple[Version, Sequence[Distribution]]], code: str
+) -> Citation | None:
+    """What to cite: the version that the table has now."""
+    version = next((each for each, _ in known if each.is_latest), None)
+    if version is None:
+        return None
+    return Citation(
+        author=site.project.settings.publisher or title_of(PROJECT, code),
+        title=title_of(asset.key, code),
+        issued=version.issued,
+        version=version.name,
+        identifier=version.citation,
+        url=site.absolute(site.page(code, table_path(asset.key))),
     )
 
 
