@@ -123,7 +123,7 @@ def _locale(code: str) -> Locale:
 # A page formats few values, the site millions, most of them again and again.
 @lru_cache(100_000)
 def _decimal(code: str, value: float, digits: int) -> str:
-    return _pattern(digits).apply(value, _locale(code))
+    return str(_pattern(digits).apply(value, _locale(code)))
 
 
 @cache
