@@ -101,13 +101,13 @@ def parts(site: Site) -> Iterator[Part]:
     # Early, so that readers see what is wrong even if that keeps a later part from being made.
     yield from quality_page.parts(site)
     yield from downloads.parts(site)
+    yield from geojson.parts(site)
     yield from home_page.parts(site)
     yield from places_page.parts(site)
     yield from place_page.parts(site)
     yield from tables_page.parts(site)
     yield from table_page.parts(site)
     yield from map_page.parts(site)
-    yield from geojson.parts(site)
     yield from lineage_page.parts(site)
     yield from about_page.parts(site)
 
