@@ -107,18 +107,26 @@ def read_state(to: Lake) -> SiteState | None:
 
 
 def moved(site: Site, state: SiteState | None) -> list[str]:
-    """The parts that a build would make."""
+    """The parts that a build would make, or whose files it would delete."""
     known = state.parts if state else {}
-    return [
-        part.name for part in parts(site) if part.name not in known or known[part.name].version != _version(site, part)
-    ]
+    versions = {part.name: _version(site, part) for part in parts(site)}
+    changed = [name for name, version in versions.items() if name not in known or known[name].version != version]
+    return [*changed, *(name for name in known if name not in versions)]
 
 
-def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[[str], None] = lambda _: None) -> Built:
+def build(
+    site: Site,
+    to: Lake,
+    *,
+    everything: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+    check: Callable[[], None] = lambda: None,
+) -> Built:
     """Make the parts that moved since the last build (or `everything`), and write their files. Raises LakeError.
 
     Readers see an old file or a new one, never half of one, and no page before the files it links to. Files that are in no part any more are
     deleted at the end. What is about to change is unknown to `portal.json` until all of it is written: a build that was stopped is done again.
+    `check` is called before anything is recorded, and raises if another run has taken over.
     """
     last, built = read_state(to), Built()
     known = last.parts if last else {}
@@ -131,6 +139,7 @@ def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[
     gone_parts = known.keys() - {part.name for part, _ in versions}
     if last and (len(same) < len(versions) or gone_parts):
         begun = {name: each if name in same else Made("", each.files) for name, each in known.items()}
+        check()
         _keep(to, SiteState(last.built_at, last.tables, begun))
     made: dict[str, Made] = {}
     with Publisher(to) as publisher:
@@ -147,6 +156,7 @@ def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[
     present = {path for each in made.values() for path in each.files}
     gone = sorted({path for each in known.values() for path in each.files} - present)
     if built.made or gone:
+        check()
         to.delete(gone)
         tables = {asset.key: site.version(asset.key) for asset in site.published}
         _keep(to, SiteState(site.now, tables, made))

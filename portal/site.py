@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from catalunya.assets.graph.graph import AssetGraph
@@ -49,10 +50,12 @@ class Site:
     def languages(self) -> tuple[str, ...]:
         return self.declared.languages
 
-    @property
+    @cached_property
     def is_sample(self) -> bool:
-        """Whether the data are the mock's, so that no one may take them for facts."""
-        return self.project.settings.mock is not None
+        """Whether any data are a mock's, so that no one may take them for facts: by the settings now, or by what the tables were read from."""
+        landed = (self.entry(asset.key) for asset in self.graph if asset.layer is Layer.LANDING)
+        hosts = {each.host for entry in landed if entry for each in entry.traffic}
+        return self.project.settings.mock is not None or any(map(_is_of_a_mock, hosts))
 
     @cached_property
     def sections(self) -> tuple[str, ...]:
@@ -124,8 +127,26 @@ def place_path(level: str, code: str) -> str:
     return f"{level}/{code}"
 
 
-def read_site(project: Project | None = None, now: datetime | None = None) -> Site:
-    """Read the pipeline now. Raises LakeError, ConfigurationError."""
-    project, now = project or Project(), now or datetime.now(UTC)
+def read_site(
+    project: Project | None = None,
+    now: datetime | None = None,
+    *,
+    state: State | None = None,
+    board: Board | None = None,
+) -> Site:
+    """Read the pipeline now, unless it was read already (`state`, `board`). Raises LakeError, ConfigurationError."""
+    project = project or Project()
+    state = state or project.state(now or datetime.now(UTC))
     base = project.settings.portal_url.rstrip("/")
-    return Site(project, declaration(project.graph), project.state(now), read_board(project.lake), base)
+    return Site(project, declaration(project.graph), state, board or read_board(project.lake), base)
+
+
+def _is_of_a_mock(host: str) -> bool:
+    """Whether requests that were counted for this host were answered by a mock: it stands for a host (`mock:8765/data.example.org`), has a
+    name without a dot, as in a container, or is an address of a private network."""
+    name, _, stands_for = host.partition("/")
+    name = name.rpartition(":")[0] or name
+    try:
+        return bool(stands_for) or not ip_address(name.strip("[]")).is_global
+    except ValueError:
+        return bool(stands_for) or "." not in name
