@@ -1,7 +1,8 @@
 """Building the site: its parts, what each is made from, and writing what moved since the last build.
 
 A part is a group of files that are made from the same things. `portal.json`, written last, says what each part was made from and which files it has:
-a build that is killed is done again by the next one, and a part whose inputs are the same is not made. Here: that rule, and the parts in order. Not
+a build that is killed is done again by the next one, and a part whose inputs are the same is not made. Which files of earlier versions there are
+(`DATED`), the store itself says: also those of a build that was killed, or whose `portal.json` is lost. Here: that rule, and the parts in order. Not
 here: what a part's files contain (`*_page.py`, `downloads.py`, …), where a site is published (`publish.py`).
 """
 
@@ -20,7 +21,7 @@ from catalunya.assets.graph.spec import digest
 from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
 from catalunya.portal.publish import Publisher, headers
-from catalunya.portal.site import Site
+from catalunya.portal.site import DATED, Site
 
 STATE = "portal.json"
 HERE = Path(__file__).parent
@@ -28,7 +29,8 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of the site. `body` is None for a file of an earlier build that stays as it is. `is_fixed`: its content never changes."""
+    """One file of the site. `body` is None for a file of an earlier build that stays as it is; one that is a path is read at once, and may
+    be deleted when the next file is asked for. `is_fixed`: its content never changes."""
 
     path: str
     body: bytes | Path | None
@@ -53,10 +55,13 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class SiteState(msgspec.Struct, frozen=True):
-    """What `portal.json` holds: when the site last changed, the data versions it shows, and its parts."""
+    """What `portal.json` holds: when the site last changed, the data versions it shows, the published versions of each table (name -> data
+    version), whether they are the mock's, and its parts."""
 
     built_at: datetime
     tables: dict[str, str] = {}
+    versions: dict[str, dict[str, str]] = {}
+    is_sample: bool = False
     parts: dict[str, Made] = {}
 
 
@@ -73,13 +78,19 @@ class Built:
 
 
 def parts(site: Site) -> Iterator[Part]:
-    """All parts of the site, in the order in which they are published: what pages link to before the pages."""
+    """All parts of the site, in the order in which they are published: what pages link to before the pages.
+
+    A part may read the sizes of files of those before it (`Site.files`).
+    """
     from catalunya.portal import (
         about_page,
+        downloads,
         geojson,
         home_page,
         lineage_page,
         map_page,
+        place_page,
+        places_page,
         quality_page,
         static_files,
         table_page,
@@ -87,12 +98,16 @@ def parts(site: Site) -> Iterator[Part]:
     )
 
     yield from static_files.parts(site)
+    # Early, so that readers see what is wrong even if that keeps a later part from being made.
+    yield from quality_page.parts(site)
+    yield from downloads.parts(site)
     yield from home_page.parts(site)
+    yield from places_page.parts(site)
+    yield from place_page.parts(site)
     yield from tables_page.parts(site)
     yield from table_page.parts(site)
     yield from map_page.parts(site)
     yield from geojson.parts(site)
-    yield from quality_page.parts(site)
     yield from lineage_page.parts(site)
     yield from about_page.parts(site)
 
@@ -109,6 +124,7 @@ def read_state(to: Lake) -> SiteState | None:
 def moved(site: Site, state: SiteState | None) -> list[str]:
     """The parts that a build would make, or whose files it would delete."""
     known = state.parts if state else {}
+    _begin(site, state, _files(state))
     versions = {part.name: _version(site, part) for part in parts(site)}
     changed = [name for name, version in versions.items() if name not in known or known[name].version != version]
     return [*changed, *(name for name in known if name not in versions)]
@@ -128,8 +144,11 @@ def build(
     deleted at the end. What is about to change is unknown to `portal.json` until all of it is written: a build that was stopped is done again.
     `check` is called before anything is recorded, and raises if another run has taken over.
     """
+    from catalunya.portal import downloads
+
     last, built = read_state(to), Built()
-    known = last.parts if last else {}
+    known, there = last.parts if last else {}, _present(last, to)
+    _begin(site, last, there)
     versions = [(part, _version(site, part)) for part in parts(site)]
     same = {
         part.name
@@ -140,7 +159,7 @@ def build(
     if last and (len(same) < len(versions) or gone_parts):
         begun = {name: each if name in same else Made("", each.files) for name, each in known.items()}
         check()
-        _keep(to, SiteState(last.built_at, last.tables, begun))
+        _keep(to, SiteState(last.built_at, last.tables, last.versions, last.is_sample, begun))
     made: dict[str, Made] = {}
     with Publisher(to) as publisher:
         for part, version in versions:
@@ -150,16 +169,19 @@ def build(
             progress(part.name)
             before = known.get(part.name, Made("", {}))
             again = everything or not before.version
-            made[part.name] = Made(version, _write(part, before.files, publisher, built, everything=again))
+            files = _write(site, part, there, publisher, built, everything=again)
+            for path in before.files.keys() - files:
+                site.files.pop(path, None)
+            made[part.name] = Made(version, files)
             built.made.append(part.name)
     built.same = len(same)
     present = {path for each in made.values() for path in each.files}
-    gone = sorted({path for each in known.values() for path in each.files} - present)
+    gone = sorted({*there, *(path for each in known.values() for path in each.files)} - present)
     if built.made or gone:
         check()
         to.delete(gone)
         tables = {asset.key: site.version(asset.key) for asset in site.published}
-        _keep(to, SiteState(site.now, tables, made))
+        _keep(to, SiteState(site.now, tables, downloads.names(site), site.is_sample, made))
     built.deleted, built.files = len(gone), len(present)
     built.bytes = sum(size for each in made.values() for _, size in each.files.values())
     return built
@@ -169,8 +191,32 @@ def _keep(to: Lake, state: SiteState) -> None:
     to.put(STATE, msgspec.json.encode(state), headers(STATE, is_fixed=False))
 
 
+def _begin(site: Site, state: SiteState | None, files: Mapping[str, tuple[str, int]]) -> None:
+    """Let the parts know what is published already. Versions of sample data are not among those of real data."""
+    was_sample = state is not None and state.is_sample and not site.is_sample
+    site.files.clear()
+    site.files.update((path, about) for path, about in files.items() if not (was_sample and DATED.fullmatch(path)))
+    site.names.clear()
+    site.names.update(state.versions if state and not was_sample else {})
+
+
+def _files(state: SiteState | None) -> dict[str, tuple[str, int]]:
+    return {path: about for part in state.parts.values() for path, about in part.files.items()} if state else {}
+
+
+def _present(state: SiteState | None, to: Lake) -> dict[str, tuple[str, int]]:
+    """The files of the last build; of those that never change, the ones that are in the store."""
+    recorded = _files(state)
+    found = {path: about for path, about in recorded.items() if not DATED.fullmatch(path)}
+    for path, size, _ in to.objects("data"):
+        if DATED.fullmatch(path):
+            about = recorded.get(path)
+            found[path] = about if about and about[1] == size else (to.sha256(path), size)
+    return found
+
+
 def _write(
-    part: Part, before: Mapping[str, tuple[str, int]], to: Publisher, built: Built, *, everything: bool
+    site: Site, part: Part, before: Mapping[str, tuple[str, int]], to: Publisher, built: Built, *, everything: bool
 ) -> dict[str, tuple[str, int]]:
     found: dict[str, tuple[str, int]] = {}
     for file in part.files():
@@ -178,13 +224,20 @@ def _write(
             if file.path in before:
                 found[file.path] = before[file.path]
             continue
-        body = file.body.read_bytes() if isinstance(file.body, Path) else file.body
-        about = (hashlib.sha256(body).hexdigest(), len(body))
+        about = _about(file.body)
         if everything or before.get(file.path) != about:
-            to.put(file.path, body, is_fixed=file.is_fixed)
+            to.put(file.path, file.body, is_fixed=file.is_fixed)
             built.written += 1
-        found[file.path] = about
-    return found
+        found[file.path] = site.files[file.path] = about
+    return dict(sorted(found.items()))
+
+
+def _about(body: bytes | Path) -> tuple[str, int]:
+    """The SHA-256 of a file, which is read piece by piece, and its bytes."""
+    if isinstance(body, bytes):
+        return hashlib.sha256(body).hexdigest(), len(body)
+    with body.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest(), body.stat().st_size
 
 
 def _version(site: Site, part: Part) -> str:

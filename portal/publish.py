@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from catalunya.io.environment import Settings
 from catalunya.io.lake import Lake
@@ -67,7 +67,8 @@ def headers(path: str, *, is_fixed: bool) -> Mapping[str, str]:
 class Publisher:
     """Writes files of a site: many at once to a bucket, one after the other to a folder.
 
-    A page is written after every other file that was given before it, because it may link to it. Used as a context, which ends when everything
+    A page is written after every other file that was given before it, because it may link to it. A file that is given by its path, a large one, is
+    written at once. Used as a context, which ends when everything
     is written. Raises LakeError, later than the call that caused it.
     """
 
@@ -79,16 +80,25 @@ class Publisher:
     def put(self, path: str, body: bytes | Path, *, is_fixed: bool = False) -> None:
         """Write one file."""
         about = headers(path, is_fixed=is_fixed)
-        if self._pool is None:
+        if self._pool is None or isinstance(body, Path):
             self._to.put(path, body, about)
             return
         is_page = path.endswith(PAGE)
         if is_page:
             self._wait(is_page=False, most=0)
         mine = self._waiting[is_page]
-        mine.add(self._pool.submit(self._to.put, path, body, about))
+        # Opened now: a file in a temporary folder may be gone when its turn comes.
+        content = body if isinstance(body, bytes) else body.open("rb")
+        mine.add(self._pool.submit(self._put, path, content, about))
         if len(mine) >= WAITING:
             self._wait(is_page=is_page, most=WAITING // 2)
+
+    def _put(self, path: str, content: bytes | BinaryIO, about: Mapping[str, str]) -> None:
+        if isinstance(content, bytes):
+            self._to.put(path, content, about)
+            return
+        with content:
+            self._to.put(path, content, about)
 
     def _wait(self, *, is_page: bool, most: int) -> None:
         """Wait until at most so many files, or pages, are not written yet."""

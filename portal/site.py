@@ -6,6 +6,9 @@ language, below another folder. Here: reading, addresses. Not here: pages (`*_pa
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer, digest
-from catalunya.assets.record.index import Index, read_index
 from catalunya.assets.record.ledger import Entry, Ledger
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
+from catalunya.io.errors import LedgerError
 from catalunya.io.project_folder import active
 from catalunya.ops.watching.findings import Board, read_board
 from catalunya.portal.declaration import Declaration, declaration
@@ -26,16 +29,24 @@ from catalunya.portal.declaration import Declaration, declaration
 if TYPE_CHECKING:
     import polars as pl
 
+    from catalunya.assets.record.index import Index
+
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """The pipeline at one moment, and what the project declares for its pages. `base`: the address of the site, without a final slash."""
+    """The pipeline at one moment, and what the project declares for its pages. `base`: the address of the site, without a final slash.
+
+    While the site is built, `files` are its files so far, path -> (SHA-256, bytes): those of the last build, and of the parts made since.
+    A part may read the sizes of files of parts before it. `names`: the published versions of each table, name -> data version.
+    """
 
     project: Project
     declared: Declaration
     state: State
     board: Board
     base: str
+    files: dict[str, tuple[str, int]] = field(default_factory=dict)
+    names: dict[str, dict[str, str]] = field(default_factory=dict)
     _tables: dict[str, pl.LazyFrame | None] = field(default_factory=dict)
 
     @property
@@ -75,6 +86,8 @@ class Site:
     @cached_property
     def index(self) -> Index:
         """The newest entries of every table, a row each, read at once. Raises LakeError."""
+        from catalunya.assets.record.index import read_index
+
         # A ledger of its own: entries of the index have no objects, and those that tables are read by must have them.
         return read_index(Ledger(self.project.lake), [asset.key for asset in self.graph])
 
@@ -96,6 +109,19 @@ class Site:
         """The data version of a table; "" if it was never made."""
         entry = self.entry(key)
         return entry.data_version if entry else ""
+
+    @cached_property
+    def histories(self) -> Mapping[str, Sequence[Entry]]:
+        """All ledger entries of each mart, oldest first; none if one of them cannot be read."""
+
+        def read(asset: Asset) -> Sequence[Entry]:
+            try:
+                return self.state.ledger.history(asset.key)
+            except LedgerError:
+                return ()
+
+        with ThreadPoolExecutor(8) as pool:
+            return {asset.key: history for asset, history in zip(self.marts, pool.map(read, self.marts), strict=True)}
 
     def table(self, key: str) -> pl.LazyFrame | None:
         """A published table, without its personal columns; None if it was never made."""
@@ -122,9 +148,21 @@ def table_path(key: str) -> str:
     return f"table/{key}"
 
 
+def data_folder(key: str) -> str:
+    """The folder with the files of a table."""
+    return f"data/{key.replace('.', '/')}"
+
+
+DATED = re.compile(
+    r"data/(?P<layer>[a-z]+)/(?P<table>[a-z0-9_]+)/(?P<version>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{4}Z(?:-[0-9]+)?)"
+    r"(?P<ending>(?:-[a-z]+)?\.[a-z]+)"
+)
+"""The path of a file of one version of a table, which never changes: data/marts/dim_time/2026-11-29T1405Z.parquet."""
+
+
 def place_path(level: str, code: str) -> str:
-    """The page of a place."""
-    return f"{level}/{code}"
+    """The page of a place. The whole territory has no code."""
+    return f"{level}/{code or HOME}"
 
 
 def read_site(
