@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from catalunya.assets.graph.spec import Asset, Layer
-from catalunya.portal.site import Site
+from catalunya.portal.language import Language
+from catalunya.portal.site import Site, data_folder
 
 _SPECIAL = re.compile(r"[&%$#_{}]")
 
@@ -25,10 +26,11 @@ class Snippet:
     code: str
 
 
-def snippets(site: Site, asset: Asset) -> Iterator[Snippet]:
+def snippets(site: Site, asset: Asset, language: Language) -> Iterator[Snippet]:
     """How to read a table: its files on the site if it is a mart, and Athena in an environment that has it."""
     if asset.layer is Layer.MARTS:
-        url = site.absolute(f"data/{asset.layer}/{asset.name}/latest.parquet")
+        folder = site.absolute(data_folder(asset.key))
+        url = f"{folder}/latest.parquet"
         yield Snippet("duckdb", "DuckDB", f"SELECT * FROM '{url}';")  # noqa: S608  a text to copy
         yield Snippet(
             "polars",
@@ -46,6 +48,8 @@ def snippets(site: Site, asset: Asset) -> Iterator[Snippet]:
             f'file <- tempfile(fileext = ".parquet")\ndownload.file(\n  "{url}",\n  file, mode = "wb"\n)\n'
             "table <- arrow::read_parquet(file)\nprint(table)",
         )
+        # Excel reads numbers as its own language writes them.
+        yield Snippet("excel", "Excel", f"{folder}/latest{'-excel' if language.has_decimal_comma else ''}.csv")
     settings = site.project.settings
     if settings.engine == "athena":
         database = settings.glue_database(asset.layer)

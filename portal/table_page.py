@@ -17,20 +17,26 @@ from markupsafe import Markup
 from catalunya.assets.graph.column_lineage import ColumnLineage, load_lineage
 from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.assets.graph.spec import Asset, LandingDeclaration, Layer
-from catalunya.assets.graph.titles import title_of
+from catalunya.assets.graph.titles import PROJECT, title_of
 from catalunya.contracts.model.columns import Column
 from catalunya.portal.build import File, Part
 from catalunya.portal.charts import Line, line_chart
+from catalunya.portal.downloads import Distribution, Version, distributions, made_from, versions
 from catalunya.portal.language import Language
 from catalunya.portal.lineage_picture import Kind, Node, Picture, lineage_picture
 from catalunya.portal.previews import first_rows, kind_of, preview
 from catalunya.portal.rendering import render_page
 from catalunya.portal.rights import rights_of, sources_of
-from catalunya.portal.site import Site, table_path
-from catalunya.portal.snippets import snippets
+from catalunya.portal.site import Site, data_folder, table_path
+from catalunya.portal.snippets import Citation, snippets
 from catalunya.portal.table_checks import CheckResult, check_results
 from catalunya.portal.table_history import Materialization, materializations
 from catalunya.portal.translations import translated
+
+_FORMATS = ("xlsx", "excel_csv", "csv", "json", "parquet")
+"""What most people open first."""
+NEWEST = 20
+"""How many versions a page lists; `versions.json` has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +85,15 @@ def _files(site: Site, asset: Asset, lineage: ColumnLineage) -> Iterable[File]:
         language, title = Language(code), title_of(asset.key, code)
         shown = preview(rows, asset.columns, language) if rows is not None and rows.height else None
         checks = _checks(site, asset, language)
+        queries = list(snippets(site, asset, language)) if shared["entry"] else []
         sections = {
+            "download": shared["files"],
             "preview": shown,
             "columns": True,
-            "query": shared["snippets"],
+            "query": queries,
             "lineage": True,
             "quality": checks or shared["history"],
+            "versions": shared["versions"],
             "reuse": True,
         }
         body = render_page(
@@ -97,10 +106,12 @@ def _files(site: Site, asset: Asset, lineage: ColumnLineage) -> Iterable[File]:
             sections=[name for name, is_there in sections.items() if is_there],
             preview=shown,
             checks=checks,
+            snippets=queries,
             failing=[each for each in checks if each.failed],
             charts=list(_charts(shared["history"], language)),
             picture=_picture(site, asset, language),
             translated=partial(translated, language=code),
+            citation=_citation(site, asset, shared["versions"], code),
             **shared,
         )
         yield File(site.page(code, table_path(asset.key)), body)
@@ -111,6 +122,7 @@ def _shared(site: Site, asset: Asset, lineage: ColumnLineage) -> dict[str, Any]:
     graph, columns = site.graph, column_rows(asset, lineage)
     sources, history = table_sources(site, asset), materializations(site, asset.key)
     upstream = [each for each in graph.upstream(asset.key) if each.layer is not Layer.LANDING]
+    files = distributions(site, asset)
     return {
         "asset": asset,
         "entry": site.entry(asset.key),
@@ -130,7 +142,12 @@ def _shared(site: Site, asset: Asset, lineage: ColumnLineage) -> dict[str, Any]:
         "history": history,
         "has_drift": any(each.drift for each in history),
         "rights": rights_of(site, asset),
-        "snippets": list(snippets(site, asset)) if site.entry(asset.key) else [],
+        "files": sorted((each for each in files if each.is_latest), key=lambda each: _FORMATS.index(each.format)),
+        "versions": [
+            (each, [one for one in files if one.version == each.name and not one.is_latest])
+            for each in (versions(site, asset) if files else [])[:NEWEST]
+        ],
+        "versions_file": f"{data_folder(asset.key)}/versions.json",
     }
 
 
@@ -139,6 +156,8 @@ def _made_from(site: Site, asset: Asset) -> Mapping[str, str]:
         "code": asset.code_version,
         "readable": str(not site.state.unreadable(asset.key)),
         "version": site.version(asset.key),
+        "files": made_from(site, asset) if asset.layer is Layer.MARTS else "",
+        "publisher": site.project.settings.publisher,
         "history": " ".join(str(each.sequence) for each in materializations(site, asset.key)),
         "failed": str(failed_at(site, asset.key)),
         "downstream": " ".join(each.key for each in site.graph.downstream(asset.key)),
@@ -186,6 +205,23 @@ def _checks(site: Site, asset: Asset, language: Language) -> list[CheckResult]:
     checks = tuple(check for check in entry.checks if check.column not in personal) if entry else ()
     return check_results(
         checks, asset, language, lambda name: getattr(getattr(contract, name, None), "__doc__", "") or ""
+    )
+
+
+def _citation(
+    site: Site, asset: Asset, known: Sequence[tuple[Version, Sequence[Distribution]]], code: str
+) -> Citation | None:
+    """What to cite: the version that the table has now."""
+    version = next((each for each, _ in known if each.is_latest), None)
+    if version is None:
+        return None
+    return Citation(
+        author=site.project.settings.publisher or title_of(PROJECT, code),
+        title=title_of(asset.key, code),
+        issued=version.issued,
+        version=version.name,
+        identifier=version.citation,
+        url=site.absolute(site.page(code, table_path(asset.key))),
     )
 
 
