@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from catalunya.assets.graph.spec import Layer
 from catalunya.assets.graph.titles import PROJECT, title_of
-from catalunya.ops.watching.consumers import Situation, situation
-from catalunya.ops.watching.look import SILENT
-from catalunya.portal import place_map
+from catalunya.ops.watching.consumers import Situation
+from catalunya.portal import place_map, quality
 from catalunya.portal.build import File, Part
 from catalunya.portal.declaration import WHOLE
 from catalunya.portal.language import Language
@@ -20,14 +20,15 @@ from catalunya.portal.site import HOME, Site, place_path, table_path
 
 def parts(site: Site) -> Iterator[Part]:
     """One part."""
-    now = situation(site.project, site.board, site.now, silent=SILENT)
-    tables = {each.key: f"{each.updated_at} {each.has_problem}" for each in now.tables}
+    now = quality.now(site)
+    marts = [each for each in quality.tables(site, now) if each.asset.layer is Layer.MARTS]
+    tables = {each.key: f"{each.updated_at} {each.has_problem}" for each in marts}
     levels = {level.table: site.version(level.table) for level in site.declared.levels.values()}
     shown = {"notices": str(len(now.notices)), "checked": str(now.is_checked), "geometry": place_map.version(site)}
-    yield Part("home", tables | levels | shown, lambda: _files(site, now))
+    yield Part("home", tables | levels | shown, lambda: _files(site, now, marts))
 
 
-def _files(site: Site, now: Situation) -> Iterable[File]:
+def _files(site: Site, now: Situation, marts: Sequence[quality.TableQuality]) -> Iterable[File]:
     facts = PlaceFacts(site)
     groups = place_groups(facts) if site.declared.levels else []
     for code in site.languages:
@@ -36,7 +37,7 @@ def _files(site: Site, now: Situation) -> Iterable[File]:
             "groups": groups,
             "situation": now,
             "subjects": {
-                name: [t for t in now.tables if _is_of(site, name, t.key)] for name in [*site.declared.subjects, ""]
+                name: [each for each in marts if _is_of(site, name, each.key)] for name in [*site.declared.subjects, ""]
             },
             "index": search_index(facts, language),
             "map": map_of_links(facts, language, HOME) if groups else "",

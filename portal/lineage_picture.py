@@ -74,12 +74,13 @@ def _few(nodes: Sequence[Node], more: str) -> list[Node]:
     return [*nodes[: MOST - 1], Node(more.format(n=len(nodes) - MOST + 1), "more")]
 
 
-def _wrapped(title: str) -> list[str]:
+def wrapped(title: str) -> list[str]:
+    """A title in the lines of its box."""
     return textwrap.wrap(title, LETTERS, max_lines=LINES, placeholder="…") or [""]
 
 
 def _height(node: Node) -> int:
-    return len(_wrapped(node.title)) * LINE + 2 * PADDING
+    return len(wrapped(node.title)) * LINE + 2 * PADDING
 
 
 def _placed(column: Sequence[Node], x: int, height: int) -> list[Box]:
@@ -87,6 +88,6 @@ def _placed(column: Sequence[Node], x: int, height: int) -> list[Box]:
     y = (height - sum(heights) - BETWEEN * (len(column) - 1)) // 2
     found = []
     for node, own in zip(column, heights, strict=True):
-        found.append(Box(x, y, own, tuple(_wrapped(node.title)), node.kind))
+        found.append(Box(x, y, own, tuple(wrapped(node.title)), node.kind))
         y += own + BETWEEN
     return found

@@ -34,6 +34,14 @@ class TableQuality:
     has_problem: bool
 
     @property
+    def key(self) -> str:
+        return self.asset.key
+
+    @property
+    def updated_at(self) -> datetime | None:
+        return self.entry.recorded_at if self.entry else None
+
+    @property
     def failed(self) -> list[Check]:
         return [check for check in self.entry.checks if check.failed] if self.entry else []
 
