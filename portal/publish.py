@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -80,7 +81,7 @@ class Publisher:
     def put(self, path: str, body: bytes | Path, *, is_fixed: bool = False) -> None:
         """Write one file."""
         about = headers(path, is_fixed=is_fixed)
-        if self._pool is None or isinstance(body, Path):
+        if self._pool is None:
             self._to.put(path, body, about)
             return
         is_page = path.endswith(PAGE)
@@ -88,15 +89,12 @@ class Publisher:
             self._wait(is_page=False, most=0)
         mine = self._waiting[is_page]
         # Opened now: a file in a temporary folder may be gone when its turn comes.
-        content = body if isinstance(body, bytes) else body.open("rb")
+        content: BinaryIO = body.open("rb") if isinstance(body, Path) else BytesIO(body)
         mine.add(self._pool.submit(self._put, path, content, about))
         if len(mine) >= WAITING:
             self._wait(is_page=is_page, most=WAITING // 2)
 
-    def _put(self, path: str, content: bytes | BinaryIO, about: Mapping[str, str]) -> None:
-        if isinstance(content, bytes):
-            self._to.put(path, content, about)
-            return
+    def _put(self, path: str, content: BinaryIO, about: Mapping[str, str]) -> None:
         with content:
             self._to.put(path, content, about)
 
