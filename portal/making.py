@@ -22,7 +22,7 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import FIRST_RETRY, LONGEST_RETRY
 from catalunya.io.environment import Settings
 from catalunya.io.errors import LedgerError, one_line
-from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 from catalunya.io.safe_text import safe_text
 from catalunya.ops.watching.findings import FOLDER
@@ -184,17 +184,17 @@ def build_site(
     """
     began, to = time.monotonic(), open_site(project.settings)
     with lease(project.lake, KEY, run_id, project.settings.lease_s) as mine:
+        last = read_last(project.lake)
         try:
             made = build(read_site(project), to, everything=everything, progress=progress, check=mine.check)
         except Exception as error:
-            last = read_last(project.lake)
             text, failures = (
                 f"{type(error).__name__}: {safe_text(one_line(error)[0], 500)}",
                 last.failures if last else 0,
             )
             _record(project.lake, LastBuild(run_id, datetime.now(UTC), time.monotonic() - began, text, failures + 1))
             raise
-        if made.made or made.deleted:
+        if made.made or made.deleted or (last and last.error):
             _record(project.lake, LastBuild(run_id, datetime.now(UTC), time.monotonic() - began))
     return made
 
@@ -213,7 +213,7 @@ def read_last(lake: Lake) -> LastBuild | None:
     """How the last build ended; None if there was none, or its record cannot be read. Raises LakeError."""
     found = lake.find(LAST)
     try:
-        return msgspec.json.decode(found, type=LastBuild) if found else None
+        return json_decoder(LastBuild).decode(found) if found else None
     except BROKEN_JSON:
         return None
 
