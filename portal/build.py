@@ -1,7 +1,8 @@
 """Building the site: its parts, what each is made from, and writing what moved since the last build.
 
 A part is a group of files that are made from the same things. `portal.json`, written last, says what each part was made from and which files it has:
-a build that is killed is done again by the next one, and a part whose inputs are the same is not made. Here: that rule, and the parts in order. Not
+a build that is killed is done again by the next one, and a part whose inputs are the same is not made. Which files of earlier versions there are
+(`DATED`), the store itself says: also those of a build that was killed, or whose `portal.json` is lost. Here: that rule, and the parts in order. Not
 here: what a part's files contain (`*_page.py`, `downloads.py`, …), where a site is published (`publish.py`).
 """
 
@@ -19,7 +20,7 @@ import msgspec
 from catalunya.assets.graph.spec import digest
 from catalunya.io.errors import LakeError
 from catalunya.io.lake import Lake
-from catalunya.portal.site import Site
+from catalunya.portal.site import DATED, Site
 
 STATE = "portal.json"
 HERE = Path(__file__).parent
@@ -52,10 +53,12 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class SiteState(msgspec.Struct, frozen=True):
-    """What `portal.json` holds: when the site last changed, the data versions it shows, and its parts."""
+    """What `portal.json` holds: when the site last changed, the data versions it shows, the published versions of each table (name -> data
+    version), and its parts."""
 
     built_at: datetime
     tables: dict[str, str] = {}
+    versions: dict[str, dict[str, str]] = {}
     parts: dict[str, Made] = {}
 
 
@@ -72,9 +75,10 @@ class Built:
 
 
 def parts(site: Site) -> Iterator[Part]:
-    """All parts of the site."""
+    """All parts of the site, in order: each may read the sizes of files of those before it (`Site.files`)."""
     from catalunya.portal import (
         about_page,
+        downloads,
         home_page,
         lineage_page,
         quality_page,
@@ -84,6 +88,7 @@ def parts(site: Site) -> Iterator[Part]:
     )
 
     yield from static_files.parts(site)
+    yield from downloads.parts(site)
     yield from home_page.parts(site)
     yield from tables_page.parts(site)
     yield from table_page.parts(site)
@@ -104,6 +109,7 @@ def read_state(to: Lake) -> SiteState | None:
 def moved(site: Site, state: SiteState | None) -> list[str]:
     """The parts that a build would make."""
     known = state.parts if state else {}
+    _begin(site, state, _files(state))
     return [
         part.name for part in parts(site) if part.name not in known or known[part.name].version != _version(site, part)
     ]
@@ -114,31 +120,61 @@ def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[
 
     Readers of a folder see an old file or a new one, never half of one. Files that are in no part any more are deleted at the end.
     """
+    from catalunya.portal.downloads import versions
+
     last, built = read_state(to), Built()
-    known = last.parts if last else {}
+    known, before = last.parts if last else {}, _present(last, to)
+    _begin(site, last, before)
     made: dict[str, Made] = {}
     for part in parts(site):
-        before, version = known.get(part.name), _version(site, part)
-        if before is not None and before.version == version and not everything:
-            made[part.name] = before
+        earlier, version = known.get(part.name), _version(site, part)
+        if earlier is not None and earlier.version == version and not everything:
+            made[part.name] = earlier
             built.same += 1
             continue
         progress(part.name)
-        made[part.name] = Made(version, _write(part, before.files if before else {}, to, built, everything=everything))
+        files = _write(site, part, before, to, built, everything=everything)
+        for path in (earlier.files if earlier else {}).keys() - files:
+            site.files.pop(path, None)
+        made[part.name] = Made(version, files)
         built.made.append(part.name)
     present = {path for each in made.values() for path in each.files}
-    gone = sorted({path for each in known.values() for path in each.files} - present)
+    gone = sorted(({path for each in known.values() for path in each.files} | before.keys()) - present)
     if built.made or gone:
         tables = {asset.key: site.version(asset.key) for asset in site.published}
-        to.put(STATE, msgspec.json.encode(SiteState(site.now, tables, made)))
+        names = {asset.key: {each.name: each.data_version for each in versions(site, asset)} for asset in site.marts}
+        to.put(STATE, msgspec.json.encode(SiteState(site.now, tables, names, made)))
         to.delete(gone)
     built.deleted, built.files = len(gone), len(present)
     built.bytes = sum(size for each in made.values() for _, size in each.files.values())
     return built
 
 
+def _begin(site: Site, state: SiteState | None, files: Mapping[str, tuple[str, int]]) -> None:
+    """Let the parts know what is published already."""
+    site.files.clear()
+    site.files.update(files)
+    site.names.clear()
+    site.names.update(state.versions if state else {})
+
+
+def _files(state: SiteState | None) -> dict[str, tuple[str, int]]:
+    return {path: about for part in state.parts.values() for path, about in part.files.items()} if state else {}
+
+
+def _present(state: SiteState | None, to: Lake) -> dict[str, tuple[str, int]]:
+    """The files of the last build; of those that never change, the ones that are in the store."""
+    recorded = _files(state)
+    found = {path: about for path, about in recorded.items() if not DATED.fullmatch(path)}
+    for path, size, _ in to.objects("data"):
+        if DATED.fullmatch(path):
+            about = recorded.get(path)
+            found[path] = about if about and about[1] == size else (to.sha256(path), size)
+    return found
+
+
 def _write(
-    part: Part, before: Mapping[str, tuple[str, int]], to: Lake, built: Built, *, everything: bool
+    site: Site, part: Part, before: Mapping[str, tuple[str, int]], to: Lake, built: Built, *, everything: bool
 ) -> dict[str, tuple[str, int]]:
     found: dict[str, tuple[str, int]] = {}
     for file in part.files():
@@ -146,13 +182,20 @@ def _write(
             if file.path in before:
                 found[file.path] = before[file.path]
             continue
-        body = file.body.read_bytes() if isinstance(file.body, Path) else file.body
-        about = (hashlib.sha256(body).hexdigest(), len(body))
+        about = _about(file.body)
         if everything or before.get(file.path) != about:
-            to.put(file.path, body)
+            to.put(file.path, file.body)
             built.written += 1
-        found[file.path] = about
+        found[file.path] = site.files[file.path] = about
     return found
+
+
+def _about(body: bytes | Path) -> tuple[str, int]:
+    """The SHA-256 of a file, which is read piece by piece, and its bytes."""
+    if isinstance(body, bytes):
+        return hashlib.sha256(body).hexdigest(), len(body)
+    with body.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest(), body.stat().st_size
 
 
 def _version(site: Site, part: Part) -> str:

@@ -6,6 +6,8 @@ language, below another folder. Here: reading, addresses. Not here: pages (`*_pa
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,10 +15,12 @@ from typing import TYPE_CHECKING
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer, digest
-from catalunya.assets.record.ledger import Entry
+from catalunya.assets.record.index import Index, read_index
+from catalunya.assets.record.ledger import Entry, Ledger
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
+from catalunya.io.errors import LedgerError
 from catalunya.io.project_folder import active
 from catalunya.ops.watching.findings import Board, read_board
 from catalunya.portal.declaration import Declaration, declaration
@@ -27,14 +31,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """The pipeline at one moment, and what the project declares for its pages. `base`: the address of the site, without a final slash."""
+    """The pipeline at one moment, and what the project declares for its pages. `base`: the address of the site, without a final slash.
+
+    While the site is built, `files` are its files so far, path -> (SHA-256, bytes): those of the last build, and of the parts made since.
+    A part may read the sizes of files of parts before it. `names`: the published versions of each table, name -> data version.
+    """
 
     project: Project
     declared: Declaration
     state: State
     board: Board
     base: str
+    files: dict[str, tuple[str, int]] = field(default_factory=dict)
+    names: dict[str, dict[str, str]] = field(default_factory=dict)
     _tables: dict[str, pl.LazyFrame | None] = field(default_factory=dict)
+    _histories: dict[str, Sequence[Entry]] = field(default_factory=dict)
 
     @property
     def graph(self) -> AssetGraph:
@@ -68,6 +79,12 @@ class Site:
         return digest(self.base, str(self.is_sample), active().title, *texts)
 
     @cached_property
+    def index(self) -> Index:
+        """The newest entries of every table, a row each, read at once. Raises LakeError."""
+        # A ledger of its own: entries of the index have no objects, and those that tables are read by must have them.
+        return read_index(Ledger(self.project.lake), [asset.key for asset in self.graph])
+
+    @cached_property
     def published(self) -> tuple[Asset, ...]:
         """The tables that have a page: staging and marts, in dependency order."""
         return tuple(asset for asset in self.graph if asset.layer is not Layer.LANDING)
@@ -85,6 +102,15 @@ class Site:
         """The data version of a table; "" if it was never made."""
         entry = self.entry(key)
         return entry.data_version if entry else ""
+
+    def history(self, key: str) -> Sequence[Entry]:
+        """All ledger entries of a table, oldest first; none if one of them cannot be read."""
+        if key not in self._histories:
+            try:
+                self._histories[key] = self.state.ledger.history(key)
+            except LedgerError:
+                self._histories[key] = ()
+        return self._histories[key]
 
     def table(self, key: str) -> pl.LazyFrame | None:
         """A published table, without its personal columns; None if it was never made."""
@@ -109,6 +135,18 @@ HOME = "index"
 def table_path(key: str) -> str:
     """The page of a table."""
     return f"table/{key}"
+
+
+def data_folder(key: str) -> str:
+    """The folder with the files of a table."""
+    return f"data/{key.replace('.', '/')}"
+
+
+DATED = re.compile(
+    r"data/(?P<layer>[a-z]+)/(?P<table>[a-z0-9_]+)/(?P<version>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{4}Z(?:-[0-9]+)?)"
+    r"(?P<ending>(?:-[a-z]+)?\.[a-z]+)"
+)
+"""The path of a file of one version of a table, which never changes: data/marts/dim_time/2026-11-29T1405Z.parquet."""
 
 
 def place_path(level: str, code: str) -> str:

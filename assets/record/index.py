@@ -41,6 +41,7 @@ SCHEMA: dict[str, Any] = {
     "is_accepted": pl.Boolean,
     "is_part": pl.Boolean,  # a backfill: its rows are those of some periods
     "source_updated_at": pl.Datetime("us", "UTC"),
+    "drift": pl.String,
     "entry": pl.Binary,  # the whole entry without `objects`: what says how the table is, and the failures since then
 }
 _READERS = 8
@@ -134,7 +135,7 @@ def _frame(entries: list[Entry]) -> pl.DataFrame:
         [
             (
                 e.asset, e.sequence, e.status, e.run_id, e.recorded_at, e.seconds, e.rows, e.bytes, e.quarantined, e.is_accepted,
-                e.window is not None, e.source_updated_at, msgspec.json.encode(replace(e, objects=())),
+                e.window is not None, e.source_updated_at, e.drift, msgspec.json.encode(replace(e, objects=())),
             )
             for e in entries
         ],

@@ -1,0 +1,125 @@
+"""The formats that a table can be taken away in, and writing one as a file. The same table gives the same bytes.
+
+- Parquet: the contract's columns and types. CSV: RFC 4180, UTF-8; an unknown value is empty, an empty text is `""`. JSON: an array with an object
+  for each row, each on its line. Both write a moment as ISO 8601, in UTC.
+- CSV for Excel where the decimal sign is a comma (Catalan, Spanish): a byte order mark, semicolons, decimal commas. A text that Excel would
+  take for a formula gets an apostrophe before it.
+- Excel: a sheet with the rows and one that describes them, for tables of fewer than `EXCEL_ROWS` rows: a large one takes too much memory.
+
+Here: writing. Not here: which files there are (`downloads.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from catalunya.contracts.model.columns import Column
+from catalunya.portal.publish import CONTENT_TYPES
+
+EXCEL_ROWS = 20_000
+ROW_GROUP, SLICE = 100_000, 10_000
+MOMENT = "%Y-%m-%dT%H:%M:%S%.3fZ"
+_FORMULA = r"^[=+\-@\t\r]"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a file says of its table, where its format can: when the version was made, facts in order, the columns."""
+
+    issued: datetime
+    facts: Mapping[str, str]
+    columns: Sequence[Column]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format. `name` is its word in `[download]`, `ending` the end of its files' names."""
+
+    name: str
+    ending: str
+    write: Callable[[pl.DataFrame, Path, About], None]
+
+    @property
+    def media_type(self) -> str:
+        """As in HTTP, without parameters."""
+        return CONTENT_TYPES[f".{self.ending.rpartition('.')[2]}"].partition(";")[0]
+
+
+def formats(rows: int) -> list[Format]:
+    """The formats of a table with so many rows."""
+    return [each for each in FORMATS if each.ending != ".xlsx" or rows < EXCEL_ROWS]
+
+
+def _parquet(table: pl.DataFrame, to: Path, _: About) -> None:
+    table.write_parquet(to, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def _csv(table: pl.DataFrame, to: Path, _: About) -> None:
+    table.write_csv(to, line_terminator="\r\n", datetime_format=MOMENT)
+
+
+def _excel_csv(table: pl.DataFrame, to: Path, _: About) -> None:
+    texts = pl.col(pl.String)
+    guarded = table.with_columns(pl.when(texts.str.contains(_FORMULA)).then("'" + texts).otherwise(texts).name.keep())
+    guarded.write_csv(
+        to,
+        include_bom=True,
+        separator=";",
+        decimal_comma=True,
+        line_terminator="\r\n",
+        datetime_format="%Y-%m-%d %H:%M:%S",
+    )
+
+
+def _json(table: pl.DataFrame, to: Path, _: About) -> None:
+    written = table.with_columns(pl.col(pl.Datetime).dt.strftime(MOMENT))
+    with to.open(
+        "w", encoding="utf-8", newline=""
+    ) as file:  # polars would hold all of it, several times the table, in memory
+        for number, some in enumerate(written.iter_slices(SLICE)):
+            lines = (
+                some.write_ndjson().removesuffix("\n").replace("\n", ",\n")
+            )  # in a text, a line's end is \n in two letters
+            file.write(f"{',' if number else '['}\n{lines}")
+        file.write("\n]\n" if len(written) else "[]\n")
+
+
+def _xlsx(table: pl.DataFrame, to: Path, about: About) -> None:
+    from xlsxwriter import Workbook
+
+    options = {
+        # A text is a text, whatever it looks like.
+        "strings_to_urls": False,
+        "strings_to_formulas": False,
+        "strings_to_numbers": False,
+        "nan_inf_to_errors": True,
+        "remove_timezone": True,
+    }
+    with Workbook(str(to), options) as book:
+        book.set_properties({"created": about.issued.astimezone(UTC).replace(tzinfo=None)})
+        shown: Any = {"float_precision": 10, "dtype_formats": {pl.Int64: "0", pl.Int32: "0", pl.Float64: "General"}}
+        table.write_excel(book, "data", table_style="Table Style Light 1", autofit=True, freeze_panes=(1, 0), **shown)
+        facts = [*about.facts.items(), ("", "")]
+        described = pl.DataFrame(
+            [(each.name, each.description, each.unit or "", each.type) for each in about.columns],
+            schema=["column", "meaning", "unit", "type"],
+            orient="row",
+        )
+        pl.DataFrame(facts, schema=["about", "value"], orient="row").write_excel(book, "about", include_header=False)
+        described.write_excel(book, "about", position=(len(facts), 0), table_style="Table Style Light 1")
+        book.get_worksheet_by_name("about").set_column(0, 3, 40)
+
+
+FORMATS = (
+    Format("parquet", ".parquet", _parquet),
+    Format("csv", ".csv", _csv),
+    Format("excel_csv", "-excel.csv", _excel_csv),
+    Format("json", ".json", _json),
+    Format("xlsx", ".xlsx", _xlsx),
+)
