@@ -86,6 +86,7 @@ def parts(site: Site) -> Iterator[Part]:
         table_page,
         tables_page,
     )
+    from catalunya.portal.descriptions import parts as descriptions
 
     yield from static_files.parts(site)
     yield from downloads.parts(site)
@@ -95,6 +96,7 @@ def parts(site: Site) -> Iterator[Part]:
     yield from quality_page.parts(site)
     yield from lineage_page.parts(site)
     yield from about_page.parts(site)
+    yield from descriptions.parts(site)
 
 
 def read_state(to: Lake) -> SiteState | None:

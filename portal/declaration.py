@@ -122,7 +122,11 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def subject_of(self, key: str, graph: AssetGraph) -> str:
         """The first subject that a table belongs to; "" if it belongs to none."""
-        return next((name for name, each in self.subjects.items() if key in _selected(graph, each.tables)), "")
+        return next(iter(self.subjects_of(key, graph)), "")
+
+    def subjects_of(self, key: str, graph: AssetGraph) -> tuple[str, ...]:
+        """All subjects that a table belongs to, in the order of the declaration."""
+        return tuple(name for name, each in self.subjects.items() if key in _selected(graph, each.tables))
 
 
 @cache

@@ -6,7 +6,7 @@ guessed: what is not known is empty. Not here: the forms (the other modules of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -44,7 +44,7 @@ class Dataset:
     descriptions: Mapping[str, str]
     keywords: Mapping[str, tuple[str, ...]]
     page: str
-    subject: Subject
+    subjects: tuple[Subject, ...]
     rights: tuple[RightsStatement, ...]
     first_day: date | None
     last_day: date | None
@@ -69,14 +69,14 @@ def dataset_of(site: Site, asset: Asset) -> Dataset | None:
     if not files or not changes:
         return None
     first_day, last_day = days_covered(site, asset)
-    subject = site.declared.subject_of(asset.key, site.graph)
+    subjects = site.declared.subjects_of(asset.key, site.graph)
     return Dataset(
         name=asset.key,
         titles=names_of(site, asset.key),
         descriptions=texts_of(site, asset),
-        keywords={language: _keywords(site, asset, subject, language) for language in site.languages},
+        keywords={language: _keywords(site, asset, subjects, language) for language in site.languages},
         page=table_path(asset.key),
-        subject=site.declared.subjects.get(subject, Subject(tables="")),
+        subjects=tuple(site.declared.subjects[name] for name in subjects),
         rights=rights_of(site, asset),
         first_day=first_day,
         last_day=last_day,
@@ -189,18 +189,13 @@ def _looks_like_a_period(text: str) -> bool:
     return len(year) == 4 and year.isdigit() and bool(rest) == bool(dash)
 
 
-def _keywords(site: Site, asset: Asset, subject: str, language: str) -> tuple[str, ...]:
-    """The subject of a table and the figures that are read from it, by name; else the words of its own name."""
+def _keywords(site: Site, asset: Asset, subjects: Sequence[str], language: str) -> tuple[str, ...]:
+    """The subjects of a table and the figures that are read from it, by name; else the words of its own name."""
     figures = [
         f"figure.{name}"
         for name, figure in site.declared.figures.items()
         if any(series.table == asset.key for series in figure.levels.values())
     ]
-    names = ([f"subject.{subject}"] if subject else []) + figures
+    names = [*(f"subject.{name}" for name in subjects), *figures]
     found = [titles().get(name, {}).get(language, "") for name in names]
     return tuple(dict.fromkeys(filter(None, found))) or (asset.name.replace("_", " "),)
-
-
-def has_contract(asset: Asset) -> bool:
-    """Whether a table's contract is published."""
-    return asset.layer is not Layer.LANDING

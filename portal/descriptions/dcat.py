@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from rdflib import DCAT, DCTERMS, FOAF, RDF, RDFS, SKOS, XSD, Graph, Literal, Namespace, URIRef
-from rdflib.namespace import ADMS, PROV, VCARD
+from rdflib import DCTERMS, FOAF, RDF, RDFS, SKOS, XSD, Graph, Literal, Namespace, URIRef
 
 from catalunya.assets.graph.titles import PROJECT
 from catalunya.portal.descriptions.datasets import Dataset, names_of
@@ -36,12 +35,15 @@ FILE_TYPES = {
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "XLSX",
 }
 """The EU's name of each kind of file."""
+ADMS = Namespace("http://www.w3.org/ns/adms#")
+DCAT = Namespace("http://www.w3.org/ns/dcat#")  # rdflib's is that of an earlier version
 DCATAP = Namespace("http://data.europa.eu/r5r/")
 ELI = Namespace("http://data.europa.eu/eli/ontology#")
 GEO = Namespace("http://www.opengis.net/ont/geosparql#")
+VCARD = Namespace("http://www.w3.org/2006/vcard/ns#")
 LICENCE_TYPES = Namespace("http://purl.org/adms/licencetype/")
 PREFIXES = {
-    "adms": ADMS, "dcat": DCAT, "dcatap": DCATAP, "dct": DCTERMS, "eli": ELI, "foaf": FOAF, "geo": GEO, "prov": PROV, "rdf": RDF, "rdfs": RDFS,
+    "adms": ADMS, "dcat": DCAT, "dcatap": DCATAP, "dct": DCTERMS, "eli": ELI, "foaf": FOAF, "geo": GEO, "rdf": RDF, "rdfs": RDFS,
     "skos": SKOS, "vcard": VCARD, "xsd": XSD,
 }  # fmt: skip
 
@@ -91,9 +93,10 @@ class _Catalog:
         self._languages(here)
         self._licence(here)
         self._places(here)
-        if any(each.subject.eu_theme for each in datasets):
+        subjects = [subject for each in datasets for subject in each.subjects]
+        if any(each.eu_theme for each in subjects):
             self._link(here, DCAT.themeTaxonomy, f"{EU}data-theme", SKOS.ConceptScheme)
-        if any(each.subject.es_sector for each in datasets):
+        if any(each.es_sector for each in subjects):
             self._link(here, DCAT.themeTaxonomy, SECTORS, SKOS.ConceptScheme)
         for each in datasets:
             self.graph.add((here, DCAT.dataset, self._dataset(each)))
@@ -124,10 +127,11 @@ class _Catalog:
         self._places(here)
         self._days(here, of)
         self._link(here, DCTERMS.accessRights, f"{EU}access-right/PUBLIC", DCTERMS.RightsStatement, SKOS.Concept)
-        if of.subject.eu_theme:
-            self._link(here, DCAT.theme, f"{EU}data-theme/{of.subject.eu_theme}", SKOS.Concept)
-        if of.subject.es_sector:
-            self._link(here, DCAT.theme, f"{SECTORS}/{of.subject.es_sector}", SKOS.Concept)
+        for subject in of.subjects:
+            if subject.eu_theme:
+                self._link(here, DCAT.theme, f"{EU}data-theme/{subject.eu_theme}", SKOS.Concept)
+            if subject.es_sector:
+                self._link(here, DCAT.theme, f"{SECTORS}/{subject.es_sector}", SKOS.Concept)
         self._laws(here)
         for language in site.languages:
             self._link(here, DCAT.landingPage, site.absolute(site.page(language, of.page)), FOAF.Document)
