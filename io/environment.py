@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from catalunya.io.sources.extraction import Source
 
 LOCAL_MOCK = "http://127.0.0.1:8765"
+LOCAL_PORTAL = "http://localhost:8081"
 NO_MOCK = "none"
 MOCK_TOKEN = "token-for-the-mock"  # noqa: S105 - no secret: the mock takes any
 BUCKET_PREFIX_LETTERS = 30  # a bucket's name may have 63
@@ -154,7 +155,7 @@ class Settings(BaseSettings):
         description="where the public pages are published: a folder or s3://bucket[/prefix]; by default portal/ in the lake",
     )
     portal_url: str = Field(
-        "http://localhost:8081",
+        LOCAL_PORTAL,
         description="the address of the public pages, for what needs whole addresses (catalogues, feeds, citations); by default that of "
         "`catalunya portal serve`",
     )
@@ -435,6 +436,13 @@ class Settings(BaseSettings):
 
 def _suffix(site: object) -> str:
     return "" if site == "home" else f"-{site}"
+
+
+def local_port(settings: Settings) -> int:
+    """The port at which this machine serves the public pages: that of their address, if it is one of this machine."""
+    url = urlsplit(settings.portal_url)
+    here = url if url.hostname in ("localhost", "127.0.0.1") and url.port else urlsplit(LOCAL_PORTAL)
+    return here.port or 0
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -63,10 +63,14 @@ class Lake:
     def __repr__(self) -> str:
         return f"Lake({self.root!r})"
 
-    def put(self, path: str, body: bytes | Path) -> None:
-        """Write one object atomically: readers see the old one or the new one, never a mix."""
+    def put(self, path: str, body: bytes | Path, headers: Mapping[str, str] | None = None) -> None:
+        """Write one object atomically: readers see the old one or the new one, never a mix.
+
+        `headers` (Content-Type, Cache-Control) are what S3 answers with when the object is read; a folder keeps none.
+        """
+        attributes: Any = None if self.is_local else headers
         with self._errors("write", path):
-            self._store.put(path, body)
+            self._store.put(path, body, attributes=attributes)
 
     def create(self, path: str, body: bytes) -> bool:
         """Write the object only if there is none at `path`. Returns whether the object now there is this call's.

@@ -103,14 +103,14 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def check_free(port: int) -> None:
-    """Raise UsageError if the port is in use."""
+def check_free(port: int, purpose: str, command: str) -> None:
+    """Raise UsageError if the port is in use; `command` is what to call with another one."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise UsageError(
-                f"port {port}, for the Airflow UI, is not available ({(error.strerror or str(error)).lower()}); "
-                f"stop the process that listens there, or choose another port: `catalunya up --port {port + 1}`"
+                f"port {port}, for {purpose}, is not available ({(error.strerror or str(error)).lower()}); "
+                f"stop the process that listens there, or choose another port: `{command} {port + 1}`"
             ) from None

@@ -18,8 +18,9 @@ from pathlib import Path
 import msgspec
 
 from catalunya.assets.graph.spec import digest
-from catalunya.io.errors import LakeError
+from catalunya.io.json_text import BROKEN_JSON
 from catalunya.io.lake import Lake
+from catalunya.portal.publish import Publisher, headers
 from catalunya.portal.site import DATED, Site
 
 STATE = "portal.json"
@@ -28,7 +29,8 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of the site. `body` is None for a file of an earlier build that stays as it is. `is_fixed`: its content never changes."""
+    """One file of the site. `body` is None for a file of an earlier build that stays as it is; one that is a path is read at once, and may
+    be deleted when the next file is asked for. `is_fixed`: its content never changes."""
 
     path: str
     body: bytes | Path | None
@@ -75,12 +77,17 @@ class Built:
 
 
 def parts(site: Site) -> Iterator[Part]:
-    """All parts of the site, in order: each may read the sizes of files of those before it (`Site.files`)."""
+    """All parts of the site, in the order in which they are published: what pages link to before the pages.
+
+    A part may read the sizes of files of those before it (`Site.files`).
+    """
     from catalunya.portal import (
         about_page,
         downloads,
+        geojson,
         home_page,
         lineage_page,
+        map_page,
         quality_page,
         static_files,
         table_page,
@@ -93,6 +100,8 @@ def parts(site: Site) -> Iterator[Part]:
     yield from home_page.parts(site)
     yield from tables_page.parts(site)
     yield from table_page.parts(site)
+    yield from map_page.parts(site)
+    yield from geojson.parts(site)
     yield from quality_page.parts(site)
     yield from lineage_page.parts(site)
     yield from about_page.parts(site)
@@ -100,11 +109,11 @@ def parts(site: Site) -> Iterator[Part]:
 
 
 def read_state(to: Lake) -> SiteState | None:
-    """What was built last; None if nothing was, or if it cannot be read: then all is built again."""
+    """What was built last; None if nothing was, or what is there is no such record: then all is built again. Raises LakeError."""
     try:
         found = to.find(STATE)
         return msgspec.json.decode(found, type=SiteState) if found else None
-    except (msgspec.DecodeError, LakeError):
+    except BROKEN_JSON:
         return None
 
 
@@ -120,36 +129,52 @@ def moved(site: Site, state: SiteState | None) -> list[str]:
 def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[[str], None] = lambda _: None) -> Built:
     """Make the parts that moved since the last build (or `everything`), and write their files. Raises LakeError.
 
-    Readers of a folder see an old file or a new one, never half of one. Files that are in no part any more are deleted at the end.
+    Readers see an old file or a new one, never half of one, and no page before the files it links to. Files that are in no part any more are
+    deleted at the end. What is about to change is unknown to `portal.json` until all of it is written: a build that was stopped is done again.
     """
-    from catalunya.portal.downloads import versions
+    from catalunya.portal import downloads
 
     last, built = read_state(to), Built()
-    known, before = last.parts if last else {}, _present(last, to)
-    _begin(site, last, before)
+    known, there = last.parts if last else {}, _present(last, to)
+    _begin(site, last, there)
+    versions = [(part, _version(site, part)) for part in parts(site)]
+    same = {
+        part.name
+        for part, version in versions
+        if not everything and part.name in known and known[part.name].version == version
+    }
+    gone_parts = known.keys() - {part.name for part, _ in versions}
+    if last and (len(same) < len(versions) or gone_parts):
+        begun = {name: each if name in same else Made("", each.files) for name, each in known.items()}
+        _keep(to, SiteState(last.built_at, last.tables, last.versions, begun))
     made: dict[str, Made] = {}
-    for part in parts(site):
-        earlier, version = known.get(part.name), _version(site, part)
-        if earlier is not None and earlier.version == version and not everything:
-            made[part.name] = earlier
-            built.same += 1
-            continue
-        progress(part.name)
-        files = _write(site, part, before, to, built, everything=everything)
-        for path in (earlier.files if earlier else {}).keys() - files:
-            site.files.pop(path, None)
-        made[part.name] = Made(version, files)
-        built.made.append(part.name)
+    with Publisher(to) as publisher:
+        for part, version in versions:
+            if part.name in same:
+                made[part.name] = known[part.name]
+                continue
+            progress(part.name)
+            before = known.get(part.name, Made("", {}))
+            again = everything or not before.version
+            files = _write(site, part, there, publisher, built, everything=again)
+            for path in before.files.keys() - files:
+                site.files.pop(path, None)
+            made[part.name] = Made(version, files)
+            built.made.append(part.name)
+    built.same = len(same)
     present = {path for each in made.values() for path in each.files}
-    gone = sorted(({path for each in known.values() for path in each.files} | before.keys()) - present)
+    gone = sorted({*there, *(path for each in known.values() for path in each.files)} - present)
     if built.made or gone:
-        tables = {asset.key: site.version(asset.key) for asset in site.published}
-        names = {asset.key: {each.name: each.data_version for each in versions(site, asset)} for asset in site.marts}
-        to.put(STATE, msgspec.json.encode(SiteState(site.now, tables, names, made)))
         to.delete(gone)
+        tables = {asset.key: site.version(asset.key) for asset in site.published}
+        _keep(to, SiteState(site.now, tables, downloads.names(site), made))
     built.deleted, built.files = len(gone), len(present)
     built.bytes = sum(size for each in made.values() for _, size in each.files.values())
     return built
+
+
+def _keep(to: Lake, state: SiteState) -> None:
+    to.put(STATE, msgspec.json.encode(state), headers(STATE, is_fixed=False))
 
 
 def _begin(site: Site, state: SiteState | None, files: Mapping[str, tuple[str, int]]) -> None:
@@ -176,7 +201,7 @@ def _present(state: SiteState | None, to: Lake) -> dict[str, tuple[str, int]]:
 
 
 def _write(
-    site: Site, part: Part, before: Mapping[str, tuple[str, int]], to: Lake, built: Built, *, everything: bool
+    site: Site, part: Part, before: Mapping[str, tuple[str, int]], to: Publisher, built: Built, *, everything: bool
 ) -> dict[str, tuple[str, int]]:
     found: dict[str, tuple[str, int]] = {}
     for file in part.files():
@@ -186,7 +211,7 @@ def _write(
             continue
         about = _about(file.body)
         if everything or before.get(file.path) != about:
-            to.put(file.path, file.body)
+            to.put(file.path, file.body, is_fixed=file.is_fixed)
             built.written += 1
         found[file.path] = site.files[file.path] = about
     return found

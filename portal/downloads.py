@@ -136,13 +136,16 @@ def made_from(site: Site, asset: Asset) -> str:
     return digest(site.version(asset.key), repr(known))
 
 
+def names(site: Site) -> dict[str, dict[str, str]]:
+    """The published versions of each mart, name -> data version, as `portal.json` keeps them: a version keeps its name."""
+    return {asset.key: {each.name: each.data_version for each in versions(site, asset)} for asset in site.marts}
+
+
 def parts(site: Site) -> Iterator[Part]:
     """One part for each mart."""
     for asset in site.marts:
-        described = digest(
-            asset.description, repr(asset.columns), *(title_of(asset.key, each) for each in site.languages)
-        )
-        about = {"versions": made_from(site, asset), "described": described, "sample": str(site.is_sample)}
+        described = digest(asset.description, repr(asset.columns))
+        about = {"versions": made_from(site, asset), "described": described}
         yield Part(data_folder(asset.key), about, partial(_files, site, asset))
 
 

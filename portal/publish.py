@@ -1,9 +1,15 @@
 """Where a site is published: a folder, or a bucket of S3 behind CloudFront.
 
-Here: opening it, and the headers of its objects. Not here: what is on it (`build.py`).
+Here: opening it, the headers of its objects, and writing many of them at once. Not here: what is on it (`build.py`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
 
 from catalunya.io.environment import Settings
 from catalunya.io.lake import Lake
@@ -37,3 +43,69 @@ def open_site(settings: Settings, to: str | None = None) -> Lake:
         attempts=settings.lake_attempts,
         setting="CATALUNYA_PORTAL_FOLDER",
     )
+
+
+PAGE = ".html"
+FIXED_CACHE = "public, max-age=31536000, immutable"
+"""A file that never changes: a dated version of a table."""
+SHORT_CACHE = "public, max-age=300"
+"""Every other file may be replaced by the next build. CloudFront follows it too, so that no build has to invalidate anything."""
+THREADS = 16
+"""Files that are written to a bucket at once: each takes tens of milliseconds, most of which is waiting."""
+WAITING = 4 * THREADS
+"""Files kept in memory until they are written."""
+
+
+def headers(path: str, *, is_fixed: bool) -> Mapping[str, str]:
+    """What a file is served with. Raises KeyError for an ending without a media type."""
+    return {
+        "Content-Type": CONTENT_TYPES[PurePosixPath(path).suffix],
+        "Cache-Control": FIXED_CACHE if is_fixed else SHORT_CACHE,
+    }
+
+
+class Publisher:
+    """Writes files of a site: many at once to a bucket, one after the other to a folder.
+
+    A page is written after every other file that was given before it, because it may link to it. A file that is given by its path, a large one, is
+    written at once. Used as a context, which ends when everything
+    is written. Raises LakeError, later than the call that caused it.
+    """
+
+    def __init__(self, to: Lake) -> None:
+        self._to = to
+        self._pool = None if to.is_local else ThreadPoolExecutor(THREADS, thread_name_prefix="publish")
+        self._waiting: dict[bool, set[Future[None]]] = {False: set(), True: set()}  # by whether they are pages
+
+    def put(self, path: str, body: bytes | Path, *, is_fixed: bool = False) -> None:
+        """Write one file."""
+        about = headers(path, is_fixed=is_fixed)
+        if self._pool is None or isinstance(body, Path):
+            self._to.put(path, body, about)
+            return
+        is_page = path.endswith(PAGE)
+        if is_page:
+            self._wait(is_page=False, most=0)
+        mine = self._waiting[is_page]
+        mine.add(self._pool.submit(self._to.put, path, body, about))
+        if len(mine) >= WAITING:
+            self._wait(is_page=is_page, most=WAITING // 2)
+
+    def _wait(self, *, is_page: bool, most: int) -> None:
+        """Wait until at most so many files, or pages, are not written yet."""
+        while len(self._waiting[is_page]) > most:
+            done, self._waiting[is_page] = wait(self._waiting[is_page], return_when=FIRST_COMPLETED)
+            for each in done:
+                each.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            if error is None:
+                self._wait(is_page=False, most=0)
+                self._wait(is_page=True, most=0)
+        finally:
+            if self._pool:
+                self._pool.shutdown(cancel_futures=True)

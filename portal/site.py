@@ -68,8 +68,9 @@ class Site:
     @cached_property
     def sections(self) -> tuple[str, ...]:
         """The pages that every page links to, by path."""
-        of_places = ("places", "map") if self.declared.levels else ()
-        return (*of_places[:1], "tables", *of_places[1:], "quality", "lineage", "about")
+        has_map = self.declared.geometry and any(figure.map for figure in self.declared.figures.values())
+        places, on_map = ("places",) if self.declared.levels else (), ("map",) if has_map else ()
+        return (*places, "tables", *on_map, "quality", "lineage", "about")
 
     @cached_property
     def setting(self) -> str:

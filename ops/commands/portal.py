@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
+from cyclopts.validators import Number
 
 from catalunya.assets.record.project import Project
-from catalunya.io.environment import load_settings
+from catalunya.io.environment import load_settings, local_port
 from catalunya.io.errors import UsageError
 from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson
+from catalunya.ops.processes import check_free
 
 portal = App(name="portal", group_commands=Group("Commands", sort_key=0))
 
@@ -73,15 +75,27 @@ def serve(
         Path | None, Parameter(help="A folder with a built site; by default CATALUNYA_PORTAL_FOLDER.")
     ] = None,
     *,
-    port: Annotated[int, Parameter(help="The port, on this machine only.")] = 8081,
+    port: Annotated[
+        int | None,
+        Parameter(
+            validator=Number(gte=1, lte=65535),
+            help="The port, on this machine only; by default that of CATALUNYA_PORTAL_URL.",
+        ),
+    ] = None,
 ) -> None:
     """Serve the built pages on this machine, until Ctrl-C."""
-    import uvicorn
+    from catalunya.portal import serve
 
-    from catalunya.portal.serve import site_app
-
-    place = folder or Path(load_settings().portal_folder)
+    settings = load_settings()
+    place = folder or Path(settings.portal_folder)
     if not (place / "index.html").is_file():
         raise UsageError(f"expected a built site in {place}, found no index.html; run `catalunya portal build` first")
-    console.say(f"the pages are at http://localhost:{port}/ until Ctrl-C")
-    uvicorn.run(site_app(place), host="127.0.0.1", port=port, log_level="warning")
+    port = port or local_port(settings)
+    check_free(port, "the public pages", "catalunya portal serve --port")
+    here = f"http://localhost:{port}"
+    console.say(f"the pages are at {here}/ until Ctrl-C")
+    if here != settings.portal_url.rstrip("/"):
+        console.warn(
+            f"what they say to copy names {settings.portal_url}; to try it here, set CATALUNYA_PORTAL_URL={here} and build them again"
+        )
+    serve.serve(place, port)

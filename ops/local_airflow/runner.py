@@ -43,7 +43,7 @@ def run(
     Raises what `airflow` raises.
     """
     if port:
-        check_free(port)
+        check_free(port, "the Airflow UI", "catalunya up --port")
     began = time.monotonic()
     with terminable(), display(stderr=as_json) as shown:
         starting = _started(settings, shown, rows=rows, real=real, home=home, port=port)

@@ -70,7 +70,7 @@ def airflow(
     if importlib.util.find_spec("airflow") is None:
         raise UsageError("Airflow is not installed; run `make setup`, or `pip install 'catalunya[airflow]'`")
     if port:
-        check_free(port)
+        check_free(port, "the Airflow UI", "catalunya up --port")
     home = home.absolute()
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ Through Airflow's REST API: a task may not read Airflow's database. Not here: th
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +28,11 @@ RECONCILE = "ops.reconcile"
 RECONCILE_LATE = timedelta(minutes=30)
 """`ops.reconcile` runs every ten minutes."""
 PING_S = 5
+UNHEARD_S = 12.0
+"""How long a process without a recent heartbeat is asked for again. Airflow writes a heartbeat with the next one, 5 s later: for so long a process
+that goes on after it was stopped looks silent, such as the scheduler that has just started this look."""
+CLOCKED = (Kind.SOURCE_NOT_ASKED, Kind.RECONCILE_SILENT)
+"""What did not happen on schedule."""
 LONGEST = timedelta(days=1)
 """How far back failed tasks are looked for."""
 ENDED = "its process ended without recording why: see its log in Airflow, and the log of the worker"
@@ -36,7 +42,7 @@ GRACE = timedelta(hours=6)
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Airflow at one moment, as a look asks it. `clocks`: whether its DAGs run on their schedules."""
+    """Airflow at one moment, as a look asks it. `clocks`: whether its DAGs should have run on their schedules."""
 
     airflow: Client
     state: State
@@ -154,10 +160,11 @@ class Watched:
 
 
 def see_silent(airflow: Client) -> Iterator[Seen]:
-    """Each process that should live and does not. Raises AirflowError."""
-    health = airflow.health()
+    """Each process that should live and does not. Takes UNHEARD_S if there is one. Raises AirflowError."""
     broker = os.environ.get(BROKER)
-    alive = {process: health.get(name, {}).get("status") for process, name in HEALTH.items()}
+    until = time.monotonic() + UNHEARD_S
+    while "unhealthy" in (alive := _health(airflow)).values() and time.monotonic() < until:
+        time.sleep(1)
     if broker:
         alive["worker"] = "healthy" if _workers(broker) else "unhealthy"
     for process, status in alive.items():
@@ -171,6 +178,12 @@ def see_silent(airflow: Client) -> Iterator[Seen]:
                 cause="Airflow's health report has no recent heartbeat of it" if process in HEALTH else "no worker answers a ping",
                 remedy="restart it: docs/dokku.md and docs/compose.md say how; its log says why it ended",
             )  # fmt: skip
+
+
+def _health(airflow: Client) -> dict[str, str | None]:
+    """The status of each process in Airflow's health report."""
+    health = airflow.health()
+    return {process: health.get(name, {}).get("status") for process, name in HEALTH.items()}
 
 
 def _workers(broker: str) -> int:

@@ -35,7 +35,7 @@ from catalunya.ops.watching.findings import (
 from catalunya.ops.watching.freshness import expectations
 from catalunya.ops.watching.machine import SKEW, one_per_disk, see_backups, see_clock, see_disks
 from catalunya.ops.watching.metrics import report
-from catalunya.ops.watching.notify import notify, see_channels
+from catalunya.ops.watching.notify import Notified, notify, read_notified, see_channels
 from catalunya.ops.watching.tables import Tables
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,8 @@ _RARE = (Kind.BACKUP_OLD, Kind.SOURCE_MISMATCH, Kind.CONTRACT_BREAKING)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look found: how things are now, and what has changed. `blind`: why Airflow could not be asked, if so."""
+    """What one look found: how things are now, and what has changed. `blind`: why Airflow could not be asked, if so.
+    `before`, `notified`: the board and what the channels were sent, as it found them."""
 
     board: Board
     changes: Changes
@@ -60,6 +61,7 @@ class Look:
     state: State
     blind: str = ""
     before: Board = field(default_factory=Board)
+    notified: Notified = field(default_factory=Notified)
 
 
 def look(project: Project, now: datetime) -> Look:
@@ -68,9 +70,13 @@ def look(project: Project, now: datetime) -> Look:
     index = read_index(project.ledger, [asset.key for asset in project.graph])
     state = project.state(now, index.listing)
     tables = Tables(state, index, expectations(project.graph, index.rows), board.stale_since)
-    seen: list[Seen] = [*tables.seen(), *see_disks(project), *see_clock(board, written), *_gap(board, now)]
-    seen += see_channels(project, now)
-    unseen: list[Kind] = []
+    gap = list(_gap(board, now))
+    seen: list[Seen] = [*tables.seen(), *see_disks(project), *see_clock(board, written), *gap]
+    notified = read_notified(project) if project.settings.channels else Notified()
+    seen += see_channels(project.settings, notified, now)
+    # While nothing watched, nothing else ran on schedule either, and it has only just been triggered: the next look can tell.
+    slept = any(each.kind is Kind.WATCH_SILENT for each in gap)
+    unseen: list[Kind] = [*airflow.CLOCKED] if slept else []
     is_thorough = board.thorough_at is None or not timedelta() <= now - board.thorough_at < THOROUGH
     if is_thorough:
         seen += [*tables.checks(), *see_backups(project, now)]
@@ -78,13 +84,13 @@ def look(project: Project, now: datetime) -> Look:
         unseen += _RARE
     blind = "CATALUNYA_AIRFLOW_URL is not set" if not project.settings.airflow_url else ""
     try:
-        seen += _see_airflow(project, state) if not blind else []
+        seen += _see_airflow(project, state, clocks=project.settings.clocks and not slept) if not blind else []
     except AirflowError as error:
         blind = str(error)
         seen.append(_no_answer(blind))
     after, changes = updated(board, one_per_disk(seen), now, blind=[*unseen, *(airflow.KINDS if blind else ())])
     after = replace(after, stale_since=tables.still_stale(), thorough_at=now if is_thorough else board.thorough_at)
-    return Look(after, changes, index, state, blind, board)
+    return Look(after, changes, index, state, blind, board, notified)
 
 
 def watch(project: Project, now: datetime) -> Look:
@@ -108,7 +114,7 @@ def watch(project: Project, now: datetime) -> Look:
         blind=found.blind,
     )
     report(project, found.state, found.board, time.monotonic() - began)
-    notify(project, found.board, now)
+    notify(project, found.board, now, before=found.notified)
     if unkept:
         raise unkept
     return found
@@ -144,11 +150,11 @@ def _log_changes(project: Project, found: Look) -> None:
             )
 
 
-def _see_airflow(project: Project, state: State) -> list[Seen]:
+def _see_airflow(project: Project, state: State, *, clocks: bool) -> list[Seen]:
     """What Airflow says is wrong. Raises AirflowError, also if something else answers in its place, such as a proxy with a page."""
     try:
         with client(project.settings) as api:
-            return list(airflow.Watched(api, state, project.settings.clocks).seen())
+            return list(airflow.Watched(api, state, clocks).seen())
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise AirflowError(
             f"Airflow at {project.settings.airflow_url} answers with something else than is expected of its API "

@@ -115,8 +115,11 @@ def recipients(project: Project) -> list[Recipient]:
     return found
 
 
-def notify(project: Project, board: Board, now: datetime, *, limit_s: float = LIMIT_S) -> list[Delivery]:
-    """Send each channel what it was not sent yet. Raises LakeError, before anything is sent, if the record of what was sent cannot be read.
+def notify(
+    project: Project, board: Board, now: datetime, *, before: Notified | None = None, limit_s: float = LIMIT_S
+) -> list[Delivery]:
+    """Send each channel what it was not sent yet. `before`: what it was sent; None: it is read. Raises LakeError, before anything is sent, if that
+    cannot be read.
 
     A channel whose setting is wrong fails as one that does not answer: the others get theirs. A channel that is new is tried, but sent nothing,
     if there is no news. Returns what was sent, and what was not.
@@ -124,7 +127,7 @@ def notify(project: Project, board: Board, now: datetime, *, limit_s: float = LI
     found = recipients(project)
     if not found:
         return []
-    before = read_notified(project)
+    before = before or read_notified(project)
     quiet = project.settings.quiet
     is_quiet = quiet is not None and quiet.cover(now)
     news = {each.name: _news(each, before, board, now, is_quiet=is_quiet) for each in found}
@@ -141,12 +144,10 @@ def notify(project: Project, board: Board, now: datetime, *, limit_s: float = LI
     return [Delivery(channel=name, news=news[name], error=error) for name, error in sent.items()]
 
 
-def see_channels(project: Project, now: datetime) -> Iterator[Seen]:
-    """Channels to which messages do not arrive, as the look before found. Raises LakeError."""
-    names = [channel.name for channel in project.settings.channels]
-    states = read_notified(project).channels if names else {}
-    for name in names:
-        state = states.get(name, ChannelState())
+def see_channels(settings: Settings, notified: Notified, now: datetime) -> Iterator[Seen]:
+    """Channels to which messages do not arrive, as the look before found."""
+    for name in (channel.name for channel in settings.channels):
+        state = notified.channels.get(name, ChannelState())
         if state.failing_since and now - state.failing_since >= FAILING:
             hours = (now - state.failing_since) / timedelta(hours=1)
             yield Seen(

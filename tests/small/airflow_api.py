@@ -20,6 +20,7 @@ class AirflowApi:
     def __init__(self) -> None:
         self.url = ""
         self.silent: str | None = None
+        self.goes_on_after = 1000
         self.absent: str | None = None
         self.rejects_logins = False
         self.failed: dict[str, Any] | None = None
@@ -47,7 +48,8 @@ class AirflowApi:
             return {"access_token": "a-token"}
         if path == "/api/v2/monitor/health":
             names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-            states = {self.silent: "unhealthy", self.absent: None}
+            self.goes_on_after -= 1
+            states = {self.silent: "unhealthy" if self.goes_on_after >= 0 else "healthy", self.absent: None}
             return {name: {"status": states.get(name, "healthy")} for name in names}
         if path.endswith("/taskInstances"):
             found = [self.failed] if self.failed else []

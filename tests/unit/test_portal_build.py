@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import NO_MOCK, Settings
-from catalunya.io.errors import ConfigurationError
+from catalunya.io.errors import ConfigurationError, LakeError
 from catalunya.io.lake import Lake
 from catalunya.portal.build import STATE, build, moved, parts, read_state
 from catalunya.portal.language import Language, words
+from catalunya.portal.publish import Publisher
 from catalunya.portal.site import read_site
 from small.lakes import contents
 
@@ -113,3 +117,80 @@ def test_a_mistake_in_the_declaration_is_one_line(
         declaration(graph)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+class Stopped(Exception):
+    """The build was killed."""
+
+
+class Fragile(Lake):
+    """A folder that stops a build after so many writes."""
+
+    def __init__(self, root: str, writes: int) -> None:
+        super().__init__(root)
+        self.left = writes
+
+    def put(self, path: str, body: bytes | Path, headers: Mapping[str, str] | None = None) -> None:
+        if not self.left:
+            raise Stopped
+        self.left -= 1
+        super().put(path, body, headers)
+
+
+def test_a_stopped_build_is_done_again_also_when_what_it_showed_is_gone(project: Project, to: Lake) -> None:
+    """The pages that it had written show what the tables no longer are: the next build writes them again."""
+    site = read_site(project)
+    build(site, to)
+    before = contents(to.root)
+    other = replace(site, base="https://data.example.org")
+    build(other, Lake(f"{to.root}-other"))
+    after = contents(f"{to.root}-other")
+    assert {path for path in after if after[path] != before[path]} > {STATE, "ca/index.html"}
+    for writes in range(1, 12):
+        with pytest.raises(Stopped):
+            build(other, Fragile(to.root, writes))
+        build(site, to)
+        assert without_state(contents(to.root)) == without_state(before)
+    build(other, to)
+    assert without_state(contents(to.root)) == without_state(after)
+
+
+def without_state(found: dict[str, bytes]) -> dict[str, bytes]:
+    return {path: body for path, body in found.items() if path != STATE}
+
+
+class Slow(Lake):
+    """A store that takes longer for data than for pages, and tells in which order it was done."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.is_local = False
+        self.done: list[str] = []
+
+    def put(self, path: str, body: bytes | Path, headers: Mapping[str, str] | None = None) -> None:
+        time.sleep(0.001 if path.endswith(".html") else 0.05)
+        super().put(path, body)
+        self.done.append(path)
+
+
+def test_a_page_is_written_after_the_files_that_it_links_to(tmp_path: Path) -> None:
+    to, files = Slow(str(tmp_path)), [f"data/{n}.csv" for n in range(40)]
+    began = time.monotonic()
+    with Publisher(to) as publisher:
+        for path in (*files, "en/a.html", "en/b.html"):
+            publisher.put(path, b"x")
+    assert sorted(to.done[:40]) == sorted(files)
+    assert sorted(to.done[40:]) == ["en/a.html", "en/b.html"]
+    assert time.monotonic() - began < 40 * 0.05, "they are written at the same time"
+
+
+def test_a_file_that_cannot_be_written_ends_the_build(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("in the way", encoding="utf-8")
+    to = Slow(str(tmp_path))
+    with pytest.raises(LakeError), Publisher(to) as publisher:
+        publisher.put("data/a.csv", b"x")
+
+
+def test_a_file_without_a_media_type_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), Publisher(Lake(str(tmp_path))) as publisher:
+        publisher.put("data/a.exe", b"x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -33,6 +34,10 @@ def seen(folder: Path, url: str) -> dict[str, Finding]:
     return {finding.identity: finding for finding in look(folder, url).board.open}
 
 
+def opened(folder: Path, url: str, now: datetime) -> set[str]:
+    return {finding.identity for finding in look(folder, url, now).changes.opened}
+
+
 @contextmanager
 def mute() -> Iterator[int]:
     """The port of a server that accepts connections and never answers."""
@@ -53,6 +58,26 @@ def test_an_airflow_that_is_down_is_a_finding_and_what_was_known_of_it_stays(tmp
     with AirflowApi.running() as airflow:
         airflow.last_run = datetime.now(UTC)
         assert seen(tmp_path, airflow.url) == {}
+
+
+def test_a_process_that_goes_on_after_it_was_stopped_is_not_silent(tmp_path: Path) -> None:
+    """Airflow reports its next heartbeat but one."""
+    with AirflowApi.running() as airflow:
+        airflow.last_run = datetime.now(UTC)
+        airflow.silent, airflow.goes_on_after = "scheduler", 2
+        assert seen(tmp_path, airflow.url) == {}
+
+
+def test_after_an_hour_without_a_scheduler_the_first_look_says_just_that_and_the_next_one_what_still_does_not_run(
+    tmp_path: Path,
+) -> None:
+    now = datetime.now(UTC)
+    with AirflowApi.running() as airflow:
+        airflow.last_run = now - timedelta(hours=1)
+        look(tmp_path, airflow.url, airflow.last_run)
+        os.utime(tmp_path / "lake/_watch/findings.json", times=(0, airflow.last_run.timestamp()))
+        assert opened(tmp_path, airflow.url, now) == {"watch_silent:watch"}
+        assert opened(tmp_path, airflow.url, now + timedelta(minutes=10)) == {"reconcile_silent:ops.reconcile"}
 
 
 def test_a_login_that_airflow_rejects_says_which_setting_is_wrong(tmp_path: Path) -> None:

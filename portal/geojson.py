@@ -1,0 +1,104 @@
+"""Places as GeoJSON (RFC 7946), for those who draw their own maps: `data/places/{level}.geojson`.
+
+Here: the files. Not here: shapes (`geometry.py`), how catalogues describe the files (`catalog.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import polars as pl
+
+from catalunya.portal.build import File, Part
+from catalunya.portal.figures import FigureSeries, figure_series, places
+from catalunya.portal.map_page import geometry_of, made_from
+from catalunya.portal.site import Site
+
+
+def geojson_path(level: str) -> str:
+    """Where the places of a level are on the site."""
+    return f"data/places/{level}.geojson"
+
+
+def geojson_levels(site: Site) -> tuple[str, ...]:
+    """The levels that have a file: those with shapes whose table was made."""
+    if not site.declared.geometry:
+        return ()
+    declared, shaped = site.declared.levels, geometry_of(site).levels
+    return tuple(name for name, level in declared.items() if name in shaped and site.version(level.table))
+
+
+def geojson_tables(site: Site, level: str) -> list[str]:
+    """The tables that a level's file has values of, that with the places first."""
+    figures = site.declared.figures.values()
+    of_figures = [figure.levels[level].table for figure in figures if level in figure.levels]
+    return list(dict.fromkeys([site.declared.levels[level].table, *of_figures]))
+
+
+def parts(site: Site) -> Iterator[Part]:
+    """One part with a file for each level."""
+    if geojson_levels(site):
+        yield Part("places as GeoJSON", made_from(site), lambda: _files(site))
+
+
+def _files(site: Site) -> Iterable[File]:
+    for level in geojson_levels(site):
+        text = json.dumps(collection(site, level), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        yield File(geojson_path(level), text.encode())
+
+
+def collection(site: Site, level: str) -> dict[str, Any]:
+    """The places of a level as they are now, with the latest value of each figure and its period as `{figure}` and `{figure}_period`.
+
+    A place without a shape is at the point that the table has, or has no geometry.
+    """
+    known = places(site, level)
+    properties = {each["code"]: each for each in _properties(site, level, known).to_dicts()}
+    found = geometry_of(site).features(level, properties)
+    features = [feature for feature in found["features"] if feature["id"] in properties]
+    shaped = {feature["id"] for feature in features}
+    features += [
+        {"type": "Feature", "id": code, "geometry": _point(longitude, latitude), "properties": properties[code]}
+        for code, longitude, latitude in known.select("code", "longitude", "latitude").iter_rows()
+        if code not in shaped
+    ]
+    return {**found, "bbox": _bbox(feature["geometry"] for feature in features), "features": features}
+
+
+def _properties(site: Site, level: str, known: pl.DataFrame) -> pl.DataFrame:
+    rows = known.select("code", "name", "parent")
+    for series in figure_series(site):
+        if series.level == level:
+            finite = pl.col("value").is_finite()
+            latest = series.latest.filter(finite).select(
+                code="place", **{series.name: _number(series), f"{series.name}_period": pl.col("period")}
+            )
+            rows = rows.join(latest, on="code", how="left", maintain_order="left")
+    return rows
+
+
+def _number(series: FigureSeries) -> pl.Expr:
+    return pl.col("value").cast(pl.Int64) if series.column.type in {"integer", "bigint"} else pl.col("value")
+
+
+def _point(longitude: float | None, latitude: float | None) -> dict[str, Any] | None:
+    if longitude is None or latitude is None:
+        return None
+    return {"type": "Point", "coordinates": [longitude, latitude]}
+
+
+def _bbox(geometries: Iterable[dict[str, Any] | None]) -> list[float]:
+    """West, south, east, north of all positions (RFC 7946, 5)."""
+    positions = [position for each in geometries if each for position in _positions(each["coordinates"])]
+    longitudes, latitudes = zip(*positions, strict=True)
+    return [min(longitudes), min(latitudes), max(longitudes), max(latitudes)]
+
+
+def _positions(coordinates: list[Any]) -> Iterator[tuple[float, float]]:
+    if isinstance(coordinates[0], list):
+        for each in coordinates:
+            yield from _positions(each)
+    else:
+        yield coordinates[0], coordinates[1]
