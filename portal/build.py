@@ -144,6 +144,8 @@ def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[
         if not everything and part.name in known and known[part.name].version == version
     }
     gone_parts = known.keys() - {part.name for part, _ in versions}
+    for path in (path for name in gone_parts for path in known[name].files):
+        site.files.pop(path, None)
     if last and (len(same) < len(versions) or gone_parts):
         begun = {name: each if name in same else Made("", each.files) for name, each in known.items()}
         _keep(to, SiteState(last.built_at, last.tables, last.versions, begun))

@@ -31,7 +31,6 @@ from catalunya.portal.formats import FORMATS, About, Format, formats
 from catalunya.portal.site import DATED, Site, data_folder
 
 LATEST = "latest"
-LICENCE, LICENCE_URL = "CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/"
 _NAME = "%Y-%m-%dT%H%MZ"
 
 
@@ -185,7 +184,7 @@ def _facts(site: Site, asset: Asset, version: Version) -> Mapping[str, str]:
         "description": asset.description,
         "version": version.citation,
         "data version": version.data_version,
-        "licence": f"{LICENCE}, {LICENCE_URL}",
+        "licence": f"{site.declared.licence.name}, {site.declared.licence.url}",
         "sources": "; ".join(sorted(filter(None, sources))),
     }
     return {"note": "Sample data: not real. Do not use them."} | facts if site.is_sample else facts
@@ -196,7 +195,7 @@ def _listing(site: Site, asset: Asset, known: list[Version]) -> bytes:
     about = {
         "table": asset.key,
         "title": {language: title_of(asset.key, language) for language in site.languages},
-        "licence": LICENCE_URL,
+        "licence": site.declared.licence.url,
         "is_sample": site.is_sample,
         "versions": [
             {

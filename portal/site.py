@@ -153,6 +153,11 @@ DATED = re.compile(
 """The path of a file of one version of a table, which never changes: data/marts/dim_time/2026-11-29T1405Z.parquet."""
 
 
+def feed_path(language: str) -> str:
+    """The Atom feed of a language."""
+    return f"feed.{language}.atom"
+
+
 def place_path(level: str, code: str) -> str:
     """The page of a place."""
     return f"{level}/{code}"

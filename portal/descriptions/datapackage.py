@@ -24,6 +24,7 @@ from catalunya.portal.site import Site
 
 DATA_PACKAGE = "datapackage.json"
 CSV = "csv"
+PROFILES = "https://datapackage.org/profiles/2.0/"
 _TYPES = {
     "string": "string", "integer": "integer", "bigint": "integer", "double": "number", "boolean": "boolean", "date": "date",
     "timestamp": "datetime",
@@ -38,6 +39,7 @@ def data_package(site: Site, datasets: Sequence[Dataset]) -> bytes:
     about = english.t("description.catalog", title=title_of(PROJECT, "en"))
     names = {each.name for each in datasets}
     found: dict[str, Any] = {
+        "$schema": f"{PROFILES}datapackage.json",
         "name": active().name,
         "id": site.absolute(DATA_PACKAGE),
         "title": title_of(PROJECT, "en"),
@@ -65,7 +67,11 @@ def table_schema(
 ) -> dict[str, Any]:
     """A contract as a Table Schema. `tables`: the keys of those that a foreign key may point to."""
     of = limits(contract)
-    found: dict[str, Any] = {"fields": [_field(column, of[column.name]) for column in columns], "missingValues": [""]}
+    found: dict[str, Any] = {
+        "$schema": f"{PROFILES}tableschema.json",
+        "fields": [_field(column, of[column.name]) for column in columns],
+        "missingValues": [""],
+    }
     if keys := [column.name for column in columns if column.key]:
         found["primaryKey"] = keys
     pairs = [(column.name, *(column.references or "").partition(".")[::2]) for column in columns if column.references]

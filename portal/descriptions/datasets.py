@@ -14,7 +14,7 @@ from itertools import pairwise
 import polars as pl
 
 from catalunya.assets.graph.discovery import contracts
-from catalunya.assets.graph.spec import Asset, Layer, digest
+from catalunya.assets.graph.spec import Asset, digest
 from catalunya.assets.graph.titles import titles
 from catalunya.assets.record.ledger import Entry
 from catalunya.contracts.model.columns import Column
@@ -157,10 +157,7 @@ def described(asset: Asset) -> str:
 
 def made_from(site: Site) -> dict[str, str]:
     """What the descriptions of all datasets depend on."""
-    return {asset.key: digest(described(asset), files_made_from(site, asset)) for asset in site.marts} | {
-        f"files of {asset.key}": digest(*(repr(each) for each in distributions(site, asset) if each.is_latest))
-        for asset in site.marts
-    }
+    return {asset.key: digest(described(asset), files_made_from(site, asset)) for asset in site.marts}
 
 
 def _period_columns(asset: Asset) -> list[Column]:

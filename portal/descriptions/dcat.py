@@ -144,11 +144,10 @@ class _Catalog:
     def _distribution(self, of: Dataset, file: Distribution) -> URIRef:
         here, site = self._node(f"{of.name}/{file.path.rpartition('/')[2]}"), self.site
         self._type(here, DCAT.Distribution)
-        words = {language: Language(language) for language in of.titles}
-        self._texts(
-            here, DCTERMS.title, {code: f"{of.titles[code]}: {each.t(file.title)}" for code, each in words.items()}
-        )
-        self._texts(here, DCTERMS.description, {code: each.t(f"{file.title}_about") for code, each in words.items()})
+        of_format = {code: Language(code).t(file.title) for code in of.titles}
+        uses = {code: f"{name}, {Language(code).t(f'{file.title}_about')}" for code, name in of_format.items()}
+        self._texts(here, DCTERMS.title, {code: f"{of.titles[code]}: {name}" for code, name in of_format.items()})
+        self._texts(here, DCTERMS.description, uses)
         page = site.page(site.languages[0], of.page)
         self._link(here, DCAT.accessURL, site.absolute(page), RDFS.Resource)
         self._link(here, DCAT.downloadURL, site.absolute(file.path), RDFS.Resource)

@@ -15,16 +15,11 @@ from catalunya.portal.descriptions.xml import document, text_of
 from catalunya.portal.downloads import Version, versions
 from catalunya.portal.language import Language
 from catalunya.portal.publisher import publisher_of
-from catalunya.portal.site import HOME, Site, data_folder, table_path
+from catalunya.portal.site import HOME, Site, data_folder, feed_path, table_path
 
 ATOM = "http://www.w3.org/2005/Atom"
 ENTRIES = 50
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def feed_path(language: str) -> str:
-    """Where the feed of a language is."""
-    return f"feed.{language}.atom"
 
 
 def updates(site: Site) -> list[tuple[Asset, Version]]:
@@ -40,7 +35,8 @@ def feed(site: Site, code: str) -> bytes:
     root = ET.Element("feed", {"xmlns": ATOM, "xml:lang": code})
     _add(root, "id", site.absolute(feed_path(code)))
     _add(root, "title", title)
-    _add(root, "subtitle", language.t("common.sample" if site.is_sample else "description.feed_about"))
+    sample = f"{language.t('common.sample')} " if site.is_sample else ""
+    _add(root, "subtitle", sample + language.t("description.feed_about"))
     _add(root, "updated", _moment(moved[0][1].issued if moved else _NEVER))
     ET.SubElement(root, "link", {"rel": "self", "type": "application/atom+xml", "href": site.absolute(feed_path(code))})
     ET.SubElement(root, "link", {"rel": "alternate", "type": "text/html", "href": site.absolute(site.page(code, HOME))})
@@ -60,8 +56,7 @@ def _entry(site: Site, language: Language, asset: Asset, version: Version) -> ET
     _add(entry, "updated", _moment(version.issued))
     page = site.absolute(site.page(language.code, table_path(asset.key)))
     ET.SubElement(entry, "link", {"rel": "alternate", "type": "text/html", "href": page})
-    told = list(_summary(language, version))
-    _add(entry, "summary", " ".join(told))
+    _add(entry, "summary", " ".join(_summary(language, version)))
     return entry
 
 

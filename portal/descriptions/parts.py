@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from catalunya.assets.graph.spec import digest
 from catalunya.io.project_folder import active
 from catalunya.portal.build import File, Part
 from catalunya.portal.descriptions.datasets import contract_path, datasets, described, made_from
 from catalunya.portal.descriptions.sitemap import ROBOTS, pages, robots, sitemaps
-from catalunya.portal.site import Site
+from catalunya.portal.site import Site, feed_path
 
 
 def parts(site: Site) -> Iterator[Part]:
@@ -22,7 +21,13 @@ def parts(site: Site) -> Iterator[Part]:
     yield Part("contracts", contracts, partial(_contracts, site))
     yield Part("catalog", made_from(site), partial(_catalog, site))
     yield Part("feeds", made_from(site), partial(_feeds, site))
-    yield Part("sitemap", {"pages": digest(*pages(site))}, partial(_sitemap, site))
+    yield Part("sitemap", _pages_made_from(site), partial(_sitemap, site))
+
+
+def _pages_made_from(site: Site) -> dict[str, str]:
+    """What decides which pages there are."""
+    tables = {level.table: site.version(level.table) for level in site.declared.levels.values()}
+    return {"sections": " ".join(site.sections), "tables": " ".join(asset.key for asset in site.published), **tables}
 
 
 def _contracts(site: Site) -> Iterable[File]:
@@ -46,7 +51,7 @@ def _catalog(site: Site) -> Iterable[File]:
 
 
 def _feeds(site: Site) -> Iterable[File]:
-    from catalunya.portal.descriptions.feed import feed, feed_path
+    from catalunya.portal.descriptions.feed import feed
 
     for language in site.languages:
         yield File(feed_path(language), feed(site, language))

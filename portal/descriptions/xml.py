@@ -17,4 +17,5 @@ def text_of(text: str) -> str:
 def document(root: ET.Element) -> bytes:
     """A document as bytes, indented."""
     ET.indent(root, " ")
-    return b'<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="utf-8") + b"\n"
+    body: bytes = ET.tostring(root, encoding="utf-8")
+    return b'<?xml version="1.0" encoding="utf-8"?>\n' + body + b"\n"
