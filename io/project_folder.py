@@ -107,7 +107,9 @@ class ProjectFolder:
 def active() -> ProjectFolder:
     """The project of this process. Raises ConfigurationError, one line, if its declaration is missing or wrong."""
     given = os.environ.get(VARIABLE)
-    folder = Path(given).resolve() if given else OURS
+    if not given:
+        return _read(OURS)
+    folder = Path(given).resolve()
     return _read(OURS if folder / "assets" == (OURS / "assets").resolve() else folder)
 
 

@@ -27,7 +27,6 @@ _COMMANDS = (
     ("lineage", "looking", _LOOK, "Show the lineage of all assets, or of one."),
     ("status", "looking", _LOOK, "Show which assets are fresh, stale, failed or overdue."),
     ("watch", "watching", _LOOK, "Show what is wrong now, why, and what to do."),
-    ("notice", "notice", _LOOK, "Write the page for those who use the tables: what is wrong, in three languages."),
     ("history", "looking", _LOOK, "Show the materializations of one asset."),
     ("sources", "sources", _LOOK, "Show where tables are read from, check the sources, or switch to another one."),
     ("channels", "channels", _LOOK, "Show who is notified of what is wrong, or send a test message."),

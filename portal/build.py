@@ -56,11 +56,12 @@ class Made(msgspec.Struct, frozen=True):
 
 class SiteState(msgspec.Struct, frozen=True):
     """What `portal.json` holds: when the site last changed, the data versions it shows, the published versions of each table (name -> data
-    version), and its parts."""
+    version), whether they are the mock's, and its parts."""
 
     built_at: datetime
     tables: dict[str, str] = {}
     versions: dict[str, dict[str, str]] = {}
+    is_sample: bool = False
     parts: dict[str, Made] = {}
 
 
@@ -88,6 +89,8 @@ def parts(site: Site) -> Iterator[Part]:
         home_page,
         lineage_page,
         map_page,
+        place_page,
+        places_page,
         quality_page,
         static_files,
         table_page,
@@ -96,13 +99,16 @@ def parts(site: Site) -> Iterator[Part]:
     from catalunya.portal.descriptions import parts as descriptions
 
     yield from static_files.parts(site)
+    # Early, so that readers see what is wrong even if that keeps a later part from being made.
+    yield from quality_page.parts(site)
     yield from downloads.parts(site)
     yield from home_page.parts(site)
+    yield from places_page.parts(site)
+    yield from place_page.parts(site)
     yield from tables_page.parts(site)
     yield from table_page.parts(site)
     yield from map_page.parts(site)
     yield from geojson.parts(site)
-    yield from quality_page.parts(site)
     yield from lineage_page.parts(site)
     yield from about_page.parts(site)
     yield from descriptions.parts(site)
@@ -148,7 +154,7 @@ def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[
         site.files.pop(path, None)
     if last and (len(same) < len(versions) or gone_parts):
         begun = {name: each if name in same else Made("", each.files) for name, each in known.items()}
-        _keep(to, SiteState(last.built_at, last.tables, last.versions, begun))
+        _keep(to, SiteState(last.built_at, last.tables, last.versions, last.is_sample, begun))
     made: dict[str, Made] = {}
     with Publisher(to) as publisher:
         for part, version in versions:
@@ -169,7 +175,7 @@ def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[
     if built.made or gone:
         to.delete(gone)
         tables = {asset.key: site.version(asset.key) for asset in site.published}
-        _keep(to, SiteState(site.now, tables, downloads.names(site), made))
+        _keep(to, SiteState(site.now, tables, downloads.names(site), site.is_sample, made))
     built.deleted, built.files = len(gone), len(present)
     built.bytes = sum(size for each in made.values() for _, size in each.files.values())
     return built
@@ -180,11 +186,12 @@ def _keep(to: Lake, state: SiteState) -> None:
 
 
 def _begin(site: Site, state: SiteState | None, files: Mapping[str, tuple[str, int]]) -> None:
-    """Let the parts know what is published already."""
+    """Let the parts know what is published already. Versions of sample data are not among those of real data."""
+    was_sample = state is not None and state.is_sample and not site.is_sample
     site.files.clear()
-    site.files.update(files)
+    site.files.update((path, about) for path, about in files.items() if not (was_sample and DATED.fullmatch(path)))
     site.names.clear()
-    site.names.update(state.versions if state else {})
+    site.names.update(state.versions if state and not was_sample else {})
 
 
 def _files(state: SiteState | None) -> dict[str, tuple[str, int]]:
@@ -216,7 +223,7 @@ def _write(
             to.put(file.path, file.body, is_fixed=file.is_fixed)
             built.written += 1
         found[file.path] = site.files[file.path] = about
-    return found
+    return dict(sorted(found.items()))
 
 
 def _about(body: bytes | Path) -> tuple[str, int]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from itertools import pairwise
 from statistics import median
 
@@ -108,8 +109,8 @@ def line_chart(
     drawn = [_text(0, 12, unit, "unit")] if unit else []
     if legend:
         for number, line in enumerate(drawable):
-            y = TOP - 8 + ROW * number
-            drawn += [f'<path class="line line-{number + 1}" d="M0 {y}h24"/>', _text(30, y + 4, line.name)]
+            row = TOP - 8 + ROW * number
+            drawn += [f'<path class="line line-{number + 1}" d="M0 {row}h24"/>', _text(30, row + 4, line.name)]
     for mark, word in zip(marks, words, strict=True):
         y = plane.y(mark)
         drawn.append(
@@ -161,6 +162,7 @@ def bar_chart(
     return _svg(name, title, f"{about}. {unit}".strip(), y, drawn)
 
 
+@lru_cache(10_000)
 def years(period: str) -> float:
     """Where a period begins, in years: 2025-Q3 is 2025.5. Raises ValueError for another text."""
     if found := _PERIOD.fullmatch(period):

@@ -53,7 +53,8 @@ class Series(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A figure at one level: which column of which table, by place and period.
 
     `where` (SQL) chooses rows. `sum`: rows of one place and period are added up, to null unless all are known. `by`: the column that
-    breaks the latest figure down. `status`: the column that says how final a figure is.
+    breaks the latest figure down. `rows`: how many rows a sum needs to be known. `status`: the column that says how final a figure is,
+    `interpolated` the one that says whether it was not counted but computed.
     """
 
     table: str
@@ -62,14 +63,17 @@ class Series(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     place: str = ""
     where: str = ""
     sum: bool = False
+    rows: int = 0
     by: str = ""
     status: str = ""
+    interpolated: str = ""
 
 
 class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is shown of places: its series by level. `style` is how values are written, `digits` their decimals; `map`: also on the map.
 
-    `key`: among the key figures of a place. `subject`: the group of tables that it belongs to.
+    `key`: among the key figures of a place. `subject`: the group of tables that it belongs to. `dated`: false for what has no date of its
+    own, such as an area.
     """
 
     levels: Mapping[str, Series]
@@ -77,6 +81,7 @@ class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digits: int = 0
     key: bool = True
     map: bool = False
+    dated: bool = True
     subject: str = ""
 
 
@@ -167,7 +172,7 @@ def _flaws(found: Declaration, graph: AssetGraph) -> Iterator[str]:
         for at, series in figure.levels.items():
             if at not in {*found.levels, WHOLE}:
                 yield f"figures.{name}.levels.{at}: expected a level ({', '.join([*found.levels, WHOLE])})"
-            columns = [series.value, series.period, series.place, series.by, series.status]
+            columns = [series.value, series.period, series.place, series.by, series.status, series.interpolated]
             yield from _missing(f"figures.{name}.levels.{at}", series.table, columns, graph)
     for name, subject in found.subjects.items():
         try:

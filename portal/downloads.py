@@ -25,10 +25,14 @@ from catalunya.assets.graph.titles import title_of
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.paths import scan_objects
 from catalunya.assets.record.versions import fetch_version
+from catalunya.contracts.model.columns import Column
 from catalunya.io.project_folder import active
 from catalunya.portal.build import File, Part
-from catalunya.portal.formats import FORMATS, About, Format, formats
+from catalunya.portal.formats import FORMATS, About, Format, Sheet, formats
+from catalunya.portal.language import Language
+from catalunya.portal.rights import rights_of
 from catalunya.portal.site import DATED, Site, data_folder
+from catalunya.portal.translations import translated
 
 LATEST = "latest"
 _NAME = "%Y-%m-%dT%H%MZ"
@@ -38,7 +42,8 @@ _NAME = "%Y-%m-%dT%H%MZ"
 class Version:
     """One published content of a table. `entry` is the ledger's first with it; None if the ledger does not have it (any more).
 
-    `replaced_at`: when another content took its place; None for the one that the table has now, or if that is not known.
+    `issued`: the minute of its name. `replaced_at`: when another content took its place; None for the one that the table has now, or if the ledger
+    cannot be read: then it is kept.
     """
 
     key: str
@@ -74,13 +79,13 @@ class Distribution:
 
 def versions(site: Site, asset: Asset) -> list[Version]:
     """The published versions of a table, newest first, and its present one even if its files are yet to be made. Expired ones are not among them."""
-    entry, history = site.entry(asset.key), site.history(asset.key)
+    entry, history = site.entry(asset.key), site.histories[asset.key]
     is_known = bool(entry and history)
     spans = _spans(history or ([entry] if entry else []))
     names = _names(site.names.get(asset.key, {}), spans)
     paths: dict[str, list[str]] = {}
     for path in site.files:
-        if (match := DATED.fullmatch(path)) and path.startswith(f"{data_folder(asset.key)}/"):
+        if path.startswith(f"{data_folder(asset.key)}/") and (match := DATED.fullmatch(path)):
             paths.setdefault(match["version"], []).append(path)
     current = next((name for name, version in names.items() if entry and version == entry.data_version), "")
     if current and entry:
@@ -92,16 +97,18 @@ def versions(site: Site, asset: Asset) -> list[Version]:
         first, replaced_at = spans.get(names.get(name, ""), (None, None))
         if first is None and at + 1 < len(ordered):  # the ledger has lost it
             replaced_at = _time(ordered[at + 1])
-        until = replaced_at + timedelta(days=asset.keep_days) if replaced_at and name != current else None
-        if is_known and until and until <= site.now:
+        if name == current or not is_known:
+            replaced_at = None
+        until = replaced_at + timedelta(days=asset.keep_days) if replaced_at else None
+        if until and until <= site.now:
             continue
         found.append(
             Version(
                 key=asset.key,
                 name=name,
                 data_version=names.get(name, ""),
-                issued=first.recorded_at.astimezone(UTC) if first else _time(name),
-                replaced_at=replaced_at if name != current else None,
+                issued=_time(name),
+                replaced_at=replaced_at,
                 kept_until=until,
                 is_latest=name == current,
                 entry=first,
@@ -137,13 +144,16 @@ def made_from(site: Site, asset: Asset) -> str:
 
 def names(site: Site) -> dict[str, dict[str, str]]:
     """The published versions of each mart, name -> data version, as `portal.json` keeps them: a version keeps its name."""
-    return {asset.key: {each.name: each.data_version for each in versions(site, asset)} for asset in site.marts}
+    return {
+        asset.key: {each.name: each.data_version for each in versions(site, asset) if each.data_version}
+        for asset in site.marts
+    }
 
 
 def parts(site: Site) -> Iterator[Part]:
     """One part for each mart."""
     for asset in site.marts:
-        described = digest(asset.description, repr(asset.columns))
+        described = digest(asset.description, repr(asset.columns), repr(rights_of(site, asset)))
         about = {"versions": made_from(site, asset), "described": described}
         yield Part(data_folder(asset.key), about, partial(_files, site, asset))
 
@@ -157,8 +167,8 @@ def _files(site: Site, asset: Asset) -> Iterator[File]:
         return
     for each in known:
         yield from (File(path, None, is_fixed=True) for path in each.paths if path in site.files)
-    columns = [column for column in asset.columns if not column.personal]
-    about = About(current.issued, _facts(site, asset, current), columns)
+    columns = _public(asset)
+    about = About(current.issued, [_sheet(site, asset, current, code) for code in site.languages])
     with tempfile.TemporaryDirectory(prefix="catalunya-", dir=site.project.settings.scratch) as scratch:
         objects = fetch_version(site.project.lake, asset, entry, Path(scratch) / "table")
         key = [column.name for column in columns if column.key]
@@ -174,20 +184,39 @@ def _files(site: Site, asset: Asset) -> Iterator[File]:
     yield File(f"{folder}/versions.json", _listing(site, asset, known))
 
 
-def _facts(site: Site, asset: Asset, version: Version) -> Mapping[str, str]:
-    sources = [
-        site.graph[up].source or "" for up in site.graph.ancestors(asset.key) if site.graph[up].layer is Layer.LANDING
+def _sheet(site: Site, asset: Asset, version: Version, code: str) -> Sheet:
+    """What a table is, in one language. Contracts' texts that are not translated are English."""
+    language, licence = Language(code), site.declared.licence
+    t = language.t
+    facts = [
+        (t("download.table"), f"{title_of(asset.key, code)} ({asset.key})"),
+        (t("download.description"), _plain(asset.description, code)),
+        (t("download.version"), f"{version.citation} ({version.data_version})"),
+        (t("download.licence"), f"{licence.name}, {licence.url}"),
+        *((t("download.rights"), f"{each.text(code)} {each.url}") for each in rights_of(site, asset)),
     ]
-    facts = {
-        "title": title_of(asset.key, "en"),
-        "table": asset.key,
-        "description": asset.description,
-        "version": version.citation,
-        "data version": version.data_version,
-        "licence": f"{site.declared.licence.name}, {site.declared.licence.url}",
-        "sources": "; ".join(sorted(filter(None, sources))),
-    }
-    return {"note": "Sample data: not real. Do not use them."} | facts if site.is_sample else facts
+    return Sheet(
+        language.name,
+        [("", t("common.sample")), *facts] if site.is_sample else facts,
+        [t(f"table.{name}") for name in ("column", "meaning", "unit", "type")],
+        [
+            (
+                each.name,
+                _plain(each.description, code),
+                translated(each.unit or "", code)[0],
+                t(f"table.type_{each.type}"),
+            )
+            for each in _public(asset)
+        ],
+    )
+
+
+def _plain(text: str, code: str) -> str:
+    return translated(text, code)[0].replace("`", "")
+
+
+def _public(asset: Asset) -> list[Column]:
+    return [column for column in asset.columns if not column.personal]
 
 
 def _listing(site: Site, asset: Asset, known: list[Version]) -> bytes:
@@ -196,6 +225,7 @@ def _listing(site: Site, asset: Asset, known: list[Version]) -> bytes:
         "table": asset.key,
         "title": {language: title_of(asset.key, language) for language in site.languages},
         "licence": site.declared.licence.url,
+        "rights": [each.url for each in rights_of(site, asset)],
         "is_sample": site.is_sample,
         "versions": [
             {

@@ -14,7 +14,11 @@ import polars as pl
 from catalunya.assets.graph.titles import title_of
 from catalunya.contracts.model.columns import Column
 from catalunya.portal.declaration import WHOLE, Figure, Level, Series
+from catalunya.portal.names import folded, said
 from catalunya.portal.site import Site
+
+INTERPOLATED = "interpolated"
+"""The status of a value that was not counted but computed from those before and after."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +51,8 @@ class FigureSeries:
 def places(site: Site, level: str) -> pl.DataFrame:
     """The places of a level as they are now, one row each, sorted by code: code, name, parent (code or null), longitude, latitude (or null).
 
+    And `said`, the name as it is said, and `folded`, by which names are sorted and searched (`names.py`).
+
     The whole territory is one place with the code "". Empty while the table was never made.
     """
     columns = {
@@ -58,13 +64,14 @@ def places(site: Site, level: str) -> pl.DataFrame:
     }
     if level == WHOLE:
         whole = {"code": [""], "name": [title_of(f"level.{WHOLE}", site.languages[0])]}
-        return pl.DataFrame(whole).select(
+        one = pl.DataFrame(whole).select(
             *(pl.col(name) if name in whole else pl.lit(None, kind).alias(name) for name, kind in columns.items())
         )
+        return one.with_columns(said="name", folded=folded(pl.col("name")))
     declared = site.declared.levels[level]
     table = site.table(declared.table)
     if table is None:
-        return pl.DataFrame(schema=columns)
+        return pl.DataFrame(schema=columns | {"said": pl.String, "folded": pl.String})
     rows = table.filter(pl.sql_expr(declared.current)) if declared.current else table
     names = {
         "code": declared.code,
@@ -76,7 +83,9 @@ def places(site: Site, level: str) -> pl.DataFrame:
     found = rows.select(
         (pl.col(name).cast(columns[to]) if name else pl.lit(None, columns[to])).alias(to) for to, name in names.items()
     )
-    return found.unique("code", keep="first", maintain_order=True).sort("code").collect()
+    name = pl.col("name")
+    ready = found.with_columns(said=said(name, site.declared.articles), folded=folded(name))
+    return ready.unique("code", keep="first", maintain_order=True).sort("code").collect()
 
 
 def versions(site: Site, level: str) -> pl.DataFrame:
@@ -106,26 +115,34 @@ def figure_series(site: Site) -> Iterator[FigureSeries]:
 def _read(site: Site, name: str, level: str, figure: Figure, series: Series, table: pl.LazyFrame) -> FigureSeries:
     column = next(each for each in site.graph[series.table].columns if each.name == series.value)
     chosen = table.filter(pl.sql_expr(series.where)) if series.where else table
+    status = pl.col(series.status).cast(pl.String) if series.status else pl.lit(None, pl.String)
+    if series.interpolated:
+        status = pl.when(pl.col(series.interpolated)).then(pl.lit(INTERPOLATED)).otherwise(status)
     picked = chosen.select(
         (pl.col(series.place) if series.place else pl.lit("")).alias("place"),
         pl.col(series.period).cast(pl.String).alias("period"),
         pl.col(series.value).cast(pl.Float64).alias("value"),
-        (pl.col(series.status).cast(pl.String) if series.status else pl.lit(None, pl.String)).alias("status"),
+        status.alias("status"),
         *([pl.col(series.by).cast(pl.String).alias("part")] if series.by else []),
     )
     # A sum with an unknown part is unknown; without a sum, the rows of a place and period say the same.
     value = pl.col("value").sum() if series.sum else pl.col("value").first()
     known = pl.col("value").is_not_null().all() if series.sum else pl.lit(value=True)
-    summed = pl.when(known).then(value).alias("value")
-    status = pl.col("status").drop_nulls().max().alias("status")
-    rows = picked.group_by("place", "period").agg(summed, status).sort("place", "period").collect()
+    complete = known & (pl.len() == series.rows) if series.rows else known
+    latest_status = pl.col("status").drop_nulls().max().alias("status")
+    rows = (
+        picked.group_by("place", "period")
+        .agg(pl.when(complete).then(value).alias("value"), latest_status)
+        .sort("place", "period")
+        .collect()
+    )
     parts = None
     if series.by:
         newest = rows.filter(pl.col("value").is_not_null()).group_by("place").agg(pl.col("period").max())
         parts = (
             picked.join(newest.lazy(), on=["place", "period"])
             .group_by("place", "part")
-            .agg(summed)
+            .agg(pl.when(known).then(value).alias("value"))
             .sort("place", "value", "part", descending=[False, True, False], nulls_last=True)
             .collect()
         )

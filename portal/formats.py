@@ -4,14 +4,14 @@
   for each row, each on its line. Both write a moment as ISO 8601, in UTC.
 - CSV for Excel where the decimal sign is a comma (Catalan, Spanish): a byte order mark, semicolons, decimal commas. A text that Excel would
   take for a formula gets an apostrophe before it.
-- Excel: a sheet with the rows and one that describes them, for tables of fewer than `EXCEL_ROWS` rows: a large one takes too much memory.
+- Excel: a sheet with the rows and one in each language that describes them, for tables of fewer than `EXCEL_ROWS` rows: a large one takes too much memory.
 
 Here: writing. Not here: which files there are (`downloads.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,22 +19,32 @@ from typing import Any
 
 import polars as pl
 
-from catalunya.contracts.model.columns import Column
 from catalunya.portal.publish import CONTENT_TYPES
 
 EXCEL_ROWS = 20_000
 ROW_GROUP, SLICE = 100_000, 10_000
+DATA = "data"
+"""The sheet with the rows."""
 MOMENT = "%Y-%m-%dT%H:%M:%S%.3fZ"
 _FORMULA = r"^[=+\-@\t\r]"
 
 
 @dataclass(frozen=True, slots=True)
+class Sheet:
+    """A description of a table in one language: facts with their labels, then its columns, a row each below `header`."""
+
+    name: str
+    facts: Sequence[tuple[str, str]]
+    header: Sequence[str]
+    columns: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class About:
-    """What a file says of its table, where its format can: when the version was made, facts in order, the columns."""
+    """What a file says of its table, where its format can: when the version was made, and descriptions."""
 
     issued: datetime
-    facts: Mapping[str, str]
-    columns: Sequence[Column]
+    sheets: Sequence[Sheet]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +114,19 @@ def _xlsx(table: pl.DataFrame, to: Path, about: About) -> None:
     with Workbook(str(to), options) as book:
         book.set_properties({"created": about.issued.astimezone(UTC).replace(tzinfo=None)})
         shown: Any = {"float_precision": 10, "dtype_formats": {pl.Int64: "0", pl.Int32: "0", pl.Float64: "General"}}
-        table.write_excel(book, "data", table_style="Table Style Light 1", autofit=True, freeze_panes=(1, 0), **shown)
-        facts = [*about.facts.items(), ("", "")]
-        described = pl.DataFrame(
-            [(each.name, each.description, each.unit or "", each.type) for each in about.columns],
-            schema=["column", "meaning", "unit", "type"],
-            orient="row",
-        )
-        pl.DataFrame(facts, schema=["about", "value"], orient="row").write_excel(book, "about", include_header=False)
-        described.write_excel(book, "about", position=(len(facts), 0), table_style="Table Style Light 1")
-        book.get_worksheet_by_name("about").set_column(0, 3, 40)
+        table.write_excel(book, DATA, table_style="Table Style Light 1", autofit=True, freeze_panes=(1, 0), **shown)
+        bold, wrapped = book.add_format({"bold": True}), book.add_format({"text_wrap": True, "valign": "top"})
+        for each in about.sheets:
+            sheet = book.add_worksheet(each.name)
+            sheet.set_column(0, 0, 30, wrapped)
+            sheet.set_column(1, 1, 90, wrapped)
+            sheet.set_column(2, 3, 20, wrapped)
+            for row, fact in enumerate(each.facts):
+                sheet.write_row(row, 0, fact)
+            first = len(each.facts) + 1
+            sheet.write_row(first, 0, each.header, bold)
+            for row, column in enumerate(each.columns, first + 1):
+                sheet.write_row(row, 0, column)
 
 
 FORMATS = (

@@ -42,6 +42,11 @@ class Language:
         """What the language calls itself."""
         return self.t("common.language")
 
+    @property
+    def has_decimal_comma(self) -> bool:
+        """Whether decimals follow a comma."""
+        return bool(self.locale.number_symbols["latn"]["decimal"] == ",")
+
     def t(self, key: str, n: float | None = None, /, **values: object) -> str:
         """The word, with its values filled in; `n` chooses the plural form, and is `{n}` in it. Raises KeyError for no such word."""
         word = words(self.code)[key]

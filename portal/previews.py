@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from catalunya.contracts.model.columns import Column
 from catalunya.io.safe_text import legible
@@ -22,6 +22,7 @@ ROWS = 100
 LONGEST = 120
 """Characters of a text in a preview."""
 _DIGITS = 4
+Kind = Literal["number", "day", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,11 @@ def preview(rows: pl.DataFrame, columns: Sequence[Column], language: Language) -
     return Preview(shown, list(zip(*written, strict=True)))
 
 
-def is_number(column: Column) -> bool:
-    """Whether a column's values are set to the right: numbers that are amounts, not names of years."""
-    return column.type in ("integer", "bigint", "double")
+def kind_of(column: Column) -> Kind:
+    """How the values of a column are compared when rows are sorted, and whether they stand on the right."""
+    if column.type in ("integer", "bigint", "double"):
+        return "number"
+    return "day" if column.type in ("date", "timestamp") else "text"
 
 
 def _column(values: pl.Series, column: Column, language: Language) -> list[Cell]:
@@ -67,7 +70,7 @@ def _cell(value: Any, digits: int, language: Language, *, is_year: bool) -> Cell
     if value is None:
         return Cell(UNKNOWN, None)
     if isinstance(value, bool):
-        return Cell(language.t("table.yes" if value else "table.no"), str(int(value)))
+        return Cell(language.t("table.yes" if value else "table.no"))
     if isinstance(value, int | float):
         return Cell(str(value) if is_year else language.number(value, digits), repr(value))
     if isinstance(value, datetime):

@@ -48,7 +48,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"clean": safe_text, "web_address": web_address}
+    found.filters |= {"clean": safe_text, "legible": legible, "web_address": web_address}
     found.filters |= {"prose": prose, "inline_prose": inline_prose, "first_sentence": first_sentence}
     del found.filters["safe"]  # it would switch escaping off
     return found
@@ -57,6 +57,11 @@ def environment() -> Environment:
 def web_address(url: str | None) -> str:
     """The address if a browser may follow it; empty for any other, such as javascript:…"""
     return url if url and urlsplit(url).scheme in {"http", "https", "mailto"} else ""
+
+
+def relative(here: str, target: str) -> str:
+    """The address of one file of the site as another one links to it."""
+    return posixpath.relpath(target, posixpath.dirname(here))
 
 
 def embedded_json(value: object) -> Markup:
@@ -76,7 +81,7 @@ def render_page(
     here = site.page(language.code, path)
 
     def file(target: str) -> str:
-        return posixpath.relpath(target, posixpath.dirname(here))
+        return relative(here, target)
 
     def link(target: str, code: str = language.code) -> str:
         return file(site.page(code, target))

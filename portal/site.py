@@ -7,7 +7,8 @@ language, below another folder. Here: reading, addresses. Not here: pages (`*_pa
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -46,7 +47,6 @@ class Site:
     files: dict[str, tuple[str, int]] = field(default_factory=dict)
     names: dict[str, dict[str, str]] = field(default_factory=dict)
     _tables: dict[str, pl.LazyFrame | None] = field(default_factory=dict)
-    _histories: dict[str, Sequence[Entry]] = field(default_factory=dict)
 
     @property
     def graph(self) -> AssetGraph:
@@ -107,14 +107,18 @@ class Site:
         entry = self.entry(key)
         return entry.data_version if entry else ""
 
-    def history(self, key: str) -> Sequence[Entry]:
-        """All ledger entries of a table, oldest first; none if one of them cannot be read."""
-        if key not in self._histories:
+    @cached_property
+    def histories(self) -> Mapping[str, Sequence[Entry]]:
+        """All ledger entries of each mart, oldest first; none if one of them cannot be read."""
+
+        def read(asset: Asset) -> Sequence[Entry]:
             try:
-                self._histories[key] = self.state.ledger.history(key)
+                return self.state.ledger.history(asset.key)
             except LedgerError:
-                self._histories[key] = ()
-        return self._histories[key]
+                return ()
+
+        with ThreadPoolExecutor(8) as pool:
+            return {asset.key: history for asset, history in zip(self.marts, pool.map(read, self.marts), strict=True)}
 
     def table(self, key: str) -> pl.LazyFrame | None:
         """A published table, without its personal columns; None if it was never made."""
@@ -159,8 +163,8 @@ def feed_path(language: str) -> str:
 
 
 def place_path(level: str, code: str) -> str:
-    """The page of a place."""
-    return f"{level}/{code}"
+    """The page of a place. The whole territory has no code."""
+    return f"{level}/{code or HOME}"
 
 
 def read_site(project: Project | None = None, now: datetime | None = None) -> Site:

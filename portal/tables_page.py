@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.ledger import Entry
@@ -14,6 +15,7 @@ from catalunya.portal.build import File, Part
 from catalunya.portal.language import Language
 from catalunya.portal.rendering import render_page
 from catalunya.portal.site import Site
+from catalunya.portal.translations import translated
 
 PATH = "tables"
 
@@ -28,10 +30,11 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The tables of one subject; `subject` is "" for those of none, and "staging" for the intermediate tables."""
+    """The tables of one subject, "" for those of none; or the intermediate tables."""
 
     subject: str
     tables: tuple[TableRow, ...]
+    is_intermediate: bool = False
 
 
 def parts(site: Site) -> Iterator[Part]:
@@ -41,10 +44,17 @@ def parts(site: Site) -> Iterator[Part]:
         groups = table_groups(site)
         for code in site.languages:
             language = Language(code)
-            title = language.t("table.all")
-            yield File(
-                site.page(code, PATH), render_page(site, language, PATH, "tables.html", title=title, groups=groups)
+            body = render_page(
+                site,
+                language,
+                PATH,
+                "tables.html",
+                title=language.t("table.all"),
+                description=language.t("table.all_what"),
+                groups=groups,
+                translated=partial(translated, language=code),
             )
+            yield File(site.page(code, PATH), body)
 
     made_from = {row.asset.key: _version(row) for group in table_groups(site) for row in group.tables}
     yield Part("tables", made_from, files)
@@ -60,7 +70,7 @@ def table_groups(site: Site) -> list[Group]:
         for subject in [*site.declared.subjects, ""]
     ]
     staging = tuple(row for row in rows if row.asset.layer is Layer.STAGING)
-    return [group for group in [*named, Group("staging", staging)] if group.tables]
+    return [group for group in [*named, Group("", staging, is_intermediate=True)] if group.tables]
 
 
 def _version(row: TableRow) -> str:

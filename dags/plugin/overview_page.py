@@ -13,8 +13,7 @@ from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.dags.plugin.snapshot import Snapshot
 from catalunya.dags.plugin.words import STATES, shown_state
 from catalunya.ops.status import AssetStatus, brief_statuses
-from catalunya.ops.watching.findings import Finding
-from catalunya.ops.watching.look import SILENT
+from catalunya.ops.watching.findings import SILENT, Finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,7 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import LedgerError
-from catalunya.ops.watching.findings import Board, Finding, Kind, read_board
-from catalunya.ops.watching.look import SILENT
+from catalunya.ops.watching.findings import SILENT, Board, Finding, Kind, read_board
 
 MANY = 6000
 """Entries in the index from which on a page lists only the ledgers of the tables that it is about: a listing of all is a request per 1,000."""

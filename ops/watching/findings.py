@@ -30,6 +30,8 @@ FOLDER = "_watch"
 PATH = f"{FOLDER}/findings.json"
 REMEMBERED = timedelta(days=30)
 """How long closed findings are kept."""
+SILENT = timedelta(minutes=45)
+"""So long without a look that was kept means that nothing watched."""
 CALM = timedelta(hours=1)
 """A finding that is seen again within this time after it was closed is the same finding."""
 WORSE = 2.0

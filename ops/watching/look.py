@@ -23,6 +23,7 @@ from catalunya.io.errors import AirflowError, CatalunyaError
 from catalunya.ops.backup.airflow import client
 from catalunya.ops.watching import airflow
 from catalunya.ops.watching.findings import (
+    SILENT,
     Board,
     Changes,
     Kind,
@@ -43,8 +44,6 @@ log = structlog.get_logger(__name__)
 EVERY = timedelta(minutes=10)
 QUIET = 2 * EVERY
 """If nothing changed, the board is kept at every second look: writing is what a look costs most on S3."""
-SILENT = timedelta(minutes=45)
-"""So long without a look that was kept means that nothing watched."""
 THOROUGH = timedelta(hours=1)
 """How often a look looks at what changes rarely: backups, and the results of the weekly check of the sources."""
 _RARE = (Kind.BACKUP_OLD, Kind.SOURCE_MISMATCH, Kind.CONTRACT_BREAKING)

@@ -130,7 +130,7 @@ def texts_of(site: Site, asset: Asset) -> dict[str, str]:
 
 def content_changes(site: Site, key: str) -> list[Entry]:
     """The ledger's entries with which the content of a table changed, oldest first; none if the ledger cannot be read."""
-    made = [entry for entry in site.history(key) if entry.status != "failed"]
+    made = [entry for entry in site.histories[key] if entry.status != "failed"]
     return made[:1] + [after for before, after in pairwise(made) if before.data_version != after.data_version]
 
 

@@ -21,9 +21,9 @@ from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalunyaError, ConfigurationError, ContractError, LakeUnavailable, SourceUnavailable
 from catalunya.io.project_folder import FILE, VARIABLE
 from catalunya.ops.status import statuses
-from catalunya.ops.watching.findings import Finding, Severity, read_board
+from catalunya.ops.watching.findings import SILENT, Finding, Severity, read_board
 from catalunya.ops.watching.freshness import HABIT, SLACK, STALE_HOURS
-from catalunya.ops.watching.look import SILENT, Look, look, watch
+from catalunya.ops.watching.look import Look, look, watch
 from small.shops import declare, some
 
 LANDING, SHOPS, CITIES = "landing.shops", "staging.shops", "staging.cities"
