@@ -1,4 +1,4 @@
-"""The Node programs that package.json names: the CDK's command, what the end-to-end tests run, and what makes the portal's geometry.
+"""The Node packages that package.json names: the CDK's command, what tests run, and what makes the portal's geometry.
 
 `package-lock.json` pins each of them and what it needs by hash. They are installed into node_modules when first used, by the npm that
 comes with the dependencies, so that Node need not be installed. Not here: what the CDK is asked to do (`__main__.py`).
@@ -26,6 +26,12 @@ def command(script: Path) -> list[str]:
     """
     _install()
     return [str(_node()), str(script)]
+
+
+def modules() -> Path:
+    """The folder with the packages. Raises as `command` does."""
+    _install()
+    return MODULES
 
 
 def cdk() -> list[str]:

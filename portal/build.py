@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from catalunya.assets.graph.spec import digest
-from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 from catalunya.portal.publish import Publisher, headers
 from catalunya.portal.site import DATED, Site
@@ -102,13 +102,13 @@ def parts(site: Site) -> Iterator[Part]:
     # Early, so that readers see what is wrong even if that keeps a later part from being made.
     yield from quality_page.parts(site)
     yield from downloads.parts(site)
+    yield from geojson.parts(site)
     yield from home_page.parts(site)
     yield from places_page.parts(site)
     yield from place_page.parts(site)
     yield from tables_page.parts(site)
     yield from table_page.parts(site)
     yield from map_page.parts(site)
-    yield from geojson.parts(site)
     yield from lineage_page.parts(site)
     yield from about_page.parts(site)
     yield from descriptions.parts(site)
@@ -118,7 +118,7 @@ def read_state(to: Lake) -> SiteState | None:
     """What was built last; None if nothing was, or what is there is no such record: then all is built again. Raises LakeError."""
     try:
         found = to.find(STATE)
-        return msgspec.json.decode(found, type=SiteState) if found else None
+        return json_decoder(SiteState).decode(found) if found else None
     except BROKEN_JSON:
         return None
 

@@ -108,13 +108,14 @@ def _xlsx(table: pl.DataFrame, to: Path, about: About) -> None:
         "strings_to_urls": False,
         "strings_to_formulas": False,
         "strings_to_numbers": False,
-        "nan_inf_to_errors": True,
-        "remove_timezone": True,
     }
     with Workbook(str(to), options) as book:
         book.set_properties({"created": about.issued.astimezone(UTC).replace(tzinfo=None)})
         shown: Any = {"float_precision": 10, "dtype_formats": {pl.Int64: "0", pl.Int32: "0", pl.Float64: "General"}}
-        table.write_excel(book, DATA, table_style="Table Style Light 1", autofit=True, freeze_panes=(1, 0), **shown)
+        # It would write what is not finite as a formula that fails.
+        numbers = pl.col(pl.Float64)
+        finite = table.with_columns(pl.when(numbers.is_finite()).then(numbers).name.keep())
+        finite.write_excel(book, DATA, table_style="Table Style Light 1", autofit=True, freeze_panes=(1, 0), **shown)
         bold, wrapped = book.add_format({"bold": True}), book.add_format({"text_wrap": True, "valign": "top"})
         for each in about.sheets:
             sheet = book.add_worksheet(each.name)

@@ -13,7 +13,8 @@ import polars as pl
 
 from catalunya.portal.build import File, Part
 from catalunya.portal.figures import FigureSeries, figure_series, places
-from catalunya.portal.map_page import geometry_of, made_from
+from catalunya.portal.map_page import made_from
+from catalunya.portal.place_map import geometry_of
 from catalunya.portal.site import Site
 
 
@@ -24,10 +25,9 @@ def geojson_path(level: str) -> str:
 
 def geojson_levels(site: Site) -> tuple[str, ...]:
     """The levels that have a file: those with shapes whose table was made."""
-    if not site.declared.geometry:
-        return ()
-    declared, shaped = site.declared.levels, geometry_of(site).levels
-    return tuple(name for name, level in declared.items() if name in shaped and site.version(level.table))
+    geometry = geometry_of(site)
+    declared, shaped = site.declared.levels, geometry.levels if geometry else ()
+    return tuple(name for name, level in declared.items() if name in shaped and site.table(level.table) is not None)
 
 
 def geojson_tables(site: Site, level: str) -> list[str]:
@@ -54,9 +54,10 @@ def collection(site: Site, level: str) -> dict[str, Any]:
 
     A place without a shape is at the point that the table has, or has no geometry.
     """
-    known = places(site, level)
+    geometry, known = geometry_of(site), places(site, level)
+    assert geometry, "a level that has a file has shapes"
     properties = {each["code"]: each for each in _properties(site, level, known).to_dicts()}
-    found = geometry_of(site).features(level, properties)
+    found = geometry.features(level, properties)
     features = [feature for feature in found["features"] if feature["id"] in properties]
     shaped = {feature["id"] for feature in features}
     features += [
@@ -68,7 +69,7 @@ def collection(site: Site, level: str) -> dict[str, Any]:
 
 
 def _properties(site: Site, level: str, known: pl.DataFrame) -> pl.DataFrame:
-    rows = known.select("code", "name", "parent")
+    rows = known.select("code", "parent", name="said")
     for series in figure_series(site):
         if series.level == level:
             finite = pl.col("value").is_finite()

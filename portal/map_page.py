@@ -21,9 +21,11 @@ from catalunya.io.project_folder import active
 from catalunya.portal.build import File, Part
 from catalunya.portal.classes import classified, limits
 from catalunya.portal.declaration import Figure
+from catalunya.portal.figure_text import is_percentage, unit_text, value_text
 from catalunya.portal.figures import FigureSeries, figure_series, places
-from catalunya.portal.geometry import Drawing, Geometry
+from catalunya.portal.geometry import Drawing
 from catalunya.portal.language import Language
+from catalunya.portal.place_map import geometry_of
 from catalunya.portal.rendering import render_page
 from catalunya.portal.site import Site, table_path
 
@@ -36,9 +38,10 @@ NEWEST_PERIODS = 60
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A level of the map: its places (as `figures.places`, with the `parent_name`), their shapes, and the lines of the level above."""
+    """A level of the map: its places by name (as `figures.places`, with the `parent_name`), their shapes, and the lines of the level `above`."""
 
     level: str
+    above: str
     places: pl.DataFrame
     drawing: Drawing
     borders: str
@@ -83,31 +86,29 @@ def made_from(site: Site) -> dict[str, str]:
     """What places, their shapes and figures depend on: the tables they are read from, and the file of the shapes."""
     levels, figures = site.declared.levels.values(), site.declared.figures.values()
     tables = {level.table for level in levels} | {at.table for figure in figures for at in figure.levels.values()}
-    shapes = (active().folder / site.declared.geometry).read_text(encoding="utf-8") if site.declared.geometry else ""
-    return {"shapes": digest(shapes)} | {key: site.version(key) for key in sorted(tables)}
-
-
-def geometry_of(site: Site) -> Geometry:
-    """The shapes that the project declares. Raises ConfigurationError."""
-    return Geometry(active().folder / site.declared.geometry)
+    shapes = active().folder / site.declared.geometry
+    found = {"shapes": digest(shapes.read_text(encoding="utf-8")) if shapes.is_file() else ""}
+    return found | {key: site.version(key) for key in sorted(tables)}
 
 
 def layers(site: Site) -> list[Layer]:
     """The levels that have shapes and known places, the smallest places first; all are drawn in one frame."""
     geometry = geometry_of(site)
+    if geometry is None:
+        return []
     levels = [level for level in site.declared.levels if level in geometry.levels]
     frame = geometry.frame(levels[0]) if levels else None
-    known = {level: places(site, level) for level in levels}
+    known = {level: places(site, level).sort("folded", "code") for level in levels}
     drawn = {level: geometry.shapes(level, WIDTH, frame) for level in levels}
     found = []
     for level in levels:
-        above = site.declared.levels[level].parent
-        names = known[above].select(parent="code", parent_name="name") if above in known else None
-        rows = known[level].with_columns(parent_name=pl.lit(None, pl.String)) if names is None else known[level]
-        rows = rows if names is None else rows.join(names, on="parent", how="left", maintain_order="left")
-        borders = "".join(drawn[above].paths.values()) if above in drawn else ""
+        above = site.declared.levels[level].parent if site.declared.levels[level].parent in known else ""
+        names = known[above] if above else known[level].clear()
+        named = names.select(parent="code", parent_name="said")
+        rows = known[level].join(named, on="parent", how="left", maintain_order="left")
+        borders = "".join(drawn[above].paths.values()) if above else ""
         if len(rows):
-            found.append(Layer(level, rows, drawn[level], borders))
+            found.append(Layer(level, above, rows, drawn[level], borders))
     return found
 
 
@@ -157,12 +158,12 @@ def _whole(value: float, digits: int) -> float:
 def _pages(site: Site) -> Iterator[File]:
     found = layers(site)
     shown = shades(site, [layer.level for layer in found])
-    attribution = geometry_of(site).attribution
+    geometry = geometry_of(site)
     for code in site.languages:
         language = Language(code)
         values: dict[str, Any] = {"first": None}
         if shown:
-            values = _shown(language, found, shown) | {"attribution": attribution}
+            values = _shown(language, found, shown) | {"attribution": geometry.attribution if geometry else ""}
         title = language.t("map.title")
         page = render_page(
             site, language, PATH, "map.html", title=title, description=language.t("map.description"), **values
@@ -181,8 +182,13 @@ def _shown(language: Language, found: list[Layer], shown: list[Shade]) -> dict[s
         "legend": [
             (number, each and _range(language, first.figure, *each)) for number, each in enumerate(first.limits[period])
         ],
-        "level_word": lambda level: _level_word(level, language),
-        "choices": _choices(language, found, shown),
+        "shows": language.t(
+            "map.shows",
+            figure=title_of(f"figure.{first.series.name}", language.code),
+            level=_level_word(first.series.level, language),
+            period=language.period(period),
+        ),
+        "choices": _choices(language, shown),
     }
 
 
@@ -193,26 +199,30 @@ def _drawn(language: Language, layer: Layer, shade: Shade | None) -> dict[str, A
     at = shade.at(codes, shade.periods[-1]) if shade else None
     values = at["value"].to_list() if at is not None else empty
     classes = at["class"].to_list() if at is not None else empty
-    names, parents = layer.places["name"].to_list(), layer.places["parent_name"].to_list()
+    names, parents = layer.places["said"].to_list(), layer.places["parent_name"].to_list()
     figure = shade.figure if shade else None
     return {
         "level": layer.level,
         "chosen": shade is not None,
         "drawing": layer.drawing,
         "borders": layer.borders,
-        "has_parents": any(parents),
+        "above": layer.above,
         "places": [
-            (code, name, parent or "", shown_value(language, figure, value) if figure else "", value, number)
+            (code, name, parent or "", value_text(language, figure, value) if figure else "", value, number)
             for code, name, parent, value, number in zip(codes, names, parents, values, classes, strict=True)
         ],
     }
 
 
-def shown_value(language: Language, figure: Figure, value: float | None) -> str:
-    """A value of a figure, as the language writes it."""
-    if figure.style in {"percent", "change"}:
-        return language.percent(value, figure.digits, signed=figure.style == "change")
-    return language.number(value, figure.digits)
+def _range(language: Language, figure: Figure, low: float, high: float) -> str:
+    from_, to = value_text(language, figure, low), value_text(language, figure, high)
+    return from_ if low == high else language.t("map.range", low=from_, high=to)
+
+
+def _column_title(language: Language, series: FigureSeries) -> str:
+    """The figure with its unit, unless each value has it."""
+    title, unit = title_of(f"figure.{series.name}", language.code), unit_text(language, series.figure, series.column)
+    return f"{title} ({unit})" if unit and not is_percentage(series.figure) else title
 
 
 def _level_word(level: str, language: Language) -> str:
@@ -220,36 +230,36 @@ def _level_word(level: str, language: Language) -> str:
     return title_of(f"level.{level}", language.code).lower()
 
 
-def _range(language: Language, figure: Figure, low: float, high: float) -> str:
-    from_, to = shown_value(language, figure, low), shown_value(language, figure, high)
-    return from_ if low == high else language.t("map.range", low=from_, high=to)
-
-
-def _choices(language: Language, found: list[Layer], shown: list[Shade]) -> Mapping[str, Any]:
+def _choices(language: Language, shown: list[Shade]) -> Mapping[str, Any]:
     """What the script needs to know: what can be chosen, by figure and level, and how the language writes it."""
-    figures: dict[str, Any] = {}
+    figures: dict[str, dict[str, Any]] = {}
     for shade in shown:
         series = shade.series
         figure = figures.setdefault(
             series.name,
             {
+                "name": series.name,
                 "title": title_of(f"figure.{series.name}", language.code),
+                "column": _column_title(language, series),
                 "change": series.figure.style == "change",
                 "digits": series.figure.digits,
-                "suffix": language.percent(1, 0)[1:] if series.figure.style in {"percent", "change"} else "",
-                "levels": {},
+                "suffix": language.percent(1, 0)[1:] if is_percentage(series.figure) else "",
+                "levels": [],
             },
         )
-        figure["levels"][series.level] = {
-            "file": shade.file,
-            "source": title_of(series.series.table, language.code),
-            "link": f"{table_path(series.series.table)}.html",
-            "periods": [[period, language.period(period)] for period in reversed(shade.periods)],
-        }
+        figure["levels"].append(
+            {
+                "name": series.level,
+                "title": title_of(f"level.{series.level}", language.code),
+                "word": _level_word(series.level, language),
+                "file": shade.file,
+                "source": title_of(series.series.table, language.code),
+                "link": f"{table_path(series.series.table)}.html",
+                "periods": [{"name": each, "title": language.period(each)} for each in reversed(shade.periods)],
+            }
+        )
     return {
-        "figures": figures,
-        "levels": {layer.level: title_of(f"level.{layer.level}", language.code) for layer in found},
-        "words": {layer.level: _level_word(layer.level, language) for layer in found},
+        "figures": list(figures.values()),
         "range": language.t("map.range"),
         "shows": language.t("map.shows"),
         "failed": language.t("map.failed"),

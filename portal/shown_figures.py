@@ -13,6 +13,7 @@ from markupsafe import Markup
 from catalunya.assets.graph.titles import title_of, titles
 from catalunya.portal.charts import Line, bar_chart, line_chart
 from catalunya.portal.declaration import Figure
+from catalunya.portal.figure_text import is_percentage, unit_text, value_text
 from catalunya.portal.language import Language
 from catalunya.portal.place_facts import History, LevelFigure, Place, PlaceFacts
 
@@ -147,15 +148,10 @@ class ShownFigures:
 
     def unit(self, each: LevelFigure) -> str:
         """The unit of a figure in the language."""
-        if each.figure.style in {"percent", "change"}:
-            return "%"
-        unit = each.column.unit or ""
-        return titles().get(f"unit.{unit}", {}).get(self.language.code, unit)
+        return unit_text(self.language, each.figure, each.column)
 
     def _written(self, each: LevelFigure, value: float | None) -> str:
-        if each.figure.style in {"percent", "change"}:
-            return self.language.percent(value, each.figure.digits, signed=each.figure.style == "change")
-        return self.language.number(value, each.figure.digits)
+        return value_text(self.language, each.figure, value)
 
     def _recently(self, name: str, place: Place) -> Shown | None:
         # The same on the pages of all places below.
@@ -181,7 +177,7 @@ class ShownFigures:
             table=each.series.table,
             title=self._title(each.name),
             value=self._written(each, history.values[last]),
-            unit="" if each.figure.style in {"percent", "change"} else self.unit(each),
+            unit="" if is_percentage(each.figure) else self.unit(each),
             period=self.language.period(period) if each.figure.dated else "",
             trend=trend,
             direction=direction,

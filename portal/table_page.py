@@ -6,7 +6,7 @@ tables (`tables_page.py`), its files (`downloads.py`), the parts of the page tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -19,9 +19,11 @@ from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.assets.graph.spec import Asset, LandingDeclaration, Layer
 from catalunya.assets.graph.titles import PROJECT, title_of
 from catalunya.contracts.model.columns import Column
+from catalunya.ops.watching.consumers import Notice, texts
+from catalunya.portal import downloads, quality
 from catalunya.portal.build import File, Part
 from catalunya.portal.charts import Line, line_chart
-from catalunya.portal.downloads import Distribution, Version, distributions, made_from, versions
+from catalunya.portal.downloads import Distribution, Version, distributions, versions
 from catalunya.portal.language import Language
 from catalunya.portal.lineage_picture import Kind, Node, Picture, lineage_picture
 from catalunya.portal.previews import first_rows, kind_of, preview
@@ -62,9 +64,11 @@ class SourceRow:
 
 def parts(site: Site) -> Iterator[Part]:
     """One part for each table."""
-    lineage = load_lineage(site.graph)
+    lineage, situation = load_lineage(site.graph), quality.now(site)
     for asset in site.published:
-        yield Part(f"table:{asset.key}", _made_from(site, asset), partial(_files, site, asset, lineage))
+        notices = [each for each in situation.notices if not each.tables or asset.key in each.tables]
+        made_from = _made_from(site, asset) | {"notices": repr(notices)}
+        yield Part(f"table:{asset.key}", made_from, partial(_files, site, asset, lineage, notices))
 
 
 def table_sources(site: Site, asset: Asset) -> list[SourceRow]:
@@ -77,7 +81,7 @@ def column_rows(asset: Asset, lineage: ColumnLineage) -> list[ColumnRow]:
     return [_column(asset, column, lineage) for column in asset.columns if not column.personal]
 
 
-def _files(site: Site, asset: Asset, lineage: ColumnLineage) -> Iterable[File]:
+def _files(site: Site, asset: Asset, lineage: ColumnLineage, notices: Sequence[Notice]) -> Iterable[File]:
     table = site.table(asset.key)
     rows = first_rows(table) if table is not None else None
     shared = _shared(site, asset, lineage)
@@ -104,6 +108,7 @@ def _files(site: Site, asset: Asset, lineage: ColumnLineage) -> Iterable[File]:
             title=title,
             description=language.t("table.about", table=title),
             sections=[name for name, is_there in sections.items() if is_there],
+            notices=[(each.since, texts().texts[each.text][code]) for each in notices],
             preview=shown,
             checks=checks,
             snippets=queries,
@@ -131,6 +136,7 @@ def _shared(site: Site, asset: Asset, lineage: ColumnLineage) -> dict[str, Any]:
         "failed_at": failed_at(site, asset.key),
         "subject": site.declared.subject_of(asset.key, graph),
         "columns": columns,
+        "contract": f"contracts/{asset.key}.yaml",
         "has_units": any(row.column.unit for row in columns),
         "kind_of": kind_of,
         "pages": {each.key for each in site.published},
@@ -151,12 +157,12 @@ def _shared(site: Site, asset: Asset, lineage: ColumnLineage) -> dict[str, Any]:
     }
 
 
-def _made_from(site: Site, asset: Asset) -> Mapping[str, str]:
+def _made_from(site: Site, asset: Asset) -> dict[str, str]:
     found = {
         "code": asset.code_version,
         "readable": str(not site.state.unreadable(asset.key)),
         "version": site.version(asset.key),
-        "files": made_from(site, asset) if asset.layer is Layer.MARTS else "",
+        "files": downloads.made_from(site, asset) if asset.layer is Layer.MARTS else "",
         "publisher": site.project.settings.publisher,
         "history": " ".join(str(each.sequence) for each in materializations(site, asset.key)),
         "failed": str(failed_at(site, asset.key)),

@@ -12,6 +12,7 @@ from functools import partial
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.ledger import Entry
 from catalunya.portal.build import File, Part
+from catalunya.portal.downloads import distributions
 from catalunya.portal.language import Language
 from catalunya.portal.rendering import render_page
 from catalunya.portal.site import Site
@@ -22,10 +23,11 @@ PATH = "tables"
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One table in the list."""
+    """One table in the list. `formats`: the words for the formats of its files."""
 
     asset: Asset
     entry: Entry | None
+    formats: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def parts(site: Site) -> Iterator[Part]:
 
 def table_groups(site: Site) -> list[Group]:
     """All tables in the order of the list."""
-    rows = [TableRow(asset, site.entry(asset.key)) for asset in site.published]
+    rows = [TableRow(asset, site.entry(asset.key), _formats(site, asset)) for asset in site.published]
     of_subject = {row.asset.key: site.declared.subject_of(row.asset.key, site.graph) for row in rows}
     marts = [row for row in rows if row.asset.layer is Layer.MARTS]
     named = [
@@ -74,4 +76,8 @@ def table_groups(site: Site) -> list[Group]:
 
 
 def _version(row: TableRow) -> str:
-    return f"{row.asset.code_version} {row.entry.sequence if row.entry else ''}"
+    return f"{row.asset.code_version} {row.entry.sequence if row.entry else ''} {' '.join(row.formats)}"
+
+
+def _formats(site: Site, asset: Asset) -> tuple[str, ...]:
+    return tuple(each.title for each in distributions(site, asset) if each.is_latest)

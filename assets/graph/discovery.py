@@ -27,7 +27,7 @@ from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Declaration, LandingDeclaration, Layer, Marts, StagingDeclaration
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalunyaError, DeclarationError
-from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.project_folder import FILE, MACROS, OURS, ProjectFolder, active
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def retired() -> Mapping[str, str]:
 def load_graph(settings: Settings) -> AssetGraph:
     """The asset graph: from its compiled form if that is up to date, else compiled now and kept."""
     with suppress(OSError, DeclarationError, *BROKEN_JSON):  # absent, or of another version: it is only a cache
-        compiled = msgspec.json.decode((settings.cache / _COMPILED).read_bytes(), type=_Compiled)
+        compiled = json_decoder(_Compiled).decode((settings.cache / _COMPILED).read_bytes())
         if compiled.fingerprint == _fingerprint():
             return AssetGraph(compiled.assets)
     return AssetGraph(keep_graph(settings, _compile(settings)))
@@ -130,7 +130,7 @@ def compiled_graph(settings: Settings) -> AssetGraph | None:
     For a process that lives long: it has imported the declarations once, so it would compile what they were then.
     """
     with suppress(OSError, DeclarationError, *BROKEN_JSON):
-        return AssetGraph(msgspec.json.decode((settings.cache / _COMPILED).read_bytes(), type=_Compiled).assets)
+        return AssetGraph(json_decoder(_Compiled).decode((settings.cache / _COMPILED).read_bytes()).assets)
     return None
 
 

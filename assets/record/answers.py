@@ -25,7 +25,7 @@ import structlog
 from catalunya.assets.graph.spec import Layer
 from catalunya.assets.record.lease import Renewal, host
 from catalunya.io.errors import FunctionLost, LakeUnavailable, UsageError
-from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 
 log = structlog.get_logger(__name__)
@@ -157,7 +157,7 @@ async def wait(lake: Lake, path: str, function: str, starts_s: float = STARTS_S)
 
 def _decoded(content: bytes | None, where: str) -> Answer:
     try:
-        return msgspec.json.decode(content or b"", type=Answer)
+        return json_decoder(Answer).decode(content or b"")
     except BROKEN_JSON as error:
         raise FunctionLost(f"the answer {where} cannot be read ({error}); try again") from None
 

@@ -22,7 +22,7 @@ from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Entry, Stored, content_version
 from catalunya.assets.record.paths import begun_at, manifest_path
 from catalunya.io.errors import BatchClosedError, BatchDamaged, ObjectMissing
-from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import Page
@@ -110,7 +110,7 @@ def read_batch(lake: Lake, prefix: str, entry: Entry | None = None) -> Batch:
     """
     path = manifest_path(prefix)
     try:
-        manifest = msgspec.json.decode(lake.get(path), type=Manifest)
+        manifest = json_decoder(Manifest).decode(lake.get(path))
     except BROKEN_JSON as error:
         raise _damaged(lake, path, "a manifest", str(error)) from None
     batch, pages = Batch(prefix, manifest), manifest.pages
@@ -188,7 +188,7 @@ class LandedPages:
             if not path.startswith(f"{self.batch}/{NOTES}/"):
                 continue
             try:
-                note = msgspec.json.decode(self._lake.find(path) or b"", type=Note)
+                note = json_decoder(Note).decode(self._lake.find(path) or b"")
             except BROKEN_JSON:  # cut off by a power failure, or of another release: its page is requested again
                 log.warning("landed_note_unreadable", path=path)
                 continue

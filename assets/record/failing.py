@@ -15,7 +15,7 @@ import msgspec
 from catalunya.assets.record.ledger import Time
 from catalunya.assets.record.state import State
 from catalunya.io.errors import UsageError
-from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 from catalunya.io.safe_text import safe_text
 
@@ -76,7 +76,7 @@ def failing(state: State, key: str) -> Failing | None:
 def acknowledged(lake: Lake, found: Failing) -> Acknowledgement | None:
     """The acknowledgement of this failure; None if there is none, or only one of another failure."""
     try:
-        known = msgspec.json.decode(lake.find(path(found.asset)) or b"", type=Acknowledgement)
+        known = json_decoder(Acknowledgement).decode(lake.find(path(found.asset)) or b"")
     except BROKEN_JSON:
         return None
     return known if (known.error, known.made) == (found.error, found.made) else None

@@ -25,7 +25,7 @@ import msgspec
 import structlog
 
 from catalunya.io.errors import CatalunyaError, LakeError, LeaseHeld, LeaseLost
-from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake, Object
 
 log = structlog.get_logger(__name__)
@@ -191,7 +191,7 @@ def _read(lake: Lake, found: Object, seconds: float) -> Held | None:
         content = lake.find(found.path)
         if content is None:
             return None  # replaced since it was listed
-        held = msgspec.json.decode(content, type=Held)
+        held = json_decoder(Held).decode(content)
     except (LakeError, *BROKEN_JSON) as error:
         log.warning(
             "lease_unreadable", path=found.path, why=str(error), advice=f"it ends by itself after {seconds:.0f} s"

@@ -21,7 +21,7 @@ import msgspec
 from catalunya.assets.graph.spec import digest
 from catalunya.contracts.model.results import Check
 from catalunya.io.errors import LakeError, LeaseLost, LedgerError
-from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 from catalunya.io.periods import Window
 from catalunya.io.safe_text import safe_text
@@ -161,7 +161,7 @@ def encode(entry: Entry) -> bytes:
 def decode(content: bytes, where: str, place: str | None = None) -> Entry:
     """The entry stored at `where`. Raises LedgerError when it cannot be read, or is not the one whose `place` in the lake this is."""
     try:
-        entry = _usable(msgspec.json.decode(content, type=Entry))
+        entry = _usable(json_decoder(Entry).decode(content))
     except _UNUSABLE as error:
         raise _unreadable(f"the ledger entry {where}", error) from None
     if place and place != Ledger.path(entry.asset, entry.sequence):
@@ -242,7 +242,7 @@ class Ledger:
         path = self.compacted_path(key)
         what = f"the compacted ledger {self.lake.url(path)}"
         try:
-            merged = [_usable(each) for each in msgspec.json.Decoder(Entry).decode_lines(self._content(path) or b"")]
+            merged = [_usable(each) for each in json_decoder(Entry).decode_lines(self._content(path) or b"")]
         except _UNUSABLE as error:
             raise _unreadable(what, error) from None
         foreign = next((entry for entry in merged if entry.asset != key), None)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from catalunya.assets.record.ledger import Time
-from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 
 FOLDER = "_sources"
@@ -73,7 +73,7 @@ def keep(lake: Lake, check: SourceCheck) -> None:
 def kept(lake: Lake, key: str, standby: str = "") -> SourceCheck | None:
     """The result of the last check of a landing table's source, or of one that is not in use; None if there is none that can be read."""
     try:
-        return msgspec.json.decode(lake.find(_path(key, standby)) or b"", type=SourceCheck)
+        return json_decoder(SourceCheck).decode(lake.find(_path(key, standby)) or b"")
     except BROKEN_JSON:
         return None
 

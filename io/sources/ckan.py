@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from catalunya.io.errors import BadBodyError, DeclarationError, MovedError, SourceError, TooLargeError, UsageError
-from catalunya.io.json_text import BROKEN_JSON, AnyObject, check_utf8, repeated_names, whole_characters
+from catalunya.io.json_text import BROKEN_JSON, AnyObject, check_utf8, json_decoder, repeated_names, whole_characters
 from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal, said
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
 
@@ -239,8 +239,8 @@ class Ckan(Source[RowsOf]):
     def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
         from catalunya.io.sources.pages import read_rows
 
-        answer = msgspec.json.decode(whole_characters(body), type=_Answer)
-        records = msgspec.json.decode(answer.result, type=_Rows).records
+        answer = json_decoder(_Answer).decode(whole_characters(body))
+        records = json_decoder(_Rows).decode(answer.result).records
         # One row per line is read several times as fast as all of them on one.
         return read_rows(b"[%s\n]" % b"\n,".join(map(bytes, records)), fields, searched)
 
@@ -367,7 +367,7 @@ def _inside(answer: _Answer, kind: type[T]) -> T:
                 f"success false in an answer with status 200: {said(answer.error, 'message') or answer.error}",
                 "success false",
             )
-        return msgspec.json.decode(answer.result, type=kind)
+        return json_decoder(kind).decode(answer.result)
     except BROKEN_JSON as error:
         raise BadBodyError(f"{error} in the result", str(error)) from error
 
@@ -377,7 +377,7 @@ def _rows(reply: Reply) -> tuple[int, _Records]:
     check_utf8(reply.body)
     found = _inside(reply.decode(_Answer), _Records)
     try:
-        rows = len(msgspec.json.decode(found.records, type=list[AnyObject]))
+        rows = len(json_decoder(list[AnyObject]).decode(found.records))
     except BROKEN_JSON as error:
         raise BadBodyError(f"{error} in the records", str(error)) from error
     around = bytes(reply.body).replace(bytes(found.records), b"[]", 1)

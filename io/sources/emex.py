@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from catalunya.io.errors import BadBodyError, ContractError, DeclarationError, MovedError, SourceError, UsageError
+from catalunya.io.json_text import json_decoder
 from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal
 from catalunya.io.sources.base import said as text_of
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
@@ -150,7 +151,7 @@ class Emex(Source["Question"]):
 
         from catalunya.io.sources.pages import with_all
 
-        found = _indicators(msgspec.json.decode(body, type=_Answer))
+        found = _indicators(json_decoder(_Answer).decode(body))
         if len(found) != 1:
             raise ContractError(f"expected one indicator, found {len(found)}")
         said = found[0]

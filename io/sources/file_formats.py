@@ -25,7 +25,7 @@ import polars as pl
 from polars import selectors as cs
 
 from catalunya.io.errors import ContractError
-from catalunya.io.json_text import BROKEN_JSON, AnyObject, whole_characters
+from catalunya.io.json_text import BROKEN_JSON, AnyObject, json_decoder, whole_characters
 from catalunya.io.safe_text import NAME, escaped, few, legible
 from catalunya.io.sources.json_types import TYPE, json_types
 from catalunya.io.sources.pages import FLAW, QUOTED, read_rows, with_all
@@ -179,7 +179,7 @@ def _page(records: pl.Series, file: Layout, columns: _Columns | None) -> Cut:
         columns.counts(records)
         return Cut(body, len(records), dict.fromkeys(columns.names, "text"))
     try:
-        msgspec.json.Decoder(AnyObject).decode_lines(whole_characters(body))
+        json_decoder(AnyObject).decode_lines(whole_characters(body))
     except BROKEN_JSON as error:
         raise ContractError(f"expected one JSON object on each line, found {str(error)[:200]}") from None
     return Cut(body, len(records), _json_fields(body, records))
@@ -386,7 +386,7 @@ def _mixed_fields(lines: pl.Series) -> dict[str, str]:
     names: dict[str, None] = {}
     for some in lines.to_frame().iter_slices(1000):
         try:
-            rows = msgspec.json.decode(f"[{','.join(some.to_series())}]", type=list[dict[str, msgspec.Raw]])
+            rows = json_decoder(list[dict[str, msgspec.Raw]]).decode(f"[{','.join(some.to_series())}]")
         except BROKEN_JSON as error:
             raise ContractError(f"expected one JSON object on each line, found {error}") from None
         names |= dict.fromkeys(chain.from_iterable(rows))

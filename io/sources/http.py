@@ -27,7 +27,7 @@ import structlog
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from catalunya.io.errors import BadBodyError, DeadlineReached, SourceError, SourceUnavailable
-from catalunya.io.json_text import BROKEN_JSON, whole_characters
+from catalunya.io.json_text import BROKEN_JSON, json_decoder, whole_characters
 from catalunya.io.project_folder import active
 from catalunya.io.safe_text import safe_text
 from catalunya.io.sources import recording, traffic
@@ -110,7 +110,7 @@ class Reply:
     def decode(self, kind: type[T]) -> T:
         """The body, as JSON of this type. Raises BadBodyError if it is not."""
         try:
-            return msgspec.json.decode(whole_characters(self.body), type=kind)
+            return json_decoder(kind).decode(whole_characters(self.body))
         except BROKEN_JSON as error:
             is_whole = isinstance(error, msgspec.ValidationError | RecursionError) or "trailing characters" in str(
                 error

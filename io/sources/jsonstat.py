@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import msgspec
 
 from catalunya.io.errors import ContractError
-from catalunya.io.json_text import BROKEN_JSON, repeated_names, whole_characters
+from catalunya.io.json_text import BROKEN_JSON, json_decoder, repeated_names, whole_characters
 
 if TYPE_CHECKING:
     import polars as pl
@@ -211,7 +211,7 @@ class _Extension(msgspec.Struct):
 def decode(body: bytes | bytearray, kind: type[T]) -> T:
     """The body as `kind`. Raises ContractError if it is not JSON, or not of that type."""
     try:
-        return msgspec.json.decode(whole_characters(body), type=kind)
+        return json_decoder(kind).decode(whole_characters(body))
     except BROKEN_JSON as error:
         raise ContractError(
             f"expected JSON-stat, found {error}; {len(body)} bytes, beginning {bytes(body[:60])!r}"
@@ -363,7 +363,7 @@ def _read(tokens: pl.Series, what: Literal["value", "status"]) -> pl.Series:
 def _category_status(dimension: Dimension) -> dict[str, str]:
     """Category -> the status of all its cells, which IDESCAT gives in an extension: `{"status": {"2021": "p"}}`."""
     try:
-        found = msgspec.json.decode(dimension.extension, type=_Extension).status if dimension.extension else {}
+        found = json_decoder(_Extension).decode(dimension.extension).status if dimension.extension else {}
     except BROKEN_JSON:  # the format leaves the layout of an extension open
         return {}
     check_lengths("a status", found.values())

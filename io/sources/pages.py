@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 
 from catalunya.io.errors import ContractError
-from catalunya.io.json_text import BROKEN_JSON, whole_characters
+from catalunya.io.json_text import BROKEN_JSON, json_decoder, whole_characters
 from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.json_types import TYPE, has_bare_value, json_types
 
@@ -99,7 +99,7 @@ def _lines(body: bytes) -> pl.LazyFrame:
 
 def _rows_of_array(body: bytes) -> pl.DataFrame:
     """The text of each row of an array in any layout. Raises ContractError or a msgspec error if it is not an array of rows."""
-    elements = [bytes(element) for element in msgspec.json.decode(body, type=list[msgspec.Raw])]
+    elements = [bytes(element) for element in json_decoder(list[msgspec.Raw]).decode(body)]
     rows = pl.Series("row", elements, pl.Binary).cast(pl.String)
     other = rows.filter(~rows.str.starts_with("{"))
     if len(other):

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from catalunya.io.errors import ConfigurationError
-from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.safe_text import HIDDEN, known_secrets
 
 ENDING = ".har"
@@ -53,7 +53,7 @@ def write(path: Path, exchanges: list[Exchange]) -> None:
 def read(path: Path) -> Iterator[Exchange]:
     """The exchanges of a recording, in order. Raises ConfigurationError if it is none."""
     try:
-        entries = msgspec.json.decode(path.read_bytes())["log"]["entries"]
+        entries = json_decoder(dict[str, Any]).decode(path.read_bytes())["log"]["entries"]
         for entry in entries:
             asked, answered = entry["request"], entry["response"]
             content = answered["content"]

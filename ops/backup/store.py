@@ -29,7 +29,7 @@ from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import Entry
 from catalunya.io.environment import Settings
 from catalunya.io.errors import BackupError, ConfigurationError, LakeError, UsageError
-from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 
 log = structlog.get_logger(__name__)
@@ -208,7 +208,7 @@ class Store:
                 f"{where} is not a backup record of this version; restore it with the version that made it, or set CATALUNYA_BACKUP to a new place"
             )
         try:
-            return msgspec.json.decode(gzip.decompress(self.lake.get(path)), type=Backup)
+            return json_decoder(Backup).decode(gzip.decompress(self.lake.get(path)))
         except (LakeError, *BROKEN_JSON, OSError, EOFError, zlib.error) as error:
             raise BackupError(
                 f"the backup record {where} cannot be read ({error}); move it away to use the others"

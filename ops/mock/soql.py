@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from catalunya.io.json_text import json_decoder
+
 SYSTEM_FIELDS = (":id", ":version", ":created_at", ":updated_at")
 DEFAULT_LIMIT = 1000
 _FIELD = r"[:@a-z_][a-z0-9_:@]*"
@@ -77,7 +79,7 @@ class _Question(msgspec.Struct, rename="camel"):
 def parse_question(body: bytes) -> list[tuple[str, str]]:
     """The parameters of version 2 that ask what the body of a question to version 3 asks. Raises RefusedQueryError."""
     try:
-        question = msgspec.json.decode(body, type=_Question)
+        question = json_decoder(_Question).decode(body)
     except msgspec.DecodeError as error:
         raise _malformed(body.decode(errors="replace"), "{", str(error)) from error
     clauses = _SELECT.fullmatch(question.query)

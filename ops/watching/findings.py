@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from catalunya.assets.record.ledger import Time
-from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 from catalunya.io.safe_text import safe_text
 
@@ -229,7 +229,7 @@ def read_dated_board(lake: Lake) -> tuple[Board, datetime | None]:
     """The board, and when it was written by the lake's clock. A finding that cannot be read is left out. Raises LakeError."""
     content, written = lake.find_dated(PATH) or (b"{}", None)
     try:
-        kept = msgspec.json.decode(content, type=_Kept)
+        kept = json_decoder(_Kept).decode(content)
     except BROKEN_JSON as error:
         log.warning("board_unreadable", path=lake.url(PATH), error=str(error), advice="the next look begins a new one")
         return Board(), None
@@ -287,9 +287,9 @@ class _Stranger(msgspec.Struct):
 
 def _read(raw: msgspec.Raw) -> Finding | Foreign:
     """One finding. Raises one of BROKEN_JSON for what is none, or one of a known kind that is not right."""
-    any_kind = msgspec.json.decode(raw, type=_Stranger)
+    any_kind = json_decoder(_Stranger).decode(raw)
     if any_kind.kind in _KNOWN:
-        return msgspec.json.decode(raw, type=Finding)
+        return json_decoder(Finding).decode(raw)
     return Foreign(identity=f"{any_kind.kind}:{any_kind.subject}", seen_at=any_kind.seen_at, content=raw.copy())
 
 

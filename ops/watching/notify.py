@@ -24,7 +24,7 @@ from catalunya.assets.record.ledger import Time
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalunyaError, ConfigurationError, UsageError
-from catalunya.io.json_text import BROKEN_JSON
+from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.notifications import Channel
 from catalunya.io.project_folder import active
 from catalunya.ops.watching.channels import LIMIT_S, Message, Transport, Undelivered, deliver, transport_of
@@ -188,13 +188,12 @@ def send_tests(project: Project, now: datetime, *, limit_s: float = LIMIT_S) -> 
 
 def read_notified(project: Project) -> Notified:
     """What the channels were sent; nothing, if there is no record that can be read. Raises LakeError."""
-    import msgspec
 
     beside = _beside(project.settings)
     found = [Notified()]
     for where, stored in ((project.lake.url(PATH), project.lake.find(PATH)), (str(beside), _read(beside))):
         try:
-            found += [msgspec.json.decode(stored, type=Notified)] if stored else []
+            found += [json_decoder(Notified).decode(stored)] if stored else []
         except BROKEN_JSON as error:
             log.warning("notified_unreadable", path=where, error=str(error), advice="what is open is sent again, once")
     return max(found, key=lambda each: each.at.timestamp() if each.at else 0)

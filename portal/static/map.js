@@ -9,6 +9,7 @@
   const map = document.getElementById("map"), mark = document.getElementById("map-mark");
   const pointed = document.getElementById("map-pointed"), news = document.getElementById("map-news");
   const both = document.querySelector(".map-and-table");
+  const named = (list, name) => list.find((each) => each.name === name);
   const { figure: figureSelect, level: levelSelect, period: periodSelect } = form.elements;
   const code = (link) => link.getAttribute("href").split("/").pop().replace(/\.html$/, "");
 
@@ -44,51 +45,54 @@
     return template.replace(/\{(\w+)\}/g, (_, name) => parts[name]);
   }
 
-  function options(select, pairs, chosen) {
-    select.replaceChildren(...pairs.map(([value, text]) => new Option(text, value, false, value === chosen)));
-    select.value = chosen;
+  function options(select, list, chosen) {
+    select.replaceChildren(...list.map(({ name, title }) => new Option(title, name)));
+    select.value = chosen.name;
+    select.disabled = list.length < 2;
   }
 
   // The wish may name what is not there: then the first figure, its first level, its newest period.
   function possible(wish) {
-    const figure = wish.figure in choices.figures ? wish.figure : Object.keys(choices.figures)[0];
-    const at = choices.figures[figure].levels;
-    const level = wish.level in at ? wish.level : Object.keys(at)[0];
-    const periods = at[level].periods;
-    const period = periods.some(([each]) => each === wish.period) ? wish.period : periods[0][0];
-    return { figure, level, period };
+    const figure = named(choices.figures, wish.figure) ?? choices.figures[0];
+    const level = named(figure.levels, wish.level) ?? figure.levels[0];
+    return { figure, level, period: named(level.periods, wish.period) ?? level.periods[0] };
   }
 
-  let turn = 0;
-  async function show(wish, { announce = true } = {}) {
-    const chosen = possible(wish), mine = ++turn;
-    const figure = choices.figures[chosen.figure], { file, periods } = figure.levels[chosen.level];
-    figureSelect.value = chosen.figure;
-    options(levelSelect, Object.keys(figure.levels).map((level) => [level, choices.levels[level]]), chosen.level);
-    levelSelect.disabled = levelSelect.options.length < 2;
-    options(periodSelect, periods, chosen.period);
+  function fields({ figure, level, period }) {
+    options(figureSelect, choices.figures, figure);
+    options(levelSelect, figure.levels, level);
+    options(periodSelect, level.periods, period);
+  }
+
+  let shown = possible({}), turn = 0;
+  async function show(chosen, { announce = true } = {}) {
+    const mine = ++turn;
+    fields(chosen);
     let found;
     try {
-      found = await values(file);
+      found = await values(chosen.level.file);
     } catch {
-      if (mine === turn) news.textContent = choices.failed;
+      if (mine !== turn) return;
+      fields(shown);
+      news.textContent = choices.failed;
       return;
     }
     if (mine !== turn) return;
-    draw(chosen, figure, found);
-    const query = `?${new URLSearchParams(chosen)}`;
+    draw(chosen, found);
+    shown = chosen;
+    const query = `?${new URLSearchParams(Object.entries(chosen).map(([key, { name }]) => [key, name]))}`;
     history.replaceState(null, "", query);
     for (const link of document.querySelectorAll(".languages a")) link.search = query;
     if (announce) news.textContent = document.getElementById("map-title").textContent;
   }
 
-  function draw(chosen, figure, found) {
-    const write = writer(figure), { places } = levels[chosen.level];
-    const now = found.values[chosen.period], limits = found.limits[chosen.period];
+  function draw({ figure, level, period }, found) {
+    const write = writer(figure), { region, places } = levels[level.name];
+    const now = found.values[period.name], limits = found.limits[period.name];
     const known = new Map(found.places.map((place, at) => [place, now[at]]));
-    for (const [name, level] of Object.entries(levels)) {
-      level.group.toggleAttribute("hidden", name !== chosen.level);
-      level.region.toggleAttribute("hidden", name !== chosen.level);
+    for (const [name, each] of Object.entries(levels)) {
+      each.group.toggleAttribute("hidden", name !== level.name);
+      each.region.toggleAttribute("hidden", name !== level.name);
     }
     for (const [place, { name, link, cell }] of places) {
       const value = known.get(place) ?? null;
@@ -99,7 +103,9 @@
       link.setAttribute("class", `c${number}`);
       link.querySelector("title").textContent = `${name}: ${value === null ? choices.unknown : write(value)}`;
     }
-    levels[chosen.level].region.querySelector("thead th:last-child").firstChild.textContent = figure.title;
+    const heads = [...region.querySelectorAll("thead th")];
+    (heads.at(-1).querySelector("button") ?? heads.at(-1)).textContent = figure.column;
+    for (const head of heads) if (head.dataset.kind === "number") head.removeAttribute("aria-sort"); // the order is that of other values
     both.dataset.scale = figure.change ? "change" : "amount";
     for (const item of document.querySelectorAll("#map-legend li:not([data-class=x])")) {
       const each = limits[item.dataset.class];
@@ -107,11 +113,11 @@
       const [low, high] = (each ?? []).map(write);
       item.lastElementChild.textContent = low === high ? low ?? "" : fill(choices.range, { low, high });
     }
-    const period = Object.fromEntries(choices.figures[chosen.figure].levels[chosen.level].periods)[chosen.period];
-    document.getElementById("map-title").textContent = fill(choices.shows, { figure: figure.title, level: choices.words[chosen.level], period });
-    const source = document.getElementById("map-source"), at = figure.levels[chosen.level];
-    source.href = at.link;
-    source.textContent = at.source;
+    const shows = { figure: figure.title, level: level.word, period: period.title };
+    document.getElementById("map-title").textContent = fill(choices.shows, shows);
+    const source = document.getElementById("map-source");
+    source.href = level.link;
+    source.textContent = level.source;
     document.getElementById("map-classes").textContent = figure.change ? choices.around_zero : choices.even;
     point(null);
   }
@@ -123,7 +129,19 @@
   }
   const linkAt = (event) => event.target.closest?.("#map .level a");
   map.addEventListener("pointerover", (event) => point(linkAt(event) ?? null));
-  map.addEventListener("focusin", (event) => point(linkAt(event) ?? null));
+  // A finger points with its first tap, and opens the place's page with the second.
+  let tapped = null;
+  map.addEventListener("click", (event) => {
+    const link = linkAt(event);
+    if (event.pointerType !== "touch" || link === tapped) return;
+    event.preventDefault();
+    tapped = link;
+    point(link ?? null);
+  });
+  // Not on the map itself: Chromium takes an SVG with such a listener for a stop of the Tab key.
+  both.addEventListener("focusin", (event) => point(linkAt(event) ?? null));
+  both.addEventListener("focusout", () => point(null));
+  map.addEventListener("pointerleave", () => point(null));
 
   // One stop for the Tab key: the arrow keys go to the nearest place in their direction.
   const middle = (link) => {
@@ -131,7 +149,7 @@
     return [box.x + box.width / 2, box.y + box.height / 2];
   };
   function stop(link) {
-    for (const each of map.querySelectorAll('.level a[tabindex="0"]')) each.setAttribute("tabindex", "-1");
+    for (const each of link.parentNode.querySelectorAll('a[tabindex="0"]')) each.setAttribute("tabindex", "-1");
     link.setAttribute("tabindex", "0");
   }
   for (const { group } of Object.values(levels)) group.querySelector("a")?.setAttribute("tabindex", "0");
@@ -155,9 +173,8 @@
   form.hidden = false;
   pointed.hidden = false;
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("change", () => show(Object.fromEntries(new FormData(form))));
-  const wish = Object.fromEntries(new URLSearchParams(location.search));
-  const first = possible({}), asked = possible(wish);
-  if (Object.keys(first).some((name) => first[name] !== asked[name])) show(asked, { announce: false });
-  else options(periodSelect, choices.figures[first.figure].levels[first.level].periods, first.period);
+  form.addEventListener("change", () => show(possible(Object.fromEntries(new FormData(form)))));
+  const asked = possible(Object.fromEntries(new URLSearchParams(location.search)));
+  if (asked.level !== shown.level || asked.period !== shown.period) show(asked, { announce: false });
+  else fields(shown);
 })();

@@ -3,131 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from catalunya.assets.graph.spec import MartDeclaration
 from catalunya.assets.making.restoring import restore_version
-from catalunya.assets.record.ledger import Entry, Ledger, Stored, content_version
+from catalunya.assets.record.ledger import Ledger
 from catalunya.assets.record.project import Project
-from catalunya.assets.record.retention import keep_superseded
-from catalunya.contracts.model.contract import Contract, column
 from catalunya.io.environment import Settings
 from catalunya.io.errors import LakeError
 from catalunya.io.lake import Lake
-from catalunya.portal.build import STATE, Built, build, moved, read_state
+from catalunya.portal.build import STATE, build, moved, read_state
 from catalunya.portal.downloads import distributions, versions
-from catalunya.portal.site import Site, read_site
+from catalunya.portal.site import read_site
 from small.lakes import contents
-
-KEY, FOLDER = "marts.dim_shops", "data/marts/dim_shops"
-NOON = datetime(2026, 8, 3, 12, 0, 20, tzinfo=UTC)
-DAY = timedelta(days=1)
-ENDINGS = ("-excel.csv", ".csv", ".json", ".parquet", ".xlsx")
-
-
-class DimShops(Contract):
-    """Shops by `shop_id`."""
-
-    shop_id: str = column("Code of the shop", key=True)
-    telephone: str = column("Telephone of the owner", personal=True, nullable=True)
-    places: int = column("Places", unit="places", nullable=True)
-
-
-class Shop:
-    """A project with one mart, whose versions a test records, and its site."""
-
-    def __init__(self, settings: Settings, to: Path, keep: timedelta = 30 * DAY) -> None:
-        self.settings, self.keep = settings, keep
-        self.to = Lake(str(to))
-
-    @property
-    def project(self) -> Project:
-        mart = MartDeclaration(
-            name="dim_shops", contract=DimShops, module=__name__, upstream=(), sql_version="1", keep=self.keep
-        )
-        return Project(self.settings, [mart])
-
-    def publish(self, at: datetime, *places: int) -> Entry:
-        """Record a version of the table: a shop for each number."""
-        project, asset = self.project, self.project.graph[KEY]
-        table = pl.DataFrame(
-            {"shop_id": [f"S{n:02}" for n in range(len(places))], "telephone": "600-555", "places": places},
-            schema={"shop_id": pl.String, "telephone": pl.String, "places": pl.Int64},
-        )
-        buffer = io.BytesIO()
-        table.write_parquet(buffer)
-        body, path = buffer.getvalue(), f"{asset.prefix}/file.parquet"
-        stored = (Stored(path=path, bytes=len(body), rows=len(table), sha256=hashlib.sha256(body).hexdigest()),)
-        latest = project.ledger.last_attempt(KEY)
-        keep_superseded(project.lake, asset, project.ledger.latest(KEY), stored)
-        project.lake.put(path, body)
-        return project.ledger.append(
-            Entry(
-                asset=KEY,
-                sequence=0,
-                status="materialized",
-                run_id="run",
-                correlation_id="run",
-                reason="DATA",
-                started_at=at - timedelta(seconds=10),
-                seconds=10,
-                code_version=asset.code_version,
-                versions={},
-                data_version=content_version(stored),
-                rows=len(table),
-                objects=stored,
-                columns={each.name: each.type for each in asset.columns},
-            ),
-            after=latest.sequence if latest else 0,
-        )
-
-    def site(self, now: datetime) -> Site:
-        return read_site(self.project, now)
-
-    def build(self, now: datetime, to: Lake | None = None, *, everything: bool = False) -> Built:
-        return build(self.site(now), to or self.to, everything=everything)
-
-    def names(self, now: datetime, to: Lake | None = None) -> list[str]:
-        """The versions that a page lists, newest first."""
-        site = self.site(now)
-        moved(site, read_state(to or self.to))
-        return [each.name for each in versions(site, site.graph[KEY])]
-
-    def files(self, to: Lake | None = None) -> dict[str, bytes]:
-        return {
-            path.removeprefix(f"{FOLDER}/"): body
-            for path, body in contents((to or self.to).root).items()
-            if path.startswith(f"{FOLDER}/")
-        }
-
-    def dated(self) -> list[str]:
-        """The names of the versions that have files."""
-        return sorted({name.partition("Z")[0] for name in self.files() if name[0] == "2"})
-
-    def places(self, name: str) -> list[int]:
-        """What a Parquet file holds."""
-        return pl.read_parquet(self.files()[f"{name}.parquet"])["places"].to_list()
+from small.marts import DAY, ENDINGS, FOLDER, KEY, NOON, MartShop, project_folder
 
 
 @pytest.fixture
-def shop(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    folder = tmp_path / "project"
-    (folder / "assets").mkdir(parents=True)
-    declared = 'name = "shops"\ntitle = "Shops"\nqualifier = "s"\n[portals]\n'
-    (folder / "assets/project.toml").write_text(declared, encoding="utf-8")
-    monkeypatch.setenv("CATALUNYA_PROJECT", str(folder))
-    return Shop(settings, tmp_path / "site")
+def shop(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MartShop:
+    monkeypatch.setenv("CATALUNYA_PROJECT", str(project_folder(tmp_path / "project")))
+    return MartShop(settings, tmp_path / "site")
 
 
-def test_a_table_has_its_latest_files_and_those_of_its_version_with_the_same_bytes(shop: Shop) -> None:
+def test_a_table_has_its_latest_files_and_those_of_its_version_with_the_same_bytes(shop: MartShop) -> None:
     shop.publish(NOON, 1, 2)
     shop.build(NOON)
     files = shop.files()
@@ -141,7 +45,7 @@ def test_a_table_has_its_latest_files_and_those_of_its_version_with_the_same_byt
     assert shop.build(NOON + DAY).written == 0
 
 
-def test_no_file_has_a_personal_column(shop: Shop) -> None:
+def test_no_file_has_a_personal_column(shop: MartShop) -> None:
     shop.publish(NOON, 1, 2)
     shop.build(NOON)
     assert pl.read_parquet(shop.files()["latest.parquet"]).columns == ["shop_id", "places"]
@@ -150,7 +54,7 @@ def test_no_file_has_a_personal_column(shop: Shop) -> None:
         assert b"600-555" not in body, name
 
 
-def test_versions_json_has_what_one_needs_to_cite_a_version_and_to_check_a_file(shop: Shop) -> None:
+def test_versions_json_has_what_one_needs_to_cite_a_version_and_to_check_a_file(shop: MartShop) -> None:
     entry = shop.publish(NOON, 1, 2)
     shop.build(NOON)
     files = shop.files()
@@ -163,20 +67,20 @@ def test_versions_json_has_what_one_needs_to_cite_a_version_and_to_check_a_file(
         assert each["bytes"] == len(files[each["name"]])
 
 
-def test_two_sites_of_one_lake_have_the_same_bytes(shop: Shop, tmp_path: Path) -> None:
+def test_two_sites_of_one_lake_have_the_same_bytes(shop: MartShop, tmp_path: Path) -> None:
     shop.publish(NOON, 1, 2)
     shop.build(NOON)
     shop.publish(NOON + DAY, 3)
     shop.build(NOON + DAY)
     (tmp_path / "elsewhere").mkdir()
-    other = Shop(shop.settings.model_copy(update={"scratch": tmp_path / "elsewhere"}), tmp_path / "other")
+    other = MartShop(shop.settings.model_copy(update={"scratch": tmp_path / "elsewhere"}), tmp_path / "other")
     other.build(NOON + DAY)
     newest = {name: body for name, body in other.files().items() if name != "versions.json"}
     assert len(newest) == 2 * len(ENDINGS)
     assert {name: shop.files()[name] for name in newest} == newest
 
 
-def test_distributions_are_known_before_the_files_are_made_and_their_sizes_afterwards(shop: Shop) -> None:
+def test_distributions_are_known_before_the_files_are_made_and_their_sizes_afterwards(shop: MartShop) -> None:
     shop.publish(NOON, 1, 2)
     site = shop.site(NOON)
     before = distributions(site, site.graph[KEY])
@@ -192,7 +96,7 @@ def test_distributions_are_known_before_the_files_are_made_and_their_sizes_after
     assert before[0].media_type == "application/vnd.apache.parquet"
 
 
-def test_a_version_stays_as_it_was_until_its_retention_has_passed(shop: Shop) -> None:
+def test_a_version_stays_as_it_was_until_its_retention_has_passed(shop: MartShop) -> None:
     shop.publish(NOON, 1)
     shop.build(NOON)
     first = shop.files()
@@ -209,7 +113,7 @@ def test_a_version_stays_as_it_was_until_its_retention_has_passed(shop: Shop) ->
     assert shop.build(NOON + 31 * DAY).made == []
 
 
-def test_an_unchanged_materialization_makes_no_version(shop: Shop) -> None:
+def test_an_unchanged_materialization_makes_no_version(shop: MartShop) -> None:
     shop.publish(NOON, 1)
     shop.build(NOON)
     shop.publish(NOON + DAY, 1)
@@ -217,7 +121,7 @@ def test_an_unchanged_materialization_makes_no_version(shop: Shop) -> None:
     assert shop.names(NOON + DAY) == ["2026-08-03T1200Z"]
 
 
-def test_a_longer_retention_keeps_what_is_there_and_a_shorter_one_deletes_it(shop: Shop) -> None:
+def test_a_longer_retention_keeps_what_is_there_and_a_shorter_one_deletes_it(shop: MartShop) -> None:
     shop.publish(NOON, 1)
     shop.build(NOON)
     shop.publish(NOON + DAY, 2)
@@ -230,7 +134,7 @@ def test_a_longer_retention_keeps_what_is_there_and_a_shorter_one_deletes_it(sho
     assert shop.dated() == ["2026-08-04T1200"]
 
 
-def test_versions_of_one_minute_have_names_of_their_own(shop: Shop) -> None:
+def test_versions_of_one_minute_have_names_of_their_own(shop: MartShop) -> None:
     shop.publish(NOON, 1)
     shop.build(NOON)
     shop.publish(NOON + timedelta(seconds=20), 2)
@@ -239,7 +143,7 @@ def test_versions_of_one_minute_have_names_of_their_own(shop: Shop) -> None:
     assert (shop.places("2026-08-03T1200Z"), shop.places("2026-08-03T1200Z-2")) == ([1], [2])
 
 
-def test_a_version_keeps_its_name_when_the_ledger_begins_again(shop: Shop) -> None:
+def test_a_version_keeps_its_name_when_the_ledger_begins_again(shop: MartShop) -> None:
     shop.publish(NOON, 1)
     shop.build(NOON)
     for path in Path(shop.settings.lake, Ledger.folder(KEY)).iterdir():
@@ -252,7 +156,7 @@ def test_a_version_keeps_its_name_when_the_ledger_begins_again(shop: Shop) -> No
     assert (shop.places("2026-08-03T1200Z"), shop.places("2026-08-03T1200Z-2")) == ([1], [2])
 
 
-def test_a_restored_version_has_its_files_still(shop: Shop) -> None:
+def test_a_restored_version_has_its_files_still(shop: MartShop) -> None:
     shop.publish(NOON, 1)
     shop.build(NOON)
     shop.publish(NOON + DAY, 2)
@@ -269,7 +173,7 @@ def test_a_restored_version_has_its_files_still(shop: Shop) -> None:
     assert [each.is_latest for each in versions(site, site.graph[KEY])] == [False, True]
 
 
-def test_a_table_whose_ledger_cannot_be_read_keeps_its_files(shop: Shop) -> None:
+def test_a_table_whose_ledger_cannot_be_read_keeps_its_files(shop: MartShop) -> None:
     shop.publish(NOON, 1)
     shop.build(NOON)
     shop.publish(NOON + DAY, 2)
@@ -292,7 +196,7 @@ def test_a_table_whose_ledger_cannot_be_read_keeps_its_files(shop: Shop) -> None
 
 @pytest.mark.parametrize("lost", [b"", b'{"built_at": ', None])
 def test_a_dated_file_is_never_written_again_not_even_without_the_state_of_the_site(
-    shop: Shop, lost: bytes | None
+    shop: MartShop, lost: bytes | None
 ) -> None:
     """As if an earlier release had written it otherwise."""
     shop.publish(NOON, 1)
@@ -342,7 +246,7 @@ class DyingLake(Lake):
             super().delete([path])
 
 
-def test_a_build_that_was_killed_anywhere_is_finished_by_the_next_one(shop: Shop, tmp_path: Path) -> None:
+def test_a_build_that_was_killed_anywhere_is_finished_by_the_next_one(shop: MartShop, tmp_path: Path) -> None:
     """Of two versions, one of which has expired."""
     shop.publish(NOON, 1)
     shop.build(NOON)
@@ -367,7 +271,7 @@ def test_a_build_that_was_killed_anywhere_is_finished_by_the_next_one(shop: Shop
 
 
 def test_files_of_a_killed_build_whose_table_has_moved_on_are_a_version_that_expires(
-    shop: Shop,
+    shop: MartShop,
 ) -> None:
     shop.publish(NOON, 1)
     first, lives = f"{FOLDER}/2026-08-03T1200Z.csv", 0
@@ -384,7 +288,7 @@ def test_files_of_a_killed_build_whose_table_has_moved_on_are_a_version_that_exp
     assert not shop.to.exists(first)
 
 
-def test_a_table_that_is_replaced_while_its_files_are_made_is_read_as_the_ledger_says(shop: Shop) -> None:
+def test_a_table_that_is_replaced_while_its_files_are_made_is_read_as_the_ledger_says(shop: MartShop) -> None:
     shop.publish(NOON, 1)
     site = shop.site(NOON)
     assert site.entry(KEY)
@@ -395,7 +299,7 @@ def test_a_table_that_is_replaced_while_its_files_are_made_is_read_as_the_ledger
     assert shop.places("latest") == shop.places("2026-08-04T1200Z") == [2]
 
 
-def test_a_damaged_object_is_not_published(shop: Shop) -> None:
+def test_a_damaged_object_is_not_published(shop: MartShop) -> None:
     shop.publish(NOON, 1)
     shop.project.lake.put("marts/dimensions/dim_shops/file.parquet", b"PAR1")
     with pytest.raises(LakeError, match=r"run `catalunya verify marts\.dim_shops`"):
@@ -403,7 +307,7 @@ def test_a_damaged_object_is_not_published(shop: Shop) -> None:
     assert shop.dated() == []
 
 
-def test_versions_of_sample_data_are_not_kept_beside_real_ones(shop: Shop) -> None:
+def test_versions_of_sample_data_are_not_kept_beside_real_ones(shop: MartShop) -> None:
     shop.settings = shop.settings.model_copy(update={"mock_url": "http://localhost:9"})
     shop.publish(NOON, 1)
     shop.build(NOON)

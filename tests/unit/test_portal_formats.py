@@ -144,6 +144,15 @@ def test_excel_says_when_its_data_was_made_not_when_the_file_was(tmp_path: Path)
     assert set(re.findall(r"\d{4}-\d\d-\d\dT[\d:]+Z", properties)) == {"2026-08-03T12:00:00Z"}
 
 
+@pytest.mark.parametrize("name", ["json", "xlsx"])
+def test_a_number_that_is_none_is_unknown_where_a_format_has_no_such_number(name: str, tmp_path: Path) -> None:
+    body = written(name, tmp_path, pl.DataFrame({"n": [float("nan"), float("inf"), 1.5]}))
+    if name == "json":
+        assert json.loads(body) == [{"n": None}, {"n": None}, {"n": 1.5}]
+    else:
+        assert sheets(body)["data"] == [["n"], [], [], [1.5]]
+
+
 def test_only_small_tables_are_written_for_excel() -> None:
     assert "xlsx" in [each.name for each in formats(EXCEL_ROWS - 1)]
     assert "xlsx" not in [each.name for each in formats(EXCEL_ROWS)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,10 @@ from catalunya.io.environment import load_settings
 from catalunya.io.lake import Lake
 from catalunya.portal.build import build
 from catalunya.portal.site import read_site
+from small.browser import chromium
 from small.once import once
+from small.patience import patience
+from small.reading import served
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +30,20 @@ def portal(tmp_path_factory: pytest.TempPathFactory, made: Path, compiled: Path)
         build(read_site(project), Lake(str(folder / "site")))
 
     return once(tmp_path_factory, "portal", make) / "site"
+
+
+@pytest.fixture(scope="session")
+def site_url(portal: Path) -> Iterator[str]:
+    """The address of that site, served on this machine."""
+    with served(portal) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One browser for all tests of a module."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=patience(30) * 1000)
+    with chromium() as found:
+        yield found

@@ -15,6 +15,7 @@ from catalunya.portal.publish import Publisher
 from catalunya.portal.site import Site, read_site
 from small.aws import Aws
 from small.lakes import contents
+from small.marts import FOLDER, NOON, MartShop, project_folder
 
 
 @pytest.fixture
@@ -61,3 +62,23 @@ def test_a_second_build_of_a_bucket_writes_nothing_and_a_file_of_no_part_is_dele
     to.put(STATE, msgspec.json.encode(msgspec.structs.replace(state, parts=parts)))
     assert build(site, to).deleted == 1
     assert not to.exists("es/old.html")
+
+
+def test_the_files_of_a_table_are_in_the_bucket_whole(
+    aws: Aws, bucket: str, tmp_path: Path, compiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are written from temporary files, which are gone when the build ends."""
+    monkeypatch.setenv("CATALUNYA_PROJECT", str(project_folder(tmp_path / "project")))
+    settings = load_settings(env="local", lake=f"{bucket}/lake", cache=compiled)
+    shop, local = MartShop(settings, f"{bucket}/portal"), MartShop(settings, tmp_path / "site")
+    shop.publish(NOON, 1, 2)
+    assert shop.build(NOON).written == local.build(NOON).written
+    on_s3 = {
+        path.removeprefix("portal/"): body for path, body in contents(bucket).items() if path.startswith("portal/data/")
+    }
+    assert {path.removeprefix(f"{FOLDER}/"): body for path, body in on_s3.items()} == local.files()
+    client, name = aws.client("s3"), bucket.removeprefix("s3://")
+    dated = client.head_object(Bucket=name, Key=f"portal/{FOLDER}/2026-08-03T1200Z.parquet")
+    latest = client.head_object(Bucket=name, Key=f"portal/{FOLDER}/latest.parquet")
+    assert ["immutable" in each["CacheControl"] for each in (dated, latest)] == [True, False]
+    assert shop.build(NOON).written == 0
