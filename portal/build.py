@@ -96,6 +96,7 @@ def parts(site: Site) -> Iterator[Part]:
         table_page,
         tables_page,
     )
+    from catalunya.portal.descriptions import parts as descriptions
 
     yield from static_files.parts(site)
     # Early, so that readers see what is wrong even if that keeps a later part from being made.
@@ -110,6 +111,7 @@ def parts(site: Site) -> Iterator[Part]:
     yield from map_page.parts(site)
     yield from lineage_page.parts(site)
     yield from about_page.parts(site)
+    yield from descriptions.parts(site)
 
 
 def read_state(to: Lake) -> SiteState | None:
@@ -156,6 +158,8 @@ def build(
         if not everything and part.name in known and known[part.name].version == version
     }
     gone_parts = known.keys() - {part.name for part, _ in versions}
+    for path in (path for name in gone_parts for path in known[name].files):
+        site.files.pop(path, None)
     if last and (len(same) < len(versions) or gone_parts):
         begun = {name: each if name in same else Made("", each.files) for name, each in known.items()}
         check()

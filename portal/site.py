@@ -25,6 +25,7 @@ from catalunya.io.errors import LedgerError
 from catalunya.io.project_folder import active
 from catalunya.ops.watching.findings import Board, read_board
 from catalunya.portal.declaration import Declaration, declaration
+from catalunya.portal.publisher import publisher_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -77,11 +78,13 @@ class Site:
 
     @cached_property
     def setting(self) -> str:
-        """The version of what every page shows beside its own: the names and texts that the project declares, the address, the sample's mark."""
+        """The version of what every page shows beside its own: the names and texts that the project declares, the address, the publisher, the
+        sample's mark."""
         folder = active().folder / "assets"
         files = sorted([folder / "portal.toml", folder / "titles.toml", *(folder / "translations").glob("*.toml")])
         texts = (f"{path.name}\0{path.read_text(encoding='utf-8')}" for path in files if path.exists())
-        return digest(self.base, str(self.is_sample), active().title, *texts)
+        publisher = repr(publisher_of(self.project.settings))
+        return digest(self.base, publisher, str(self.is_sample), active().title, *texts)
 
     @cached_property
     def index(self) -> Index:
@@ -158,6 +161,11 @@ DATED = re.compile(
     r"(?P<ending>(?:-[a-z]+)?\.[a-z]+)"
 )
 """The path of a file of one version of a table, which never changes: data/marts/dim_time/2026-11-29T1405Z.parquet."""
+
+
+def feed_path(language: str) -> str:
+    """The Atom feed of a language."""
+    return f"feed.{language}.atom"
 
 
 def place_path(level: str, code: str) -> str:
