@@ -76,7 +76,9 @@ def _few(nodes: Sequence[Node], more: str) -> list[Node]:
 
 def wrapped(title: str) -> list[str]:
     """A title in the lines of its box."""
-    return textwrap.wrap(title, LETTERS, max_lines=LINES, placeholder="…") or [""]
+    is_name = " " not in title  # of a host, or a key
+    lines = textwrap.wrap(title.replace(".", ". ") if is_name else title, LETTERS, max_lines=LINES, placeholder="…")
+    return [line.replace(". ", ".") if is_name else line for line in lines] or [""]
 
 
 def _height(node: Node) -> int:
