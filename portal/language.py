@@ -1,6 +1,6 @@
 """One language of the site: its words (`words/{code}.toml`), and how it writes numbers, days and periods (babel, from Unicode's CLDR).
 
-A word is found by section and name: `t("place.population")`. A word with several forms has one for each plural category of the language.
+A word is found by section and name: `t("quality.fine")`. A word with several forms has one for each plural category of the language.
 Here: words and formats. Not here: names of tables and figures (`assets/graph/titles.py`), translations of contracts (`translations.py`).
 """
 
