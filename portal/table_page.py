@@ -245,7 +245,8 @@ def _picture(site: Site, asset: Asset, language: Language) -> Picture:
 
 
 def _charts(history: Sequence[Materialization], language: Language) -> Iterator[tuple[str, Markup]]:
-    made = [each for each in history if not each.has_failed]
+    # By time, as they are drawn: the clocks of two machines may differ.
+    made = sorted((each for each in history if not each.has_failed), key=lambda each: each.recorded_at)
     if len(made) < 2:
         return
     periods = [f"{each.recorded_at:%Y-%m-%dT%H:%M:%S}" for each in made]
