@@ -16,7 +16,8 @@ from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.dags.backup import BACKUP, backup_dag
 from catalunya.dags.failures import EVERY_TASK, RECONCILE_MINUTES
-from catalunya.dags.tasks import FindStale, Materialize, Prune, TriggerRun
+from catalunya.dags.portal import portal_dag
+from catalunya.dags.tasks import PORTAL, FindStale, Materialize, Prune, TriggerRun
 from catalunya.dags.watch import SOURCES, WATCH, sources_dag, watch_dag
 from catalunya.io.environment import Settings
 from catalunya.io.errors import PermanentError, TransientError
@@ -60,6 +61,8 @@ def build_dags(graph: AssetGraph, settings: Settings, *, only: str | None = None
         dags[RETENTION] = _retention(clocks=settings.clocks)
     if only in (None, BACKUP):
         dags[BACKUP] = backup_dag(settings, RETRIES)
+    if only in (None, PORTAL):
+        dags[PORTAL] = portal_dag(graph, events, RETRIES)
     if only in (None, WATCH):
         dags[WATCH] = watch_dag(clocks=settings.clocks)
     if only in (None, SOURCES):
@@ -142,7 +145,8 @@ def _reconcile(settings: Settings) -> DAG:
         doc_md="Airflow can lose asset events in a burst, and an asset without upstreams gets none. This DAG triggers every asset that "
         "is stale according to the ledger, unless it waits for an upstream, has failed for good on the same inputs, or is "
         "being materialized. An asset that failed for a reason that passes (a source or the lake does not answer, a full disk) is tried "
-        "again after ten minutes, then after twice as long each time, up to six hours. What is left alone, and why, is in its log.",
+        "again after ten minutes, then after twice as long each time, up to six hours. It triggers `ops.portal` for public pages that are out of "
+        "date. What is left alone, and why, is in its log.",
         tags=["ops"],
         params={"select": Param("*", type="string", description="Assets to check; same syntax as `catalunya plan`.")},
     ) as dag:

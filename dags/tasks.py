@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
     from catalunya.assets.record.project import Project
+    from catalunya.assets.record.state import State
 
 
+PORTAL = "ops.portal"
+"""The DAG of the public pages."""
 NOTE = 500
 """Characters of a run's note: Airflow refuses a trigger with more than 1,000."""
 
@@ -104,17 +107,33 @@ class FindStale(BaseOperator):
         chosen = project.graph.select(context["params"]["select"])
         neglected = {stale.key: stale for stale in state.neglected(chosen)}
         active = {key for key in neglected if ti.get_dr_count(key, states=["queued", "running"])}
+        run_id = f"reconcile__{now:%Y-%m-%dT%H:%M:%S.%f}"
         found = [
-            {"key": key, "run_id": f"reconcile__{now:%Y-%m-%dT%H:%M:%S.%f}", "why": shortened(stale.why, NOTE)}
+            {"key": key, "run_id": run_id, "why": shortened(stale.why, NOTE)}
             for key, stale in neglected.items()
             if key not in active
         ]
         log_left_alone(state, chosen, triggered=neglected.keys() - active)
+        if context["params"]["select"] == "*" and not ti.get_dr_count(PORTAL, states=["queued", "running"]):
+            found += [
+                {"key": PORTAL, "run_id": run_id, "why": shortened(why, NOTE)} for why in self._pages(project, state)
+            ]
         if not found:
             raise AirflowSkipException("no stale asset needs a run")
         for each in found:
             self.log.info("%s is stale: %s", each["key"], each["why"])
         return found
+
+    def _pages(self, project: Project, state: State) -> list[str]:
+        """Why the public pages should be built, if they should. What is wrong with them must not keep tables from being made."""
+        from catalunya.portal.making import is_due
+        from catalunya.portal.site import read_site
+
+        try:
+            return [why for why in [is_due(read_site(project, state=state))] if why]
+        except Exception as error:  # noqa: BLE001  whatever a page finds in a table
+            self.log.warning("not known whether the public pages are out of date: %s", one_line(error)[0])
+            return []
 
 
 class TriggerRun(BaseOperator):

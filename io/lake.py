@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
@@ -63,7 +63,7 @@ class Lake:
     def __repr__(self) -> str:
         return f"Lake({self.root!r})"
 
-    def put(self, path: str, body: bytes | Path, headers: Mapping[str, str] | None = None) -> None:
+    def put(self, path: str, body: bytes | Path | BinaryIO, headers: Mapping[str, str] | None = None) -> None:
         """Write one object atomically: readers see the old one or the new one, never a mix.
 
         `headers` (Content-Type, Cache-Control) are what S3 answers with when the object is read; a folder keeps none.

@@ -23,6 +23,7 @@ from catalunya.io.errors import LakeError
 from catalunya.ops.watching.findings import Kind
 
 if TYPE_CHECKING:
+    from catalunya.assets.record.project import Project
     from catalunya.assets.record.state import State
     from catalunya.ops.watching.findings import Board
 
@@ -96,6 +97,32 @@ def statuses(state: State, assets: Iterable[Asset], board: Board | None = None) 
         replace(_status(state, asset, run_id, problem), findings=found.get(asset.key, ()))
         for asset, run_id, problem in read
     ]
+
+
+def site_row(project: Project, state: State, board: Board) -> AssetStatus:
+    """The public pages as one more row. Raises LakeError, ConfigurationError."""
+    from catalunya.portal.making import KEY, status
+    from catalunya.portal.site import read_site
+
+    found = status(read_site(project, state=state, board=board))
+    return AssetStatus(
+        asset=KEY,
+        state=found.state,
+        why=found.why,
+        rows=None,
+        bytes=found.bytes,
+        last_run_at=found.last.at if found.last else found.built.built_at if found.built else None,
+        last_status=("failed" if found.last.error else "materialized") if found.last else None,
+        source_updated_at=None,
+        freshness_hours=None,
+        overdue_hours=None,
+        quarantined=0,
+        warnings=(),
+        sequence=None,
+        transient=True if found.state == "failed" else None,
+        next_try_at=found.last.next_try if found.last and found.last.error else None,
+        findings=tuple(each.what for each in board.open if each.subject == KEY),
+    )
 
 
 def brief_statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:

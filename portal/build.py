@@ -96,6 +96,7 @@ def parts(site: Site) -> Iterator[Part]:
         table_page,
         tables_page,
     )
+    from catalunya.portal.descriptions import parts as descriptions
 
     yield from static_files.parts(site)
     # Early, so that readers see what is wrong even if that keeps a later part from being made.
@@ -110,6 +111,7 @@ def parts(site: Site) -> Iterator[Part]:
     yield from map_page.parts(site)
     yield from lineage_page.parts(site)
     yield from about_page.parts(site)
+    yield from descriptions.parts(site)
 
 
 def read_state(to: Lake) -> SiteState | None:
@@ -122,19 +124,27 @@ def read_state(to: Lake) -> SiteState | None:
 
 
 def moved(site: Site, state: SiteState | None) -> list[str]:
-    """The parts that a build would make."""
+    """The parts that a build would make, or whose files it would delete."""
     known = state.parts if state else {}
     _begin(site, state, _files(state))
-    return [
-        part.name for part in parts(site) if part.name not in known or known[part.name].version != _version(site, part)
-    ]
+    versions = {part.name: _version(site, part) for part in parts(site)}
+    changed = [name for name, version in versions.items() if name not in known or known[name].version != version]
+    return [*changed, *(name for name in known if name not in versions)]
 
 
-def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[[str], None] = lambda _: None) -> Built:
+def build(
+    site: Site,
+    to: Lake,
+    *,
+    everything: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+    check: Callable[[], None] = lambda: None,
+) -> Built:
     """Make the parts that moved since the last build (or `everything`), and write their files. Raises LakeError.
 
     Readers see an old file or a new one, never half of one, and no page before the files it links to. Files that are in no part any more are
     deleted at the end. What is about to change is unknown to `portal.json` until all of it is written: a build that was stopped is done again.
+    `check` is called before anything is recorded, and raises if another run has taken over.
     """
     from catalunya.portal import downloads
 
@@ -148,8 +158,11 @@ def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[
         if not everything and part.name in known and known[part.name].version == version
     }
     gone_parts = known.keys() - {part.name for part, _ in versions}
+    for path in (path for name in gone_parts for path in known[name].files):
+        site.files.pop(path, None)
     if last and (len(same) < len(versions) or gone_parts):
         begun = {name: each if name in same else Made("", each.files) for name, each in known.items()}
+        check()
         _keep(to, SiteState(last.built_at, last.tables, last.versions, last.is_sample, begun))
     made: dict[str, Made] = {}
     with Publisher(to) as publisher:
@@ -169,6 +182,7 @@ def build(site: Site, to: Lake, *, everything: bool = False, progress: Callable[
     present = {path for each in made.values() for path in each.files}
     gone = sorted({*there, *(path for each in known.values() for path in each.files)} - present)
     if built.made or gone:
+        check()
         to.delete(gone)
         tables = {asset.key: site.version(asset.key) for asset in site.published}
         _keep(to, SiteState(site.now, tables, downloads.names(site), site.is_sample, made))

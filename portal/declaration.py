@@ -73,7 +73,7 @@ class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is shown of places: its series by level. `style` is how values are written, `digits` their decimals; `map`: also on the map.
 
     `key`: among the key figures of a place. `subject`: the group of tables that it belongs to. `dated`: false for what has no date of its
-    own, such as an area.
+    own, such as an area; `over_time`: false if only its parts are shown.
     """
 
     levels: Mapping[str, Series]
@@ -82,6 +82,7 @@ class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: bool = True
     map: bool = False
     dated: bool = True
+    over_time: bool = True
     subject: str = ""
 
 
@@ -94,11 +95,14 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Licence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The licence of the tables. `eu`: its code in the EU's list of licences; "" if that has none."""
+    """The licence of the tables. `eu`: its code in the EU's list of licences, `spdx`: in SPDX's, `kind`: in ADMS's list of licence types; "" if
+    that has none."""
 
     name: str = "CC BY 4.0"
     url: str = "https://creativecommons.org/licenses/by/4.0/"
     eu: str = "CC_BY_4_0"
+    spdx: str = "CC-BY-4.0"
+    kind: str = "Attribution"
 
 
 class Rights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,6 +119,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     geometry: str = ""
     articles: tuple[str, ...] = ()
     spatial: tuple[str, ...] = ()
+    legislation: tuple[str, ...] = ()
     licence: Licence = Licence()
     rights: Mapping[str, Rights] = {}
     subjects: Mapping[str, Subject] = {}
@@ -123,7 +128,11 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def subject_of(self, key: str, graph: AssetGraph) -> str:
         """The first subject that a table belongs to; "" if it belongs to none."""
-        return next((name for name, each in self.subjects.items() if key in _selected(graph, each.tables)), "")
+        return next(iter(self.subjects_of(key, graph)), "")
+
+    def subjects_of(self, key: str, graph: AssetGraph) -> tuple[str, ...]:
+        """All subjects that a table belongs to, in the order of the declaration."""
+        return tuple(name for name, each in self.subjects.items() if key in _selected(graph, each.tables))
 
 
 @cache
@@ -152,11 +161,7 @@ def _flaws(found: Declaration, graph: AssetGraph) -> Iterator[str]:
     for language in found.languages or ("",):
         if language not in known:
             yield f"languages: expected some of {', '.join(known)}, found {language!r}"
-    addresses = {"licence": found.licence.url, **{f"rights.{name}": each.url for name, each in found.rights.items()}}
-    addresses |= {f"spatial[{number}]": address for number, address in enumerate(found.spatial)}
-    for where, address in addresses.items():
-        if not is_web_address(address):
-            yield f"{where}: expected an http(s) address, found {address!r}"
+    yield from _flaws_of_addresses(found)
     for name, level in found.levels.items():
         columns = [level.code, level.name, level.parent_code, level.longitude, level.latitude, level.valid_from]
         yield from _missing(f"levels.{name}", level.table, [*columns, level.valid_to], graph)
@@ -175,6 +180,15 @@ def _flaws(found: Declaration, graph: AssetGraph) -> Iterator[str]:
             graph.select(subject.tables)
         except CatalunyaError as error:
             yield f"subjects.{name}: {error}"
+
+
+def _flaws_of_addresses(found: Declaration) -> Iterator[str]:
+    addresses = {"licence": found.licence.url, **{f"rights.{name}": each.url for name, each in found.rights.items()}}
+    for field, listed in (("spatial", found.spatial), ("legislation", found.legislation)):
+        addresses |= {f"{field}[{number}]": address for number, address in enumerate(listed)}
+    for where, address in addresses.items():
+        if not is_web_address(address):
+            yield f"{where}: expected an http(s) address, found {address!r}"
 
 
 def _missing(where: str, table: str, columns: list[str], graph: AssetGraph) -> Iterator[str]:

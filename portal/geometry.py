@@ -156,6 +156,11 @@ class Geometry:
         more = margin * max(box.east - box.west, box.south - box.north)
         return Frame(box.west - more, box.north - more, box.east + more, box.south + more)
 
+    def box(self, level: str) -> tuple[float, float, float, float]:
+        """The rectangle around all places of a level in degrees: west, south, east, north."""
+        frame = self.frame(level)
+        return frame.west / self._narrow, -frame.south, frame.east / self._narrow, -frame.north
+
     def shapes(self, level: str, width: int, frame: Frame | None = None) -> Drawing:
         """The places of a level that meet the frame (that of the whole level), drawn so that the frame is `width` units wide.
 

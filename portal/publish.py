@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from catalunya.io.environment import Settings
 from catalunya.io.lake import Lake
@@ -80,16 +81,22 @@ class Publisher:
     def put(self, path: str, body: bytes | Path, *, is_fixed: bool = False) -> None:
         """Write one file."""
         about = headers(path, is_fixed=is_fixed)
-        if self._pool is None or isinstance(body, Path):
+        if self._pool is None:
             self._to.put(path, body, about)
             return
         is_page = path.endswith(PAGE)
         if is_page:
             self._wait(is_page=False, most=0)
         mine = self._waiting[is_page]
-        mine.add(self._pool.submit(self._to.put, path, body, about))
+        # Opened now: a file in a temporary folder may be gone when its turn comes.
+        content: BinaryIO = body.open("rb") if isinstance(body, Path) else BytesIO(body)
+        mine.add(self._pool.submit(self._put, path, content, about))
         if len(mine) >= WAITING:
             self._wait(is_page=is_page, most=WAITING // 2)
+
+    def _put(self, path: str, content: BinaryIO, about: Mapping[str, str]) -> None:
+        with content:
+            self._to.put(path, content, about)
 
     def _wait(self, *, is_page: bool, most: int) -> None:
         """Wait until at most so many files, or pages, are not written yet."""

@@ -21,7 +21,7 @@ from catalunya.assets.graph.titles import PROJECT, title_of
 from catalunya.io.safe_text import legible, safe_text
 from catalunya.portal.language import Language
 from catalunya.portal.prose import first_sentence, inline_prose, prose
-from catalunya.portal.site import HOME, Site, place_path, table_path
+from catalunya.portal.site import HOME, Site, feed_path, place_path, table_path
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE, ICON = "static/site.css", "static/icon.svg"
@@ -105,6 +105,7 @@ def render_page(
         "policy": POLICY,
         "style": file(STYLE),
         "icon": file(ICON),
+        "feed": file(feed_path(language.code)),
         "embedded_json": embedded_json,
         "legible": legible,
     }

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer, digest
-from catalunya.assets.record.index import Index, read_index
 from catalunya.assets.record.ledger import Entry, Ledger
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
@@ -25,9 +25,12 @@ from catalunya.io.errors import LedgerError
 from catalunya.io.project_folder import active
 from catalunya.ops.watching.findings import Board, read_board
 from catalunya.portal.declaration import Declaration, declaration
+from catalunya.portal.publisher import publisher_of
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from catalunya.assets.record.index import Index
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +62,12 @@ class Site:
     def languages(self) -> tuple[str, ...]:
         return self.declared.languages
 
-    @property
+    @cached_property
     def is_sample(self) -> bool:
-        """Whether the data are the mock's, so that no one may take them for facts."""
-        return self.project.settings.mock is not None
+        """Whether any data are a mock's, so that no one may take them for facts: by the settings now, or by what the tables were read from."""
+        landed = (self.entry(asset.key) for asset in self.graph if asset.layer is Layer.LANDING)
+        hosts = {each.host for entry in landed if entry for each in entry.traffic}
+        return self.project.settings.mock is not None or any(map(_is_of_a_mock, hosts))
 
     @cached_property
     def sections(self) -> tuple[str, ...]:
@@ -73,15 +78,19 @@ class Site:
 
     @cached_property
     def setting(self) -> str:
-        """The version of what every page shows beside its own: the names and texts that the project declares, the address, the sample's mark."""
+        """The version of what every page shows beside its own: the names and texts that the project declares, the address, the publisher, the
+        sample's mark."""
         folder = active().folder / "assets"
         files = sorted([folder / "portal.toml", folder / "titles.toml", *(folder / "translations").glob("*.toml")])
         texts = (f"{path.name}\0{path.read_text(encoding='utf-8')}" for path in files if path.exists())
-        return digest(self.base, str(self.is_sample), active().title, *texts)
+        publisher = repr(publisher_of(self.project.settings))
+        return digest(self.base, publisher, str(self.is_sample), active().title, *texts)
 
     @cached_property
     def index(self) -> Index:
         """The newest entries of every table, a row each, read at once. Raises LakeError."""
+        from catalunya.assets.record.index import read_index
+
         # A ledger of its own: entries of the index have no objects, and those that tables are read by must have them.
         return read_index(Ledger(self.project.lake), [asset.key for asset in self.graph])
 
@@ -154,13 +163,36 @@ DATED = re.compile(
 """The path of a file of one version of a table, which never changes: data/marts/dim_time/2026-11-29T1405Z.parquet."""
 
 
+def feed_path(language: str) -> str:
+    """The Atom feed of a language."""
+    return f"feed.{language}.atom"
+
+
 def place_path(level: str, code: str) -> str:
     """The page of a place. The whole territory has no code."""
     return f"{level}/{code or HOME}"
 
 
-def read_site(project: Project | None = None, now: datetime | None = None) -> Site:
-    """Read the pipeline now. Raises LakeError, ConfigurationError."""
-    project, now = project or Project(), now or datetime.now(UTC)
+def read_site(
+    project: Project | None = None,
+    now: datetime | None = None,
+    *,
+    state: State | None = None,
+    board: Board | None = None,
+) -> Site:
+    """Read the pipeline now, unless it was read already (`state`, `board`). Raises LakeError, ConfigurationError."""
+    project = project or Project()
+    state = state or project.state(now or datetime.now(UTC))
     base = project.settings.portal_url.rstrip("/")
-    return Site(project, declaration(project.graph), project.state(now), read_board(project.lake), base)
+    return Site(project, declaration(project.graph), state, board or read_board(project.lake), base)
+
+
+def _is_of_a_mock(host: str) -> bool:
+    """Whether requests that were counted for this host were answered by a mock: it stands for a host (`mock:8765/data.example.org`), has a
+    name without a dot, as in a container, or is an address of a private network."""
+    name, _, stands_for = host.partition("/")
+    name = name.rpartition(":")[0] or name
+    try:
+        return bool(stands_for) or not ip_address(name.strip("[]")).is_global
+    except ValueError:
+        return bool(stands_for) or "." not in name

@@ -23,6 +23,8 @@ from catalunya.ops.watching.consumers import Notice, texts
 from catalunya.portal import downloads, quality
 from catalunya.portal.build import File, Part
 from catalunya.portal.charts import Line, line_chart
+from catalunya.portal.descriptions.datasets import described
+from catalunya.portal.descriptions.schema_org import dataset_json
 from catalunya.portal.downloads import Distribution, Version, distributions, versions
 from catalunya.portal.language import Language
 from catalunya.portal.lineage_picture import Kind, Node, Picture, lineage_picture
@@ -116,6 +118,7 @@ def _files(site: Site, asset: Asset, lineage: ColumnLineage, notices: Sequence[N
             charts=list(_charts(shared["history"], language)),
             picture=_picture(site, asset, language),
             translated=partial(translated, language=code),
+            dataset=dataset_json(site, asset, code),
             citation=_citation(site, asset, shared["versions"], code),
             **shared,
         )
@@ -160,6 +163,7 @@ def _shared(site: Site, asset: Asset, lineage: ColumnLineage) -> dict[str, Any]:
 def _made_from(site: Site, asset: Asset) -> dict[str, str]:
     found = {
         "code": asset.code_version,
+        "described": described(asset),
         "readable": str(not site.state.unreadable(asset.key)),
         "version": site.version(asset.key),
         "files": downloads.made_from(site, asset) if asset.layer is Layer.MARTS else "",

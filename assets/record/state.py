@@ -189,7 +189,7 @@ class State:
 
     def goes_without(self, key: str) -> list[str]:
         """The optional tables that the asset would be made without now: never made, and not about to be."""
-        return [up for up in self.graph[key].optional if self.known(up) is None and not self._is_coming(up)]
+        return [up for up in self.graph[key].optional if self.known(up) is None and not self.is_coming(up)]
 
     def has_batch(self, entry: Entry) -> bool:
         """Whether the sealed batch of a landing entry is still in the lake."""
@@ -256,6 +256,14 @@ class State:
         """Why the asset should not be made yet: an upstream is missing, or is itself about to be made."""
         return next((why for _, why in self._waits_for(key)), None)
 
+    def is_coming(self, key: str) -> bool:
+        """Whether an asset is stale and about to be made: neither it nor anything that it waits for has failed."""
+        if key not in self._coming:
+            stale = self.stale(key)
+            is_due = stale is not None and stale.reason is not Reason.UNREADABLE and self.failure(key) is None
+            self._coming[key] = is_due and all(self.is_coming(up) for up, _ in self._waits_for(key))
+        return self._coming[key]
+
     def waiting(self, key: str) -> list[str]:
         """The tables made from this one that are stale by their own record, if that can be read."""
         found = (self.own_staleness(down) for down in self.graph.downstream(key))
@@ -295,16 +303,8 @@ class State:
             is_needed = up in required
             if stale.reason is Reason.CONSUMED:  # a batch that only an optional table still needs
                 is_needed = is_needed and not {key, *required}.isdisjoint(self.waiting(up))
-            if not self.failed(up) if is_needed else self._is_coming(up):
+            if not self.failed(up) if is_needed else self.is_coming(up):
                 yield up, f"{up} is stale ({stale.reason}: {stale.why}) and will wake it{self._delayed(up)}"
-
-    def _is_coming(self, key: str) -> bool:
-        """Whether an asset is stale and about to be made: neither it nor anything that it waits for has failed."""
-        if key not in self._coming:
-            stale = self.stale(key)
-            is_due = stale is not None and stale.reason is not Reason.UNREADABLE and self.failure(key) is None
-            self._coming[key] = is_due and all(self._is_coming(up) for up, _ in self._waits_for(key))
-        return self._coming[key]
 
     def _unreadable_stale(self, asset: Asset) -> Stale | None:
         stale = self.own_staleness(asset)

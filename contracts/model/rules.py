@@ -5,6 +5,8 @@ Here: stable, readable names (`population >= 0`), and which of pandera's rules e
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -25,6 +27,13 @@ _OPERATORS = {
     "str_contains": ("contains", "pattern"),
     "str_startswith": ("starts with", "string"),
     "str_endswith": ("ends with", "string"),
+}
+_LIMITS = {
+    "greater_than_or_equal_to": "at_least",
+    "greater_than": "more_than",
+    "less_than_or_equal_to": "at_most",
+    "less_than": "less_than",
+    "str_matches": "pattern",
 }
 _LISTED = 10
 
@@ -80,3 +89,40 @@ def _said(check: Any) -> str:
         more = f" and {len(values) - _LISTED} more" if len(values) > _LISTED else ""
         return f"is {'not ' * (check.name == 'notin')}one of {', '.join(map(str, values[:_LISTED]))}{more}"
     return f"keeps {check.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a contract allows the values of a column to be, as other standards can say it; None where it sets no limit."""
+
+    at_least: float | None = None
+    more_than: float | None = None
+    at_most: float | None = None
+    less_than: float | None = None
+    pattern: str | None = None
+
+
+@cache
+def limits(contract: type[Contract]) -> dict[str, Limits]:
+    """The limits of each column. Values that a column is one of are in `Column.accepted`."""
+    columns = contract.to_schema().columns
+    return {column.name: _limits(columns[column.name].checks) for column in contract.columns()}
+
+
+def _limits(checks: Iterable[Any]) -> Limits:
+    found: dict[str, Any] = {}
+    for check in checks:
+        known = check.statistics or {}
+        if check.name == "in_range":
+            lower, upper = known.get("include_min", True), known.get("include_max", True)
+            found |= {"at_least" if lower else "more_than": known["min_value"]}
+            found |= {"at_most" if upper else "less_than": known["max_value"]}
+        elif name := _LIMITS.get(str(check.name)):
+            found[name] = known[_OPERATORS[check.name][1]]
+    return Limits(**found)
+
+
+def table_rules(contract: type[Contract]) -> dict[str, str]:
+    """The rules that are about whole rows: name -> what it says."""
+    found = ((str(check.name), getattr(contract, str(check.name), None)) for check in contract.to_schema().checks)
+    return {name: " ".join((inspect.getdoc(rule) or name.replace("_", " ")).split()) for name, rule in found}

@@ -35,6 +35,11 @@ ABOUT = {
         "Saves what cannot be rebuilt: the lake's tables and ledger, Airflow's settings and database.",
         "catalunya backup list",
     ),
+    "ops.portal": (
+        "Builds the public pages whose tables, findings or settings changed since the last build. While a table that they show is about to be "
+        "made, it waits, for an hour at most.",
+        "catalunya status portal",
+    ),
     "ops.sources": (
         "Asks each source for its metadata and compares them with what is declared. Nothing is landed.",
         "catalunya sources check",
@@ -43,6 +48,7 @@ ABOUT = {
 """What each DAG of `ops` does, and the command that shows the same on a terminal."""
 _KINDS = {
     "ops.backup": {Kind.BACKUP_OLD},
+    "ops.portal": {Kind.PAGES_OLD},
     "ops.reconcile": {Kind.RECONCILE_SILENT},
     "ops.sources": {Kind.SOURCE_DOWN, Kind.SOURCE_MISMATCH, Kind.SOURCE_OVERDUE},
 }

@@ -33,7 +33,15 @@ MANY = 6000
 RECENT = 20
 """Entries that the history of a page lists; the charts show all that the index has."""
 OF_THE_PIPELINE = frozenset(
-    {Kind.PROCESS_SILENT, Kind.RECONCILE_SILENT, Kind.WATCH_SILENT, Kind.BACKUP_OLD, Kind.CLOCK_WRONG, Kind.DISK_FULL}
+    {
+        Kind.PROCESS_SILENT,
+        Kind.RECONCILE_SILENT,
+        Kind.WATCH_SILENT,
+        Kind.BACKUP_OLD,
+        Kind.PAGES_OLD,
+        Kind.CLOCK_WRONG,
+        Kind.DISK_FULL,
+    }
 )
 """Findings about no table and no DAG: everyone who may log in sees them, as they see Airflow's own health."""
 

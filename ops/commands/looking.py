@@ -17,7 +17,7 @@ from catalunya.assets.record.failing import Acknowledgement, acknowledged, faili
 from catalunya.assets.record.project import Project
 from catalunya.ops import column_tree, console
 from catalunya.ops.commands.options import FLAG, AsJson, Force, Key, Select, selection
-from catalunya.ops.status import AssetStatus, statuses
+from catalunya.ops.status import AssetStatus, site_row, statuses
 from catalunya.ops.watching.findings import read_board
 
 if TYPE_CHECKING:
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from catalunya.assets.graph.graph import AssetGraph
     from catalunya.assets.record.ledger import Entry
-    from catalunya.assets.record.state import Stale
+    from catalunya.assets.record.state import Stale, State
 
+PORTAL = "portal"
+"""The key of the public pages in `status` and `plan`."""
 _STATUS_HEADINGS = {
     "asset": "left",
     "state": "left",
@@ -101,7 +103,25 @@ def plan(*select: Select, force: Force = False, as_json: AsJson = False) -> None
     from catalunya.assets.making import plan as planning
 
     project = Project()
-    show_steps(planning.plan(project.state(), project.graph.select(selection(select)), force=force), as_json=as_json)
+    state = project.state()
+    steps = planning.plan(state, project.graph.select(selection(select)), force=force)
+    if not select and (pages := _pages_to_build(project, state, follows=bool(steps))):
+        steps = [*steps, pages]
+    show_steps(steps, as_json=as_json)
+
+
+def _pages_to_build(project: Project, state: State, *, follows: bool) -> Stale | None:
+    """The public pages as a last step, if they were built before: they are out of date, or will be after the other steps."""
+    from catalunya.assets.record.state import Reason, Stale
+    from catalunya.portal.making import status as site_status
+    from catalunya.portal.site import read_site
+
+    found = site_status(read_site(project, state=state))
+    if found.built is None:
+        return None
+    if follows:
+        return Stale(PORTAL, Reason.UPSTREAM, "the pages show these tables")
+    return Stale(PORTAL, Reason.DATA, found.why) if found.moved else None
 
 
 def show(
@@ -163,8 +183,12 @@ def status(
 ) -> int:
     """Show which assets are fresh, stale, failed or overdue, with their rows and last runs."""
     project = Project()
-    board = read_board(project.lake)
-    found = statuses(project.state(), project.graph.select(selection(select)), board)
+    board, state = read_board(project.lake), project.state()
+    tables = tuple(term for term in select if term != PORTAL)
+    chosen = project.graph.select(selection(tables)) if tables or not select else []
+    found = statuses(state, chosen, board)
+    if len(tables) < len(select) or not select:
+        found.append(site_row(project, state, board))
     if as_json:
         console.emit_json(found)
     else:
@@ -175,7 +199,8 @@ def status(
             console.say(f"{seen}: `catalunya watch` shows what is wrong and what to do", style="yellow")
         if all(one.state == "missing" for one in found):
             _first_steps(project)
-    return int(check and not all(one.is_fine for one in found))
+    # Pages that were never built are no failure: not every project has them.
+    return int(check and not all(one.is_fine or (one.asset, one.state) == (PORTAL, "missing") for one in found))
 
 
 def history(

@@ -5,13 +5,15 @@ Here: the commands and how their results look. Not here: the pages (`catalunya/p
 
 from __future__ import annotations
 
-from datetime import datetime
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
 from cyclopts.validators import Number
 
+from catalunya.assets.record.ledger import new_run_id
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings, local_port
 from catalunya.io.errors import UsageError
@@ -37,16 +39,21 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Write the public pages: those that changed since the last build."""
-    from catalunya.portal.build import build as build_site
+    from catalunya.portal.build import build as build_copy
+    from catalunya.portal.making import build_site
     from catalunya.portal.publish import open_site
     from catalunya.portal.publisher import not_set
     from catalunya.portal.site import read_site
 
-    project, started = Project(), datetime.now()  # noqa: DTZ005  only a duration
-    site, lake = read_site(project), open_site(project.settings, to)
+    project, began = Project(), time.monotonic()
     progress = (lambda _: None) if as_json else (lambda name: console.warn(f"building {name}"))
-    built = build_site(site, lake, everything=everything, progress=progress)
-    seconds = round((datetime.now() - started).total_seconds(), 1)  # noqa: DTZ005
+    if to:  # a copy: neither the pages that the pipeline publishes, nor its record of them
+        built = build_copy(
+            read_site(project), open_site(project.settings, to), everything=everything, progress=progress
+        )
+    else:
+        built = build_site(project, new_run_id(datetime.now(UTC)), everything=everything, progress=progress)
+    seconds = round(time.monotonic() - began, 1)
     summary: dict[str, Any] = {
         "made": built.made,
         "same": built.same,
@@ -55,7 +62,7 @@ def build(
         "files": built.files,
         "bytes": built.bytes,
         "seconds": seconds,
-        "home": lake.url("index.html"),
+        "home": open_site(project.settings, to).url("index.html"),
         "not_set": not_set(project.settings),
     }
     if as_json:

@@ -60,6 +60,7 @@ class Kind(StrEnum):
     RECONCILE_SILENT = "reconcile_silent"  # nothing triggers what is stale
     WATCH_SILENT = "watch_silent"  # for a while, nothing watched
     BACKUP_OLD = "backup_old"  # the last backup is older than the recovery point objective
+    PAGES_OLD = "pages_old"  # the public pages do not show the tables as they are
     CLOCK_WRONG = "clock_wrong"  # the clocks of this machine, the lake or another machine differ
     DISK_FULL = "disk_full"  # no space is left where tables are made
     CHANNEL_FAILING = "channel_failing"  # notifications do not arrive

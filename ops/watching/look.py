@@ -37,6 +37,7 @@ from catalunya.ops.watching.freshness import expectations
 from catalunya.ops.watching.machine import SKEW, one_per_disk, see_backups, see_clock, see_disks
 from catalunya.ops.watching.metrics import report
 from catalunya.ops.watching.notify import Notified, notify, read_notified, see_channels
+from catalunya.ops.watching.pages import see_pages
 from catalunya.ops.watching.tables import Tables
 
 log = structlog.get_logger(__name__)
@@ -45,8 +46,8 @@ EVERY = timedelta(minutes=10)
 QUIET = 2 * EVERY
 """If nothing changed, the board is kept at every second look: writing is what a look costs most on S3."""
 THOROUGH = timedelta(hours=1)
-"""How often a look looks at what changes rarely: backups, and the results of the weekly check of the sources."""
-_RARE = (Kind.BACKUP_OLD, Kind.SOURCE_MISMATCH, Kind.CONTRACT_BREAKING)
+"""How often a look looks at what changes rarely: backups, the public pages, and the results of the weekly check of the sources."""
+_RARE = (Kind.BACKUP_OLD, Kind.PAGES_OLD, Kind.SOURCE_MISMATCH, Kind.CONTRACT_BREAKING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def look(project: Project, now: datetime) -> Look:
     unseen: list[Kind] = [*airflow.CLOCKED] if slept else []
     is_thorough = board.thorough_at is None or not timedelta() <= now - board.thorough_at < THOROUGH
     if is_thorough:
-        seen += [*tables.checks(), *see_backups(project, now)]
+        seen += [*tables.checks(), *see_backups(project, now), *see_pages(project, state)]
     else:
         unseen += _RARE
     blind = "CATALUNYA_AIRFLOW_URL is not set" if not project.settings.airflow_url else ""

@@ -14,6 +14,7 @@ import pytest
 import catalunya
 from catalunya.assets.graph.discovery import load_graph
 from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Layer
 from catalunya.io.environment import load_settings
 
 DAGS = Path(catalunya.__file__).parent / "dags"
@@ -39,6 +40,7 @@ quiet = build_dags(graph, load_settings(clocks=False))
 backups = {hours: build_dags(graph, load_settings(rpo_hours=hours), only="ops.backup")["ops.backup"] for hours in (4, 24)}
 
 from catalunya.assets.graph.graph import AssetGraph
+from catalunya.assets.graph.spec import Layer
 from catalunya.assets.graph.spec import Asset
 from airflow.serialization.serialized_objects import DagSerialization
 
@@ -180,8 +182,8 @@ def test_secrets_are_masked_in_task_logs_and_appear_on_no_dag_page(read: dict[st
     assert not [secret for secret in SECRETS if secret in pages]
 
 
-def test_there_is_one_dag_per_asset_and_five_for_operations(read: dict[str, Any], graph: AssetGraph) -> None:
-    ops = {"ops.reconcile", "ops.watch", "ops.retention", "ops.backup", "ops.sources"}
+def test_there_is_one_dag_per_asset_and_six_for_operations(read: dict[str, Any], graph: AssetGraph) -> None:
+    ops = {"ops.reconcile", "ops.watch", "ops.retention", "ops.backup", "ops.sources", "ops.portal"}
     assert set(read["dags"]) == {asset.key for asset in graph} | ops
 
 
@@ -208,6 +210,16 @@ def test_the_sources_are_checked_weekly(read: dict[str, Any]) -> None:
     dag = read["dags"]["ops.sources"]
     assert (dag["schedule"], dag["without_clocks"]) == ("0 6 * * 1", [])
     assert list(dag["tasks"]) == ["check_sources"]
+
+
+def test_the_pages_are_built_after_the_tables_that_a_wave_ends_with(read: dict[str, Any], graph: AssetGraph) -> None:
+    dag = read["dags"]["ops.portal"]
+    shown = [asset.key for asset in graph if asset.layer is not Layer.LANDING]
+    assert dag["schedule"] == dag["without_clocks"] == sorted(key for key in shown if not graph.downstream(key))
+    assert (dag["max_active_runs"], dag["catchup"], dag["paused"]) == (1, False, False)
+    assert list(dag["tasks"]) == ["build"]
+    task = dag["tasks"]["build"]
+    assert (task["inlets"], task["outlets"]) == (shown, ["catalunya://portal/site"])
 
 
 def test_retention_runs_daily_and_never_twice_at_once(read: dict[str, Any]) -> None:

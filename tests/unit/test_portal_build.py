@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -130,7 +131,7 @@ class Fragile(Lake):
         super().__init__(root)
         self.left = writes
 
-    def put(self, path: str, body: bytes | Path, headers: Mapping[str, str] | None = None) -> None:
+    def put(self, path: str, body: bytes | Path | BinaryIO, headers: Mapping[str, str] | None = None) -> None:
         if not self.left:
             raise Stopped
         self.left -= 1
@@ -167,7 +168,7 @@ class Slow(Lake):
         self.is_local = False
         self.done: list[str] = []
 
-    def put(self, path: str, body: bytes | Path, headers: Mapping[str, str] | None = None) -> None:
+    def put(self, path: str, body: bytes | Path | BinaryIO, headers: Mapping[str, str] | None = None) -> None:
         time.sleep(0.001 if path.endswith(".html") else 0.05)
         super().put(path, body)
         self.done.append(path)

@@ -51,6 +51,7 @@ def site_of(project: Project, population: dict[str, float | None], names: dict[s
     ).with_columns(
         pl.lit(2025).alias("year_number"),
         pl.lit("final").alias("observation_status"),
+        is_interpolated=pl.lit(value=False),
         growth_pct=pl.col("population") / 100 - 5,
         density_per_km2=pl.lit(None, pl.Float64),
         area_km2=pl.lit(2.5),
@@ -163,6 +164,7 @@ def test_geojson_has_the_places_as_they_are_now_with_the_latest_values(files: di
     by_code = {feature["id"]: feature for feature in found["features"]}
     assert found["type"] == "FeatureCollection"
     assert "Instituto Geográfico Nacional" in found["attribution"]
+    assert any("Idescat" in each for each in found["rights"])
     assert set(by_code) == set(PLACES)
     assert by_code["171479"]["properties"] == {
         "code": "171479",

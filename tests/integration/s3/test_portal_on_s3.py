@@ -32,6 +32,8 @@ def test_every_file_has_its_media_type_and_says_how_long_it_may_be_kept(
         publisher.put("data/marts/m/2026-11-29T1405Z.csv", b"a\n1\n", is_fixed=True)
         (tmp_path / "latest.parquet").write_bytes(b"PAR1")
         publisher.put("data/marts/m/latest.parquet", tmp_path / "latest.parquet")
+        (tmp_path / "latest.parquet").unlink()
+    assert to.get("data/marts/m/latest.parquet") == b"PAR1"
     client = aws.client("s3")
     found = {o.path: client.head_object(Bucket=name, Key=f"portal/{o.path}") for o in to.objects("")}
     kinds = {path: (head["ContentType"], head["CacheControl"]) for path, head in found.items()}
