@@ -156,6 +156,22 @@ class Names:
         return f"{self.data_bucket}-replica"
 
     @property
+    def pages_folder(self) -> str:
+        """The folder of the lake with the public pages. Raises ConfigurationError if they are not in the lake."""
+        folder = self.settings.portal_folder.removeprefix(f"s3://{self.data_bucket}").strip("/")
+        if not folder or "://" in folder:
+            raise ConfigurationError(
+                f"CATALUNYA_PORTAL_FOLDER={self.settings.portal_folder}: expected a folder of the lake, s3://{self.data_bucket}/…, which CloudFront "
+                "publishes; unset it to use the default"
+            )
+        return folder
+
+    @property
+    def pages_distribution(self) -> str:
+        """CloudFront's access to the public pages. Its names are of no region."""
+        return f"{self.project.name}-portal-{self.env}{self.settings.suffix}"
+
+    @property
     def own_buckets(self) -> tuple[str, ...]:
         """The buckets in the environment's own region."""
         return (self.data_bucket, self.results_bucket, self.mart_results_bucket, self.log_bucket)

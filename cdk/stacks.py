@@ -25,11 +25,14 @@ from catalunya.cdk.dashboards import Dashboards
 from catalunya.cdk.deployment import PROFILES, Deployment
 from catalunya.cdk.functions import Functions, Queues, log_group
 from catalunya.cdk.naming import ACCOUNT, Names, account_stack, check_separate_lakes, qualifiers
+from catalunya.cdk.pages import Pages
 from catalunya.cdk.roles import AccountRoles, Roles
 from catalunya.cdk.signals import Signals, signals_of
 from catalunya.io.errors import ConfigurationError
 from catalunya.io.project_folder import active
 
+PROD = "prod"
+"""The environment that may have a domain of its own."""
 FLAGS = {
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,  # otherwise by ACL, which these buckets refuse
     "@aws-cdk/core:checkSecretUsage": True,
@@ -123,7 +126,9 @@ class DataStack(cdk.Stack):
         roles = Roles(
             self, "Roles", names, deployment.trusted, is_replicated=profile.is_replicated and deployment.is_home
         )
-        buckets = Buckets(self, "Buckets", names, graph)
+        domain = deployment.domain if names.env == PROD else None
+        pages = Pages(self, "Pages", names, domain) if names.env in deployment.portal else None
+        buckets = Buckets(self, "Buckets", names, graph, [pages.may_read(names)] if pages else ())
         if roles.replication is not None:
             buckets.replicate(roles.replication, names.bucket_arn(names.replica_bucket))
         queues = Queues(self, "Queues", names)
@@ -189,6 +194,9 @@ class DataStack(cdk.Stack):
         url = f"https://sqs.{names.region}.{cdk.Aws.URL_SUFFIX}/{names.account}/{names.manifests_queue}"
         mart_role = names.role_arn("mart")
         cdk.CfnOutput(self, "ManifestsQueue", value=url, description="CATALUNYA_MANIFESTS_QUEUE")
+        if pages:
+            cdk.CfnOutput(self, "PortalUrl", value=pages.url, description="CATALUNYA_PORTAL_URL")
+            cdk.CfnOutput(self, "PortalHost", value=pages.host, description="What the DNS record of a domain points to")
         cdk.CfnOutput(self, "MartRole", value=mart_role, description="CATALUNYA_MART_ROLE")
         cdk.CfnOutput(self, "BackupRegion", value=deployment.replica_region, description="CATALUNYA_BACKUP_REGION")
         cdk.CfnOutput(
