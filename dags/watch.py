@@ -51,8 +51,9 @@ class TakeLook(BaseOperator):
 
     def execute(self, context: Context) -> list[str]:  # noqa: ARG002  the signature is Airflow's
         """Keep and log what is found; returns what is open. Raises LakeError."""
-        # Three looks of some hundred hung before their first line of log, no one knows why. Airflow's own limit needs Python to run; this
-        # one does not: it writes where every thread is into the task's log and ends the process, and Airflow tries again.
+        # Three looks of some hundred hung before their first line of log. What crashed looks at the same point is gone (io/json_text.py), but
+        # no one saw where they hung. Airflow's own limit needs Python to run; this one does not: it writes where every thread is into the
+        # task's log and ends the process, and Airflow tries again.
         faulthandler.dump_traceback_later(HUNG_S, exit=True, file=2)
         try:
             from catalunya.assets.record.project import Project

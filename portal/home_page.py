@@ -22,7 +22,7 @@ def parts(site: Site) -> Iterator[Part]:
     """One part."""
     now = quality.now(site)
     marts = [each for each in quality.tables(site, now) if each.asset.layer is Layer.MARTS]
-    tables = {each.key: f"{each.updated_at} {each.has_problem}" for each in marts}
+    tables = {each.key: f"{each.updated_at} {each.has_problem} {each.is_unreadable}" for each in marts}
     levels = {level.table: site.version(level.table) for level in site.declared.levels.values()}
     shown = {"notices": str(len(now.notices)), "checked": str(now.is_checked), "geometry": place_map.version(site)}
     yield Part("home", tables | levels | shown, lambda: _files(site, now, marts))

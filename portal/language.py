@@ -1,6 +1,6 @@
 """One language of the site: its words (`words/{code}.toml`), and how it writes numbers, days and periods (babel, from Unicode's CLDR).
 
-A word is found by section and name: `t("place.population")`. A word with several forms has one for each plural category of the language.
+A word is found by section and name: `t("quality.fine")`. A word with several forms has one for each plural category of the language.
 Here: words and formats. Not here: names of tables and figures (`assets/graph/titles.py`), translations of contracts (`translations.py`).
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from babel import Locale
 from babel.dates import format_date
-from babel.numbers import format_decimal
+from babel.numbers import NumberPattern, parse_pattern
 from babel.units import format_unit
 
 WORDS = Path(__file__).parent / "words"
@@ -123,8 +123,12 @@ def _locale(code: str) -> Locale:
 # A page formats few values, the site millions, most of them again and again.
 @lru_cache(100_000)
 def _decimal(code: str, value: float, digits: int) -> str:
-    pattern = f"#,##0.{'0' * digits}" if digits else "#,##0"
-    return str(format_decimal(value, pattern, locale=_locale(code)))
+    return str(_pattern(digits).apply(value, _locale(code)))
+
+
+@cache
+def _pattern(digits: int) -> NumberPattern:
+    return parse_pattern(f"#,##0.{'0' * digits}" if digits else "#,##0")
 
 
 @lru_cache(10_000)

@@ -15,6 +15,7 @@ import polars as pl
 
 from catalunya.assets.graph.titles import title_of
 from catalunya.contracts.model.columns import Column
+from catalunya.io.safe_text import legible
 from catalunya.portal.declaration import WHOLE, Figure, Series
 from catalunya.portal.figures import above, figure_series, places, versions
 from catalunya.portal.names import said
@@ -110,7 +111,7 @@ class PlaceFacts:
         frames = {level: places(self.site, level).sort("folded", "code").select(columns) for level in self.levels}
         return {
             level: {
-                code: Place(level, code, name, said, folded, parent or "", longitude, latitude)
+                code: Place(level, code, legible(name), legible(said), folded, parent or "", longitude, latitude)
                 for code, name, said, folded, parent, longitude, latitude in frame.iter_rows()
             }
             for level, frame in frames.items()
@@ -187,7 +188,7 @@ class PlaceFacts:
         ended = pl.coalesce(pl.col("first").shift(-1).over("code"), "end").dt.offset_by("-1d").alias("last")
         lists = kept.with_columns(ended).group_by("code").agg(*shown, "first", "last")
         return {
-            code: [Version(code, *version) for version in zip(*columns, strict=True)]
+            code: [Version(code, legible(name), *rest) for name, *rest in zip(*columns, strict=True)]
             for code, *columns in lists.iter_rows()
         }
 

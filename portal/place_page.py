@@ -69,6 +69,7 @@ def _page(facts: PlaceFacts, figures: ShownFigures, language: Language, place: P
         "moves": facts.moves(place),
         "children": figures.children(place),
         "facts": facts,
+        "once": figures.once,
         "data": _linked_data(site, language, place, higher),
         **_maps(facts, language, place, higher),
     }

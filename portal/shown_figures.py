@@ -5,7 +5,7 @@ Here: which figures a page of a place shows, and how each is written. Not here: 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -36,7 +36,7 @@ class Shown:
     """A figure of one place, in words. `trend`: the change and its `direction` (up, down or same), `compared` to when; empty if there is none.
 
     `status`: how final the value is, if it is not; `gap`: that there is no value for the newest period. `over_time` and `parts` are None if there is
-    only one value, or one part.
+    only one value, or one part; `span` is from when to when the chart is.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Shown:
     gap: str
     note: str
     over_time: Numbers | None
+    span: str
     is_marked: bool
     parts: Numbers | None
 
@@ -87,6 +88,13 @@ class ShownFigures:
         self.language = language
         self.t = language.t
         self._recent: dict[tuple[str, str, str], Shown | None] = {}
+        self._written_once: dict[Hashable, Markup] = {}
+
+    def once(self, key: Hashable, write: Callable[..., Markup], *values: object) -> Markup:
+        """What `write` makes of the values, made once for all pages of these figures: those of one level, whose links are the same."""
+        if key not in self._written_once:
+            self._written_once[key] = write(*values)
+        return self._written_once[key]
 
     def of(self, place: Place) -> list[Shown]:
         """The known figures of a place itself."""
@@ -103,13 +111,14 @@ class ShownFigures:
         return found
 
     def context(self, place: Place) -> list[tuple[Place, list[Shown]]]:
-        """The figures that there are only for the places above: those of the nearest that has them."""
-        found: list[tuple[Place, list[Shown]]] = [(higher, []) for higher in self.facts.above(place)]
+        """The figures that there are only for the places above: those of the nearest of which they are known."""
+        found: dict[Place, list[Shown]] = {higher: [] for higher in self.facts.above(place)}
         for name, figure in self.facts.site.declared.figures.items():
-            higher = next((pair for pair in found if pair[0].level in figure.levels), None)
-            if place.level not in figure.levels and higher and (shown := self._recently(name, higher[0])):
-                higher[1].append(shown)
-        return [pair for pair in found if pair[1]]
+            if place.level not in figure.levels:
+                known = (shown for higher in found if (shown := self._recently(name, higher)))
+                if nearest := next(known, None):
+                    found[nearest.owner].append(nearest)
+        return [(owner, figures) for owner, figures in found.items() if figures]
 
     def comparisons(self, place: Place) -> Iterator[Comparison]:
         """Each figure over time that the places above have too."""
@@ -186,6 +195,7 @@ class ShownFigures:
             gap=self.t("place.gap", period=self.language.period(each.newest)) if each.newest != period else "",
             note=titles().get(f"note.{each.name}", {}).get(code, ""),
             over_time=over_time,
+            span=self._span(over_time),
             is_marked=over_time is not None and len(over_time.heads) > 2,
             parts=self._parts(each, place, period),
         )
@@ -211,7 +221,7 @@ class ShownFigures:
         return change, direction, self.t(f"place.compared_{kind}", period=language.period(period))
 
     def _over_time(self, each: LevelFigure, history: History, place: Place) -> Numbers | None:
-        if not each.figure.dated or sum(value is not None for value in history.values) < 2:
+        if not (each.figure.dated and each.figure.over_time) or sum(value is not None for value in history.values) < 2:
             return None
         code, unit = self.language.code, self.unit(each)
         marked = [p for p, s in zip(history.periods, history.statuses, strict=True) if s and s != FINAL]
@@ -233,9 +243,12 @@ class ShownFigures:
         heads = [self.t("chart.period"), self._title(each.name), *([self.t("chart.note")] if marked else [])]
         return Numbers(chart, heads, list(zip(*columns, strict=True))[::-1])
 
+    def _span(self, numbers: Numbers | None) -> str:
+        return f"{numbers.rows[-1][0]} – {numbers.rows[0][0]}" if numbers else ""
+
     def _parts(self, each: LevelFigure, place: Place, period: str) -> Numbers | None:
         names, values = each.parts.get(place.code, ((), ()))
-        if len(names) < 2:
+        if len(names) < 2 or not any(values):
             return None
         named = [title_of(f"value.{name}", self.language.code) for name in names]
         title = self.t("place.parts", figure=self._title(each.name), period=self.language.period(period))
@@ -253,45 +266,42 @@ class ShownFigures:
         return Numbers(chart, heads, list(zip(named, written, strict=True)))
 
     def _comparison(self, each: LevelFigure, lines: Sequence[tuple[Place, History]]) -> Comparison | None:
-        known = [
-            {period: value for period, value in zip(history.periods, history.values, strict=True) if value}
-            for _, history in lines
-        ]
-        common = sorted(set.intersection(*(set(each) for each in known)))
+        known = [{at: value for at, value in zip(of.periods, of.values, strict=True) if value} for _, of in lines]
+        common = sorted(set.intersection(*map(set, known)))
         if len(common) < 3:
             return None
         language, first, last = self.language, common[0], common[-1]
         names = [place.said_in(language.code) for place, _ in lines]
-        indexes = [[100 * values[period] / values[first] for period in common] for values in known]
-        title = self.t("place.index", figure=self._title(each.name), period=language.period(first))
+        periods = [period for period in lines[0][1].periods if first <= period <= last][-OWN:]
+        indexes = [
+            [100 * values[period] / values[first] if period in values else None for period in periods]
+            for values in known
+        ]
+        begin, digits = language.period(first), each.figure.digits
         chart = line_chart(
             language,
-            [Line(name, common, index) for name, index in zip(names, indexes, strict=True)],
+            [Line(name, periods, index) for name, index in zip(names, indexes, strict=True)],
             name=f"{each.name}-compared",
-            title=title,
+            title=self.t("place.index", figure=self._title(each.name), period=begin),
             digits=1,
-            unit=self.t("place.index_unit", period=language.period(first)),
+            unit=self.t("place.index_unit", period=begin),
         )
         numbers = [[language.number(value, 1) for value in index] for index in indexes]
-        rows = list(zip([language.period(period) for period in common], *numbers, strict=True))[::-1]
+        index_rows = list(zip([language.period(period) for period in periods], *numbers, strict=True))[::-1]
+        rows = [
+            [
+                name,
+                language.number(values[first], digits),
+                language.number(values[last], digits),
+                language.percent(100 * (values[last] / values[first] - 1), signed=True),
+            ]
+            for name, values in zip(names, known, strict=True)
+        ]
         return Comparison(
             title=self._title(each.name),
             table=each.series.table,
-            first=language.period(first),
-            over_time=Numbers(chart, [self.t("chart.period"), *names], rows),
-            heads=[
-                self.t("chart.name"),
-                language.period(first),
-                language.period(last),
-                self.t("place.change"),
-            ],
-            rows=[
-                [
-                    name,
-                    language.number(values[first], each.figure.digits),
-                    language.number(values[last], each.figure.digits),
-                    language.percent(index[-1] - 100, signed=True),
-                ]
-                for name, values, index in zip(names, known, indexes, strict=True)
-            ],
+            first=begin,
+            over_time=Numbers(chart, [self.t("chart.period"), *names], index_rows),
+            heads=[self.t("chart.name"), begin, language.period(last), self.t("place.change")],
+            rows=rows,
         )

@@ -24,11 +24,12 @@ def titles() -> Mapping[str, Mapping[str, str]]:
 
     Raises ConfigurationError.
     """
-    return _read(active().folder / FILE)
+    return _read(active().folder)
 
 
 @cache
-def _read(path: Path) -> Mapping[str, Mapping[str, str]]:
+def _read(folder: Path) -> Mapping[str, Mapping[str, str]]:
+    path = folder / FILE
     try:
         content = path.read_text(encoding="utf-8") if path.exists() else ""
         return msgspec.convert(tomllib.loads(content), type=dict[str, dict[str, str]])

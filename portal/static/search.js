@@ -46,12 +46,20 @@
       name, detail, address, folded: folded(name),
     }));
     const list = document.getElementById(`${field.id}-found`);
+    // All words, or else as many as possible of those that are not too short to mean something.
+    function matching(typed) {
+      const all = entries.filter((each) => fits(each.folded, typed));
+      if (all.length) return all.map((each) => [each, typed.length]);
+      const long = typed.filter((word) => word.length > 2);
+      return entries.map((each) => [each, long.filter((word) => fits(each.folded, [word])).length]).filter(([, count]) => count);
+    }
     field.addEventListener("input", () => {
       const typed = words(field);
-      const found = typed.length ? entries.filter((each) => fits(each.folded, typed)) : [];
-      // A name that begins with what was typed is more likely meant.
-      const first = (each) => (each.folded.startsWith(typed[0]) ? 0 : 1) + (each.folded === typed.join(" ") ? -1 : 0);
-      found.sort((a, b) => first(a) - first(b));
+      // A name that is or begins with what was typed is more likely meant.
+      const likely = (each) => 2 * typed.includes(each.folded) + (each.folded === typed.join(" ")) + each.folded.startsWith(typed[0]);
+      const found = (typed.length ? matching(typed) : [])
+        .sort(([a, m], [b, n]) => n - m || likely(b) - likely(a))
+        .map(([each]) => each);
       list.replaceChildren(...found.slice(0, MOST).map((each) => {
         const item = document.createElement("li");
         const link = document.createElement("a");

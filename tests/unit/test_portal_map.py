@@ -51,6 +51,7 @@ def site_of(project: Project, population: dict[str, float | None], names: dict[s
     ).with_columns(
         pl.lit(2025).alias("year_number"),
         pl.lit("final").alias("observation_status"),
+        is_interpolated=pl.lit(value=False),
         growth_pct=pl.col("population") / 100 - 5,
         density_per_km2=pl.lit(None, pl.Float64),
         area_km2=pl.lit(2.5),

@@ -135,8 +135,8 @@ def test_rows_set_apart_are_counted_by_reason_without_what_is_in_them(shop: Shop
     ]
     shop.make([*some(20), *bad])
     text = page(shop.site(), "ca")
-    assert "1 fila: el valor és fora dels límits ( capacity_places )" in text
-    assert "el valor no està escrit com cal" in text
+    assert "El valor és fora dels límits ( capacity_places ): 1 fila" in text
+    assert "El valor no està escrit com cal" in text
     assert "hidden" not in text
     assert "611222333" not in text
     assert "-7" not in text
@@ -211,8 +211,8 @@ def test_texts_from_outside_are_only_text(shop: Shop) -> None:
     assert "&lt;script&gt;alert" in found
     assert "\u202e" not in found
     assert "{{ 7*7 }}" in unescape(found)
-    assert "2 rows: a required value is missing" in page(shop.site())
-    assert "3 rows: it fails another check" in page(shop.site())
+    assert "A required value is missing (" in page(shop.site())
+    assert "The row fails another check" in page(shop.site())
 
 
 def test_the_page_moves_with_each_thing_that_it_shows_and_not_with_the_clock(shop: Shop) -> None:
