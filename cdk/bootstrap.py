@@ -40,10 +40,7 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
     where, keys = list(regions), PLACES["key"](names)
     through_s3 = {"kms:ViaService": [f"s3.{region}.amazonaws.com" for region in where]}
     rules = [names.anywhere("events", f"rule/{names.alarm('*')}")]
-    profiles = [
-        names.anywhere("rolesanywhere", "profile/*"),
-        f"arn:{names.partition}:cloudfront::{names.account}:distribution/*",
-    ]
+    profiles = [names.anywhere("rolesanywhere", "profile/*")]
     statements = [
         allow("Ours", ["*"], _resources(names)),
         # Everything in Glue is in the catalog, which both environments share: its own policy and settings are left out.
@@ -80,28 +77,16 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
         ),
         allow("AssumeBootstrap", ("sts:AssumeRole", "sts:TagSession"), PLACES["CDK's roles"](names)),
         # A profile of IAM Roles Anywhere has an id instead of a name, so its tag says whose it is. It gets the tag when it is created.
-        # So has a distribution of CloudFront.
-        allow(
-            "CreateProfile",
-            ["rolesanywhere:CreateProfile", "cloudfront:CreateDistribution"],
-            ["*"],
-            {"StringEquals": create},
-        ),
+        allow("CreateProfile", ["rolesanywhere:CreateProfile"], ["*"], {"StringEquals": create}),
         allow(
             "TagProfile",
-            ["rolesanywhere:TagResource", "cloudfront:TagResource"],
+            ["rolesanywhere:TagResource"],
             profiles,
             {"StringEquals": create, "StringEqualsIfExists": mine},
         ),
         allow(
             "Profile",
-            [
-                *(
-                    f"rolesanywhere:{verb}"
-                    for verb in ("*Profile", "*AttributeMapping", "TagResource", "UntagResource")
-                ),
-                *(f"cloudfront:{verb}" for verb in ("*Distribution", "GetDistributionConfig", "*Resource")),
-            ],
+            [f"rolesanywhere:{verb}" for verb in ("*Profile", "*AttributeMapping", "TagResource", "UntagResource")],
             profiles,
             {"StringEquals": mine},
         ),
@@ -140,8 +125,6 @@ def deployment_boundary(names: Names, regions: Iterable[str]) -> Document:
                     "cloudwatch:ListDashboards",
                 ),
                 *("iam:ListRoles", "lambda:ListFunctions", "rolesanywhere:List*"),
-                # Created, and read, by its id: what is in use cannot be taken away.
-                *("cloudfront:CreateOriginAccessControl", "cloudfront:GetOriginAccessControl*"),
                 *(f"lakeformation:{verb}" for verb in ("ListResources", "Describe*")),
                 *(f"logs:Describe{what}" for what in ("LogGroups", "IndexPolicies", "ResourcePolicies")),
                 *("s3:ListAllMyBuckets", "sns:ListSubscriptions", "sns:ListTopics", "sqs:ListQueues"),

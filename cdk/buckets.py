@@ -22,7 +22,7 @@ from catalunya.assets.record.paths import MANIFEST, quarantine_folder
 from catalunya.assets.record.retention import LEDGER_DAYS, SUPERSEDED, superseded_folder
 from catalunya.cdk.limits import bucket_policy
 from catalunya.cdk.naming import Names
-from catalunya.cdk.policy import CRITICAL, Statement, document
+from catalunya.cdk.policy import CRITICAL, document
 from catalunya.cdk.roles import accept
 from catalunya.io.environment import PORTAL as PAGES
 from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
@@ -99,9 +99,7 @@ class Buckets(Construct):
         id: str,  # noqa: A002
         names: Names,
         assets: Iterable[Asset],
-        readers: Iterable[Statement] = (),
     ) -> None:
-        """`readers`: what the lake's policy allows beside what roles may do."""
         super().__init__(scope, id)
         self.logs = PrivateBucket(self, "Logs", names, names.log_bucket)
         self.logs.expire(objects=ACCESS_LOG_DAYS)
@@ -110,7 +108,7 @@ class Buckets(Construct):
         self.results.expire(objects=RESULT_DAYS)
         self.mart_results = PrivateBucket(self, "MartResults", names, names.mart_results_bucket)
         self.mart_results.expire(objects=RESULT_DAYS)
-        self.data = PrivateBucket(self, "Data", names, names.data_bucket, readers)
+        self.data = PrivateBucket(self, "Data", names, names.data_bucket)
         for logged in (self.results, self.mart_results, self.data):
             # S3 checks that it can write there.
             logged.node.add_dependency(self.logs)
@@ -188,7 +186,6 @@ class PrivateBucket(Construct):
         id: str,  # noqa: A002
         names: Names,
         name: str,
-        readers: Iterable[Statement] = (),
     ) -> None:
         super().__init__(scope, id)
         self.bucket = s3.Bucket(
@@ -209,9 +206,7 @@ class PrivateBucket(Construct):
                 self.resource.logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
                     destination_bucket_name=logs, log_file_prefix=f"{name}/"
                 )
-        policy = s3.CfnBucketPolicy(
-            self, "Policy", bucket=name, policy_document=document([*bucket_policy(names, name), *readers])
-        )
+        policy = s3.CfnBucketPolicy(self, "Policy", bucket=name, policy_document=document(bucket_policy(names, name)))
         policy.add_resource_dependency(self.resource)
         self.bucket.add_lifecycle_rule(
             id="uploads",

@@ -111,6 +111,11 @@ class Names:
     # Stacks and buckets
 
     @property
+    def pages_stack(self) -> str:
+        """The stack of the public pages, which only a person deploys."""
+        return f"{self.project.label}Pages-{self.env}"
+
+    @property
     def stack(self) -> str:
         """The environment's stack."""
         return f"{self.project.label}Data-{self.env}"

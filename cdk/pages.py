@@ -1,7 +1,9 @@
 """The public pages: a distribution of CloudFront in front of one folder of the lake, which stays private.
 
-Readers come by HTTPS and see that folder alone; CloudFront proves who it is by origin access control, and the bucket's policy lets only this
-distribution read there. Here: the distribution. Not here: what is published (`portal/publish.py`), who may write it (`access.py`).
+Readers come by HTTPS and see that folder alone; CloudFront proves who it is by origin access control, and the bucket's policy (`limits.py`) lets it
+read there. Distributions and access controls have ids instead of names, and IAM cannot tell those of two environments apart. So no environment's
+deployment may touch any: a person deploys this stack, as the account's. Here: the distribution. Not here: what is published
+(`portal/publish.py`), who may write it (`access.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from constructs import Construct
 
 from catalunya.cdk.deployment import Domain
 from catalunya.cdk.naming import Names
-from catalunya.cdk.policy import Statement, allow
 from catalunya.cdk.roles import accept
 
 # CloudFront Developer Guide, managed policies.
@@ -28,7 +29,7 @@ MISSING_S = 60
 
 
 class Pages(Construct):
-    """The distribution. `url`: the address of the pages; `host`: what a DNS record of one's own domain points to."""
+    """The distribution, and its address as outputs."""
 
     def __init__(self, scope: Construct, id: str, names: Names, domain: Domain | None) -> None:  # noqa: A002
         super().__init__(scope, id)
@@ -42,8 +43,6 @@ class Pages(Construct):
                 signing_protocol="sigv4",
             ),
         )
-        # A deployment may create one and read it, and no more: they have no tags to tell those of two environments apart.
-        control.apply_removal_policy(cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
         made = cloudfront.CfnDistribution(
             self,
             "Distribution",
@@ -89,9 +88,10 @@ class Pages(Construct):
                 else None,
             ),
         )
-        self.host = made.attr_domain_name
-        self.url = f"https://{domain.name if domain else self.host}"
-        self._arn = f"arn:{names.partition}:cloudfront::{names.account}:distribution/{made.ref}"
+        host = made.attr_domain_name
+        url = f"https://{domain.name if domain else host}"
+        cdk.CfnOutput(scope, "PortalUrl", value=url, description="CATALUNYA_PORTAL_URL")
+        cdk.CfnOutput(scope, "PortalHost", value=host, description="What the DNS record of a domain points to")
         accept(made, "AwsSolutions-CFR1", "Open data is for everyone: no country is left out")
         accept(
             made,
@@ -109,9 +109,3 @@ class Pages(Construct):
                 "AwsSolutions-CFR4",
                 "CloudFront's own certificate, which sets the oldest TLS itself; a domain of one's own has 1.2",
             )
-
-    def may_read(self, names: Names) -> Statement:
-        """What the bucket's policy has to allow."""
-        objects = (f"{names.bucket_arn(names.data_bucket)}/{names.pages_folder}/*",)
-        found = allow("PublicPages", ["s3:GetObject"], objects, {"StringEquals": {"aws:SourceArn": self._arn}})
-        return found | {"Principal": {"Service": "cloudfront.amazonaws.com"}}

@@ -126,7 +126,7 @@ class PipelineRun:
         if lacking():
             return True
         site = read_site(self.project, state=state)
-        if not self._has_built and (why := is_due(site)):
+        if not self._has_built and (why := is_due(site, again=True)):
             self._has_built = True
             self._report(f"the public pages: {why}; triggering {PORTAL}")
             self.client.trigger(PORTAL)
