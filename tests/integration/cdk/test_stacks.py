@@ -36,6 +36,8 @@ def test_the_command_writes_all_stacks_without_output(synthesized: Path, templat
         "CatalunyaData-dev-Replica",
         "CatalunyaData-prod",
         "CatalunyaData-prod-Replica",
+        "CatalunyaPages-dev",
+        "CatalunyaPages-prod",
     ]
 
 
