@@ -17,7 +17,7 @@ from catalunya.portal.language import Language
 from catalunya.portal.publisher import publisher_of
 from catalunya.portal.rendering import render_page
 from catalunya.portal.rights import all_rights
-from catalunya.portal.site import Site
+from catalunya.portal.site import Site, feed_path
 
 PATH = "about"
 METHOD = ("read", "check", "apart", "publish")
@@ -30,6 +30,11 @@ def parts(site: Site) -> Iterator[Part]:
     shapes = _attribution(site)
 
     def files() -> Iterable[File]:
+        from catalunya.portal.descriptions.datapackage import DATA_PACKAGE
+        from catalunya.portal.descriptions.datasets import CATALOG
+        from catalunya.portal.descriptions.dcat import JSON_LD
+
+        machine = {"DCAT-AP, Turtle": CATALOG, "DCAT-AP, JSON-LD": JSON_LD, "Frictionless Data Package": DATA_PACKAGE}
         for code in site.languages:
             language = Language(code)
             body = render_page(
@@ -43,6 +48,7 @@ def parts(site: Site) -> Iterator[Part]:
                 rights=rights,
                 licence=site.declared.licence,
                 shapes=shapes,
+                machine=machine | {"Atom": feed_path(code)},
                 method=METHOD,
                 terms=TERMS,
             )

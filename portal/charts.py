@@ -90,12 +90,13 @@ def line_chart(
     `unit` stands above the axis, `digits` are the decimals of values. `is_joined`: what is drawn are events at uneven times (such as the runs of
     a table), joined however far apart; otherwise a line ends where a period is missing. The last value of a single line is written beside it.
     """
-    drawable = [line for line in lines if line.known]
+    drawable = [(line, known) for line in lines if (known := line.known)]
     if not drawable:
         return Markup()
-    marks = _axis([value for line in drawable for _, value in line.known])
+    marks = _axis([value for _, known in drawable for _, value in known])
     words = [language.number(mark, _decimals(marks)) for mark in marks]
-    times = [years(period) for line in drawable for period, _ in line.known]
+    periods = [period for _, known in drawable for period, _ in known]
+    times = [years(period) for period in periods]
     legend = ROW * len(drawable) if len(drawable) > 1 else 0  # the name of a single line is in the title
     plane = _Plane(
         begin=min(times),
@@ -108,7 +109,7 @@ def line_chart(
     )
     drawn = [_text(0, 12, unit, "unit")] if unit else []
     if legend:
-        for number, line in enumerate(drawable):
+        for number, (line, _) in enumerate(drawable):
             row = TOP - 8 + ROW * number
             drawn += [f'<path class="line line-{number + 1}" d="M0 {row}h24"/>', _text(30, row + 4, line.name)]
     for mark, word in zip(marks, words, strict=True):
@@ -117,12 +118,12 @@ def line_chart(
             f'<path class="{"base" if mark == 0 else "grid"}" d="M{_short(plane.left)} {_short(y)}H{WIDTH - RIGHT}"/>'
         )
         drawn.append(_text(plane.left - 6, y + 4, word, anchor="end"))
-    drawn += _time_axis(language, [period for line in drawable for period, _ in line.known], plane)
-    for number, line in enumerate(drawable):
-        drawn += _line(line, number + 1, plane, is_joined=is_joined)
+    drawn += _time_axis(language, periods, plane)
+    for number, (line, known) in enumerate(drawable):
+        drawn += _line(line, known, number + 1, plane, is_joined=is_joined)
     if not legend:
-        drawn.append(_last(language, drawable[0], plane, digits))
-    about = " ".join(_in_words(language, line, digits, unit, is_named=legend > 0) for line in drawable)
+        drawn.append(_last(language, *drawable[0], plane, digits))
+    about = " ".join(_in_words(language, line.name if legend else "", known, digits, unit) for line, known in drawable)
     return _svg(name, title, about, HEIGHT + legend, drawn)
 
 
@@ -236,21 +237,20 @@ def _runs(line: Line, *, is_joined: bool) -> Iterator[list[Point]]:
         yield run
 
 
-def _line(line: Line, number: int, plane: _Plane, *, is_joined: bool) -> Iterator[str]:
+def _line(line: Line, known: Sequence[Point], number: int, plane: _Plane, *, is_joined: bool) -> Iterator[str]:
     for run in _runs(line, is_joined=is_joined):
         places = [f"{_short(plane.x(years(period)))} {_short(plane.y(value))}" for period, value in run]
         if len(run) > 1:
             yield f'<path class="line line-{number}" d="M{" ".join(places)}"/>'
         elif run[0][0] not in line.marked:
             yield _dot(plane, run[0], f"dot line-{number}")
-    for point in line.known:
+    for point in known:
         if point[0] in line.marked:
             yield _dot(plane, point, f"open line-{number}")
 
 
-def _last(language: Language, line: Line, plane: _Plane, digits: int) -> str:
+def _last(language: Language, line: Line, points: Sequence[Point], plane: _Plane, digits: int) -> str:
     """The last value, on the side where the line does not come from."""
-    points = line.known
     point, before = points[-1], points[-2][1] if len(points) > 1 else points[-1][1]
     x, y = plane.x(years(point[0])), plane.y(point[1])
     is_below = point[1] < before and y + 18 < plane.bottom
@@ -262,8 +262,7 @@ def _dot(plane: _Plane, point: Point, kind: str) -> str:
     return f'<circle class="{kind}" cx="{_short(plane.x(years(point[0])))}" cy="{_short(plane.y(point[1]))}" r="3"/>'
 
 
-def _in_words(language: Language, line: Line, digits: int, unit: str, *, is_named: bool) -> str:
-    known = line.known
+def _in_words(language: Language, name: str, known: Sequence[Point], digits: int, unit: str) -> str:
     low, high = min(known, key=lambda point: point[1]), max(known, key=lambda point: point[1])
 
     def number(point: Point) -> str:
@@ -283,8 +282,8 @@ def _in_words(language: Language, line: Line, digits: int, unit: str, *, is_name
         high=number(high),
         high_period=period(high),
     )
-    named = f"{line.name}. " if is_named else ""
-    return f"{named}{said}" + (f" {language.t('chart.unit', unit=unit)}" if unit else "")
+    named = f"{name}. {said}" if name else said
+    return named + (f" {language.t('chart.unit', unit=unit)}" if unit else "")
 
 
 def _short(number: float) -> str:

@@ -15,6 +15,7 @@ from catalunya.portal.build import File, Part
 from catalunya.portal.figures import FigureSeries, figure_series, places
 from catalunya.portal.map_page import made_from
 from catalunya.portal.place_map import geometry_of
+from catalunya.portal.rights import rights_of
 from catalunya.portal.site import Site
 
 
@@ -52,7 +53,7 @@ def _files(site: Site) -> Iterable[File]:
 def collection(site: Site, level: str) -> dict[str, Any]:
     """The places of a level as they are now, with the latest value of each figure and its period as `{figure}` and `{figure}_period`.
 
-    A place without a shape is at the point that the table has, or has no geometry.
+    A place without a shape is at the point that the table has, or has no geometry. `attribution` and `license` are those of the shapes.
     """
     geometry, known = geometry_of(site), places(site, level)
     assert geometry, "a level that has a file has shapes"
@@ -65,7 +66,14 @@ def collection(site: Site, level: str) -> dict[str, Any]:
         for code, longitude, latitude in known.select("code", "longitude", "latitude").iter_rows()
         if code not in shaped
     ]
-    return {**found, "bbox": _bbox(feature["geometry"] for feature in features), "features": features}
+    box = _bbox(feature["geometry"] for feature in features)
+    return {**found, "rights": _rights(site, level), "bbox": box, "features": features}
+
+
+def _rights(site: Site, level: str) -> list[str]:
+    """What those ask for whose data the values are made from, in the first language."""
+    found = [each for key in geojson_tables(site, level) for each in rights_of(site, site.graph[key])]
+    return list(dict.fromkeys(each.text(site.languages[0]) for each in found))
 
 
 def _properties(site: Site, level: str, known: pl.DataFrame) -> pl.DataFrame:

@@ -35,6 +35,7 @@ def _files(site: Site, now: Situation, marts: Sequence[quality.TableQuality]) ->
         language = Language(code)
         values: dict[str, Any] = {
             "groups": groups,
+            "counts": {level: len(facts.at(level)) for level in site.declared.levels},
             "situation": now,
             "subjects": {
                 name: [each for each in marts if _is_of(site, name, each.key)] for name in [*site.declared.subjects, ""]

@@ -61,8 +61,10 @@ class History:
         same = next((other for other in reversed(known) if self.periods[other] == year_ago), None)
         return same if same is not None else known[-1] if known else None
 
-    def since(self, first: int) -> History:
-        """The same from a position on."""
+    def newest(self, most: int) -> History:
+        """The last periods, at most so many, from the first of them that is known on."""
+        from_here = max(0, len(self.periods) - most)
+        first = next((at for at in range(from_here, len(self.values)) if self.values[at] is not None), from_here)
         return History(self.periods[first:], self.values[first:], self.statuses[first:])
 
 

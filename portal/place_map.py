@@ -22,7 +22,7 @@ from catalunya.portal.site import Site
 OUTLINES = "static/outlines.svg"
 """The outlines of the largest places, behind every small map."""
 SMALL, LARGE = 200, 320
-POINT = 4
+POINT = 5
 """The radius of a place that has no area in the drawing."""
 
 
@@ -82,7 +82,7 @@ def in_territory(
 
 def among(geometry: Geometry, level: str, codes: Iterable[str], here: str, title: str) -> Markup:
     """The places of these codes, and one of them marked; empty if the geometry has none of them."""
-    drawing, shown = _around(geometry, level, codes)
+    drawing, shown = _around(geometry, level, tuple(codes))
     shapes = "".join(_shape(drawing, code, "here" if code == here else "land") for code in shown if code != here)
     return (
         _svg(drawing, title, shapes + (_shape(drawing, here, "here") if here in shown else "")) if shown else Markup()
@@ -91,7 +91,7 @@ def among(geometry: Geometry, level: str, codes: Iterable[str], here: str, title
 
 def linked(geometry: Geometry, level: str, names: Mapping[str, str], address: Callable[[str], str]) -> Markup:
     """The places of these codes as links. For a mouse only: the page has a list with the same links."""
-    drawing, shown = _around(geometry, level, names)
+    drawing, shown = _around(geometry, level, tuple(names))
     links = "".join(
         f'<a href="{escape(address(code))}" tabindex="-1"><title>{escape(names[code])}</title>{_shape(drawing, code, "land")}</a>'
         for code in shown
@@ -103,7 +103,8 @@ def linked(geometry: Geometry, level: str, names: Mapping[str, str], address: Ca
     )
 
 
-def _around(geometry: Geometry, level: str, codes: Iterable[str]) -> tuple[Drawing, list[str]]:
+@cache
+def _around(geometry: Geometry, level: str, codes: tuple[str, ...]) -> tuple[Drawing, list[str]]:
     shown = [code for code in codes if code in _codes(geometry, level)]
     return _drawing(geometry, level, LARGE, geometry.frame(level, shown, margin=0.02)), shown
 

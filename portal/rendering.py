@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -61,7 +61,12 @@ def web_address(url: str | None) -> str:
 
 def relative(here: str, target: str) -> str:
     """The address of one file of the site as another one links to it."""
-    return posixpath.relpath(target, posixpath.dirname(here))
+    return _relative(posixpath.dirname(here), target)
+
+
+@lru_cache(100_000)
+def _relative(folder: str, target: str) -> str:
+    return posixpath.relpath(target, folder)
 
 
 def embedded_json(value: object) -> Markup:

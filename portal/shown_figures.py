@@ -177,7 +177,7 @@ class ShownFigures:
             return None
         status = history.statuses[last] or FINAL
         trend, direction, compared = self._trend(each, history, last)
-        over_time = self._over_time(each, history.since(max(0, len(history.periods) - most)), place)
+        over_time = self._over_time(each, history.newest(most), place)
         code, period = self.language.code, history.periods[last]
         return Shown(
             name=each.name,

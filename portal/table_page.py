@@ -23,10 +23,13 @@ from catalunya.ops.watching.consumers import Notice, texts
 from catalunya.portal import downloads, quality
 from catalunya.portal.build import File, Part
 from catalunya.portal.charts import Line, line_chart
+from catalunya.portal.descriptions.datasets import contract_path, described
+from catalunya.portal.descriptions.schema_org import dataset_json
 from catalunya.portal.downloads import Distribution, Version, distributions, versions
 from catalunya.portal.language import Language
 from catalunya.portal.lineage_picture import Kind, Node, Picture, lineage_picture
 from catalunya.portal.previews import first_rows, kind_of, preview
+from catalunya.portal.publisher import publisher_of
 from catalunya.portal.rendering import render_page
 from catalunya.portal.rights import rights_of, sources_of
 from catalunya.portal.site import Site, data_folder, table_path
@@ -116,6 +119,7 @@ def _files(site: Site, asset: Asset, lineage: ColumnLineage, notices: Sequence[N
             charts=list(_charts(shared["history"], language)),
             picture=_picture(site, asset, language),
             translated=partial(translated, language=code),
+            dataset=dataset_json(site, asset, code),
             citation=_citation(site, asset, shared["versions"], code),
             **shared,
         )
@@ -136,7 +140,7 @@ def _shared(site: Site, asset: Asset, lineage: ColumnLineage) -> dict[str, Any]:
         "failed_at": failed_at(site, asset.key),
         "subject": site.declared.subject_of(asset.key, graph),
         "columns": columns,
-        "contract": f"contracts/{asset.key}.yaml",
+        "contract": contract_path(asset.key),
         "has_units": any(row.column.unit for row in columns),
         "kind_of": kind_of,
         "pages": {each.key for each in site.published},
@@ -160,10 +164,11 @@ def _shared(site: Site, asset: Asset, lineage: ColumnLineage) -> dict[str, Any]:
 def _made_from(site: Site, asset: Asset) -> dict[str, str]:
     found = {
         "code": asset.code_version,
+        "described": described(asset),
         "readable": str(not site.state.unreadable(asset.key)),
         "version": site.version(asset.key),
         "files": downloads.made_from(site, asset) if asset.layer is Layer.MARTS else "",
-        "publisher": site.project.settings.publisher,
+        "publisher": repr(publisher_of(site.project.settings)),
         "history": " ".join(str(each.sequence) for each in materializations(site, asset.key)),
         "failed": str(failed_at(site, asset.key)),
         "downstream": " ".join(each.key for each in site.graph.downstream(asset.key)),
@@ -245,7 +250,8 @@ def _picture(site: Site, asset: Asset, language: Language) -> Picture:
 
 
 def _charts(history: Sequence[Materialization], language: Language) -> Iterator[tuple[str, Markup]]:
-    made = [each for each in history if not each.has_failed]
+    # By time, as they are drawn: the clocks of two machines may differ.
+    made = sorted((each for each in history if not each.has_failed), key=lambda each: each.recorded_at)
     if len(made) < 2:
         return
     periods = [f"{each.recorded_at:%Y-%m-%dT%H:%M:%S}" for each in made]

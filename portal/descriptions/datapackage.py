@@ -87,10 +87,8 @@ def table_schema(
 
 def _resources(site: Site, of: Dataset, tables: Collection[str]) -> Iterator[dict[str, Any]]:
     """The CSV file of a dataset."""
-    asset = site.graph[of.name]
-    for file in of.files:
-        if file.format != CSV:
-            continue
+    for file in (file for file in of.files if file.format == CSV):
+        asset = site.graph[of.name]
         resource: dict[str, Any] = {
             "name": of.name,
             "type": "table",

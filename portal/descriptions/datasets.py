@@ -15,7 +15,7 @@ import polars as pl
 
 from catalunya.assets.graph.discovery import contracts
 from catalunya.assets.graph.spec import Asset, digest
-from catalunya.assets.graph.titles import titles
+from catalunya.assets.graph.titles import title_of, titles
 from catalunya.assets.record.ledger import Entry
 from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract
@@ -29,6 +29,9 @@ from catalunya.portal.rights import RightsStatement, rights_of
 from catalunya.portal.site import Site, table_path
 from catalunya.portal.translations import ORIGINAL, translated
 
+CATALOG = "catalog.ttl"
+"""The catalogue, in which every dataset has an address."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
@@ -36,7 +39,8 @@ class Dataset:
 
     `page`: its page, without language and ending. `first_day`, `last_day`: the days that its rows are about, as far as that is known.
     `issued`: when it was first published, `modified`: when its content last changed. `version`: the name of its published version.
-    `files`: those of the latest version.
+    `files`: those of the latest version. `contract`: the file with its contract; "" if it has none. `credit`: whom to name for what is not from a
+    table.
     """
 
     name: str
@@ -53,6 +57,19 @@ class Dataset:
     version: str
     contract: str
     files: tuple[Distribution, ...]
+    credit: str = ""
+
+
+def address_of(site: Site, name: str) -> str:
+    """The address of a dataset, or of anything else that the catalogue describes."""
+    return f"{site.base}/{CATALOG}#{name}"
+
+
+def file_words(file: Distribution, language: Language) -> tuple[str, str]:
+    """What a file is called, and what it is good for. A GeoJSON file has one level of places, and its name."""
+    level = file.path.rpartition("/")[2].partition(".")[0]
+    values = {"level": title_of(f"level.{level}", language.code)} if file.format == "geojson" else {}
+    return language.t(file.title, **values), language.t(f"{file.title}_about")
 
 
 def datasets(site: Site) -> Iterator[Dataset]:
@@ -129,8 +146,8 @@ def texts_of(site: Site, asset: Asset) -> dict[str, str]:
 
 
 def content_changes(site: Site, key: str) -> list[Entry]:
-    """The ledger's entries with which the content of a table changed, oldest first; none if the ledger cannot be read."""
-    made = [entry for entry in site.histories[key] if entry.status != "failed"]
+    """The ledger's entries with which the content of a mart changed, oldest first; none if the ledger cannot be read."""
+    made = [entry for entry in site.histories.get(key, ()) if entry.status != "failed"]
     return made[:1] + [after for before, after in pairwise(made) if before.data_version != after.data_version]
 
 

@@ -15,14 +15,13 @@ from typing import Any
 from rdflib import DCTERMS, FOAF, RDF, RDFS, SKOS, XSD, Graph, Literal, Namespace, URIRef
 
 from catalunya.assets.graph.titles import PROJECT
-from catalunya.portal.descriptions.datasets import Dataset, names_of
+from catalunya.portal.descriptions.datasets import Dataset, address_of, file_words, names_of
 from catalunya.portal.downloads import Distribution
 from catalunya.portal.language import Language
 from catalunya.portal.publisher import publisher_of
-from catalunya.portal.rights import RightsStatement
 from catalunya.portal.site import Site
 
-TURTLE, JSON_LD = "catalog.ttl", "catalog.jsonld"
+JSON_LD = "catalog.jsonld"
 EU = "http://publications.europa.eu/resource/authority/"
 SECTORS = "http://datos.gob.es/kos/sector-publico/sector"
 MEDIA_TYPES = "https://www.iana.org/assignments/media-types/"
@@ -144,10 +143,9 @@ class _Catalog:
     def _distribution(self, of: Dataset, file: Distribution) -> URIRef:
         here, site = self._node(f"{of.name}/{file.path.rpartition('/')[2]}"), self.site
         self._type(here, DCAT.Distribution)
-        of_format = {code: Language(code).t(file.title) for code in of.titles}
-        uses = {code: f"{name}, {Language(code).t(f'{file.title}_about')}" for code, name in of_format.items()}
-        self._texts(here, DCTERMS.title, {code: f"{of.titles[code]}: {name}" for code, name in of_format.items()})
-        self._texts(here, DCTERMS.description, uses)
+        words = {code: file_words(file, Language(code)) for code in of.titles}
+        self._texts(here, DCTERMS.title, {code: f"{of.titles[code]}: {name}" for code, (name, _) in words.items()})
+        self._texts(here, DCTERMS.description, {code: f"{name}, {about}" for code, (name, about) in words.items()})
         page = site.page(site.languages[0], of.page)
         self._link(here, DCAT.accessURL, site.absolute(page), RDFS.Resource)
         self._link(here, DCAT.downloadURL, site.absolute(file.path), RDFS.Resource)
@@ -159,7 +157,7 @@ class _Catalog:
         self._moment(here, DCTERMS.issued, file.issued)
         self._moment(here, DCTERMS.modified, file.issued)
         self._licence(here)
-        self._rights(here, of.rights)
+        self._rights(here, of)
         self._languages(here)
         self._laws(here)
         self._link(here, DCATAP.availability, f"{EU}planned-availability/STABLE", SKOS.Concept)
@@ -206,16 +204,17 @@ class _Catalog:
         if licence.kind:
             self._link(here, DCTERMS.type, LICENCE_TYPES[licence.kind], SKOS.Concept)
 
-    def _rights(self, of: URIRef, rights: Sequence[RightsStatement]) -> None:
+    def _rights(self, of: URIRef, dataset: Dataset) -> None:
         """One statement, because DCAT-AP-ES allows no more: what all publishers ask for, or else the licence."""
-        here = self._node(f"rights-{'-'.join(each.name for each in rights)}" if rights else "rights")
+        names = [each.name for each in dataset.rights] + ([dataset.name] if dataset.credit else [])
+        here = self._node("-".join(["rights", *names]))
         self.graph.add((of, DCTERMS.rights, here))
         self._type(here, DCTERMS.RightsStatement)
         for language in self.site.languages:
             licence = f"{Language(language).t('common.licence')} {self.site.declared.licence.name}"
-            text = " ".join(each.text(language) for each in rights) or licence
-            self.graph.add((here, RDFS.label, Literal(text, lang=language)))
-        for each in rights:
+            texts = [*(each.text(language) for each in dataset.rights), dataset.credit]
+            self.graph.add((here, RDFS.label, Literal(" ".join(filter(None, texts)) or licence, lang=language)))
+        for each in dataset.rights:
             self.graph.add((here, RDFS.seeAlso, URIRef(each.url)))
 
     def _places(self, of: URIRef) -> None:
@@ -269,7 +268,7 @@ class _Catalog:
             self.graph.add((here, RDF.type, each))
 
     def _node(self, name: str) -> URIRef:
-        return URIRef(f"{self.site.base}/{TURTLE}#{name}")
+        return URIRef(address_of(self.site, name))
 
 
 def _sorted(value: Any) -> Any:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from catalunya.io.project_folder import active
 from catalunya.portal.build import File, Part
-from catalunya.portal.descriptions.datasets import contract_path, datasets, described, made_from
+from catalunya.portal.descriptions import places
+from catalunya.portal.descriptions.datasets import CATALOG, contract_path, datasets, described, made_from
 from catalunya.portal.descriptions.sitemap import ROBOTS, pages, robots, sitemaps
+from catalunya.portal.place_map import geometry_of
 from catalunya.portal.site import Site, feed_path
 
 
@@ -19,7 +20,7 @@ def parts(site: Site) -> Iterator[Part]:
     """Contracts, catalogues, feeds, and what search engines look for."""
     contracts = {asset.key: described(asset) for asset in site.published}
     yield Part("contracts", contracts, partial(_contracts, site))
-    yield Part("catalog", made_from(site), partial(_catalog, site))
+    yield Part("catalog", made_from(site) | places.made_from(site), partial(_catalog, site))
     yield Part("feeds", made_from(site), partial(_feeds, site))
     yield Part("sitemap", _pages_made_from(site), partial(_sitemap, site))
 
@@ -39,13 +40,11 @@ def _contracts(site: Site) -> Iterable[File]:
 
 def _catalog(site: Site) -> Iterable[File]:
     from catalunya.portal.descriptions.datapackage import DATA_PACKAGE, data_package
-    from catalunya.portal.descriptions.dcat import JSON_LD, TURTLE, catalog, json_ld, turtle
-    from catalunya.portal.geometry import Geometry
+    from catalunya.portal.descriptions.dcat import JSON_LD, catalog, json_ld, turtle
 
-    found = list(datasets(site))
-    geometry = Geometry(active().folder / site.declared.geometry) if site.declared.geometry else None
+    found, geometry = [*datasets(site), *places.places_dataset(site)], geometry_of(site)
     graph = catalog(site, found, geometry.box(geometry.levels[0]) if geometry else None)
-    yield File(TURTLE, turtle(graph))
+    yield File(CATALOG, turtle(graph))
     yield File(JSON_LD, json_ld(graph))
     yield File(DATA_PACKAGE, data_package(site, found))
 

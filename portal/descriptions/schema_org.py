@@ -10,8 +10,7 @@ from typing import Any
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.graph.titles import PROJECT, title_of
 from catalunya.portal.declaration import WHOLE
-from catalunya.portal.descriptions.datasets import dataset_of, public_columns
-from catalunya.portal.descriptions.dcat import TURTLE
+from catalunya.portal.descriptions.datasets import address_of, dataset_of, public_columns
 from catalunya.portal.publisher import publisher_of
 from catalunya.portal.site import Site
 from catalunya.portal.translations import translated
@@ -26,7 +25,7 @@ def dataset_json(site: Site, asset: Asset, language: str) -> dict[str, Any] | No
     found: dict[str, Any] = {
         "@context": "https://schema.org/",
         "@type": "Dataset",
-        "@id": f"{site.base}/{TURTLE}#{of.name}",
+        "@id": address_of(site, of.name),
         "name": title_of(asset.key, language),
         "description": of.descriptions.get(language) or next(iter(of.descriptions.values())),
         "url": page,

@@ -19,7 +19,7 @@ from rdflib import Literal as Text
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
 from catalunya.portal.declaration import Subject
-from catalunya.portal.descriptions.datasets import Dataset
+from catalunya.portal.descriptions.datasets import Dataset, address_of
 from catalunya.portal.descriptions.dcat import DCAT, EU, MEDIA_TYPES, SECTORS
 from catalunya.portal.downloads import Distribution
 from catalunya.portal.site import Site, read_site
@@ -73,7 +73,7 @@ def dataset(**changed: Any) -> Dataset:
 
 def node(site: Site, name: str) -> URIRef:
     """The address of a node of the catalogue."""
-    return URIRef(f"{site.base}/catalog.ttl#{name}")
+    return URIRef(address_of(site, name))
 
 
 @dataclass(frozen=True, slots=True)

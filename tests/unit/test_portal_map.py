@@ -164,6 +164,7 @@ def test_geojson_has_the_places_as_they_are_now_with_the_latest_values(files: di
     by_code = {feature["id"]: feature for feature in found["features"]}
     assert found["type"] == "FeatureCollection"
     assert "Instituto Geográfico Nacional" in found["attribution"]
+    assert any("Idescat" in each for each in found["rights"])
     assert set(by_code) == set(PLACES)
     assert by_code["171479"]["properties"] == {
         "code": "171479",

@@ -122,7 +122,7 @@ def test_without_any_table_there_is_the_whole_and_an_empty_list(territory: Terri
 def test_a_chart_has_the_same_numbers_as_a_table_and_marks_what_is_not_final(territory: Territory) -> None:
     territory.publish_all()
     page = pages(territory)["en/town/A.html"]
-    chart = page.partition('<section class="graph" id="people">')[2].partition("</section>")[0]
+    chart = page.partition('<section class="graph" id="figure-people">')[2].partition("</section>")[0]
     assert chart.count('class="open') == 2  # the interpolated value and the provisional one
     assert re.findall(r"<th scope=\"row\">(\d+)</th><td class=\"number\">([\d,]+)</td>", chart) == [
         ("2025", "1,210"),
@@ -249,6 +249,12 @@ def test_a_value_is_compared_with_the_same_time_of_the_year_before() -> None:
     assert History(["2020", "2022", "2023"], [1, None, 3]).before(2) == 0
     assert History(["2026-08-02", "2026-08-03"], [1, 2]).before(1) == 0
     assert History(["2026"], [1]).before(0) is None
+
+
+def test_a_history_begins_with_its_first_known_value() -> None:
+    history = History(["2020", "2021", "2022", "2023"], [None, 1, None, 2], [None] * 4)
+    assert history.newest(9).values == [1, None, 2]
+    assert history.newest(2).periods == ["2023"]
 
 
 def test_the_places_above_are_the_nearest_first(territory: Territory) -> None:

@@ -18,7 +18,7 @@ LANGUAGES = ("ca", "es", "en")
 PORTAL = WORDS.parent
 CODE = {
     path.relative_to(PORTAL).as_posix(): path.read_text(encoding="utf-8")
-    for pattern in ("*.py", "templates/*.html", "static/*.js")
+    for pattern in ("**/*.py", "templates/*", "static/*.js")
     for path in sorted(PORTAL.glob(pattern))
 }
 CALLED = re.compile(r"""\bt\(\s*["']([a-z]+\.\w+)["']\s*[,)]""")
