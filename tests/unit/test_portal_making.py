@@ -89,7 +89,10 @@ def shops(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     text = 'name = "shops"\ntitle = "Shops"\nqualifier = "shp"\n[portals]\nsocrata = "https://data.example.org"\n'
     (folder / "assets/project.toml").write_text(text, encoding="utf-8")
     monkeypatch.setenv("CATALUNYA_PROJECT", str(folder))
-    return Shops(settings.model_copy(update={"portal_folder": f"{settings.lake}/portal"}), tmp_path / "source")
+    return Shops(
+        settings.model_copy(update={"portal_folder": f"{settings.lake}/portal", "backup": str(tmp_path / "backup")}),
+        tmp_path / "source",
+    )
 
 
 def test_the_site_is_missing_then_fresh_then_stale_and_says_what_changed(shops: Shops) -> None:
