@@ -126,6 +126,11 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     levels: Mapping[str, Level] = {}
     figures: Mapping[str, Figure] = {}
 
+    @property
+    def is_in_spain(self) -> bool:
+        """Whether its tables have themes in Spain's vocabulary, so that Spain's catalogues may want them."""
+        return any(each.es_sector for each in self.subjects.values())
+
     def subject_of(self, key: str, graph: AssetGraph) -> str:
         """The first subject that a table belongs to; "" if it belongs to none."""
         return next(iter(self.subjects_of(key, graph)), "")

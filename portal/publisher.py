@@ -20,6 +20,8 @@ _COSTS = {
     "publisher_url": "the catalogue has no link to its publisher's home page",
 }
 """The settings that only the operator can know, and what it costs not to set them."""
+_IN_SPAIN = {"publisher_dir3", "publisher_phone"}
+"""Those that only DCAT-AP-ES asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,9 @@ def publisher_of(settings: Settings) -> Publisher:
     )
 
 
-def not_set(settings: Settings) -> dict[str, str]:
-    """The variables that are not set, and what each costs."""
+def not_set(settings: Settings, *, in_spain: bool = True) -> dict[str, str]:
+    """The variables that are not set, and what each costs. `in_spain`: whether its tables have themes in Spain's vocabulary."""
     fields = Settings.model_fields
     missing = [name for name in _COSTS if getattr(settings, name) == fields[name].default]
+    missing = [name for name in missing if in_spain or name not in _IN_SPAIN]
     return {f"CATALUNYA_{name.upper()}": _COSTS[name] for name in missing}

@@ -40,6 +40,7 @@ def build(
 ) -> None:
     """Write the public pages: those that changed since the last build."""
     from catalunya.portal.build import build as build_copy
+    from catalunya.portal.declaration import declaration
     from catalunya.portal.making import build_site
     from catalunya.portal.publish import open_site
     from catalunya.portal.publisher import not_set
@@ -63,7 +64,7 @@ def build(
         "bytes": built.bytes,
         "seconds": seconds,
         "home": open_site(project.settings, to).url("index.html"),
-        "not_set": not_set(project.settings),
+        "not_set": not_set(project.settings, in_spain=declaration(project.graph).is_in_spain),
     }
     if as_json:
         console.emit_json(summary)

@@ -124,10 +124,10 @@ def public_columns(asset: Asset) -> tuple[Column, ...]:
 
 
 def names_of(site: Site, name: str) -> dict[str, str]:
-    """What something is called, in each language in which it has a name; in the first language of the site by its key, if in none."""
+    """What something is called, in each language in which it has a name; if in none, as pages call it, in the first language of the site."""
     known = titles().get(name, {})
     found = {language: known[language] for language in site.languages if known.get(language, "").strip()}
-    return found or {site.languages[0]: name}
+    return found or {site.languages[0]: title_of(name, site.languages[0])}
 
 
 def texts_of(site: Site, asset: Asset) -> dict[str, str]:

@@ -99,6 +99,8 @@ def test_numbers_are_written_as_the_language_does() -> None:
             '[levels.place]\ntable = "marts.dim_time"\ncode = "date_id"\nname = "nick"',
             "expected columns of marts.dim_time",
         ),
+        ('[rights.a]\nhosts = []\nurl = "javascript:alert(1)"', "rights.a: expected an http(s) address"),
+        ('spatial = ["https://example.org/a b"]', "spatial[0]: expected an http(s) address"),
         ('colour = "red"', "unknown field `colour`"),
         ("languages = ", "Invalid value"),
     ],

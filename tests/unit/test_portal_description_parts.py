@@ -60,6 +60,8 @@ def test_a_project_without_a_declaration_for_its_pages_has_a_catalogue_in_englis
     made = Graph().parse(root / "catalog.ttl", format="turtle")
     (dataset,) = made.subjects(RDF.type, DCAT.Dataset)
     assert str(dataset) == f"http://localhost:8081/catalog.ttl#{KEY}"
+    (catalog,) = made.subjects(RDF.type, DCAT.Catalog)
+    assert {str(each) for each in made.objects(catalog, DCTERMS.title)} == {"Shops"}
     assert {each.language for each in made.objects(dataset, DCTERMS.title)} == {"en"}  # type: ignore[attr-defined]
     assert {str(each) for each in made.objects(dataset, DCAT.keyword)} == {"dim shops"}
     (resource,) = json.loads((root / "datapackage.json").read_text(encoding="utf-8"))["resources"]

@@ -54,6 +54,10 @@ def test_what_only_the_operator_can_know_is_listed_until_it_is_set() -> None:
         "CATALUNYA_PUBLISHER_PHONE",
         "CATALUNYA_PUBLISHER_URL",
     ]
+    assert not_set(load_settings(env="local")).keys() - not_set(load_settings(env="local"), in_spain=False).keys() == {
+        "CATALUNYA_PUBLISHER_DIR3",
+        "CATALUNYA_PUBLISHER_PHONE",
+    }
     told = load_settings(
         env="local",
         portal_url="https://data.example.org",
