@@ -18,10 +18,10 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /  make \1\t/' | expand -t 22
 
-run: $(READY) ## Run the whole pipeline once on Airflow: mock APIs, landing -> staging -> marts
+run: $(READY) ## Run the whole pipeline once on Airflow: mock APIs, landing -> staging -> marts, public pages
 	@$(BIN)/catalunya run
 
-up: $(READY) ## The same, then keep running: Airflow UI on http://localhost:8080 until Ctrl-C
+up: $(READY) ## The same, then keep running: Airflow UI on http://localhost:8080, public pages on :8081, until Ctrl-C
 	@$(BIN)/catalunya up
 
 test: $(READY) lint imports contracts ## Lint, types, import rules, contracts, unit and integration tests

@@ -24,6 +24,7 @@ from catalunya.cdk.limits import bucket_policy
 from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import CRITICAL, document
 from catalunya.cdk.roles import accept
+from catalunya.io.environment import PORTAL as PAGES
 from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
 from catalunya.ops.backup.store import OBJECTS
 from catalunya.ops.watching.findings import FOLDER as WATCH
@@ -84,6 +85,7 @@ def _rules_of_places(assets: Iterable[Asset]) -> Iterator[Rule]:
     yield Rule(name="leases", prefix="_leases/", versions=1)
     # Written again every few minutes; what was before is of no use.
     yield Rule(name="watch", prefix=f"{WATCH}/", versions=1)
+    yield Rule(name="pages", prefix=f"{PAGES}/", versions=1)
     yield Rule(name="answers", prefix=f"{ANSWERS}/", versions=1, objects=ANSWER_DAYS)
     yield Rule(name="candidates", prefix=f"{CANDIDATES}/", versions=1, objects=LEFTOVER_DAYS)
 

@@ -59,6 +59,13 @@ VALUES: Mapping[str, Value] = MappingProxyType(
             meaning="the environments with dashboards, and the metrics by table that only they show: an account's first three dashboards are free",
             default="prod",
         ),
+        "portal": Value(
+            meaning="the environments whose [public pages](portal.md) CloudFront publishes", default="dev,prod"
+        ),
+        "portal_domain": Value(meaning="the domain of prod's public pages", removes="the domain of the public pages"),
+        "portal_certificate": Value(
+            meaning="ARN of that domain's certificate in ACM, in us-east-1", otherwise="required with a domain"
+        ),
         "owner": Value(meaning="value of the tag `owner`", default="data"),
         "cost_center": Value(meaning="value of the tag `cost-center`", default="open-data"),
         "reserved_concurrency": Value(

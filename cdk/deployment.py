@@ -26,6 +26,11 @@ TRUSTED = ("github_subject", "oidc_provider", "trust_anchor", "readers", "monito
 _ACCOUNT = (r"\d{12}", "12 digits")
 _REGION = (r"[a-z]{2}(-[a-z]+)+-\d+", "the code of a region, as in AWS_REGION")
 _EMAIL = (r"[^\s@,;<>\"']+@[^\s@,;<>\"']+", "one address; for several people, that of a mailing list")
+_DOMAIN = (r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", "a domain, such as dades.example.org")
+_CERTIFICATE = (
+    r"arn:[\w-]+:acm:us-east-1:\d{12}:certificate/[\w-]+",
+    "the ARN of a certificate in us-east-1, where CloudFront looks for it",
+)
 # AWS Tagging guide, Tag naming limits and requirements.
 _TAG = (r"[\w .:/=+@-]{1,256}", "1 to 256 letters, digits, spaces, and . : / = + - @ _")
 
@@ -79,6 +84,14 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
+class Domain:
+    """A domain of one's own, and its certificate in ACM."""
+
+    name: str
+    certificate: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deployment:
     """The settings of a deployment, from the values of `context.py`."""
 
@@ -96,6 +109,8 @@ class Deployment:
     hosts_secret: str | None
     budgets: Mapping[str, float]
     dashboards: frozenset[str]
+    portal: frozenset[str]
+    domain: Domain | None
     trusted: Trusted
 
     @property
@@ -145,6 +160,8 @@ class Deployment:
             token_secret=_optional(_secret(), context, "socrata_token_secret"),
             hosts_secret=_optional(_secret(), context, "hosts_secret"),
             trusted=trusted,
+            portal=frozenset(_environments(context, "portal")),
+            domain=_domain(context),
             dashboards=frozenset(_environments(context, "dashboards")),
             budgets={env: _money(context, f"budget_{env}") for env in environments},
             package=Path(package) if package else make_package(),
@@ -165,6 +182,20 @@ def _environments(context: Context, name: str) -> tuple[str, ...]:
             f"-c {name}={','.join(found)}: expected some of {', '.join(PROFILES)}, found {', '.join(unknown)}"
         )
     return found
+
+
+def _domain(context: Context) -> Domain | None:
+    name, certificate = (
+        _optional(_DOMAIN, context, "portal_domain"),
+        _optional(_CERTIFICATE, context, "portal_certificate"),
+    )
+    if name and certificate:
+        return Domain(name=name, certificate=certificate)
+    if name or certificate:
+        raise ConfigurationError(
+            "expected portal_domain and portal_certificate, found only one: add -c portal_domain=… -c portal_certificate=…, or neither"
+        )
+    return None
 
 
 def _like(shape: tuple[str, str], name: str, found: str) -> str:

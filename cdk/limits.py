@@ -19,7 +19,8 @@ WITHOUT_TLS = {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
-    """The statements of a bucket's policy (the lake's by default): only TLS, and only the lake's own encryption."""
+    """The statements of a bucket's policy (the lake's by default): only TLS, and only the lake's own encryption. CloudFront may read the public
+    pages in the lake: only a person creates distributions in the account (`pages.py`)."""
     bucket = bucket or names.data_bucket
     arn = names.bucket_arn(bucket)
     whole, objects = (arn, f"{arn}/*"), (f"{arn}/*",)
@@ -47,10 +48,16 @@ def bucket_policy(names: Names, bucket: str | None = None) -> list[Statement]:
             ),
         ]
     found = [{**statement, "Principal": "*"} for statement in statements]
+    ours: dict[str, Any]
+    if bucket == names.data_bucket:
+        ours = {"aws:SourceArn": f"arn:{names.partition}:cloudfront::{names.account}:distribution/*"}
+        condition = {"StringEquals": {"aws:SourceAccount": names.account}, "ArnLike": ours}
+        public = allow("PublicPages", ["s3:GetObject"], (f"{arn}/{names.pages_folder}/*",), condition)
+        found.append(public | {"Principal": {"Service": "cloudfront.amazonaws.com"}})
     if bucket in names.logged:
         # S3 delivers access logs itself, and cannot be told how to encrypt them: the bucket's default applies.
         sources = [names.bucket_arn(each) for each in names.logged[bucket]]
-        ours: dict[str, Any] = {"aws:SourceArn": sources}
+        ours = {"aws:SourceArn": sources}
         condition = {"StringEquals": {"aws:SourceAccount": names.account}, "ArnLike": ours}
         logging = {"Principal": {"Service": "logging.s3.amazonaws.com"}}
         found.append(allow("AccessLogs", ["s3:PutObject"], objects, condition) | logging)

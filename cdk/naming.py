@@ -111,6 +111,11 @@ class Names:
     # Stacks and buckets
 
     @property
+    def pages_stack(self) -> str:
+        """The stack of the public pages, which only a person deploys."""
+        return f"{self.project.label}Pages-{self.env}"
+
+    @property
     def stack(self) -> str:
         """The environment's stack."""
         return f"{self.project.label}Data-{self.env}"
@@ -154,6 +159,22 @@ class Names:
     def replica_bucket(self) -> str:
         """Copies, in the recovery region, of what cannot be rebuilt from a source."""
         return f"{self.data_bucket}-replica"
+
+    @property
+    def pages_folder(self) -> str:
+        """The folder of the lake with the public pages. Raises ConfigurationError if they are not in the lake."""
+        folder = self.settings.portal_folder.removeprefix(f"s3://{self.data_bucket}").strip("/")
+        if not folder or "://" in folder:
+            raise ConfigurationError(
+                f"CATALUNYA_PORTAL_FOLDER={self.settings.portal_folder}: expected a folder of the lake, s3://{self.data_bucket}/…, which CloudFront "
+                "publishes; unset it to use the default"
+            )
+        return folder
+
+    @property
+    def pages_distribution(self) -> str:
+        """CloudFront's access to the public pages. Its names are of no region."""
+        return f"{self.project.name}-portal-{self.env}{self.settings.suffix}"
 
     @property
     def own_buckets(self) -> tuple[str, ...]:

@@ -124,6 +124,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         "acknowledgements": _objects(f"{ACKNOWLEDGED}/*"),
         "source checks": _objects(f"{SOURCE_CHECKS}/*"),
         "watch": _objects(f"{WATCH}/*"),
+        "public pages": lambda names: (f"{names.bucket_arn(names.data_bucket)}/{names.pages_folder}/*",),
         **{f"{layer} answers": _objects(f"{ANSWERS}/{layer}/*") for layer in FUNCTIONS},
         "answers": _objects(f"{ANSWERS}/*"),
         **{f"{layer} superseded": _objects(f"{SUPERSEDED}/{layer}/*") for layer in (Layer.STAGING, Layer.MARTS)},

@@ -1,4 +1,4 @@
-"""The CDK app and its stacks: one for the account, two for each environment, the second in the recovery region.
+"""The CDK app and its stacks: one for the account, three for each environment, one of them in the recovery region.
 
 Here: which stacks exist, their parts and how they connect, and what holds for all: tags, checks, flags. Nothing calls AWS, and
 nothing is downloaded: the graph is the compiled one (`assets/graph/discovery.py`), whose fingerprint matches these sources; dbt
@@ -22,14 +22,17 @@ from catalunya.cdk.alarms import ENVIRONMENT_TAG, Alarms, Topic, budget
 from catalunya.cdk.buckets import Buckets, Copies
 from catalunya.cdk.catalog import Catalog, WorkGroups
 from catalunya.cdk.dashboards import Dashboards
-from catalunya.cdk.deployment import PROFILES, Deployment
+from catalunya.cdk.deployment import PROFILES, Deployment, Domain
 from catalunya.cdk.functions import Functions, Queues, log_group
 from catalunya.cdk.naming import ACCOUNT, Names, account_stack, check_separate_lakes, qualifiers
+from catalunya.cdk.pages import Pages
 from catalunya.cdk.roles import AccountRoles, Roles
 from catalunya.cdk.signals import Signals, signals_of
 from catalunya.io.errors import ConfigurationError
 from catalunya.io.project_folder import active
 
+PROD = "prod"
+"""The environment that may have a domain of its own."""
 FLAGS = {
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,  # otherwise by ACL, which these buckets refuse
     "@aws-cdk/core:checkSecretUsage": True,
@@ -70,6 +73,10 @@ def build(
     )
     for names in environments:
         data = DataStack(app, names, graph, deployment, env=here, synthesizer=_synthesizer(names.env))
+        if names.env in deployment.portal:
+            domain = deployment.domain if names.env == PROD else None
+            pages = PagesStack(app, names, domain, env=here, synthesizer=_synthesizer(ACCOUNT))
+            pages.add_stack_dependency(data)
         if account is None:
             continue
         data.add_stack_dependency(account)
@@ -207,6 +214,21 @@ def _places(names: Names, deployment: Deployment) -> dict[str, str | None]:
     absent = () if PROFILES[names.env].is_replicated else (names.replica_bucket,)
     elsewhere = [bucket for bucket in names.buckets if bucket not in (*own, *absent)]
     return own | dict.fromkeys(elsewhere, deployment.replica_region)
+
+
+class PagesStack(cdk.Stack):
+    """The public pages of one environment. Only a person deploys it, after the environment's data."""
+
+    def __init__(self, scope: Construct, names: Names, domain: Domain | None, **arguments: Any) -> None:
+        super().__init__(
+            scope,
+            names.pages_stack,
+            description=f"{names.project.title}, {names.env}: public pages",
+            termination_protection=PROFILES[names.env].is_protected,
+            **arguments,
+        )
+        cdk.Tags.of(self).add(ENVIRONMENT_TAG, names.env)
+        Pages(self, "Pages", names, domain)
 
 
 class ReplicaStack(cdk.Stack):

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from catalunya.io.sources.extraction import Source
 
 LOCAL_MOCK = "http://127.0.0.1:8765"
+PORTAL = "portal"
+"""The folder of the lake with the public pages, unless a setting names another place."""
 LOCAL_PORTAL = "http://localhost:8081"
 NO_MOCK = "none"
 MOCK_TOKEN = "token-for-the-mock"  # noqa: S105 - no secret: the mock takes any
@@ -279,7 +281,7 @@ class Settings(BaseSettings):
             "bucket_prefix": prefix,
             "http_requests_per_second": 1000 if local else 20,  # the mock has no limit
             "lake": lake,
-            "portal_folder": f"{str(lake).rstrip('/')}/portal",
+            "portal_folder": f"{str(lake).rstrip('/')}/{PORTAL}",
             "backup": "./backups" if local else f"s3://{prefix}-backup-{env}",
             "rpo_hours": {"dev": 24, "prod": 4}.get(str(env), 0),
             "rto_minutes": {"dev": 120, "prod": 240}.get(str(env), 30),

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from catalunya.portal.build import File, Part
+from catalunya.portal.declaration import Figure
 from catalunya.portal.figures import FigureSeries, figure_series, places
 from catalunya.portal.map_page import made_from
 from catalunya.portal.place_map import geometry_of
@@ -33,8 +34,8 @@ def geojson_levels(site: Site) -> tuple[str, ...]:
 
 def geojson_tables(site: Site, level: str) -> list[str]:
     """The tables that a level's file has values of, that with the places first."""
-    figures = site.declared.figures.values()
-    of_figures = [figure.levels[level].table for figure in figures if level in figure.levels]
+    figures = [figure for figure in site.declared.figures.values() if _is_shown(figure) and level in figure.levels]
+    of_figures = [figure.levels[level].table for figure in figures]
     return list(dict.fromkeys([site.declared.levels[level].table, *of_figures]))
 
 
@@ -51,7 +52,9 @@ def _files(site: Site) -> Iterable[File]:
 
 
 def collection(site: Site, level: str) -> dict[str, Any]:
-    """The places of a level as they are now, with the latest value of each figure and its period as `{figure}` and `{figure}_period`.
+    """The places of a level as they are now, with the latest values of the figures that are key or on the map.
+
+    Each is in the properties `{figure}` and `{figure}_period`.
 
     A place without a shape is at the point that the table has, or has no geometry. `attribution` and `license` are those of the shapes.
     """
@@ -67,7 +70,7 @@ def collection(site: Site, level: str) -> dict[str, Any]:
         if code not in shaped
     ]
     box = _bbox(feature["geometry"] for feature in features)
-    return {**found, "rights": _rights(site, level), "bbox": box, "features": features}
+    return {**found, "rights": _rights(site, level), **box, "features": features}
 
 
 def _rights(site: Site, level: str) -> list[str]:
@@ -79,13 +82,18 @@ def _rights(site: Site, level: str) -> list[str]:
 def _properties(site: Site, level: str, known: pl.DataFrame) -> pl.DataFrame:
     rows = known.select("code", "parent", name="said")
     for series in figure_series(site):
-        if series.level == level:
+        if series.level == level and _is_shown(series.figure):
             finite = pl.col("value").is_finite()
             latest = series.latest.filter(finite).select(
                 code="place", **{series.name: _number(series), f"{series.name}_period": pl.col("period")}
             )
             rows = rows.join(latest, on="code", how="left", maintain_order="left")
     return rows
+
+
+def _is_shown(figure: Figure) -> bool:
+    """Whether the total of a figure says something: there are figures that are shown for their parts."""
+    return figure.key or figure.map
 
 
 def _number(series: FigureSeries) -> pl.Expr:
@@ -98,11 +106,13 @@ def _point(longitude: float | None, latitude: float | None) -> dict[str, Any] | 
     return {"type": "Point", "coordinates": [longitude, latitude]}
 
 
-def _bbox(geometries: Iterable[dict[str, Any] | None]) -> list[float]:
-    """West, south, east, north of all positions (RFC 7946, 5)."""
+def _bbox(geometries: Iterable[dict[str, Any] | None]) -> dict[str, list[float]]:
+    """`bbox`: west, south, east, north of all positions (RFC 7946, 5); nothing if there is none."""
     positions = [position for each in geometries if each for position in _positions(each["coordinates"])]
+    if not positions:
+        return {}
     longitudes, latitudes = zip(*positions, strict=True)
-    return [min(longitudes), min(latitudes), max(longitudes), max(latitudes)]
+    return {"bbox": [min(longitudes), min(latitudes), max(longitudes), max(latitudes)]}
 
 
 def _positions(coordinates: list[Any]) -> Iterator[tuple[float, float]]:

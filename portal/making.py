@@ -158,15 +158,15 @@ def waits_for(site: Site, built: SiteState | None) -> str:
     return f"{_some(coming)} will be made first"
 
 
-def is_due(site: Site) -> str:
-    """Why `ops.reconcile` should start a build: what changed without a run that noticed; empty if it should not."""
+def is_due(site: Site, *, again: bool = False) -> str:
+    """Why a build should be started: what changed without a run that noticed; empty if it should not. `again`: also shortly after a failure."""
     found = status(site)
     is_behind = found.built is None or bool(found.moved)
     if lacking() or found.state == "running" or not is_behind or waits_for(site, found.built):
         return ""
     if all(not site.version(asset.key) for asset in site.published):
         return ""
-    if found.last and found.last.error and site.now < found.last.next_try:
+    if not again and found.last and found.last.error and site.now < found.last.next_try:
         return ""
     return found.why
 

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from catalunya.assets.graph.spec import digest
-from catalunya.assets.graph.titles import title_of
+from catalunya.assets.graph.titles import title_of, titles
 from catalunya.io.project_folder import active
 from catalunya.portal.build import File, Part
 from catalunya.portal.classes import classified, limits
@@ -219,10 +219,9 @@ def _range(language: Language, figure: Figure, low: float, high: float) -> str:
     return from_ if low == high else language.t("map.range", low=from_, high=to)
 
 
-def _column_title(language: Language, series: FigureSeries) -> str:
-    """The figure with its unit, unless each value has it."""
-    title, unit = title_of(f"figure.{series.name}", language.code), unit_text(language, series.figure, series.column)
-    return f"{title} ({unit})" if unit and not is_percentage(series.figure) else title
+def _unit(language: Language, series: FigureSeries) -> str:
+    """The unit of a figure, unless each value has it."""
+    return "" if is_percentage(series.figure) else unit_text(language, series.figure, series.column)
 
 
 def _level_word(level: str, language: Language) -> str:
@@ -234,13 +233,16 @@ def _choices(language: Language, shown: list[Shade]) -> Mapping[str, Any]:
     """What the script needs to know: what can be chosen, by figure and level, and how the language writes it."""
     figures: dict[str, dict[str, Any]] = {}
     for shade in shown:
-        series = shade.series
+        series, unit = shade.series, _unit(language, shade.series)
+        title = title_of(f"figure.{series.name}", language.code)
         figure = figures.setdefault(
             series.name,
             {
                 "name": series.name,
-                "title": title_of(f"figure.{series.name}", language.code),
-                "column": _column_title(language, series),
+                "title": title,
+                "column": f"{title} ({unit})" if unit else title,
+                "unit": unit,
+                "note": titles().get(f"note.{series.name}", {}).get(language.code, ""),
                 "change": series.figure.style == "change",
                 "digits": series.figure.digits,
                 "suffix": language.percent(1, 0)[1:] if is_percentage(series.figure) else "",

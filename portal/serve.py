@@ -6,7 +6,10 @@ Here: the server, which only this machine reaches. Not here: building the site.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from threading import Thread
 
 from starlette.applications import Starlette
 from starlette.responses import Response
@@ -35,6 +38,21 @@ class _Files(StaticFiles):
 def site_app(folder: Path) -> Starlette:
     """The site in a folder as an ASGI application: the home page of a folder is its index.html, and 404.html is shown for what is not there."""
     return Starlette(routes=[Mount("/", _Files(directory=folder, html=True))])
+
+
+@contextmanager
+def serving(folder: Path, port: int) -> Iterator[None]:
+    """Serve the site in a folder beside what this process does."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(site_app(folder), host=HOST, port=port, log_level="warning"))
+    thread = Thread(target=server.run, name="public pages", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(5)
 
 
 def serve(folder: Path, port: int) -> None:

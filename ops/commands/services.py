@@ -80,19 +80,26 @@ def run(
     timeout: Timeout = 900,
     as_json: AsJson = False,
 ) -> int:
-    """Run the whole pipeline once on Airflow, mock APIs included, then stop everything."""
+    """Run the whole pipeline once on Airflow, mock APIs and public pages included, then stop everything."""
     return _run(as_json=as_json, rows=rows, real=real, timeout_s=timeout)
 
 
 def up(
     *,
     port: Annotated[int, Parameter(validator=Number(gte=1, lte=65535), help="The port of the Airflow UI.")] = 8080,
+    portal_port: Annotated[
+        int | None,
+        Parameter(
+            validator=Number(gte=1, lte=65535),
+            help="The port of the public pages; by default that of CATALUNYA_PORTAL_URL.",
+        ),
+    ] = None,
     rows: MockRows = None,
     real: Real = None,
     timeout: Timeout = 900,
 ) -> int:
-    """Do the same as run, then keep running with the Airflow UI until Ctrl-C."""
-    return _run(port=port, rows=rows, real=real, timeout_s=timeout)
+    """Do the same as run, then keep running with the Airflow UI and the public pages until Ctrl-C."""
+    return _run(port=port, portal_port=portal_port, rows=rows, real=real, timeout_s=timeout)
 
 
 def _run(**options: Any) -> int:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.ledger import Entry
@@ -20,8 +20,12 @@ from catalunya.assets.record.state import State
 from catalunya.io.errors import AirflowError, LedgerError
 from catalunya.ops.local_airflow.client import Client, TaskInstance
 
+if TYPE_CHECKING:
+    from catalunya.portal.making import SiteStatus
+
 RunState = Literal["waiting", "queued", "running", "retrying", "deferred", "done", "up to date", "failed"]
 RECONCILE = "ops.reconcile"
+PORTAL = "ops.portal"
 MAX_RECONCILES = 3
 
 
@@ -59,10 +63,12 @@ class PipelineRun:
 
     def __init__(self, project: Project, client: Client, started_at: datetime, report: Callable[[str], None]) -> None:
         self.project, self.client, self.started_at, self._report = project, client, started_at, report
-        self._consumers = [asset.key for asset in project.graph if asset.upstream]
+        self._consumers = [*(asset.key for asset in project.graph if asset.upstream), PORTAL]
         self.assets: list[AssetRun] = []
         self.tasks: dict[str, list[TaskInstance]] = {}
+        self.pages: SiteStatus | None = None
         self._reconciles = 0
+        self._has_built = False
 
     def run(self, show: Callable[[list[AssetRun]], None], *, timeout_s: float, poll_s: float = 0.4) -> None:
         """Start, and poll until the run is over. Raises AirflowError after `timeout_s`."""
@@ -106,11 +112,27 @@ class PipelineRun:
             return False
         neglected = [stale.key for stale in state.neglected(self.project.graph)]
         if not neglected or self._reconciles == MAX_RECONCILES:
-            return True
+            return self._has_pages(state)
         self._reconciles += 1
         self._report(f"{', '.join(neglected)}: stale, but no asset event is pending; triggering {RECONCILE}")
         self.client.trigger(RECONCILE)
         return False
+
+    def _has_pages(self, state: State) -> bool:
+        """Whether the public pages show the tables; if not, their build is triggered, once. Read into `pages` when it is over."""
+        from catalunya.portal.making import is_due, lacking, status
+        from catalunya.portal.site import read_site
+
+        if lacking():
+            return True
+        site = read_site(self.project, state=state)
+        if not self._has_built and (why := is_due(site, again=True)):
+            self._has_built = True
+            self._report(f"the public pages: {why}; triggering {PORTAL}")
+            self.client.trigger(PORTAL)
+            return False
+        self.pages = status(site)
+        return True
 
     def failed_task(self, key: str) -> TaskInstance | None:
         """The task in which the asset failed in this run."""

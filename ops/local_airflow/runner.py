@@ -10,11 +10,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from catalunya.assets.record.project import Project
-from catalunya.io.environment import LOCAL_MOCK, Settings
+from catalunya.io.environment import LOCAL_MOCK, Settings, local_port
 from catalunya.ops import console
 from catalunya.ops.local_airflow.display import Display, display, document, summary
 from catalunya.ops.local_airflow.mock import mock_apis
@@ -30,6 +31,7 @@ def run(
     settings: Settings,
     *,
     port: int | None = None,
+    portal_port: int | None = None,
     as_json: bool = False,
     rows: int | None = None,
     real: Path | None = None,
@@ -38,36 +40,66 @@ def run(
 ) -> int:
     """Run the whole pipeline once on Airflow, then stop everything that was started. Returns the exit code.
 
-    With a `port`, keep running with the Airflow UI there until Ctrl-C; failed assets do not end it, they are there to look at.
+    With a `port`, keep running with the Airflow UI there until Ctrl-C, and the public pages at `portal_port`, by default that of their address;
+    failed assets do not end it, they are there to look at.
     `rows` and `real` are passed to the mock APIs. With `as_json`, stdout gets one JSON document at the end and stderr the rest.
     Raises what `airflow` raises.
     """
     if port:
         check_free(port, "the Airflow UI", "catalunya up --port")
+        if portal_port:
+            settings = settings.model_copy(update={"portal_url": f"http://localhost:{portal_port}"})
+        portal_port = local_port(settings)
+        check_free(portal_port, "the public pages", "catalunya up --portal-port")
     began = time.monotonic()
     with terminable(), display(stderr=as_json) as shown:
         starting = _started(settings, shown, rows=rows, real=real, home=home, port=port)
         with starting as (server, project):
             pipeline = _run_pipeline(project, server, shown, timeout_s)
             logs = _log_tails(pipeline, server)
-            if port:
+            pages = _pages(project, pipeline)
+            if port and portal_port:
                 shown.__exit__()
-                report(pipeline.assets, logs, time.monotonic() - began, stays=True)
-                _serve(server, port)
+                report(pipeline.assets, logs, time.monotonic() - began, stays=True, pages=pages)
+                _serve(server, port, portal_port if pages and pages.home else None, project.settings)
                 return 0
             shown.report("stopping Airflow")
-    return report(pipeline.assets, logs, time.monotonic() - began, as_json=as_json)
+    return report(pipeline.assets, logs, time.monotonic() - began, as_json=as_json, pages=pages)
 
 
-def _serve(server: Server, port: int) -> None:
-    """Keep Airflow running until Ctrl-C. Raises AirflowError if it ends by itself."""
-    console.say(f"\nAirflow UI: http://localhost:{port} (no login). Press Ctrl-C to stop everything.", style="bold")
-    try:
-        while True:
-            server.check()
-            time.sleep(1)
-    except KeyboardInterrupt:
-        console.say("stopping")
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The public pages after a run: where the first one is, empty if none were built; what is wrong with them."""
+
+    home: str
+    problem: str = ""
+
+
+def _pages(project: Project, pipeline: PipelineRun) -> Pages | None:
+    """None if this installation builds none."""
+    found = pipeline.pages
+    if found is None:
+        return None
+    home = f"{project.settings.portal_folder}/index.html" if found.built else ""
+    return Pages(home, "" if found.state == "fresh" else found.why)
+
+
+def _serve(server: Server, port: int, portal_port: int | None, settings: Settings) -> None:
+    """Keep Airflow running, and the public pages served if there are any, until Ctrl-C. Raises AirflowError if Airflow ends by itself."""
+    console.say(f"\nAirflow UI: http://localhost:{port} (no login)", style="bold")
+    with ExitStack() as stack:
+        if portal_port and "://" not in settings.portal_folder:
+            from catalunya.portal.serve import serving
+
+            stack.enter_context(serving(Path(settings.portal_folder), portal_port))
+            console.say(f"Public pages: http://localhost:{portal_port}/", style="bold")
+        console.say("Press Ctrl-C to stop everything.", style="bold")
+        try:
+            while True:
+                server.check()
+                time.sleep(1)
+        except KeyboardInterrupt:
+            console.say("stopping")
 
 
 @contextmanager
@@ -119,12 +151,14 @@ def report(
     *,
     as_json: bool = False,
     stays: bool = False,
+    pages: Pages | None = None,
 ) -> int:
     """Print the result of a run. `logs` are the last log lines of failed assets. Returns the exit code."""
     bad = [asset for asset in assets if not asset.is_good]
     if as_json:
-        console.emit_json(document(assets, seconds))
-        return int(bool(bad))
+        about = {"pages": {"home": pages.home, "problem": pages.problem}} if pages else {}
+        console.emit_json(document(assets, seconds) | about)
+        return int(bool(bad or (pages and pages.problem)))
     console.say()
     summary(assets)
     for asset in bad:
@@ -141,13 +175,23 @@ def report(
         console.say(
             f"\n{len(bad)} of {len(assets)} assets are not up to date after {seconds:.0f} s; their previously published tables are unchanged"
         )
+        _say_pages(pages)
         return 1
     made = sum(asset.state == "done" for asset in assets)
     counts = f"{console.counted(made, 'asset')} made, all" if made else "all"
     console.say(f"\n{counts} {len(assets)} up to date, in {seconds:.0f} s")
     if not stays:
         _next_steps(assets[-1].asset)
-    return 0
+    _say_pages(pages)
+    return int(bool(pages and pages.problem))
+
+
+def _say_pages(pages: Pages | None) -> None:
+    """The last line: where the public pages begin, or why they do not show the tables."""
+    if pages and pages.problem:
+        console.say(f"\nthe public pages are not up to date: {pages.problem}", style="red")
+    if pages and pages.home:
+        console.say(f"\nThe public pages: {pages.home}")
 
 
 def _next_steps(table: str) -> None:

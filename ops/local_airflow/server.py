@@ -146,7 +146,7 @@ def _as_variables(settings: Settings) -> dict[str, str]:
             value = value.get_secret_value()
         elif isinstance(value, Path):
             value = value.absolute()
-        elif name in ("lake", "backup") and "://" not in value:
+        elif name in ("lake", "backup", "portal_folder") and "://" not in value:
             value = Path(value).absolute()
         if value is not None:
             found[name] = str(value)

@@ -107,7 +107,7 @@
     (heads.at(-1).querySelector("button") ?? heads.at(-1)).textContent = figure.column;
     for (const head of heads) if (head.dataset.kind === "number") head.removeAttribute("aria-sort"); // the order is that of other values
     both.dataset.scale = figure.change ? "change" : "amount";
-    for (const item of document.querySelectorAll("#map-legend li:not([data-class=x])")) {
+    for (const item of document.querySelectorAll("#map-legend li[data-class]:not([data-class=x])")) {
       const each = limits[item.dataset.class];
       item.hidden = !each;
       const [low, high] = (each ?? []).map(write);
@@ -115,6 +115,11 @@
     }
     const shows = { figure: figure.title, level: level.word, period: period.title };
     document.getElementById("map-title").textContent = fill(choices.shows, shows);
+    for (const part of ["unit", "note"]) {
+      const element = document.getElementById(`map-${part}`);
+      element.textContent = figure[part];
+      element.hidden = !figure[part];
+    }
     const source = document.getElementById("map-source");
     source.href = level.link;
     source.textContent = level.source;

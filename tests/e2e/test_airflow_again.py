@@ -73,15 +73,21 @@ def test_a_run_reports_what_failed_and_why_exits_1_and_writes_nothing_that_is_up
     others = {asset.key for asset in load_graph(load_settings(cache=folder / ".catalunya"))} - {FAILED}
     assert [key for key in others if not re.search(rf"{re.escape(key)} +up to date", output)] == []
     after = written(folder)
-    assert {path: at for path, at in after.items() if path in before} == before
+    tables = {path: at for path, at in before.items() if not path.startswith(str(folder / "data" / "portal"))}
+    assert {path: at for path, at in after.items() if path in tables} == tables
     of_the_failed = tuple(str(folder / "data" / top / FAILED.replace(".", "/")) for top in ("", "_ledger"))
-    assert [path for path in after.keys() - before.keys() if not path.startswith(of_the_failed)] == []
+    # A failure is on the public pages, too.
+    of_the_pages = tuple(str(folder / "data" / path) for path in ("portal", "_leases/portal", "_watch/portal.json"))
+    mine = (*of_the_failed, *of_the_pages)
+    assert [path for path in after.keys() - before.keys() if not path.startswith(mine)] == []
 
 
 def test_up_makes_what_is_stale_serves_the_ui_and_stops_on_ctrl_c(begun: Path) -> None:
-    (port,) = free_ports(1)
-    with started(begun, f"run(load_settings(), rows=300, port={port})") as process:
-        output = read_until(process, "Airflow UI: ")
+    port, portal_port = free_ports(2)
+    with started(begun, f"run(load_settings(), rows=300, port={port}, portal_port={portal_port})") as process:
+        output = read_until(process, "Press Ctrl-C")
+        pages = httpx.get(f"http://localhost:{portal_port}/ca/index.html")
+        part = httpx.get(f"http://localhost:{portal_port}/portal.json", headers={"Range": "bytes=0-9"})
         mine = sessions(process) - {os.getsid(process.pid)}
         page = httpx.get(f"http://localhost:{port}/", follow_redirects=True)
         health = httpx.get(f"http://localhost:{port}/api/v2/monitor/health").json()
@@ -93,5 +99,8 @@ def test_up_makes_what_is_stale_serves_the_ui_and_stops_on_ctrl_c(begun: Path) -
     assert all(re.search(rf"{re.escape(key)} +done", output) for key in STALE)
     assert re.search(r"\d+ assets made, all \d+ up to date, in \d+ s", output)
     assert "<title>" in page.text
+    assert f"Public pages: http://localhost:{portal_port}/" in output
+    assert (pages.status_code, part.status_code, len(part.content)) == (200, 206, 10)
+    assert f'rel="canonical" href="http://localhost:{portal_port}/' in pages.text
     assert {part["status"] for part in health.values()} == {"healthy"}
     wait_for_end(mine)

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from catalunya.assets.graph.spec import Layer
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.ledger import Entry, Ledger
+from catalunya.io.lake import Lake
 from catalunya.ops.backup.store import Store
 from catalunya.ops.local_airflow.client import TaskInstance
 from small.field import Field
@@ -84,13 +86,16 @@ def test_one_correlation_id_goes_from_landing_to_marts(field: Field, first_run: 
 def test_airflow_has_exactly_the_lineage_of_the_graph(field: Field) -> None:
     known = {asset["name"]: asset for asset in field.client.get("/assets", limit=1000)["assets"]}
 
-    assert set(known) == {asset.key for asset in field.project.graph}
+    assert set(known) == {"portal", *(asset.key for asset in field.project.graph)}
+    assert [task["dag_id"] for task in known["portal"]["producing_tasks"]] == ["ops.portal"]
+    assert (known["portal"]["uri"], known["portal"]["group"]) == ("catalunya://portal/site", "portal")
     for asset in field.project.graph:
         down = sorted(each.key for each in field.project.graph.downstream(asset.key))
+        pages = ["ops.portal"] if asset.layer is not Layer.LANDING else []
         here = known[asset.key]
         assert [task["dag_id"] for task in here["producing_tasks"]] == [asset.key]
-        assert sorted(task["dag_id"] for task in here["consuming_tasks"]) == down
-        assert sorted(dag["dag_id"] for dag in here["scheduled_dags"]) == down
+        assert sorted(task["dag_id"] for task in here["consuming_tasks"]) == [*down, *pages]
+        assert sorted(dag["dag_id"] for dag in here["scheduled_dags"]) == (down or pages)
         assert (here["uri"], here["group"]) == (asset.uri, asset.layer)
 
 
@@ -268,6 +273,30 @@ def test_a_forced_asset_is_made_even_if_nothing_changed(field: Field) -> None:
     (event,) = field.events("marts.dim_time")
     assert event["extra"]["reason"] == "FORCED"
     assert field.events("marts.fact_service_usage_daily") == []
+
+
+def test_a_wave_of_tables_ends_with_pages_that_show_them(field: Field) -> None:
+    field.make_fresh()
+    before = field.site().built
+    field.mock.advance("yavr-pn8q")
+    field.trigger("landing.service_usage")
+    field.settle()
+
+    found = field.site()
+    assert before
+    assert found.built
+    assert (found.state, found.built.built_at > before.built_at) == ("fresh", True)
+    assert {task.state for task in field.tasks("ops.portal")} <= {"success", "skipped"}
+    (event,) = field.events("portal")
+    assert event["extra"]["files"] > 100
+    assert "ca/index.html" in {each.path for each in Lake(field.project.settings.portal_folder).objects("ca")}
+
+    field.begin()
+    field.trigger("ops.portal")
+    field.settle()
+    (again,) = field.tasks("ops.portal")
+    assert again.state == "skipped"
+    assert "nothing changed since the last build" in " ".join(field.client.log_lines(again))
 
 
 def test_a_backup_is_made_by_its_dag(field: Field) -> None:

@@ -20,6 +20,8 @@ CONTEXT = {
     "readers": f"arn:aws:iam::{ACCOUNT}:role/dashboard",
     "monitors": f"arn:aws:iam::{ACCOUNT}:role/alerting",
     "identity_center": "DataEngineer",
+    "portal_domain": "dades.example.org",
+    "portal_certificate": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/0a1b",
 }
 _PSEUDO = {
     "AWS::Partition": "aws",

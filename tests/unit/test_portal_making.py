@@ -13,9 +13,12 @@ from catalunya.assets.graph.spec import Declaration, StagingDeclaration
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.project import Project
+from catalunya.assets.record.retention import prune
+from catalunya.assets.record.verify import verify
 from catalunya.io.environment import NO_MOCK, Settings
 from catalunya.io.errors import CatalunyaError, ContractError, LeaseHeld, LeaseLost
 from catalunya.io.lake import Lake
+from catalunya.ops.backup.make import back_up
 from catalunya.ops.watching.findings import Finding, Severity
 from catalunya.ops.watching.look import look
 from catalunya.portal.build import STATE, build
@@ -86,7 +89,10 @@ def shops(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     text = 'name = "shops"\ntitle = "Shops"\nqualifier = "shp"\n[portals]\nsocrata = "https://data.example.org"\n'
     (folder / "assets/project.toml").write_text(text, encoding="utf-8")
     monkeypatch.setenv("CATALUNYA_PROJECT", str(folder))
-    return Shops(settings.model_copy(update={"portal_folder": f"{settings.lake}/portal"}), tmp_path / "source")
+    return Shops(
+        settings.model_copy(update={"portal_folder": f"{settings.lake}/portal", "backup": str(tmp_path / "backup")}),
+        tmp_path / "source",
+    )
 
 
 def test_the_site_is_missing_then_fresh_then_stale_and_says_what_changed(shops: Shops) -> None:
@@ -257,3 +263,19 @@ def test_a_site_is_a_sample_by_its_settings_and_by_what_was_landed(shops: Shops,
     real = Shops.__new__(Shops)
     real.settings, real.declared = shops.settings.model_copy(update={"mock_url": NO_MOCK}), shops.declared
     assert not real.site().is_sample
+
+
+def test_what_is_published_is_no_table_to_verify_prune_or_back_up(shops: Shops) -> None:
+    """It can be built again from the lake that it is in."""
+    shops.build()
+    before = contents(shops.settings.lake)
+    assert [path for path in before if path.startswith("portal/")]
+    assert verify(shops.project).findings == []
+    assert prune(shops.project, "p1", now=datetime.now(UTC) + timedelta(days=1000)).removals == []
+    back_up(shops.project, "b1")
+    saved = contents(shops.settings.backup)
+    assert saved
+    assert not [path for path, body in saved.items() if "portal" in path or b"portal/" in body]
+    assert {path: body for path, body in contents(shops.settings.lake).items() if path.startswith("portal/")} == {
+        path: body for path, body in before.items() if path.startswith("portal/")
+    }

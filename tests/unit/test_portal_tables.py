@@ -123,6 +123,14 @@ def test_pages_are_made_again_when_something_is_found_wrong(shops: tuple[FolderS
     assert texts().texts["unusual"]["en"].title in page(to, "staging.shops")
 
 
+def test_pages_are_made_again_when_another_publisher_is_named(shops: tuple[FolderSource, Project], to: Lake) -> None:
+    _, project = shops
+    make_all(project)
+    build(read(project), to)
+    other = Project(project.settings.model_copy(update={"publisher": "Town hall"}), project.declared)
+    assert "table:staging.shops" in moved(read(other), read_state(to))
+
+
 def test_time_alone_makes_no_page_again(shops: tuple[FolderSource, Project], to: Lake) -> None:
     _, project = shops
     make_all(project)

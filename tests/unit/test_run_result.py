@@ -7,7 +7,7 @@ import json
 import pytest
 
 from catalunya.ops.local_airflow.pipeline_run import AssetRun
-from catalunya.ops.local_airflow.runner import report
+from catalunya.ops.local_airflow.runner import Pages, report
 
 GOOD = [AssetRun(asset="landing.shops", state="up to date"), AssetRun(asset="staging.shops", state="up to date")]
 FAILED = [AssetRun(asset="landing.shops", state="failed", why="the source is gone"), GOOD[1]]
@@ -50,3 +50,18 @@ def test_a_failed_asset_is_reported_with_the_end_of_its_log(capsys: pytest.Captu
     out = capsys.readouterr().out
     assert "last log lines of landing.shops:\n  12:00:00 error   gone" in out
     assert "landing.shops failed: the source is gone" in out
+
+
+def test_the_last_line_is_where_the_public_pages_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    pages = Pages("/srv/data/portal/index.html")
+    assert report(GOOD, {}, 1.0, pages=pages) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "The public pages: /srv/data/portal/index.html"
+    assert report(GOOD, {}, 1.0, as_json=True, pages=pages) == 0
+    assert json.loads(capsys.readouterr().out)["pages"] == {"home": pages.home, "problem": ""}
+
+
+def test_pages_that_do_not_show_the_tables_are_a_failure_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    pages = Pages("", "next try at 2026-11-30 10:00 UTC: LakeError: the disk is full")
+    assert report(GOOD, {}, 1.0, pages=pages) == 1
+    assert f"the public pages are not up to date: {pages.problem}" in capsys.readouterr().out
+    assert report(GOOD, {}, 1.0, as_json=True, pages=pages) == 1

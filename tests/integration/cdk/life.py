@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import boto3
+import msgspec
 import polars as pl
 import pytest
 import watchtower
@@ -51,6 +52,9 @@ from catalunya.ops.lambdas import extract, transform
 from catalunya.ops.status import statuses
 from catalunya.ops.watching.findings import Kind, read_board
 from catalunya.ops.watching.look import look, watch
+from catalunya.portal.build import Made, SiteState
+from catalunya.portal.making import build_site, status, why_not
+from catalunya.portal.site import read_site
 from integration.cdk.account import ACCOUNT, DEV
 from integration.cdk.world import BAD, MART, REAL, REPAIRING, World
 from small.aws import REGION
@@ -238,6 +242,21 @@ def ops_watch_looks(world: World) -> None:
             assert not {Kind.LEDGER_UNREADABLE} & {each.kind for each in board.open}
             (old,) = [each for each in board.open if each.kind is Kind.BACKUP_OLD]
             assert "cannot be read" not in old.what
+
+
+def the_public_pages_are_published(world: World) -> None:
+    """`ops.portal` builds what changed and deletes what no page is on any more; monitoring sees how the pages stand."""
+    left = SiteState(
+        built_at=datetime.now(UTC), parts={"of an earlier release": Made("1", {"en/old.html": ("0" * 64, 1)})}
+    )
+    world.put("portal/portal.json", msgspec.json.encode(left))
+    world.put("portal/en/old.html", b"x")
+    with world.as_role("orchestrator"):
+        assert not why_not(world.project)
+        built = build_site(world.project, "b1")
+        assert (built.deleted, built.written > 0) == (1, True)
+    with world.as_role("monitoring"):
+        assert status(read_site(world.project)).state == "fresh"
 
 
 def airflow_logs(world: World) -> None:

@@ -45,9 +45,12 @@ PARTS = {
     "AWS::SQS::QueuePolicy": "Queues",
     "Custom::StagingTable": "ServiceToken",
 }
+OF_A_PERSON = ("CatalunyaAccount", *(names.pages_stack for names in NAMES.values()))
+"""The stacks that only a person deploys."""
 DANGEROUS = {
     "athena": ("StartQueryExecution", "GetQueryResults", "DeleteWorkGroup"),
     "budgets": ("ModifyBudget", "ViewBudget"),
+    "cloudfront": ("UpdateDistribution", "DeleteDistribution", "CreateInvalidation", "TagResource", "UpdateOriginAccessControl"),
     "cloudwatch": ("DeleteAlarms", "DisableAlarmActions", "SetAlarmState", "DeleteDashboards"),
     "events": ("DisableRule", "PutTargets", "RemoveTargets", "DeleteRule"),
     "glue": ("GetTable", "UpdateTable", "DeleteTable", "GetPartitions", "DeleteDatabase"),
@@ -124,6 +127,10 @@ def arns(template: Template, logical: str) -> tuple[list[str], Context]:  # noqa
         case "AWS::Glue::Database":
             name = properties["DatabaseInput"]["Name"]
             return [f"arn:aws:glue:{HERE}:{arn}" for arn in (f"database/{name}", f"table/{name}/x")], {}
+        case "AWS::CloudFront::Distribution" | "AWS::CloudFront::OriginAccessControl":
+            return [
+                f"arn:aws:cloudfront::{ACCOUNT}:{part}/E0A1B" for part in ("distribution", "origin-access-control")
+            ], {}
         case "AWS::RolesAnywhere::Profile":
             tags = {tag["Key"]: tag["Value"] for tag in properties["Tags"]}
             keys = {f"aws:{of}Tag/environment": tags["environment"] for of in ("Resource", "Request")}
@@ -146,7 +153,7 @@ def bootstrap(of: str, names: Names) -> Iterator[str]:
         yield from (f"arn:aws:s3:::{prefix}-assets-{ACCOUNT}-{region}{end}" for end in ("", "/x"))
         yield f"arn:aws:ecr:{region}:{ACCOUNT}:repository/{prefix}-container-assets-{ACCOUNT}-{region}"
         yield f"arn:aws:ssm:{region}:{ACCOUNT}:parameter/cdk-bootstrap/{qualifiers()[of]}/version"
-        stacks = ("CatalunyaAccount",) if of == OF_ACCOUNT else (names.stack, names.replica_stack)
+        stacks = OF_A_PERSON if of == OF_ACCOUNT else (names.stack, names.replica_stack)
         yield from (
             f"arn:aws:cloudformation:{region}:{ACCOUNT}:stack/{stack}/1"
             for stack in (*stacks, f"CDKToolkit-{qualifiers()[of]}")
@@ -158,7 +165,7 @@ def bootstrap(of: str, names: Names) -> Iterator[str]:
 def of_owner(templates: Mapping[str, Template], owner: str) -> list[Request]:
     """Every dangerous request on what belongs to dev, prod, or the account."""
     names = NAMES.get(owner, NAMES["dev"])
-    stacks = ["CatalunyaAccount"] if owner == OF_ACCOUNT else [names.stack, names.replica_stack]
+    stacks = list(OF_A_PERSON) if owner == OF_ACCOUNT else [names.stack, names.replica_stack]
     found: dict[tuple[Any, ...], Request] = {}
 
     def add(action: str, arn: str, keys: Context) -> None:

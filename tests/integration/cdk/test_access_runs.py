@@ -26,6 +26,7 @@ from integration.cdk.life import (
     people_monitor_and_query,
     shops_open_and_close,
     tables_exist_before_they_are_made,
+    the_public_pages_are_published,
     the_sources_are_checked,
 )
 from integration.cdk.world import NAMES, World, deployed
@@ -44,6 +45,7 @@ def runs(world: World) -> Gate:
     tables_exist_before_they_are_made(world)
     shops_open_and_close(world)
     airflow_makes_a_mart(world)
+    the_public_pages_are_published(world)
     airflow_maintains_the_lake(world)
     airflow_logs(world)
     people_monitor_and_query(world)

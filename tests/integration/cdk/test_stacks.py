@@ -36,6 +36,8 @@ def test_the_command_writes_all_stacks_without_output(synthesized: Path, templat
         "CatalunyaData-dev-Replica",
         "CatalunyaData-prod",
         "CatalunyaData-prod-Replica",
+        "CatalunyaPages-dev",
+        "CatalunyaPages-prod",
     ]
 
 
@@ -300,4 +302,5 @@ def test_the_code_names_no_account_and_no_region() -> None:
         for match in re.finditer(r"\b\d{12}\b|\b(?:eu|us|ap|sa|ca)-(?:[a-z]+)-\d\b", path.read_text())
     }
 
-    assert found <= {("dashboards.py", "us-east-1")}  # the region of billing metrics
+    # The region of billing metrics, and of the certificates that CloudFront takes.
+    assert found <= {(file, "us-east-1") for file in ("dashboards.py", "context.py", "deployment.py")}
