@@ -93,7 +93,7 @@ costs: $(READY) ## Count what a day costs on AWS, with a local AWS (some minutes
 bench: $(READY) ## Measure speed and memory against a floor on this machine (some minutes)
 	@$(BIN)/python bench/run.py
 
-lock: $(BIN)/uv ## Update requirements.lock, the part of it for the image, and the lock of the servers of the end-to-end tests
+lock: $(BIN)/uv ## Update requirements.lock, the part of it for the image, and the locks of what tests install apart
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --upgrade --output-file requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --extra airflow --extra dbt --extra mock --extra portal --extra server --universal --python-version 3.11 \
@@ -101,6 +101,8 @@ lock: $(BIN)/uv ## Update requirements.lock, the part of it for the image, and t
 		--output-file requirements-image.lock
 	@$(BIN)/uv pip compile tests/e2e/servers.in --python-version 3.13 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		--quiet --upgrade --output-file tests/e2e/servers.lock
+	@$(BIN)/uv pip compile tests/integration/portal/datacontract.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --quiet --upgrade --output-file tests/integration/portal/datacontract.lock
 
 setup: $(READY) ## Create .venv
 

@@ -25,6 +25,13 @@ from catalunya.portal.downloads import Distribution
 from catalunya.portal.site import Site, read_site
 from small.real import real_data
 
+PUBLISHER = {
+    "publisher": "Example",
+    "publisher_dir3": "A00000000",
+    "publisher_email": "data@example.org",
+    "publisher_phone": "+34 930 000 000",
+    "publisher_url": "https://example.org/",
+}
 AT = datetime(2026, 8, 3, 14, 5, tzinfo=UTC)
 SH = Namespace("http://www.w3.org/ns/shacl#")
 LICENCE_TYPES = "http://purl.org/adms/licencetype/"

@@ -6,7 +6,6 @@ used. Each runs on free ports of 127.0.0.1, with its files in a folder of the te
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -18,11 +17,11 @@ from pathlib import Path
 import httpx
 
 from catalunya.ops.processes import child, free_ports
+from small.apart import environment
 from small.patience import wait_until
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "tests" / "e2e" / "servers.lock"
-HOME = ROOT / ".catalunya" / "servers"
 PYTHON = "python3.13"
 
 
@@ -104,18 +103,8 @@ def _running(command: list[str], variables: Mapping[str, str], folder: Path, hea
 
 
 def installed() -> Path:
-    """The environment of the servers, installed unless it is what the lock says. One process at a time."""
-    HOME.parent.mkdir(exist_ok=True)
-    uv, done = Path(sys.executable).with_name("uv"), HOME / ".installed"
-    with LOCK.open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = lock.read()
-        if not done.exists() or done.read_bytes() != wanted:
-            python = str(HOME / "bin" / "python")
-            subprocess.run([uv, "venv", "--quiet", "--clear", "--python", _python(), HOME], check=True)
-            subprocess.run([uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes", LOCK], check=True)
-            done.write_bytes(wanted)
-    return HOME
+    """The environment of the servers."""
+    return environment("servers", LOCK, _python())
 
 
 def _python() -> str:

@@ -41,7 +41,9 @@ def test_a_second_build_writes_nothing(project: Project, to: Lake) -> None:
     assert moved(read_site(project), read_state(to)) == []
 
 
-@pytest.mark.parametrize("change", [{"portal_url": "https://data.example.org/open"}, {"mock_url": NO_MOCK}])
+@pytest.mark.parametrize(
+    "change", [{"portal_url": "https://data.example.org/open"}, {"mock_url": NO_MOCK}, {"publisher": "Example"}]
+)
 def test_what_every_page_shows_moves_every_part(project: Project, to: Lake, change: dict[str, str]) -> None:
     site = read_site(project)
     build(site, to)

@@ -9,16 +9,9 @@ from rdflib import DCTERMS, FOAF, Graph, URIRef
 
 from catalunya.portal.descriptions.dcat import DCAT, catalog
 from catalunya.portal.site import Site
-from small.catalogs import dataset, judged, node, site_with, violations
+from small.catalogs import PUBLISHER, dataset, judged, node, site_with, violations
 
 BOX = (0.15, 40.52, 3.33, 42.86)
-PUBLISHER = {
-    "publisher": "Example",
-    "publisher_dir3": "A00000000",
-    "publisher_email": "data@example.org",
-    "publisher_phone": "+34 930 000 000",
-    "publisher_url": "https://example.org/",
-}
 
 
 @pytest.fixture(scope="module")
