@@ -21,11 +21,11 @@ from catalunya.portal.language import Language
 
 WIDTH, HEIGHT = 320, 170
 """Units of a drawing: about CSS pixels on a phone, where text of 12 units can be read."""
-TOP, BOTTOM, RIGHT = 34, 24, 8
+TOP, BOTTOM, RIGHT = 34, 24, 12
 ROW = 18
 """The height of a line of the legend."""
-CHARACTER = 6.6
-"""The width of a character, about."""
+CHARACTER, BOLD = 6.6, 7.6
+"""The width of a character, about, and of one of a value that stands out."""
 NARROWEST = 0.1
 """An axis shows at least this share of its largest value, so that a small change does not look like a large one."""
 FROM_ZERO = 0.5
@@ -147,7 +147,7 @@ def bar_chart(
         return Markup()
     low, high = min(0.0, *known), max(0.0, *known)
     written = [language.number(value, digits) for value in values]
-    scale = (WIDTH - max(map(len, written)) * CHARACTER - 12) / ((high - low) or 1)
+    scale = (WIDTH - max(map(len, written)) * BOLD - 8) / ((high - low) or 1)
     drawn = [_text(0, 12, unit, "unit")] if unit else []
     y, most = 20 if unit else 0, int(WIDTH / CHARACTER)
     for number, (label, value, word) in enumerate(zip(names, values, written, strict=True)):

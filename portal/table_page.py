@@ -17,7 +17,7 @@ from markupsafe import Markup
 from catalunya.assets.graph.column_lineage import ColumnLineage, load_lineage
 from catalunya.assets.graph.discovery import mart_contracts
 from catalunya.assets.graph.spec import Asset, LandingDeclaration, Layer
-from catalunya.assets.graph.titles import PROJECT, title_of
+from catalunya.assets.graph.titles import PROJECT, title_of, titles
 from catalunya.contracts.model.columns import Column
 from catalunya.ops.watching.consumers import Notice, texts
 from catalunya.portal import downloads, quality
@@ -119,6 +119,7 @@ def _files(site: Site, asset: Asset, lineage: ColumnLineage, notices: Sequence[N
             charts=list(_charts(shared["history"], language)),
             picture=_picture(site, asset, language),
             translated=partial(translated, language=code),
+            unit_of=partial(unit_of, language=code),
             dataset=dataset_json(site, asset, code),
             citation=_citation(site, asset, shared["versions"], code),
             **shared,
@@ -177,6 +178,11 @@ def _made_from(site: Site, asset: Asset) -> dict[str, str]:
     return found | {
         each.asset.key: f"{each.url} {each.asset.source} {each.updated_at}" for each in table_sources(site, asset)
     }
+
+
+def unit_of(unit: str, language: str) -> str:
+    """What a unit is called; one that has no name in the language is as in the contract."""
+    return titles().get(f"unit.{unit}", {}).get(language, unit)
 
 
 def failed_at(site: Site, key: str) -> datetime | None:

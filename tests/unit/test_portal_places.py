@@ -15,6 +15,7 @@ from catalunya.io.environment import Settings
 from catalunya.io.lake import Lake
 from catalunya.portal import home_page, place_page, places_page
 from catalunya.portal.build import File, build, moved, read_state
+from catalunya.portal.declaration import Declaration
 from catalunya.portal.names import folded, said
 from catalunya.portal.place_facts import History, PlaceFacts
 from small.territory import NOON, PEOPLE, SCHOOLS, TOWNS, Territory, people, schools, towns
@@ -117,6 +118,15 @@ def test_without_any_table_there_is_the_whole_and_an_empty_list(territory: Terri
     assert "no data published yet" in words(found["en/whole/index.html"])
     assert "No places yet" in words(found["en/places.html"])
     assert not [path for path in found if "/town/" in path]
+
+
+def test_a_project_that_declares_no_places_has_a_home_page_of_its_tables(territory: Territory) -> None:
+    territory.publish_all()
+    territory.declared = Declaration()
+    found = pages(territory)
+    assert set(found) == {"en/index.html"}
+    assert "Search for a table" in found["en/index.html"]
+    assert f'href="table/{TOWNS}.html"' in found["en/index.html"]
 
 
 def test_a_chart_has_the_same_numbers_as_a_table_and_marks_what_is_not_final(territory: Territory) -> None:
