@@ -149,6 +149,23 @@ def watching(repeat: int, work: Path) -> Iterator[Figure]:
     yield Figure("peak memory of a look over 1,000 assets", peak, "MB", None, "<= 150 MB", peak <= 150)
 
 
+def public_pages(work: Path) -> Iterator[Figure]:
+    """The public pages of 990 places in three languages, and of all tables: everything, and after one source changed."""
+    folder = work / "pages"
+    with mock(1000) as url:
+        run("pages.py", "make", folder, url)
+        whole, peak = run("pages.py", "build", folder)
+        floor = run("pages.py", "floor", folder)[0]["seconds"]
+        run("pages.py", "move", folder, url)
+        again, _ = run("pages.py", "build", folder)
+    shutil.rmtree(folder)
+    assert 0 < again["written"] < whole["written"], "only what moved is written"
+    label = f"{whole['files']:,} files, {whole['bytes'] / 1e6:,.0f} MB"
+    yield Figure(f"public pages: {label}", whole["seconds"], "s", floor, "< 60 s", whole["seconds"] < 60)
+    yield Figure("peak memory of the public pages", peak, "MB", None, "<= 400 MB", peak <= 400)
+    yield Figure("public pages after one source changed", again["seconds"], "s", None, "< 10 s", again["seconds"] < 10)
+
+
 def _seconds(command: list[str]) -> float:
     started = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -167,6 +184,7 @@ def main() -> None:
         work = Path(folder)
         figures += small_figures(options.repeat)
         figures += watching(options.repeat, work)
+        figures += public_pages(work)
         figures += portal_to_staging(options.rows, options.repeat, work)
         figures += portal_to_staging(4 * options.rows, 1, work)
     peaks = [f for f in figures if f.name.startswith("peak memory, ")]

@@ -1,0 +1,70 @@
+"""The public pages: `python bench/pages.py make FOLDER URL`, `build FOLDER`, `move FOLDER URL` (one source changes) or `floor FOLDER`. Prints one
+JSON line.
+
+The floor writes the files of the built site again: what a build costs that makes nothing. `bench/run.py` runs each in a separate process.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import structlog
+
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.project import Project
+from catalunya.io.environment import load_settings
+from catalunya.portal.making import build_site
+
+MOVED = "source:service_usage+"
+
+
+def make(folder: Path, url: str) -> dict[str, float]:
+    """Every table from the mock's data: 947 municipalities."""
+    return _materialize(folder, url, "*")
+
+
+def move(folder: Path, url: str) -> dict[str, float]:
+    """The tables below one source, after it changed."""
+    httpx.post(f"{url}/_mock/advance", params={"dataset": "yavr-pn8q"}).raise_for_status()
+    return _materialize(folder, url, MOVED)
+
+
+def build(folder: Path) -> dict[str, float]:
+    """What moved since the last build, imports not included."""
+    project = Project(load_settings(lake=str(folder / "lake")))
+    began = time.perf_counter()
+    built = build_site(project, "bench")
+    return {
+        "seconds": time.perf_counter() - began,
+        "written": built.written,
+        "files": built.files,
+        "bytes": built.bytes,
+    }
+
+
+def floor(folder: Path) -> dict[str, float]:
+    """Writing the same files."""
+    site, copy = folder / "lake/portal", folder / "copy"
+    began = time.perf_counter()
+    for path in (found for found in site.rglob("*") if found.is_file()):
+        to = copy / path.relative_to(site)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(path.read_bytes())
+    return {"seconds": time.perf_counter() - began}
+
+
+def _materialize(folder: Path, url: str, select: str) -> dict[str, float]:
+    project = Project(load_settings(lake=str(folder / "lake"), mock_url=url))
+    made = [materialize(project, asset.key).status for asset in project.graph.select(select)]
+    return {"materialized": made.count("materialized")}
+
+
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    steps = {"make": make, "move": move, "build": build, "floor": floor}
+    print(json.dumps(steps[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])))
