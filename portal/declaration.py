@@ -77,7 +77,7 @@ class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is shown of places: its series by level. `style` is how values are written, `digits` their decimals; `map`: also on the map.
 
     `key`: among the key figures of a place. `subject`: the group of tables that it belongs to. `dated`: false for what has no date of its
-    own, such as an area; `over_time`: false if only its parts are shown.
+    own, such as an area; `over_time`: false if only its parts are shown. `unit`: a name that fits better than the unit of the column.
     """
 
     levels: Mapping[str, Series]
@@ -87,6 +87,7 @@ class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     map: bool = False
     dated: bool = True
     over_time: bool = True
+    unit: str = ""
     subject: str = ""
 
 

@@ -25,5 +25,5 @@ def value_text(language: Language, figure: Figure, value: float | None) -> str:
 
 def unit_text(language: Language, figure: Figure, column: Column) -> str:
     """The unit of a figure; "" for none. One that has no name in the language is as in the contract."""
-    unit = "%" if is_percentage(figure) else column.unit or ""
+    unit = "%" if is_percentage(figure) else figure.unit or column.unit or ""
     return titles().get(f"unit.{unit}", {}).get(language.code, unit)
