@@ -20,6 +20,7 @@ from catalunya.portal.declaration import Declaration
 from catalunya.portal.figures import figure_series
 from catalunya.portal.names import folded, said
 from catalunya.portal.place_facts import History, PlaceFacts
+from catalunya.portal.rendering import web_address
 from small.territory import NOON, PEOPLE, SCHOOLS, TOWNS, Territory, people, schools, towns
 
 TAG = re.compile(r"<[^>]+>")
@@ -310,3 +311,10 @@ def test_a_status_or_part_with_control_characters_is_shown_legibly(territory: Te
     assert "value.odd\\u202e\\x07" in found["en/town/A.html"]
     assert "value.odd\\u202e\\x07" in found["en/district/1.html"]
     assert not [path for path, page in found.items() if "\u202e" in page or "\x07" in page]
+
+
+@pytest.mark.parametrize(
+    "address", ["javascript:alert(1)", "//[", "http://[", "data:text/html,x", " javascript:x", "", None]
+)
+def test_an_address_that_a_browser_should_not_follow_is_no_link(address: str | None) -> None:
+    assert web_address(address) == ""
