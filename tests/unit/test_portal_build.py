@@ -16,7 +16,7 @@ from catalunya.io.errors import ConfigurationError, LakeError
 from catalunya.io.lake import Lake
 from catalunya.portal.build import STATE, build, moved, parts, read_state
 from catalunya.portal.language import Language, words
-from catalunya.portal.publish import Publisher
+from catalunya.portal.publish import Publisher, open_site
 from catalunya.portal.site import read_site
 from small.lakes import contents
 
@@ -68,6 +68,12 @@ def test_another_site_is_left_as_it_is(name: str, project: Project, to: Lake) ->
     with pytest.raises(ConfigurationError, match=rf"expected an empty folder or a built site .*found {name}"):
         build(read_site(project), to)
     assert contents(to.root) == {name: b"mine"}
+
+
+@pytest.mark.parametrize("folder", [".", "..", "/"])
+def test_pages_are_not_written_where_the_lake_is(folder: str, project: Project) -> None:
+    with pytest.raises(ConfigurationError, match="expected a folder for the public pages only"):
+        open_site(project.settings, str(Path(project.settings.lake) / folder))
 
 
 def test_other_files_in_the_folder_stay(project: Project, to: Lake) -> None:
