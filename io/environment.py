@@ -312,6 +312,13 @@ class Settings(BaseSettings):
             raise ValueError("should be an address such as https://data.example.org/")
         return url
 
+    @field_validator("portal_url")
+    @classmethod
+    def _can_have_paths(cls, url: str) -> str:
+        if "?" in url or "#" in url:
+            raise ValueError("should be an address without ? and #, because those of pages begin with it")
+        return url
+
     @field_validator("publisher", "publisher_dir3", "publisher_email", "publisher_phone")
     @classmethod
     def _describes_the_publisher(cls, text: str, info: ValidationInfo) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from catalunya.assets.graph.spec import digest
+from catalunya.io.errors import ConfigurationError
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 from catalunya.portal.publish import Publisher, headers
@@ -140,7 +141,8 @@ def build(
     progress: Callable[[str], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
 ) -> Built:
-    """Make the parts that moved since the last build (or `everything`), and write their files. Raises LakeError.
+    """Make the parts that moved since the last build (or `everything`), and write their files. Raises LakeError; ConfigurationError if
+    another site is there, which is left as it is.
 
     Readers see an old file or a new one, never half of one, and no page before the files it links to. Files that are in no part any more are
     deleted at the end. What is about to change is unknown to `portal.json` until all of it is written: a build that was stopped is done again.
@@ -149,6 +151,8 @@ def build(
     from catalunya.portal import downloads
 
     last, built = read_state(to), Built()
+    if last is None:
+        _refuse_another_site(to)
     known, there = last.parts if last else {}, _present(last, to)
     _begin(site, last, there)
     versions = [(part, _version(site, part)) for part in parts(site)]
@@ -189,6 +193,17 @@ def build(
     built.deleted, built.files = len(gone), len(present)
     built.bytes = sum(size for each in made.values() for _, size in each.files.values())
     return built
+
+
+def _refuse_another_site(to: Lake) -> None:
+    from catalunya.portal.rendering import STYLE
+
+    # Each site of ours has its styles before its first page.
+    if not to.exists(STYLE) and (other := next(filter(to.exists, ("index.html", "404.html", "robots.txt")), None)):
+        raise ConfigurationError(
+            f"expected an empty folder or a built site in {to.root}, found {other} of something else; nothing was written; "
+            f"give another folder, or delete that file"
+        )
 
 
 def _keep(to: Lake, state: SiteState) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
+from calendar import isleap
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
 from statistics import median
@@ -170,7 +171,7 @@ def years(period: str) -> float:
         year, quarter, half, month = (int(part or 1) for part in found.groups())
         return year + (quarter - 1) / 4 + (half - 1) / 2 + (month - 1) / 12
     at = datetime.fromisoformat(period)
-    days = (date(at.year + 1, 1, 1) - date(at.year, 1, 1)).days
+    days = 366 if isleap(at.year) else 365
     return at.year + (at.timetuple().tm_yday - 1 + (at.hour + at.minute / 60) / 24) / days
 
 

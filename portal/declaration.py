@@ -11,6 +11,7 @@ Here: the declaration, and checking it against the graph. Not here: titles (`ass
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -21,12 +22,15 @@ import msgspec
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.io.base_url import is_web_address
-from catalunya.io.errors import CatalunyaError, ConfigurationError
+from catalunya.io.errors import CatalunyaError, ConfigurationError, one_line
 from catalunya.io.project_folder import active
 
 FILE = "assets/portal.toml"
 WHOLE = "whole"
 """The level of the whole territory: one place, without a table."""
+_LEVEL = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_RESERVED = ("table",)
+"""Folders of other pages."""
 Style = Literal["count", "decimal", "percent", "ratio", "change"]
 
 
@@ -171,6 +175,11 @@ def _flaws(found: Declaration, graph: AssetGraph) -> Iterator[str]:
     for name, level in found.levels.items():
         columns = [level.code, level.name, level.parent_code, level.longitude, level.latitude, level.valid_from]
         yield from _missing(f"levels.{name}", level.table, [*columns, level.valid_to], graph)
+        yield from _flaws_of_sql(f"levels.{name}.current", level.current, level.table, graph)
+        if not _LEVEL.fullmatch(name) or name in _RESERVED:
+            yield f"levels.{name}: expected a name of lowercase letters, digits, - and _, other than {', '.join(_RESERVED)}"
+        if name in _above(found, name):
+            yield f"levels.{name}: parent = {level.parent!r}: expected a level that is not below this one"
         if level.parent and level.parent not in {*found.levels, WHOLE}:
             yield f"levels.{name}: parent = {level.parent!r}: expected a level, found none of that name"
     for name, figure in found.figures.items():
@@ -181,6 +190,7 @@ def _flaws(found: Declaration, graph: AssetGraph) -> Iterator[str]:
                 yield f"figures.{name}.levels.{at}: expected a level ({', '.join([*found.levels, WHOLE])})"
             columns = [series.value, series.period, series.place, series.by, series.status, series.interpolated]
             yield from _missing(f"figures.{name}.levels.{at}", series.table, columns, graph)
+            yield from _flaws_of_sql(f"figures.{name}.levels.{at}.where", series.where, series.table, graph)
     for name, subject in found.subjects.items():
         try:
             graph.select(subject.tables)
@@ -195,6 +205,30 @@ def _flaws_of_addresses(found: Declaration) -> Iterator[str]:
     for where, address in addresses.items():
         if not is_web_address(address):
             yield f"{where}: expected an http(s) address, found {address!r}"
+
+
+def _above(found: Declaration, name: str) -> list[str]:
+    """The levels above one, as they are declared: one that was there before ends the list."""
+    above: list[str] = []
+    while (level := found.levels.get(name)) and level.parent and level.parent not in above:
+        above.append(name := level.parent)
+    return above
+
+
+def _flaws_of_sql(where: str, sql: str, table: str, graph: AssetGraph) -> Iterator[str]:
+    """What is wrong with a condition, tried on a table without rows."""
+    if not sql or table not in graph:
+        return
+    import polars as pl
+
+    from catalunya.contracts.model.contract import LOGICAL_TYPES
+
+    kinds = {name: kind for kind, name in LOGICAL_TYPES.items()}
+    empty = pl.DataFrame(schema={column.name: kinds[column.type] for column in graph[table].columns})
+    try:
+        empty.filter(pl.sql_expr(sql))
+    except pl.exceptions.PolarsError as error:
+        yield f"{where} = {sql!r}: expected a condition in SQL on the columns of {table}: {one_line(error)[0]}"
 
 
 def _missing(where: str, table: str, columns: list[str], graph: AssetGraph) -> Iterator[str]:

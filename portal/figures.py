@@ -17,6 +17,10 @@ from catalunya.portal.declaration import WHOLE, Figure, Level, Series
 from catalunya.portal.names import folded, said
 from catalunya.portal.site import Site
 
+_PERIOD = r"^[12][0-9]{3}(-Q[1-4]|-H[12]|-(0[1-9]|1[0-2])(-[0-9]{2})?)?$"
+"""Of the years that the dates of contracts are in."""
+_CODE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+"""The codes that addresses can have as they are, in every kind of file."""
 INTERPOLATED = "interpolated"
 """The status of a value that was not counted but computed from those before and after."""
 
@@ -53,7 +57,7 @@ def places(site: Site, level: str) -> pl.DataFrame:
 
     And `said`, the name as it is said, and `folded`, by which names are sorted and searched (`names.py`).
 
-    The whole territory is one place with the code "". Empty while the table was never made.
+    Without those whose code cannot stand in an address. The whole territory is one place with the code "". Empty while the table was never made.
     """
     columns = {
         "code": pl.String,
@@ -84,7 +88,9 @@ def places(site: Site, level: str) -> pl.DataFrame:
         (pl.col(name).cast(columns[to]) if name else pl.lit(None, columns[to])).alias(to) for to, name in names.items()
     )
     name = pl.col("name")
-    ready = found.with_columns(said=said(name, site.declared.articles), folded=folded(name))
+    ready = found.filter(pl.col("code").str.contains(_CODE)).with_columns(
+        said=said(name, site.declared.articles), folded=folded(name)
+    )
     return ready.unique("code", keep="first", maintain_order=True).sort("code").collect()
 
 
@@ -118,13 +124,14 @@ def _read(site: Site, name: str, level: str, figure: Figure, series: Series, tab
     status = pl.col(series.status).cast(pl.String) if series.status else pl.lit(None, pl.String)
     if series.interpolated:
         status = pl.when(pl.col(series.interpolated)).then(pl.lit(INTERPOLATED)).otherwise(status)
+    number = pl.col(series.value).cast(pl.Float64)
     picked = chosen.select(
         (pl.col(series.place) if series.place else pl.lit("")).alias("place"),
         pl.col(series.period).cast(pl.String).alias("period"),
-        pl.col(series.value).cast(pl.Float64).alias("value"),
+        pl.when(number.is_finite()).then(number).alias("value"),
         status.alias("status"),
         *([pl.col(series.by).cast(pl.String).alias("part")] if series.by else []),
-    )
+    ).filter(_is_period(pl.col("period")))
     # A sum with an unknown part is unknown; without a sum, the rows of a place and period say the same.
     value = pl.col("value").sum() if series.sum else pl.col("value").first()
     known = pl.col("value").is_not_null().all() if series.sum else pl.lit(value=True)
@@ -147,6 +154,12 @@ def _read(site: Site, name: str, level: str, figure: Figure, series: Series, tab
             .collect()
         )
     return FigureSeries(name, level, figure, series, column, rows, parts)
+
+
+def _is_period(text: pl.Expr) -> pl.Expr:
+    """Whether a text is a period or a day that there is: what has no place in time is not shown."""
+    is_day = text.str.len_chars() == 10
+    return text.str.contains(_PERIOD) & (~is_day | text.str.to_date("%Y-%m-%d", strict=False).is_not_null())
 
 
 def above(site: Site, level: str) -> list[str]:

@@ -5,6 +5,7 @@
 - CSV for Excel where the decimal sign is a comma (Catalan, Spanish): a byte order mark, semicolons, decimal commas. A text that Excel would
   take for a formula gets an apostrophe before it.
 - Excel: a sheet with the rows and one in each language that describes them, for tables of fewer than `EXCEL_ROWS` rows: a large one takes too much memory.
+  A column with a day before 1900 or a number of more than 15 digits is text, because Excel would show another one.
 
 Here: writing. Not here: which files there are (`downloads.py`).
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from catalunya.portal.publish import CONTENT_TYPES
 
@@ -100,6 +102,14 @@ def _json(table: pl.DataFrame, to: Path, _: About) -> None:
         file.write("\n]\n" if len(written) else "[]\n")
 
 
+def _for_excel(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with columns as texts that have what Excel's days and numbers cannot say: a day before 1900, more than 15 digits."""
+    days, numbers = table.select(cs.temporal()), table.select(cs.integer())
+    early = [column.name for column in days if (column.dt.year() < 1900).any()]
+    long = [column.name for column in numbers if ((column >= 10**15) | (column <= -(10**15))).any()]
+    return table.with_columns(pl.col(early).dt.to_string("iso"), pl.col(long).cast(pl.String))
+
+
 def _xlsx(table: pl.DataFrame, to: Path, about: About) -> None:
     from xlsxwriter import Workbook
 
@@ -114,7 +124,7 @@ def _xlsx(table: pl.DataFrame, to: Path, about: About) -> None:
         shown: Any = {"float_precision": 10, "dtype_formats": {pl.Int64: "0", pl.Int32: "0", pl.Float64: "General"}}
         # It would write what is not finite as a formula that fails.
         numbers = pl.col(pl.Float64)
-        finite = table.with_columns(pl.when(numbers.is_finite()).then(numbers).name.keep())
+        finite = _for_excel(table).with_columns(pl.when(numbers.is_finite()).then(numbers).name.keep())
         finite.write_excel(book, DATA, table_style="Table Style Light 1", autofit=True, freeze_panes=(1, 0), **shown)
         bold, wrapped = book.add_format({"bold": True}), book.add_format({"text_wrap": True, "valign": "top"})
         for each in about.sheets:

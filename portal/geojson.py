@@ -97,7 +97,9 @@ def _is_shown(figure: Figure) -> bool:
 
 
 def _number(series: FigureSeries) -> pl.Expr:
-    return pl.col("value").cast(pl.Int64) if series.column.type in {"integer", "bigint"} else pl.col("value")
+    return (
+        pl.col("value").cast(pl.Int64, strict=False) if series.column.type in {"integer", "bigint"} else pl.col("value")
+    )
 
 
 def _point(longitude: float | None, latitude: float | None) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from catalunya.io.environment import Settings
+from catalunya.io.errors import ConfigurationError
 from catalunya.io.lake import Lake
 
 CONTENT_TYPES = {
@@ -36,14 +37,27 @@ CONTENT_TYPES = {
 
 
 def open_site(settings: Settings, to: str | None = None) -> Lake:
-    """The store that the site is in: `to`, else the setting. Raises LakeError."""
-    return Lake(
+    """The store that the site is in: `to`, else the setting. Raises LakeError, and ConfigurationError for the lake itself: a site is public."""
+    site = Lake(
         to or settings.portal_folder,
         encryption=settings.lake_encryption,
         kms_key_id=settings.lake_kms_key_id,
         attempts=settings.lake_attempts,
         setting="CATALUNYA_PORTAL_FOLDER",
     )
+    if _has(site, settings.lake):
+        raise ConfigurationError(
+            f"expected a folder for the public pages only, found {site.root}, which has the lake; give a folder in it, such as "
+            f"{site.url('portal')}"
+        )
+    return site
+
+
+def _has(site: Lake, lake: str) -> bool:
+    """Whether the lake is in the folder of the site."""
+    if site.is_local:
+        return "://" not in lake and Path(lake).resolve().is_relative_to(Path(site.root).resolve())
+    return f"{lake.rstrip('/')}/".startswith(f"{site.root}/")
 
 
 PAGE = ".html"

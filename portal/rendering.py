@@ -56,7 +56,10 @@ def environment() -> Environment:
 
 def web_address(url: str | None) -> str:
     """The address if a browser may follow it; empty for any other, such as javascript:…"""
-    return url if url and urlsplit(url).scheme in {"http", "https", "mailto"} else ""
+    try:
+        return url if url and urlsplit(url).scheme in {"http", "https", "mailto"} else ""
+    except ValueError:  # not even an address: http://[
+        return ""
 
 
 def relative(here: str, target: str) -> str:

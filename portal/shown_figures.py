@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from catalunya.assets.graph.titles import title_of, titles
+from catalunya.io.safe_text import NAME, legible
 from catalunya.portal.charts import Line, bar_chart, line_chart
 from catalunya.portal.declaration import Figure
 from catalunya.portal.figure_text import is_percentage, unit_text, value_text
@@ -191,7 +192,7 @@ class ShownFigures:
             trend=trend,
             direction=direction,
             compared=compared,
-            status=title_of(f"value.{status}", code) if status != FINAL else "",
+            status=legible(title_of(f"value.{status}", code), NAME) if status != FINAL else "",
             gap=self.t("place.gap", period=self.language.period(each.newest)) if each.newest != period else "",
             note=titles().get(f"note.{each.name}", {}).get(code, ""),
             over_time=over_time,
@@ -234,7 +235,7 @@ class ShownFigures:
             digits=each.figure.digits,
             unit=unit,
         )
-        words = [title_of(f"value.{status}", code) if status else "" for status in history.statuses]
+        words = [legible(title_of(f"value.{status}", code), NAME) if status else "" for status in history.statuses]
         columns = [
             [self.language.period(period) for period in history.periods],
             [self._written(each, value) for value in history.values],
@@ -250,7 +251,7 @@ class ShownFigures:
         names, values = each.parts.get(place.code, ((), ()))
         if len(names) < 2 or not any(values):
             return None
-        named = [title_of(f"value.{name}", self.language.code) for name in names]
+        named = [legible(title_of(f"value.{name}", self.language.code), NAME) for name in names]
         title = self.t("place.parts", figure=self._title(each.name), period=self.language.period(period))
         chart = bar_chart(
             self.language,

@@ -16,9 +16,11 @@ from catalunya.io.errors import ConfigurationError, LakeError
 from catalunya.io.lake import Lake
 from catalunya.portal.build import STATE, build, moved, parts, read_state
 from catalunya.portal.language import Language, words
-from catalunya.portal.publish import Publisher
+from catalunya.portal.publish import Publisher, open_site
 from catalunya.portal.site import read_site
 from small.lakes import contents
+
+LEVEL = '[levels.{}]\ntable = "marts.dim_time"\ncode = "date_id"\nname = "date_id"\nparent = "{}"\n'
 
 
 @pytest.fixture
@@ -58,6 +60,27 @@ def test_a_build_without_a_readable_state_builds_everything_again(project: Proje
     (Path(to.root) / "ca/index.html").write_text("half of a pa", encoding="utf-8")
     build(read_site(project), to)
     assert {k: v for k, v in contents(to.root).items() if k != STATE} == {k: v for k, v in before.items() if k != STATE}
+
+
+@pytest.mark.parametrize("name", ["index.html", "robots.txt"])
+def test_another_site_is_left_as_it_is(name: str, project: Project, to: Lake) -> None:
+    to.put(name, b"mine")
+    with pytest.raises(ConfigurationError, match=rf"expected an empty folder or a built site .*found {name}"):
+        build(read_site(project), to)
+    assert contents(to.root) == {name: b"mine"}
+
+
+@pytest.mark.parametrize("folder", [".", "..", "/"])
+def test_pages_are_not_written_where_the_lake_is(folder: str, project: Project) -> None:
+    with pytest.raises(ConfigurationError, match="expected a folder for the public pages only"):
+        open_site(project.settings, str(Path(project.settings.lake) / folder))
+
+
+def test_other_files_in_the_folder_stay(project: Project, to: Lake) -> None:
+    to.put("photos/mine.jpg", b"mine")
+    build(read_site(project), to)
+    build(read_site(project), to, everything=True)
+    assert to.get("photos/mine.jpg") == b"mine"
 
 
 def test_every_language_has_the_same_words() -> None:
@@ -101,6 +124,13 @@ def test_numbers_are_written_as_the_language_does() -> None:
         ),
         ('[rights.a]\nhosts = []\nurl = "javascript:alert(1)"', "rights.a: expected an http(s) address"),
         ('spatial = ["https://example.org/a b"]', "spatial[0]: expected an http(s) address"),
+        (LEVEL.format("town", "") + 'current = "nothing = 1"', "unable to find column"),
+        (LEVEL.format("town", "") + 'current = "))("', "expected a condition in SQL on the columns of marts.dim_time"),
+        (LEVEL.format("town", "") + "current = \"year_number = 'x'\"", "cannot compare string with numeric"),
+        (LEVEL.format("town", "town"), "expected a level that is not below this one"),
+        (LEVEL.format("a", "b") + LEVEL.format("b", "a"), "expected a level that is not below this one"),
+        (LEVEL.format("table", ""), "other than table"),
+        (LEVEL.format('"../x"', ""), "expected a name of lowercase letters"),
         ('colour = "red"', "unknown field `colour`"),
         ("languages = ", "Invalid value"),
     ],

@@ -129,13 +129,24 @@ def sheets(body: bytes) -> dict[str, list[list[object]]]:
 
 
 def test_excel_has_the_rows_and_a_sheet_that_describes_them(tmp_path: Path) -> None:
-    body = written("xlsx", tmp_path)
+    body = written("xlsx", tmp_path, TABLE.with_columns(pl.col("count").replace(2**53, 4)))
     found = sheets(body)
     assert list(found) == ["data", "Català"]
     assert found["data"][0] == TABLE.columns
     assert found["data"][1][:4] == ["Sant Hipòlit, l·l", 1.0, 0.3, 1.0], "Excel has 16 digits"
     assert [row[0] for row in found["data"][6:8]] == ["=1+1", "@home"], "a text is a text"
     assert found["Català"] == [["Taula", "=Població"], ["Columna"], ["name"], ["count"]]
+
+
+def test_excel_has_days_before_1900_and_long_numbers_as_texts(tmp_path: Path) -> None:
+    days = [date(1, 1, 1), date(1899, 12, 31), None, date(2026, 8, 3)]
+    table = pl.DataFrame({"day": days, "id": [2**63 - 1, -(2**63), 9007199254740993, 7], "small": [1, 2, 3, -(10**14)]})
+    columns = list(zip(*sheets(written("xlsx", tmp_path, table.drop_nulls()))["data"], strict=True))
+    assert columns == [
+        ("day", "0001-01-01", "1899-12-31", "2026-08-03"),
+        ("id", "9223372036854775807", "-9223372036854775808", "7"),
+        ("small", 1.0, 2.0, -1e14),
+    ]
 
 
 def test_excel_says_when_its_data_was_made_not_when_the_file_was(tmp_path: Path) -> None:

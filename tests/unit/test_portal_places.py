@@ -10,14 +10,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from catalunya.io.environment import Settings
 from catalunya.io.lake import Lake
 from catalunya.portal import home_page, place_page, places_page
 from catalunya.portal.build import File, build, moved, read_state
 from catalunya.portal.declaration import Declaration
+from catalunya.portal.figures import figure_series
 from catalunya.portal.names import folded, said
 from catalunya.portal.place_facts import History, PlaceFacts
+from catalunya.portal.rendering import web_address
 from small.territory import NOON, PEOPLE, SCHOOLS, TOWNS, Territory, people, schools, towns
 
 TAG = re.compile(r"<[^>]+>")
@@ -273,3 +276,45 @@ def test_the_places_above_are_the_nearest_first(territory: Territory) -> None:
     town = facts.place("town", "C")
     assert town
     assert [(each.level, each.code) for each in facts.above(town)] == [("district", "2"), ("whole", "")]
+
+
+@pytest.mark.parametrize("code", ["javascript:alert(1)", "../../x", "a/b", "?q#f", "\u202eA", "", "a\nb", "x" * 300])
+def test_a_place_whose_code_cannot_be_in_an_address_has_no_page(territory: Territory, code: str) -> None:
+    territory.publish_all()
+    renamed = pl.col("town_id").replace("A", code)
+    territory.publish({TOWNS: towns().with_columns(renamed)})
+    found = pages(territory)
+    assert {path.partition("/town/")[2] for path in found if "en/town/" in path} == {"B.html", "C.html", "D.html"}
+    assert not any("javascript:" in page or "\u202e" in page for page in found.values())
+
+
+@pytest.mark.parametrize("period", ["0", "99", "10000", "2025-13", "2025-Q5", "2025-02-30", "garbage", "{n}", "", None])
+def test_a_period_that_is_none_is_not_shown(territory: Territory, period: str | None) -> None:
+    territory.publish_all()
+    rows = people().with_columns(
+        status=pl.when(pl.col("year") == 2023).then(pl.lit(period)).otherwise(pl.lit("2024-Q1"))
+    )
+    territory.publish({PEOPLE: rows})
+    figure = territory.declared.figures["people"]
+    series = replace(figure.levels["town"], period="status", status="")
+    territory.declared = replace(territory.declared, figures={"people": replace(figure, levels={"town": series})})
+    (read,) = figure_series(territory.site())
+    assert read.rows["period"].unique().to_list() == ["2024-Q1"]
+
+
+def test_a_status_or_part_with_control_characters_is_shown_legibly(territory: Territory) -> None:
+    territory.publish_all()
+    bad = pl.lit("odd\u202e\x07")
+    kinds = pl.when(pl.col("kind") == "primary").then(bad).otherwise("kind")
+    territory.publish({PEOPLE: people().with_columns(status=bad), SCHOOLS: schools().with_columns(kind=kinds)})
+    found = pages(territory)
+    assert "value.odd\\u202e\\x07" in found["en/town/A.html"]
+    assert "value.odd\\u202e\\x07" in found["en/district/1.html"]
+    assert not [path for path, page in found.items() if "\u202e" in page or "\x07" in page]
+
+
+@pytest.mark.parametrize(
+    "address", ["javascript:alert(1)", "//[", "http://[", "data:text/html,x", " javascript:x", "", None]
+)
+def test_an_address_that_a_browser_should_not_follow_is_no_link(address: str | None) -> None:
+    assert web_address(address) == ""

@@ -80,6 +80,7 @@ def test_what_only_the_operator_can_know_is_listed_until_it_is_set() -> None:
         ("publisher_phone", "930 000 000", "a number with its country code"),
         ("publisher_url", "javascript:alert(1)", "an address such as https://"),
         ("portal_url", 'https://example.org/"><script>', "an address such as https://"),
+        ("portal_url", "https://example.org/?a=1", "an address without ? and #"),
         ("publisher", "two\nlines", "a name of one line"),
     ],
 )
