@@ -107,12 +107,12 @@ def test_how_did_the_population_of_ripoll_change(
         assert last in said
         before = sorted(known)[-2]
         assert written.signed(known[last] - known[before]) in said, "the change since the year before"
-        chart = page.locator("#population svg[role=img]").first
+        chart = page.locator("#figure-population svg[role=img]").first
         assert chart.is_visible()
         assert chart.get_attribute("aria-labelledby") or chart.get_attribute("aria-label")
-        numbers = page.locator("#population table").first
+        numbers = page.locator("#figure-population table").first
         if not numbers.is_visible():
-            page.locator("#population summary").first.click()
+            page.locator("#figure-population summary").first.click()
         assert numbers.is_visible()
         text = numbers.inner_text()
         assert all(year in text and written.number(known[year]) in text for year in (first, last))
