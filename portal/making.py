@@ -19,14 +19,15 @@ import msgspec
 from catalunya.assets.record.lease import Held, holder, lease
 from catalunya.assets.record.ledger import Entry, Time
 from catalunya.assets.record.project import Project
-from catalunya.assets.record.state import FIRST_RETRY, LONGEST_RETRY
+from catalunya.assets.record.state import FIRST_RETRY, LONGEST_RETRY, State
 from catalunya.io.environment import Settings
 from catalunya.io.errors import LedgerError, one_line
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 from catalunya.io.safe_text import safe_text
-from catalunya.ops.watching.findings import FOLDER
+from catalunya.ops.watching.findings import FOLDER, Board
 from catalunya.portal.build import Built, SiteState, build, moved, read_state
+from catalunya.portal.declaration import Declaration
 from catalunya.portal.publish import open_site
 from catalunya.portal.site import Site, read_site
 
@@ -88,13 +89,18 @@ def read_built(settings: Settings) -> SiteState | None:
     return None if "://" not in place and not Path(place).exists() else read_state(open_site(settings))
 
 
-def status(site: Site) -> SiteStatus:
-    """How the site stands. Raises LakeError."""
+def brief_status(project: Project, state: State, board: Board | None = None) -> SiteStatus:
+    """How the site stands as far as its tables tell, without what it takes to make pages: for commands that only look. Raises LakeError."""
+    return status(read_site(project, state=state, board=board, declared=Declaration()), brief=True)
+
+
+def status(site: Site, *, brief: bool = False) -> SiteStatus:
+    """How the site stands. `brief`: only whether it shows its tables as they are. Raises LakeError."""
     built = read_built(site.project.settings)
     last = read_last(site.project.lake)
     held = holder(site.project.lake, KEY, site.project.settings.lease_s)
     since = behind_since(site, built)
-    found = tuple(moved(site, built)) if built and not lacking() else ()
+    found = tuple(moved(site, built)) if built and not brief and not lacking() else ()
     state, why = _condition(site, built, last, held, found)
     return SiteStatus(state=state, why=why, built=built, last=last, moved=found, behind_since=since)
 

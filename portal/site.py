@@ -179,12 +179,13 @@ def read_site(
     *,
     state: State | None = None,
     board: Board | None = None,
+    declared: Declaration | None = None,
 ) -> Site:
-    """Read the pipeline now, unless it was read already (`state`, `board`). Raises LakeError, ConfigurationError."""
+    """Read the pipeline now, unless it was read already (`state`, `board`, `declared`). Raises LakeError, ConfigurationError."""
     project = project or Project()
     state = state or project.state(now or datetime.now(UTC))
     base = project.settings.portal_url.rstrip("/")
-    return Site(project, declaration(project.graph), state, board or read_board(project.lake), base)
+    return Site(project, declared or declaration(project.graph), state, board or read_board(project.lake), base)
 
 
 def _is_of_a_mock(host: str) -> bool:

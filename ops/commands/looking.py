@@ -113,15 +113,14 @@ def plan(*select: Select, force: Force = False, as_json: AsJson = False) -> None
 def _pages_to_build(project: Project, state: State, *, follows: bool) -> Stale | None:
     """The public pages as a last step, if they were built before: they are out of date, or will be after the other steps."""
     from catalunya.assets.record.state import Reason, Stale
-    from catalunya.portal.making import status as site_status
-    from catalunya.portal.site import read_site
+    from catalunya.portal.making import brief_status
 
-    found = site_status(read_site(project, state=state))
+    found = brief_status(project, state)
     if found.built is None:
         return None
     if follows:
         return Stale(PORTAL, Reason.UPSTREAM, "the pages show these tables")
-    return Stale(PORTAL, Reason.DATA, found.why) if found.moved else None
+    return Stale(PORTAL, Reason.DATA, found.why) if found.state == "stale" else None
 
 
 def show(

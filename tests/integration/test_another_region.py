@@ -200,7 +200,7 @@ def templates(region: Region, made: str, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_stacks_have_the_names_of_the_region(templates: dict[str, Template]) -> None:
-    assert sorted(templates) == ["NewYorkAccount", "NewYorkData-dev", "NewYorkData-dev-Replica"]
+    assert sorted(templates) == ["NewYorkAccount", "NewYorkData-dev", "NewYorkData-dev-Replica", "NewYorkPages-dev"]
     data = templates["NewYorkData-dev"]
     assert {bucket["BucketName"] for bucket in data.of("AWS::S3::Bucket").values()} == {
         f"new-york-{purpose}-dev" for purpose in ("data", "logs", "athena-marts", "athena-results")

@@ -103,7 +103,11 @@ def test_a_change_goes_from_landing_to_marts_and_its_history_is_in_postgres(comp
         client.trigger(CHAIN[0])
         wait_until(
             lambda: (
-                {run["dag_id"]: run["state"] for run in client.get("/dags/~/dagRuns", limit=1000)["dag_runs"]}
+                {
+                    run["dag_id"]: run["state"]
+                    for run in client.get("/dags/~/dagRuns", limit=1000)["dag_runs"]
+                    if run["dag_id"] in keys  # a wave also starts `ops.portal`
+                }
                 == dict.fromkeys(CHAIN, "success")
             ),
             WAIT_S,
@@ -122,8 +126,8 @@ def test_a_change_goes_from_landing_to_marts_and_its_history_is_in_postgres(comp
         runs = database.execute("select dag_id, state from dag_run order by id").fetchall()
         events = database.execute("select a.name from asset_event e join asset a on a.id = e.asset_id order by e.id")
         pools = database.execute("select slots, include_deferred from slot_pool where pool = 'sources'").fetchall()
-        assert runs == [(key, "success") for key in CHAIN]
-        assert [name for (name,) in events] == list(CHAIN)
+        assert [run for run in runs if run[0] in keys] == [(key, "success") for key in CHAIN]
+        assert [name for (name,) in events if name in keys] == list(CHAIN)
         assert pools == [(4, True)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,8 +79,9 @@ class Supervised:
 
     def grandchild(self) -> int:
         """The process that the supervised one started."""
-        self.says("up")
-        return int(self.text().split()[1])
+        said = re.compile(r"\bup (\d+)\n")  # on a busy machine, lines of the supervisor come before it
+        wait_until(lambda: said.search(self.text()) is not None, 60, self.text, poll_s=0.02)
+        return int(said.findall(self.text())[0])
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
