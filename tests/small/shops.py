@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
 
-from catalunya.assets.graph.spec import Declaration, Landing, staging
+from catalunya.assets.graph.spec import Declaration, Landing, StagingDeclaration, staging
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import (
@@ -153,6 +153,19 @@ def declare(folder: Path, *, page_rows: int = 2) -> tuple[FolderSource, list[Dec
         return raw.join(counted, on="city", how="left").with_columns(pl.col("shops_known").fill_null(0))
 
     return source, [landing, shops, cities]
+
+
+def declare_failing(folder: Path, error: Callable[[], Exception | None]) -> tuple[FolderSource, list[Declaration]]:
+    """The same, with a function of staging.shops that raises the error, if there is one when it is called."""
+    source, (landing, shops, cities) = declare(folder)
+
+    def function(raw: pl.LazyFrame) -> pl.LazyFrame:
+        if raised := error():
+            raise raised
+        return raw
+
+    assert isinstance(shops, StagingDeclaration)
+    return source, [landing, replace(shops, function=function), cities]
 
 
 def some(count: int, city: str = "Reus") -> list[dict[str, Any]]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import polars as pl
 import pytest
 
-from catalunya.assets.graph.spec import Declaration, StagingDeclaration
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.project import Project
@@ -26,7 +23,7 @@ from catalunya.portal.making import KEY, LATE, SiteStatus, build_site, is_due, s
 from catalunya.portal.publish import open_site
 from catalunya.portal.site import Site, _is_of_a_mock, read_site
 from small.lakes import contents
-from small.shops import declare, some
+from small.shops import declare_failing, some
 
 LANDING, SHOPS, CITIES = "landing.shops", "staging.shops", "staging.cities"
 NOTHING = "nothing changed since the last build"
@@ -37,16 +34,8 @@ class Shops:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings = settings
-        self.source, (landing, shops, cities) = declare(folder)
         self.raises: Exception | None = None
-
-        def function(raw: pl.LazyFrame) -> pl.LazyFrame:
-            if self.raises:
-                raise self.raises
-            return raw
-
-        assert isinstance(shops, StagingDeclaration)
-        self.declared: list[Declaration] = [landing, replace(shops, function=function), cities]  # type: ignore[arg-type]
+        self.source, self.declared = declare_failing(folder, lambda: self.raises)
         self.change(4)
         self.make(SHOPS)
         self.make(CITIES)

@@ -8,10 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
-from catalunya.assets.graph.spec import Declaration, Freshness, LandingDeclaration, StagingDeclaration
+from catalunya.assets.graph.spec import Freshness, LandingDeclaration
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.failing import PATIENCE, acknowledge
 from catalunya.assets.record.ledger import Ledger
@@ -24,7 +23,7 @@ from catalunya.ops.status import statuses
 from catalunya.ops.watching.findings import SILENT, Finding, Severity, read_board
 from catalunya.ops.watching.freshness import HABIT, SLACK, STALE_HOURS
 from catalunya.ops.watching.look import Look, look, watch
-from small.shops import declare, some
+from small.shops import declare_failing, some
 
 LANDING, SHOPS, CITIES = "landing.shops", "staging.shops", "staging.cities"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -36,16 +35,8 @@ class Shop:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings = settings
-        self.source, (landing, shops, cities) = declare(folder)
         self.raises: Exception | None = None
-
-        def function(raw: pl.LazyFrame) -> pl.LazyFrame:
-            if self.raises:
-                raise self.raises
-            return raw
-
-        assert isinstance(shops, StagingDeclaration)
-        self.declared: list[Declaration] = [landing, replace(shops, function=function), cities]  # type: ignore[arg-type]
+        self.source, self.declared = declare_failing(folder, lambda: self.raises)
         self.source.write(some(4))
         for key in (LANDING, SHOPS, CITIES):
             materialize(self.open(), key)
