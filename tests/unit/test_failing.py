@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from structlog.testing import capture_logs
 
-from catalunya.assets.graph.spec import StagingDeclaration
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.making.request import Request
 from catalunya.assets.record.failing import PATIENCE, acknowledge, acknowledged, failing, path, withdraw
@@ -18,7 +15,7 @@ from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings
 from catalunya.io.errors import ContractError, SourceUnavailable, UsageError
 from catalunya.ops.status import log_left_alone, statuses
-from small.shops import declare, some
+from small.shops import declare_failing, some
 
 LANDING, SHOPS, CITIES = "landing.shops", "staging.shops", "staging.cities"
 
@@ -27,16 +24,8 @@ class Shop:
     """The shops, with a staging function that fails when it is told to."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
-        self.source, (landing, shops, cities) = declare(folder)
         self.raises: Exception | None = None
-
-        def function(raw: pl.LazyFrame) -> pl.LazyFrame:
-            if self.raises:
-                raise self.raises
-            return raw
-
-        assert isinstance(shops, StagingDeclaration)
-        self.declared = [landing, replace(shops, function=function), cities]  # type: ignore[arg-type]
+        self.source, self.declared = declare_failing(folder, lambda: self.raises)
         self.settings = settings
         self.source.write(some(4))
         materialize(self.open(), LANDING)
