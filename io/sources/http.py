@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -414,10 +415,9 @@ class Http:
         if call.into and response.status_code in {200, 206}:
             self._save(response, call.into, url)
             return b""
-        chunks, size = [], 0
+        body = BytesIO()  # grows in place, and gives its bytes without a copy
         for chunk in response.iter_bytes():
-            chunks.append(chunk)
-            size += len(chunk)
+            size = body.tell() + body.write(chunk)
             if response.status_code != 200 and size > MAX_ERROR_BODY:
                 break
             if call.first and size >= call.first:
@@ -426,7 +426,7 @@ class Http:
                 raise SourceError(
                     f"{self._what}: {url} answered more than {MAX_BODY // 2**20} MiB for one page; lower CATALUNYA_PAGE_ROWS"
                 )
-        return b"".join(chunks)
+        return body.getvalue()
 
     def _save(self, response: httpx.Response, into: _Saved, url: str) -> None:
         into.begin(response)

@@ -6,17 +6,18 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from email.utils import formatdate
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from catalunya.io.errors import ConfigurationError, SourceError, SourceUnavailable
+from catalunya.io.errors import ConfigurationError, DeadlineReached, SourceError, SourceUnavailable
 from catalunya.io.sources.http import BadBodyError, Http, HttpSettings, Reply, connect
 from catalunya.ops.mock.exchange import Answer
 from small.http_server import Asked, Server, in_turn
+from small.patience import patience
 
 OK = Answer(b'{"well":"done"}')
 HTML = b"<html><head><style>p {color: red}</style></head><body><h1>Service\n Unavailable</h1></body></html>"
@@ -245,6 +246,37 @@ def test_the_deadline_ends_all_requests_and_its_error_has_the_last_failure(serve
     server = serve(in_turn(Answer(b"", 503), Answer(delay=2)))
     with pytest.raises(SourceUnavailable, match=r"deadline of 0\.7 s after 2 request\(s\).* last failure: .* 503 "):
         get(fast(server.url, deadline_s=0.7))
+
+
+def test_the_deadline_ends_an_answer_that_comes_byte_by_byte() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                while True:  # each byte within the timeout
+                    connection.sendall(b"1")
+                    time.sleep(0.02)
+
+        pool.submit(drip)
+        began = time.monotonic()
+        with pytest.raises(DeadlineReached, match=r"deadline of 0\.5 s after 1 request\(s\)"):
+            get(fast(f"http://127.0.0.1:{listening.getsockname()[1]}", deadline_s=0.5, timeout_s=patience(20)))
+        assert 0.5 <= time.monotonic() - began < patience(10)
+
+
+def test_a_client_that_is_stopped_ends_what_its_other_threads_wait_for(serve: Serve) -> None:
+    server = serve(in_turn(Answer(delay=patience(3))))
+    settings = fast(server.url, deadline_s=patience(60), timeout_s=patience(60))
+    with connect(settings, "Test source") as http, ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(http.get, f"/{number}", body) for number in range(2)]
+        while len(server.asked) < 2:
+            time.sleep(0.001)
+        began = time.monotonic()
+        http.stop()
+        assert all(isinstance(each.exception(), DeadlineReached) for each in waiting)
+        assert time.monotonic() - began < patience(2)
 
 
 def test_a_timeout_of_the_job_itself_is_not_mistaken_for_the_deadline(serve: Serve) -> None:
