@@ -61,6 +61,7 @@ def last_release() -> str:
         check=False,
         capture_output=True,
         text=True,
+        encoding="utf-8",
     )
     if found.returncode == 0:
         return found.stdout.strip()
