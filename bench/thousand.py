@@ -228,7 +228,7 @@ def plan() -> dict[str, float]:
     from catalunya.assets.making.plan import plan as planned
 
     project = _project()
-    steps = planned(project.state(), project.graph)
+    steps = planned(project.overview(), project.graph)
     return {"seconds": time.perf_counter() - began, "steps": len(steps)}
 
 
@@ -239,7 +239,7 @@ def status() -> dict[str, float]:
     from catalunya.ops.watching.findings import read_board
 
     project = _project()
-    found = statuses(project.state(), project.graph, read_board(project.lake))
+    found = statuses(project.overview(), project.graph, read_board(project.lake))
     return {"seconds": time.perf_counter() - began, "fresh": sum(each.state == "fresh" for each in found)}
 
 
