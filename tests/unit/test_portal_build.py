@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from babel.numbers import format_decimal
 
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import NO_MOCK, Settings
@@ -40,7 +43,7 @@ def test_a_second_build_writes_nothing(project: Project, to: Lake) -> None:
     second = build(read_site(project), to)
     assert (second.made, second.written, second.deleted) == ([], 0, 0)
     assert contents(to.root) == before
-    assert moved(read_site(project), read_state(to)) == []
+    assert moved(read_site(project), read_state(to), to) == []
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_what_every_page_shows_moves_every_part(project: Project, to: Lake, chan
     site = read_site(project)
     build(site, to)
     other = Project(project.settings.model_copy(update=change))
-    assert set(moved(read_site(other), read_state(to))) == {part.name for part in parts(site)}
+    assert set(moved(read_site(other), read_state(to), to)) == {part.name for part in parts(site)}
 
 
 def test_a_build_without_a_readable_state_builds_everything_again(project: Project, to: Lake) -> None:
@@ -60,6 +63,49 @@ def test_a_build_without_a_readable_state_builds_everything_again(project: Proje
     (Path(to.root) / "ca/index.html").write_text("half of a pa", encoding="utf-8")
     build(read_site(project), to)
     assert {k: v for k, v in contents(to.root).items() if k != STATE} == {k: v for k, v in before.items() if k != STATE}
+
+
+def test_a_file_that_was_deleted_or_cut_by_hand_comes_back_alone(project: Project, to: Lake) -> None:
+    build(read_site(project), to)
+    before = contents(to.root)
+    to.delete(["en/table/marts.dim_time.html"])
+    (Path(to.root) / "ca/about.html").write_text("half of a pa", encoding="utf-8")
+    assert moved(read_site(project), read_state(to), to) == ["table:marts.dim_time", "about"]
+    again = build(read_site(project), to)
+    assert (again.made, again.written, again.deleted) == (["table:marts.dim_time", "about"], 2, 0)
+    assert without_state(contents(to.root)) == without_state(before)
+    assert moved(read_site(project), read_state(to), to) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["../mine.csv", "en/../../mine.csv", "/mine.csv", "..", "./about.html", "en//about.html", "en\\about.html"]
+)
+def test_a_state_that_names_a_file_outside_of_the_folder_counts_as_none(path: str, to: Lake) -> None:
+    """All is built again, and nothing outside is deleted."""
+    made = {"version": "x", "files": {"en/about.html": ["0" * 64, 4]}}
+    to.put(STATE, json.dumps({"built_at": "2026-08-03T12:00:00Z", "parts": {"a": made}}).encode())
+    assert read_state(to)
+    made["files"] = {path: ["0" * 64, 4]}
+    to.put(STATE, json.dumps({"built_at": "2026-08-03T12:00:00Z", "parts": {"a": made}}).encode())
+    assert read_state(to) is None
+
+
+def test_nothing_outside_of_the_folder_is_deleted_whatever_the_state_says(project: Project, to: Lake) -> None:
+    first = build(read_site(project), to)
+    mine = Path(to.root).parent / "mine.csv"
+    mine.write_text("mine", encoding="utf-8")
+    edited = json.loads(to.get(STATE))
+    edited["parts"]["gone"] = {"version": "x", "files": {"../mine.csv": ["0" * 64, 4]}}
+    to.put(STATE, json.dumps(edited).encode())
+    assert build(read_site(project), to).made == first.made
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_version_in_the_state_is_no_path(to: Lake) -> None:
+    for name, is_read in (("2026-08-03T1200Z", True), ("../../mine", False)):
+        versions = {"marts.dim_time": {name: "x"}}
+        to.put(STATE, json.dumps({"built_at": "2026-08-03T12:00:00Z", "versions": versions}).encode())
+        assert (read_state(to) is not None) is is_read
 
 
 @pytest.mark.parametrize("name", ["index.html", "robots.txt"])
@@ -111,6 +157,16 @@ def test_numbers_are_written_as_the_language_does() -> None:
         "1,234,567.8",
     ]
     assert [Language(code).percent(12.34) for code in ("ca", "en")] == ["12,3\u00a0%", "12.3%"]
+
+
+@pytest.mark.parametrize("code", ["ca", "es", "en"])
+@pytest.mark.parametrize(
+    "value", [0, -0.04, 0.05, 0.25, 0.35, -2.5, 999.995, 1000, 12345.675, -1234567.89, 1e22, 3e-7, math.inf, -math.inf]
+)
+def test_numbers_are_written_as_babel_writes_them(code: str, value: float) -> None:
+    language = Language(code)
+    for digits, pattern in enumerate(("#,##0", "#,##0.0", "#,##0.00")):
+        assert language.number(value, digits) == format_decimal(value, pattern, language.locale)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +237,7 @@ def test_a_stopped_build_is_done_again_also_when_what_it_showed_is_gone(project:
     build(other, Lake(f"{to.root}-other"))
     after = contents(f"{to.root}-other")
     assert {path for path in after if after[path] != before[path]} > {STATE, "ca/index.html"}
-    for writes in range(1, 12):
+    for writes in (1, 2, 5, 11):
         with pytest.raises(Stopped):
             build(other, Fragile(to.root, writes))
         build(site, to)
