@@ -23,7 +23,8 @@ from catalunya.io.errors import TransientError
 PROCESSES = 2
 """Each takes about 60 MB of its own."""
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def cores() -> int:
