@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
@@ -87,6 +88,26 @@ class Lake:
         except ObjectExists:
             return self.find(path) == body
         return True
+
+    @contextmanager
+    def writing(self, path: str) -> Iterator[BinaryIO]:
+        """A file to write. At the end of the block its content is the object at `path`, at once; nothing is left of it after an error."""
+        with self._errors("write", path):
+            if not self.is_local:
+                with tempfile.TemporaryFile() as file:
+                    yield file
+                    file.seek(0)
+                    self.put(path, file)
+                return
+            place = Path(self.root, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            beside = Path(f"{place}#{os.getpid()}")  # as obstore names what it is writing, and lists none of that name
+            try:
+                with beside.open("wb+") as file:
+                    yield file
+                beside.replace(place)
+            finally:
+                beside.unlink(missing_ok=True)
 
     def copy(self, path: str, to: str) -> bool:
         """Copy one object, replacing any at `to`. Returns whether there was one at `path`.

@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import BinaryIO
 
 import msgspec
 import structlog
@@ -161,10 +163,12 @@ class LandedPages:
             log.info("extraction_resumed", batch=self.batch, version=version, pages=len(complete), rows=rows)
         return complete
 
-    def write(self, name: str, body: bytes) -> None:
-        """Write one page, durably."""
+    @contextmanager
+    def write(self, name: str) -> Iterator[BinaryIO]:
+        """A file for one page, which is written durably at the end of the block."""
         path = f"{self.batch}/{name}"
-        self._lake.put(path, body)
+        with self._lake.writing(path) as file:
+            yield file
         self._lake.sync([path])  # in the thread that received it, while others receive the next pages
 
     def add(self, page: Page) -> None:
@@ -214,11 +218,13 @@ class PartPages(LandedPages):
         self._is_open = is_open
         self._tail = secrets.token_hex(4)
 
-    def write(self, name: str, body: bytes) -> None:
-        """Write one page. Raises BatchClosedError when the batch was sealed meanwhile."""
+    @contextmanager
+    def write(self, name: str) -> Iterator[BinaryIO]:
+        """A file for one page. Raises BatchClosedError when the batch was sealed meanwhile."""
         if not self._is_open():
             raise BatchClosedError(f"{self.batch} was sealed meanwhile")
-        super().write(self._unique_name(name), body)
+        with super().write(self._unique_name(name)) as file:
+            yield file
 
     def add(self, page: Page) -> None:
         """Note a page under the name it was written to."""

@@ -16,7 +16,9 @@ from catalunya.io.base_url import flaw_of_base, host_of
 from catalunya.io.errors import ConfigurationError, DeclarationError, SourceError, UsageError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from datetime import datetime
+    from typing import BinaryIO
 
 OnProgress = Callable[[int, int], None]
 """Called after each page with the rows received and the rows expected; counts from 0 again if the extraction starts over."""
@@ -211,9 +213,9 @@ class Extraction:
 
 
 class PageSink(Protocol):
-    """Where pages go. It returns when the page is written completely; writing a name again replaces it."""
+    """Where pages go: a file for each, complete at the end of the block, and not there after an error; writing a name again replaces it."""
 
-    def __call__(self, name: str, body: bytes) -> None: ...
+    def __call__(self, name: str) -> AbstractContextManager[BinaryIO]: ...
 
 
 class Landed(Protocol):

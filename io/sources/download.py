@@ -115,7 +115,8 @@ class Downloaded(Source[PageRequest]):
             if not cut.rows:
                 continue
             page = self.page(client, len(pages), cut)
-            sink(page.name, cut.body)
+            with sink(page.name) as file:
+                file.write(cut.body)
             pages.append(page)
             rows += page.rows
             if progress:

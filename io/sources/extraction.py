@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Generic, Self, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -56,6 +56,11 @@ class PageRequest:
     """How many rows the answer must have. An empty answer to a request for 0 rows proves the table's end, and is no page."""
     is_exact: ClassVar[bool] = True
     """Whether `rows` is known beforehand; else it is a guess, and the answer has as many as it has."""
+
+    @property
+    def name(self) -> str:
+        """The name of the page's file."""
+        return f"{self.page}.json"
 
     def halves(self) -> Sequence[Self]:
         """Two requests for the same rows, whose pages are named with an `a` and a `b` added; empty if it cannot be split."""
@@ -139,6 +144,12 @@ class Source(ABC, Generic[R]):
     @abstractmethod
     def fetch(self, client: Http, request: R) -> tuple[Page, Reply]:
         """Send one request and check its answer. Raises `TooLargeError` to have it split, `MovedError` if the source changed."""
+
+    def land(self, client: Http, request: R, into: BinaryIO) -> Page:
+        """The same, written into an empty file."""
+        page, reply = self.fetch(client, request)
+        into.write(reply.body)
+        return page
 
     @abstractmethod
     def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
@@ -302,10 +313,16 @@ class _Pass(Generic[R]):
         return missing
 
     def _fetch(self, request: R) -> Page:
-        page, reply = self.source.fetch(self.client, request)
-        if request.rows or page.rows:
-            self.sink(page.name, reply.body)
-            self.landed.add(page)
+        if request.rows:
+            with self.sink(request.name) as file:
+                page = self.source.land(self.client, request, file)
+        else:
+            page, reply = self.source.fetch(self.client, request)
+            if not page.rows:
+                return page
+            with self.sink(page.name) as file:
+                file.write(reply.body)
+        self.landed.add(page)
         return page
 
     def _finished(self, request: R, fetched: Future[Page]) -> Sequence[R]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpcore
@@ -127,17 +127,33 @@ class Reply:
         return textwrap.shorten(text, limit, placeholder=" …")
 
 
+class Writable(Protocol):
+    """A file, or what stands for one."""
+
+    def write(self, piece: bytes, /) -> int: ...
+    def read(self) -> bytes: ...
+    def seek(self, at: int, /) -> int: ...
+    def tell(self) -> int: ...
+    def truncate(self) -> int: ...
+
+
 @dataclass(slots=True)
 class _Saved:
-    """A body on its way into a file. `state`: what the server calls its content, if it can send the rest of it after a failure."""
+    """A body on its way into a file. `state`: what the server calls its content, if it can send the rest of it after a failure; never of a
+    page, which is what a request answers now."""
 
-    file: BinaryIO
+    file: Writable
+    is_page: bool = False
     state: str = ""
     stamps: tuple[str | None, ...] = ()
 
     def headers(self) -> dict[str, str] | None:
         """Ask for the rest only, unless the content has changed (RFC 9110, 13.1.5)."""
         return {"Range": f"bytes={self.file.tell()}-", "If-Range": self.state} if self.state else None
+
+    def takes(self, status: int) -> bool:
+        """Whether an answer with this status goes into the file."""
+        return status == 200 or (status == 206 and not self.is_page)
 
     def content(self) -> bytes:
         """What was received so far."""
@@ -155,7 +171,9 @@ class _Saved:
         self.forget()
         self.stamps = stamps
         etag = headers.get("etag", "")
-        can_continue = headers.get("accept-ranges") == "bytes" and "content-encoding" not in headers
+        can_continue = (
+            not self.is_page and headers.get("accept-ranges") == "bytes" and "content-encoding" not in headers
+        )
         self.state = (headers.get("last-modified", "") if etag[:2] in {"", "W/"} else etag) if can_continue else ""
         if response.status_code == 206:
             self.forget()
@@ -183,6 +201,10 @@ class _Call(Generic[T]):
     into: _Saved | None = None  # where the body goes instead of into memory
     shapes: list[str] = field(default_factory=list)  # what was wrong with complete answers so far
     results: list[str] = field(default_factory=list)  # of each time it was sent
+
+
+def _page(file: Writable | None) -> _Saved | None:
+    return _Saved(file, is_page=True) if file else None
 
 
 def _nothing_special(_: Reply) -> None:
@@ -278,6 +300,7 @@ class Http:
         *,
         refused: Callable[[Reply], None] = _nothing_special,
         first: int | None = None,
+        into: Writable | None = None,
     ) -> T:
         """GET `path` below the base URL and return what `accept` makes of the answer.
 
@@ -285,9 +308,10 @@ class Http:
         if the answer is complete and has the wrong shape: the same a second time is a `SourceError`. `refused` sees
         every answer with another status first, and an empty 504 if none came in time: it raises what its caller wants to handle
         itself, or `BadBodyError`, or nothing. Raises `SourceUnavailable` when every attempt failed, `SourceError` when the source
-        refuses. `first`: the rest is not read after about so many bytes.
+        refuses. `first`: the rest is not read after about so many bytes. `into`: an empty file for the body of status 200, which the reply
+        is without then.
         """
-        return self._request(_Call("GET", self.address(path, params), accept, refused, first=first))
+        return self._request(_Call("GET", self.address(path, params), accept, refused, first=first, into=_page(into)))
 
     def download(self, path: str, accept: Callable[[Reply], T], into: BinaryIO) -> T:
         """GET a file of any size into an empty local one; `accept` gets a reply without a body, and may read the file.
@@ -304,9 +328,10 @@ class Http:
         *,
         json: object = None,
         refused: Callable[[Reply], None] = _nothing_special,
+        into: Writable | None = None,
     ) -> T:
         """The same by POST with a form, for parameters too long for a URL, or with a JSON body; it is retried like a GET."""
-        return self._request(_Call("POST", self.address(path), accept, refused, form, json))
+        return self._request(_Call("POST", self.address(path), accept, refused, form, json, into=_page(into)))
 
     def address(self, path: str, params: Mapping[str, str] | None = None) -> str:
         """The full URL of a GET."""
@@ -344,7 +369,7 @@ class Http:
                 call.refused(Reply(call.url, 504, httpx.Headers(), b""))
             raise
         try:
-            if reply.status == 200 or (call.into and reply.status == 206):
+            if call.into.takes(reply.status) if call.into else reply.status == 200:
                 return call.accept(reply)
             call.refused(reply)
             if call.into and call.into.state and reply.status == 416:  # the content is shorter by now
@@ -373,7 +398,7 @@ class Http:
             try:
                 headers = call.into.headers() if call.into else None
                 # A file is often kept at another place than the one it is published at.
-                follows = call.into is not None or call.first is not None
+                follows = call.first is not None or (call.into is not None and not call.into.is_page)
                 with self._client.stream(
                     call.method,
                     call.url,
@@ -412,7 +437,7 @@ class Http:
 
     def _body(self, response: httpx.Response, call: _Call[T]) -> bytes:
         url = call.url
-        if call.into and response.status_code in {200, 206}:
+        if call.into and call.into.takes(response.status_code):
             self._save(response, call.into, url)
             return b""
         body = BytesIO()  # grows in place, and gives its bytes without a copy
@@ -422,19 +447,24 @@ class Http:
                 break
             if call.first and size >= call.first:
                 break
-            if size > MAX_BODY:
-                raise SourceError(
-                    f"{self._what}: {url} answered more than {MAX_BODY // 2**20} MiB for one page; lower CATALUNYA_PAGE_ROWS"
-                )
+            self._limit(size, url)
         return body.getvalue()
 
     def _save(self, response: httpx.Response, into: _Saved, url: str) -> None:
         into.begin(response)
         for chunk in response.iter_bytes():
             into.file.write(chunk)
-            if into.file.tell() > MAX_FILE:
+            if into.is_page:
+                self._limit(into.file.tell(), url)
+            elif into.file.tell() > MAX_FILE:
                 raise SourceError(f"{self._what}: {url} answered more than {MAX_FILE // 2**30} GiB; is it a file?")
         into.state = ""  # should it have to be sent again, then all of it
+
+    def _limit(self, size: int, url: str) -> None:
+        if size > MAX_BODY:
+            raise SourceError(
+                f"{self._what}: {url} answered more than {MAX_BODY // 2**20} MiB for one page; lower CATALUNYA_PAGE_ROWS"
+            )
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         """httpx's hook: keep each connection, for `stop`."""

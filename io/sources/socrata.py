@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Self
+from io import BytesIO
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,6 +24,7 @@ from catalunya.io.errors import BadBodyError, DeclarationError, SourceError, Usa
 from catalunya.io.json_text import AnyObject, check_utf8, repeated_names
 from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal, said
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
+from catalunya.io.sources.rows_file import RowsFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -184,17 +186,30 @@ class Socrata(Source[PageRequest]):
 
     def fetch(self, client: Http, request: PageRequest) -> tuple[Page, Reply]:
         """One page, with the state that its headers give."""
-        url = client.address(request.path, request.params)
+        body = BytesIO()
+        page, reply = self._fetched(client, request, body)
+        return page, replace(reply, body=body.getvalue())
+
+    def land(self, client: Http, request: PageRequest, into: BinaryIO) -> Page:
+        """The same, written into a file as it comes."""
+        return self._fetched(client, request, into)[0]
+
+    def _fetched(self, client: Http, request: PageRequest, into: BinaryIO) -> tuple[Page, Reply]:
+        file = RowsFile(into)
 
         def accept(reply: Reply) -> tuple[Page, Reply]:
-            rows = len(reply.decode(list[AnyObject]))
-            check_utf8(reply.body)
+            size, rows = into.tell(), file.rows()
+            if rows is None:
+                into.seek(0)
+                whole = replace(reply, body=into.read())
+                rows = len(whole.decode(list[AnyObject]))
+                check_utf8(whole.body)
             page = Page(
-                f"{request.page}.json",
-                url,
+                request.name,
+                client.address(request.path, request.params),
                 rows,
-                len(reply.body),
-                hashlib.sha256(reply.body).hexdigest(),
+                size,
+                file.sha256,
                 stamp=_stamp(
                     reply.headers.get("x-soda2-truth-last-modified") or reply.headers.get("last-modified") or ""
                 ),
@@ -203,8 +218,8 @@ class Socrata(Source[PageRequest]):
             return page, reply
 
         if "query" in request.params:
-            return client.post(request.path, accept, json=_question(request.params))
-        return client.get(request.path, accept, request.params)
+            return client.post(request.path, accept, json=_question(request.params), into=file)
+        return client.get(request.path, accept, request.params, into=file)
 
     def _count(self, client: Http, where: str) -> tuple[int, int]:
         """How many rows there are, and which version of the API says so: that is asked for the rows, too."""

@@ -61,7 +61,8 @@ class GivenPages(InFolder):
         started, pages = datetime.now(UTC), []
         for number, (text, rows) in enumerate(json.loads((self.folder / "pages.json").read_text(encoding="utf-8"))):
             name, body = f"page-{number:05}.json", text.encode()
-            sink(name, body)
+            with sink(name) as file:
+                file.write(body)
             pages.append(Page(name, f"folder:{number}", rows, len(body), hashlib.sha256(body).hexdigest()))
         return Extraction(state, tuple(pages), len(pages), started, datetime.now(UTC))
 

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from math import prod
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
@@ -57,13 +58,21 @@ class Landing:
         self.at_once = 0
         self._lock = threading.Lock()
 
-    def __call__(self, name: str, body: bytes) -> None:
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[BinaryIO]:
         with self._lock:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
-        time.sleep(0.002)
+        try:
+            time.sleep(0.002)
+            body = BytesIO()
+            yield body
+        except BaseException:
+            with self._lock:
+                self.at_once -= 1
+            raise
         with self._lock:
-            self.files[name] = bytes(body)
+            self.files[name] = body.getvalue()
             self.written.append(name)
             self.at_once -= 1
 

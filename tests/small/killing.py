@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import BinaryIO
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.making.materialize import materialize
@@ -47,6 +49,12 @@ class TrapdoorLake(Lake):
     def put(self, path: str, body: bytes | Path) -> None:
         self.step()
         super().put(path, body)
+
+    @contextmanager
+    def writing(self, path: str) -> Iterator[BinaryIO]:
+        self.step()
+        with super().writing(path) as file:
+            yield file
 
     def create(self, path: str, body: bytes) -> bool:
         self.step()

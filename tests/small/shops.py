@@ -122,7 +122,8 @@ class FolderSource(InFolder):
             name = f"page-{number:05}.json"
             page = Page(name, f"folder:{at}", len(chunk), len(body), hashlib.sha256(body).hexdigest())
             if page.url not in have:
-                sink(name, body)
+                with sink(name) as file:
+                    file.write(body)
                 landed.add(page)
             pages.append(have.get(page.url, page))
             if progress:

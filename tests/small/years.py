@@ -82,7 +82,8 @@ class YearsSource(InFolder):
                 continue
             body = json.dumps([{self.when: when, self.count: str(count)}]).encode()
             name = f"page-{number:05}.json"
-            sink(name, body)
+            with sink(name) as file:
+                file.write(body)
             pages.append(Page(name, f"folder:{when}", 1, len(body), hashlib.sha256(body).hexdigest()))
         return Extraction(state, tuple(pages), len(pages), started, datetime.now(UTC))
 

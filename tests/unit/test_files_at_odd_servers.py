@@ -110,9 +110,9 @@ def test_a_download_that_is_killed_leaves_nothing_on_the_disk(tmp_path: Path) ->
     with host(zipped(a=body.getvalue()), "parquet.zip") as source:
         landing = Landing()
 
-        def sink(name: str, body: bytes) -> None:
+        def sink(name: str) -> Any:
             seen.append(files_in(tmp_path))
-            landing(name, body)
+            return landing(name)
 
         http = replace(source.http, scratch=tmp_path, page_rows=100)
         done = source.file.extract(http, source.probe(), sink)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import NoReturn
 
 import polars as pl
 import pytest
@@ -164,7 +165,7 @@ def test_at_most_as_many_pages_are_in_memory_as_requests_are_allowed(api: Api) -
 
 
 def test_an_error_of_the_sink_passes_through_unchanged(api: Api) -> None:
-    def full(name: str, body: bytes) -> None:
+    def full(name: str) -> NoReturn:
         raise LakeError("no space left")
 
     with pytest.raises(LakeError, match="no space left"):

@@ -12,7 +12,7 @@ import pytest
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.errors import ConfigurationError, LakeError, LakeUnavailable
+from catalunya.io.errors import ConfigurationError, LakeError, LakeUnavailable, SourceUnavailable
 from catalunya.io.lake import Lake
 from catalunya.io.sources.socrata import Socrata
 from small.shops import declare
@@ -23,6 +23,25 @@ def test_an_object_is_created_once(tmp_path: Path) -> None:
     assert lake.create("a/b", b"first")
     assert not lake.create("a/b", b"second")
     assert lake.get("a/b") == b"first"
+
+
+def test_a_file_is_an_object_when_it_is_whole(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    with lake.writing("a/page.json") as file:
+        file.write(b"[]")
+        file.flush()
+        assert lake.objects("") == []
+    assert lake.get("a/page.json") == b"[]"
+
+    def broken() -> None:
+        with lake.writing("a/page.json") as file:
+            file.write(b"half")
+            raise SourceUnavailable("the connection was closed")
+
+    with pytest.raises(SourceUnavailable, match="was closed"):
+        broken()
+    assert lake.get("a/page.json") == b"[]"
+    assert [path.name for path in (tmp_path / "lake/a").iterdir()] == ["page.json"]
 
 
 def test_listing_matches_whole_folder_names(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from structlog.testing import capture_logs
@@ -400,7 +400,7 @@ def test_rows_that_lag_behind_the_metadata_are_not_mistaken_for_the_newest(porta
 
 
 def test_an_error_of_the_sink_passes_through_unchanged(portal: Portal) -> None:
-    def full(name: str, body: bytes) -> None:
+    def full(name: str) -> NoReturn:
         raise LakeError("no space left")
 
     with pytest.raises(LakeError, match="no space left"):

@@ -27,7 +27,7 @@ from catalunya.io.warehouse.glue_table import Field, table_input
 from catalunya.io.warehouse.glue_table import Table as GlueTable
 from catalunya.ops import console
 from catalunya.ops.mock.data import MUNICIPALITIES, REGISTER, known_view, read_seed
-from small.apis import Answer, Asked, Portal, Table, tables_with
+from small.apis import Answer, Asked, Landing, Portal, Table, tables_with
 from small.commands import Ran
 
 HOSTILE = [
@@ -243,10 +243,7 @@ def cells(table: Table, lake: Path, change: Callable[[dict[str, Any]], Any]) -> 
         change(document)
         return Answer(json.dumps(document).encode())
 
-    bodies: dict[str, bytes] = {}
-
-    def sink(name: str, body: bytes) -> None:
-        bodies[name] = bytes(body)
+    landing = Landing()
 
     with tables_with(table) as api:
         api.on_metadata = api.on_data = changed
@@ -254,8 +251,8 @@ def cells(table: Table, lake: Path, change: Callable[[dict[str, Any]], Any]) -> 
         source = Idescat(table.name)
         state = source.probe(http)
         assert state
-        source.extract(http, state, sink)
-    return pl.concat([read_cells(bodies[name]) for name in sorted(bodies)])
+        source.extract(http, state, landing)
+    return pl.concat([read_cells(body) for _, body in sorted(landing.files.items())])
 
 
 def test_hostile_codes_and_labels_of_json_stat_are_read_as_cells(tmp_path: Path) -> None:
