@@ -212,6 +212,16 @@ class Extraction:
         return sum(page.bytes for page in self.pages)
 
 
+class Writable(Protocol):
+    """A file, or what stands for one."""
+
+    def write(self, piece: bytes, /) -> int: ...
+    def read(self) -> bytes: ...
+    def seek(self, at: int, /) -> int: ...
+    def tell(self) -> int: ...
+    def truncate(self) -> int: ...
+
+
 class PageSink(Protocol):
     """Where pages go: a file for each, complete at the end of the block, and not there after an error; writing a name again replaces it."""
 

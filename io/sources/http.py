@@ -13,13 +13,12 @@ import ssl
 import textwrap
 import threading
 import time
-from collections import defaultdict
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpcore
@@ -32,7 +31,8 @@ from catalunya.io.json_text import BROKEN_JSON, json_decoder, whole_characters
 from catalunya.io.project_folder import active
 from catalunya.io.safe_text import safe_text
 from catalunya.io.sources import recording, traffic
-from catalunya.io.sources.base import HttpSettings
+from catalunya.io.sources.base import HttpSettings, Writable
+from catalunya.io.sources.pace import PACES
 from catalunya.io.sources.retry_after import seconds_to_wait
 
 if TYPE_CHECKING:
@@ -59,34 +59,6 @@ MAX_FILE = 32 * 1024**3  # bytes; a source that never ends must not fill up the 
 
 # By 64 KiB at a time, as is usual, a large page costs twice the CPU.
 httpcore.HTTP11Connection.READ_NUM_BYTES = 1024 * 1024
-
-
-class _Pace:
-    """When the next request to one host may be sent: shared by all extractions of this process, whatever thread they are in."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._next = 0.0
-
-    def take(self, requests_per_second: float) -> float:
-        """Take the turn if it has come, else return the seconds until then: a pause may be added meanwhile.
-
-        Evenly spaced: a bucket would let through twice as many in the first second.
-        """
-        with self._lock:
-            now = time.monotonic()
-            if now >= self._next:
-                self._next = now + 1 / requests_per_second
-                return 0.0
-            return self._next - now
-
-    def pause(self, seconds: float) -> None:
-        """Give no turn before this many seconds from now: the source asked the client to wait, so its other requests wait too."""
-        with self._lock:
-            self._next = max(self._next, time.monotonic() + seconds)
-
-
-_PACES: dict[str, _Pace] = defaultdict(_Pace)
 
 
 class _RetryableError(Exception):
@@ -125,16 +97,6 @@ class Reply:
         text = self.body[: 16 * limit].decode(errors="replace")
         text = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text)
         return textwrap.shorten(text, limit, placeholder=" …")
-
-
-class Writable(Protocol):
-    """A file, or what stands for one."""
-
-    def write(self, piece: bytes, /) -> int: ...
-    def read(self) -> bytes: ...
-    def seek(self, at: int, /) -> int: ...
-    def tell(self) -> int: ...
-    def truncate(self) -> int: ...
 
 
 @dataclass(slots=True)
@@ -265,7 +227,7 @@ class Http:
         self._lock = threading.Lock()
         self._streams: list[httpcore.NetworkStream] = []
         self._is_over = threading.Event()
-        self._pace = _PACES[settings.host]
+        self._pace = PACES[settings.host]
         self._sender = traffic.current().sender(settings.host, settings.protocol)
         self._ends_at = time.monotonic() + settings.deadline_s
 
@@ -424,7 +386,8 @@ class Http:
         reply = Reply(call.url, response.status_code, response.headers, body)
         if self.settings.record:
             sent = response.request.content.decode(errors="replace")
-            content = call.into.content() if call.into and not body else body
+            is_saved = call.into and call.into.takes(reply.status)
+            content = call.into.content() if call.into and is_saved else body
             kept = recording.Exchange(call.method, call.url, reply.status, dict(reply.headers), content, sent)
             self.exchanges.append(kept)
         log.debug("http_answer", url=call.url, status=reply.status, bytes=len(body), seconds=round(seconds, 3))
