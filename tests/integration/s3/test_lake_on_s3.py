@@ -82,11 +82,15 @@ def test_every_way_of_writing_encrypts_the_object(aws: Aws, bucket: str) -> None
     lake.create("created", b"x")
     lake.put("small", megabytes(1))
     lake.put("large", megabytes(9))
+    for name, size in (("page", 1), ("large_page", 9)):
+        with lake.writing(name) as file:
+            file.write(megabytes(size))
+        assert (lake.get(name), parts(aws, lake, name)) == (megabytes(size), 1 if size == 1 else 2)
     aws.client("s3").put_object(Bucket=bucket.removeprefix("s3://"), Key="bare", Body=b"x")
     assert "ServerSideEncryption" not in head(aws, lake, "bare")
     lake.copy("bare", "copied")
     found = {o.path: head(aws, lake, o.path).get("ServerSideEncryption") for o in lake.objects("") if o.path != "bare"}
-    assert found == dict.fromkeys(("copied", "created", "large", "put", "small"), "AES256")
+    assert found == dict.fromkeys(("copied", "created", "large", "large_page", "page", "put", "small"), "AES256")
 
 
 def test_objects_are_encrypted_with_the_key_in_the_settings(aws: Aws, bucket: str) -> None:
