@@ -210,7 +210,7 @@ class PartPages(LandedPages):
     """The pages of an unsealed batch, for a part: it holds no lease, and lands pages early that the lease's holder may use.
 
     Each invocation uses its own names, which sort where the plain ones would: no page is ever replaced, not even by an
-    invocation that was presumed dead. `is_open` is called before each page: whether the batch still waits for pages.
+    invocation that was presumed dead. `is_open` is called before each page becomes one: whether the batch still waits for pages.
     """
 
     def __init__(self, lake: Lake, batch: str, window: Window | None, is_open: Callable[[], bool]) -> None:
@@ -221,10 +221,10 @@ class PartPages(LandedPages):
     @contextmanager
     def write(self, name: str) -> Iterator[BinaryIO]:
         """A file for one page. Raises BatchClosedError when the batch was sealed meanwhile."""
-        if not self._is_open():
-            raise BatchClosedError(f"{self.batch} was sealed meanwhile")
         with super().write(self._unique_name(name)) as file:
             yield file
+            if not self._is_open():
+                raise BatchClosedError(f"{self.batch} was sealed meanwhile")
 
     def add(self, page: Page) -> None:
         """Note a page under the name it was written to."""
