@@ -9,8 +9,11 @@ import pytest
 
 from catalunya.ops.local_airflow import launcher
 
-PRELOADED = (launcher.PARSER, launcher.MAIN, *launcher.FOR_SCHEDULING, *launcher.FOR_TASKS, *launcher.FOR_API)
-COMMANDS = (*launcher.COMPONENTS.values(), ("api-server",), ("db", "migrate"))
+PRELOADED = (
+    *(launcher.PARSER, launcher.MAIN, *launcher.FOR_SCHEDULING, *launcher.FOR_TASKS),
+    *(launcher.FOR_API + launcher.FOR_EXECUTION_API),
+)
+COMMANDS = (*launcher.COMPONENTS.values(), launcher.API, (*launcher.EXECUTION_API, "1"), launcher.MIGRATE)
 
 
 def moved(what: str) -> str:
