@@ -100,7 +100,7 @@ def main(execution_port: str, components: Sequence[str]) -> int:
         }
         for name, (command, modules) in servers.items():
             running[_fork(name, command, modules, wait_for=ready)] = name
-        database = None if _is_migrated() else _fork("db", MIGRATE)
+        database = None if is_migrated() else _fork("db", MIGRATE)
         if database:
             running[database] = "db"
         preload(*FOR_SCHEDULING, *FOR_TASKS)
@@ -110,7 +110,7 @@ def main(execution_port: str, components: Sequence[str]) -> int:
         while database in running:
             _watch(running, parent)
         if database:
-            _remember_migration()
+            remember_migration()
         os.write(ready[1], b"1" * len(servers))
         for name in components:
             running[_fork(name, COMPONENTS[name])] = name
@@ -125,13 +125,14 @@ def main(execution_port: str, components: Sequence[str]) -> int:
         _end(running)
 
 
-def _is_migrated() -> bool:
+def is_migrated() -> bool:
     """Whether this Airflow has migrated this database before: it says so itself, and `db migrate` takes seconds to find nothing to do."""
     noted = Path(os.environ["AIRFLOW_HOME"], MIGRATED)
     return noted.exists() and noted.read_text(encoding="utf-8") == _revision()
 
 
-def _remember_migration() -> None:
+def remember_migration() -> None:
+    """Note that this Airflow has migrated the database to the revision that it is at now."""
     Path(os.environ["AIRFLOW_HOME"], MIGRATED).write_text(_revision(), encoding="utf-8")
 
 

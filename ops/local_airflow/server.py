@@ -61,13 +61,15 @@ def airflow(
     port: int | None = None,
     stays: bool = False,
     retry_delay_s: int = 2,
+    dags: Path | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Server]:
     """Start Airflow for the assets of `settings`; stop all of it when the block ends, however it ends.
 
     `home` keeps the database and logs between runs; one server at a time may use it. `port` is the UI's, by default a free
-    one. `stays` means hours instead of one run: cron schedules are active, and the scheduler polls less often. Raises UsageError
-    if Airflow is not installed, the port is in use or the home is in use, AirflowError if it does not start.
+    one. `stays` means hours instead of one run: cron schedules are active, and the scheduler polls less often. `dags` is a folder
+    of other DAGs with the same ids (`bench/wave.py`). Raises UsageError if Airflow is not installed, the port is in use or the home
+    is in use, AirflowError if it does not start.
     """
     if importlib.util.find_spec("airflow") is None:
         raise UsageError("Airflow is not installed; run `make setup`, or `pip install 'catalunya[airflow]'`")
@@ -80,6 +82,8 @@ def airflow(
     ports[0] = port or ports[0]
     url, execution_url = (f"http://127.0.0.1:{number}" for number in ports[:2])
     env = environment(settings, home, ports, stays=stays, retry_delay_s=retry_delay_s)
+    if dags:
+        env |= variables({"CORE__DAGS_FOLDER": dags.absolute()})
     started_at = datetime.now(UTC)
     # One short run without deferrable tasks needs no triggerer, and no one checks its health.
     needs_triggerer = stays or settings.functions or settings.manifests_queue
