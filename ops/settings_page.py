@@ -39,7 +39,7 @@ def settings_page() -> str:
 
 
 def _defaults(env: str) -> Settings:
-    return Settings(env=env, _env_prefix=_NO_VARIABLES)  # type: ignore[arg-type, call-arg]
+    return Settings.model_validate({"env": env})
 
 
 def _shown(name: str, settings: Settings) -> str:

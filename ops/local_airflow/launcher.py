@@ -31,7 +31,7 @@ FOR_TASKS = (
     "httpx",
     "stamina",
     "msgspec",
-    "pydantic_settings",
+    "pydantic",
     "obstore.store",
     "duckdb",
     "dbt.cli.main",
