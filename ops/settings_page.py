@@ -12,7 +12,6 @@ from pydantic import SecretStr
 from catalunya.io.environment import Settings
 
 PAGE = "docs/settings.md"
-_NO_VARIABLES = "_NOT_READ_"  # a prefix that no variable has: the page is the same on every machine
 
 
 def settings_page() -> str:

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import structlog
-
 from catalunya.io.environment import Settings
 from catalunya.io.errors import WarehouseError, passing, warehouse_error
+from catalunya.io.log import get_logger
 from catalunya.io.warehouse.dbt import DATABASE, Databases, Model, Outcome, load_project, one_line
 from catalunya.io.warehouse.relation import Relation
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Workspace(Protocol):

@@ -27,13 +27,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from catalunya.io.environment import Settings
 from catalunya.io.errors import MESSAGE, ConfigurationError, WarehouseError, warehouse_error
+from catalunya.io.log import get_logger
 from catalunya.io.project_folder import MACROS, OURS, active
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PROFILES = OURS / "dbt"
 PROFILE = "catalunya"
