@@ -70,3 +70,13 @@ class Project:
         from catalunya.assets.record.state import State
 
         return State(self.graph, self.ledger, now or datetime.now(UTC), self.settings.lease_s, listed)
+
+    def overview(self, now: datetime | None = None) -> State:
+        """The same for a look at many tables, in a few requests: the last entries that the watch has read have no `objects`."""
+        from catalunya.assets.record.ledger import Ledger
+        from catalunya.assets.record.newest import read_newest
+        from catalunya.assets.record.state import State
+
+        ledger = Ledger(self.lake)
+        read_newest(ledger)
+        return State(self.graph, ledger, now or datetime.now(UTC), self.settings.lease_s, ledger.listed())
