@@ -150,7 +150,7 @@ def test_partition_columns_are_read_from_the_path_as_text(dims: Warehouse, tmp_p
     dims.tables["social_services"] = Relation(
         "staging", "social_services", known.columns, tuple(map(str, files)), partition_by=("comarca_id",)
     )
-    assert set(dims.build("fact_service_usage_daily")["comarca_id"]) == {"01", "02"}
+    assert {"01", "02"} <= set(dims.build("fact_service_usage_daily")["comarca_id"])
 
 
 def test_threads_that_build_at_once_all_succeed(warehouse: Warehouse) -> None:
