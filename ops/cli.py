@@ -6,6 +6,7 @@ The commands are in `commands/` and are imported when they are called, so that `
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -106,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     _open_streams()
     _use_utf8()
+    gc.set_threshold(50_000, 20, 20)  # imports leave no garbage, and looking for it took a twentieth of a command
     # pydantic would read the metadata of every installed package, to find plugins that no one uses here.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     tokens = list(sys.argv[1:] if arguments is None else arguments)
