@@ -49,7 +49,6 @@ class Tested:
     failed: int
     sample: str
     only_warns: bool
-    column: str
 
 
 def build_model(
@@ -191,7 +190,7 @@ def _tested(test: Outcome, workspace: Workspace) -> Tested:
         sample = one_line(json.dumps(first, default=str, ensure_ascii=False)) if first else ""
     elif test.failed:
         sample = test.message
-    return Tested(test.name, test.failures or int(test.failed), sample, test.only_warns, test.column)
+    return Tested(test.name, test.failures or int(test.failed), sample, test.only_warns)
 
 
 def _failure(model: Model, failed: Sequence[Outcome], tests: Mapping[str, Tested]) -> str:

@@ -97,7 +97,7 @@ def is_installed() -> bool:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one node of a run ended: a model, a seed, a test or a unit test. `failures` and `sql` belong to a failed data test; a test that
-    `only_warns` does not fail the build, and one declared on a column has it."""
+    `only_warns` does not fail the build."""
 
     name: str
     kind: str
@@ -106,7 +106,6 @@ class Outcome:
     failures: int
     sql: str | None
     only_warns: bool = False
-    column: str = ""
 
     @property
     def failed(self) -> bool:
@@ -314,7 +313,6 @@ def _outcomes(result: Any) -> list[Outcome]:
             failures=ran.failures or 0,
             sql=getattr(ran.node, "compiled_code", None),
             only_warns=str(getattr(ran.node.config, "severity", "")).lower() == "warn",
-            column=getattr(ran.node, "column_name", None) or "",
         )
         for ran in result.result.results
     ]
@@ -372,16 +370,8 @@ def _invoke(
         result = dbtRunner(manifest=manifest).invoke(
             [
                 *arguments,
-                *(
-                    "--project-dir",
-                    str(active().dbt),
-                    "--profiles-dir",
-                    str(PROFILES),
-                    "--profile",
-                    PROFILE,
-                    "--target",
-                    target,
-                ),
+                *("--project-dir", str(active().dbt), "--profiles-dir", str(PROFILES)),
+                *("--profile", PROFILE, "--target", target),
                 *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
                 *("--vars", json.dumps({"engine_macros": str(MACROS), **variables})),
                 # No one reads the log in the scratch folder, and writing it took an eighth of a build: the outcomes say all.
