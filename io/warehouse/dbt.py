@@ -227,8 +227,7 @@ def _place(manifest: Any, model: Model, databases: Databases) -> None:
 
 
 def load_project(settings: Settings) -> DbtProject:
-    """The project for the settings' engine: what this process or, in the cache, another one parsed from these files with this dbt, else
-    parsed now.
+    """The project for the settings' engine, as this process or another one parsed it from these files with this dbt, else parsed now.
 
     Raises WarehouseError when dbt cannot parse it.
     """
@@ -241,8 +240,7 @@ def load_project(settings: Settings) -> DbtProject:
         return project
 
 
-_loaded: dict[str, tuple[str, DbtProject]] = {}
-"""By target: the project that this process loaded last, and the fingerprint of its files."""
+_loaded: dict[str, tuple[str, DbtProject]] = {}  # by target, with the fingerprint of its files
 
 
 def _load(settings: Settings, target: str, fingerprint: str) -> DbtProject:
@@ -409,15 +407,14 @@ def _parse(target: str) -> bytes:
     return packed
 
 
-@cache
-def _versions() -> str:
-    return " ".join(map(version, ("dbt-core", "dbt-adapters", "dbt-duckdb", "dbt-athena")))
+_version = cache(version)
 
 
 def _fingerprint() -> str:
     """A hash of everything that a parse depends on: the project's place and files, and the versions of dbt."""
     root = active().dbt
-    digest = hashlib.sha256(f"{root} {_versions()}".encode())
+    versions = map(_version, ("dbt-core", "dbt-adapters", "dbt-duckdb", "dbt-athena"))
+    digest = hashlib.sha256(" ".join([str(root), *versions]).encode())
     theirs = [path for pattern in _PARSED_FROM for path in sorted(root.glob(pattern))]
     for path in (PROFILES / "profiles.yml", *sorted(MACROS.glob("*.sql")), *theirs):
         digest.update(f"\0{path}\0".encode())
