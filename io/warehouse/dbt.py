@@ -47,6 +47,7 @@ _PARSED_FROM = (
 
 # dbt keeps flags, adapters and loggers in globals: a process can run one invocation at a time.
 _ONE_AT_A_TIME = threading.RLock()
+_version = cache(version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,9 +406,6 @@ def _parse(target: str) -> bytes:
         )
     packed: bytes = result.result.to_msgpack(extended_mashumaro_encoder)
     return packed
-
-
-_version = cache(version)
 
 
 def _fingerprint() -> str:
