@@ -31,6 +31,8 @@ TESTS = Path(__file__).parent
 hypothesis_settings.register_profile("ours", deadline=None)
 hypothesis_settings.load_profile("ours")
 os.environ.pop(VARIABLE, None)  # the suite is this project's own
+# Where no command has configured the log, structlog shows a traceback with the source and the variables of each frame: a third of a second.
+structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
 CACHE = load_settings().cache.absolute()
 # The longest first, so that no worker ends up alone with one of them; then the other integration tests, then the short unit tests.
 # Those that start Airflow go to one worker: Airflow is several processes, and two at once are slower than one after the other.
@@ -56,14 +58,24 @@ LONGEST = (
     "integration/test_observability.py",
     "integration/test_dbt_docs.py",
     "integration/cdk/test_access_runs.py",
+    "integration/cdk/test_access_templates.py",
+    "integration/cdk/test_stacks.py",
+    "integration/cdk/test_added.py",
     "integration/s3/test_kills_on_s3.py",
     "unit/cli/test_changes.py",
     "unit/cli/test_cli_process.py",
+    "unit/test_source_switch.py",
+    "unit/test_table_variants.py",
     "unit/test_properties_staging.py",
     "unit/security/test_hostile_sources.py",
     "unit/test_cuts.py",
     "unit/test_literal_paths.py",
     "unit/invariants/test_kill_and_run_again.py",
+    "unit/test_watching_airflow.py",
+    "unit/test_alternatives.py",
+    "unit/test_optional_walks.py",
+    "unit/test_retention.py",
+    "unit/test_telemetry.py",
 )
 
 

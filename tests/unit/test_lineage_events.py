@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance
 from openlineage.client.uuid import generate_static_uuid
 from structlog.testing import capture_logs
 
@@ -56,12 +55,12 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> FolderSource:
-    return declare(tmp_path / "source")[0]
+    return declare(tmp_path / "source", page_rows=100)[0]
 
 
 @pytest.fixture
 def project(settings: Settings, tmp_path: Path) -> Project:
-    return Project(settings, declare(tmp_path / "source")[1])
+    return Project(settings, declare(tmp_path / "source", page_rows=100)[1])
 
 
 def kinds(receiver: Receiver) -> list[tuple[str, str]]:
@@ -222,6 +221,8 @@ def test_what_a_function_made_is_reported_by_the_task_that_invoked_it_and_is_the
 def test_in_airflow_the_run_of_the_task_is_the_parent(
     receiver: Receiver, source: FolderSource, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance
+
     monkeypatch.setenv("OPENLINEAGE_NAMESPACE", "open-data")
     at = datetime(2026, 8, 3, 5, tzinfo=UTC)
 
