@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from figures import Figure, mock
 
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
@@ -125,6 +126,21 @@ def _is_needed(
 
 def _compares_partition(sql: str, column: str | None) -> bool:
     return bool(column and re.search(rf"\b{column} = \(\s*select", sql))
+
+
+def figures(work: Path, _repeat: int) -> Iterator[Figure]:
+    """What each query reads, if Athena prunes by what a subquery finds, beside what it needs."""
+    from catalunya.assets.making.materialize import materialize
+
+    with mock(20_000) as url:
+        project = Project(load_settings(lake=str(work / "queried"), mock_url=url))
+        for asset in project.graph:
+            materialize(project, asset.key)
+    (work / "athena").mkdir()
+    for each in measured(work / "athena", lay_out(project, work / "athena")):
+        name = f"{each['query']}: bytes scanned on Athena"
+        others = {"all partitions": each["all"]}
+        yield Figure(name, each["pruned"], "bytes", each["needed"], others, {"floor": 1.2})
 
 
 def main() -> None:
