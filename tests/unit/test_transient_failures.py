@@ -59,7 +59,7 @@ class Shop:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         _, (landing, shops, cities) = declare(folder)
-        self.source = Shelf(folder)
+        self.source = Shelf(folder, page_rows=100)
         self.raises: Exception | None = None
 
         def function(raw: pl.LazyFrame) -> pl.LazyFrame:
