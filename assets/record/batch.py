@@ -7,24 +7,23 @@ version and window, each only if it is complete by the size and hash in its note
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-import structlog
 
 from catalunya.assets.record.ledger import Entry, Stored, content_version
 from catalunya.assets.record.paths import manifest_path
 from catalunya.io.errors import BatchDamaged, ObjectMissing
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import Page
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 NOTES = "_landed"
 
@@ -151,16 +150,16 @@ class LandedPages:
             log.info("extraction_resumed", batch=self.batch, version=version, pages=len(complete), rows=rows)
         return complete
 
-    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+    def write(self, name: str, body: bytes) -> None:
         """Write one page, durably."""
         path = f"{self.batch}/{name}"
-        await self._lake.put_stream(path, chunks)
-        await asyncio.to_thread(self._lake.sync, [path])  # while the next pages are being received
+        self._lake.put(path, body)
+        self._lake.sync([path])  # in the thread that received it, while others receive the next pages
 
-    async def add(self, page: Page) -> None:
+    def add(self, page: Page) -> None:
         """Note a page after it was written."""
         note = msgspec.json.encode(Note(self._version, self._window, page))
-        await asyncio.to_thread(self._lake.put, self._path(page.name), note)
+        self._lake.put(self._path(page.name), note)
         self.added += 1
 
     def forget(self) -> None:
