@@ -18,7 +18,6 @@ from catalunya.io.errors import LakeError, LedgerError
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 from catalunya.io.log import get_logger
-from catalunya.io.log import get_logger
 
 log = get_logger(__name__)
 
