@@ -72,7 +72,7 @@ def copy(tmp_path: Path) -> Path:
     """A copy of the project."""
     root = tmp_path / "copy"
     for folder in COPIED:
-        shutil.copytree(ROOT / folder, root / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, root / folder, symlinks=True)  # with what is compiled of it
     for name in FILES:
         shutil.copy(ROOT / name, root)
     return root

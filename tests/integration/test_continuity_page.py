@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from catalunya.ops.mock.server import MockServer
 from catalunya.ops.watching.consumers import texts
 from catalunya.ops.watching.findings import Kind
 from small import runbook
-from small.checkout import ROOT, Checkout
+from small.checkout import ROOT, Checkout, Shell
 from small.drill import command
 from small.patience import patience
 
@@ -32,19 +33,28 @@ def server() -> Iterator[MockServer]:
         yield served
 
 
+@pytest.fixture
+def shell(server: MockServer, tmp_path: Path) -> Iterator[Shell]:
+    """Commands in a checkout."""
+    settings = {"mock_url": server.url, "http_attempts": "1", "http_backoff_s": "0", "airflow_url": ""}
+    with closing(Shell(Checkout.at(tmp_path, **settings))) as found:
+        yield found
+
+
 def test_its_commands_switch_a_table_to_another_source_and_back(
-    server: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: MockServer, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkout = Checkout.at(tmp_path, mock_url=server.url, http_attempts="1", http_backoff_s="0", airflow_url="")
+    checkout = shell.checkout
     out: list[str] = []
 
     def catalunya(words: list[str]) -> int:
-        done = checkout.run(*words)
-        out.append(f"{done.out}{done.err}")
+        done = shell.run(*words)
+        out.append(done.out)
         return 0 if words[0] == "watch" and done.code == 1 else done.code  # 1: something needs a person
 
     def make(words: list[str]) -> None:
         assert words == ["generate"]
+        shell.close()
         done = checkout.generate()
         assert done.code == 0, done.err
 

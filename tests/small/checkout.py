@@ -1,10 +1,12 @@
 """A checkout of the project in a folder of its own, in which commands may change files as a person would.
 
-Each command runs in a process of its own, because what it changes is read when the tables' modules are imported.
+Each command runs in a process of its own, because what it changes is read when the tables' modules are imported. `Shell` is for several commands
+between two changes: they share what they import, which takes longer than they do.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -19,6 +21,13 @@ from small.patience import patience
 ROOT = Path(__file__).parents[2]
 _FOLDERS = ("assets", "cdk", "contracts", "dags", "dbt", "docs", "io", "ops", "portal", "src")
 _COMMAND = "import sys; from catalunya.ops.cli import main; sys.exit(main())"
+_SHELL = """
+import json, sys
+from catalunya.ops.cli import main
+for line in sys.stdin:
+    code = main(json.loads(line))
+    print(f"\\0{code}", flush=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,8 @@ class Checkout:
     def at(cls, folder: Path, **settings: str) -> Checkout:
         """A copy of this project in a folder, with its lake beside it. `settings`: `mock_url` for CATALUNYA_MOCK_URL."""
         for name in _FOLDERS:
-            ignored = shutil.ignore_patterns("__pycache__", "target", "logs")
+            # With what is compiled of it: a copy keeps the times of its files.
+            ignored = shutil.ignore_patterns("target", "logs")
             shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
         shutil.copy(ROOT / "README.md", folder)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CATALUNYA_")}
@@ -64,3 +74,41 @@ class Checkout:
             timeout=patience(200),
         )
         return Ran(done.returncode, done.stdout, done.stderr)
+
+
+class Shell:
+    """Commands of `catalunya` in the checkout, in one process from the first to `close`."""
+
+    def __init__(self, checkout: Checkout) -> None:
+        self.checkout = checkout
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, *arguments: str) -> Ran:
+        """Run a command; what it says on both streams is in `out`."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-u", "-c", _SHELL],
+                cwd=self.checkout.folder,
+                env=dict(self.checkout.environment),
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{json.dumps(arguments)}\n")
+        self._process.stdin.flush()
+        said = ""
+        for line in self._process.stdout:
+            before, is_end, code = line.partition("\0")
+            said += before
+            if is_end:
+                return Ran(int(code), said, "")
+        raise AssertionError(f"{arguments} ended the process: {said}")
+
+    def close(self) -> None:
+        """End the process: the next command sees the checkout as it is then."""
+        if self._process:
+            self._process.communicate()
+            self._process = None
