@@ -20,7 +20,7 @@ from catalunya.portal.making import SiteStatus, status
 from catalunya.portal.site import read_site
 from small.patience import wait_until
 
-SETTLE_S = 180
+SETTLE_S = 300
 PAGES, SITE = "ops.portal", "portal"
 """The DAG of the public pages, and what it makes."""
 

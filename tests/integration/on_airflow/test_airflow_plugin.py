@@ -24,7 +24,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def made(shared_field: Field) -> str:
+def maker(shared_field: Field) -> str:
     """The run on Airflow that made the staging table as it is, after which the watch has looked."""
     field, key = shared_field, f"staging.{SOURCE}"
     field.rest()
@@ -56,7 +56,7 @@ def test_airflow_knows_the_plugin_and_its_views(field: Field) -> None:
 
 
 def test_the_tab_of_an_asset_in_light_and_dark_and_narrow(
-    field: Field, made: str, browser: Any, tmp_path: Path
+    field: Field, maker: str, browser: Any, tmp_path: Path
 ) -> None:
     backgrounds = {}
     for mode, width in (("light", 1440), ("dark", 1440), ("light", 420)):
@@ -79,7 +79,7 @@ def test_the_tab_of_an_asset_in_light_and_dark_and_narrow(
     assert backgrounds["light"] != backgrounds["dark"]
 
 
-def test_the_frame_follows_when_airflow_changes_its_mode(field: Field, made: str, browser: Any) -> None:
+def test_the_frame_follows_when_airflow_changes_its_mode(field: Field, maker: str, browser: Any) -> None:
     with window(browser, field.client.url) as opened:
         frame = opened.open(f"/dags/staging.{SOURCE}/plugin/asset")
         opened.page.evaluate("document.documentElement.className = 'dark'")
@@ -87,7 +87,7 @@ def test_the_frame_follows_when_airflow_changes_its_mode(field: Field, made: str
         assert opened.said == []
 
 
-def test_links_lead_out_of_the_frame_and_within_it(field: Field, made: str, browser: Any) -> None:
+def test_links_lead_out_of_the_frame_and_within_it(field: Field, maker: str, browser: Any) -> None:
     with window(browser, field.client.url) as opened:
         frame = opened.open("/plugin/asset-health")
         assert "Asset health" in frame.locator("h1").inner_text()
@@ -97,10 +97,10 @@ def test_links_lead_out_of_the_frame_and_within_it(field: Field, made: str, brow
 
         frame.get_by_role("link", name=f"staging.{SOURCE}", exact=True).click()  # out, to the DAG
         frame = opened.wait_for(f"/dags/staging.{SOURCE}/plugin/asset")
-        frame.locator("a.run", has_text=made).first.click()  # out, to the run
+        frame.locator("a.run", has_text=maker).first.click()  # out, to the run
         frame = opened.wait_for(
             re.sub(
-                "[:+]", lambda found: f"%{ord(found[0]):02X}", f"/dags/staging.{SOURCE}/runs/{made}/plugin/made-from"
+                "[:+]", lambda found: f"%{ord(found[0]):02X}", f"/dags/staging.{SOURCE}/runs/{maker}/plugin/made-from"
             )
         )
         frame.locator("text=this is what the table is now").wait_for()
@@ -109,7 +109,7 @@ def test_links_lead_out_of_the_frame_and_within_it(field: Field, made: str, brow
         assert opened.said == []
 
 
-def test_the_filters_are_a_form_that_works_in_the_sandbox(field: Field, made: str, browser: Any) -> None:
+def test_the_filters_are_a_form_that_works_in_the_sandbox(field: Field, maker: str, browser: Any) -> None:
     with window(browser, field.client.url) as opened:
         frame = opened.open("/plugin/asset-health")
         frame.locator("input[type=search]").fill("staging usage")
@@ -119,7 +119,7 @@ def test_the_filters_are_a_form_that_works_in_the_sandbox(field: Field, made: st
         assert opened.said == []
 
 
-def test_the_tab_of_the_watch_shows_what_it_found_last(field: Field, made: str, browser: Any) -> None:
+def test_the_tab_of_the_watch_shows_what_it_found_last(field: Field, maker: str, browser: Any) -> None:
     with window(browser, field.client.url) as opened:
         frame = opened.open("/dags/ops.watch/plugin/asset")
         frame.locator("text=Last look").wait_for()
