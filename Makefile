@@ -90,8 +90,9 @@ costs: $(READY) ## Count what a day costs on AWS, with a local AWS (some minutes
 	@$(BIN)/python bench/aws_costs.py
 	@$(BIN)/python bench/cloudwatch_table.py
 
-bench: $(READY) ## Measure speed and memory against a floor on this machine (some minutes)
+bench: $(READY) ## Measure speed and memory beside a floor and peers on this machine (some minutes), and draw docs/performance.md
 	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/performance.py
 
 lock: $(BIN)/uv ## Update requirements.lock, the part of it for the image, and the locks of what tests install apart
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
@@ -103,6 +104,8 @@ lock: $(BIN)/uv ## Update requirements.lock, the part of it for the image, and t
 		--quiet --upgrade --output-file tests/e2e/servers.lock
 	@$(BIN)/uv pip compile tests/integration/portal/datacontract.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --quiet --upgrade --output-file tests/integration/portal/datacontract.lock
+	@for peer in dagster dlt; do $(BIN)/uv pip compile bench/peers/$$peer.in --python-version 3.11 --universal --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --quiet --upgrade --output-file bench/peers/$$peer.lock; done
 
 setup: $(READY) ## Create .venv
 

@@ -1,19 +1,22 @@
 """The public pages: `python bench/pages.py make FOLDER URL`, `build FOLDER`, `move FOLDER URL` (one source changes) or `floor FOLDER`. Prints one
 JSON line.
 
-The floor writes the files of the built site again: what a build costs that makes nothing. `bench/run.py` runs each in a separate process.
+The floor writes the files of the built site again: what a build costs that makes nothing. Each runs in a separate process.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import structlog
+from figures import Figure, mock, run
 
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.project import Project
@@ -21,6 +24,24 @@ from catalunya.io.environment import load_settings
 from catalunya.portal.making import build_site
 
 MOVED = "source:service_usage+"
+
+
+def figures(work: Path, repeat: int) -> Iterator[Figure]:  # noqa: ARG001 - once: it is long enough
+    """The pages of 990 places in three languages and of all tables: everything, and after one source changed."""
+    folder = work / "pages"
+    with mock(1000) as url:
+        run("pages.py", "make", folder, url)
+        whole = run("pages.py", "build", folder)
+        floor = run("pages.py", "floor", folder).answer["seconds"]
+        run("pages.py", "move", folder, url)
+        again = run("pages.py", "build", folder)
+    shutil.rmtree(folder)
+    built = whole.answer
+    assert 0 < again.answer["written"] < built["written"], "only what moved is written"
+    name = f"public pages: {built['files']:,} files, {built['bytes'] / 1e6:,.0f} MB"
+    yield Figure(name, built["seconds"], "s", floor, {}, {"most": 60})
+    yield Figure("public pages, memory", whole.peak, "MB", None, {}, {"most": 400})
+    yield Figure("public pages after one source changed", again.answer["seconds"], "s", None, {}, {"most": 10})
 
 
 def make(folder: Path, url: str) -> dict[str, float]:

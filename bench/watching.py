@@ -2,7 +2,7 @@
 `floor FOLDER`. Prints one JSON line.
 
 The floor lists the same entries and reads, of each asset, the newest: what a look at nothing but the newest failures would cost without an
-index, and without saying what is unusual. `bench/run.py` runs each in a separate process.
+index, and without saying what is unusual. Each runs in a separate process.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import json
 import logging
 import os
 import random
+import shutil
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
+from figures import Figure, run
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset
@@ -25,6 +28,22 @@ from catalunya.contracts.model.columns import Column
 
 SOURCES, MARTS, ENTRIES = 200, 600, 100
 COLUMNS = (Column("id", "string", "The key", nullable=False, key=True),)
+
+
+def figures(work: Path, repeat: int) -> Iterator[Figure]:
+    """One look that finds nothing new."""
+    lake = work / "watched"
+    run("watching.py", "build", lake)
+    run("watching.py", "look", lake)  # the first look reads the entries, the others the index
+    floors, looks = [], []
+    for _ in range(repeat):
+        floors.append(run("watching.py", "floor", lake).answer["seconds"])
+        looks.append(run("watching.py", "look", lake))
+        assert (looks[-1].answer["new"], looks[-1].answer["open"]) == (0, 0), "the pipeline is up to date"
+    shutil.rmtree(lake)
+    seconds = min(look.answer["seconds"] for look in looks)
+    yield Figure("a look over 1,000 assets", seconds, "s", min(floors), {}, {"most": 2})
+    yield Figure("a look over 1,000 assets, memory", min(look.peak for look in looks), "MB", None, {}, {"most": 150})
 
 
 def assets() -> list[Asset]:

@@ -103,7 +103,7 @@ class FindStale(BaseOperator):
         from catalunya.ops.status import log_left_alone
 
         now, project = datetime.now(UTC), Project()
-        ti, state = context["ti"], project.state(now)
+        ti, state = context["ti"], project.overview(now)
         chosen = project.graph.select(context["params"]["select"])
         neglected = {stale.key: stale for stale in state.neglected(chosen)}
         active = {key for key in neglected if ti.get_dr_count(key, states=["queued", "running"])}

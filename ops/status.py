@@ -89,10 +89,9 @@ def statuses(state: State, assets: Iterable[Asset], board: Board | None = None) 
             found[each.subject] = (*found.get(each.subject, ()), each.what)
     with ThreadPoolExecutor(8) as pool:  # a ledger on S3 answers in tens of milliseconds a request
         list(pool.map(state.unreadable, {key for asset in chosen for key in (asset.key, *asset.upstream)}))
-        holders = list(pool.map(lambda asset: state.holder(asset.key), chosen))
         problems = list(pool.map(lambda asset: _source_problem(state, asset), chosen))
-    running = [held.run_id if held else None for held in holders]
-    read = zip(chosen, running, problems, strict=True)
+    running = _running(state, chosen)
+    read = zip(chosen, map(running.get, (asset.key for asset in chosen)), problems, strict=True)
     return [
         replace(_status(state, asset, run_id, problem), findings=found.get(asset.key, ()))
         for asset, run_id, problem in read
@@ -126,7 +125,7 @@ def site_row(project: Project, state: State, board: Board) -> AssetStatus:
 
 def brief_statuses(state: State, assets: Iterable[Asset]) -> list[AssetStatus]:
     """The same for many assets, without a request for each: the results of the last checks of their sources are left out. Raises LakeError."""
-    running = {key: held.run_id for key, held in state.holders().items()}
+    running = _running(state, assets := list(assets))
     return [_status(state, asset, running.get(asset.key), "") for asset in assets]
 
 
@@ -186,6 +185,15 @@ def _status(state: State, asset: Asset, running: str | None, source_problem: str
         source_problem=source_problem,
         in_use=asset.in_use or "",
     )
+
+
+def _running(state: State, assets: Iterable[Asset]) -> dict[str, str]:
+    """The runs that are making these assets now: by one listing, unless the folder of some asset cannot be listed."""
+    try:
+        held = state.holders()
+    except LakeError:
+        held = {asset.key: who for asset in assets if (who := state.holder(asset.key))}
+    return {key: who.run_id for key, who in held.items()}
 
 
 def _source_problem(state: State, asset: Asset) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -92,7 +93,7 @@ class Site:
         from catalunya.assets.record.index import read_index
 
         # A ledger of its own: entries of the index have no objects, and those that tables are read by must have them.
-        return read_index(Ledger(self.project.lake), [asset.key for asset in self.graph])
+        return read_index(Ledger(self.project.lake), [asset.key for asset in self.graph], self.state.listing)
 
     @cached_property
     def published(self) -> tuple[Asset, ...]:
@@ -107,6 +108,13 @@ class Site:
     def entry(self, key: str) -> Entry | None:
         """The entry that says what a table is now; None if it was never made or its ledger cannot be read."""
         return self.state.known(key)
+
+    def _in_full(self, key: str) -> Entry | None:
+        """The same with its objects, which an overview lacks."""
+        entry = self.entry(key)
+        with suppress(LedgerError):
+            return self.project.ledger.read(key, entry.sequence) if entry else None
+        return None
 
     def version(self, key: str) -> str:
         """The data version of a table; "" if it was never made."""
@@ -129,7 +137,7 @@ class Site:
     def table(self, key: str) -> pl.LazyFrame | None:
         """A published table, without its personal columns; None if it was never made."""
         if key not in self._tables:
-            asset, entry = self.graph[key], self.entry(key)
+            asset, entry = self.graph[key], self._in_full(key)
             public = [column.name for column in asset.columns if not column.personal]
             self._tables[key] = scan_table(self.project.lake, asset, entry).select(public) if entry else None
         return self._tables[key]
@@ -183,7 +191,7 @@ def read_site(
 ) -> Site:
     """Read the pipeline now, unless it was read already (`state`, `board`, `declared`). Raises LakeError, ConfigurationError."""
     project = project or Project()
-    state = state or project.state(now or datetime.now(UTC))
+    state = state or project.overview(now)
     base = project.settings.portal_url.rstrip("/")
     return Site(project, declared or declaration(project.graph), state, board or read_board(project.lake), base)
 

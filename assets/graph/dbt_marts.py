@@ -13,7 +13,7 @@ from catalunya.assets.graph.spec import Clock, Layer, MartDeclaration
 from catalunya.contracts.model.contract import Contract
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeclarationError
-from catalunya.io.warehouse.dbt import Model, is_installed, load_project
+from catalunya.io.warehouse.dbt import Model, is_installed, load_models
 
 
 def mart_declarations(contracts: Mapping[str, type[Contract]], settings: Settings) -> list[MartDeclaration]:
@@ -23,7 +23,7 @@ def mart_declarations(contracts: Mapping[str, type[Contract]], settings: Setting
     """
     if not contracts or not is_installed():
         return []
-    models = load_project(settings).models
+    models = load_models(settings)
     orphans = sorted(contracts.keys() - models.keys())
     if orphans:
         raise DeclarationError(

@@ -31,6 +31,8 @@ HASH = "_key_hash"
 ROWS_PER_GROUP = 25_000
 SORTED_AT_ONCE = 250_000
 """How many rows are sorted in memory at a time, where the source's order is not that of the key."""
+HASHES_AT_ONCE = 10_000_000
+"""How many hashes of keys are compared in memory at a time, where rows of one key may be in any two pages."""
 REJECTED_KEPT = 10_000
 """How many rejected rows of a failed attempt are kept, for people to see what is wrong with them."""
 FILE = "file.parquet"
@@ -42,16 +44,17 @@ _FOLDER = r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"
 
 @dataclass(frozen=True, slots=True)
 class CheckedPage:
-    """One page that was checked and is on disk: its good rows, the rejected ones, the hashes of its keys.
+    """One page that was checked and is on disk: its good rows, each with the hash of its key, and the rejected ones.
 
-    `first` and `last` are its first and last keys if its rows are in the order of the key, else None. Of rows with one key, those of
-    the page with the higher `rank` replace the others.
+    `first` and `last` are its first and last keys if its rows are in the order of the key, else None; `repeated` are the hashes that it
+    has more than once, `last_hash` that of its last row. Of rows with one key, those of the page with the higher `rank` replace the others.
     """
 
     number: int
     good: Path
     rows: int
-    hashes: pl.Series
+    repeated: pl.Series
+    last_hash: pl.Series
     first: tuple[object, ...] | None
     last: tuple[object, ...] | None
     rejected: Path | None
@@ -78,6 +81,7 @@ class CandidateBuilder:
     strict: bool = False
     received: Received | None = None
     sorted_at_once: int = SORTED_AT_ONCE
+    hashes_at_once: int = HASHES_AT_ONCE
     tally: CheckTally = field(default_factory=CheckTally)
     pages: list[CheckedPage] = field(default_factory=list)
     contradictions: Path | None = None
@@ -96,7 +100,9 @@ class CandidateBuilder:
         if rejected:
             bad.drop(ROW, strict=False).write_parquet(rejected)
         ends = _ends(good.select(key))
-        return CheckedPage(number, path, good.height, hashes, *ends, rejected, bad.height, discarded, rank)
+        repeated = hashes.filter(hashes.is_duplicated()).unique()
+        of_last = pl.Series(hashes.tail(1).to_list(), dtype=pl.UInt64)  # a slice would keep all hashes in memory
+        return CheckedPage(number, path, good.height, repeated, of_last, *ends, rejected, bad.height, discarded, rank)
 
     @property
     def rows(self) -> int:
@@ -179,15 +185,14 @@ class CandidateBuilder:
         nothing = pl.Series("_index", [], pl.UInt32), pl.DataFrame(schema=none)
         if key:
             self.tally.put(UNIQUE_KEY, "contract")
-        hashes = pl.concat(page.hashes for page in self.pages)
-        if not key or hashes.n_unique() == hashes.len():
-            return nothing
         # Only rows whose hash occurs twice can share a key; equal hashes of different keys must both stay.
+        repeated = self._repeated() if key else pl.Series([], dtype=pl.UInt64)
+        if repeated.is_empty():
+            return nothing
         latest_by = self.contract.terms().latest_by
-        ranks = pl.concat(pl.repeat(page.rank, page.rows, dtype=pl.UInt8, eager=True) for page in self.pages)
         suspects = (
             self._scan()
-            .filter(pl.col(HASH).is_in(hashes.filter(hashes.is_duplicated()).unique().implode()))
+            .filter(pl.col(HASH).is_in(repeated.implode()))
             .select(
                 "_index",
                 *key,
@@ -208,7 +213,9 @@ class CandidateBuilder:
                 f"{self.asset.key}: expected one row per key ({', '.join(key)}), found {duplicates.height} duplicates, the first "
                 f"{str(duplicates.select(key).row(0, named=True))[:300]}; fix the model"
             )
-        same = same.with_columns(ranks.gather(same["_index"]).alias("_rank"))
+        ends = pl.Series([page.rows for page in self.pages], dtype=pl.UInt32).cum_sum()
+        ranks = pl.Series("_rank", [page.rank for page in self.pages], dtype=pl.UInt8)
+        same = same.with_columns(ranks.gather(ends.search_sorted(same["_index"], side="right")))
         top = same.filter(pl.col("_rank") == pl.col("_rank").max().over(key))
         # Nulls are lowest; where all are null they are equal.
         top = top.filter(pl.col("_latest").eq_missing(pl.col("_latest").max().over(key)))
@@ -223,6 +230,23 @@ class CandidateBuilder:
         if len(dropped):
             log.warning("duplicates_dropped", asset=self.asset.key, rows=len(dropped), key=key)
         return dropped, contradicting
+
+    def _repeated(self) -> pl.Series:
+        """The hashes that may be those of several rows. Memory holds no hash of a table in the order of its key, and a part of them else."""
+        if self._is_sorted():
+            neighbors = pairwise(page for page in self.pages if page.rows)
+            across = [page.last_hash for page, following in neighbors if page.last == following.first]
+            return pl.concat([*(page.repeated for page in self.pages), *across]).unique()
+        found, parts = [], -(-self.rows // self.hashes_at_once)
+        for part in range(parts):
+            of_part = self._scan().select(HASH).filter(pl.col(HASH) % parts == part).collect(engine="streaming")[HASH]
+            found.append(of_part.filter(of_part.is_duplicated()).unique())
+        return pl.concat(found) if found else pl.Series([], dtype=pl.UInt64)
+
+    def _is_sorted(self) -> bool:
+        """Whether the rows of all pages, one after the other, are in the order of the key: then rows of one key are neighbors."""
+        ends: list[Any] = [(page.first, page.last) for page in self.pages if page.rows]
+        return all(first for first, _ in ends) and all(last <= first for (_, last), (first, _) in pairwise(ends))
 
     def _reject(self, contradicting: pl.DataFrame) -> None:
         """Add rows that contradict each other to the rejected ones, as they were received."""
@@ -257,9 +281,7 @@ class CandidateBuilder:
         Otherwise only the keys are sorted in memory, and the rows a part at a time.
         """
         order = list(dict.fromkeys([*self.asset.partition_by, *self.contract.key()]))
-        ends: list[Any] = [(page.first, page.last) for page in self.pages if page.rows]
-        is_sorted = all(first for first, _ in ends) and all(last <= first for (_, last), (first, _) in pairwise(ends))
-        if is_sorted or not self.contract.key():
+        if self._is_sorted() or not self.contract.key():
             return frame
         rows = self.rows - len(left_out)
         if rows <= self.sorted_at_once:

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Annotated, Literal
 
 import msgspec
@@ -199,14 +200,15 @@ class Ledger:
         found = {entry.sequence: entry for entry in merged} | single
         return [found[number] for number in sorted(found)]
 
-    def listing(self) -> Listing:
-        """Where the entries of all assets are, by one listing: on S3 one request per thousand entries, not one per asset."""
-        return _listing(self.lake.paths(FOLDER))
+    def listed(self, at_most: int | None = None) -> Listing | None:
+        """Where the entries of all assets are, by one listing: on S3 one request per thousand entries, not one per asset.
 
-    def listed(self) -> Listing | None:
-        """The listing; None if the folder of some asset cannot be listed, so that each must be by itself. Raises LakeError if none can."""
+        None if each asset must be listed by itself: there are more than `at_most` entries, or some asset's folder cannot be listed. Raises
+        LakeError if none can.
+        """
         try:
-            return self.listing()
+            paths = list(islice(self.lake.paths(FOLDER), at_most + 1 if at_most else None))
+            return None if at_most and len(paths) > at_most else _listing(paths)
         except LakeError:
             self.lake.folders(FOLDER)  # raises if it is more than the folder of one asset
             return None

@@ -10,6 +10,7 @@ from catalunya.assets.graph.discovery import declarations, load_graph
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Declaration
 from catalunya.assets.record.ledger import Ledger, Listing
+from catalunya.assets.record.newest import read_newest
 from catalunya.assets.record.state import State
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.lake import Lake
@@ -61,3 +62,9 @@ class Project:
     def state(self, now: datetime | None = None, listed: Listing | None = None) -> State:
         """What the ledger says about the graph now; `listed`: where its entries are, if that is known already."""
         return State(self.graph, self.ledger, now or datetime.now(UTC), self.settings.lease_s, listed)
+
+    def overview(self, now: datetime | None = None) -> State:
+        """The same for a look at many tables, in a few requests: the last entries that the watch has read have no `objects`."""
+        ledger = Ledger(self.lake)
+        read_newest(ledger)
+        return State(self.graph, ledger, now or datetime.now(UTC), self.settings.lease_s, ledger.listed())

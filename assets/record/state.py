@@ -6,7 +6,7 @@ doing it (`assets/making/materialize.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +23,8 @@ from catalunya.io.lake import Object
 from catalunya.io.periods import Window
 
 CLOCK = "clock"
+MANY = 1000
+"""Entries that one request to S3 lists. A run asks about one asset and those above it: it must not list a longer ledger whole."""
 FIRST_RETRY, LONGEST_RETRY = timedelta(minutes=10), timedelta(hours=6)
 """How long after a failure that passes the asset is tried again: doubled after each further one, up to the longest."""
 
@@ -62,11 +64,13 @@ class State:
         lease_s: float = LEASE_S,
         listed: Listing | None = None,
     ) -> None:
-        """`listed`: where the ledger's entries are, if that is known already."""
+        """`listed`: where the ledger's entries are, for those who ask about many assets; else of a long ledger only the folders of the assets
+        that are asked about are listed."""
         self.graph, self.ledger, self.now = graph, ledger, now
         self._lease_s = lease_s
         if listed is not None:
-            self._listed = listed
+            self.listing = listed
+        self._numbers: dict[str, Sequence[int]] = {}
         self._unreadable: dict[str, LedgerError] = {}
         self._latest: dict[str, Entry | None] = {}
         self._attempts: dict[str, Entry | None] = {}
@@ -78,14 +82,14 @@ class State:
         """The entry that says what the table is now. Raises LedgerError when it cannot be read."""
         if key not in self._latest:
             with self._remembered(key):
-                self._latest[key] = self.ledger.latest(key, self._listed)
+                self._latest[key] = self.ledger.latest(key, self._listed(key))
         return self._latest[key]
 
     def last_attempt(self, key: str) -> Entry | None:
         """The asset's newest entry, failed or not. Raises LedgerError when it cannot be read."""
         if key not in self._attempts:
             with self._remembered(key):
-                self._attempts[key] = self.ledger.last_attempt(key, self._listed)
+                self._attempts[key] = self.ledger.last_attempt(key, self._listed(key))
         return self._attempts[key]
 
     def unreadable(self, key: str) -> str | None:
@@ -334,8 +338,18 @@ class State:
             raise
 
     @cached_property
-    def _listed(self) -> Listing | None:
-        return self.ledger.listed()
+    def listing(self) -> Listing | None:
+        """Where all entries are; None if each asset is listed by itself. Raises LakeError."""
+        return self.ledger.listed(MANY)
+
+    def _listed(self, key: str) -> Listing:
+        """Where at least the asset's entries are. Raises LedgerError if its folder cannot be listed."""
+        if self.listing is not None:
+            return self.listing
+        folder = self.ledger.folder(key)
+        if folder not in self._numbers:
+            self._numbers[folder] = self.ledger.numbers(key)
+        return self._numbers
 
     def _find_stale(self, asset: Asset) -> Stale | None:
         own = self.own_staleness(asset)

@@ -26,10 +26,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 
 from catalunya.io.environment import Settings
 from catalunya.io.errors import MESSAGE, ConfigurationError, WarehouseError, warehouse_error
+from catalunya.io.json_text import json_decoder
 from catalunya.io.project_folder import MACROS, OURS, active
 
 log = structlog.get_logger(__name__)
@@ -241,6 +243,22 @@ def load_project(settings: Settings) -> DbtProject:
         manifest._lock = threading.Lock()  # noqa: SLF001  dbt's is a semaphore between processes, which would leak (_left_clean)
     models = [_model(manifest, node) for node in manifest.nodes.values() if node.resource_type == "model"]
     return DbtProject({model.name: model for model in models}, manifest, target)
+
+
+def load_models(settings: Settings) -> Mapping[str, Model]:
+    """The models of the project for the settings' engine. They are kept beside its parse, because importing dbt takes seconds.
+
+    Raises WarehouseError when dbt cannot parse it.
+    """
+    # What a model is follows from the parse by the code of this file.
+    fingerprint = f"{_fingerprint()}-{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
+    cache = settings.cache / f"dbt-models-{_target(settings)}.json"
+    known = _read_cache(cache, fingerprint)
+    if known is not None:
+        return {model.name: model for model in json_decoder(list[Model]).decode(known)}
+    models = load_project(settings).models
+    _write_cache(cache, fingerprint, msgspec.json.encode(list(models.values())))
+    return models
 
 
 def one_line(text: object, limit: int = 400) -> str:

@@ -103,7 +103,7 @@ def plan(*select: Select, force: Force = False, as_json: AsJson = False) -> None
     from catalunya.assets.making import plan as planning
 
     project = Project()
-    state = project.state()
+    state = project.overview()
     steps = planning.plan(state, project.graph.select(selection(select)), force=force)
     if not select and (pages := _pages_to_build(project, state, follows=bool(steps))):
         steps = [*steps, pages]
@@ -182,7 +182,7 @@ def status(
 ) -> int:
     """Show which assets are fresh, stale, failed or overdue, with their rows and last runs."""
     project = Project()
-    board, state = read_board(project.lake), project.state()
+    board, state = read_board(project.lake), project.overview()
     tables = tuple(term for term in select if term != PORTAL)
     chosen = project.graph.select(selection(tables)) if tables or not select else []
     found = statuses(state, chosen, board)

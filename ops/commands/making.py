@@ -64,7 +64,7 @@ def materialize(
 ) -> int:
     """Make stale assets in this process, without Airflow: all of them, or a selection."""
     project = Project()
-    steps = plan(project.state(), project.graph.select(selection(select)), force=force)
+    steps = plan(project.overview(), project.graph.select(selection(select)), force=force)
     if dry_run:
         show_steps(steps, as_json=as_json)
         return 0
@@ -91,7 +91,7 @@ def backfill(
             "to read whole tables again: `catalunya materialize --force`"
         )
     project = Project()
-    steps = plan_backfill(project.state(), project.graph.select(selection(select)), periods)
+    steps = plan_backfill(project.overview(), project.graph.select(selection(select)), periods)
     before = _required_before(project, steps, periods)
     if dry_run:
         show_steps([*before, *steps], as_json=as_json)
@@ -103,7 +103,7 @@ def backfill(
 
 def _required_before(project: Project, steps: list[Stale], periods: Window) -> list[Stale]:
     """Tables that must be made of whole batches before a batch of some periods may replace these."""
-    state = project.state()
+    state = project.overview()
     landing = [step.key for step in steps if step.reason is Reason.BACKFILL]
     tables = [project.graph[stale.key] for key in landing for stale in state.blocks_backfill(key, periods)]
     return plan(state, tables)

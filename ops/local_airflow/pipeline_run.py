@@ -86,7 +86,7 @@ class PipelineRun:
 
     def start(self) -> None:
         """Trigger each landing DAG once, and each stale table that no asset event will trigger."""
-        state = self.project.state()
+        state = self.project.overview()
         tasks = self._read_tasks()
         for asset in self.project.graph:
             # Its cron may have triggered it just now; once is enough.
@@ -103,7 +103,7 @@ class PipelineRun:
         """
         is_at_rest = self.client.is_at_rest(self.started_at, self._consumers)
         self.tasks = self._read_tasks()
-        state = self.project.state()
+        state = self.project.overview()
         assets: dict[str, AssetRun] = {}
         for asset in self.project.graph:
             assets[asset.key] = self._asset_run(state, asset, assets)

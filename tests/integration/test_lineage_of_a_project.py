@@ -18,11 +18,13 @@ from catalunya.ops import mock
 from small.lineage import receiving, validate
 
 
-def test_every_table_is_reported_with_what_it_was_made_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_table_is_reported_with_what_it_was_made_from(
+    tmp_path: Path, compiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(openlineage, "_rests_until", 0.0)
     with mock.serve(rows=120) as apis, receiving() as receiver:
         monkeypatch.setenv("OPENLINEAGE_URL", receiver.url)
-        project = Project(load_settings(lake=str(tmp_path / "lake"), mock_url=apis.url, cache=tmp_path / "cache"))
+        project = Project(load_settings(lake=str(tmp_path / "lake"), mock_url=apis.url, cache=compiled))
         failed = []
         for asset in project.graph:
             try:

@@ -23,12 +23,12 @@ _A, _B = [0, 3, 8, 2, 7, 4, 1, 5, 9, 6], [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterator[Project]:
     """Every asset of the graph, made once from the real files."""
     folder = tmp_path_factory.mktemp("real")
     assert REAL
     with serve(real=Path(REAL)) as mock:
-        project = Project(load_settings(lake=str(folder / "lake"), cache=folder / "cache", mock_url=mock.url))
+        project = Project(load_settings(lake=str(folder / "lake"), cache=compiled, mock_url=mock.url))
         made = {asset.key: materialize(project, asset.key).status for asset in project.graph}
         assert set(made.values()) == {"materialized"}
         yield project

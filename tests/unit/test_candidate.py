@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -49,12 +48,31 @@ def test_equal_rows_are_kept_once_whichever_page_they_are_on(asset: Asset, tmp_p
 def test_rows_with_the_same_hash_and_different_keys_are_both_kept(asset: Asset, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     builder = CandidateBuilder(asset, Shops, tmp_path / "a")
-    stored = builder.store(0, page(("A", 1, "Reus"), ("B", 2, "Reus")), NOTHING)
+    stored = builder.store(0, page(("B", 2, "Reus"), ("A", 1, "Reus")), NOTHING)
     # Two keys with the same hash are too rare to find, so the test assigns one.
     same = pl.Series(HASH, [7, 7], pl.UInt64)
     pl.read_parquet(stored.good).with_columns(same).write_parquet(stored.good)
-    builder.pages.append(replace(stored, hashes=same))
+    builder.pages.append(stored)
     assert rows(builder.build()) == [("A", 1), ("B", 2)]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 1, 3, 0, 2), (1, 0, 2, 3, 4)])
+def test_rows_of_one_key_are_found_on_any_pages_in_any_order(
+    asset: Asset, tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    pages = [
+        page(("A", 1, "Reus"), ("B", 1, "Vic"), ("B", 1, "Vic"), ("C", 1, "Vic")),
+        page(("C", 1, "Vic")),
+        page(("C", 1, "Vic"), ("D", 1, "Vic")),
+        page(("D", 2, "Vic"), ("E", 1, "Reus")),
+        page(("F", 1, "Reus")),
+    ]
+    (tmp_path / "a").mkdir()
+    builder = CandidateBuilder(asset, Shops, tmp_path / "a", hashes_at_once=3)
+    builder.pages.extend(builder.store(number, pages[at], NOTHING) for number, at in enumerate(order))
+    candidate = builder.build()
+    assert rows(candidate) == [("A", 1), ("B", 1), ("C", 1), ("E", 1), ("F", 1)]
+    assert (candidate.duplicates, candidate.quarantined) == (3, 2)
 
 
 def test_a_strict_table_refuses_duplicates(asset: Asset, tmp_path: Path) -> None:

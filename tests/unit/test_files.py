@@ -76,10 +76,10 @@ def serving(content: bytes, url: str = URL, gzip: bool = False, **http: Any) -> 
         yield Served(server, **http)
 
 
-def read(content: bytes, url: str = URL, **options: Any) -> pl.DataFrame:
-    """The rows of a file, by a whole extraction in pages of two."""
+def read(content: bytes, url: str = URL, page_rows: int = 2, **options: Any) -> pl.DataFrame:
+    """The rows of a file, by a whole extraction in small pages."""
     source = File(url, **options)
-    with serving(content, url, page_rows=2) as served:
+    with serving(content, url, page_rows=page_rows) as served:
         return served.rows(source, served.extract(source))
 
 
@@ -530,7 +530,7 @@ def test_a_file_becomes_a_table_with_its_ragged_rows_in_quarantine(settings: Set
 )
 def test_real_files_are_read_as_polars_reads_them(path: str, options: dict[str, Any], rows: int | None) -> None:
     content = Path(str(REAL), path).read_bytes()
-    found = read(content, **options)
+    found = read(content, page_rows=50, **options)
     known = pl.read_csv(
         content, separator=options.get("delimiter", ","), has_header=options.get("header", True), infer_schema=False
     )

@@ -60,6 +60,14 @@ def test_a_missing_object_is_one_line(tmp_path: Path) -> None:
         Lake(str(tmp_path)).get("page.json")
 
 
+@pytest.mark.parametrize("path", ["../outside", "a/../../outside", "{outside}", "//outside"])
+def test_no_path_leads_out_of_the_lake(tmp_path: Path, path: str) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"of someone else")
+    with pytest.raises(LakeError):
+        Lake(str(tmp_path / "lake")).get(path.format(outside=outside))
+
+
 def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "staging").write_text("not a folder")
     with pytest.raises(LakeError, match="there is a file where a folder is needed; move it"):

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance
 from openlineage.client.uuid import generate_static_uuid
 from structlog.testing import capture_logs
 
@@ -222,6 +221,8 @@ def test_what_a_function_made_is_reported_by_the_task_that_invoked_it_and_is_the
 def test_in_airflow_the_run_of_the_task_is_the_parent(
     receiver: Receiver, source: FolderSource, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance
+
     monkeypatch.setenv("OPENLINEAGE_NAMESPACE", "open-data")
     at = datetime(2026, 8, 3, 5, tzinfo=UTC)
 

@@ -27,7 +27,7 @@ from catalunya.io.errors import DeclarationError, WarehouseError
 from catalunya.io.project_folder import OURS
 from catalunya.io.warehouse import dbt
 from catalunya.io.warehouse.build import build_model
-from catalunya.io.warehouse.dbt import DATABASE, load_project
+from catalunya.io.warehouse.dbt import DATABASE, load_models, load_project
 from catalunya.io.warehouse.duckdb import create_database
 from catalunya.io.warehouse.relation import Relation
 from small.warehouse import SERVICES, Warehouse, service
@@ -202,6 +202,18 @@ def test_a_damaged_cache_is_not_read(tmp_path: Path, settings: Settings, damage:
     assert dbt._read_cache(cache, dbt._fingerprint()) is None
     assert dbt._read_cache(settings.cache / CACHE, dbt._fingerprint()) is not None
     assert dbt._read_cache(settings.cache / CACHE, "another fingerprint") is None
+
+
+def test_the_models_are_known_without_dbt_after_the_first_time(settings: Settings) -> None:
+    known = load_models(settings)
+    assert known == load_project(settings).models
+    ask = (
+        "import sys; from catalunya.io.environment import load_settings; from catalunya.io.warehouse.dbt import load_models;"
+        "print(len(load_models(load_settings(env='local'))), 'dbt.contracts' in sys.modules)"
+    )
+    environment = {**os.environ, "CATALUNYA_CACHE": str(settings.cache)}
+    done = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(known)), "False"]
 
 
 def test_a_truncated_cache_is_written_again(tmp_path: Path, settings: Settings) -> None:

@@ -8,7 +8,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from catalunya.io.environment import load_settings
+from catalunya.io.environment import Settings
 from catalunya.io.errors import WarehouseError
 from catalunya.io.lake import Lake
 from catalunya.io.warehouse.duckdb import connect
@@ -62,8 +62,8 @@ def test_a_table_with_a_missing_file_is_named(shops: Relation) -> None:
         connect([shops])
 
 
-def test_tables_on_s3_are_queried_and_built_from(bucket: str, tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path, load_settings(env="local", cache=tmp_path / "cache"))
+def test_tables_on_s3_are_queried_and_built_from(bucket: str, tmp_path: Path, settings: Settings) -> None:
+    warehouse = Warehouse(tmp_path, settings)
     warehouse.write_all()
     local = warehouse.tables["municipalities"]
     lake = Lake(bucket)

@@ -19,6 +19,7 @@ from catalunya.ops import mock
 from catalunya.ops.cli import main
 from catalunya.ops.mock.server import MockServer
 from small.commands import Ran, Run
+from small.once import once
 
 ROWS = 120
 
@@ -33,11 +34,13 @@ def apis() -> Iterator[MockServer]:
 @pytest.fixture(scope="session")
 def made(apis: MockServer, compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with landing and staging made in one run, and no marts."""
-    lake = tmp_path_factory.mktemp("made") / "lake"
-    project = Project(load_settings(lake=str(lake), cache=compiled, mock_url=apis.url))
-    for asset in project.graph.select("layer:landing layer:staging"):
-        materialize(project, asset.key, Request(run_id="first", correlation_id="first"))
-    return lake
+
+    def make(lake: Path) -> None:
+        project = Project(load_settings(lake=str(lake), cache=compiled, mock_url=apis.url))
+        for asset in project.graph.select("layer:landing layer:staging"):
+            materialize(project, asset.key, Request(run_id="first", correlation_id="first"))
+
+    return once(tmp_path_factory, "landing-and-staging", make)
 
 
 @pytest.fixture
