@@ -29,15 +29,15 @@ def maker(shared_field: Field) -> str:
     field, key = shared_field, f"staging.{SOURCE}"
     field.rest()
     field.make_fresh()
-    if _maker(field, key) not in {run["dag_run_id"] for run in field.runs(key)}:
+    if _made_by(field, key) not in {run["dag_run_id"] for run in field.runs(key)}:
         field.mock.advance(DATASET)
         field.trigger(f"landing.{SOURCE}")
         field.settle()
     watch(field.project, datetime.now(UTC))
-    return _maker(field, key)
+    return _made_by(field, key)
 
 
-def _maker(field: Field, key: str) -> str:
+def _made_by(field: Field, key: str) -> str:
     entry = field.project.state().latest(key)
     assert entry
     return entry.run_id
