@@ -164,12 +164,19 @@ def figures(sizes: Collection[int], *, shuffled: bool, work: Path) -> Iterator[d
         folder.mkdir()
         command = [sys.executable, __file__]
         serving = subprocess.Popen(
-            [*command, "serve", *more, str(rows)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*command, "serve", *more, str(rows)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
         )
         assert serving.stdin
         assert serving.stdout
         making = subprocess.Popen(
-            [*command, "make", serving.stdout.readline().strip(), str(folder)], stdout=subprocess.PIPE, text=True
+            [*command, "make", serving.stdout.readline().strip(), str(folder)],
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
         )
         assert making.stdout
         most = 0.0

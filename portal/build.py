@@ -1,9 +1,9 @@
 """Building the site: its parts, what each is made from, and writing what moved since the last build.
 
 A part is a group of files that are made from the same things. `portal.json`, written last, says what each part was made from and which files it has:
-a build that is killed is done again by the next one, and a part whose inputs are the same is not made. Which files of earlier versions there are
-(`DATED`), the store itself says: also those of a build that was killed, or whose `portal.json` is lost. Here: that rule, and the parts in order. Not
-here: what a part's files contain (`*_page.py`, `downloads.py`, …), where a site is published (`publish.py`).
+a build that is killed is done again by the next one, and a part whose inputs are the same and whose files are all there is not made. Which files there
+are, the store itself says, by one listing: of earlier versions (`DATED`) also those of a build that was killed, or whose `portal.json` is lost. Here:
+that rule, and the parts in order. Not here: what a part's files contain (`*_page.py`, `downloads.py`, …), where a site is published (`publish.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -22,7 +23,7 @@ from catalunya.io.errors import ConfigurationError
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 from catalunya.portal.publish import Publisher, headers
-from catalunya.portal.site import DATED, Site
+from catalunya.portal.site import DATED, VERSION, Site
 
 STATE = "portal.json"
 HERE = Path(__file__).parent
@@ -48,11 +49,17 @@ class Part:
     files: Callable[[], Iterable[File]]
 
 
+_STEP = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f]+"
+# What a build deletes and writes is in its folder, also if `portal.json` was edited.
+_Path = Annotated[str, msgspec.Meta(pattern=rf"\A{_STEP}(?:/{_STEP})*\Z")]
+_Name = Annotated[str, msgspec.Meta(pattern=rf"\A{VERSION}\Z")]
+
+
 class Made(msgspec.Struct, frozen=True):
     """A part as it was made: the digest of what it was made from, and its files: path -> (SHA-256, bytes)."""
 
     version: str
-    files: dict[str, tuple[str, int]]
+    files: dict[_Path, tuple[str, int]]
 
 
 class SiteState(msgspec.Struct, frozen=True):
@@ -61,7 +68,7 @@ class SiteState(msgspec.Struct, frozen=True):
 
     built_at: datetime
     tables: dict[str, str] = {}
-    versions: dict[str, dict[str, str]] = {}
+    versions: dict[str, dict[_Name, str]] = {}
     is_sample: bool = False
     parts: dict[str, Made] = {}
 
@@ -124,12 +131,12 @@ def read_state(to: Lake) -> SiteState | None:
         return None
 
 
-def moved(site: Site, state: SiteState | None) -> list[str]:
-    """The parts that a build would make, or whose files it would delete."""
-    known = state.parts if state else {}
-    _begin(site, state, _files(state))
+def moved(site: Site, state: SiteState | None, to: Lake) -> list[str]:
+    """The parts that a build would make, or whose files it would delete. Raises LakeError."""
+    known, there = state.parts if state else {}, _present(state, to)
+    _begin(site, state, there)
     versions = {part.name: _version(site, part) for part in parts(site)}
-    changed = [name for name, version in versions.items() if name not in known or known[name].version != version]
+    changed = [name for name, version in versions.items() if not _is_made(known.get(name), version, there)]
     return [*changed, *(name for name in known if name not in versions)]
 
 
@@ -157,9 +164,7 @@ def build(
     _begin(site, last, there)
     versions = [(part, _version(site, part)) for part in parts(site)]
     same = {
-        part.name
-        for part, version in versions
-        if not everything and part.name in known and known[part.name].version == version
+        part.name for part, version in versions if not everything and _is_made(known.get(part.name), version, there)
     }
     gone_parts = known.keys() - {part.name for part, _ in versions}
     for path in (path for name in gone_parts for path in known[name].files):
@@ -219,18 +224,23 @@ def _begin(site: Site, state: SiteState | None, files: Mapping[str, tuple[str, i
     site.names.update(state.versions if state and not was_sample else {})
 
 
-def _files(state: SiteState | None) -> dict[str, tuple[str, int]]:
-    return {path: about for part in state.parts.values() for path, about in part.files.items()} if state else {}
+def _is_made(made: Made | None, version: str, there: Mapping[str, tuple[str, int]]) -> bool:
+    """Whether a part was made from what it would be made from now, and all of its files are there."""
+    if made is None or made.version != version:
+        return False
+    return all(there.get(path) == about for path, about in made.files.items())
 
 
 def _present(state: SiteState | None, to: Lake) -> dict[str, tuple[str, int]]:
-    """The files of the last build; of those that never change, the ones that are in the store."""
-    recorded = _files(state)
-    found = {path: about for path, about in recorded.items() if not DATED.fullmatch(path)}
-    for path, size, _ in to.objects("data"):
-        if DATED.fullmatch(path):
-            about = recorded.get(path)
-            found[path] = about if about and about[1] == size else (to.sha256(path), size)
+    """The files of the last build, and those that never change, as far as they are in the store with the size that they had."""
+    recorded = {path: about for part in state.parts.values() for path, about in part.files.items()} if state else {}
+    found = {}
+    for path, size, _ in to.objects(""):
+        about = recorded.get(path)
+        if about and about[1] == size:
+            found[path] = about
+        elif DATED.fullmatch(path):
+            found[path] = (to.sha256(path), size)
     return found
 
 

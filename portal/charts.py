@@ -120,8 +120,12 @@ def line_chart(
         )
         drawn.append(_text(plane.left - 6, y + 4, word, anchor="end"))
     drawn += _time_axis(language, periods, plane)
-    for number, (line, known) in enumerate(drawable):
-        drawn += _line(line, known, number + 1, plane, is_joined=is_joined)
+    for number, (line, _) in enumerate(drawable):
+        drawn.append(
+            _drawn(
+                tuple(line.periods), tuple(line.values), frozenset(line.marked), number + 1, plane, is_joined=is_joined
+            )
+        )
     if not legend:
         drawn.append(_last(language, *drawable[0], plane, digits))
     about = " ".join(_in_words(language, line.name if legend else "", known, digits, unit) for line, known in drawable)
@@ -222,13 +226,13 @@ def _period(language: Language, period: str) -> str:
     return language.short_period(period[:10])
 
 
-def _runs(line: Line, *, is_joined: bool) -> Iterator[list[Point]]:
+def _runs(periods: Sequence[str], values: Sequence[float | None], *, is_joined: bool) -> Iterator[list[Point]]:
     """The known values in runs without a gap between them."""
-    times = [years(period) for period in line.periods]
+    times = [years(period) for period in periods]
     steps = [after - before for before, after in pairwise(times)]
     widest = math.inf if is_joined or not steps else 1.5 * median(steps)
     run: list[Point] = []
-    for period, value, step in zip(line.periods, line.values, [0.0, *steps], strict=True):
+    for period, value, step in zip(periods, values, [0.0, *steps], strict=True):
         if run and (value is None or step > widest):
             yield run
             run = []
@@ -238,16 +242,25 @@ def _runs(line: Line, *, is_joined: bool) -> Iterator[list[Point]]:
         yield run
 
 
-def _line(line: Line, known: Sequence[Point], number: int, plane: _Plane, *, is_joined: bool) -> Iterator[str]:
-    for run in _runs(line, is_joined=is_joined):
+@lru_cache(64)  # the pages of a place in each language, which are made one after the other, have the same line
+def _drawn(
+    periods: tuple[str, ...],
+    values: tuple[float | None, ...],
+    marked: frozenset[str],
+    number: int,
+    plane: _Plane,
+    *,
+    is_joined: bool,
+) -> str:
+    drawn, marks = [], []
+    for run in _runs(periods, values, is_joined=is_joined):
         places = [f"{_short(plane.x(years(period)))} {_short(plane.y(value))}" for period, value in run]
         if len(run) > 1:
-            yield f'<path class="line line-{number}" d="M{" ".join(places)}"/>'
-        elif run[0][0] not in line.marked:
-            yield _dot(plane, run[0], f"dot line-{number}")
-    for point in known:
-        if point[0] in line.marked:
-            yield _dot(plane, point, f"open line-{number}")
+            drawn.append(f'<path class="line line-{number}" d="M{" ".join(places)}"/>')
+        elif run[0][0] not in marked:
+            drawn.append(_dot(plane, run[0], f"dot line-{number}"))
+        marks += [_dot(plane, point, f"open line-{number}") for point in run if point[0] in marked]
+    return "".join(drawn + marks)
 
 
 def _last(language: Language, line: Line, points: Sequence[Point], plane: _Plane, digits: int) -> str:

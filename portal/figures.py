@@ -13,6 +13,8 @@ import polars as pl
 
 from catalunya.assets.graph.titles import title_of
 from catalunya.contracts.model.columns import Column
+from catalunya.io.errors import ConfigurationError
+from catalunya.io.safe_text import few
 from catalunya.portal.declaration import WHOLE, Figure, Level, Series
 from catalunya.portal.names import folded, said
 from catalunya.portal.site import Site
@@ -58,6 +60,7 @@ def places(site: Site, level: str) -> pl.DataFrame:
     And `said`, the name as it is said, and `folded`, by which names are sorted and searched (`names.py`).
 
     Without those whose code cannot stand in an address. The whole territory is one place with the code "". Empty while the table was never made.
+    Raises ConfigurationError for codes that differ only by case.
     """
     columns = {
         "code": pl.String,
@@ -91,7 +94,14 @@ def places(site: Site, level: str) -> pl.DataFrame:
     ready = found.filter(pl.col("code").str.contains(_CODE)).with_columns(
         said=said(name, site.declared.articles), folded=folded(name)
     )
-    return ready.unique("code", keep="first", maintain_order=True).sort("code").collect()
+    each = ready.unique("code", keep="first", maintain_order=True).sort("code").collect()
+    alike = each.filter(pl.col("code").str.to_lowercase().is_duplicated())["code"].to_list()
+    if alike:
+        raise ConfigurationError(
+            f"{declared.table}.{declared.code}: expected codes that differ by more than case, found {few(alike)}: on a disk that ignores case "
+            f"they would be one page; leave all but one of them out in assets/portal.toml, by `current` of levels.{level}"
+        )
+    return each
 
 
 def versions(site: Site, level: str) -> pl.DataFrame:

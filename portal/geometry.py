@@ -1,6 +1,6 @@
 """Where the places are: a TopoJSON file of a project, as SVG paths and as GeoJSON.
 
-Here: reading the file, drawing a part of it at a width, neighbors, features. Not here: which file (`assets/project.toml`), how it is made
+Here: reading the file, drawing a part of it at a width, neighbors, features. Not here: which file (`assets/portal.toml`), how it is made
 (`ops/geometry.py`), what a map is colored by. The file's objects are the levels, such as `municipality` and `comarca`; each place in them
 has a code as `id` and, in its properties, the codes of its `neighbors`. Boundaries are simplified: never compute areas from them.
 """
@@ -78,8 +78,9 @@ class Geometry:
     """The places of a TopoJSON file by level and code. Raises ConfigurationError if the file is missing or is none."""
 
     def __init__(self, path: Path) -> None:
+        content = read_shapes(path)
         try:
-            topology = json.loads(path.read_text(encoding="utf-8"))
+            topology = json.loads(content)
             (scale_x, scale_y), (x, y) = topology["transform"]["scale"], topology["transform"]["translate"]
             self.attribution: str = topology["attribution"]
             self.license: str = topology["license"]
@@ -96,10 +97,10 @@ class Geometry:
                 level: {found["id"]: self._place(found, arcs, degrees) for found in collection["geometries"]}
                 for level, collection in topology["objects"].items()
             }
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError) as error:
             raise ConfigurationError(
                 f"{path}: expected TopoJSON with transform, attribution, license, and an id and neighbors for each place; found "
-                f"{type(error).__name__}: {error}; make it again, or correct the path in assets/project.toml"
+                f"{type(error).__name__}: {error}; make it again, or correct the path in assets/portal.toml"
             ) from None
 
     def _place(
@@ -201,6 +202,17 @@ class Geometry:
                 for code, place in self._level(level).items()
             ],
         }
+
+
+def read_shapes(path: Path) -> bytes:
+    """The bytes of a file of shapes. Raises ConfigurationError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: expected a TopoJSON file, found none that can be read: {error.strerror}; put it there, or correct "
+            "`geometry` in assets/portal.toml"
+        ) from None
 
 
 def _ring(numbers: Iterable[int], arcs: list[Ring]) -> Ring:

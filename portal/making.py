@@ -99,14 +99,15 @@ def status(site: Site, *, brief: bool = False) -> SiteStatus:
     built = read_built(site.project.settings)
     last = read_last(site.project.lake)
     held = holder(site.project.lake, KEY, site.project.settings.lease_s)
-    since = behind_since(site, built)
-    found = tuple(moved(site, built)) if built and not brief and not lacking() else ()
-    state, why = _condition(site, built, last, held, found)
+    changed = unseen(site, built)
+    since = behind_since(site, built, changed)
+    found = tuple(moved(site, built, open_site(site.project.settings))) if built and not brief and not lacking() else ()
+    state, why = _condition(built, last, held, changed or found)
     return SiteStatus(state=state, why=why, built=built, last=last, moved=found, behind_since=since)
 
 
 def _condition(
-    site: Site, built: SiteState | None, last: LastBuild | None, held: Held | None, found: tuple[str, ...]
+    built: SiteState | None, last: LastBuild | None, held: Held | None, changed: Sequence[str]
 ) -> tuple[Condition, str]:
     if held:
         return "running", f"in run {held.run_id}"
@@ -114,7 +115,6 @@ def _condition(
         return "failed", f"next try at {last.next_try:%Y-%m-%d %H:%M} UTC: {last.error}"
     if built is None:
         return "missing", "it has never been built"
-    changed = unseen(site, built) or found
     if set(changed) >= built.parts.keys():
         return "stale", "the portal's code, or what every page shows, changed"
     return ("stale", f"{_some(changed)} changed") if changed else ("fresh", "")
@@ -126,12 +126,12 @@ def unseen(site: Site, built: SiteState | None) -> list[str]:
     return [asset.key for asset in site.published if site.version(asset.key) not in ("", shown.get(asset.key))]
 
 
-def behind_since(site: Site, built: SiteState | None) -> datetime | None:
-    """When the first table changed that the site does not show as it is; None if it shows all as they are.
+def behind_since(site: Site, built: SiteState | None, changed: Sequence[str]) -> datetime | None:
+    """When the first of the tables changed that the site does not show as they are (`unseen`); None if there are none.
 
     Of a table that has changed several times since, as far back as it matters: until what the site shows, or until it is late.
     """
-    return min((_first_change(site, key, built) for key in unseen(site, built)), default=None)
+    return min((_first_change(site, key, built) for key in changed), default=None)
 
 
 def _first_change(site: Site, key: str, built: SiteState | None) -> datetime:
@@ -158,7 +158,7 @@ def waits_for(site: Site, built: SiteState | None) -> str:
     """Why the site should not be built yet: a table that it shows is about to be made, so that a wave of tables makes one build. Empty if it
     should, also because it has waited for longer than `LATE`."""
     coming = [asset.key for asset in site.published if site.state.is_coming(asset.key)]
-    since = behind_since(site, built)
+    since = behind_since(site, built, unseen(site, built))
     if not coming or (since and site.now - since > LATE):
         return ""
     return f"{_some(coming)} will be made first"
@@ -210,7 +210,7 @@ def why_not(project: Project) -> str:
     if why := lacking():
         return why
     site, built = read_site(project), read_built(project.settings)
-    if built is not None and not moved(site, built):
+    if built is not None and not moved(site, built, open_site(project.settings)):
         return "nothing changed since the last build"
     return waits_for(site, built)
 

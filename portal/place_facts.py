@@ -136,7 +136,7 @@ class PlaceFacts:
     def _figures(self) -> Iterator[LevelFigure]:
         for each in figure_series(self.site):
             grouped = each.rows.group_by("place").agg("period", "value", "status")
-            histories = {place: History(*lists) for place, *lists in grouped.iter_rows()}
+            histories = {place: History(*map(tuple, lists)) for place, *lists in grouped.iter_rows()}
             parts = {}
             if each.parts is not None:
                 of_place = each.parts.group_by("place", maintain_order=True).agg("part", "value")

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from catalunya.io.project_folder import active
 from catalunya.portal.build import File
-from catalunya.portal.geometry import Drawing, Frame, Geometry
+from catalunya.portal.geometry import Drawing, Frame, Geometry, read_shapes
 from catalunya.portal.place_facts import Place
 from catalunya.portal.site import Site
 
@@ -37,9 +37,9 @@ def _read(path: Path) -> Geometry:
 
 
 def version(site: Site) -> str:
-    """What the shapes are: changes with the file."""
-    path = active().folder / site.declared.geometry
-    return hashlib.sha256(path.read_bytes()).hexdigest() if site.declared.geometry else ""
+    """What the shapes are: changes with the file. Raises ConfigurationError."""
+    file = site.declared.geometry
+    return hashlib.sha256(read_shapes(active().folder / file)).hexdigest() if file else ""
 
 
 def outlines(site: Site, geometry: Geometry) -> Iterable[File]:

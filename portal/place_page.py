@@ -15,11 +15,15 @@ from catalunya.portal import place_map
 from catalunya.portal.build import File, Part
 from catalunya.portal.declaration import WHOLE
 from catalunya.portal.figures import above
+from catalunya.portal.forks import cores, in_processes
 from catalunya.portal.language import Language
 from catalunya.portal.place_facts import Place, PlaceFacts
 from catalunya.portal.rendering import relative, render_page
 from catalunya.portal.shown_figures import ShownFigures
 from catalunya.portal.site import Site, place_path
+
+MANY = 100
+"""Places whose pages are worth a second process."""
 
 
 def parts(site: Site) -> Iterator[Part]:
@@ -46,11 +50,20 @@ def tables_of(site: Site, level: str) -> set[str]:
 
 
 def _files(facts: PlaceFacts, level: str) -> Iterable[File]:
-    for code in facts.site.languages:
-        language = Language(code)
-        figures = ShownFigures(facts, language)
-        for place in facts.at(level):
-            yield _page(facts, figures, language, place)
+    shown = [ShownFigures(facts, Language(code)) for code in facts.site.languages]
+
+    def pages(places: Sequence[Place]) -> Iterator[File]:
+        for place in places:
+            for figures in shown:
+                yield _page(facts, figures, figures.language, place)
+
+    places = facts.at(level)
+    # The first page reads whatever the others show, before they are made in processes that cannot read.
+    yield from pages(places[:1])
+    together: dict[str, list[Place]] = {}
+    for place in places[1:]:
+        together.setdefault(place.parent, []).append(place)  # they share what is written of the place above
+    yield from in_processes(pages, list(together.values()), cores() if len(places) > MANY else 1)
 
 
 def _page(facts: PlaceFacts, figures: ShownFigures, language: Language, place: Place) -> File:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from markupsafe import Markup
 
-from catalunya.assets.graph.titles import title_of, titles
+from catalunya.assets.graph.titles import titles
 from catalunya.io.safe_text import NAME, legible
 from catalunya.portal.charts import Line, bar_chart, line_chart
 from catalunya.portal.declaration import Figure
@@ -88,6 +89,8 @@ class ShownFigures:
         self.facts = facts
         self.language = language
         self.t = language.t
+        # Looked up once for all places.
+        self.unit, self.value_title = cache(self._unit), cache(self._value_title)
         self._recent: dict[tuple[str, str, str], Shown | None] = {}
         self._written_once: dict[Hashable, Markup] = {}
 
@@ -154,11 +157,13 @@ class ShownFigures:
         return self.language.number(at, each.figure.digits)
 
     def _title(self, name: str) -> str:
-        return title_of(f"figure.{name}", self.language.code)
+        return self.facts.site.title_of(f"figure.{name}", self.language.code)
 
-    def unit(self, each: LevelFigure) -> str:
-        """The unit of a figure in the language."""
+    def _unit(self, each: LevelFigure) -> str:
         return unit_text(self.language, each.figure, each.column)
+
+    def _value_title(self, value: str) -> str:
+        return legible(self.facts.site.title_of(f"value.{value}", self.language.code), NAME)
 
     def _written(self, each: LevelFigure, value: float | None) -> str:
         return value_text(self.language, each.figure, value)
@@ -192,7 +197,7 @@ class ShownFigures:
             trend=trend,
             direction=direction,
             compared=compared,
-            status=legible(title_of(f"value.{status}", code), NAME) if status != FINAL else "",
+            status=self.value_title(status) if status != FINAL else "",
             gap=self.t("place.gap", period=self.language.period(each.newest)) if each.newest != period else "",
             note=titles().get(f"note.{each.name}", {}).get(code, ""),
             over_time=over_time,
@@ -235,7 +240,7 @@ class ShownFigures:
             digits=each.figure.digits,
             unit=unit,
         )
-        words = [legible(title_of(f"value.{status}", code), NAME) if status else "" for status in history.statuses]
+        words = [self.value_title(status) if status else "" for status in history.statuses]
         columns = [
             [self.language.period(period) for period in history.periods],
             [self._written(each, value) for value in history.values],
@@ -251,7 +256,7 @@ class ShownFigures:
         names, values = each.parts.get(place.code, ((), ()))
         if len(names) < 2 or not any(values):
             return None
-        named = [legible(title_of(f"value.{name}", self.language.code), NAME) for name in names]
+        named = [self.value_title(name) for name in names]
         title = self.t("place.parts", figure=self._title(each.name), period=self.language.period(period))
         chart = bar_chart(
             self.language,

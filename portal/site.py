@@ -7,17 +7,18 @@ language, below another folder. Here: reading, addresses. Not here: pages (`*_pa
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer, digest
+from catalunya.assets.graph.titles import title_of
 from catalunya.assets.record.ledger import Entry, Ledger
 from catalunya.assets.record.paths import scan_table
 from catalunya.assets.record.project import Project
@@ -86,6 +87,11 @@ class Site:
         texts = (f"{path.name}\0{path.read_text(encoding='utf-8')}" for path in files if path.exists())
         publisher = repr(publisher_of(self.project.settings))
         return digest(self.base, publisher, str(self.is_sample), active().title, *texts)
+
+    @cached_property
+    def title_of(self) -> Callable[[str, str], str]:
+        """What something is called in a language, as `titles.title_of`; looked up once for all pages."""
+        return cache(title_of)
 
     @cached_property
     def index(self) -> Index:
@@ -164,9 +170,9 @@ def data_folder(key: str) -> str:
     return f"data/{key.replace('.', '/')}"
 
 
+VERSION = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{4}Z(?:-[0-9]+)?"
 DATED = re.compile(
-    r"data/(?P<layer>[a-z]+)/(?P<table>[a-z0-9_]+)/(?P<version>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{4}Z(?:-[0-9]+)?)"
-    r"(?P<ending>(?:-[a-z]+)?\.[a-z]+)"
+    rf"data/(?P<layer>[a-z]+)/(?P<table>[a-z0-9_]+)/(?P<version>{VERSION})(?P<ending>(?:-[a-z]+)?\.[a-z]+)"
 )
 """The path of a file of one version of a table, which never changes: data/marts/dim_time/2026-11-29T1405Z.parquet."""
 

@@ -9,7 +9,6 @@ extraction or by `prune`. Not here: how often and by whom parts are started (`da
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -87,9 +86,9 @@ def _read(context: Context, part: Part, pages: PartPages) -> PartRead:
     except (BackfillBlocked, ContractError) as error:
         return PartRead(key, "skipped", f"left to the extraction that seals the batch: {error}")
     http = part.share(http_settings(context))
-    reading = declaration.source.read_part(http, state, pages.write, part, window=context.request.window, landed=pages)
+    window = context.request.window
     try:
-        asyncio.run(reading)
+        declaration.source.read_part(http, state, pages.write, part, window=window, landed=pages)
     except BatchClosedError:
         return PartRead(key, "skipped", "its batch was sealed meanwhile", pages.added)
     except DeadlineReached as error:

@@ -8,10 +8,9 @@ version and window, each only if it is complete by the size and hash in its note
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -162,16 +161,16 @@ class LandedPages:
             log.info("extraction_resumed", batch=self.batch, version=version, pages=len(complete), rows=rows)
         return complete
 
-    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+    def write(self, name: str, body: bytes) -> None:
         """Write one page, durably."""
         path = f"{self.batch}/{name}"
-        await self._lake.put_stream(path, chunks)
-        await asyncio.to_thread(self._lake.sync, [path])  # while the next pages are being received
+        self._lake.put(path, body)
+        self._lake.sync([path])  # in the thread that received it, while others receive the next pages
 
-    async def add(self, page: Page) -> None:
+    def add(self, page: Page) -> None:
         """Note a page after it was written."""
         note = msgspec.json.encode(Note(self._version, self._window, page))
-        await asyncio.to_thread(self._lake.put, self._path(page.name), note)
+        self._lake.put(self._path(page.name), note)
         self.added += 1
 
     def forget(self) -> None:
@@ -215,15 +214,15 @@ class PartPages(LandedPages):
         self._is_open = is_open
         self._tail = secrets.token_hex(4)
 
-    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+    def write(self, name: str, body: bytes) -> None:
         """Write one page. Raises BatchClosedError when the batch was sealed meanwhile."""
-        if not await asyncio.to_thread(self._is_open):
+        if not self._is_open():
             raise BatchClosedError(f"{self.batch} was sealed meanwhile")
-        await super().write(self._unique_name(name), chunks)
+        super().write(self._unique_name(name), body)
 
-    async def add(self, page: Page) -> None:
+    def add(self, page: Page) -> None:
         """Note a page under the name it was written to."""
-        await super().add(replace(page, name=self._unique_name(page.name)))
+        super().add(replace(page, name=self._unique_name(page.name)))
 
     def forget(self) -> None:
         """Nothing: that is for the holder of the lease."""

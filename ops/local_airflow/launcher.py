@@ -29,7 +29,6 @@ FOR_TASKS = (
     "airflow.sdk.execution_time.supervisor",
     "airflow.sdk.execution_time.task_runner",
     "httpx",
-    "stamina",
     "msgspec",
     "pydantic_settings",
     "obstore.store",

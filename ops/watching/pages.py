@@ -25,7 +25,8 @@ def see_pages(project: Project, state: State) -> Iterator[Seen]:
         if built is None:
             return
         site = read_site(project, state=state)
-        since, tables, last = behind_since(site, built), unseen(site, built), read_last(project.lake)
+        tables, last = unseen(site, built), read_last(project.lake)
+        since = behind_since(site, built, tables)
         cause = (
             last.error
             if last and last.error

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from small.checkout import copy_code
 from small.commands import COMMAND
 from small.patience import patience
 
@@ -72,7 +73,7 @@ def copy(tmp_path: Path) -> Path:
     """A copy of the project."""
     root = tmp_path / "copy"
     for folder in COPIED:
-        shutil.copytree(ROOT / folder, root / folder, symlinks=True)  # with what is compiled of it
+        copy_code(ROOT / folder, root / folder)
     for name in FILES:
         shutil.copy(ROOT / name, root)
     return root

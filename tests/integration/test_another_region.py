@@ -124,12 +124,13 @@ def test_the_generated_files_of_the_region_are_up_to_date(
     monkeypatch.setenv("CATALUNYA_PROJECT", str(NEW_YORK))
     for name, text in rendered().items():
         assert (NEW_YORK / name).read_text() == text, f"{name}: run `python -m catalunya.ops.generate` with the project"
-    graph = "from catalunya.ops.generate import *; from catalunya.io.environment import load_settings; import json"
-    now = json.loads(region.python("-c", f"{graph}; print(json.dumps(graph_now(load_settings())))"))
-    assert now == json.loads((NEW_YORK / "docs/graph.json").read_text())
-    lineage = "from catalunya.ops.generate import *; from catalunya.io.environment import load_settings; from pathlib import Path"
-    found = region.python("-c", f"{lineage}; print(lineage_now(load_settings(), Path('nowhere')), end='')")
-    assert found == (NEW_YORK / "assets/lineage.json").read_text()
+    generate = (
+        "from catalunya.ops.generate import *; from catalunya.io.environment import load_settings; from pathlib import Path; import json;"
+        "settings = load_settings(); print(json.dumps([graph_now(settings), lineage_now(settings, Path('nowhere'))]))"
+    )
+    graph, lineage = json.loads(region.python("-c", generate))
+    assert graph == json.loads((NEW_YORK / "docs/graph.json").read_text())
+    assert lineage == (NEW_YORK / "assets/lineage.json").read_text()
 
 
 def test_a_function_makes_its_tables_from_the_package_of_the_region(

@@ -49,7 +49,7 @@ def test_its_commands_switch_a_table_to_another_source_and_back(
 
     def catalunya(words: list[str]) -> int:
         done = shell.run(*words)
-        out.append(done.out)
+        out.append(f"{done.out}{done.err}")
         return 0 if words[0] == "watch" and done.code == 1 else done.code  # 1: something needs a person
 
     def make(words: list[str]) -> None:

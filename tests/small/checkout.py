@@ -1,7 +1,7 @@
 """A checkout of the project in a folder of its own, in which commands may change files as a person would.
 
-Each command runs in a process of its own, because what it changes is read when the tables' modules are imported. `Shell` is for several commands
-between two changes: they share what they import, which takes longer than they do.
+A command that changes a file runs in a process of its own, because what it changes is read when the tables' modules are imported. Those between two
+changes share a `Shell`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +22,21 @@ from small.patience import patience
 ROOT = Path(__file__).parents[2]
 _FOLDERS = ("assets", "cdk", "contracts", "dags", "dbt", "docs", "io", "ops", "portal", "src")
 _COMMAND = "import sys; from catalunya.ops.cli import main; sys.exit(main())"
-_SHELL = """
-import json, sys
+_COMMANDS = """
+import contextlib, io, json, sys
 from catalunya.ops.cli import main
+
 for line in sys.stdin:
-    code = main(json.loads(line))
-    print(f"\\0{code}", flush=True)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(json.loads(line))
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
 """
+
+
+def copy_code(folder: Path, to: Path) -> None:
+    """Copy a folder of the project with what Python has compiled, which takes seconds, but for what it is writing at this moment."""
+    shutil.copytree(folder, to, symlinks=True, ignore=shutil.ignore_patterns("*.pyc.*", "target", "logs"))
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,7 @@ class Checkout:
     def at(cls, folder: Path, **settings: str) -> Checkout:
         """A copy of this project in a folder, with its lake beside it. `settings`: `mock_url` for CATALUNYA_MOCK_URL."""
         for name in _FOLDERS:
-            # With what is compiled of it: a copy keeps the times of its files.
-            ignored = shutil.ignore_patterns("target", "logs")
-            shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
+            copy_code(ROOT / name, folder / name)
         shutil.copy(ROOT / "README.md", folder)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CATALUNYA_")}
         mine = {"lake": str(folder / "lake"), "cache": str(folder / "cache"), **settings}
@@ -58,6 +65,11 @@ class Checkout:
     def run(self, *arguments: str) -> Ran:
         """Run a command of `catalunya` in the checkout."""
         return self._ran("-c", _COMMAND, *arguments)
+
+    def run_each(self, *commands: Sequence[str]) -> list[Ran]:
+        """Run commands that change no file one after the other, in one process."""
+        with closing(Shell(self)) as shell:
+            return [shell.run(*command) for command in commands]
 
     def generate(self) -> Ran:
         """What `make generate` does."""
@@ -77,35 +89,30 @@ class Checkout:
 
 
 class Shell:
-    """Commands of `catalunya` in the checkout, in one process from the first to `close`."""
+    """Commands of `catalunya` in the checkout, in one process from the first to `close`: they share what they import."""
 
     def __init__(self, checkout: Checkout) -> None:
         self.checkout = checkout
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, *arguments: str) -> Ran:
-        """Run a command; what it says on both streams is in `out`."""
+        """Run a command."""
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-u", "-c", _SHELL],
+                [sys.executable, "-c", _COMMANDS],
                 cwd=self.checkout.folder,
                 env=dict(self.checkout.environment),
                 text=True,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
             )
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(f"{json.dumps(arguments)}\n")
         self._process.stdin.flush()
-        said = ""
-        for line in self._process.stdout:
-            before, is_end, code = line.partition("\0")
-            said += before
-            if is_end:
-                return Ran(int(code), said, "")
-        raise AssertionError(f"{arguments} ended the process: {said}")
+        answer = self._process.stdout.readline()
+        assert answer, f"{arguments} ended the process"
+        return Ran(*json.loads(answer))
 
     def close(self) -> None:
         """End the process: the next command sees the checkout as it is then."""

@@ -92,7 +92,7 @@ class MartShop:
     def names(self, now: datetime, to: Lake | None = None) -> list[str]:
         """The versions that a page lists, newest first."""
         site = self.site(now)
-        moved(site, read_state(to or self.to))
+        moved(site, read_state(to or self.to), to or self.to)
         return [each.name for each in versions(site, site.graph[KEY])]
 
     def files(self, to: Lake | None = None) -> dict[str, bytes]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from small.checkout import copy_code
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,8 +63,7 @@ class Copy:
     def __init__(self, root: Path) -> None:
         self.root, self.cache = root, root / "cache"
         for folder in ("assets", "contracts", "io", "src"):
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / folder, root / folder, symlinks=True, ignore=ignored)
+            copy_code(ROOT / folder, root / folder)
         for table in [*(root / "assets").glob("[!_]*.py"), *(root / "contracts").glob("[!_]*.py")]:
             table.unlink()
         (root / "contracts" / "wells.py").write_text(CONTRACT)

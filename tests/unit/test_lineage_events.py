@@ -55,12 +55,12 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> FolderSource:
-    return declare(tmp_path / "source")[0]
+    return declare(tmp_path / "source", page_rows=100)[0]
 
 
 @pytest.fixture
 def project(settings: Settings, tmp_path: Path) -> Project:
-    return Project(settings, declare(tmp_path / "source")[1])
+    return Project(settings, declare(tmp_path / "source", page_rows=100)[1])
 
 
 def kinds(receiver: Receiver) -> list[tuple[str, str]]:

@@ -98,7 +98,7 @@ class Watch:
     """Looks one after the other, each with what is seen in it, and who is told."""
 
     def __init__(self, folder: Path, channels: str, **values: Any) -> None:
-        _, declared = declare(folder / "source")
+        _, declared = declare(folder / "source", page_rows=100)
         self.project = Project(
             load_settings(env="local", lake=str(folder / "lake"), cache=folder / "cache", notify=channels, **values),
             declared,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,9 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from babel.numbers import format_decimal
 
 from catalunya.assets.record.project import Project
-from catalunya.io.environment import NO_MOCK, Settings
+from catalunya.io.environment import NO_MOCK, Settings, load_settings
 from catalunya.io.errors import ConfigurationError, LakeError
 from catalunya.io.lake import Lake
 from catalunya.portal.build import STATE, build, moved, parts, read_state
@@ -33,6 +37,22 @@ def to(tmp_path: Path) -> Lake:
     return Lake(str(tmp_path / "site"))
 
 
+@pytest.fixture(scope="module")
+def once_built(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
+    """The site of a project whose tables were never made."""
+    folder = tmp_path_factory.mktemp("built")
+    settings = load_settings(env="local", lake=str(folder / "lake"), cache=compiled)
+    build(read_site(Project(settings)), Lake(str(folder / "site")))
+    return folder / "site"
+
+
+@pytest.fixture
+def built(once_built: Path, to: Lake) -> Lake:
+    """A copy of that site, which a test may change."""
+    shutil.copytree(once_built, to.root, dirs_exist_ok=True)
+    return to
+
+
 def test_a_second_build_writes_nothing(project: Project, to: Lake) -> None:
     first = build(read_site(project), to)
     before = contents(to.root)
@@ -40,26 +60,68 @@ def test_a_second_build_writes_nothing(project: Project, to: Lake) -> None:
     second = build(read_site(project), to)
     assert (second.made, second.written, second.deleted) == ([], 0, 0)
     assert contents(to.root) == before
-    assert moved(read_site(project), read_state(to)) == []
+    assert moved(read_site(project), read_state(to), to) == []
 
 
 @pytest.mark.parametrize(
     "change", [{"portal_url": "https://data.example.org/open"}, {"mock_url": NO_MOCK}, {"publisher": "Example"}]
 )
-def test_what_every_page_shows_moves_every_part(project: Project, to: Lake, change: dict[str, str]) -> None:
+def test_what_every_page_shows_moves_every_part(project: Project, built: Lake, change: dict[str, str]) -> None:
     site = read_site(project)
-    build(site, to)
     other = Project(project.settings.model_copy(update=change))
-    assert set(moved(read_site(other), read_state(to))) == {part.name for part in parts(site)}
+    assert set(moved(read_site(other), read_state(built), built)) == {part.name for part in parts(site)}
 
 
-def test_a_build_without_a_readable_state_builds_everything_again(project: Project, to: Lake) -> None:
-    build(read_site(project), to)
-    before = contents(to.root)
-    to.put(STATE, b'{"built_at": ')
-    (Path(to.root) / "ca/index.html").write_text("half of a pa", encoding="utf-8")
-    build(read_site(project), to)
-    assert {k: v for k, v in contents(to.root).items() if k != STATE} == {k: v for k, v in before.items() if k != STATE}
+def test_a_build_without_a_readable_state_builds_everything_again(project: Project, built: Lake) -> None:
+    before = contents(built.root)
+    built.put(STATE, b'{"built_at": ')
+    (Path(built.root) / "ca/index.html").write_text("half of a pa", encoding="utf-8")
+    build(read_site(project), built)
+    assert {k: v for k, v in contents(built.root).items() if k != STATE} == {
+        k: v for k, v in before.items() if k != STATE
+    }
+
+
+def test_a_file_that_was_deleted_or_cut_by_hand_comes_back_alone(project: Project, built: Lake) -> None:
+    before = contents(built.root)
+    built.delete(["en/table/marts.dim_time.html"])
+    (Path(built.root) / "ca/about.html").write_text("half of a pa", encoding="utf-8")
+    assert moved(read_site(project), read_state(built), built) == ["table:marts.dim_time", "about"]
+    again = build(read_site(project), built)
+    assert (again.made, again.written, again.deleted) == (["table:marts.dim_time", "about"], 2, 0)
+    assert without_state(contents(built.root)) == without_state(before)
+    assert moved(read_site(project), read_state(built), built) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["../mine.csv", "en/../../mine.csv", "/mine.csv", "..", "./about.html", "en//about.html", "en\\about.html"]
+)
+def test_a_state_that_names_a_file_outside_of_the_folder_counts_as_none(path: str, to: Lake) -> None:
+    """All is built again, and nothing outside is deleted."""
+    made = {"version": "x", "files": {"en/about.html": ["0" * 64, 4]}}
+    to.put(STATE, json.dumps({"built_at": "2026-08-03T12:00:00Z", "parts": {"a": made}}).encode())
+    assert read_state(to)
+    made["files"] = {path: ["0" * 64, 4]}
+    to.put(STATE, json.dumps({"built_at": "2026-08-03T12:00:00Z", "parts": {"a": made}}).encode())
+    assert read_state(to) is None
+
+
+def test_nothing_outside_of_the_folder_is_deleted_whatever_the_state_says(project: Project, built: Lake) -> None:
+    site = read_site(project)
+    mine = Path(built.root).parent / "mine.csv"
+    mine.write_text("mine", encoding="utf-8")
+    edited = json.loads(built.get(STATE))
+    edited["parts"]["gone"] = {"version": "x", "files": {"../mine.csv": ["0" * 64, 4]}}
+    built.put(STATE, json.dumps(edited).encode())
+    assert build(site, built).made == [part.name for part in parts(site)]
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_version_in_the_state_is_no_path(to: Lake) -> None:
+    for name, is_read in (("2026-08-03T1200Z", True), ("../../mine", False)):
+        versions = {"marts.dim_time": {name: "x"}}
+        to.put(STATE, json.dumps({"built_at": "2026-08-03T12:00:00Z", "versions": versions}).encode())
+        assert (read_state(to) is not None) is is_read
 
 
 @pytest.mark.parametrize("name", ["index.html", "robots.txt"])
@@ -76,11 +138,11 @@ def test_pages_are_not_written_where_the_lake_is(folder: str, project: Project) 
         open_site(project.settings, str(Path(project.settings.lake) / folder))
 
 
-def test_other_files_in_the_folder_stay(project: Project, to: Lake) -> None:
-    to.put("photos/mine.jpg", b"mine")
-    build(read_site(project), to)
-    build(read_site(project), to, everything=True)
-    assert to.get("photos/mine.jpg") == b"mine"
+def test_other_files_in_the_folder_stay(project: Project, built: Lake) -> None:
+    built.put("photos/mine.jpg", b"mine")
+    build(read_site(project), built)
+    build(read_site(project), built, everything=True)
+    assert built.get("photos/mine.jpg") == b"mine"
 
 
 def test_every_language_has_the_same_words() -> None:
@@ -111,6 +173,16 @@ def test_numbers_are_written_as_the_language_does() -> None:
         "1,234,567.8",
     ]
     assert [Language(code).percent(12.34) for code in ("ca", "en")] == ["12,3\u00a0%", "12.3%"]
+
+
+@pytest.mark.parametrize("code", ["ca", "es", "en"])
+@pytest.mark.parametrize(
+    "value", [0, -0.04, 0.05, 0.25, 0.35, -2.5, 999.995, 1000, 12345.675, -1234567.89, 1e22, 3e-7, math.inf, -math.inf]
+)
+def test_numbers_are_written_as_babel_writes_them(code: str, value: float) -> None:
+    language = Language(code)
+    for digits, pattern in enumerate(("#,##0", "#,##0.0", "#,##0.00")):
+        assert language.number(value, digits) == format_decimal(value, pattern, language.locale)
 
 
 @pytest.mark.parametrize(
@@ -172,22 +244,21 @@ class Fragile(Lake):
         super().put(path, body, headers)
 
 
-def test_a_stopped_build_is_done_again_also_when_what_it_showed_is_gone(project: Project, to: Lake) -> None:
+def test_a_stopped_build_is_done_again_also_when_what_it_showed_is_gone(project: Project, built: Lake) -> None:
     """The pages that it had written show what the tables no longer are: the next build writes them again."""
     site = read_site(project)
-    build(site, to)
-    before = contents(to.root)
+    before = contents(built.root)
     other = replace(site, base="https://data.example.org")
-    build(other, Lake(f"{to.root}-other"))
-    after = contents(f"{to.root}-other")
+    build(other, Lake(f"{built.root}-other"))
+    after = contents(f"{built.root}-other")
     assert {path for path in after if after[path] != before[path]} > {STATE, "ca/index.html"}
-    for writes in range(1, 12):
+    for writes in (1, 2, 5, 11):
         with pytest.raises(Stopped):
-            build(other, Fragile(to.root, writes))
-        build(site, to)
-        assert without_state(contents(to.root)) == without_state(before)
-    build(other, to)
-    assert without_state(contents(to.root)) == without_state(after)
+            build(other, Fragile(built.root, writes))
+        build(site, built)
+        assert without_state(contents(built.root)) == without_state(before)
+    build(other, built)
+    assert without_state(contents(built.root)) == without_state(after)
 
 
 def without_state(found: dict[str, bytes]) -> dict[str, bytes]:

@@ -47,7 +47,7 @@ def test_a_new_version_is_a_new_entry_of_the_feed_and_the_others_stay(shop: Mart
 def test_time_alone_and_an_unchanged_content_move_nothing(shop: MartShop) -> None:
     shop.publish(NOON, 1)
     shop.build(NOON)
-    assert moved(shop.site(NOON + DAY), read_state(shop.to)) == []
+    assert moved(shop.site(NOON + DAY), read_state(shop.to), shop.to) == []
     shop.publish(NOON + DAY, 1)
     assert not DESCRIBING & set(shop.build(NOON + DAY).made)
     assert len(entries(shop)) == 1

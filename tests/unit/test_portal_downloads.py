@@ -169,7 +169,7 @@ def test_a_restored_version_has_its_files_still(shop: MartShop) -> None:
     assert shop.places("latest") == [1]
     assert there.stat().st_mtime_ns == written
     site = shop.site(NOON + 2 * DAY)
-    moved(site, read_state(shop.to))
+    moved(site, read_state(shop.to), shop.to)
     assert [each.is_latest for each in versions(site, site.graph[KEY])] == [False, True]
 
 
@@ -185,7 +185,7 @@ def test_a_table_whose_ledger_cannot_be_read_keeps_its_files(shop: MartShop) -> 
     shop.build(NOON + 90 * DAY)
     assert shop.files() == before
     site = shop.site(NOON + 90 * DAY)
-    moved(site, read_state(shop.to))
+    moved(site, read_state(shop.to), shop.to)
     assert {each.path for each in distributions(site, site.graph[KEY])} == {
         f"{FOLDER}/{name}" for name in before if name != "versions.json"
     }

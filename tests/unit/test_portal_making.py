@@ -16,7 +16,7 @@ from catalunya.io.environment import NO_MOCK, Settings
 from catalunya.io.errors import CatalunyaError, ContractError, LeaseHeld, LeaseLost
 from catalunya.io.lake import Lake
 from catalunya.ops.backup.make import back_up
-from catalunya.ops.watching.findings import Finding, Severity
+from catalunya.ops.watching.findings import Board, Finding, Kind, Seen, Severity, keep_board, updated
 from catalunya.ops.watching.look import look
 from catalunya.portal.build import STATE, build
 from catalunya.portal.making import KEY, LATE, SiteStatus, build_site, is_due, status, unseen, waits_for, why_not
@@ -154,6 +154,17 @@ def test_pages_are_built_when_something_else_than_tables_changed(shops: Shops) -
     assert is_due(shops.site()) == ""
     shops.settings = shops.settings.model_copy(update={"portal_url": "https://data.example.org"})
     assert is_due(shops.site()) == "the portal's code, or what every page shows, changed"
+
+
+def test_a_changed_finding_alone_makes_a_build_due(shops: Shops) -> None:
+    """The page about quality shows it, and no event says so: `ops.reconcile` triggers the build."""
+    shops.build()
+    before = shops.site()
+    assert is_due(before) == ""
+    failing = Seen(kind=Kind.TABLE_FAILED, subject=SHOPS, severity=Severity.ERROR, what="it failed", remedy="see why")
+    keep_board(shops.project.lake, updated(Board(), [failing], datetime.now(UTC))[0])
+    assert all(before.version(each.key) == shops.site().version(each.key) for each in before.published)
+    assert is_due(shops.site()).startswith("quality")
 
 
 def test_two_runs_never_build_at_once(shops: Shops) -> None:

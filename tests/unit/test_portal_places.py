@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from catalunya.io.environment import Settings
+from catalunya.io.errors import ConfigurationError
 from catalunya.io.lake import Lake
 from catalunya.portal import home_page, place_page, places_page
 from catalunya.portal.build import File, build, moved, read_state
@@ -21,6 +22,7 @@ from catalunya.portal.figures import figure_series
 from catalunya.portal.names import folded, said
 from catalunya.portal.place_facts import History, PlaceFacts
 from catalunya.portal.rendering import web_address
+from small.lakes import contents
 from small.territory import NOON, PEOPLE, SCHOOLS, TOWNS, Territory, people, schools, towns
 
 TAG = re.compile(r"<[^>]+>")
@@ -225,7 +227,7 @@ def test_a_second_build_makes_nothing_whatever_the_time(territory: Territory, tm
     territory.publish_all()
     to = Lake(str(tmp_path / "site"))
     build(territory.site(), to)
-    assert moved(territory.site(NOON + timedelta(days=40)), read_state(to)) == []
+    assert moved(territory.site(NOON + timedelta(days=40)), read_state(to), to) == []
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ def test_pages_are_made_again_when_a_table_that_they_show_was(
     changed = {"towns": {TOWNS: towns(A="Ripoll")}, "people": {PEOPLE: people().head(8)}}
     territory.publish(changed.get(table, {SCHOOLS: schools(north=4)}), NOON + timedelta(days=1))
     mine = {"home", "outlines", "places", "places-town", "places-district", "places-whole"}
-    assert mine & set(moved(territory.site(), read_state(to))) == expected
+    assert mine & set(moved(territory.site(), read_state(to), to)) == expected
 
 
 def test_pages_are_made_again_when_the_shapes_change(territory: Territory, tmp_path: Path) -> None:
@@ -253,7 +255,29 @@ def test_pages_are_made_again_when_the_shapes_change(territory: Territory, tmp_p
     to = Lake(str(tmp_path / "site"))
     build(territory.site(), to)
     territory.geometry.write_text(territory.geometry.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    assert {"home", "outlines", "places", "places-town"} <= set(moved(territory.site(), read_state(to)))
+    assert {"home", "outlines", "places", "places-town"} <= set(moved(territory.site(), read_state(to), to))
+
+
+def test_shapes_that_are_missing_are_one_line_with_what_to_do(territory: Territory, tmp_path: Path) -> None:
+    territory.publish_all()
+    territory.geometry.unlink()
+    for look in (lambda: build(territory.site(), Lake(str(tmp_path / "site"))), lambda: pages(territory)):
+        with pytest.raises(
+            ConfigurationError, match=r"^\S+/shapes.json: expected a TopoJSON file, found none .*portal.toml$"
+        ):
+            look()
+
+
+def test_codes_that_differ_only_by_case_are_refused_because_a_disk_may_ignore_it(
+    territory: Territory, tmp_path: Path
+) -> None:
+    territory.publish_all()
+    territory.publish({TOWNS: towns().with_columns(pl.col("town_id").replace("B", "a"))})
+    with pytest.raises(
+        ConfigurationError, match=r"town_id: expected codes that differ by more than case, found A, a: "
+    ):
+        build(territory.site(), Lake(str(tmp_path / "site")))
+    assert not [path for path in contents(tmp_path / "site") if "/town/" in path]
 
 
 def test_a_value_is_compared_with_the_same_time_of_the_year_before() -> None:

@@ -91,10 +91,10 @@ def test_pages_are_made_again_when_their_table_was(shops: tuple[FolderSource, Pr
     source, project = shops
     make_all(project)
     build(read(project), to)
-    assert moved(read(project), read_state(to)) == []
+    assert moved(read(project), read_state(to), to) == []
     source.write(some(4))
     make_all(project)
-    assert {"table:staging.shops", "tables"} <= set(moved(read(project), read_state(to)))
+    assert {"table:staging.shops", "tables"} <= set(moved(read(project), read_state(to), to))
 
 
 def test_pages_are_made_again_when_an_attempt_failed_and_say_so(shops: tuple[FolderSource, Project], to: Lake) -> None:
@@ -104,7 +104,7 @@ def test_pages_are_made_again_when_an_attempt_failed_and_say_so(shops: tuple[Fol
     source.write([{"ciutat": "reus", "codi": f"X{number}", "places": "1"} for number in range(9)])
     with suppress(CatalunyaError):
         make_all(project)
-    assert "table:staging.shops" in moved(read(project), read_state(to))
+    assert "table:staging.shops" in moved(read(project), read_state(to), to)
     build(read(project), to)
     assert "could not be published. This is the version before it" in page(to, "staging.shops")
     assert "S2" in page(to, "staging.shops")
@@ -117,8 +117,8 @@ def test_pages_are_made_again_when_something_is_found_wrong(shops: tuple[FolderS
     found = Seen(kind=Kind.ROWS_UNUSUAL, subject="staging.shops", severity=Severity.ERROR, what="few rows", remedy="")
     board, _ = updated(Board(), [found], NOW)
     keep_board(project.lake, board)
-    assert "table:staging.shops" in moved(read(project), read_state(to))
-    assert "table:staging.cities" not in moved(read(project), read_state(to))
+    assert "table:staging.shops" in moved(read(project), read_state(to), to)
+    assert "table:staging.cities" not in moved(read(project), read_state(to), to)
     build(read(project), to)
     assert texts().texts["unusual"]["en"].title in page(to, "staging.shops")
 
@@ -128,14 +128,14 @@ def test_pages_are_made_again_when_another_publisher_is_named(shops: tuple[Folde
     make_all(project)
     build(read(project), to)
     other = Project(project.settings.model_copy(update={"publisher": "Town hall"}), project.declared)
-    assert "table:staging.shops" in moved(read(other), read_state(to))
+    assert "table:staging.shops" in moved(read(other), read_state(to), to)
 
 
 def test_time_alone_makes_no_page_again(shops: tuple[FolderSource, Project], to: Lake) -> None:
     _, project = shops
     make_all(project)
     build(read(project), to)
-    assert moved(read(project, NOW + timedelta(days=400)), read_state(to)) == []
+    assert moved(read(project, NOW + timedelta(days=400)), read_state(to), to) == []
 
 
 def test_pages_escape_what_sources_say(shops: tuple[FolderSource, Project], to: Lake) -> None:

@@ -178,7 +178,7 @@ def pages(declaration: StagingDeclaration, real: pl.DataFrame | None) -> st.Sear
         )
         for name in fields
     }
-    corruption = st.sampled_from(fields).flatmap(lambda name: st.tuples(st.just(name), corrupted[name]))
+    corruption = st.one_of([st.tuples(st.just(name), values) for name, values in corrupted.items()])
     if real is None:
         rows = st.fixed_dictionaries(corrupted)
     else:

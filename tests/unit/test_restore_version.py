@@ -40,7 +40,7 @@ class Shop:
 
     def __init__(self, settings: Settings, folder: Path, *, history: bool = False) -> None:
         self.settings, self.folder, self.history = settings, folder, history
-        self.source, self.declared = declare(folder)
+        self.source, self.declared = declare(folder, page_rows=100)
 
     @property
     def project(self) -> Project:

@@ -46,7 +46,7 @@ class Shop:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings, self.folder, self.root = settings, folder, Path(settings.lake)
-        self.source, self.declared = declare(folder)
+        self.source, self.declared = declare(folder, page_rows=4)
 
     @property
     def project(self) -> Project:
@@ -252,7 +252,7 @@ def test_batches_are_kept_while_a_table_is_being_made_from_them(shop: Shop) -> N
     shop.make(21, some(7), "landing.shops")
     with lease(shop.project.lake, "staging.cities", "theirs", 60):
         assert shop.counts(22, Kind.LANDING) == {}
-    assert shop.counts(22, Kind.LANDING) == {"landing.shops": 4}
+    assert shop.counts(22, Kind.LANDING) == {"landing.shops": 3}
 
 
 def test_old_entries_are_merged_except_the_latest_and_the_last_attempt(shop: Shop) -> None:

@@ -31,7 +31,7 @@ class Lake:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings, self.root = settings, Path(settings.lake)
-        self.source, self.declared = declare(folder)
+        self.source, self.declared = declare(folder, page_rows=4)
         self.source.write(ROWS)
         self.run()
 

@@ -41,7 +41,7 @@ TOKEN = Answer(b'{"access_token": "a-token"}', 201)
 
 
 def shops(settings: Settings, folder: Path) -> tuple[FolderSource, Project]:
-    source, declared = declare(folder)
+    source, declared = declare(folder, page_rows=100)
     project = Project(settings, declared)
     source.write(some(5))
     for key in KEYS:
