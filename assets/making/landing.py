@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from catalunya.assets.graph.spec import Asset, LandingDeclaration
 from catalunya.assets.making.guards import guard_rows
@@ -24,11 +23,12 @@ from catalunya.assets.record.state import Reason, Stale
 from catalunya.contracts.model.check import check_fields
 from catalunya.io.errors import BatchDamaged, DeadlineReached, DeclarationError, ObjectMissing, SourceUnavailable
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 from catalunya.io.periods import Window
 from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.base import HttpSettings, SourceState
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class LandingMaker(Maker):

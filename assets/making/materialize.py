@@ -40,10 +40,11 @@ from catalunya.io.errors import (
     in_passing,
     one_line,
 )
+from catalunya.io.log import get_logger
 from catalunya.io.safe_text import safe_text
 from catalunya.io.sources.traffic import counting
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def materialize(

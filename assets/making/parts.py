@@ -31,11 +31,12 @@ from catalunya.io.errors import (
     SourceUnavailable,
     UsageError,
 )
+from catalunya.io.log import get_logger
 
 if TYPE_CHECKING:
     from catalunya.io.sources.base import Part
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import structlog
-
 from catalunya.assets.graph.alternatives import FIRST
 from catalunya.assets.graph.spec import LandingDeclaration
 from catalunya.assets.record.project import Project
@@ -27,10 +25,11 @@ from catalunya.io.errors import (
     in_passing,
     one_line,
 )
+from catalunya.io.log import get_logger
 from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.recording import ENDING
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 AT_ONCE = 4
 """Sources asked at the same time; those of one host still keep its pace."""

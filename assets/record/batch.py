@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import msgspec
-import structlog
 
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Entry, Stored, content_version
@@ -23,10 +22,11 @@ from catalunya.assets.record.paths import begun_at, manifest_path
 from catalunya.io.errors import BatchClosedError, BatchDamaged, ObjectMissing
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import Page
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 NOTES = "_landed"
 PARTS_TIMEOUT = timedelta(hours=3)

@@ -13,9 +13,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-import structlog
-
 from catalunya.io.errors import MovedError, SourceChanged, UsageError
+from catalunya.io.log import get_logger
 from catalunya.io.sources.base import Extraction, Page
 from catalunya.io.sources.extraction import RESTARTS, PageRequest, Source, logged
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from catalunya.io.sources.file_formats import Cut
     from catalunya.io.sources.http import Http
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Downloaded(Source[PageRequest]):

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-import structlog
 
 from catalunya.io.errors import BadBodyError, ContractError, DeclarationError, MovedError, SourceError, UsageError
 from catalunya.io.json_text import json_decoder
+from catalunya.io.log import get_logger
 from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal
 from catalunya.io.sources.base import said as text_of
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from catalunya.io.sources.base import HttpSettings
     from catalunya.io.sources.http import Http, Reply
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 API = "/emex/v1"
 PLACES = "mun"

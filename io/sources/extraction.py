@@ -16,9 +16,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from urllib.parse import urlsplit
 
-import structlog
-
 from catalunya.io.errors import MovedError, SourceChanged, SourceError, TooLargeError
+from catalunya.io.log import get_logger
 from catalunya.io.sources.base import Extraction, NothingLanded
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     )
     from catalunya.io.sources.http import Http, Reply
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 RESTARTS = 2
 

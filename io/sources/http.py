@@ -25,10 +25,10 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpcore
 import httpx
 import msgspec
-import structlog
 
 from catalunya.io.errors import BadBodyError, DeadlineReached, SourceError, SourceUnavailable
 from catalunya.io.json_text import BROKEN_JSON, json_decoder, whole_characters
+from catalunya.io.log import get_logger
 from catalunya.io.project_folder import active
 from catalunya.io.safe_text import safe_text
 from catalunya.io.sources import recording, traffic
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BadBodyError", "Http", "HttpSettings", "Reply", "connect"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 T = TypeVar("T")
 
 MAX_BODY = 256 * 1024 * 1024  # ten wide pages: a source that ignores the page size must not fill up the memory

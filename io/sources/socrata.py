@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import urlsplit
 
 import msgspec
-import structlog
 
 from catalunya.io.errors import BadBodyError, DeclarationError, SourceError, UsageError
 from catalunya.io.json_text import AnyObject, check_utf8, repeated_names
+from catalunya.io.log import get_logger
 from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal, said
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from catalunya.io.sources.base import HttpSettings
     from catalunya.io.sources.http import Http, Reply
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 ADVICE = {
     400: "Check the key and the period against the dataset's fields",

@@ -30,7 +30,7 @@ FOR_TASKS = (
     "airflow.sdk.execution_time.task_runner",
     "httpx",
     "msgspec",
-    "pydantic_settings",
+    "pydantic",
     "obstore.store",
     "duckdb",
     "dbt.cli.main",
