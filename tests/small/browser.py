@@ -66,15 +66,10 @@ def chromium() -> Iterator[Any]:
 def window(
     browser: Any, url: str, *, mode: str = "light", width: int = 1440, login: tuple[str, str] | None = None
 ) -> Iterator[Window]:
-    """A window of its own: no cookies, Airflow in this mode. `login` as a person does it, in Airflow's form.
-
-    All windows of a browser share its cache: Airflow's UI is 7 MB of scripts, which take seconds to send and to compile.
-    """
-    context = browser.contexts[0] if browser.contexts else browser.new_context()
+    """A window of its own: no cookies, Airflow in this mode. `login` as a person does it, in Airflow's form."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=mode)
+    context.add_init_script(f"localStorage.setItem('theme', '{mode}')")
     page = context.new_page()
-    page.set_viewport_size({"width": width, "height": 900})
-    page.emulate_media(color_scheme=mode)
-    page.add_init_script(f"localStorage.setItem('theme', '{mode}')")
     found = Window(url, page)
 
     def heard(message: Any) -> None:
@@ -93,8 +88,7 @@ def window(
             found.said.clear()  # Airflow's own form
         yield found
     finally:
-        page.close()
-        context.clear_cookies()
+        context.close()
 
 
 def picture(window: Window, folder: Path, name: str) -> Path:
