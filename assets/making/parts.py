@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from catalunya.assets.graph.spec import LandingDeclaration
-from catalunya.assets.making.landing import MAKER, http_settings, probe
+from catalunya.assets.making.landing import http_settings, probe
 from catalunya.assets.making.maker import Context
 from catalunya.assets.making.materialize import decide
 from catalunya.assets.making.request import Outcome, Request
@@ -78,7 +78,7 @@ def _read(context: Context, part: Part, pages: PartPages) -> PartRead:
     if not _is_open(context.project, key, pages.batch):
         return PartRead(key, "skipped", "its batch is sealed")
     try:
-        decision = decide(context, MAKER)
+        decision = decide(context)
         if isinstance(decision, Outcome):
             return PartRead(key, "skipped", decision.why)
         state = context.source_state or probe(context)
