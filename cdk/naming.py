@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
 from catalunya.io.environment import Settings, load_settings
@@ -92,7 +93,7 @@ class Names:
     def env(self) -> str:
         return self.settings.env
 
-    @property
+    @cached_property
     def sites(self) -> tuple[Names, ...]:
         """The names at home, and those in the recovery region: limits hold for both, because they are deployed once."""
         return tuple(

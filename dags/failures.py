@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import structlog
-
 from catalunya.io.errors import TransientError
+from catalunya.io.log import get_logger
 from catalunya.io.safe_text import safe_text
 
 OPS = "ops."
 RECONCILE_MINUTES = 10
 """How often `ops.reconcile` looks for what failed, and shows that it lives."""
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def log_failure(context: Mapping[str, Any]) -> None:

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-import structlog
-
 from catalunya.io import openlineage
+from catalunya.io.log import get_logger
 from catalunya.io.safe_text import safe_text
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def part_of_task(context: Any) -> AbstractContextManager[None]:

@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-import structlog
-
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.log import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # botocore retries throttling and network errors itself, with backoff and jitter. AWS_MAX_ATTEMPTS still applies; botocore's
 # default of 3 is too few for the minutes in which Glue answers ThrottlingException.

@@ -6,6 +6,8 @@ it is.
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -21,7 +23,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from catalunya.io.base_url import host_of, is_web_address
 from catalunya.io.errors import ConfigurationError
@@ -71,11 +72,11 @@ class Host(BaseModel):
     pool: str | None = None
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Where this process reads and writes, and how many requests it may send to the sources."""
 
     # A caught ValidationError may be shown: hide the values, which may be secrets.
-    model_config = SettingsConfigDict(env_prefix="CATALUNYA_", frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True, hide_input_in_errors=True)
 
     env: Literal["local", "dev", "prod"] = Field("local", description="the environment: local, dev or prod")
     site: Literal["home", "recovery"] = Field(
@@ -454,10 +455,28 @@ def local_port(settings: Settings) -> int:
     return here.port or 0
 
 
+def _variables() -> dict[str, object]:
+    """The settings that are set in the environment, by name. The case of a variable does not matter. Raises ConfigurationError."""
+    found: dict[str, object] = {
+        name.lower().removeprefix(_PREFIX): value
+        for name, value in os.environ.items()
+        if name.lower().startswith(_PREFIX)
+    }
+    try:
+        return found | ({"hosts": json.loads(str(found["hosts"]))} if "hosts" in found else {})
+    except ValueError:
+        raise ConfigurationError(
+            'CATALUNYA_HOSTS (value not shown): expected JSON, like {"data.ny.gov": {"requests_per_second": 5}}; correct it, or unset it'
+        ) from None
+
+
+_PREFIX = "catalunya_"
+
+
 def load_settings(**overrides: object) -> Settings:
     """Read the settings from the environment; `overrides` win. Raises a one-line ConfigurationError that names the variable."""
     try:
-        settings = Settings(**overrides)  # type: ignore[arg-type]
+        settings = Settings.model_validate(_variables() | overrides)
     except ValidationError as error:
         first = error.errors()[0]
         name, *within = map(str, first["loc"])
@@ -469,10 +488,6 @@ def load_settings(**overrides: object) -> Settings:
         message = f"{': '.join(within)}: " * bool(within) + first["msg"].removeprefix("Value error, ").lower()
         raise ConfigurationError(
             f"CATALUNYA_{name.upper()}{value}: {message}; correct it, or unset it to use the default"
-        ) from None
-    except SettingsError:
-        raise ConfigurationError(
-            'CATALUNYA_HOSTS (value not shown): expected JSON, like {"data.ny.gov": {"requests_per_second": 5}}; correct it, or unset it'
         ) from None
     for name in ("lake", "backup", "cache", "scratch"):
         value = getattr(settings, name)

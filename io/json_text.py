@@ -46,7 +46,7 @@ def json_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     return _DECODERS[kind]
 
 
-def repeated_names(body: bytes | bytearray | str, among: Collection[str] | None = None) -> list[str]:
+def repeated_names(body: bytes | str, among: Collection[str] | None = None) -> list[str]:
     """The names that an object of this JSON has more than once, at any depth; only of those in `among`, if given.
 
     Raises ValueError or RecursionError if it is not JSON. For pages of rows, which are too large for this, see `pages.py`.
@@ -64,7 +64,7 @@ def repeated_names(body: bytes | bytearray | str, among: Collection[str] | None 
     return found
 
 
-def check_utf8(body: bytes | bytearray) -> None:
+def check_utf8(body: bytes) -> None:
     """Raise BadBodyError for what msgspec skips. In chunks, because the decoded page would be a second copy in memory."""
     utf8, view = codecs.getincrementaldecoder("utf-8")(), memoryview(body)
     try:
@@ -75,7 +75,7 @@ def check_utf8(body: bytes | bytearray) -> None:
         raise BadBodyError(f"not UTF-8: {error.reason}") from error
 
 
-def whole_characters(body: bytes | bytearray) -> bytes | bytearray:
+def whole_characters(body: bytes) -> bytes:
     """The JSON text with U+FFFD for every half of a character; the same object if there is none.
 
     Some decoders refuse the whole document for it, others put a control character in its place.

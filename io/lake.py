@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
@@ -66,11 +66,14 @@ class Lake:
     def put(self, path: str, body: bytes | Path | BinaryIO, headers: Mapping[str, str] | None = None) -> None:
         """Write one object atomically: readers see the old one or the new one, never a mix.
 
+        S3 gets up to 8 MiB by one request, more by a multipart upload.
         `headers` (Content-Type, Cache-Control) are what S3 answers with when the object is read; a folder keeps none.
         """
         attributes: Any = None if self.is_local else headers
         with self._errors("write", path):
-            self._store.put(path, body, attributes=attributes)
+            # A file is written at once: in parts, each would be copied.
+            whole = False if self.is_local else None
+            self._store.put(path, body, attributes=attributes, use_multipart=whole, chunk_size=CHUNK, max_concurrency=4)
 
     def create(self, path: str, body: bytes) -> bool:
         """Write the object only if there is none at `path`. Returns whether the object now there is this call's.
@@ -84,20 +87,6 @@ class Lake:
         except ObjectExists:
             return self.find(path) == body
         return True
-
-    async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> None:
-        """Write one object atomically from a stream of chunks: one request up to 8 MiB, above that a multipart upload."""
-        first = bytearray()
-        async for chunk in chunks:
-            first += chunk
-            if len(first) > CHUNK:
-                break
-        else:
-            with self._errors("write", path):
-                await self._store.put_async(path, bytes(first))
-            return
-        with self._errors("write", path):
-            await self._store.put_async(path, _onward(bytes(first), chunks), chunk_size=CHUNK, max_concurrency=4)
 
     def copy(self, path: str, to: str) -> bool:
         """Copy one object, replacing any at `to`. Returns whether there was one at `path`.
@@ -270,12 +259,6 @@ def _endpoint() -> str | None:
 
 def _region() -> str | None:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-
-
-async def _onward(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk
 
 
 @contextmanager

@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
+from catalunya.io.log import get_logger
 from catalunya.io.safe_text import register_secret, safe_text
 from catalunya.io.time_limit import failure_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 LIMIT_S = 5.0
 """The longest time that sending the events of one entry may take, the import of the client included."""

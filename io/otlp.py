@@ -16,13 +16,12 @@ import time
 from collections.abc import Callable, Sequence
 from urllib.parse import unquote, urlsplit
 
-import structlog
-
+from catalunya.io.log import get_logger
 from catalunya.io.otlp_messages import Signal
 from catalunya.io.safe_text import register_secret, safe_text
 from catalunya.io.time_limit import failure_within
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Body = Callable[[], bytes]
 SIGNALS: tuple[Signal, ...] = ("traces", "metrics")

@@ -6,6 +6,7 @@ The commands are in `commands/` and are imported when they are called, so that `
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
 from catalunya.io.errors import MESSAGE, CatalunyaError, one_line
+from catalunya.io.log import configure_at_first_line
 from catalunya.io.project_folder import active
 from catalunya.io.safe_text import safe_lines, safe_text
 
@@ -97,9 +99,7 @@ def _launch(
     if debug:
         os.environ["CATALUNYA_LOG_LEVEL"] = "DEBUG"
     if not {"--help", "-h", "--version"} & set(tokens):
-        from catalunya.ops.logging import warn_on_stderr
-
-        warn_on_stderr()
+        configure_at_first_line(_warn_on_stderr)
     return app(tokens)
 
 
@@ -107,6 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     _open_streams()
     _use_utf8()
+    gc.set_threshold(50_000, 20, 20)  # imports leave no garbage, and looking for it took a twentieth of a command
+    # pydantic would read the metadata of every installed package, to find plugins that no one uses here.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         app.help = f"{active().title} as an asset graph: landing, staging and marts."
@@ -157,6 +160,12 @@ def _use_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _warn_on_stderr() -> None:
+    from catalunya.ops.logging import warn_on_stderr  # with structlog, which most commands that look do without
+
+    warn_on_stderr()
 
 
 def _register_secrets() -> None:

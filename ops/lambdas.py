@@ -39,11 +39,12 @@ from catalunya.assets.record.answers import Answering, Result, answer_path
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import MESSAGE, CatalunyaError, TransientError, UsageError, in_passing, reportable
+from catalunya.io.log import get_logger
 from catalunya.io.periods import window
 from catalunya.io.sources.base import Part
 from catalunya.ops.logging import configure
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 LEASE_S = 60.0
 """Longest time for which the lease of a killed function blocks the next one, and for which its caller waits for a sign of life.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from catalunya.io.log import FirstLine
 from catalunya.io.safe_text import HIDDEN, is_secret_key, legible, safe_lines, safe_text
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def configure(
 def _configure(to: TextIO | None, least: str, level: str, *, as_json: bool) -> None:
     ours = [handler for handler in logging.root.handlers if isinstance(handler, _Ours)]
     # A library that dbt imports calls logging.basicConfig(): its handler would print each line twice.
-    theirs = [handler for handler in logging.root.handlers if type(handler) is logging.StreamHandler]
+    theirs = [h for h in logging.root.handlers if type(h) is logging.StreamHandler or isinstance(h, FirstLine)]
     for handler in [*ours, *theirs]:
         logging.root.removeHandler(handler)
         handler.close()

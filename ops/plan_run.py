@@ -47,7 +47,7 @@ class Result:
 class Stopped(BaseException):
     """The run was interrupted. Raised inside the running assets, so that they release their lease and scratch files.
 
-    Not an `Exception`, because it is not a failure; not a KeyboardInterrupt, which asyncio would report as an unretrieved task error.
+    Not an `Exception`, because it is not a failure.
     """
 
 

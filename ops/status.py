@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-import structlog
-
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.failing import Acknowledgement, acknowledged, failing
 from catalunya.assets.record.lease import UNKNOWN
 from catalunya.assets.record.source_checks import kept
 from catalunya.assets.record.state import Reason
 from catalunya.io.errors import LakeError
+from catalunya.io.log import get_logger
 from catalunya.ops.watching.findings import Kind
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from catalunya.assets.record.state import State
     from catalunya.ops.watching.findings import Board
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _SAID_BY_STATE = {
     Kind.TABLE_FAILED,

@@ -20,7 +20,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import msgspec
-import structlog
 
 from catalunya.assets.graph.alternatives import SECTION
 from catalunya.assets.graph.graph import AssetGraph
@@ -28,6 +27,7 @@ from catalunya.assets.graph.spec import Asset, Declaration, LandingDeclaration, 
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalunyaError, DeclarationError
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
+from catalunya.io.log import get_logger
 from catalunya.io.project_folder import FILE, MACROS, OURS, ProjectFolder, active
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from catalunya.contracts.model.contract import Contract
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _COMPILED = "graph.json"
 # What the graph is compiled from, beside the macros and the protocols that come with the engine: what a source is declared with counts as its

@@ -11,14 +11,14 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import polars as pl
-import structlog
 
 from catalunya.assets.graph.spec import StagingDeclaration
 from catalunya.contracts.model.check import REASON, ROW
 from catalunya.contracts.model.columns import NESTED, PROVENANCE
+from catalunya.io.log import get_logger
 from catalunya.io.warehouse.sql_lineage import How, Leaf, Leaves, QueryLineage, add, without_constants
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _TABLE = "table: "
 _SHARED = "__POLARS"  # what several expressions have in common, polars makes once, under such a name

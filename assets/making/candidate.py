@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import structlog
 
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.making.maker import Candidate, File
@@ -24,8 +23,9 @@ from catalunya.contracts.model.check import REASON, ROW
 from catalunya.contracts.model.contract import Contract
 from catalunya.contracts.model.results import CheckTally, percent
 from catalunya.io.errors import ContractError, DeclarationError
+from catalunya.io.log import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 HASH = "_key_hash"
 ROWS_PER_GROUP = 25_000

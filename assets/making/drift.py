@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
-import structlog
 
 from catalunya.assets.graph.spec import StagingDeclaration
 from catalunya.assets.record.ledger import Entry
 from catalunya.contracts.model.values import NUMBER_KINDS
 from catalunya.io.errors import ContractError
+from catalunya.io.log import get_logger
 from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.json_types import TYPE
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _BOOLEAN_KINDS = frozenset({"checkbox", "boolean"})
 

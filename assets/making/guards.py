@@ -21,7 +21,6 @@ from functools import cached_property
 from itertools import groupby, islice
 
 import polars as pl
-import structlog
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.making.guard_checks import GUARDS, Breach, count_guards
@@ -33,9 +32,10 @@ from catalunya.contracts.model.columns import Column
 from catalunya.contracts.model.contract import Contract, Terms
 from catalunya.io.errors import ContractError, ObjectMissing
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 from catalunya.io.safe_text import legible
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _KEY, _AFTER = "_key_hash", "._after"
 _VALUES_AT_ONCE = 4_000_000

@@ -6,14 +6,12 @@ Here: probing, the contract of the fields, pages, the manifest, taking over what
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from catalunya.assets.graph.spec import Asset, LandingDeclaration
 from catalunya.assets.making.guards import guard_rows
@@ -25,11 +23,12 @@ from catalunya.assets.record.state import Reason, Stale
 from catalunya.contracts.model.check import check_fields
 from catalunya.io.errors import BatchDamaged, DeadlineReached, DeclarationError, ObjectMissing, SourceUnavailable
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 from catalunya.io.periods import Window
 from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.base import HttpSettings, SourceState
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class LandingMaker(Maker):
@@ -92,7 +91,7 @@ def probe(context: Context, known: str | None = None) -> SourceState | None:
     """Ask the source for its state by one request; None if it is still at the version `known`."""
     declaration = context.declaration(LandingDeclaration)
     try:
-        return asyncio.run(declaration.source.probe(http_settings(context), known))
+        return declaration.source.probe(http_settings(context), known)
     except DeclarationError as error:  # the source is not what it is declared to be
         raise DeclarationError(f"{context.asset.key}: {error} ({declaration.file})") from None
 
@@ -134,11 +133,10 @@ def extract(context: Context) -> Batch:
         rows = (done, total)
         context.report("producing", done, total)
 
-    reading = declaration.source.extract(
-        http_settings(context), state, landed.write, window=window, progress=report, landed=landed
-    )
     try:
-        extraction = asyncio.run(reading)
+        extraction = declaration.source.extract(
+            http_settings(context), state, landed.write, window=window, progress=report, landed=landed
+        )
     except DeadlineReached as error:
         if not landed.added:  # no progress: that is the source's failure, not the deadline's
             raise SourceUnavailable(str(error)) from error

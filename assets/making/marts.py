@@ -34,15 +34,7 @@ class MartMaker(Maker):
         def tested(test: Tested) -> None:
             is_personal = any(column.personal for column in contract.columns())
             severity: Severity = "warning" if test.only_warns else "error"
-            context.checks.put(
-                test.name,
-                "test",
-                test.failed,
-                test.sample,
-                column=test.column,
-                severity=severity,
-                personal=is_personal,
-            )
+            context.checks.put(test.name, "test", test.failed, test.sample, severity=severity, personal=is_personal)
 
         built = build_model(
             asset.name,

@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
-import structlog
-
 from catalunya.assets.making.maker import Candidate
 from catalunya.assets.record.ledger import Entry
 from catalunya.contracts.model.check import SHOWN
 from catalunya.contracts.model.text import Text
+from catalunya.io.log import get_logger
 from catalunya.io.safe_text import NAME, safe_text
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 CLEAN, CHANGED = 0.01, 0.05
 """A field is clean with up to this share of normalized rows, and worth a warning from this share on, if it was clean before."""

@@ -9,14 +9,13 @@ extraction or by `prune`. Not here: how often and by whom parts are started (`da
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 from catalunya.assets.graph.spec import LandingDeclaration
-from catalunya.assets.making.landing import MAKER, http_settings, probe
+from catalunya.assets.making.landing import http_settings, probe
 from catalunya.assets.making.maker import Context
 from catalunya.assets.making.materialize import decide
 from catalunya.assets.making.request import Outcome, Request
@@ -32,11 +31,12 @@ from catalunya.io.errors import (
     SourceUnavailable,
     UsageError,
 )
+from catalunya.io.log import get_logger
 
 if TYPE_CHECKING:
     from catalunya.io.sources.base import Part
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _read(context: Context, part: Part, pages: PartPages) -> PartRead:
     if not _is_open(context.project, key, pages.batch):
         return PartRead(key, "skipped", "its batch is sealed")
     try:
-        decision = decide(context, MAKER)
+        decision = decide(context)
         if isinstance(decision, Outcome):
             return PartRead(key, "skipped", decision.why)
         state = context.source_state or probe(context)
@@ -87,9 +87,9 @@ def _read(context: Context, part: Part, pages: PartPages) -> PartRead:
     except (BackfillBlocked, ContractError) as error:
         return PartRead(key, "skipped", f"left to the extraction that seals the batch: {error}")
     http = part.share(http_settings(context))
-    reading = declaration.source.read_part(http, state, pages.write, part, window=context.request.window, landed=pages)
+    window = context.request.window
     try:
-        asyncio.run(reading)
+        declaration.source.read_part(http, state, pages.write, part, window=window, landed=pages)
     except BatchClosedError:
         return PartRead(key, "skipped", "its batch was sealed meanwhile", pages.added)
     except DeadlineReached as error:

@@ -17,8 +17,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import structlog
-
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.making.maker import Context, maker_of
 from catalunya.assets.making.request import Request
@@ -29,8 +27,9 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import keep_superseded
 from catalunya.assets.record.versions import find_version, lineage
 from catalunya.io.errors import CatalogError, LedgerError, UsageError
+from catalunya.io.log import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,11 @@ with the answer (`landing.py`), the result as data (`assets/record/source_checks
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-
-import structlog
 
 from catalunya.assets.graph.alternatives import FIRST
 from catalunya.assets.graph.spec import LandingDeclaration
@@ -28,11 +25,11 @@ from catalunya.io.errors import (
     in_passing,
     one_line,
 )
+from catalunya.io.log import get_logger
 from catalunya.io.safe_text import NAME, legible
-from catalunya.io.sources.base import About
 from catalunya.io.sources.recording import ENDING
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 AT_ONCE = 4
 """Sources asked at the same time; those of one host still keep its pace."""
@@ -75,14 +72,10 @@ def check_source(
     name = f"{declaration.name}{standby and f'.{standby}'}"
     kept = record / f"{name}{ENDING}" if record else None
 
-    async def ask() -> tuple[tuple[About, ...], int]:
-        http = replace(project.settings.http(source), record=kept)
-        async with source.connect(http) as client:
-            return tuple(await source.about(client)), client.requests
-
     result = SourceCheck(asset=key, source=source.describe(), at=at, answered=True, standby=standby)
     try:
-        abouts, requests = asyncio.run(ask())
+        with source.connect(replace(project.settings.http(source), record=kept)) as client:
+            abouts, requests = source.about(client), client.requests
     except DeclarationError as error:
         return replace(result, problems=(f"{error} ({declaration.file})",))
     except CatalunyaError as error:

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import structlog
-
 from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.project import Project
 from catalunya.io import openlineage, otlp
 from catalunya.io.errors import CatalunyaError
+from catalunya.io.log import get_logger
 from catalunya.io.safe_text import safe_text
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Listener = Callable[[Project, Entry], None]
 """Sends one entry to one system. It limits its own time, and may raise."""

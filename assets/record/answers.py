@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
-import structlog
 
 from catalunya.assets.graph.spec import Layer
 from catalunya.assets.record.lease import Renewal, host
 from catalunya.io.errors import FunctionLost, LakeUnavailable, UsageError
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 FOLDER = "_answers"
 QUEUED_S = 180

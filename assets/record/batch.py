@@ -8,15 +8,13 @@ version and window, each only if it is complete by the size and hash in its note
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import msgspec
-import structlog
 
 from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Entry, Stored, content_version
@@ -24,10 +22,11 @@ from catalunya.assets.record.paths import begun_at, manifest_path
 from catalunya.io.errors import BatchClosedError, BatchDamaged, ObjectMissing
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 from catalunya.io.periods import Window
 from catalunya.io.sources.base import Page
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 NOTES = "_landed"
 PARTS_TIMEOUT = timedelta(hours=3)
@@ -162,16 +161,16 @@ class LandedPages:
             log.info("extraction_resumed", batch=self.batch, version=version, pages=len(complete), rows=rows)
         return complete
 
-    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+    def write(self, name: str, body: bytes) -> None:
         """Write one page, durably."""
         path = f"{self.batch}/{name}"
-        await self._lake.put_stream(path, chunks)
-        await asyncio.to_thread(self._lake.sync, [path])  # while the next pages are being received
+        self._lake.put(path, body)
+        self._lake.sync([path])  # in the thread that received it, while others receive the next pages
 
-    async def add(self, page: Page) -> None:
+    def add(self, page: Page) -> None:
         """Note a page after it was written."""
         note = msgspec.json.encode(Note(self._version, self._window, page))
-        await asyncio.to_thread(self._lake.put, self._path(page.name), note)
+        self._lake.put(self._path(page.name), note)
         self.added += 1
 
     def forget(self) -> None:
@@ -215,15 +214,15 @@ class PartPages(LandedPages):
         self._is_open = is_open
         self._tail = secrets.token_hex(4)
 
-    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+    def write(self, name: str, body: bytes) -> None:
         """Write one page. Raises BatchClosedError when the batch was sealed meanwhile."""
-        if not await asyncio.to_thread(self._is_open):
+        if not self._is_open():
             raise BatchClosedError(f"{self.batch} was sealed meanwhile")
-        await super().write(self._unique_name(name), chunks)
+        super().write(self._unique_name(name), body)
 
-    async def add(self, page: Page) -> None:
+    def add(self, page: Page) -> None:
         """Note a page under the name it was written to."""
-        await super().add(replace(page, name=self._unique_name(page.name)))
+        super().add(replace(page, name=self._unique_name(page.name)))
 
     def forget(self) -> None:
         """Nothing: that is for the holder of the lease."""

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-import structlog
 
 from catalunya.assets.record.ledger import MERGED, Entry, Ledger, Listing
 from catalunya.assets.record.newest import keep_newest, read_newest
 from catalunya.io.errors import LakeError, LedgerError
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PATH = "_watch/ledger.parquet"
 KEPT = 40

@@ -22,13 +22,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Self
 
 import msgspec
-import structlog
 
 from catalunya.io.errors import CatalunyaError, LakeError, LeaseHeld, LeaseLost
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake, Object
+from catalunya.io.log import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 LEASE_S = 900.0

@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import msgspec
-import structlog
 
 from catalunya.assets.record.ledger import Entry, Ledger, decode
 from catalunya.io.errors import LakeError, LedgerError
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 NEWEST = "_watch/newest.jsonl"
 

@@ -22,8 +22,6 @@ from enum import StrEnum
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-import structlog
-
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.batch import may_be_read_into
 from catalunya.assets.record.lease import lease
@@ -33,8 +31,9 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
 from catalunya.io.errors import LakeError, LeaseHeld, LeaseLost, LedgerError
 from catalunya.io.lake import Lake, Object
+from catalunya.io.log import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 LEDGER_DAYS = 90
 

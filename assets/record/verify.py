@@ -16,7 +16,6 @@ from functools import partial
 from io import BytesIO
 
 import polars as pl
-import structlog
 
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record.batch import may_be_read_into, read_batch
@@ -40,8 +39,9 @@ from catalunya.assets.record.state import CLOCK
 from catalunya.contracts.model.contract import LOGICAL_TYPES
 from catalunya.io.errors import BatchDamaged, LakeError, LedgerError
 from catalunya.io.lake import Lake, Object
+from catalunya.io.log import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _ATTEMPTS = 3
 

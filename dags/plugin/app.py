@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-import structlog
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
@@ -27,9 +26,10 @@ from catalunya.dags.plugin.run_page import run_page
 from catalunya.dags.plugin.snapshot import Snapshot, take_snapshot
 from catalunya.dags.plugin.words import Links
 from catalunya.io.errors import CatalunyaError, UsageError
+from catalunya.io.log import get_logger
 from catalunya.io.safe_text import safe_text
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; "

@@ -6,7 +6,7 @@ Here: plain data and interfaces, cheap to import, because asset files load them 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -213,7 +213,7 @@ class Extraction:
 class PageSink(Protocol):
     """Where pages go. It returns when the page is written completely; writing a name again replaces it."""
 
-    async def __call__(self, name: str, chunks: AsyncIterator[bytes]) -> None: ...
+    def __call__(self, name: str, body: bytes) -> None: ...
 
 
 class Landed(Protocol):
@@ -226,7 +226,7 @@ class Landed(Protocol):
         """
         ...
 
-    async def add(self, page: Page) -> None:
+    def add(self, page: Page) -> None:
         """Note that the page is written completely."""
         ...
 
@@ -241,7 +241,7 @@ class NothingLanded:
     def of(self, _version: str) -> Mapping[str, Page]:
         return {}
 
-    async def add(self, page: Page) -> None:
+    def add(self, page: Page) -> None:
         """Keep nothing."""
 
     def forget(self) -> None:

@@ -25,7 +25,7 @@ from catalunya.io.sources.extraction import PageRequest, Plan, Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractContextManager
 
     import polars as pl
 
@@ -141,17 +141,17 @@ class Ckan(Source[RowsOf]):
     def url(self, base_url: str) -> str:
         return f"{base_url.rstrip('/')}{API}/resource_show?id={self.resource_id}"
 
-    def connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
+    def connect(self, http: HttpSettings) -> AbstractContextManager[Http]:
         from catalunya.io.sources.http import connect
 
         headers = {"Authorization": http.app_token} if http.app_token else None
         return connect(http, self.describe(), headers=headers, explain=partial(_explain, self.token_variable))
 
-    async def about(self, client: Http) -> Sequence[About]:
+    def about(self, client: Http) -> Sequence[About]:
         """What the resource, its dataset and its fields say, by one request for each."""
-        resource = await self._resource(client)
-        package = await self._package(client, resource) or _Package()
-        table = await self._table(client)
+        resource = self._resource(client)
+        package = self._package(client, resource) or _Package()
+        table = self._table(client)
         state = self._state(resource, package, table)  # what could not be landed is no source
         names = [text for text in (said(package.title) or said(package.name), said(resource.name)) if text]
         page = f"/dataset/{resource.package_id}/resource/{self.resource_id}"
@@ -170,12 +170,12 @@ class Ckan(Source[RowsOf]):
         )
         return [about]
 
-    async def read_state(self, client: Http) -> SourceState:
+    def read_state(self, client: Http) -> SourceState:
         """The resource's state, by two requests: what its metadata say, and its fields and count. A third asks for the metadata of its dataset
         if its own have no date."""
-        resource = await self._resource(client)
-        package = None if _updated(resource) else await self._package(client, resource)
-        return self._state(resource, package, await self._table(client))
+        resource = self._resource(client)
+        package = None if _updated(resource) else self._package(client, resource)
+        return self._state(resource, package, self._table(client))
 
     def _state(self, resource: _Resource, package: _Package | None, table: _Table) -> SourceState:
         """Raises SourceError if nothing says when it was changed."""
@@ -191,13 +191,13 @@ class Ckan(Source[RowsOf]):
         digest = hashlib.sha256(repr(signs).encode(errors="replace")).hexdigest()[:8]
         return SourceState(f"{updated_at:%Y%m%dT%H%M%S}-{digest}", updated_at, fields, table.total)
 
-    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[RowsOf]:
+    def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[RowsOf]:
         """As many pages as the count calls for. Raises UsageError if only a window is wanted."""
         if window is not None:
             raise UsageError(
                 f"{self.describe()}: cannot read {window} only: a resource is read whole; leave out the window"
             )
-        size, total = min(client.settings.page_rows, MAX_ROWS), (await self._table(client)).total
+        size, total = min(client.settings.page_rows, MAX_ROWS), self._table(client).total
         is_loading = datetime.now(UTC) - state.updated_at < LOADING
         asked = {"resource_id": self.resource_id, "sort": self.order}
         # The last page is shorter than the others, or empty: no row beyond the count hides behind a full page.
@@ -213,7 +213,7 @@ class Ckan(Source[RowsOf]):
         ]
         return Plan(state, requests, total)
 
-    async def fetch(self, client: Http, request: RowsOf) -> tuple[Page, Reply]:
+    def fetch(self, client: Http, request: RowsOf) -> tuple[Page, Reply]:
         """One page. Raises TooLargeError if the portal cut it down to fewer rows than were asked for."""
         asked = int(request.params["limit"])
 
@@ -234,7 +234,7 @@ class Ckan(Source[RowsOf]):
             if reply.status == 404:  # it was there when its rows were counted: a reload makes the table new
                 raise MovedError(f"{reply.url} answered {_explain(self.token_variable, reply)}")
 
-        return await client.get(request.path, accept, request.params, refused=refused)
+        return client.get(request.path, accept, request.params, refused=refused)
 
     def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
         from catalunya.io.sources.pages import read_rows
@@ -244,9 +244,9 @@ class Ckan(Source[RowsOf]):
         # One row per line is read several times as fast as all of them on one.
         return read_rows(b"[%s\n]" % b"\n,".join(map(bytes, records)), fields, searched)
 
-    async def _resource(self, client: Http) -> _Resource:
+    def _resource(self, client: Http) -> _Resource:
         accept = partial(_result, _Resource)
-        resource = await client.get(f"{API}/resource_show", accept, {"id": self.resource_id})
+        resource = client.get(f"{API}/resource_show", accept, {"id": self.resource_id})
         if str(resource.datastore_active).lower() == "false":
             raise SourceError(
                 f"{self.describe()}: expected a resource in the DataStore, found datastore_active false; declare its file instead: "
@@ -254,15 +254,15 @@ class Ckan(Source[RowsOf]):
             )
         return resource
 
-    async def _package(self, client: Http, resource: _Resource) -> _Package | None:
+    def _package(self, client: Http, resource: _Resource) -> _Package | None:
         if not resource.package_id:
             return None
-        return await client.get(f"{API}/package_show", partial(_result, _Package), {"id": resource.package_id})
+        return client.get(f"{API}/package_show", partial(_result, _Package), {"id": resource.package_id})
 
-    async def _table(self, client: Http) -> _Table:
+    def _table(self, client: Http) -> _Table:
         """The fields and the count, without rows."""
         asked = {"resource_id": self.resource_id, "limit": "0"}
-        table = await client.get(f"{API}/datastore_search", partial(_result, _Table), asked)
+        table = client.get(f"{API}/datastore_search", partial(_result, _Table), asked)
         if table.total_was_estimated:
             raise SourceError(
                 f"{self.describe()}: expected an exact count of its rows, found that the portal estimated {table.total:,}; "
@@ -380,7 +380,7 @@ def _rows(reply: Reply) -> tuple[int, _Records]:
         rows = len(json_decoder(list[AnyObject]).decode(found.records))
     except BROKEN_JSON as error:
         raise BadBodyError(f"{error} in the records", str(error)) from error
-    around = bytes(reply.body).replace(bytes(found.records), b"[]", 1)
+    around = reply.body.replace(bytes(found.records), b"[]", 1)
     if twice := repeated_names(around, _READ):
         raise BadBodyError(f"{', '.join(twice)} twice in one answer", "a name twice")
     return rows, found

@@ -6,7 +6,6 @@ all of the answer, so there are none. Not here: HTTP (`http.py`), where a record
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -14,21 +13,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-import structlog
-
 from catalunya.io.errors import MovedError, SourceChanged, UsageError
+from catalunya.io.log import get_logger
 from catalunya.io.sources.base import Extraction, Page
 from catalunya.io.sources.extraction import RESTARTS, PageRequest, Source, logged
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from catalunya.io.periods import Window
     from catalunya.io.sources.base import HttpSettings, Landed, OnProgress, PageSink, Part, SourceState
     from catalunya.io.sources.file_formats import Cut
     from catalunya.io.sources.http import Http
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Downloaded(Source[PageRequest]):
@@ -41,7 +39,7 @@ class Downloaded(Source[PageRequest]):
         return False
 
     @abstractmethod
-    async def download(self, client: Http, spool: BinaryIO) -> SourceState:
+    def download(self, client: Http, spool: BinaryIO) -> SourceState:
         """Write the whole table into an empty file. Returns the state that it is of; raises MovedError if that is no one state, because the
         source changed meanwhile."""
 
@@ -53,7 +51,7 @@ class Downloaded(Source[PageRequest]):
     def page(self, client: Http, number: int, cut: Cut) -> Page:
         """The page of this number."""
 
-    async def extract(
+    def extract(
         self,
         http: HttpSettings,
         state: SourceState,  # noqa: ARG002 - the download says which state it is of
@@ -68,23 +66,23 @@ class Downloaded(Source[PageRequest]):
         if landed:
             landed.forget()
         started_at, flaw = datetime.now(UTC), ""
-        async with self.connect(http) as client:
+        with self.connect(http) as client:
             for attempt in range(1, RESTARTS + 2):
                 with self.spooled(client) as spool:
                     try:
-                        found = await self.download(client, spool)
-                        return await self._landed(client, found, spool, sink, progress, started_at)
+                        found = self.download(client, spool)
+                        return self._landed(client, found, spool, sink, progress, started_at)
                     except MovedError as error:
                         flaw = str(error)
                 log.warning("extraction_inconsistent", source=self.describe(), found=flaw, attempt=attempt)
                 if attempt <= RESTARTS:  # give a publisher at work a moment
-                    await asyncio.sleep(min(http.backoff_max_s, http.backoff_initial_s * 4**attempt))
+                    client.wait(min(http.backoff_max_s, http.backoff_initial_s * 4**attempt))
         raise SourceChanged(
             f"{self.describe()} changed during each of {RESTARTS + 1} downloads: {flaw}. Nothing was published; try again when the "
             "source has stopped updating."
         )
 
-    async def read_part(self, http: HttpSettings, state: SourceState, sink: PageSink, part: Part, **_: object) -> None:
+    def read_part(self, http: HttpSettings, state: SourceState, sink: PageSink, part: Part, **_: object) -> None:
         """Nothing: the table comes with one answer, of which several readers would each need all."""
 
     def refuse(self, window: Window | None) -> None:
@@ -98,7 +96,7 @@ class Downloaded(Source[PageRequest]):
         """A file on this machine's disk for the download. It has no name, so that nothing is left of a process that is killed."""
         return cast("BinaryIO", tempfile.TemporaryFile(dir=client.settings.scratch))
 
-    async def _landed(
+    def _landed(
         self,
         client: Http,
         state: SourceState,
@@ -110,12 +108,13 @@ class Downloaded(Source[PageRequest]):
         pages: list[Page] = []
         fields, rows, expected = dict(state.fields), 0, state.rows
         cuts = self.cuts(spool, client.settings)
-        while (cut := await asyncio.to_thread(next, cuts, None)) is not None:
+        for cut in cuts:
+            client.check_deadline()
             fields = joined(fields, cut.fields)
             if not cut.rows:
                 continue
             page = self.page(client, len(pages), cut)
-            await sink(page.name, _chunks(cut.body))
+            sink(page.name, cut.body)
             pages.append(page)
             rows += page.rows
             if progress:
@@ -136,7 +135,3 @@ def joined(fields: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]
 def typed(fields: Mapping[str, str]) -> dict[str, str]:
     """The fields, those without any value as text."""
     return {name: "text" if kind == "null" else kind for name, kind in fields.items()}
-
-
-async def _chunks(body: bytes) -> AsyncIterator[bytes]:
-    yield body

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-import structlog
 
 from catalunya.io.errors import BadBodyError, ContractError, DeclarationError, MovedError, SourceError, UsageError
 from catalunya.io.json_text import json_decoder
+from catalunya.io.log import get_logger
 from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal
 from catalunya.io.sources.base import said as text_of
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
@@ -26,7 +26,7 @@ from catalunya.io.sources.jsonstat import instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     import polars as pl
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from catalunya.io.sources.base import HttpSettings
     from catalunya.io.sources.http import Http, Reply
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 API = "/emex/v1"
 PLACES = "mun"
@@ -99,14 +99,14 @@ class Emex(Source["Question"]):
     def url(self, base_url: str) -> str:
         return f"{base_url.rstrip('/')}{API}/dades.json?i={self.indicator}&tipus={PLACES}"
 
-    def connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
+    def connect(self, http: HttpSettings) -> AbstractContextManager[Http]:
         from catalunya.io.sources.http import connect
 
         return connect(http, self.describe())
 
-    async def about(self, client: Http) -> Sequence[About]:
+    def about(self, client: Http) -> Sequence[About]:
         """What the answer says about the indicator, by one request; two more if its number has changed."""
-        found = await self._find(client)
+        found = self._find(client)
         about = About(
             id=found.id,
             title=found.label,
@@ -120,12 +120,12 @@ class Emex(Source["Question"]):
         )
         return [about]
 
-    async def read_state(self, client: Http) -> SourceState:
+    def read_state(self, client: Http) -> SourceState:
         """The indicator's state, by one request: it has no metadata without values. Two more if its number has changed."""
-        found = await self._find(client)
+        found = self._find(client)
         return SourceState(found.version, found.updated_at, FIELDS, len(found.places))
 
-    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[Question]:  # noqa: ARG002
+    def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[Question]:  # noqa: ARG002
         """One request. The number of the indicator is in the version."""
         if window is not None:
             raise UsageError(f"{self.describe()}: cannot read {window} only: it has the latest value; read it whole")
@@ -133,7 +133,7 @@ class Emex(Source["Question"]):
         request = Question("page-00000", f"{API}/dades.json", _params(number), rows, state.version)
         return Plan(state, [request], rows)
 
-    async def fetch(self, client: Http, request: Question) -> tuple[Page, Reply]:
+    def fetch(self, client: Http, request: Question) -> tuple[Page, Reply]:
         """The answer. Raises MovedError if it is of another state than the plan."""
 
         def accept(reply: Reply) -> tuple[Page, Reply]:
@@ -144,7 +144,7 @@ class Emex(Source["Question"]):
             digest = hashlib.sha256(reply.body).hexdigest()
             return Page(f"{request.page}.json", reply.url, len(found.places), len(reply.body), digest), reply
 
-        return await client.get(request.path, accept, request.params)
+        return client.get(request.path, accept, request.params)
 
     def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:  # noqa: ARG002  names cannot repeat in it
         import polars as pl
@@ -166,15 +166,15 @@ class Emex(Source["Question"]):
         )
         return with_all(frame, fields)
 
-    async def _find(self, client: Http) -> Indicator:
+    def _find(self, client: Http) -> Indicator:
         """The indicator of the declared number if it has the declared label and unit, else the one that has them. Raises SourceError."""
         path = f"{API}/dades.json"
-        found = await client.get(path, self._accept, _params(self.indicator))
+        found = client.get(path, self._accept, _params(self.indicator))
         if isinstance(found, Indicator):
             return found
-        others = await self._others(client) if self.label else []
+        others = self._others(client) if self.label else []
         fitting = sorted({number for number, label, unit in others if self._fits(label, unit)} - {self.indicator})
-        moved = await client.get(path, self._accept, _params(fitting[0])) if len(fitting) == 1 else None
+        moved = client.get(path, self._accept, _params(fitting[0])) if len(fitting) == 1 else None
         if isinstance(moved, Indicator):
             log.warning("indicator_moved", source=self.describe(), found=moved.id, todo="correct its declaration")
             return moved
@@ -185,15 +185,15 @@ class Emex(Source["Question"]):
             "declaration of the source"
         )
 
-    async def _others(self, client: Http) -> list[tuple[str, str, str]]:
+    def _others(self, client: Http) -> list[tuple[str, str, str]]:
         """Number, label and unit of all indicators that can be found: those that `nodes` lists, or that its first municipality has."""
-        nodes = await client.get(f"{API}/nodes.json", _accept_any, {"tipus": PLACES, "lang": "ca"})
+        nodes = client.get(f"{API}/nodes.json", _accept_any, {"tipus": PLACES, "lang": "ca"})
         if found := list(_listed(nodes)):
             return found
         place = next((each["id"] for each in _objects(nodes) if re.fullmatch(r"\d{6}", str(each.get("id")))), None)
         if place is None:
             return []
-        return list(_listed(await client.get(f"{API}/dades.json", _accept_any, {"id": place, "lang": "ca"})))
+        return list(_listed(client.get(f"{API}/dades.json", _accept_any, {"id": place, "lang": "ca"})))
 
     def _accept(self, reply: Reply) -> Indicator | str:
         """The indicator; in words what was found, if the API knows none of the number, or it is another one.

@@ -6,21 +6,22 @@ is checked and counted (`socrata.py`, `idescat.py`). Not here: HTTP (`http.py`),
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from urllib.parse import urlsplit
 
-import structlog
-
 from catalunya.io.errors import MovedError, SourceChanged, SourceError, TooLargeError
+from catalunya.io.log import get_logger
 from catalunya.io.sources.base import Extraction, NothingLanded
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractContextManager
 
     import polars as pl
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     )
     from catalunya.io.sources.http import Http, Reply
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 RESTARTS = 2
 
@@ -75,7 +76,7 @@ class Plan(Generic[R]):
 class Source(ABC, Generic[R]):
     """A table of an API, as an asset declares it: pure data (hashable, picklable), and how it is read.
 
-    `probe`, `extract` and `read_part` open and close their own client: call `asyncio.run(source.probe(...))`. They raise
+    `probe`, `extract` and `read_part` open and close their own client. They raise
     `SourceUnavailable` (`DeadlineReached` when time runs out), `SourceChanged` or `SourceError`; errors of the sink pass through.
     A new protocol is a module in this folder with a class that implements the rest; nothing else names it.
     """
@@ -119,23 +120,23 @@ class Source(ABC, Generic[R]):
         """The web page of this table."""
 
     @abstractmethod
-    def connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
+    def connect(self, http: HttpSettings) -> AbstractContextManager[Http]:
         """A client for this source's API."""
 
     @abstractmethod
-    async def about(self, client: Http) -> Sequence[About]:
+    def about(self, client: Http) -> Sequence[About]:
         """What the metadata of each of its datasets say, by one or two requests for each."""
 
     @abstractmethod
-    async def read_state(self, client: Http) -> SourceState:
+    def read_state(self, client: Http) -> SourceState:
         """The source's current state, from its metadata."""
 
     @abstractmethod
-    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[R]:
+    def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[R]:
         """What to request. `state` is the last known state; a source that needs its metadata for planning asks for it again."""
 
     @abstractmethod
-    async def fetch(self, client: Http, request: R) -> tuple[Page, Reply]:
+    def fetch(self, client: Http, request: R) -> tuple[Page, Reply]:
         """Send one request and check its answer. Raises `TooLargeError` to have it split, `MovedError` if the source changed."""
 
     @abstractmethod
@@ -143,18 +144,18 @@ class Source(ABC, Generic[R]):
         """The content of one page with the given fields as text columns, as `pages.read_page` describes it. Raises ContractError or an
         error of polars or msgspec if the page is something else."""
 
-    async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
+    def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
         """The state of the source, by its metadata only; None if it is still at version `known`."""
-        async with self.connect(http) as client:
-            state = await self.read_state(client)
+        with self.connect(http) as client:
+            state = self.read_state(client)
         return None if state.version == known else state
 
-    async def about_each(self, http: HttpSettings) -> Sequence[About]:
+    def about_each(self, http: HttpSettings) -> Sequence[About]:
         """What the metadata of each of its datasets say."""
-        async with self.connect(http) as client:
-            return await self.about(client)
+        with self.connect(http) as client:
+            return self.about(client)
 
-    async def extract(
+    def extract(
         self,
         http: HttpSettings,
         state: SourceState,
@@ -172,25 +173,25 @@ class Source(ABC, Generic[R]):
         """
         started_at = datetime.now(UTC)
         landed = landed or NothingLanded()
-        async with self.connect(http) as client:
+        with self.connect(http) as client:
             for attempt in range(1, RESTARTS + 2):
-                plan = await self.plan(client, state, window)
+                plan = self.plan(client, state, window)
                 reading = _Pass(self, client, plan, sink, landed, progress)
-                await reading.run(plan.requests)
-                state = await self.read_state(client)
+                reading.run(plan.requests)
+                state = self.read_state(client)
                 flaw = reading.flaw() or _changed(plan.state.version, state.version)
                 if not flaw:
                     return self._extracted(plan, reading, client.requests, started_at)
                 log.warning("extraction_inconsistent", source=self.describe(), found=flaw, attempt=attempt)
                 landed.forget()
                 if attempt <= RESTARTS:  # give a publisher at work a moment
-                    await asyncio.sleep(min(http.backoff_max_s, http.backoff_initial_s * 4**attempt))
+                    client.wait(min(http.backoff_max_s, http.backoff_initial_s * 4**attempt))
         raise SourceChanged(
             f"{self.describe()} at {self.url(http.base_url)} changed during each of {RESTARTS + 1} readings: {flaw}. "
             "Nothing was published; try again when the source has stopped updating."
         )
 
-    async def read_part(
+    def read_part(
         self,
         http: HttpSettings,
         state: SourceState,
@@ -206,10 +207,10 @@ class Source(ABC, Generic[R]):
         source has changed since `state`, the rest is not read, and `extract` notices what is missing. `http` is used unchanged:
         the caller applies `part.share(http)`.
         """
-        async with self.connect(http) as client:
-            plan = await self.plan(client, state, window)
+        with self.connect(http) as client:
+            plan = self.plan(client, state, window)
             if plan.state.version == state.version:
-                await _Pass(self, client, plan, sink, landed, None).run(plan.requests[part.index :: part.of])
+                _Pass(self, client, plan, sink, landed, None).run(plan.requests[part.index :: part.of])
 
     def _extracted(self, plan: Plan[R], reading: _Pass[R], requests: int, started_at: datetime) -> Extraction:
         state, pages = plan.state, tuple(page for _, page in sorted(reading.pages.items()))
@@ -259,18 +260,27 @@ class _Pass(Generic[R]):
     _have: Mapping[str, Page] = field(default_factory=dict)  # by URL: pages of this state that were landed before
     _limits: dict[str, int] = field(default_factory=dict)  # path -> rows that one answer may be able to hold
 
-    async def run(self, requests: Sequence[R]) -> None:
-        """Fetch what is not landed yet. At most `concurrency` pages are in memory at once."""
+    def run(self, requests: Sequence[R]) -> None:
+        """Fetch what is not landed yet, each page in a thread from the socket to the disk, and `concurrency` of them at once."""
         self._have = self.landed.of(self.plan.state.version)
-        slots = asyncio.Semaphore(self.client.settings.concurrency)
-        failures: tuple[Exception, ...] = ()
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._start(group, slots, requests)
-        except ExceptionGroup as caught:
-            failures = caught.exceptions
-        if failures:
-            raise failures[0]  # not the group, which callers know nothing of
+        waiting, at_once = deque(self._missing(requests)), self.client.settings.concurrency
+        running: dict[Future[Page], R] = {}
+        with ThreadPoolExecutor(at_once, thread_name_prefix="page") as pool:
+            try:
+                while waiting or running:
+                    while waiting and len(running) < at_once:
+                        request = waiting.popleft()
+                        if too_large := self._known_too_large(request):
+                            waiting.extend(self._split(request, too_large))
+                        else:
+                            running[pool.submit(copy_context().run, self._fetch, request)] = request
+                    for done in wait(running, return_when=FIRST_COMPLETED).done:
+                        waiting.extend(self._finished(running.pop(done), done))
+                    if self._moved:
+                        waiting.clear()  # this pass is lost; writes in flight finish before the next pass begins
+            except BaseException:
+                self.client.stop()
+                raise
 
     def flaw(self) -> str:
         """Why these pages are not one whole state of the table; empty if they are."""
@@ -279,35 +289,33 @@ class _Pass(Generic[R]):
             return f"the source counts {self.plan.rows} rows, received {self._received}"
         return self._moved or self._wrong_page
 
-    def _start(self, group: asyncio.TaskGroup, slots: asyncio.Semaphore, requests: Sequence[R]) -> None:
+    def _missing(self, requests: Sequence[R]) -> list[R]:
+        """The requests whose pages are not landed; the others are counted."""
+        missing = []
         for request in requests:
             page = self._have.get(self.client.address(request.path, request.params))
             if page and (page.rows == request.rows or not request.is_exact):
                 self._count(request, page)
             else:
-                group.create_task(self._read(group, slots, request))
+                missing.append(request)
+        return missing
 
-    async def _read(self, group: asyncio.TaskGroup, slots: asyncio.Semaphore, request: R) -> None:
-        async with slots:
-            if self._moved:
-                return  # this pass is lost; writes in flight finish before the next pass begins
-            too_large = self._known_too_large(request)
-            if not too_large:
-                try:
-                    await self._fetch(request)
-                except TooLargeError as error:
-                    too_large = str(error)
-                except MovedError as error:
-                    self._moved = str(error)
-            if too_large:
-                self._start(group, slots, self._split(request, too_large))
-
-    async def _fetch(self, request: R) -> None:
-        page, reply = await self.source.fetch(self.client, request)
+    def _fetch(self, request: R) -> Page:
+        page, reply = self.source.fetch(self.client, request)
         if request.rows or page.rows:
-            await self.sink(page.name, reply.chunks())
-            await self.landed.add(page)
-        self._count(request, page)
+            self.sink(page.name, reply.body)
+            self.landed.add(page)
+        return page
+
+    def _finished(self, request: R, fetched: Future[Page]) -> Sequence[R]:
+        """Count a page. Returns what to request in its place if it would be too large."""
+        try:
+            self._count(request, fetched.result())
+        except TooLargeError as error:
+            return self._split(request, str(error))
+        except MovedError as error:
+            self._moved = str(error)
+        return ()
 
     def _count(self, request: R, page: Page) -> None:
         self.is_behind |= page.behind
@@ -331,7 +339,7 @@ class _Pass(Generic[R]):
         return ""
 
     def _split(self, request: R, reason: str) -> Sequence[R]:
-        """The two halves. Other requests of the same path are cut to that size without being sent."""
+        """Those of the two halves that are not landed. Other requests of the same path are cut to that size without being sent."""
         halves = request.halves()
         if not halves:
             raise SourceError(
@@ -341,4 +349,4 @@ class _Pass(Generic[R]):
         limit = max(half.rows for half in halves)
         self._limits[request.path] = min(self._limits.get(request.path, limit), limit)
         log.warning("request_split", source=self.source.describe(), path=request.path, rows=request.rows, reason=reason)
-        return halves
+        return self._missing(halves)

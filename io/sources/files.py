@@ -9,7 +9,6 @@ that sends neither, the whole file is read each time, and its SHA-256 compared.
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import hashlib
 import re
@@ -27,7 +26,7 @@ from catalunya.io.sources.extraction import PageRequest, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractContextManager
 
     import polars as pl
     from httpx import Headers
@@ -154,53 +153,53 @@ class File(Downloaded):
     def url(self, base_url: str) -> str:
         return f"{base_url.rstrip('/')}{self.path}"
 
-    def connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
+    def connect(self, http: HttpSettings) -> AbstractContextManager[Http]:
         from catalunya.io.sources.http import connect
 
         return connect(http, self.describe())
 
-    async def about(self, client: Http) -> Sequence[About]:
+    def about(self, client: Http) -> Sequence[About]:
         """What the file and its headers say, by one request. Rows are known when all are read."""
-        state = await self.read_state(client)
+        state = self.read_state(client)
         fields = tuple(FieldInfo(name, kind) for name, kind in state.fields.items())
         name = urlsplit(self.address).path.rpartition("/")[2]
         return [About(name, name, state.updated_at, fields, self.address, rows=state.rows)]
 
-    async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
+    def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
         """As for every source; of a file that has not changed, no more than the beginning is read."""
-        async with self.connect(http) as client:
-            if known is not None and (await self._beginning(client)).version == known:
+        with self.connect(http) as client:
+            if known is not None and self._beginning(client).version == known:
                 return None
-            state = await self.read_state(client)
+            state = self.read_state(client)
         return None if state.version == known else state
 
-    async def read_state(self, client: Http) -> SourceState:
+    def read_state(self, client: Http) -> SourceState:
         """The file's state: of CSV by its beginning, of other formats by all of it, because fields may appear anywhere."""
-        start = await self._beginning(client)
+        start = self._beginning(client)
         if start.version and start.fields:
             return SourceState(start.version, start.updated_at, start.fields)
         with self.spooled(client) as spool:
-            whole = await self._download(client, spool)
-            fields, rows = await asyncio.to_thread(self._surveyed, spool, client.settings)
+            whole = self._download(client, spool)
+            fields, rows = self._surveyed(spool, client.settings)
         return SourceState(whole.version, whole.updated_at, typed(fields), rows)
 
-    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[PageRequest]:
+    def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[PageRequest]:
         """The first page, for a sample: `extract` reads the whole file by one request."""
         self.refuse(window)
         return Plan(
             state, [PageRequest("page-00000", self.path, {}, client.settings.page_rows)], client.settings.page_rows
         )
 
-    async def fetch(self, client: Http, request: PageRequest) -> tuple[Page, Reply]:
+    def fetch(self, client: Http, request: PageRequest) -> tuple[Page, Reply]:
         """The first page of the file, by a download of all of it."""
         from catalunya.io.sources.file_formats import Cut
         from catalunya.io.sources.http import Reply
 
         with self.spooled(client) as spool:
-            start = await self._download(client, spool)
-            first = await asyncio.to_thread(lambda: _first(self.cuts(spool, client.settings)))
+            start = self._download(client, spool)
+            first = _first(self.cuts(spool, client.settings))
         first = first or Cut(b"", 0, {})
-        reply = Reply(client.address(request.path), 200, start.headers, bytearray(first.body))
+        reply = Reply(client.address(request.path), 200, start.headers, first.body)
         return self.page(client, 0, first), reply
 
     def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
@@ -208,16 +207,16 @@ class File(Downloaded):
 
         return read(body, self, fields, searched)
 
-    async def download(self, client: Http, spool: BinaryIO) -> SourceState:
+    def download(self, client: Http, spool: BinaryIO) -> SourceState:
         """All of the file; its state is that of exactly these bytes where the server gives none.
 
         Servers that share a file may each give it an ETag of their own: what is the same twice has not changed.
         """
-        start = await self._download(client, spool)
-        end = await self._beginning(client) if start.is_stamped else start
+        start = self._download(client, spool)
+        end = self._beginning(client) if start.is_stamped else start
         if end.version != start.version:
             with self.spooled(client) as again:
-                await self._download(client, again)
+                self._download(client, again)
                 if _digest_of(again) != _digest_of(spool):
                     raise MovedError(f"expected version {start.version} throughout, found {end.version} at the end")
         return SourceState(start.version, start.updated_at, start.fields)
@@ -228,23 +227,23 @@ class File(Downloaded):
         name, url = f"page-{number:05}.{self.format}", f"{client.address(self.path)}#page={number}"
         return Page(name, url, cut.rows, len(cut.body), digest)
 
-    async def _beginning(self, client: Http) -> _Start:
+    def _beginning(self, client: Http) -> _Start:
         """What the headers say, and of CSV the fields; an empty version if only the whole file tells."""
 
         def accept(reply: Reply) -> _Start:
             from catalunya.io.sources.file_formats import first_fields
 
             start = _Start.of(reply)
-            if self.format == "csv" and bytes(reply.body[:2]) != b"PK":
+            if self.format == "csv" and reply.body[:2] != b"PK":
                 is_all = len(reply.body) < BEGINNING
-                start.fields = _checked(lambda: first_fields(bytes(reply.body), self, is_all=is_all))
+                start.fields = _checked(lambda: first_fields(reply.body, self, is_all=is_all))
                 if not start.is_stamped and is_all:
                     start.version = _digest(reply.body)
             return start
 
-        return await client.get(self.path, accept, first=BEGINNING)
+        return client.get(self.path, accept, first=BEGINNING)
 
-    async def _download(self, client: Http, spool: BinaryIO) -> _Start:
+    def _download(self, client: Http, spool: BinaryIO) -> _Start:
         """All of the file, and its version, which is of exactly these bytes where the server gives none."""
 
         def accept(reply: Reply) -> _Start:
@@ -259,7 +258,7 @@ class File(Downloaded):
                 start.version = _digest_of(spool)
             return start
 
-        return await client.download(self.path, accept, spool)
+        return client.download(self.path, accept, spool)
 
     def cuts(self, spool: BinaryIO, http: HttpSettings) -> Iterator[Cut]:
         """The pages of a downloaded file. Raises SourceError, which names the file."""
@@ -317,7 +316,7 @@ def _first(cuts: Iterator[Cut]) -> Cut | None:
     return empty
 
 
-def _digest(content: bytes | bytearray) -> str:
+def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 

@@ -6,28 +6,29 @@ how to check an answer (`accept`) and how to read a refusal (`explain`).
 
 from __future__ import annotations
 
-import asyncio
+import random
 import re
+import socket
 import ssl
 import textwrap
 import threading
 import time
 from collections import defaultdict
-from contextlib import asynccontextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+import httpcore
 import httpx
 import msgspec
-import stamina
-import structlog
-from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from catalunya.io.errors import BadBodyError, DeadlineReached, SourceError, SourceUnavailable
 from catalunya.io.json_text import BROKEN_JSON, json_decoder, whole_characters
+from catalunya.io.log import get_logger
 from catalunya.io.project_folder import active
 from catalunya.io.safe_text import safe_text
 from catalunya.io.sources import recording, traffic
@@ -35,11 +36,11 @@ from catalunya.io.sources.base import HttpSettings
 from catalunya.io.sources.retry_after import seconds_to_wait
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["BadBodyError", "Http", "HttpSettings", "Reply", "connect"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 T = TypeVar("T")
 
 MAX_BODY = 256 * 1024 * 1024  # ten wide pages: a source that ignores the page size must not fill up the memory
@@ -55,7 +56,9 @@ _STARTS = {
     b"\x00": "expected JSON, found zeros",
 }
 MAX_FILE = 32 * 1024**3  # bytes; a source that never ends must not fill up the disk
-CHUNK = 4 * 1024 * 1024  # bytes passed to a sink at a time
+
+# By 64 KiB at a time, as is usual, a large page costs twice the CPU.
+httpcore.HTTP11Connection.READ_NUM_BYTES = 1024 * 1024
 
 
 class _Pace:
@@ -65,17 +68,15 @@ class _Pace:
         self._lock = threading.Lock()
         self._next = 0.0
 
-    async def turn(self, requests_per_second: float) -> None:
-        """Wait for the next turn. Evenly spaced: a bucket would let through twice as many in the first second."""
-        while wait := self._take(1 / requests_per_second):  # noqa: ASYNC110 - it is not an event, and a pause may be added
-            await asyncio.sleep(wait)
+    def take(self, requests_per_second: float) -> float:
+        """Take the turn if it has come, else return the seconds until then: a pause may be added meanwhile.
 
-    def _take(self, interval_s: float) -> float:
-        """Take the turn if it has come, else return the seconds until then: a pause may be added meanwhile."""
+        Evenly spaced: a bucket would let through twice as many in the first second.
+        """
         with self._lock:
             now = time.monotonic()
             if now >= self._next:
-                self._next = now + interval_s
+                self._next = now + 1 / requests_per_second
                 return 0.0
             return self._next - now
 
@@ -105,7 +106,7 @@ class Reply:
     url: str
     status: int
     headers: httpx.Headers
-    body: bytearray
+    body: bytes
 
     def decode(self, kind: type[T]) -> T:
         """The body, as JSON of this type. Raises BadBodyError if it is not."""
@@ -116,20 +117,14 @@ class Reply:
                 error
             )
             shape = str(error) if is_whole else _something_else(self.body)
-            begins = bytes(self.body[: 200 if shape else 60])
+            begins = self.body[: 200 if shape else 60]
             raise BadBodyError(f"{shape or error}; {len(self.body)} bytes, beginning {begins!r}", shape) from error
 
     def excerpt(self, limit: int = 200) -> str:
         """The body as one line for a message: no markup, no line breaks, at most `limit` characters."""
-        text = bytes(self.body[: 16 * limit]).decode(errors="replace")
+        text = self.body[: 16 * limit].decode(errors="replace")
         text = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text)
         return textwrap.shorten(text, limit, placeholder=" …")
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body for a sink, without a second full copy in memory."""
-        view = memoryview(self.body)
-        for start in range(0, len(view), CHUNK):
-            yield bytes(view[start : start + CHUNK])
 
 
 @dataclass(slots=True)
@@ -194,49 +189,48 @@ def _nothing_special(_: Reply) -> None:
     """No refusal has a special meaning to the source."""
 
 
-@asynccontextmanager
-async def connect(
+@contextmanager
+def connect(
     settings: HttpSettings,
     what: str,
     *,
     headers: Mapping[str, str] | None = None,
     explain: Callable[[Reply], str] = Reply.excerpt,
-) -> AsyncIterator[Http]:
+) -> Iterator[Http]:
     """A client for one job, which finishes within `settings.deadline_s` or raises `DeadlineReached`.
 
     `what` names the source in every message; `headers` are sent with every request and never shown; `explain` turns a refusal
     into the source's message and what to do about it.
     """
-    client = httpx.AsyncClient(
+    client = httpx.Client(
         headers={"User-Agent": f"{active().name}-open-data-pipeline", **(headers or {})},
         verify=_tls(),
-        timeout=settings.timeout_s,
         limits=httpx.Limits(max_connections=settings.concurrency),
         # A proxy set in the environment is for the internet, never for the mock API on this machine.
         mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in LOOPBACK},
     )
     http = Http(settings, what, client, explain)
+    timer = threading.Timer(settings.deadline_s, http.stop)
+    timer.daemon = True
     try:
-        async with asyncio.timeout(settings.deadline_s) as deadline, client:
+        with client:
+            timer.start()
             yield http
-    except TimeoutError as error:
-        if not deadline.expired():
-            raise  # not this timeout: a sink may have its own
-        last = f"; last failure: {http.last_failure}" if http.last_failure else ""
-        raise DeadlineReached(
-            f"{what}: not finished within the deadline of {settings.deadline_s:g} s after {http.requests} "
-            f"request(s) to {settings.base_url}{last}. Try again later, or raise CATALUNYA_HTTP_DEADLINE_S."
-        ) from error
     finally:
+        timer.cancel()
         if settings.record:
             recording.write(settings.record, http.exchanges)
 
 
 class Http:
-    """Requests to one source. Created by `connect`; `requests` counts the requests sent, retries included."""
+    """Requests to one source, sent from any number of threads. Created by `connect`; `requests` counts the requests sent, retries
+    included.
+
+    Whatever it waits for, it waits no longer than until the deadline, and then raises `DeadlineReached`.
+    """
 
     def __init__(
-        self, settings: HttpSettings, what: str, client: httpx.AsyncClient, explain: Callable[[Reply], str]
+        self, settings: HttpSettings, what: str, client: httpx.Client, explain: Callable[[Reply], str]
     ) -> None:
         self.settings = settings
         self.requests = 0
@@ -245,12 +239,38 @@ class Http:
         self._what = what
         self._client = client
         self._explain = explain
-        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._slots = threading.Semaphore(settings.concurrency)
+        self._lock = threading.Lock()
+        self._streams: list[httpcore.NetworkStream] = []
+        self._is_over = threading.Event()
         self._pace = _PACES[settings.host]
         self._sender = traffic.current().sender(settings.host, settings.protocol)
         self._ends_at = time.monotonic() + settings.deadline_s
 
-    async def get(
+    def stop(self) -> None:
+        """Have every request end at once, in whatever thread it is: the deadline is reached, or its answer is of no use any more."""
+        self._is_over.set()
+        with self._lock:
+            for stream in self._streams:
+                with suppress(OSError):  # closed by now, or not what is read any more
+                    # Not SSLSocket's own, after which a reader would take what is still encrypted for text.
+                    socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long. Raises DeadlineReached."""
+        self._is_over.wait(min(seconds, self._left()))
+        self.check_deadline()
+
+    def check_deadline(self) -> None:
+        """Raise DeadlineReached if that is so."""
+        if self._is_over.is_set() or not self._left():
+            last = f"; last failure: {self.last_failure}" if self.last_failure else ""
+            raise DeadlineReached(
+                f"{self._what}: not finished within the deadline of {self.settings.deadline_s:g} s after {self.requests} "
+                f"request(s) to {self.settings.base_url}{last}. Try again later, or raise CATALUNYA_HTTP_DEADLINE_S."
+            )
+
+    def get(
         self,
         path: str,
         accept: Callable[[Reply], T],
@@ -261,22 +281,22 @@ class Http:
     ) -> T:
         """GET `path` below the base URL and return what `accept` makes of the answer.
 
-        `accept` runs in a worker thread, after status 200; it raises `BadBodyError` to have the request sent again, and only once
+        `accept` is called after status 200; it raises `BadBodyError` to have the request sent again, and only once
         if the answer is complete and has the wrong shape: the same a second time is a `SourceError`. `refused` sees
         every answer with another status first, and an empty 504 if none came in time: it raises what its caller wants to handle
         itself, or `BadBodyError`, or nothing. Raises `SourceUnavailable` when every attempt failed, `SourceError` when the source
         refuses. `first`: the rest is not read after about so many bytes.
         """
-        return await self._request(_Call("GET", self.address(path, params), accept, refused, first=first))
+        return self._request(_Call("GET", self.address(path, params), accept, refused, first=first))
 
-    async def download(self, path: str, accept: Callable[[Reply], T], into: BinaryIO) -> T:
+    def download(self, path: str, accept: Callable[[Reply], T], into: BinaryIO) -> T:
         """GET a file of any size into an empty local one; `accept` gets a reply without a body, and may read the file.
 
         A broken connection is continued if the server can do that, else the download starts over.
         """
-        return await self._request(_Call("GET", self.address(path), accept, _nothing_special, into=_Saved(into)))
+        return self._request(_Call("GET", self.address(path), accept, _nothing_special, into=_Saved(into)))
 
-    async def post(
+    def post(
         self,
         path: str,
         accept: Callable[[Reply], T],
@@ -286,7 +306,7 @@ class Http:
         refused: Callable[[Reply], None] = _nothing_special,
     ) -> T:
         """The same by POST with a form, for parameters too long for a URL, or with a JSON body; it is retried like a GET."""
-        return await self._request(_Call("POST", self.address(path), accept, refused, form, json))
+        return self._request(_Call("POST", self.address(path), accept, refused, form, json))
 
     def address(self, path: str, params: Mapping[str, str] | None = None) -> str:
         """The full URL of a GET."""
@@ -294,37 +314,38 @@ class Http:
         # `$`, `,`, `:` and brackets are allowed in a query: unquoted, the URL is readable.
         return f"{url}?{urlencode(params, safe='$,:()*', quote_via=quote)}" if params else url
 
-    async def _request(self, call: _Call[T]) -> T:
-        settings = self.settings
-        number = 0
-        try:
-            async for attempt in stamina.retry_context(
-                on=self._worth_retrying,
-                attempts=settings.attempts,
-                timeout=None,  # the deadline covers all requests together
-                wait_initial=settings.backoff_initial_s,
-                wait_max=settings.backoff_max_s,
-                wait_jitter=settings.backoff_jitter_s,
-            ):
-                with attempt:
-                    number = attempt.num
-                    if number > 1:
-                        self._sender.retried(call.method, call.results[-1])
-                    return await self._attempt(call)
-        except _RetryableError as failure:
-            raise self._given_up(failure, number) from failure
-        raise AssertionError("the loop ends with an answer or an error")
+    def _request(self, call: _Call[T]) -> T:
+        settings, number = self.settings, 1
+        while True:
+            try:
+                return self._attempt(call)
+            except _RetryableError as failure:
+                self.last_failure, asked = str(failure), failure.retry_after or 0.0
+                is_late = asked >= self._left()  # no use in waiting for a deadline that cannot be met
+                if not is_late:
+                    self._pace.pause(asked)
+                if is_late or number == settings.attempts:
+                    raise self._given_up(failure, number) from failure
+                jitter = random.uniform(0, settings.backoff_jitter_s)  # noqa: S311 - no secret
+                doubled = settings.backoff_initial_s * 2 ** (number - 1)
+                wait_s = asked or min(settings.backoff_max_s, doubled + jitter)
+                log.warning(
+                    "http_retry", url=failure.url, attempt=number, wait_s=round(wait_s, 3), reason=failure.reason
+                )
+            self.wait(wait_s)
+            self._sender.retried(call.method, call.results[-1])
+            number += 1
 
-    async def _attempt(self, call: _Call[T]) -> T:
+    def _attempt(self, call: _Call[T]) -> T:
         try:
-            reply = await self._answer(call)
+            reply = self._answer(call)
         except _RetryableError as failure:
             if isinstance(failure.__cause__, httpx.ReadTimeout):  # a gateway may wait longer than we do
-                call.refused(Reply(call.url, 504, httpx.Headers(), bytearray()))
+                call.refused(Reply(call.url, 504, httpx.Headers(), b""))
             raise
         try:
             if reply.status == 200 or (call.into and reply.status == 206):
-                return await asyncio.to_thread(call.accept, reply)
+                return call.accept(reply)
             call.refused(reply)
             if call.into and call.into.state and reply.status == 416:  # the content is shorter by now
                 call.into.forget()
@@ -341,21 +362,33 @@ class Http:
         del reply  # frees a page's worth of memory before the wait and the next attempt
         raise _RetryableError(call.url, reason)
 
-    async def _answer(self, call: _Call[T]) -> Reply:
-        async with self._slots:
-            await self._pace.turn(self.settings.requests_per_second)
-            self.requests += 1
+    def _answer(self, call: _Call[T]) -> Reply:
+        with self._slots:
+            while wait := self._pace.take(self.settings.requests_per_second):
+                self.wait(wait)
+            self.check_deadline()
+            with self._lock:
+                self.requests += 1
             began, result = time.perf_counter(), "incomplete"
             try:
                 headers = call.into.headers() if call.into else None
                 # A file is often kept at another place than the one it is published at.
                 follows = call.into is not None or call.first is not None
-                async with self._client.stream(
-                    call.method, call.url, data=call.form, json=call.json, headers=headers, follow_redirects=follows
+                with self._client.stream(
+                    call.method,
+                    call.url,
+                    data=call.form,
+                    json=call.json,
+                    headers=headers,
+                    follow_redirects=follows,
+                    timeout=min(self.settings.timeout_s, self._left()),
+                    extensions={"trace": self._trace},
                 ) as response:
-                    body = await self._body(response, call)
+                    body = self._body(response, call)
+                self.check_deadline()
                 result = str(response.status_code)
             except httpx.RequestError as error:
+                self.check_deadline()
                 result = type(error).__name__
                 # Without its frames: they hold what was received of the body.
                 raise _RetryableError(call.url, _reason(error, self.settings)) from error.with_traceback(None)
@@ -366,7 +399,7 @@ class Http:
         reply = Reply(call.url, response.status_code, response.headers, body)
         if self.settings.record:
             sent = response.request.content.decode(errors="replace")
-            content = call.into.content() if call.into and not body else bytes(body)
+            content = call.into.content() if call.into and not body else body
             kept = recording.Exchange(call.method, call.url, reply.status, dict(reply.headers), content, sent)
             self.exchanges.append(kept)
         log.debug("http_answer", url=call.url, status=reply.status, bytes=len(body), seconds=round(seconds, 3))
@@ -377,43 +410,37 @@ class Http:
             return _RetryableError(reply.url, self._described(reply), seconds_to_wait(reply.headers))
         return SourceError(f"{self._what}: {method} {reply.url} answered {self._described(reply)}")
 
-    async def _body(self, response: httpx.Response, call: _Call[T]) -> bytearray:
+    def _body(self, response: httpx.Response, call: _Call[T]) -> bytes:
         url = call.url
         if call.into and response.status_code in {200, 206}:
-            await self._save(response, call.into, url)
-            return bytearray()
-        body = bytearray()  # grows in place: joining a list of chunks would hold the page twice
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if response.status_code != 200 and len(body) > MAX_ERROR_BODY:
+            self._save(response, call.into, url)
+            return b""
+        body = BytesIO()  # grows in place, and gives its bytes without a copy
+        for chunk in response.iter_bytes():
+            size = body.tell() + body.write(chunk)
+            if response.status_code != 200 and size > MAX_ERROR_BODY:
                 break
-            if call.first and len(body) >= call.first:
+            if call.first and size >= call.first:
                 break
-            if len(body) > MAX_BODY:
+            if size > MAX_BODY:
                 raise SourceError(
                     f"{self._what}: {url} answered more than {MAX_BODY // 2**20} MiB for one page; lower CATALUNYA_PAGE_ROWS"
                 )
-        return body
+        return body.getvalue()
 
-    async def _save(self, response: httpx.Response, into: _Saved, url: str) -> None:
+    def _save(self, response: httpx.Response, into: _Saved, url: str) -> None:
         into.begin(response)
-        async for chunk in response.aiter_bytes():
+        for chunk in response.iter_bytes():
             into.file.write(chunk)
             if into.file.tell() > MAX_FILE:
                 raise SourceError(f"{self._what}: {url} answered more than {MAX_FILE // 2**30} GiB; is it a file?")
         into.state = ""  # should it have to be sent again, then all of it
 
-    def _worth_retrying(self, error: Exception) -> bool | float:
-        """Stamina's hook: whether to try again, or how many seconds to wait first if the source gave a time."""
-        if not isinstance(error, _RetryableError):
-            return False
-        self.last_failure = str(error)
-        if not error.retry_after:
-            return True
-        if error.retry_after >= self._left():
-            return False  # no use in waiting for a deadline that cannot be met
-        self._pace.pause(error.retry_after)
-        return error.retry_after
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """httpx's hook: keep each connection, for `stop`."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            with self._lock:
+                self._streams.append(info["return_value"])
 
     def _left(self) -> float:
         return max(self._ends_at - time.monotonic(), 0.0)
@@ -447,12 +474,12 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()  # 20 ms, as long as a small extraction: once per process
 
 
-def _something_else(body: bytes | bytearray) -> str:
+def _something_else(body: bytes) -> str:
     """What a complete body is that is not JSON; empty if it may be JSON that was cut off or damaged on the way."""
     for start, what in _STARTS.items():
         if body.startswith(start):
             return what
-    text = bytes(body[:1000]).lstrip()
+    text = body[:1000].lstrip()
     if text.startswith(b"<"):
         return "expected JSON, found HTML or XML"
     return "" if not text or text[:1] in b'[{"-0123456789tfn' else "expected JSON, found text"
@@ -475,15 +502,3 @@ def _reason(error: httpx.RequestError, settings: HttpSettings) -> str:
     if isinstance(error, httpx.RemoteProtocolError):
         return f"cut off: {error}"
     return str(error) or type(error).__name__
-
-
-def _log_retry(details: RetryDetails) -> None:
-    cause, url, reason = details.caused_by, details.name, repr(details.caused_by)
-    if isinstance(cause, _RetryableError):
-        url, reason = cause.url, cause.reason
-    wait_s = round(details.wait_for, 3)
-    log.warning("http_retry", url=url, attempt=details.retry_num, wait_s=wait_s, reason=reason)
-
-
-# Stamina's own log line has neither the URL nor the reason; nothing else in this package uses stamina.
-set_on_retry_hooks([_log_retry])

@@ -34,7 +34,7 @@ from catalunya.io.sources.jsonstat import OWN, Dataset, check_names, check_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractContextManager
 
     import polars as pl
 
@@ -226,30 +226,30 @@ class Idescat(Source[Question]):
     def url(self, base_url: str) -> str:
         return f"{base_url.rstrip('/')}{API}/{self.tables[0]}"
 
-    def connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
+    def connect(self, http: HttpSettings) -> AbstractContextManager[Http]:
         from catalunya.io.sources.http import connect
 
         return connect(http, self.describe(), explain=_explain)
 
-    async def about(self, client: Http) -> Sequence[About]:
+    def about(self, client: Http) -> Sequence[About]:
         """What the metadata of each table say, by one request for each. Raises DeclarationError, after all of them, with what does not fit."""
         found, wrong = [], []
         for name in self.tables:
             try:
-                found.append(await client.get(f"{API}/{name}", partial(_read_about, self, name), {"lang": "ca"}))
+                found.append(client.get(f"{API}/{name}", partial(_read_about, self, name), {"lang": "ca"}))
             except DeclarationError as error:
                 wrong.append(str(error))
         if wrong:
             raise DeclarationError("; ".join(wrong))
         return found
 
-    async def read_state(self, client: Http) -> SourceState:
+    def read_state(self, client: Http) -> SourceState:
         """The tables' state, by one request for the metadata of each."""
-        return _state(await self._tables(client))
+        return _state(self._tables(client))
 
-    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[Question]:  # noqa: ARG002
+    def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[Question]:  # noqa: ARG002
         """As few questions as the API's limit allows. Their codes come from the metadata, so these are requested again."""
-        tables = await self._tables(client)
+        tables = self._tables(client)
         wanted = [table.question(codes) for table in tables if (codes := table.within(window))]
         if window is not None and (untimed := [table for table in tables if table.time is None]):
             having = [name for name, role in untimed[0].roles.items() if role == "time"]
@@ -268,7 +268,7 @@ class Idescat(Source[Question]):
         named = [replace(question, page=f"page-{number:05}") for number, question in enumerate(questions)]
         return Plan(_state(tables), named, sum(question.rows for question in questions))
 
-    async def fetch(self, client: Http, request: Question) -> tuple[Page, Reply]:
+    def fetch(self, client: Http, request: Question) -> tuple[Page, Reply]:
         """The answer to one question. An error of the API itself, or too many timeouts, may mean that it is too large."""
         url, timeouts = client.address(request.path, request.params), 0
 
@@ -289,7 +289,7 @@ class Idescat(Source[Question]):
                 raise BadBodyError(f"error {_explain(reply)}")
 
         send = client.get if len(url) <= MAX_URL else client.post
-        return await send(request.path, accept, request.params, refused=refused)
+        return send(request.path, accept, request.params, refused=refused)
 
     def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:  # noqa: ARG002  names cannot repeat in it
         from catalunya.io.sources.jsonstat import read_cells
@@ -306,11 +306,9 @@ class Idescat(Source[Question]):
                 f"IDESCAT {dataset.table or self.tables[0]}: {error} in the declaration of this source"
             ) from None
 
-    async def _tables(self, client: Http) -> list[Table]:
+    def _tables(self, client: Http) -> list[Table]:
         """The metadata of each table, one after another: the API asks clients to go easy on it."""
-        return [
-            await client.get(f"{API}/{name}", partial(_read_table, self, name), {"lang": "ca"}) for name in self.tables
-        ]
+        return [client.get(f"{API}/{name}", partial(_read_table, self, name), {"lang": "ca"}) for name in self.tables]
 
 
 def _state(tables: Sequence[Table]) -> SourceState:

@@ -208,7 +208,7 @@ class _Extension(msgspec.Struct):
     status: dict[str, str] = {}
 
 
-def decode(body: bytes | bytearray, kind: type[T]) -> T:
+def decode(body: bytes, kind: type[T]) -> T:
     """The body as `kind`. Raises ContractError if it is not JSON, or not of that type."""
     try:
         return json_decoder(kind).decode(whole_characters(body))
@@ -225,7 +225,7 @@ def check_lengths(what: str, texts: Iterable[str | None]) -> None:
         raise ContractError(f"expected {what} of at most {MAX_TEXT:,} characters, found one of {longest:,}")
 
 
-def check_names(body: bytes | bytearray) -> None:
+def check_names(body: bytes) -> None:
     """Raise ContractError if an object of the dataset has a name twice: a category, a position, `value`."""
     try:
         twice = repeated_names(body)
@@ -235,7 +235,7 @@ def check_names(body: bytes | bytearray) -> None:
         raise ContractError(f"expected each name once in an object, found {', '.join(twice[:20])} twice")
 
 
-def check_places(body: bytes | bytearray, cells: int) -> None:
+def check_places(body: bytes, cells: int) -> None:
     """Raise ContractError if values and statuses are not for this many cells. Cheap: no frame is built."""
     places = decode(body, _Places)
     for what, given in (("value", places.value), ("status", places.status)):

@@ -23,7 +23,7 @@ from catalunya.io.sources.extraction import PageRequest, Plan, Source
 from catalunya.io.sources.jsonstat import OWN, Dataset, check_names, check_places, instant
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractContextManager
 
     import polars as pl
 
@@ -105,14 +105,14 @@ class JsonStat(Source[_Request]):
     def url(self, base_url: str) -> str:
         return f"{base_url.rstrip('/')}{self._path()}"
 
-    def connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
+    def connect(self, http: HttpSettings) -> AbstractContextManager[Http]:
         from catalunya.io.sources.http import connect
 
         return connect(http, self.describe(), explain=_explain)
 
-    async def about(self, client: Http) -> Sequence[About]:
+    def about(self, client: Http) -> Sequence[About]:
         """What a small answer says if `latest` is declared, else the whole dataset."""
-        dataset, _ = await self._ask(client, self._path(self.latest))
+        dataset, _ = self._ask(client, self._path(self.latest))
         found = {axis.column: dataset.dimension[name] for name, axis in dataset.axes().items()}
         fields = [
             FieldInfo(name, kind, found[name].label, categories=found[name].category.labels())
@@ -134,9 +134,9 @@ class JsonStat(Source[_Request]):
             )
         ]
 
-    async def read_state(self, client: Http) -> SourceState:
+    def read_state(self, client: Http) -> SourceState:
         """By `updated` and the dimensions of a small answer if `latest` is declared, else by the content of the whole."""
-        dataset, body = await self._ask(client, self._path(self.latest))
+        dataset, body = self._ask(client, self._path(self.latest))
         fields = _fields(dataset)
         updated_at = instant(dataset.updated) if dataset.updated else datetime.now(UTC)
         if self.latest and not dataset.updated:
@@ -147,13 +147,13 @@ class JsonStat(Source[_Request]):
         said = msgspec.json.encode([dataset.updated, fields]) if self.latest else body
         return SourceState(hashlib.sha256(said).hexdigest()[:16], updated_at, fields)
 
-    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[_Request]:
+    def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[_Request]:
         """One request, or with `split_by` one for each category that a small answer has."""
         if window is not None:
             raise UsageError(f"{self.describe()}: cannot read {window} only; read the whole dataset")
         if self.split_by is None:
             return Plan(state, [_Request("page-00000", self._path(), {}, 1)], 1)
-        dataset, _ = await self._ask(client, self._path(self.latest))
+        dataset, _ = self._ask(client, self._path(self.latest))
         if self.split_by not in dataset.id:
             raise DeclarationError(
                 f"{self.describe()}: expected `split_by` to be one of the dimensions {', '.join(dataset.id)}, found {self.split_by!r}; correct it"
@@ -165,7 +165,7 @@ class JsonStat(Source[_Request]):
         ]
         return Plan(state, requests, len(requests))
 
-    async def fetch(self, client: Http, request: _Request) -> tuple[Page, Reply]:
+    def fetch(self, client: Http, request: _Request) -> tuple[Page, Reply]:
         """One page, stamped with the dataset's `updated`."""
 
         def accept(reply: Reply) -> tuple[Page, Reply]:
@@ -179,7 +179,7 @@ class JsonStat(Source[_Request]):
             stamp = instant(dataset.updated).isoformat() if dataset.updated else ""
             return Page(f"{request.page}.json", reply.url, dataset.cells, len(reply.body), digest, stamp=stamp), reply
 
-        return await client.get(request.path, accept, refused=self._refused)
+        return client.get(request.path, accept, refused=self._refused)
 
     def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:  # noqa: ARG002  names cannot repeat in it
         from catalunya.io.sources.jsonstat import read_cells
@@ -196,8 +196,8 @@ class JsonStat(Source[_Request]):
         query = urlencode([*asked, *added])
         return f"{url.path}?{query}" if query else url.path
 
-    async def _ask(self, client: Http, path: str) -> tuple[Dataset, bytes]:
-        return await client.get(path, lambda reply: (self._checked(reply), bytes(reply.body)), refused=self._refused)
+    def _ask(self, client: Http, path: str) -> tuple[Dataset, bytes]:
+        return client.get(path, lambda reply: (self._checked(reply), reply.body), refused=self._refused)
 
     def _refused(self, reply: Reply) -> None:
         """Raise what a refusal means: BadBodyError to ask again later, SourceError if that is no use."""
@@ -206,7 +206,7 @@ class JsonStat(Source[_Request]):
     def _checked(self, reply: Reply) -> Dataset:
         """The dataset of an answer. Raises BadBodyError, SourceError."""
         source = self.describe()
-        if bytes(reply.body[:200]).lstrip().startswith(b"<"):  # as Eurostat does when it is overloaded
+        if reply.body[:200].lstrip().startswith(b"<"):  # as Eurostat does when it is overloaded
             raise BadBodyError(f"expected JSON-stat, found HTML or XML: {reply.excerpt(100)}")
         said = _said(reply)
         _check_answer(source, reply, said)
@@ -277,7 +277,7 @@ def _check_answer(source: str, reply: Reply, said: _Said | None) -> None:
 
 def _check_format(source: str, reply: Reply, said: _Said | None) -> None:
     """Raise SourceError for JSON that is no dataset of JSON-stat 2.0."""
-    begins = bytes(reply.body[:20]).lstrip()[:1]
+    begins = reply.body[:20].lstrip()[:1]
     if said is None and begins != b"[":
         return  # `decode` says what it is, or asks for it again
     said = said or _Said()

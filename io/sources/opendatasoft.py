@@ -27,7 +27,7 @@ from catalunya.io.sources.files import File
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractContextManager
 
     import polars as pl
 
@@ -105,15 +105,15 @@ class Opendatasoft(Downloaded):
     def url(self, base_url: str) -> str:
         return f"{base_url.rstrip('/')}/explore/dataset/{self.dataset_id}/"
 
-    def connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
+    def connect(self, http: HttpSettings) -> AbstractContextManager[Http]:
         from catalunya.io.sources.http import connect
 
         headers = {"Authorization": f"Apikey {http.app_token}"} if http.app_token else None
         return connect(http, self.describe(), headers=headers, explain=partial(_explain, self.token_variable))
 
-    async def about(self, client: Http) -> Sequence[About]:
+    def about(self, client: Http) -> Sequence[About]:
         """The dataset's metadata, by one request, and its count by another."""
-        found = await client.get(f"{API}/{self.dataset_id}", _accept_dataset)
+        found = client.get(f"{API}/{self.dataset_id}", _accept_dataset)
         metas = found.metas.default
         about = About(
             id=found.dataset_id or self.dataset_id,
@@ -124,13 +124,13 @@ class Opendatasoft(Downloaded):
             description=said(metas.description),
             publisher=said(metas.publisher),
             licence=said(metas.license) or said(metas.license_url),
-            rows=await self._count(client),
+            rows=self._count(client),
         )
         return [about]
 
-    async def read_state(self, client: Http) -> SourceState:
+    def read_state(self, client: Http) -> SourceState:
         """The dataset's state, by one request for its metadata."""
-        found = await client.get(f"{API}/{self.dataset_id}", _accept_dataset)
+        found = client.get(f"{API}/{self.dataset_id}", _accept_dataset)
         return self._state(found)
 
     def _state(self, found: _Dataset) -> SourceState:
@@ -150,38 +150,38 @@ class Opendatasoft(Downloaded):
         rows = metas.records_count if isinstance(metas.records_count, int) else None
         return SourceState(f"{updated_at:%Y%m%dT%H%M%S}-{digest}", updated_at, fields, rows)
 
-    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[PageRequest]:
+    def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[PageRequest]:
         """The first records, for a sample: `extract` reads all of them by one request."""
         self.refuse(window)
-        rows = min(client.settings.page_rows, await self._count(client))
+        rows = min(client.settings.page_rows, self._count(client))
         request = PageRequest("page-00000", self._path, self._parameters(rows), rows)
         return Plan(state, [request] if rows else [], rows)
 
-    async def fetch(self, client: Http, request: PageRequest) -> tuple[Page, Reply]:
+    def fetch(self, client: Http, request: PageRequest) -> tuple[Page, Reply]:
         """The first records."""
 
         def accept(reply: Reply) -> tuple[Page, Reply]:
             from catalunya.io.sources.file_formats import Cut
 
             check_utf8(reply.body)
-            body = bytes(reply.body)
+            body = reply.body
             _check_export(body[:_TAIL], body[-_TAIL:])
             rows = len(body.strip().splitlines())
             return self.page(client, 0, Cut(body, rows, {})), reply
 
-        return await client.get(request.path, accept, request.params)
+        return client.get(request.path, accept, request.params)
 
     def read(self, body: bytes, fields: Sequence[str], searched: int) -> pl.DataFrame:
         from catalunya.io.sources.file_formats import read
 
         return read(body, _LINES, fields, searched)
 
-    async def download(self, client: Http, spool: BinaryIO) -> SourceState:
+    def download(self, client: Http, spool: BinaryIO) -> SourceState:
         """All records, of which there must be as many as the portal counts, in one state."""
-        before, total = await self.read_state(client), await self._count(client)
+        before, total = self.read_state(client), self._count(client)
         path = f"{self._path}?{urlencode(self._parameters(-1))}"
-        found = await client.download(path, partial(_accept_export, spool), spool)
-        after = await self.read_state(client)
+        found = client.download(path, partial(_accept_export, spool), spool)
+        after = self.read_state(client)
         if after.version != before.version:
             raise MovedError(f"expected version {before.version} throughout, found {after.version} at the end")
         if found != total:
@@ -214,8 +214,8 @@ class Opendatasoft(Downloaded):
     def _parameters(self, limit: int) -> dict[str, str]:
         return {"limit": str(limit)} | ({"order_by": ",".join(self.key)} if self.key else {})
 
-    async def _count(self, client: Http) -> int:
-        return await client.get(f"{API}/{self.dataset_id}/records", _accept_count, {"limit": "1"})
+    def _count(self, client: Http) -> int:
+        return client.get(f"{API}/{self.dataset_id}/records", _accept_count, {"limit": "1"})
 
 
 class _Field(msgspec.Struct):

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import urlsplit
 
 import msgspec
-import structlog
 
 from catalunya.io.errors import BadBodyError, DeclarationError, SourceError, UsageError
 from catalunya.io.json_text import AnyObject, check_utf8, repeated_names
+from catalunya.io.log import get_logger
 from catalunya.io.sources.base import About, FieldInfo, Page, SourceState, check_portal, said
 from catalunya.io.sources.extraction import PageRequest, Plan, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractContextManager
 
     import polars as pl
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from catalunya.io.sources.base import HttpSettings
     from catalunya.io.sources.http import Http, Reply
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 ADVICE = {
     400: "Check the key and the period against the dataset's fields",
@@ -115,16 +115,16 @@ class Socrata(Source[PageRequest]):
     def url(self, base_url: str) -> str:
         return f"{base_url.rstrip('/')}/d/{self.dataset_id}"
 
-    def connect(self, http: HttpSettings) -> AbstractAsyncContextManager[Http]:
+    def connect(self, http: HttpSettings) -> AbstractContextManager[Http]:
         from catalunya.io.sources.http import connect
 
         headers = {"X-App-Token": http.app_token} if http.app_token else None
         return connect(http, self.describe(), headers=headers, explain=partial(_explain, self.token_variable))
 
-    async def about(self, client: Http) -> Sequence[About]:
+    def about(self, client: Http) -> Sequence[About]:
         """The dataset's metadata, by one request, with the profile of each column if the portal keeps one, and its count by another."""
-        view = await client.get(f"/api/views/{self.dataset_id}.json", lambda reply: reply.decode(_ViewForPeople))
-        total, _ = await self._count(client, "")
+        view = client.get(f"/api/views/{self.dataset_id}.json", lambda reply: reply.decode(_ViewForPeople))
+        total, _ = self._count(client, "")
         names = {str(column.id): column.field_name for column in view.columns if column.id is not None}
         about = About(
             id=self.dataset_id,
@@ -140,9 +140,9 @@ class Socrata(Source[PageRequest]):
         )
         return [about]
 
-    async def read_state(self, client: Http) -> SourceState:
+    def read_state(self, client: Http) -> SourceState:
         """The dataset's state, by one request for its metadata."""
-        view = await client.get(f"/api/views/{self.dataset_id}.json", _accept_view)
+        view = client.get(f"/api/views/{self.dataset_id}.json", _accept_view)
         return self._state(view)
 
     def _state(self, view: _View) -> SourceState:
@@ -166,10 +166,10 @@ class Socrata(Source[PageRequest]):
             ) from None
         return SourceState(f"{updated}-{digest}", updated_at, columns)
 
-    async def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[PageRequest]:
+    def plan(self, client: Http, state: SourceState, window: Window | None) -> Plan[PageRequest]:
         """As many pages as `count(*)` calls for. With a window, which must be of whole years, only the rows of these years."""
         where, size = self._where(window), client.settings.page_rows
-        total, api = await self._count(client, where)
+        total, api = self._count(client, where)
         # The last page is shorter than the others, or empty: no row beyond the count hides behind a full page.
         requests = [
             PageRequest(
@@ -182,7 +182,7 @@ class Socrata(Source[PageRequest]):
         ]
         return Plan(state, requests, total)
 
-    async def fetch(self, client: Http, request: PageRequest) -> tuple[Page, Reply]:
+    def fetch(self, client: Http, request: PageRequest) -> tuple[Page, Reply]:
         """One page, with the state that its headers give."""
         url = client.address(request.path, request.params)
 
@@ -203,20 +203,20 @@ class Socrata(Source[PageRequest]):
             return page, reply
 
         if "query" in request.params:
-            return await client.post(request.path, accept, json=_question(request.params))
-        return await client.get(request.path, accept, request.params)
+            return client.post(request.path, accept, json=_question(request.params))
+        return client.get(request.path, accept, request.params)
 
-    async def _count(self, client: Http, where: str) -> tuple[int, int]:
+    def _count(self, client: Http, where: str) -> tuple[int, int]:
         """How many rows there are, and which version of the API says so: that is asked for the rows, too."""
         if self.api == 2:
             parameters = {"$select": "count(*) as total"} | ({"$where": where} if where else {})
             refused = _other_version if client.settings.app_token else _nothing_else
             try:
-                return await client.get(self._path(2), _accept_count, parameters, refused=refused), 2
+                return client.get(self._path(2), _accept_count, parameters, refused=refused), 2
             except _VersionRefused as error:
                 log.warning("asking_version_3", source=self.describe(), refused=str(error))
         query = f"SELECT count(*) AS total{f' WHERE {where}' if where else ''}"
-        return await client.post(self._path(3), _accept_count, json=_question({"query": query})), 3
+        return client.post(self._path(3), _accept_count, json=_question({"query": query})), 3
 
     def _path(self, api: int) -> str:
         return f"/resource/{self.dataset_id}.json" if api == 2 else f"/api/v3/views/{self.dataset_id}/query.json"
@@ -329,7 +329,7 @@ def _accept_count(reply: Reply) -> int:
     counts = reply.decode(list[_Count])
     total = str(counts[0].total) if len(counts) == 1 else ""
     if not re.fullmatch(r"[0-9]{1,20}", total) or int(total) > MAX_ROWS:
-        found = f"expected one count, of at most {MAX_ROWS:,}, found {bytes(reply.body[:100])!r}"
+        found = f"expected one count, of at most {MAX_ROWS:,}, found {reply.body[:100]!r}"
         raise BadBodyError(found, found)
     return int(total)
 

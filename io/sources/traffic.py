@@ -7,6 +7,7 @@ process without any client for metrics, a function of Lambda say, loses nothing.
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,8 @@ class Tally:
     """Counts requests as they are sent, or adds up what was counted."""
 
     _sums: dict[_Key, _Sum] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
+    """Held while a count is added: requests are sent from several threads."""
 
     def sender(self, host: str, protocol: str) -> Sender:
         """Counts the requests of one client."""
@@ -109,14 +112,16 @@ class Sender:
 
     def sent(self, method: str, result: str, seconds: float) -> None:
         """Count one request and how long it took."""
-        found = self.tally.sum((self.host, self.protocol, method, result))
-        found.requests += 1
-        found.seconds += seconds
-        found.buckets[bisect_left(BOUNDS, seconds)] += 1
+        with self.tally.lock:
+            found = self.tally.sum((self.host, self.protocol, method, result))
+            found.requests += 1
+            found.seconds += seconds
+            found.buckets[bisect_left(BOUNDS, seconds)] += 1
 
     def retried(self, method: str, result: str) -> None:
         """Count that a request with this result is sent again."""
-        self.tally.sum((self.host, self.protocol, method, result)).retries += 1
+        with self.tally.lock:
+            self.tally.sum((self.host, self.protocol, method, result)).retries += 1
 
 
 _CURRENT: ContextVar[Tally | None] = ContextVar("tally", default=None)
@@ -124,7 +129,7 @@ _CURRENT: ContextVar[Tally | None] = ContextVar("tally", default=None)
 
 @contextmanager
 def counting(tally: Tally) -> Iterator[None]:
-    """Count the requests that are sent within the block, also by its coroutines and their threads."""
+    """Count the requests that are sent within the block, also in the threads that it starts."""
     token = _CURRENT.set(tally)
     try:
         yield

@@ -13,18 +13,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import structlog
-
 from catalunya.io.aws import client, code_of, text_of
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalunyaError, UsageError, WarehouseError, warehouse_error
+from catalunya.io.log import get_logger
 from catalunya.io.warehouse.athena_sql import for_athena, with_schemas
 from catalunya.io.warehouse.glue import SCHEMAS
 
 if TYPE_CHECKING:
     import polars as pl
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # https://aws.amazon.com/athena/pricing/, SQL queries by data scanned (Europe): rounded up to the megabyte, with a minimum of 10 MB;
 # DDL and failed statements are free.

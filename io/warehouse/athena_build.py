@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import structlog
-
 from catalunya.io.aws import client, text_of
 from catalunya.io.environment import Settings
 from catalunya.io.errors import ConfigurationError, warehouse_error
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 from catalunya.io.warehouse.athena import Athena
 from catalunya.io.warehouse.dbt import Databases, Model, seed_table
 from catalunya.io.warehouse.duckdb import write_sorted
@@ -31,7 +30,7 @@ from catalunya.io.warehouse.glue import SCHEMAS, Glue
 from catalunya.io.warehouse.glue_table import GLUE_TYPES, Field, Table
 from catalunya.io.warehouse.relation import Relation, arrow_dataset, empty_sql, literal, quoted, scan_sql
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 CATALOG = "awsdatacatalog"
 CANDIDATES = "candidates"  # the schema whose Glue database holds them

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import structlog
-
 from catalunya.io.environment import Settings
 from catalunya.io.errors import WarehouseError, passing, warehouse_error
+from catalunya.io.log import get_logger
 from catalunya.io.warehouse.dbt import DATABASE, Databases, Model, Outcome, load_project, one_line
 from catalunya.io.warehouse.relation import Relation
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Workspace(Protocol):
@@ -50,7 +49,6 @@ class Tested:
     failed: int
     sample: str
     only_warns: bool
-    column: str
 
 
 def build_model(
@@ -192,7 +190,7 @@ def _tested(test: Outcome, workspace: Workspace) -> Tested:
         sample = one_line(json.dumps(first, default=str, ensure_ascii=False)) if first else ""
     elif test.failed:
         sample = test.message
-    return Tested(test.name, test.failures or int(test.failed), sample, test.only_warns, test.column)
+    return Tested(test.name, test.failures or int(test.failed), sample, test.only_warns)
 
 
 def _failure(model: Model, failed: Sequence[Outcome], tests: Mapping[str, Tested]) -> str:

@@ -11,7 +11,6 @@ inside the functions that need it.
 from __future__ import annotations
 
 import csv
-import gc
 import hashlib
 import importlib.util
 import json
@@ -21,20 +20,22 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy, deepcopy
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 
 from catalunya.io.environment import Settings
 from catalunya.io.errors import MESSAGE, ConfigurationError, WarehouseError, warehouse_error
 from catalunya.io.json_text import json_decoder
+from catalunya.io.log import get_logger
 from catalunya.io.project_folder import MACROS, OURS, active
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PROFILES = OURS / "dbt"
 PROFILE = "catalunya"
@@ -46,14 +47,16 @@ _PARSED_FROM = (
 
 # dbt keeps flags, adapters and loggers in globals: a process can run one invocation at a time.
 _ONE_AT_A_TIME = threading.RLock()
+_version = cache(version)
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """One model of the project.
 
-    `reads` are the (schema, table) that it and its data tests need, `tests` the names of those tests, `seeds` the reference data
-    that it reads, which is built with it. `columns` are in the order of the contract. `partitioned_by` is set on Athena only.
+    `reads` are the (schema, table) that it and its tests need, `tests` the names of those tests: the queries in `dbt/tests`, because
+    what its contract says is checked when it is built, and not by dbt a second time. `seeds` are the reference data that it reads, which
+    is built with it. `columns` are in the order of the contract. `partitioned_by` is set on Athena only.
     `sql_version` is a hash of its SQL, of the project's macros that it calls, directly or not, and of its seeds.
     """
 
@@ -95,7 +98,7 @@ def is_installed() -> bool:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one node of a run ended: a model, a seed, a test or a unit test. `failures` and `sql` belong to a failed data test; a test that
-    `only_warns` does not fail the build, and one declared on a column has it."""
+    `only_warns` does not fail the build."""
 
     name: str
     kind: str
@@ -104,7 +107,6 @@ class Outcome:
     failures: int
     sql: str | None
     only_warns: bool = False
-    column: str = ""
 
     @property
     def failed(self) -> bool:
@@ -114,7 +116,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class DbtProject:
-    """The parsed project. Load it again for each run: dbt modifies the manifest it is given."""
+    """The parsed project. dbt gets a copy of its manifest for each run, because it modifies the one it is given."""
 
     models: Mapping[str, Model]
     _manifest: Any
@@ -133,11 +135,11 @@ class DbtProject:
         """
         declared = self.models[model]
         arguments = ["build", "--indirect-selection", "empty", "--select", model, *declared.seeds, *declared.tests]
-        self._keep_only(declared)
+        manifest = self._part(declared)
         if databases:
-            self._place(declared, databases)
+            _place(manifest, declared, databases)
         with _ONE_AT_A_TIME:
-            result = self._invoke(arguments, variables, folder)
+            result = _invoke(arguments, variables, folder, self._target, manifest)
         if result.result is None:
             found = one_line(result.exception)
             raise warehouse_error(f"marts.{model}: dbt could not run: {found}; nothing was published", found)
@@ -148,9 +150,11 @@ class DbtProject:
 
         Raises WarehouseError when a model does not match its contract, or dbt cannot run.
         """
+        manifest = _usable(deepcopy(self._manifest))
         with _ONE_AT_A_TIME:
-            self._run_empty(variables, folder)
-            return _outcomes(self._invoke(["test", "--select", "test_type:unit"], variables, folder))
+            self._run_empty(manifest, variables, folder)
+            command = ["test", "--select", "test_type:unit"]
+            return _outcomes(_invoke(command, variables, folder, self._target, manifest))
 
     def docs(self, *, variables: Mapping[str, str], folder: Path) -> Path:
         """Build every model empty, and generate dbt's documentation. Waits for a run in another thread to end.
@@ -158,10 +162,11 @@ class DbtProject:
         Returns the site, one HTML file; `manifest.json` and `catalog.json` are beside it. Raises WarehouseError when a model
         does not match its contract, or dbt cannot run.
         """
+        manifest = _usable(deepcopy(self._manifest))
         with _ONE_AT_A_TIME:
-            self._run_empty(variables, folder)
+            self._run_empty(manifest, variables, folder)
             command = ["docs", "generate", "--static"]
-            _check(command, self._invoke(command, variables, folder, write_json=True))
+            _check(command, _invoke(command, variables, folder, self._target, manifest, write_json=True))
         return folder / "target" / "static_index.html"
 
     def compiled(self, *, variables: Mapping[str, str], folder: Path) -> dict[str, str]:
@@ -172,7 +177,7 @@ class DbtProject:
         """
         command = ["compile", "--select", "resource_type:model", "--exclude", "resource_type:test"]
         with _ONE_AT_A_TIME:
-            result = self._invoke(command, variables, folder)
+            result = _invoke(command, variables, folder, self._target, _usable(deepcopy(self._manifest)))
             _check(command, result)
         return {ran.node.name: ran.node.compiled_code for ran in result.result.results if ran.node.name in self.models}
 
@@ -185,64 +190,79 @@ class DbtProject:
                 found[seed.name] = tuple(next(csv.reader(file), ()))
         return found
 
-    def _run_empty(self, variables: Mapping[str, str], folder: Path) -> None:
+    def _run_empty(self, manifest: Any, variables: Mapping[str, str], folder: Path) -> None:
         command = ["build", "--empty", "--resource-type", "model", "--resource-type", "seed"]
-        _check(command, self._invoke(command, variables, folder, write_json=True))
+        _check(command, _invoke(command, variables, folder, self._target, manifest, write_json=True))
 
-    def _invoke(
-        self, arguments: Sequence[str], variables: Mapping[str, str], folder: Path, *, write_json: bool = False
-    ) -> Any:
-        return _invoke(arguments, variables, folder, self._target, self._manifest, write_json=write_json)
-
-    def _keep_only(self, model: Model) -> None:
-        """Leave a model, its seeds, its tests and everything they depend on: dbt compares each name that it is to select with each
-        node of the project, several times, and works out the graph of all of them."""
-        own = {model.name, *model.seeds, *model.tests}
-        waiting = [unique_id for unique_id, node in self._manifest.nodes.items() if node.name in own]
+    def _part(self, model: Model) -> Any:
+        """A manifest of a model, its seeds, its tests and everything they depend on: dbt compares each name that it is to select with
+        each node of the project, several times, and works out the graph of all of them."""
+        nodes, own = self._manifest.nodes, {model.name, *model.seeds, *model.tests}
+        waiting = [unique_id for unique_id, node in nodes.items() if node.name in own]
         needed = set[str]()
         while waiting:
             unique_id = waiting.pop()
-            if unique_id in self._manifest.nodes and unique_id not in needed:
+            if unique_id in nodes and unique_id not in needed:
                 needed.add(unique_id)
-                waiting += self._manifest.nodes[unique_id].depends_on_nodes
-        self._manifest.nodes = {key: node for key, node in self._manifest.nodes.items() if key in needed}
-        self._manifest.unit_tests = {}
+                waiting += nodes[unique_id].depends_on_nodes
+        part = copy(self._manifest)
+        part.nodes = {key: deepcopy(node) for key, node in nodes.items() if key in needed}
+        part.sources = deepcopy(part.sources)
+        part.unit_tests = {}
+        return _usable(part)
 
-    def _place(self, model: Model, databases: Databases) -> None:
-        """Have dbt build this model and its seeds as candidates, and read everything else where it is published."""
-        for node in (*self._manifest.nodes.values(), *self._manifest.sources.values()):
-            if node.resource_type not in ("model", "seed", "source"):
-                continue
-            schema = "staging" if node.resource_type == "source" else "marts"
-            node.database, node.schema = databases.catalog, databases.published[schema]
-            if node.resource_type == "seed" or node.name == model.name:
-                node.schema = databases.candidates
-            name = node.name
-            if node.resource_type == "seed":
-                name = node.alias = seed_table(model.name, name)
-            node.relation_name = f'"{node.database}"."{node.schema}"."{name}"'
+
+def _place(manifest: Any, model: Model, databases: Databases) -> None:
+    """Have dbt build this model and its seeds as candidates, and read everything else where it is published."""
+    for node in (*manifest.nodes.values(), *manifest.sources.values()):
+        if node.resource_type not in ("model", "seed", "source"):
+            continue
+        schema = "staging" if node.resource_type == "source" else "marts"
+        node.database, node.schema = databases.catalog, databases.published[schema]
+        if node.resource_type == "seed" or node.name == model.name:
+            node.schema = databases.candidates
+        name = node.name
+        if node.resource_type == "seed":
+            name = node.alias = seed_table(model.name, name)
+        node.relation_name = f'"{node.database}"."{node.schema}"."{name}"'
 
 
 def load_project(settings: Settings) -> DbtProject:
-    """The project for the settings' engine: from the cache when that was parsed from these files by this dbt, else parsed now.
+    """The project for the settings' engine, as this process or another one parsed it from these files with this dbt, else parsed now.
 
     Raises WarehouseError when dbt cannot parse it.
     """
+    target, fingerprint = _target(settings), _fingerprint()
     with _ONE_AT_A_TIME:
-        from dbt.contracts.graph.manifest import Manifest
-        from dbt.parser.manifest import extended_mashumuro_decoder
+        known, project = _loaded.get(target, ("", None))
+        if project is None or known != fingerprint:
+            project = _load(settings, target, fingerprint)
+            _loaded[target] = fingerprint, project
+        return project
 
-        target = _target(settings)
-        fingerprint = _fingerprint()
-        cache = settings.cache / ("dbt-manifest.msgpack" if target == LOCAL else f"dbt-manifest-{target}.msgpack")
-        packed = _read_cache(cache, fingerprint)
-        if packed is None:
-            packed = _parse(target)
-            _write_cache(cache, fingerprint, packed)
-        manifest: Any = Manifest.from_msgpack(packed, decoder=extended_mashumuro_decoder)
-        manifest._lock = threading.Lock()  # noqa: SLF001  dbt's is a semaphore between processes, which would leak (_left_clean)
+
+_loaded: dict[str, tuple[str, DbtProject]] = {}  # by target, with the fingerprint of its files
+
+
+def _load(settings: Settings, target: str, fingerprint: str) -> DbtProject:
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.parser.manifest import extended_mashumuro_decoder
+
+    cache = settings.cache / ("dbt-manifest.msgpack" if target == LOCAL else f"dbt-manifest-{target}.msgpack")
+    packed = _read_cache(cache, fingerprint)
+    if packed is None:
+        packed = _parse(target)
+        _write_cache(cache, fingerprint, packed)
+    manifest = _usable(Manifest.from_msgpack(packed, decoder=extended_mashumuro_decoder))
     models = [_model(manifest, node) for node in manifest.nodes.values() if node.resource_type == "model"]
     return DbtProject({model.name: model for model in models}, manifest, target)
+
+
+def _usable(manifest: Any) -> Any:
+    """A manifest that was read or copied."""
+    manifest._lock = threading.Lock()  # noqa: SLF001  dbt's is a semaphore between processes, which would leak (_left_clean)
+    manifest.fixtures = manifest.fixtures or {}  # dbt 1.11 loses them in a copy; a parse put them into the unit tests
+    return manifest
 
 
 def load_models(settings: Settings) -> Mapping[str, Model]:
@@ -292,7 +312,6 @@ def _outcomes(result: Any) -> list[Outcome]:
             failures=ran.failures or 0,
             sql=getattr(ran.node, "compiled_code", None),
             only_warns=str(getattr(ran.node.config, "severity", "")).lower() == "warn",
-            column=getattr(ran.node, "column_name", None) or "",
         )
         for ran in result.result.results
     ]
@@ -314,7 +333,8 @@ def _check(command: Sequence[str], done: Any) -> None:
 @contextmanager
 def _left_clean() -> Iterator[None]:
     """Close what dbtRunner leaves open: connections and semaphores. Airflow ends its task processes without Python's
-    own shutdown, and Python would then warn of leaked semaphores."""
+    own shutdown, and Python would then warn of leaked semaphores. A semaphore goes with its lock, and so not with its adapter:
+    adapters refer to themselves, and collecting them took a tenth of a build."""
     try:
         yield
     finally:
@@ -325,8 +345,8 @@ def _left_clean() -> Iterator[None]:
             adapter.connections.cleanup_all()
             if hasattr(adapter.connections, "close_all_connections"):  # DuckDB's holds its file; Athena's holds nothing
                 type(adapter.connections).close_all_connections()
+            adapter.connections.lock = threading.RLock()
         FACTORY.reset_adapters()
-        gc.collect()  # adapters refer to themselves, and a semaphore goes when its adapter does
         cleanup_event_logger()
 
 
@@ -342,20 +362,15 @@ def _invoke(
     """One dbt command in this process: dbt's own result."""
     with _left_clean():
         from dbt.cli.main import dbtRunner
+        from dbt_common.tests import enable_test_caching
 
+        # dbt then looks only once for plugins among all installed modules, and parses a text once: by default it does so at each call.
+        enable_test_caching()
         result = dbtRunner(manifest=manifest).invoke(
             [
                 *arguments,
-                *(
-                    "--project-dir",
-                    str(active().dbt),
-                    "--profiles-dir",
-                    str(PROFILES),
-                    "--profile",
-                    PROFILE,
-                    "--target",
-                    target,
-                ),
+                *("--project-dir", str(active().dbt), "--profiles-dir", str(PROFILES)),
+                *("--profile", PROFILE, "--target", target),
                 *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
                 *("--vars", json.dumps({"engine_macros": str(MACROS), **variables})),
                 # No one reads the log in the scratch folder, and writing it took an eighth of a build: the outcomes say all.
@@ -396,9 +411,8 @@ def _parse(target: str) -> bytes:
 def _fingerprint() -> str:
     """A hash of everything that a parse depends on: the project's place and files, and the versions of dbt."""
     root = active().dbt
-    digest = hashlib.sha256(
-        " ".join([str(root), *map(version, ("dbt-core", "dbt-adapters", "dbt-duckdb", "dbt-athena"))]).encode()
-    )
+    versions = map(_version, ("dbt-core", "dbt-adapters", "dbt-duckdb", "dbt-athena"))
+    digest = hashlib.sha256(" ".join([str(root), *versions]).encode())
     theirs = [path for pattern in _PARSED_FROM for path in sorted(root.glob(pattern))]
     for path in (PROFILES / "profiles.yml", *sorted(MACROS.glob("*.sql")), *theirs):
         digest.update(f"\0{path}\0".encode())
@@ -453,12 +467,11 @@ def _model(manifest: Any, node: Any) -> Model:
 
 
 def _is_test_of(test: Any, node: Any, reads: set[str]) -> bool:
-    """A generic test belongs to the model it is declared on, any other to the model that reads everything else it reads."""
-    attached = getattr(test, "attached_node", None)
-    if attached is not None:
-        return bool(attached == node.unique_id)
+    """A query in `dbt/tests` belongs to the model that reads everything else it reads. One that is declared on a column or a model follows
+    from the contract (`_models.yml` is generated), which the built table is checked against: it is there for `dbt build` by hand."""
     needs = set(test.depends_on.nodes)
-    return node.unique_id in needs and needs - {node.unique_id} <= reads
+    is_declared = getattr(test, "attached_node", None) is not None
+    return not is_declared and node.unique_id in needs and needs - {node.unique_id} <= reads
 
 
 def _table(manifest: Any, unique_id: str) -> tuple[str, str]:

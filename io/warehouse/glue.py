@@ -14,11 +14,10 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, Protocol
 
-import structlog
-
 from catalunya.io.aws import client, code_of, text_of
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalogError
+from catalunya.io.log import get_logger
 from catalunya.io.project_folder import active
 from catalunya.io.warehouse.glue_table import (
     MARK,
@@ -30,7 +29,7 @@ from catalunya.io.warehouse.glue_table import (
     table_input,
 )
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 SCHEMAS = ("staging", "marts")
 CREATED_AT_ONCE, DELETED_AT_ONCE = 100, 25  # AWS Glue Web API Reference: BatchCreatePartition, BatchDeletePartition

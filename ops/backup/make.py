@@ -24,8 +24,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import structlog
-
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Layer
 from catalunya.assets.record.lease import holder, lease
@@ -34,9 +32,10 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import SUPERSEDED, superseded_path
 from catalunya.io.errors import CatalunyaError, LakeError, LedgerError
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 from catalunya.ops.backup.store import LEASE, READERS, Backup, Item, SavedAsset, Store, content_path, download
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _ATTEMPTS = 3
 

@@ -24,8 +24,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import structlog
-
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.assets.record import catalog_tables
 from catalunya.assets.record.announce import announce
@@ -35,9 +33,10 @@ from catalunya.assets.record.project import Project
 from catalunya.assets.record.retention import keep_superseded
 from catalunya.io.errors import BackupError, CatalogError, LedgerError, UsageError
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 from catalunya.ops.backup.store import READERS, Backup, Item, Store
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Outcome = Literal["unchanged", "restored", "published", "conflict", "failed"]
 

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec  # noqa: TID253  this module is imported inside functions only
-import structlog
 
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import Entry
@@ -31,8 +30,9 @@ from catalunya.io.environment import Settings
 from catalunya.io.errors import BackupError, ConfigurationError, LakeError, UsageError
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 BACKUPS = "backups"
 OBJECTS = "objects"

@@ -1,6 +1,7 @@
 """The commands that look at the graph and the ledger: `ls`, `lineage`, `plan`, `show`, `status` and `history`. Nothing is made.
 
-Not here: querying tables (`query.py`), how a table looks on a terminal (`ops/console.py`).
+Each imports what it needs when it is called: most of the time of a look is imports. Not here: querying tables (`query.py`), how a table
+looks on a terminal (`ops/console.py`).
 """
 
 from __future__ import annotations
@@ -11,21 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from catalunya.assets.graph.column_lineage import load_lineage, parse_column
 from catalunya.assets.graph.spec import Asset, LandingDeclaration, Layer
-from catalunya.assets.record.failing import Acknowledgement, acknowledged, failing
 from catalunya.assets.record.project import Project
-from catalunya.ops import column_tree, console
+from catalunya.ops import console
 from catalunya.ops.commands.options import FLAG, AsJson, Force, Key, Select, selection
-from catalunya.ops.status import AssetStatus, site_row, statuses
-from catalunya.ops.watching.findings import read_board
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from catalunya.assets.graph.graph import AssetGraph
+    from catalunya.assets.record.failing import Acknowledgement
     from catalunya.assets.record.ledger import Entry
     from catalunya.assets.record.state import Stale, State
+    from catalunya.ops.status import AssetStatus
 
 PORTAL = "portal"
 """The key of the public pages in `status` and `plan`."""
@@ -77,6 +76,9 @@ def lineage(
     Of a column: what it is made from, down to the fields of the sources, and which columns are made from it. Joins and filters are not
     followed: the columns that they use decide which rows a table has, and are listed as that.
     """
+    from catalunya.assets.graph.column_lineage import load_lineage, parse_column
+    from catalunya.ops import column_tree
+
     graph = Project().graph
     if key is not None and (found := parse_column(key, graph)):
         column_tree.show(load_lineage(graph), *found, "json" if as_json else format)
@@ -130,6 +132,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one asset: its declaration, contract, last materialization and first rows."""
+    from catalunya.assets.graph.column_lineage import load_lineage
+    from catalunya.ops import column_tree
+
     project = Project()
     asset = project.graph[key]
     entry = project.state().latest(key)
@@ -181,6 +186,9 @@ def status(
     as_json: AsJson = False,
 ) -> int:
     """Show which assets are fresh, stale, failed or overdue, with their rows and last runs."""
+    from catalunya.ops.status import site_row, statuses
+    from catalunya.ops.watching.findings import read_board
+
     project = Project()
     board, state = read_board(project.lake), project.overview()
     tables = tuple(term for term in select if term != PORTAL)
@@ -463,6 +471,8 @@ def _status_row(one: AssetStatus) -> tuple[object, ...]:
 
 def _acknowledged(project: Project, key: str) -> Acknowledgement | None:
     """Who acknowledged the failure that stands."""
+    from catalunya.assets.record.failing import acknowledged, failing
+
     found = failing(project.state(), key)
     return acknowledged(project.lake, found) if found else None
 

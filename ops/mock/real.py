@@ -22,9 +22,9 @@ from typing import Any
 from urllib.parse import quote
 
 import polars as pl
-import structlog
 
 from catalunya.io.errors import ConfigurationError
+from catalunya.io.log import get_logger
 from catalunya.io.sources.files import ENDINGS
 from catalunya.io.sources.recording import ENDING
 from catalunya.ops.mock.data import known_view, later, portal_dataset, portal_rows
@@ -37,7 +37,7 @@ from catalunya.ops.mock.saved import Saved, SkippedError
 from catalunya.ops.mock.soql import SYSTEM_FIELDS
 from catalunya.ops.mock.tables import Dataset, column
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _ID = re.compile(r"(?=(?<![a-z0-9])([a-z0-9]{4}-[a-z0-9]{4})(?![a-z0-9]))")
 _HREF = re.compile(r"/taules/v2/((?:[^/?#]+/){3}[^/?#]+?)(?:/data)?/?(?:[?#]|$)")

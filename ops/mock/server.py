@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from catalunya.io.errors import ConfigurationError, UsageError
+from catalunya.io.log import get_logger
 from catalunya.io.project_folder import active
 from catalunya.io.sources.recording import ENDING, Exchange, read
 from catalunya.ops.mock import data, samples
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 APIS: tuple[Any, ...] = (FilesApi, JsonStatApi, SocrataApi, IdescatApi, CkanApi, OpendatasoftApi, EmexApi)
 """Each is made of the datasets that it `serves`, and has the routes to them."""

@@ -6,7 +6,6 @@ all over the table. Not here: what follows from the rows (`profile.py`), writing
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -86,11 +85,9 @@ def as_written(source: Source[Any], settings: Settings) -> Source[Any]:
     if not isinstance(source, File) or source.format != "csv":
         return source
 
-    async def read() -> dict[str, Any]:
-        async with source.connect(settings.http(source)) as client:
-            return await client.get(source.path, lambda reply: form_of(bytes(reply.body)), first=BEGINNING)
-
-    return changed(source, **asyncio.run(read()))
+    with source.connect(settings.http(source)) as client:
+        form = client.get(source.path, lambda reply: form_of(reply.body), first=BEGINNING)
+    return changed(source, **form)
 
 
 def ask(source: Source[Any], settings: Settings) -> Asked:
@@ -98,22 +95,21 @@ def ask(source: Source[Any], settings: Settings) -> Asked:
     http = settings.http(source)
     with tempfile.TemporaryDirectory(prefix="catalunya-", dir=settings.scratch) as folder:
         record = Path(folder, f"metadata{recording.ENDING}")
-        about, state = asyncio.run(_about(source, replace(http, record=record)))
+        about, state = _about(source, replace(http, record=record))
         metadata = [
             RecordedAnswer(_below(each.url, http), each.headers.get("content-type", ""), each.body)
             for each in recording.read(record)
             if each.status == HTTPStatus.OK
         ]
-    replies = asyncio.run(_pages(source, http, about, state))
+    replies = _pages(source, http, about, state)
     fields = _fields(about, state)
     readable = [each.name for each in fields if each.kind not in NESTED]
-    frames = [source.read(bytes(reply.body), readable, SEARCHED) for reply in replies]
+    frames = [source.read(reply.body, readable, SEARCHED) for reply in replies]
     empty = pl.DataFrame(schema=dict.fromkeys(readable, pl.String))
     objects = {name for name in readable for frame in frames if _has_objects(frame, name)}
     rows = pl.concat([empty, *(frame.select(readable) for frame in frames)]).drop(objects)
     pages = [
-        RecordedAnswer(_below(each.url, http), each.headers.get("content-type", ""), bytes(each.body))
-        for each in replies
+        RecordedAnswer(_below(each.url, http), each.headers.get("content-type", ""), each.body) for each in replies
     ]
     if (
         about.rows is None and len(replies) == 1 and rows.height < ROWS // PAGES
@@ -125,30 +121,30 @@ def ask(source: Source[Any], settings: Settings) -> Asked:
     return Asked(source, about, rows, [*dict.fromkeys(metadata)], [*_kept(pages, about)])
 
 
-async def _about(source: Source[Any], http: HttpSettings) -> tuple[About, SourceState]:
-    async with source.connect(http) as client:
-        described = await source.about(client)
+def _about(source: Source[Any], http: HttpSettings) -> tuple[About, SourceState]:
+    with source.connect(http) as client:
+        described = source.about(client)
         if len(described) != 1:
             raise UsageError(f"{source.describe()}: expected one dataset, found {len(described)}; name one of them")
-        return described[0], await source.read_state(client)
+        return described[0], source.read_state(client)
 
 
-async def _pages(source: Source[Any], http: HttpSettings, about: About, state: SourceState) -> list[Reply]:
+def _pages(source: Source[Any], http: HttpSettings, about: About, state: SourceState) -> list[Reply]:
     """Pages from all over the table: what comes late may differ from what comes first."""
     size = min(ROWS, about.cells_at_most or ROWS) if _is_of_cells(about) else ROWS // PAGES
-    async with source.connect(replace(http, page_rows=min(size, http.page_rows))) as client:
-        plan = await source.plan(client, state, None)
+    with source.connect(replace(http, page_rows=min(size, http.page_rows))) as client:
+        plan = source.plan(client, state, None)
         wanted = [request for request in plan.requests if request.rows]
         count = min(PAGES, max(1, ROWS // size), len(wanted))
         chosen = [wanted[at * len(wanted) // count] for at in range(count)]
-        return [await _fetch(source, client, request) for request in chosen]
+        return [_fetch(source, client, request) for request in chosen]
 
 
-async def _fetch(source: Source[Any], client: Http, request: Any) -> Reply:
+def _fetch(source: Source[Any], client: Http, request: Any) -> Reply:
     """One page, or as much of its beginning as one answer may hold."""
     while True:
         try:
-            return (await source.fetch(client, request))[1]
+            return source.fetch(client, request)[1]
         except TooLargeError:
             halves = request.halves()
             if not halves:

@@ -16,14 +16,14 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
-import structlog
 
 from catalunya.assets.record.ledger import Time
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
+from catalunya.io.log import get_logger
 from catalunya.io.safe_text import safe_text
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 FOLDER = "_watch"
 """Of the lake: what the watch keeps. The ledger's index and what channels were sent are in it, too."""

@@ -14,12 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-import structlog
-
 from catalunya.assets.record.index import Index, keep_index, read_index
 from catalunya.assets.record.project import Project
 from catalunya.assets.record.state import State
 from catalunya.io.errors import AirflowError, CatalunyaError
+from catalunya.io.log import get_logger
 from catalunya.ops.backup.airflow import client
 from catalunya.ops.watching import airflow
 from catalunya.ops.watching.findings import (
@@ -40,7 +39,7 @@ from catalunya.ops.watching.notify import Notified, notify, read_notified, see_c
 from catalunya.ops.watching.pages import see_pages
 from catalunya.ops.watching.tables import Tables
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 EVERY = timedelta(minutes=10)
 QUIET = 2 * EVERY

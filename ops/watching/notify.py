@@ -18,20 +18,19 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import structlog
-
 from catalunya.assets.record.ledger import Time
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings
 from catalunya.io.errors import CatalunyaError, ConfigurationError, UsageError
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
+from catalunya.io.log import get_logger
 from catalunya.io.notifications import Channel
 from catalunya.io.project_folder import active
 from catalunya.ops.watching.channels import LIMIT_S, Message, Transport, Undelivered, deliver, transport_of
 from catalunya.ops.watching.findings import WORSE, Board, Finding, Kind, Seen, Severity
 from catalunya.ops.watching.message import BODY, Links, News, Resolved, body, title
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PATH = "_watch/notified.json"
 FAILING = timedelta(minutes=5)

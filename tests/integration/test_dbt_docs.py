@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_an_upload_puts_the_page_and_dbts_artifacts_into_the_lake(page: Path, tm
 
 
 def test_a_model_with_another_type_than_its_contract_is_not_built(settings: Settings, tmp_path: Path) -> None:
-    project = load_project(settings)
+    project = deepcopy(load_project(settings))
     columns = project._manifest.nodes["model.catalunya.dim_time"].columns
     columns["month_number"].data_type = "varchar"
     outcomes = project.build(

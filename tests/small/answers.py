@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import prod
@@ -42,13 +42,13 @@ class GivenPages(InFolder):
         given = [[body.decode(), rows] for body, rows in pages]
         (self.folder / "pages.json").write_text(json.dumps(given), encoding="utf-8")
 
-    async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
+    def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
         version = hashlib.sha256((self.folder / "pages.json").read_bytes()).hexdigest()[:12]
         if version == known:
             return None
         return SourceState(version, datetime(2026, 8, 1, tzinfo=UTC), dict.fromkeys(self.fields, "text"))
 
-    async def extract(
+    def extract(
         self,
         http: HttpSettings,
         state: SourceState,
@@ -61,13 +61,9 @@ class GivenPages(InFolder):
         started, pages = datetime.now(UTC), []
         for number, (text, rows) in enumerate(json.loads((self.folder / "pages.json").read_text(encoding="utf-8"))):
             name, body = f"page-{number:05}.json", text.encode()
-            await sink(name, _whole(body))
+            sink(name, body)
             pages.append(Page(name, f"folder:{number}", rows, len(body), hashlib.sha256(body).hexdigest()))
         return Extraction(state, tuple(pages), len(pages), started, datetime.now(UTC))
-
-
-async def _whole(body: bytes) -> AsyncIterator[bytes]:
-    yield body
 
 
 def given(declared: StagingDeclaration, source: GivenPages, *reads: StagingDeclaration) -> StagingDeclaration:

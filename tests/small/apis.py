@@ -5,9 +5,10 @@ Whatever should go wrong is set on `Portal` and `Api`, or done by their hooks, w
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
@@ -54,14 +55,17 @@ class Landing:
         self.written: list[str] = []
         self.most_at_once = 0
         self.at_once = 0
+        self._lock = threading.Lock()
 
-    async def __call__(self, name: str, chunks: AsyncIterator[bytes]) -> None:
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        await asyncio.sleep(0.002)
-        self.files[name] = b"".join([chunk async for chunk in chunks])
-        self.written.append(name)
-        self.at_once -= 1
+    def __call__(self, name: str, body: bytes) -> None:
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        time.sleep(0.002)
+        with self._lock:
+            self.files[name] = bytes(body)
+            self.written.append(name)
+            self.at_once -= 1
 
 
 # Socrata
@@ -167,7 +171,7 @@ def portal_with(rows: int, dataset_id: str = "ivft-vegh") -> Iterator[Portal]:
 
 
 def probe(portal: Portal, known: str | None = None, source: Socrata = RESES) -> SourceState | None:
-    return asyncio.run(source.probe(fast(portal.server.url), known))
+    return source.probe(fast(portal.server.url), known)
 
 
 def extract(
@@ -176,7 +180,7 @@ def extract(
     state = probe(portal, source=source)
     assert state
     settings = fast(portal.server.url, **{"page_rows": 10, **changed})
-    return asyncio.run(source.extract(settings, state, sink, window=window, progress=progress))
+    return source.extract(settings, state, sink, window=window, progress=progress)
 
 
 def on_page(portal: Portal, offset: int, times: int, change: Callable[[Answer], Answer]) -> None:
@@ -293,14 +297,14 @@ def tables_with(*tables: Table) -> Iterator[Api]:
 
 
 def probe_tables(api: Api, known: str | None = None) -> SourceState | None:
-    return asyncio.run(Idescat(*api.tables).probe(fast(api.server.url), known))
+    return Idescat(*api.tables).probe(fast(api.server.url), known)
 
 
 def extract_tables(api: Api, sink: PageSink, window: Any = None, progress: Any = None, **changed: Any) -> Extraction:
     state = probe_tables(api)
     assert state
     settings = fast(api.server.url, **changed)
-    return asyncio.run(Idescat(*api.tables).extract(settings, state, sink, window=window, progress=progress))
+    return Idescat(*api.tables).extract(settings, state, sink, window=window, progress=progress)
 
 
 def times(count: int, change: Callable[[Answer], Answer]) -> Hook:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from multiprocessing.process import BaseProcess
@@ -51,10 +51,6 @@ class TrapdoorLake(Lake):
     def create(self, path: str, body: bytes) -> bool:
         self.step()
         return super().create(path, body)
-
-    async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> None:
-        self.step()
-        await super().put_stream(path, chunks)
 
     def copy(self, path: str, to: str) -> bool:
         self.step()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,7 +93,7 @@ class FolderSource(InFolder):
         (self.folder / "rows.json").write_text(text)
         (self.folder / "state.json").write_text(json.dumps(state))
 
-    async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
+    def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
         with (self.folder / "asked.txt").open("a") as asked:
             asked.write("probe\n")
         state = json.loads((self.folder / "state.json").read_text())
@@ -101,7 +101,7 @@ class FolderSource(InFolder):
             return None
         return SourceState(state["version"], datetime(2026, 8, 1, tzinfo=UTC), state["fields"])
 
-    async def extract(
+    def extract(
         self,
         http: HttpSettings,
         state: SourceState,
@@ -122,17 +122,12 @@ class FolderSource(InFolder):
             name = f"page-{number:05}.json"
             page = Page(name, f"folder:{at}", len(chunk), len(body), hashlib.sha256(body).hexdigest())
             if page.url not in have:
-                await sink(name, _chunks(body))
-                await landed.add(page)
+                sink(name, body)
+                landed.add(page)
             pages.append(have.get(page.url, page))
             if progress:
                 progress(at + len(chunk), len(rows))
         return Extraction(state, tuple(pages), len(pages), started, datetime.now(UTC))
-
-
-async def _chunks(body: bytes) -> AsyncIterator[bytes]:
-    yield body[:10]
-    yield body[10:]
 
 
 def declare(folder: Path, *, page_rows: int = 2) -> tuple[FolderSource, list[Declaration]]:

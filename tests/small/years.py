@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,13 +57,13 @@ class YearsSource(InFolder):
         log = self.folder / "asked.txt"
         return log.read_text().splitlines() if log.exists() else []
 
-    async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
+    def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
         version = hashlib.sha256((self.folder / "births.json").read_bytes()).hexdigest()[:8]
         if version == known:
             return None
         return SourceState(version, datetime(2026, 8, 1, tzinfo=UTC), {self.when: "text", self.count: "number"})
 
-    async def extract(
+    def extract(
         self,
         http: HttpSettings,
         state: SourceState,
@@ -82,13 +82,9 @@ class YearsSource(InFolder):
                 continue
             body = json.dumps([{self.when: when, self.count: str(count)}]).encode()
             name = f"page-{number:05}.json"
-            await sink(name, _chunks(body))
+            sink(name, body)
             pages.append(Page(name, f"folder:{when}", 1, len(body), hashlib.sha256(body).hexdigest()))
         return Extraction(state, tuple(pages), len(pages), started, datetime.now(UTC))
-
-
-async def _chunks(body: bytes) -> AsyncIterator[bytes]:
-    yield body
 
 
 def declare(folder: Path) -> tuple[YearsSource, list[Declaration]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -86,14 +85,14 @@ class Portal:
         self._serving.__exit__(*raised)
 
     def probe(self, known: str | None = None, source: Ckan = WELLS) -> SourceState | None:
-        return asyncio.run(source.probe(fast(self.server.url), known))
+        return source.probe(fast(self.server.url), known)
 
     def extract(self, source: Ckan = WELLS, window: Any = None, **changed: Any) -> tuple[Extraction, list[bytes]]:
         http, pages = fast(self.server.url, **{"page_rows": 10, **changed}), Landing()
         state = self.probe(source=source)
         assert state
         self.server.clear_requests()
-        done = asyncio.run(source.extract(http, state, pages, window=window))
+        done = source.extract(http, state, pages, window=window)
         return done, [pages.files[page.name] for page in done.pages]
 
     def asked(self, kind: str = "rows") -> list[Asked]:
@@ -320,8 +319,8 @@ def test_a_token_is_sent_where_one_is_needed() -> None:
     with Portal(resource={"token_required": "Yes"}) as portal:
         there = replace(WELLS, portal="https://opendata.example/data")
         with pytest.raises(SourceError, match=r"the token of opendata\.example in CATALUNYA_HOSTS"):
-            asyncio.run(there.probe(fast(portal.server.url)))
-        assert asyncio.run(there.probe(fast(portal.server.url, app_token="s3cret")))
+            there.probe(fast(portal.server.url))
+        assert there.probe(fast(portal.server.url, app_token="s3cret"))
         assert portal.server.requests[-1].headers["authorization"] == "s3cret"
 
 
@@ -434,7 +433,7 @@ def test_a_page_that_is_something_else_is_a_broken_page(body: bytes) -> None:
 
 
 def test_the_metadata_for_people_name_licence_publisher_and_fields(portal: Portal) -> None:
-    (about,) = asyncio.run(WELLS.about_each(fast(portal.server.url)))
+    (about,) = WELLS.about_each(fast(portal.server.url))
     assert isinstance(about, About)
     assert (about.title, about.publisher, about.rows) == ("Wells", "Ajuntament de Barcelona", 25)
     assert (about.licence, about.description) == ("Creative Commons Attribution 4.0", "Wells of the city.")
@@ -462,7 +461,7 @@ def test_metadata_in_several_languages_or_of_odd_types_keep_no_table_from_being_
         return replace(answer, body=json.dumps(found).encode())
 
     portal.server.reply(change)
-    (about,) = asyncio.run(WELLS.about_each(fast(portal.server.url)))
+    (about,) = WELLS.about_each(fast(portal.server.url))
     assert (about.title, about.publisher, about.fields[0].label) == ("Pous: Wells, all", "City", "Codi")
     assert portal.probe() is not None
 
@@ -476,7 +475,7 @@ def test_what_cannot_be_landed_does_not_match_either(portal: Portal) -> None:
         return replace(answer, body=json.dumps(found).encode())
 
     portal.server.reply(undated)
-    for ask in (lambda: asyncio.run(WELLS.about_each(fast(portal.server.url))), portal.probe):
+    for ask in (lambda: WELLS.about_each(fast(portal.server.url)), portal.probe):
         with pytest.raises(SourceError, match="expected last_modified or metadata_modified as a time"):
             ask()
 
@@ -538,7 +537,7 @@ def test_recorded_metadata_can_be_read(portal: Portal) -> None:
     shown["result"]["datastore_active"] = True  # the recorded resource is a map
     bodies = {"resource_show": shown, "package_show": package | {"success": True}}
     portal.answers("metadata", lambda asked, _: Answer(json.dumps(bodies[asked.path.rpartition("/")[2]]).encode()))
-    (about,) = asyncio.run(WELLS.about_each(fast(portal.server.url)))
+    (about,) = WELLS.about_each(fast(portal.server.url))
     assert about.licence == "Creative Commons Attribution 3.0 Australia"
     assert about.publisher == "Australian Taxation Office"
     assert about.updated_at == datetime(2015, 8, 25, 8, 4, 49, 881011, tzinfo=UTC)
@@ -619,16 +618,16 @@ def test_the_mock_serves_a_recorded_sample(tmp_path: Path, portal: Portal) -> No
         assert asked.status == 200
     bodies: dict[str, bytes] = {}
     portal.server.reply(lambda asked, answer: (bodies.__setitem__(asked.path, answer.body), answer)[1])
-    asyncio.run(WELLS.about_each(fast(portal.server.url)))
+    WELLS.about_each(fast(portal.server.url))
     answers = [RecordedAnswer(path, "application/json", body) for path, body in bodies.items()]
     described = Described(kind="ckan", arguments=[ID], recorded_at=datetime(2026, 1, 1, tzinfo=UTC), rows=25)
     samples.write(tmp_path / "wells", described, answers, [RecordedAnswer(SEARCH, "application/json", pages[0])])
     with serve(datasets=[*samples.published(tmp_path).values()]) as again:
-        state = asyncio.run(WELLS.probe(fast(again.url)))
+        state = WELLS.probe(fast(again.url))
         assert state
         landing = Landing()
-        done = asyncio.run(WELLS.extract(fast(again.url, page_rows=100), state, landing))
-        (about,) = asyncio.run(WELLS.about_each(fast(again.url)))
+        done = WELLS.extract(fast(again.url, page_rows=100), state, landing)
+        (about,) = WELLS.about_each(fast(again.url))
     assert done.rows == 25
     assert rows_of([*landing.files.values()]) == rows_of(pages)
     assert (about.publisher, about.fields[2].description) == ("Ajuntament de Barcelona", "Metres below the ground")

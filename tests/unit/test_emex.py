@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -56,13 +55,13 @@ def changed(server: MockServer, change: Callable[[Fitxes], Fitxes | None], opera
 
 
 def probe(server: MockServer, source: Emex = AREAS, known: str | None = None) -> SourceState | None:
-    return asyncio.run(source.probe(fast(server.url), known))
+    return source.probe(fast(server.url), known)
 
 
 def extract(server: MockServer, sink: Landing, source: Emex = AREAS) -> Extraction:
     state = probe(server, source)
     assert state
-    return asyncio.run(source.extract(fast(server.url), state, sink))
+    return source.extract(fast(server.url), state, sink)
 
 
 def test_another_indicator_than_the_one_that_was_asked_for_is_refused(api: MockServer) -> None:
@@ -244,7 +243,7 @@ def test_an_answer_that_changes_between_two_requests_is_read_again(api: MockServ
     assert state
     api.advance("emex/f271")
     sink = Landing()
-    found = asyncio.run(AREAS.extract(fast(api.url), state, sink))
+    found = AREAS.extract(fast(api.url), state, sink)
     assert found.state.version != state.version
     assert found.rows == 3
 
@@ -260,7 +259,7 @@ def test_a_page_that_is_something_else_is_refused() -> None:
 
 
 def test_what_the_source_says_about_itself(api: MockServer) -> None:
-    [about] = asyncio.run(AREAS.about_each(fast(api.url)))
+    [about] = AREAS.about_each(fast(api.url))
     assert (about.id, about.title, about.rows, about.key) == ("f271", "Superfície", 3, ("geo",))
     assert [field.name for field in about.fields] == list(FIELDS)
     assert about.description == "Unit: km². Reference: 2025"

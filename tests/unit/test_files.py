@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import io
 import os
@@ -55,13 +54,13 @@ class Served:
         self.landing = Landing()
 
     def probe(self, source: File, known: str | None = None) -> SourceState | None:
-        return asyncio.run(source.probe(self.http, known))
+        return source.probe(self.http, known)
 
     def extract(self, source: File, state: SourceState | None = None, **http: Any) -> Extraction:
         state = state or self.probe(source)
         assert state
         self.landing = Landing()
-        return asyncio.run(source.extract(replace(self.http, **http), state, self.landing))
+        return source.extract(replace(self.http, **http), state, self.landing)
 
     def rows(self, source: File, done: Extraction) -> pl.DataFrame:
         fields = list(done.state.fields)
@@ -229,13 +228,9 @@ def test_a_sample_is_the_first_page_and_is_served_as_the_file(tmp_path: Path) ->
     content = b"Title\n\n" + TABLE
     source = File(URL, skip=2)
 
-    async def first(served: Served) -> bytes:
-        async with source.connect(served.http) as client:
-            plan = await source.plan(client, await source.read_state(client), None)
-            return bytes((await source.fetch(client, plan.requests[0]))[1].body)
-
-    with serving(content, page_rows=2) as served:
-        page = asyncio.run(first(served))
+    with serving(content, page_rows=2) as served, source.connect(served.http) as client:
+        plan = source.plan(client, source.read_state(client), None)
+        page = bytes(source.fetch(client, plan.requests[0])[1].body)
     described = samples.Described(kind="file", arguments=[URL], options={"skip": 2}, recorded_at=samples.now())
     samples.write(tmp_path / "pisos", described, [], [samples.RecordedAnswer("/dades/pisos.csv", "text/csv", page)])
     published = samples.published(tmp_path)["example.org/dades/pisos.csv"]
@@ -249,7 +244,7 @@ def test_a_file_that_was_moved_is_followed() -> None:
         return Answer(TABLE) if asked.path == "/new.csv" else Answer(b"", 302, {"Location": "/new.csv"})
 
     with Server(reply).running() as server:
-        state = asyncio.run(File(URL).probe(fast(server.url)))
+        state = File(URL).probe(fast(server.url))
     assert state
     assert list(state.fields) == ["codi", "nom", "places"]
 
@@ -313,10 +308,8 @@ def test_a_url_without_an_ending_needs_a_format() -> None:
 
 def test_a_file_has_no_periods() -> None:
     with pytest.raises(UsageError, match="has no periods"), serving(TABLE) as served:
-        asyncio.run(
-            File(URL).extract(
-                served.http, SourceState("1", datetime.now(UTC), {}), Landing(), window=window("2024", "2024")
-            )
+        File(URL).extract(
+            served.http, SourceState("1", datetime.now(UTC), {}), Landing(), window=window("2024", "2024")
         )
 
 

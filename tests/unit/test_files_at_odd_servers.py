@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import io
 import tempfile
@@ -37,13 +36,13 @@ class Host:
         self.landing = Landing()
 
     def probe(self) -> SourceState:
-        state = asyncio.run(self.file.probe(self.http))
+        state = self.file.probe(self.http)
         assert state
         return state
 
     def extract(self, **http: Any) -> Extraction:
         self.landing = Landing()
-        return asyncio.run(self.file.extract(replace(self.http, **http), self.probe(), self.landing))
+        return self.file.extract(replace(self.http, **http), self.probe(), self.landing)
 
     def rows(self, *fields: str, **http: Any) -> pl.DataFrame:
         done = self.extract(**http)
@@ -111,12 +110,12 @@ def test_a_download_that_is_killed_leaves_nothing_on_the_disk(tmp_path: Path) ->
     with host(zipped(a=body.getvalue()), "parquet.zip") as source:
         landing = Landing()
 
-        async def sink(name: str, chunks: Any) -> None:
+        def sink(name: str, body: bytes) -> None:
             seen.append(files_in(tmp_path))
-            await landing(name, chunks)
+            landing(name, body)
 
         http = replace(source.http, scratch=tmp_path, page_rows=100)
-        done = asyncio.run(source.file.extract(http, source.probe(), sink))
+        done = source.file.extract(http, source.probe(), sink)
     assert [page.rows for page in done.pages] == [100] * 10
     assert seen == [[]] * 10
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from email.utils import formatdate
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from catalunya.io.errors import ConfigurationError, SourceError, SourceUnavailable
+from catalunya.io.errors import ConfigurationError, DeadlineReached, SourceError, SourceUnavailable
 from catalunya.io.sources.http import BadBodyError, Http, HttpSettings, Reply, connect
 from catalunya.ops.mock.exchange import Answer
 from small.http_server import Asked, Server, in_turn
+from small.patience import patience
 
 OK = Answer(b'{"well":"done"}')
 HTML = b"<html><head><style>p {color: red}</style></head><body><h1>Service\n Unavailable</h1></body></html>"
@@ -41,11 +42,14 @@ def body(reply: Reply) -> bytes:
 
 
 def run(settings: HttpSettings, work: Callable[[Http], Any], **options: Any) -> Any:
-    async def session() -> Any:
-        async with connect(settings, "Test source", **options) as http:
-            return await work(http)
+    with connect(settings, "Test source", **options) as http:
+        return work(http)
 
-    return asyncio.run(session())
+
+def at_once(count: int, ask: Callable[[int], Any]) -> None:
+    """So many requests from as many threads. Raises what the first of them raises."""
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(ask, range(count)))
 
 
 def get(settings: HttpSettings, accept: Callable[[Reply], Any] = body, **options: Any) -> Any:
@@ -127,13 +131,13 @@ def test_jitter_makes_waits_differ(serve: Serve) -> None:
 def test_retry_after_delays_every_request_of_the_client(serve: Serve) -> None:
     server = serve(in_turn(Answer(b"", 429, {"Retry-After": "0.2"}), OK))
 
-    async def two(http: Http) -> None:
-        async def later() -> None:
-            while not logs:  # noqa: ASYNC110  a log is no event: the client has not been told to wait yet
-                await asyncio.sleep(0.001)
-            await http.get("/other.json", body)
+    def two(http: Http) -> None:
+        def ask(number: int) -> None:
+            while number and not logs:  # the client has not been told to wait yet
+                time.sleep(0.001)
+            http.get(("/table.json", "/other.json")[number], body)
 
-        await asyncio.gather(http.get("/table.json", body), later())
+        at_once(2, ask)
 
     with capture_logs() as logs:
         run(fast(server.url), two)
@@ -244,8 +248,39 @@ def test_the_deadline_ends_all_requests_and_its_error_has_the_last_failure(serve
         get(fast(server.url, deadline_s=0.7))
 
 
+def test_the_deadline_ends_an_answer_that_comes_byte_by_byte() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                while True:  # each byte within the timeout
+                    connection.sendall(b"1")
+                    time.sleep(0.02)
+
+        pool.submit(drip)
+        began = time.monotonic()
+        with pytest.raises(DeadlineReached, match=r"deadline of 0\.5 s after 1 request\(s\)"):
+            get(fast(f"http://127.0.0.1:{listening.getsockname()[1]}", deadline_s=0.5, timeout_s=patience(20)))
+        assert 0.5 <= time.monotonic() - began < patience(10)
+
+
+def test_a_client_that_is_stopped_ends_what_its_other_threads_wait_for(serve: Serve) -> None:
+    server = serve(in_turn(Answer(delay=patience(3))))
+    settings = fast(server.url, deadline_s=patience(60), timeout_s=patience(60))
+    with connect(settings, "Test source") as http, ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(http.get, f"/{number}", body) for number in range(2)]
+        while len(server.asked) < 2:
+            time.sleep(0.001)
+        began = time.monotonic()
+        http.stop()
+        assert all(isinstance(each.exception(), DeadlineReached) for each in waiting)
+        assert time.monotonic() - began < patience(2)
+
+
 def test_a_timeout_of_the_job_itself_is_not_mistaken_for_the_deadline(serve: Serve) -> None:
-    async def work(http: Http) -> None:
+    def work(http: Http) -> None:
         raise TimeoutError("the disk")
 
     with pytest.raises(TimeoutError, match="the disk"):
@@ -255,8 +290,8 @@ def test_a_timeout_of_the_job_itself_is_not_mistaken_for_the_deadline(serve: Ser
 def test_no_more_requests_are_in_flight_than_allowed(serve: Serve) -> None:
     server = serve(in_turn(Answer(delay=0.05)))
 
-    async def many(http: Http) -> int:
-        await asyncio.gather(*(http.get(f"/{n}", body) for n in range(12)))
+    def many(http: Http) -> int:
+        at_once(12, lambda n: http.get(f"/{n}", body))
         return http.requests
 
     assert run(fast(server.url, concurrency=3), many) == 12
@@ -266,8 +301,8 @@ def test_no_more_requests_are_in_flight_than_allowed(serve: Serve) -> None:
 def test_requests_stay_within_the_rate_limit(serve: Serve) -> None:
     server = serve(in_turn(OK))
 
-    async def many(http: Http) -> None:
-        await asyncio.gather(*(http.get(f"/{n}", body) for n in range(11)))
+    def many(http: Http) -> None:
+        at_once(11, lambda n: http.get(f"/{n}", body))
 
     began = time.monotonic()
     run(fast(server.url, requests_per_second=50, concurrency=11), many)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import polars as pl
 import pytest
@@ -164,7 +164,7 @@ def test_at_most_as_many_pages_are_in_memory_as_requests_are_allowed(api: Api) -
 
 
 def test_an_error_of_the_sink_passes_through_unchanged(api: Api) -> None:
-    async def full(name: str, chunks: AsyncIterator[bytes]) -> None:
+    def full(name: str, body: bytes) -> None:
         raise LakeError("no space left")
 
     with pytest.raises(LakeError, match="no space left"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import pickle
 import re
@@ -446,7 +445,7 @@ def test_the_error_for_a_refusal_has_the_apis_message_and_advice(
 
 def test_a_table_that_does_not_exist_is_refused_after_one_request(api: Api) -> None:
     with pytest.raises(SourceError, match=r"400 Bad Request: 03: Taula inexistent\. No such table"):
-        asyncio.run(Idescat("ep/9122/99999/mun").probe(fast(api.server.url)))
+        Idescat("ep/9122/99999/mun").probe(fast(api.server.url))
     assert len(api.server.requests) == 1
 
 
@@ -469,6 +468,6 @@ def test_an_invalid_declaration_is_refused(tables: tuple[Any, ...]) -> None:
 
 
 def test_declaring_a_source_loads_neither_an_http_client_nor_polars() -> None:
-    code = "import sys, catalunya.io.sources.idescat; print([m for m in ('httpx', 'stamina', 'polars') if m in sys.modules])"
+    code = "import sys, catalunya.io.sources.idescat; print([m for m in ('httpx', 'polars') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Iterator
@@ -65,9 +64,9 @@ def answering(**answers: dict[str, Any]) -> Iterator[MockServer]:
 
 def extract(server: MockServer | Server, source: JsonStat) -> tuple[Extraction, Landing]:
     http, landing = fast(f"{server.url}/{HOST}"), Landing()
-    state = asyncio.run(source.probe(http))
+    state = source.probe(http)
     assert state
-    return asyncio.run(source.extract(http, state, landing)), landing
+    return source.extract(http, state, landing), landing
 
 
 def rows(source: JsonStat, done: Extraction, landing: Landing) -> pl.DataFrame:
@@ -81,7 +80,7 @@ def refused(body: bytes, status: int = 200) -> Exception:
         Server(lambda _: Answer(body, status)).running() as server,
         pytest.raises((SourceError, SourceUnavailable)) as caught,
     ):
-        asyncio.run(DEMO.probe(fast(server.url)))
+        DEMO.probe(fast(server.url))
     assert "\n" not in str(caught.value)
     return caught.value
 
@@ -111,17 +110,17 @@ def test_with_latest_a_small_answer_says_whether_it_changed() -> None:
         done, _ = extract(server, source)
         server.clear_requests()
         http = fast(f"{server.url}/{HOST}")
-        assert asyncio.run(source.probe(http, done.state.version)) is None
+        assert source.probe(http, done.state.version) is None
         assert [asked.query for asked in server.requests] == [f"{QUERY}&lastTimePeriod=1"]
         server.advance()
-        assert asyncio.run(source.probe(http, done.state.version)) is not None
+        assert source.probe(http, done.state.version) is not None
 
 
 def test_without_latest_the_content_is_compared() -> None:
     undated = dataset(["ES"], ["2024"], updated=None)
     with answering(**{QUERY: undated}) as server:
         done, landing = extract(server, DEMO)
-        assert asyncio.run(DEMO.probe(fast(f"{server.url}/{HOST}"), done.state.version)) is None
+        assert DEMO.probe(fast(f"{server.url}/{HOST}"), done.state.version) is None
         assert rows(DEMO, done, landing)["updated"].to_list() == [None]
 
 
@@ -149,11 +148,11 @@ def test_pages_of_two_states_are_read_again_and_never_published_together() -> No
         }
     ) as server:
         http = fast(f"{server.url}/{HOST}")
-        state = asyncio.run(source.probe(http))
+        state = source.probe(http)
         assert state
         server.faults("moving-rows")
         with pytest.raises(SourceChanged):
-            asyncio.run(source.extract(http, state, Landing()))
+            source.extract(http, state, Landing())
 
 
 def test_a_server_that_does_not_filter_by_the_dimension_is_noticed() -> None:
@@ -222,7 +221,7 @@ def test_a_warning_that_passes_is_waited_for() -> None:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     with Server(reply).running() as server:
-        assert asyncio.run(DEMO.probe(fast(server.url))) is not None
+        assert DEMO.probe(fast(server.url)) is not None
 
 
 def test_a_dataset_of_too_many_cells_names_its_sizes() -> None:
@@ -246,11 +245,10 @@ def test_a_declaration_that_cannot_work_is_refused(options: dict[str, Any], expe
 def test_it_has_no_periods() -> None:
     with answering(**{QUERY: WHOLE}) as server:
         http = fast(f"{server.url}/{HOST}")
-        state = asyncio.run(DEMO.probe(http))
+        state = DEMO.probe(http)
         assert state
-        part = DEMO.extract(http, state, Landing(), window=window("2024", "2024"))
         with pytest.raises(UsageError, match="read the whole dataset"):
-            asyncio.run(part)
+            DEMO.extract(http, state, Landing(), window=window("2024", "2024"))
 
 
 @pytest.mark.parametrize(
@@ -309,10 +307,10 @@ def test_recorded_datasets_of_version_2_are_read_cell_by_cell(name: str) -> None
     source = JsonStat(f"https://example.org/{name}.json")
     with serve(datasets=[PublishedDataset(address=source.address, answers={"": body})]) as server:
         http, landing = fast(f"{server.url}/example.org"), Landing()
-        state = asyncio.run(source.probe(http))
+        state = source.probe(http)
         assert state
-        done = asyncio.run(source.extract(http, state, landing))
-        about = asyncio.run(source.about_each(http))[0]
+        done = source.extract(http, state, landing)
+        about = source.about_each(http)[0]
     values = json.loads(body)["value"]
     known = [None if value is None else float(value) for value in values]
     found = rows(source, done, landing)["value"].cast(pl.Float64).to_list()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,19 +23,6 @@ def test_an_object_is_created_once(tmp_path: Path) -> None:
     assert lake.create("a/b", b"first")
     assert not lake.create("a/b", b"second")
     assert lake.get("a/b") == b"first"
-
-
-def test_a_stream_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
-    lake = Lake(str(tmp_path / "lake"))
-
-    async def broken() -> AsyncIterator[bytes]:
-        yield b"x" * 100
-        raise ConnectionResetError("the connection was closed")
-
-    with pytest.raises((ConnectionResetError, LakeUnavailable)):
-        asyncio.run(lake.put_stream("page.json", broken()))
-    assert not lake.exists("page.json")
-    assert lake.objects("") == []
 
 
 def test_listing_matches_whole_folder_names(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -147,6 +148,21 @@ def test_a_line_goes_to_the_current_stderr(settings: Settings, capsys: pytest.Ca
     configure(settings)
     structlog.get_logger("one").info("hello")
     assert "hello" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["get_logger('one').warning('odd')", "logging.getLogger('one').warning('odd')"])
+def test_the_first_line_configures_the_logs_and_is_shown_once(line: str) -> None:
+    program = (
+        "import logging, sys; from catalunya.io.log import configure_at_first_line, get_logger;"
+        "log = get_logger('one'); configure = lambda: __import__('catalunya.ops.logging').ops.logging.warn_on_stderr();"
+        "configure_at_first_line(configure); configure_at_first_line(configure); print('structlog' in sys.modules);"
+        f"{line}; {line}; print([type(each).__name__ for each in logging.root.handlers])"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["False", "['_Stream']"]
+    assert [re.sub(r"^\S+ ", "", shown) for shown in ran.stderr.splitlines()] == [
+        "[warning  ] odd                      [one]"
+    ] * 2
 
 
 def test_importing_logging_is_cheap() -> None:

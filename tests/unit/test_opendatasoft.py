@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -98,7 +97,7 @@ class Portal:
         self._serving.__exit__(*raised)
 
     def probe(self, known: str | None = None) -> SourceState | None:
-        return asyncio.run(BIKES.probe(fast(self.server.url), known))
+        return BIKES.probe(fast(self.server.url), known)
 
     def extract(
         self, source: Opendatasoft = BIKES, window: Any = None, **changed: Any
@@ -107,7 +106,7 @@ class Portal:
         state = self.probe()
         assert state
         self.server.clear_requests()
-        done = asyncio.run(source.extract(http, state, pages, window=window))
+        done = source.extract(http, state, pages, window=window)
         assert sorted(pages.files) == [page.name for page in done.pages]
         return done, [pages.files[page.name] for page in done.pages]
 
@@ -171,15 +170,11 @@ def test_more_records_than_lists_can_give_are_read() -> None:
 
 
 def test_a_sample_asks_for_no_more_than_its_records(portal: Portal) -> None:
-    async def sample() -> bytes:
-        async with BIKES.connect(fast(portal.server.url, page_rows=3)) as client:
-            plan = await BIKES.plan(client, await BIKES.read_state(client), None)
-            page, reply = await BIKES.fetch(client, plan.requests[0])
-            assert (page.rows, plan.rows) == (3, 3)
-            return bytes(reply.body)
-
-    body = asyncio.run(sample())
-    assert [row["code"] for row in rows_of([body])] == codes(3)
+    with BIKES.connect(fast(portal.server.url, page_rows=3)) as client:
+        plan = BIKES.plan(client, BIKES.read_state(client), None)
+        page, reply = BIKES.fetch(client, plan.requests[0])
+    assert (page.rows, plan.rows) == (3, 3)
+    assert [row["code"] for row in rows_of([bytes(reply.body)])] == codes(3)
     assert portal.asked()[0].params["limit"] == "3"
 
 
@@ -309,7 +304,7 @@ def test_a_refusal_is_shown_in_the_portal_s_words(portal: Portal, status: int, b
 
 
 def test_the_token_is_sent_as_an_api_key(portal: Portal) -> None:
-    assert asyncio.run(BIKES.probe(fast(portal.server.url, app_token="s3cret")))
+    assert BIKES.probe(fast(portal.server.url, app_token="s3cret"))
     assert portal.server.requests[-1].headers["authorization"] == "Apikey s3cret"
 
 
@@ -335,7 +330,7 @@ def test_the_token_is_sent_as_an_api_key(portal: Portal) -> None:
 def test_another_answer_is_refused_after_one_repetition(portal: Portal, kind: str, body: bytes, found: str) -> None:
     portal.answers(kind, lambda *_: Answer(body))
     with pytest.raises(SourceError, match="answered twice with something else") as caught:
-        asyncio.run(BIKES.extract(fast(portal.server.url), STATE, Landing()))
+        BIKES.extract(fast(portal.server.url), STATE, Landing())
     assert found in str(caught.value)
     assert len(portal.asked(kind)) == 2
 
@@ -377,7 +372,7 @@ def test_a_page_that_is_something_else_is_a_broken_page(body: bytes) -> None:
 
 
 def test_the_metadata_for_people_name_licence_publisher_and_fields(portal: Portal) -> None:
-    (about,) = asyncio.run(BIKES.about_each(fast(portal.server.url)))
+    (about,) = BIKES.about_each(fast(portal.server.url))
     assert (about.title, about.publisher, about.licence, about.rows) == ("Stations", "Ville de Paris", "ODbL", 25)
     assert about.page_url == f"{portal.server.url}/explore/dataset/velib/"
     capacity = {field.name: field for field in about.fields}["capacity"]
@@ -431,7 +426,7 @@ def test_metadata_of_odd_types_keep_no_table_from_being_made(portal: Portal) -> 
         return replace(answer, body=json.dumps(found).encode()) if "metas" in found else answer
 
     portal.server.reply(change)
-    (about,) = asyncio.run(BIKES.about_each(fast(portal.server.url)))
+    (about,) = BIKES.about_each(fast(portal.server.url))
     assert (about.title, about.publisher, about.licence) == (BIKES.dataset_id, "", "CC")
     assert about.fields[0].label == "Codi"
     assert portal.probe() is not None
@@ -440,7 +435,7 @@ def test_metadata_of_odd_types_keep_no_table_from_being_made(portal: Portal) -> 
 def test_recorded_metadata_can_be_read(portal: Portal) -> None:
     found = recorded("v20-dataset-weather-station.json")["dataset"]  # of version 2.0, whose inner part is all of 2.1
     portal.answers("metadata", lambda *_: Answer(json.dumps(found).encode()))
-    (about,) = asyncio.run(BIKES.about_each(fast(portal.server.url)))
+    (about,) = BIKES.about_each(fast(portal.server.url))
     state = portal.probe()
     assert state
     assert state.updated_at == about.updated_at == datetime(2021, 6, 18, 5, 50, 48, tzinfo=UTC)
@@ -527,18 +522,18 @@ def test_the_mock_serves_a_recorded_sample(tmp_path: Path, portal: Portal) -> No
     _, pages = portal.extract(page_rows=100)
     bodies: dict[str, bytes] = {}
     portal.server.reply(lambda asked, answer: (bodies.__setitem__(asked.path, answer.body), answer)[1])
-    asyncio.run(BIKES.about_each(fast(portal.server.url)))
+    BIKES.about_each(fast(portal.server.url))
     answers = [RecordedAnswer(path, "application/json", body) for path, body in bodies.items()]
     described = Described(
         kind="opendatasoft", arguments=["velib"], recorded_at=datetime(2026, 1, 1, tzinfo=UTC), rows=25
     )
     samples.write(tmp_path / "bikes", described, answers, [RecordedAnswer(EXPORT, "application/jsonl", pages[0])])
     with serve(datasets=[*samples.published(tmp_path).values()]) as again:
-        state = asyncio.run(BIKES.probe(fast(again.url)))
+        state = BIKES.probe(fast(again.url))
         assert state
         landing = Landing()
-        done = asyncio.run(BIKES.extract(fast(again.url, page_rows=100), state, landing))
-        (about,) = asyncio.run(BIKES.about_each(fast(again.url)))
+        done = BIKES.extract(fast(again.url, page_rows=100), state, landing)
+        (about,) = BIKES.about_each(fast(again.url))
     assert done.rows == 25
     assert rows_of([*landing.files.values()]) == rows_of(pages)
     assert (about.publisher, about.fields[2].description) == ("Ville de Paris", "Places of a station")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -111,13 +110,13 @@ def served(settings: Settings) -> Iterator[Settings]:
 
 
 def test_the_mock_stands_for_any_portal(served: Settings) -> None:
-    states = [asyncio.run(each.probe(served.http(each))) for each in (OURS, THEIRS)]
+    states = [each.probe(served.http(each)) for each in (OURS, THEIRS)]
     assert states[0] == states[1]
 
 
 def test_extractions_of_one_host_in_several_threads_keep_its_pace_together(served: Settings) -> None:
     http = served.model_copy(update={"hosts": {"data.ny.gov": Host(requests_per_second=20)}}).http(THEIRS)
-    threads = [threading.Thread(target=lambda: asyncio.run(THEIRS.about_each(http))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: THEIRS.about_each(http)) for _ in range(4)]
     began = time.monotonic()
     for thread in threads:
         thread.start()

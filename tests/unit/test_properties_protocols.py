@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,9 +54,9 @@ def read(source: Source[Any], published: Published, size: int) -> Sequence[Row]:
     landing = Landing()
     with serve(datasets=[published]) as server:
         http = fast(server.url, page_rows=size, app_token="token")
-        state = asyncio.run(source.probe(http))
+        state = source.probe(http)
         assert state
-        done = asyncio.run(source.extract(http, state, landing))
+        done = source.extract(http, state, landing)
     assert sorted(landing.files) == [page.name for page in done.pages]
     frames = [source.read(landing.files[page.name], FIELDS, 2**20).select(FIELDS) for page in done.pages]
     assert [frame.height for frame in frames] == [page.rows for page in done.pages]

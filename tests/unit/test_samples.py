@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,9 +77,9 @@ def test_a_sample_is_extracted_from_the_mock_like_any_table(folder: Path) -> Non
         for sample in samples.find(folder):
             http = fast(f"{server.url}/data.ny.gov" if sample.source.portal else server.url)
             sink = Landing()
-            state = asyncio.run(sample.source.probe(http))
+            state = sample.source.probe(http)
             assert state
-            done = asyncio.run(sample.source.extract(http, state, sink))
+            done = sample.source.extract(http, state, sink)
             assert done.rows == 2
             fields = ["stop", "name"] if sample.name == "stops" else ["geo", "value"]
             frame = sample.source.read(sink.files["page-00000.json"], fields, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import pickle
@@ -139,19 +138,19 @@ def test_the_token_is_sent_with_every_request_and_shown_nowhere(portal: Portal) 
     on_page(portal, 0, 1, lambda _: Answer(b"", 503))
     settings = fast(portal.server.url, page_rows=10, app_token=TOKEN)
     with capture_logs() as logs:
-        state = asyncio.run(RESES.probe(settings))
+        state = RESES.probe(settings)
         assert state
-        done = asyncio.run(RESES.extract(settings, state, Landing()))
+        done = RESES.extract(settings, state, Landing())
         portal.on_page = lambda _, __: Answer(b"", 403)
         with pytest.raises(SourceError) as caught:
-            asyncio.run(RESES.extract(settings, state, Landing()))
+            RESES.extract(settings, state, Landing())
     assert {asked.headers.get("x-app-token") for asked in portal.server.requests} == {TOKEN}
     assert logs
     assert TOKEN not in f"{logs} {done} {caught.value!r} {caught.value.__cause__!r} {settings!r}"
 
 
 def test_without_a_token_no_header_is_sent(portal: Portal) -> None:
-    asyncio.run(RESES.probe(fast(portal.server.url, page_rows=10, app_token="")))
+    RESES.probe(fast(portal.server.url, page_rows=10, app_token=""))
     assert "x-app-token" not in portal.server.requests[0].headers
 
 
@@ -182,7 +181,7 @@ def test_an_invalid_declaration_is_refused(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("protocol", ["socrata", "ckan", "opendatasoft"])
 def test_declaring_a_source_loads_no_http_client(protocol: str) -> None:
-    heavy = ("httpx", "stamina", "polars")
+    heavy = ("httpx", "polars")
     code = f"import sys, catalunya.io.sources.{protocol}; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -35,10 +34,10 @@ def portal() -> Iterator[Portal]:
 
 def extract(portal: Portal, source: Socrata = THIRD, window: Any = None, **changed: Any) -> tuple[Extraction, Pages]:
     http, pages = fast(portal.server.url, **{"page_rows": 10, "app_token": "token", **changed}), Pages()
-    state = asyncio.run(source.probe(http))
+    state = source.probe(http)
     assert state
     portal.server.clear_requests()
-    return asyncio.run(source.extract(http, state, pages, window=window)), pages
+    return source.extract(http, state, pages, window=window), pages
 
 
 def only_version_3(portal: Portal, status: int = 403, body: bytes = b'{"message":"Version 3 is required"}') -> None:
@@ -120,7 +119,7 @@ def test_version_3_is_asked_where_version_2_refuses_and_there_is_a_token(portal:
 
 def test_the_metadata_for_people_need_no_version_2_either(portal: Portal) -> None:
     only_version_3(portal)
-    (about,) = asyncio.run(RESES.about_each(fast(portal.server.url, app_token="token")))
+    (about,) = RESES.about_each(fast(portal.server.url, app_token="token"))
     assert about.rows == 25
 
 
@@ -138,7 +137,7 @@ def test_metadata_of_odd_types_are_left_out_of_what_people_read(portal: Portal) 
         return replace(answer, body=json.dumps(view).encode())
 
     portal.server.reply(change)
-    (about,) = asyncio.run(RESES.about_each(fast(portal.server.url)))
+    (about,) = RESES.about_each(fast(portal.server.url))
     assert (about.id, about.title, about.licence) == (RESES.dataset_id, RESES.dataset_id, "CC BY")
     assert [field.nulls for field in about.fields[:2]] == [None, 3]
     assert about.key == (about.fields[1].name,)

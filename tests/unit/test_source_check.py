@@ -166,7 +166,7 @@ def test_a_recorded_question_with_a_body_is_answered_again(project: Project, tmp
 class Surprising(Socrata):
     """A source whose metadata are of a form that its protocol did not expect."""
 
-    async def about(self, client: Http) -> Sequence[About]:
+    def about(self, client: Http) -> Sequence[About]:
         raise KeyError("columns")
 
 

@@ -28,7 +28,7 @@ LANDING = "landing.births"
 class Down(YearsSource):
     """A source that does not answer."""
 
-    async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
+    def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
         raise SourceUnavailable("no answer")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import SourceUnavailable
 from catalunya.io.sources.base import HttpSettings
-from catalunya.io.sources.http import Http, Reply, connect
+from catalunya.io.sources.http import Reply, connect
 from catalunya.io.sources.traffic import BOUNDS, Tally, Traffic, counting
 from catalunya.ops import mock
 from catalunya.ops.mock.exchange import Answer
@@ -37,17 +37,14 @@ def server() -> Iterator[MockServer]:
 
 def asked(settings: HttpSettings, times: int = 1) -> tuple[Traffic, ...]:
     """What is counted when something is asked for."""
-
-    async def work() -> None:
-        async with connect(settings, "Test source") as http:
-            await asyncio.gather(*(one(http) for _ in range(times)))
-
-    async def one(http: Http) -> None:
-        await http.get("/table.json", lambda reply: bytes(reply.body))
-
     tally = Tally()
-    with counting(tally), suppress(SourceUnavailable):  # what was counted is what this is about
-        asyncio.run(work())
+    with (
+        counting(tally),
+        suppress(SourceUnavailable),  # what was counted is what this is about
+        connect(settings, "Test source") as http,
+        ThreadPoolExecutor(times) as pool,
+    ):
+        list(pool.map(lambda _: http.get("/table.json", lambda reply: bytes(reply.body)), range(times)))
     return tally.counted()
 
 
@@ -86,17 +83,17 @@ def test_requests_at_once_are_all_counted() -> None:
 def test_what_no_one_counts_is_forgotten() -> None:
     with Server(lambda _: Answer(b"[]")).running() as server:
         first = asked(HttpSettings(server.url, **QUICK))  # type: ignore[arg-type]
-        asyncio.run(_ask(server.url))
+        _ask(server.url)
         second = asked(HttpSettings(server.url, **QUICK))  # type: ignore[arg-type]
     assert [each.requests for each in (*first, *second)] == [1, 1]
 
 
-async def _ask(url: str) -> None:
+def _ask(url: str) -> None:
     def accept(reply: Reply) -> int:
         return len(reply.body)
 
-    async with connect(HttpSettings(url, **QUICK), "Test source") as http:  # type: ignore[arg-type]
-        await http.get("/table.json", accept)
+    with connect(HttpSettings(url, **QUICK), "Test source") as http:  # type: ignore[arg-type]
+        http.get("/table.json", accept)
 
 
 def total(project: Project) -> dict[str, tuple[int, int]]:

@@ -39,13 +39,13 @@ LANDING, SHOPS, CITIES = "landing.shops", "staging.shops", "staging.cities"
 class Shelf(FolderSource):
     """The source of the shops, which answers as its file `answers.txt` says."""
 
-    async def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
+    def probe(self, http: HttpSettings, known: str | None = None) -> SourceState | None:
         says = self.folder / "answers.txt"
         if says.exists():
             raise {"503": SourceUnavailable("the API does not answer"), "404": SourceError("it refuses")}[
                 says.read_text()
             ]
-        return await super().probe(http, known)
+        return super().probe(http, known)
 
     def answer(self, what: str | None) -> None:
         if what:

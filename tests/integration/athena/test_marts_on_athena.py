@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -22,6 +23,7 @@ from catalunya.contracts.marts import DimMunicipalities
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError, WarehouseError
 from catalunya.io.project_folder import OURS
+from catalunya.io.warehouse import dbt
 from catalunya.io.warehouse.athena import Athena
 from catalunya.io.warehouse.athena_build import AthenaWorkspace, as_table
 from catalunya.io.warehouse.dbt import DATABASE, load_project
@@ -136,13 +138,14 @@ def builds(
                 connection.execute(f"create or replace view staging.{name} as from '{table.files[0]}'")
         for settings, variables in places.values():
             project = load_project(settings)
-            for node in project._manifest.nodes.values():
+            manifest = dbt._usable(deepcopy(project._manifest))
+            for node in manifest.nodes.values():
                 node.schema = variables.get("athena_database", node.schema)
             # The seeds and the calendar do not change on the second day, so neither is built again, as in production.
             command = ["build", "--resource-type", "model", "--resource-type", "seed"]
             if day != DAYS[0]:
                 command = ["run", "--exclude", "dim_time"]
-            ran = project._invoke(command, {"as_of": day, **variables}, folder)
+            ran = dbt._invoke(command, {"as_of": day, **variables}, folder, project._target, manifest)
             assert ran.success, [(one.node.name, one.message) for one in ran.result.results if one.status == "error"]
         with duckdb.connect(str(folder / DATABASE)) as connection:
             made.duckdb[day] = {
@@ -154,7 +157,8 @@ def builds(
             else queries.run(f"select * from marts.{name}").frame
             for name in BUILD_ORDER
         }
-    project._invoke(["docs", "generate"], {"as_of": day, **variables}, folder, write_json=True)
+    command = ["docs", "generate"]
+    dbt._invoke(command, {"as_of": day, **variables}, folder, project._target, manifest, write_json=True)
     made.catalog = json.loads((folder / "target" / "catalog.json").read_text())["nodes"]
     return made
 
@@ -240,7 +244,7 @@ def test_a_failed_test_reports_the_row_and_leaves_nothing_not_even_from_a_killed
         warehouse.build_file("dim_municipalities", DAYS[0])
     message = str(raised.value)
     assert "\n" not in message
-    assert message.startswith("marts.dim_municipalities: test unique_together_dim_municipalities_")
+    assert message.startswith("marts.dim_municipalities: test versions_follow_each_other failed: ")
     assert '"municipality_id": "080193"' in message
     assert athena.tables("candidates") == set()
     assert athena.objects("_candidates/") == []

@@ -107,12 +107,16 @@ def _applies_to(statement: Mapping[str, Any], request: Request) -> bool:
         for operator, terms in statement.get("Condition", {}).items()
         for key, wanted in terms.items()
     ]
-    if "Action" in statement:
-        acts = any(like(each.lower(), request.action.lower()) for each in _list(statement["Action"]))
-    else:
-        acts = not any(like(each.lower(), request.action.lower()) for each in _list(statement["NotAction"]))
+    is_named = any(_acts(each, request.action) for each in _list(statement.get("Action", statement.get("NotAction"))))
+    if is_named is ("NotAction" in statement):
+        return False
     where = "Resource" not in statement or any(like(each, request.resource) for each in _list(statement["Resource"]))
-    return acts and where and _is_principal(statement.get("Principal"), request.principal) and all(conditions)
+    return where and _is_principal(statement.get("Principal"), request.principal) and all(conditions)
+
+
+@cache
+def _acts(pattern: str, action: str) -> bool:
+    return like(pattern.lower(), action.lower())
 
 
 def _is_principal(wanted: Any, found: str) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,12 +22,9 @@ from small.racing import race
 MB = 1024 * 1024
 
 
-async def megabytes(count: int, then: Exception | None = None) -> AsyncIterator[bytes]:
-    """A body in chunks of a megabyte, which may break off."""
-    for number in range(count):
-        yield bytes([number]) * MB
-    if then:
-        raise then
+def megabytes(count: int) -> bytes:
+    """A body of so many megabytes that differ."""
+    return b"".join(bytes([number]) * MB for number in range(count))
 
 
 def head(aws: Aws, lake: Lake, path: str) -> dict[str, str]:
@@ -63,12 +59,12 @@ def test_an_object_may_be_named_as_a_folder_is_except_on_seaweedfs(aws: Aws, buc
     assert lake.create("a", b"x") is aws.is_moto
 
 
-def test_a_small_stream_is_one_request_and_a_large_one_a_multipart_upload(aws: Aws, bucket: str) -> None:
+def test_a_small_page_is_one_request_and_a_large_one_a_multipart_upload(aws: Aws, bucket: str) -> None:
     lake = Lake(bucket)
-    asyncio.run(lake.put_stream("small", megabytes(2)))
-    asyncio.run(lake.put_stream("large", megabytes(20)))
+    lake.put("small", megabytes(2))
+    lake.put("large", megabytes(20))
     assert (parts(aws, lake, "small"), parts(aws, lake, "large")) == (1, 3)
-    assert lake.get("large") == b"".join(bytes([number]) * MB for number in range(20))
+    assert lake.get("large") == megabytes(20)
     assert b"".join(lake.chunks("large")) == lake.get("large")
 
 
@@ -80,23 +76,12 @@ def test_a_large_file_is_a_multipart_upload(aws: Aws, bucket: str, tmp_path: Pat
     assert lake.get("large") == file.read_bytes()
 
 
-@pytest.mark.parametrize("megabytes_before", [1, 20])
-def test_a_stream_that_breaks_leaves_nothing_behind(aws: Aws, bucket: str, megabytes_before: int) -> None:
-    lake = Lake(bucket)
-    broken = megabytes(megabytes_before, then=ConnectionResetError("the connection was closed"))
-    with pytest.raises((ConnectionResetError, LakeUnavailable)):
-        asyncio.run(lake.put_stream("page.json", broken))
-    assert lake.objects("") == []
-    uploads = aws.client("s3").list_multipart_uploads(Bucket=bucket.removeprefix("s3://"))
-    assert not uploads.get("Uploads"), "parts of an unfinished upload cost money"
-
-
 def test_every_way_of_writing_encrypts_the_object(aws: Aws, bucket: str) -> None:
     lake = Lake(bucket)
     lake.put("put", b"x")
     lake.create("created", b"x")
-    asyncio.run(lake.put_stream("small", megabytes(1)))
-    asyncio.run(lake.put_stream("large", megabytes(9)))
+    lake.put("small", megabytes(1))
+    lake.put("large", megabytes(9))
     aws.client("s3").put_object(Bucket=bucket.removeprefix("s3://"), Key="bare", Body=b"x")
     assert "ServerSideEncryption" not in head(aws, lake, "bare")
     lake.copy("bare", "copied")
@@ -118,11 +103,11 @@ def test_objects_are_encrypted_with_the_key_in_the_settings(aws: Aws, bucket: st
         return
     lake = Project(settings, []).lake
     lake.put("put", b"x")
-    asyncio.run(lake.put_stream("large", megabytes(9)))
+    lake.put("large", megabytes(9))
     for path in ("put", "large"):
         found = head(aws, lake, path)
         assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == ("aws:kms", key), path
-    assert lake.get("large") == b"".join(bytes([number]) * MB for number in range(9))
+    assert lake.get("large") == megabytes(9)
 
 
 def test_more_than_a_thousand_objects_are_listed_and_deleted(aws: Aws, bucket: str) -> None:

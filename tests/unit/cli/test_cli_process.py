@@ -19,7 +19,20 @@ from catalunya.ops.mock.server import MockServer
 from small.commands import COMMAND, Run, start
 from small.patience import patience, wait_until
 
-HEAVY = {"polars", "sqlglot", "pandera", "duckdb", "pyarrow", "dbt", "airflow", "httpx", "numpy"}
+HEAVY = {
+    "polars",
+    "sqlglot",
+    "pandera",
+    "duckdb",
+    "pyarrow",
+    "dbt",
+    "airflow",
+    "httpx",
+    "numpy",
+    "structlog",
+    "asyncio",
+    "jinja2",
+}
 
 
 def test_commands_that_only_look_import_nothing_heavy(filled: Path) -> None:

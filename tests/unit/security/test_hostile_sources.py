@@ -243,20 +243,18 @@ def cells(table: Table, lake: Path, change: Callable[[dict[str, Any]], Any]) -> 
         change(document)
         return Answer(json.dumps(document).encode())
 
-    import asyncio
-
     bodies: dict[str, bytes] = {}
 
-    async def sink(name: str, chunks: Any) -> None:
-        bodies[name] = b"".join([chunk async for chunk in chunks])
+    def sink(name: str, body: bytes) -> None:
+        bodies[name] = bytes(body)
 
     with tables_with(table) as api:
         api.on_metadata = api.on_data = changed
         http = HttpSettings(api.server.url, attempts=1, requests_per_second=1000.0)
         source = Idescat(table.name)
-        state = asyncio.run(source.probe(http))
+        state = source.probe(http)
         assert state
-        asyncio.run(source.extract(http, state, sink))
+        source.extract(http, state, sink)
     return pl.concat([read_cells(bodies[name]) for name in sorted(bodies)])
 
 
