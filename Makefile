@@ -52,7 +52,7 @@ unit: $(READY) ## Tests without network and without Airflow
 integration: $(READY) ## Tests with the real Airflow, dbt and DuckDB
 	@$(PYTEST) tests/integration
 
-e2e: $(READY) ## End-to-end tests: dev on a real scheduler with a local AWS, `run` and `up`, S3 on SeaweedFS (not part of make test)
+e2e: $(READY) ## End-to-end tests: dev on a real scheduler with a local AWS, `run`, `up`, Compose, S3 on SeaweedFS (not part of make test)
 	@$(BIN)/python -m pytest tests/e2e --durations 5
 	@CATALUNYA_TEST_S3=seaweedfs $(BIN)/python -m pytest -n 2 --dist loadfile tests/integration/s3 tests/e2e/s3 --durations 5
 

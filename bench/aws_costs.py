@@ -108,7 +108,7 @@ class Run:
         runs, day = 24 * 6, Day()
         with self._counted(day):
             project = self.project()
-            project.state().neglected(project.graph)
+            project.overview().neglected(project.graph)
         s3 = Counter({name: count * runs for name, count in day.s3.items()})
         out, glue, day = day.worker_bytes * runs, day.glue * runs, Day()
         with self._counted(day):

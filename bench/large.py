@@ -21,6 +21,7 @@ from typing import Any
 
 import polars as pl
 import structlog
+from figures import Figure
 
 from catalunya.assets.graph.spec import Landing, staging
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
@@ -156,7 +157,7 @@ def _peak() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def figures(sizes: Collection[int], *, shuffled: bool, work: Path) -> Iterator[dict[str, Any]]:
+def measured(sizes: Collection[int], *, shuffled: bool, work: Path) -> Iterator[dict[str, Any]]:
     """Of each size: what `make` prints, and the most that the lake and the scratch files had on disk, in MB."""
     more = ["shuffled"] if shuffled else []
     for rows in sizes:
@@ -200,6 +201,21 @@ def _megabytes(folder: Path) -> float:
     return found / 1e6
 
 
+def figures(work: Path, _repeat: int) -> Iterator[Figure]:
+    """One turn: memory at ten million rows beside that at one million, and the seconds of one million rows more."""
+    one, ten = measured((1_000_000, 10_000_000), shuffled=False, work=work)
+    peaks = {"1,000,000 rows": one["staging_peak"]}
+    limit = {"1,000,000 rows": 1.2}
+    yield Figure("peak memory, 10,000,000 small rows", ten["staging_peak"], "MB", None, peaks, limit)
+    for layer in ("landing", "staging"):
+        tenfold = {"ten times 1,000,000 rows": 10 * one[f"{layer}_cpu"]}
+        name = f"{layer} in CPU, 10,000,000 small rows"
+        yield Figure(name, ten[f"{layer}_cpu"], "s", None, tenfold, {"ten times 1,000,000 rows": 1.2})
+    yield Figure(
+        "on disk at most, 10,000,000 small rows", ten["disk"], "MB", ten["landing_bytes"] / 1e6, {}, {"floor": 2}
+    )
+
+
 def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     name, *arguments = sys.argv[1:]
@@ -212,7 +228,7 @@ def main() -> None:
             print(json.dumps(make(arguments[0], Path(arguments[1]))))
         case _:
             with tempfile.TemporaryDirectory(prefix="catalunya-large-") as work:
-                for each in figures([int(rows) for rows in arguments], shuffled=shuffled, work=Path(work)):
+                for each in measured([int(rows) for rows in arguments], shuffled=shuffled, work=Path(work)):
                     print(
                         json.dumps({k: round(v, 2) if isinstance(v, float) else v for k, v in each.items()}), flush=True
                     )

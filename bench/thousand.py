@@ -5,8 +5,8 @@ their staging tables, the others marts on two levels. The other steps need `CATA
 JSON line: `compile` the graph, `record LAKE [ENTRIES]` a ledger that is up to date, then `parse`, `plan`, `status`, `reconcile`, `look` and `floor`
 (listing the entries, and reading the newest of each asset as JSON).
 
-`python bench/thousand.py figures` runs them all at 100, 300 and 1,000 assets on a folder; `requests ASSETS ENTRIES` counts what each asks of S3
-(moto's). `bench/run.py` takes its figures from here.
+`python bench/thousand.py figures ASSETS…` runs them all on a folder; `requests ASSETS ENTRIES` counts what each asks of S3 (moto's).
+`bench/run.py` takes its figures from `figures`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,6 +26,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from figures import Figure, Used, used
+
 if TYPE_CHECKING:
     from catalunya.assets.record.project import Project
 
@@ -34,6 +35,8 @@ NAME = "generated"
 SIZES = (100, 300, 1000)
 ENTRIES = 100
 LOOKS = ("parse", "plan", "status", "reconcile", "look")
+MOST = {"parse": 1.5, "plan": 1.0, "status": 1.0, "reconcile": 3.0, "look": 2.0}
+"""Seconds at a thousand assets."""
 
 _PROJECT = f"""\
 name = "{NAME}"
@@ -301,43 +304,42 @@ STEPS: dict[str, Callable[..., dict[str, float]]] = {
 # What runs them
 
 
-def run(folder: Path, step: str, *arguments: object, **environment: str) -> dict[str, float]:
-    """A step in a process of its own. Returns what it printed, with the CPU seconds of the process as `cpu` and its peak memory in MB."""
+def run(folder: Path, step: str, *arguments: object, **environment: str) -> Used:
+    """A step in a process of its own."""
     environment = {"CATALUNYA_LAKE": str(folder / "lake"), "CATALUNYA_CACHE": str(folder / "cache")} | environment
-    process = subprocess.Popen(
-        [sys.executable, __file__, step, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        env=os.environ | environment | {"CATALUNYA_PROJECT": str(folder / NAME)},
-        encoding="utf-8",
-    )
-    assert process.stdout
-    printed = process.stdout.read()
-    _, failed, usage = os.wait4(process.pid, 0)
-    if failed:
-        raise SystemExit(f"error: {step} exited with status {os.waitstatus_to_exitcode(failed)}")
-    return json.loads(printed.splitlines()[-1]) | {
-        "cpu": usage.ru_utime + usage.ru_stime,
-        "megabytes": usage.ru_maxrss / 1024,
-    }
+    environment |= {"CATALUNYA_PROJECT": str(folder / NAME)}
+    return used([sys.executable, __file__, step, *arguments], env=environment)
 
 
 def prepared(folder: Path, assets: int, entries: int = ENTRIES) -> float:
     """Write, compile and record a project below the folder. Returns the seconds of the compilation."""
     write(folder / NAME, assets)
-    seconds = run(folder, "compile")["seconds"]
+    seconds: float = run(folder, "compile").answer["seconds"]
     run(folder, "record", folder / "lake", entries)
     return seconds
 
 
-def figures(work: Path, sizes: tuple[int, ...] = SIZES, repeat: int = 3) -> Iterator[dict[str, Any]]:
-    """Of each size, the best of `repeat` turns of each step, with the CPU seconds and the peak memory of its process."""
-    for assets in sizes:
-        folder = work / str(assets)
-        yield {"assets": assets, "step": "compile", "seconds": prepared(folder, assets)}
-        run(folder, "look")  # the first look reads the entries, the others what it kept
-        for step in (*LOOKS, "floor"):
-            turns = [run(folder, step) for _ in range(repeat)]
-            yield {"assets": assets, "step": step} | min(turns, key=lambda turn: turn["seconds"])
+def measured(work: Path, assets: int, repeat: int) -> Iterator[tuple[str, Used]]:
+    """The step, and the turn of it that took the fewest seconds."""
+    folder = work / f"thousand-{assets}"
+    prepared(folder, assets)
+    run(folder, "look")  # the first look reads the entries, the others what it kept
+    for step in (*LOOKS, "floor"):
+        yield step, min((run(folder, step) for _ in range(repeat)), key=lambda turn: turn.answer["seconds"])
+
+
+def figures(work: Path, repeat: int) -> Iterator[Figure]:
+    """Each step at each size, and what a quiet tick asks of S3."""
+    for assets in SIZES:
+        found = dict(measured(work, assets, repeat))
+        least = found["floor"].answer["seconds"]
+        for step in LOOKS:
+            limit = {"most": MOST[step]} if assets == SIZES[-1] else {}
+            yield Figure(f"{step} of {assets:,} assets", found[step].answer["seconds"], "s", least, {}, limit)
+        yield Figure(f"peak memory of a look at {assets:,} assets", found["look"].peak, "MB")
+    asked = requests(work, 100, ENTRIES)
+    quiet = sum(sum(asked[step].values()) for step in ("reconcile", "look"))
+    yield Figure("requests to S3 of a quiet tick, 100 assets", quiet, "requests", limit={"most": 2 * 20 + 20})
 
 
 def requests(work: Path, assets: int, entries: int = ENTRIES) -> dict[str, dict[str, int]]:
@@ -392,13 +394,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         match name:
             case "figures":
-                for each in figures(Path(work), tuple(map(int, arguments)) or SIZES):
-                    print(
-                        json.dumps(
-                            {key: round(value, 3) if isinstance(value, float) else value for key, value in each.items()}
-                        ),
-                        flush=True,
-                    )
+                for assets in map(int, arguments):
+                    for step, turn in measured(Path(work), assets, 2):
+                        print(assets, step, turn.answer, f"{turn.cpu:.2f} CPU s, {turn.peak:.0f} MB", flush=True)
             case "requests":
                 print(json.dumps(requests(Path(work), *map(int, arguments)), indent=1))
             case "write":

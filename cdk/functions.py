@@ -77,8 +77,8 @@ class Functions(Construct):
                 memory_size=size.memory_mb,
                 timeout=cdk.Duration.seconds(size.timeout_s),
                 ephemeral_storage_size=cdk.Size.mebibytes(size.disk_mb),
-                # As many as can work at once: the readers of each asset's pages, or one. More would only wait for each other.
-                reserved_concurrent_executions=sum(max(asset.readers, 1) for asset in assets) if is_reserved else None,
+                # As many as can work at once: one for each asset. More would only wait for each other.
+                reserved_concurrent_executions=len(assets) if is_reserved else None,
                 dead_letter_queue=self.dead,
                 # Airflow tries again, with its own delays, and knows what came of it: Lambda does not.
                 retry_attempts=0,

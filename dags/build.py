@@ -24,7 +24,6 @@ from catalunya.io.errors import PermanentError, TransientError
 from catalunya.io.project_folder import active
 
 MATERIALIZE = "materialize"
-READ_PAGES = "read_pages"
 RECONCILE = "ops.reconcile"
 RECONCILE_EVERY = f"*/{RECONCILE_MINUTES} * * * *"
 MANIFESTS = "ops.manifests"
@@ -103,20 +102,9 @@ def _dag(asset: Asset, events: dict[str, AirflowAsset], settings: Settings) -> D
         **RETRIES,
     }
     if settings.functions and asset.layer is not Layer.MARTS:
-        from catalunya.dags.functions import Invoke, ReadPages  # imported only where used, to keep parsing fast
+        from catalunya.dags.functions import Invoke  # imported only where used, to keep parsing fast
 
-        # Runs even if a part failed: it reads the pages that the parts did not land.
-        invoke = Invoke(functions=settings.functions, trigger_rule="all_done", **task)
-        if asset.readers > 1:
-            shared: dict[str, Any] = {
-                "dag": dag,
-                "pool": task["pool"],
-                "map_index_template": "{{ task.index }}",
-                **RETRIES,
-            }
-            arguments = {"key": asset.key, "functions": settings.functions, "of": asset.readers}
-            parts = ReadPages.partial(task_id=READ_PAGES, **arguments, **shared)
-            parts.expand(index=list(range(asset.readers))) >> invoke
+        Invoke(functions=settings.functions, **task)
     else:
         Materialize(**task)
     return dag

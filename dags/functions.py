@@ -5,7 +5,7 @@ function writes its answer into the lake (`assets/record/answers.py`); the trigg
 triggerer, which may be restarted at any time: the event was sent before, by the task. If the function died, the ledger says
 whether it had made the table. Airflow is the only one that tries again: Lambda does not (`cdk/functions.py`).
 
-Here: the operators (for an asset, and for one part of a large source's pages), and the trigger. Not here: what a function does
+Here: the operator and the trigger. Not here: what a function does
 (`ops/lambdas.py`), what all materializing tasks share (`tasks.py`). Airflow imports this module whenever it parses the DAGs, so it
 imports nothing heavy.
 """
@@ -15,11 +15,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from catalunya.assets.graph.spec import FUNCTIONS, Layer
@@ -83,39 +81,6 @@ class Invoke(MaterializeBase):
             kwargs={"steps": steps},
             timeout=TIMEOUT,
         )
-
-
-class ReadPages(BaseOperator):
-    """Lands one part of a large source's pages in a Lambda function, before the task that materializes the asset.
-
-    Mapped over `index`. Nothing depends on its success: the next task runs in any case, and reads the pages that are missing.
-    """
-
-    ui_color = "#e8f4f8"
-
-    def __init__(self, *, key: str, functions: str, of: int, index: int, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.key, self.functions, self.of, self.index = key, functions, of, index
-
-    def execute(self, context: Context) -> None:
-        """Invoke the function for this part, and defer."""
-        self.defer(trigger=invoke(self.functions, self.event(context)), method_name="resume", timeout=TIMEOUT)
-
-    def event(self, context: Context) -> dict[str, Any]:
-        """The event of this part. All parts of a run share one batch, named after the run's start."""
-        from catalunya.assets.record.paths import batch_name
-
-        run = context["dag_run"]
-        started = run.start_date or run.run_after
-        part = {"of": self.of, "index": self.index, "batch": batch_name(started.astimezone(UTC))}
-        return {**_run_event(context), "asset": self.key, "force": bool(context["params"]["force"]), "part": part}
-
-    def resume(self, context: Context, event: dict[str, Any]) -> None:  # noqa: ARG002  the signature is Airflow's
-        """Handle the result. Raises what the function answered, AirflowSkipException when there was nothing to land."""
-        _check(event)
-        if event["status"] != "landed":
-            raise AirflowSkipException(f"{event['status']}: {event['why']}")
-        self.log.info("%s, part %s of %s: %s", self.key, self.index, self.of, event["why"])
 
 
 def _run_event(context: Context) -> dict[str, Any]:

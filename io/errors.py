@@ -31,8 +31,7 @@
     ControlFlow                       from one module to another; always caught, never shown
     ├── BadBodyError                  an answer with status 200 is damaged or something else: ask again
     ├── TooLargeError                 the API refuses so large a request: ask for less
-    ├── MovedError                    a page is not of the state the extraction started with
-    └── BatchClosedError              the batch accepts no more pages
+    └── MovedError                    a page is not of the state the extraction started with
 
 Airflow's retry policy and the Lambda functions tell transient from permanent by the class. Here: the classes, and how an error
 crosses a process boundary or is shown. Not here: an exception raised and caught within one module.
@@ -201,10 +200,6 @@ class TooLargeError(ControlFlow):
 
 class MovedError(ControlFlow):
     """A page is not of the state the extraction started with; the message says how it differs."""
-
-
-class BatchClosedError(ControlFlow):
-    """A page comes too late: its batch was sealed, with another answer to the same request."""
 
 
 def named(kind: str, message: str) -> CatalunyaError:

@@ -161,6 +161,9 @@ class Lake:
     def paths(self, prefix: str) -> Iterator[str]:
         """The paths of all objects below the folder `prefix`, in no order: of a hundred thousand, none is kept."""
         with self._errors("list", prefix):
+            if self.is_local:  # without the size and time of each file, a hundred thousand take a tenth of the time
+                yield from _files_below(self.root, prefix.rstrip("/"))
+                return
             for batch in self._store.list(prefix.rstrip("/")):
                 for found in batch:
                     yield found["path"]
@@ -232,6 +235,16 @@ class Lake:
 
     def _errors(self, verb: str, path: str) -> AbstractContextManager[None]:
         return _explained(verb, f"{self.root}/{path}".rstrip("/"), self._setting)
+
+
+def _files_below(root: str, folder: str) -> Iterator[str]:
+    """The paths of all files below a folder, also an absent one, without those that a write has not put in place yet (`file#1`)."""
+    with suppress(FileNotFoundError), os.scandir(f"{root}/{folder}") as found:
+        for each in found:
+            if each.is_dir():
+                yield from _files_below(root, f"{folder}/{each.name}")
+            elif "#" not in each.name:
+                yield f"{folder}/{each.name}"
 
 
 def _open_bucket(root: str, encryption: Encryption, kms_key_id: str | None, attempts: int, region: str) -> S3Store:

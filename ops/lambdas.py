@@ -1,8 +1,7 @@
 """The Lambda functions: `extract` makes one landing asset, `transform` one staging asset, through `materialize` like all callers.
 
 The event is {"asset", "run_id", "correlation_id", "force", "period_from", "period_to"}, the result {"status", "why", "error", "entry"}, where
-`error` is the class of io/errors.py if the status is `failed`, and `entry` the summary of the ledger entry or null. With "part":
-{"of", "index", "batch"}, `extract` lands only that part of the pages (`assets/making/parts.py`), and `entry` is null. With "answer", a
+`error` is the class of io/errors.py if the status is `failed`, and `entry` the summary of the ledger entry or null. With "answer", a
 name, the result is also written into the lake under it (`assets/record/answers.py`), for callers that do not wait for the response. With
 "lost", a message, nothing is made: the function records that the run's former function died.
 
@@ -31,9 +30,8 @@ import catalunya.assets.making.landing  # noqa: F401
 import catalunya.assets.making.staging  # noqa: F401
 import catalunya.io.sources.http  # noqa: F401  imported during init, as above
 from catalunya.assets.graph.discovery import declarations
-from catalunya.assets.graph.spec import MAX_READERS, Layer
+from catalunya.assets.graph.spec import Layer
 from catalunya.assets.making.materialize import materialize, record_lost
-from catalunya.assets.making.parts import PartRead, read_part
 from catalunya.assets.making.request import Outcome, Request, as_before, made_by
 from catalunya.assets.record.answers import Answering, Result, answer_path
 from catalunya.assets.record.project import Project
@@ -41,7 +39,6 @@ from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import MESSAGE, CatalunyaError, TransientError, UsageError, in_passing, reportable
 from catalunya.io.log import get_logger
 from catalunya.io.periods import window
-from catalunya.io.sources.base import Part
 from catalunya.ops.logging import configure
 
 log = get_logger(__name__)
@@ -66,14 +63,6 @@ class Context(Protocol):
         ...
 
 
-class EventPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Which part of the pages to land, and the batch folder that all parts of the run share."""
-
-    of: Annotated[int, msgspec.Meta(ge=1, le=MAX_READERS)]
-    index: Annotated[int, msgspec.Meta(ge=0)]
-    batch: Text
-
-
 class Event(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The event. `run_id` identifies one request: the same `run_id` again means that the event was delivered twice."""
 
@@ -83,13 +72,12 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     force: bool = False
     period_from: Period | None = None
     period_to: Period | None = None
-    part: EventPart | None = None
     answer: Text | None = None
     lost: Annotated[str, msgspec.Meta(max_length=MESSAGE)] | None = None
 
 
 def extract(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Make one landing asset, or land a part of its pages; after DeadlineReached, invoke it again to resume.
+    """Make one landing asset; after DeadlineReached, invoke it again to resume.
 
     Returns the result. Raises an unforeseen error, and what keeps it from answering.
     """
@@ -147,7 +135,7 @@ def _result(
         is_foreseen = isinstance(error, CatalunyaError) or in_passing(error)
         failed = Result(status="failed", why=str(public), error=type(public).__name__)
         return failed, None if is_foreseen else public
-    entry = outcome.entry if isinstance(outcome, Outcome) else None
+    entry = outcome.entry
     return Result(status=outcome.status, why=outcome.why, entry=entry.summary() if entry else None), None
 
 
@@ -164,7 +152,7 @@ def _logged(error: Exception) -> CatalunyaError:
     return public
 
 
-def _make(layer: Layer, event: Event, project: Project, ends_at: float) -> Outcome | PartRead:
+def _make(layer: Layer, event: Event, project: Project, ends_at: float) -> Outcome:
     if project.graph[event.asset].layer is not layer:
         other = {Layer.LANDING: "transform", Layer.STAGING: "extract"}[layer]
         raise UsageError(
@@ -180,11 +168,6 @@ def _make(layer: Layer, event: Event, project: Project, ends_at: float) -> Outco
     if event.lost:
         return record_lost(project, event.asset, request, event.lost)
     made = made_by(project.ledger, event.asset, event.run_id)
-    if event.part:
-        part = Part(event.part.of, event.part.index)
-        if made:  # a repeated event that arrived after the batch was sealed
-            return PartRead(event.asset, "skipped", f"already made by this run ({made.reason})")
-        return read_part(project, event.asset, part, event.part.batch, request)
     if made is None:
         return materialize(project, event.asset, request)
     if request.window:

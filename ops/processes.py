@@ -103,6 +103,12 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
+def listens(port: int) -> bool:
+    """Whether a process listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def check_free(port: int, purpose: str, command: str) -> None:
     """Raise UsageError if the port is in use; `command` is what to call with another one."""
     with socket.socket() as probe:

@@ -84,12 +84,13 @@ def versions(site: Site, asset: Asset) -> list[Version]:
     spans = _spans(history or ([entry] if entry else []))
     names = _names(site.names.get(asset.key, {}), spans)
     paths: dict[str, list[str]] = {}
+    folder = f"{data_folder(asset.key)}/"
     for path in site.files:
-        if path.startswith(f"{data_folder(asset.key)}/") and (match := DATED.fullmatch(path)):
+        if path.startswith(folder) and (match := DATED.fullmatch(path)):
             paths.setdefault(match["version"], []).append(path)
     current = next((name for name, version in names.items() if entry and version == entry.data_version), "")
     if current and entry:
-        due = [f"{data_folder(asset.key)}/{current}{each.ending}" for each in formats(entry.rows)]
+        due = [f"{folder}{current}{each.ending}" for each in formats(entry.rows)]
         paths[current] = list(dict.fromkeys([*due, *paths.get(current, [])]))
     ordered = sorted(paths, key=_order)
     found = []

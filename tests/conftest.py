@@ -37,14 +37,13 @@ CACHE = load_settings().cache.absolute()
 # The longest first, so that no worker ends up alone with one of them; then the other integration tests, then the short unit tests.
 # Those that start Airflow go to one worker: Airflow is several processes, and two at once are slower than one after the other.
 ON_AIRFLOW = (
-    "integration/test_airflow.py",
-    "integration/test_airflow_plugin.py",
+    "integration/on_airflow/test_airflow.py",
+    "integration/on_airflow/test_airflow_plugin.py",
     "integration/test_airflow_run.py",
 )
 LONGEST = (
     *ON_AIRFLOW,
     "integration/athena/test_marts_on_athena.py",
-    "integration/deploy/test_compose_run.py",
     "integration/warehouse/test_warehouse.py",
     "integration/warehouse/test_marts_lineage.py",
     "integration/warehouse/test_warehouse_failures.py",

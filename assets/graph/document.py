@@ -18,7 +18,7 @@ from catalunya.io.errors import DeclarationError
 
 GRAPH_FILE = "docs/graph.json"
 
-_NOT_OF_ASSET = frozenset({"key", "description", "code_version", "module", "columns", "readers"})
+_NOT_OF_ASSET = frozenset({"key", "description", "code_version", "module", "columns"})
 _NOT_OF_COLUMN = frozenset({"name", "description"})
 
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     StagingFunction = Callable[..., pl.LazyFrame]
 
 Clock = Literal["day", "year"]
-MAX_READERS = 16
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _FOLDERS = {"dim": "dimensions", "fact": "facts", "agg": "aggregates"}
 
@@ -76,7 +75,6 @@ class Asset:
     - `alternatives`: the names of other sources of a landing asset, `in_use` the one that it is read from (None: its first source).
     - `has_periods`: a landing asset whose source can be read by period, so that it can be backfilled.
     - `keeps_history`: what it publishes contains what it published before (an incremental mart).
-    - `readers`: how many Lambda functions read its pages.
     """
 
     key: str
@@ -96,7 +94,6 @@ class Asset:
     keep_days: int = 90
     has_periods: bool = False
     keeps_history: bool = False
-    readers: int = 1
     module: str = ""
 
     def __post_init__(self) -> None:
@@ -197,7 +194,6 @@ class LandingDeclaration(Declaration):
     in_use: str = ""
     schedule: str
     freshness: Freshness | None
-    readers: int = 1
 
     @property
     def file(self) -> str:
@@ -241,7 +237,6 @@ class LandingDeclaration(Declaration):
             schedule=self.schedule,
             freshness=self.freshness,
             has_periods=self.source.has_periods,
-            readers=self.readers,
             module=self.module,
         )
 
@@ -398,24 +393,15 @@ def Landing(  # noqa: N802  reads like a class in an asset file
     contract: type[LandingContract],
     schedule: str,
     freshness: Freshness | None = None,
-    readers: int = 1,
     alternatives: Mapping[str, Source[Any] | Alternative] | None = None,
 ) -> LandingDeclaration:
     """Declare the landing asset of a source: where it comes from, its raw fields, and when it is read (cron, UTC).
-
-    `readers`: how many Lambda functions read its pages in dev and prod (locally, one process reads them all). Use it for a table that
-    one function cannot read in 15 minutes: about a hundred pages of 50,000 rows and more. All readers together send no more
-    requests per second than one would, but each has as many in flight: lower CATALUNYA_HTTP_CONCURRENCY for an API that minds.
 
     `alternatives`: other sources of the same table by name, for the day on which this one dies; `catalunya sources switch` chooses.
     """
     if len(schedule.split()) != 5 and not schedule.startswith("@"):
         raise DeclarationError(
             f"landing.{name}: expected a cron expression of five fields ('0 5 * * *') or a preset ('@daily'), found {schedule!r}"
-        )
-    if not 1 <= readers <= MAX_READERS:
-        raise DeclarationError(
-            f"landing.{name}: expected 1 to {MAX_READERS} readers, found {readers}; more would only wait for the source's rate limit"
         )
     declared = LandingDeclaration(
         name=name,
@@ -424,7 +410,6 @@ def Landing(  # noqa: N802  reads like a class in an asset file
         contract=contract,
         schedule=schedule,
         freshness=freshness,
-        readers=readers,
         module=_caller(),
     )
     return declared.using(active().sources.get(name, ""))

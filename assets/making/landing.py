@@ -173,8 +173,7 @@ def _taken_over(
     lake: Lake, asset: Asset, history: Sequence[Entry], source: str, version: str, window: Window | None
 ) -> Batch | str | None:
     """What a killed run left of this very source, version and window: a sealed batch that no entry records, or the folder of an unsealed
-    one with usable pages. Other unsealed or unrecorded batches are deleted, and so are pages that a reader of a part wrote too
-    late, into a batch that was used and deleted."""
+    one with usable pages. Other unsealed or unrecorded batches are deleted."""
     recorded = {entry.batch for entry in history}
     taken: Batch | str | None = None
     for prefix in (f"{asset.prefix}/{folder}" for folder in reversed(lake.folders(asset.prefix))):

@@ -117,6 +117,11 @@ class Context:
             checks=CheckTally(asset.layer),
         )
 
+    @property
+    def maker(self) -> Maker:
+        """The maker of the asset's layer. Imports polars or dbt, which a run that only waits for another asset does without."""
+        return maker_of(self.asset.layer)
+
     def declaration(self, kind: type[Declared]) -> Declared:
         """The asset's declaration, which is of this kind."""
         declared = self.project.declarations[self.asset.key]

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from catalunya.assets.graph.spec import Layer, digest
-from catalunya.assets.making.maker import Candidate, Context, Maker, maker_of
+from catalunya.assets.making.maker import Candidate, Context
 from catalunya.assets.making.request import Observer, Outcome, Request, made_by
 from catalunya.assets.record.announce import announce
 from catalunya.assets.record.lease import Lease, lease
@@ -68,7 +68,7 @@ def materialize(
 
 def _logged(context: Context) -> Outcome:
     try:
-        outcome = _run(context, maker_of(context.asset.layer))
+        outcome = _run(context)
     except CatalunyaError as error:
         log.error(  # noqa: TRY400  the message says it all; a traceback adds nothing
             "materialization_failed", error=str(error), transient=isinstance(error, TransientError)
@@ -93,7 +93,7 @@ def _logged(context: Context) -> Outcome:
     return outcome
 
 
-def decide(context: Context, maker: Maker) -> Stale | Outcome:
+def decide(context: Context) -> Stale | Outcome:
     """Why the asset is to be made now, or the outcome without making it. At most one request to its source.
 
     Raises UsageError for what cannot be asked of it, BackfillBlocked, and what asking the source raises.
@@ -102,18 +102,18 @@ def decide(context: Context, maker: Maker) -> Stale | Outcome:
     if request.window:
         return _decide_backfill(context)
     if request.replay:
-        return _decide_replay(context, can_replay=maker.replays)
+        return _decide_replay(context)
     stale = Stale(asset.key, Reason.FORCED, "forced") if request.force else state.stale(asset.key)
-    stale = stale or maker.find_new(context)
+    stale = stale or context.maker.find_new(context)
     if stale is None:
         return Outcome(asset.key, "skipped", "up to date", latest)
     waits = state.lacks(asset.key) if request.force else state.waits_for(asset.key)
     return Outcome(asset.key, "deferred", waits, latest) if waits else stale
 
 
-def _decide_replay(context: Context, *, can_replay: bool) -> Stale | Outcome:
+def _decide_replay(context: Context) -> Stale | Outcome:
     asset, latest = context.asset, context.previous
-    if not can_replay or latest is None:
+    if not context.maker.replays or latest is None:
         raise UsageError(
             f"{asset.key}: only the quarantine of a staging table that has been made can be replayed; "
             "`catalunya status` shows which have been"
@@ -140,12 +140,12 @@ def _decide_backfill(context: Context) -> Stale:
     return Stale(key, Reason.BACKFILL, f"backfill {window}")
 
 
-def _run(context: Context, maker: Maker) -> Outcome:
+def _run(context: Context) -> Outcome:
     """Decide, and make the asset under its lease."""
     # First without the lease: most runs find nothing to do, and that must cost next to nothing.
     seen = _last_sequence(context)
     try:
-        decision = _decide_and_clean_up(context, maker)
+        decision = _decide_and_clean_up(context)
     except (SourceError, SourceUnavailable) as error:
         _record_without_making(context, seen, error, "the source was asked whether it changed")
         raise
@@ -163,11 +163,11 @@ def _run(context: Context, maker: Maker) -> Outcome:
         after = _last_sequence(context)
         if after != seen:  # another run recorded something in between
             context.refresh()
-            decision = _decide_and_clean_up(context, maker)
+            decision = _decide_and_clean_up(context)
         if isinstance(decision, Outcome):
             return decision
         try:
-            return _make(context, maker, decision, held, after)
+            return _make(context, decision, held, after)
         # None of these says anything about the table; before a CatalogError it was recorded.
         except (LeaseHeld, LeaseLost, CatalogError):
             raise
@@ -175,7 +175,7 @@ def _run(context: Context, maker: Maker) -> Outcome:
             failure = in_passing(error) or error
             # A failure is recorded, so that the same inputs are not tried for ever. Two exceptions: an extraction that
             # resumes from its deadline has not failed, and a backfill says nothing about the table as it is.
-            resumes = isinstance(error, DeadlineReached) and maker.resumes
+            resumes = isinstance(error, DeadlineReached) and context.maker.resumes
             if not resumes and not context.request.window:
                 _record_failure(context, decision, after, failure)
             if failure is error:
@@ -183,17 +183,17 @@ def _run(context: Context, maker: Maker) -> Outcome:
             raise failure from error
 
 
-def _decide_and_clean_up(context: Context, maker: Maker) -> Stale | Outcome:
+def _decide_and_clean_up(context: Context) -> Stale | Outcome:
     """The decision; if there is nothing to do, finish what a killed run left to clean up."""
-    decision = decide(context, maker)
+    decision = decide(context)
     if isinstance(decision, Outcome) and decision.status == "skipped":
-        maker.clean_up(context)
+        context.maker.clean_up(context)
     return decision
 
 
-def _make(context: Context, maker: Maker, stale: Stale, held: Lease, after: int) -> Outcome:
+def _make(context: Context, stale: Stale, held: Lease, after: int) -> Outcome:
     """Make, check, publish, record, clean up."""
-    project, key = context.project, context.asset.key
+    project, key, maker = context.project, context.asset.key, context.maker
     with tempfile.TemporaryDirectory(prefix="catalunya-", dir=project.settings.scratch) as scratch:
         context.report("producing")
         try:

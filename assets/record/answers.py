@@ -45,7 +45,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     Raises ValueError if it contradicts itself: a failure without an error would end its task as skipped, and no one would hear of it.
     """
 
-    status: Literal["materialized", "skipped", "deferred", "landed", "failed"]
+    status: Literal["materialized", "skipped", "deferred", "failed"]
     why: str
     error: str | None = None
     entry: dict[str, Any] | None = None

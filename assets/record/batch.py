@@ -1,25 +1,22 @@
 """A landing batch in the lake: its manifest, and while it is incomplete a note beside each page, so that the next attempt resumes.
 
 A batch without a manifest is ignored by readers. After a deadline or a kill, its pages are reused by the next extraction of the same
-version and window, each only if it is complete by the size and hash in its note. Where several functions read a large source
-(`assets/making/parts.py`), their pages are in one batch, each under its own name. Not here: which pages answer which request
+version and window, each only if it is complete by the size and hash in its note. Not here: which pages answer which request
 (`io/sources`), sealing a batch (`assets/making/landing.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import secrets
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 
-from catalunya.assets.graph.spec import Asset
 from catalunya.assets.record.ledger import Entry, Stored, content_version
-from catalunya.assets.record.paths import begun_at, manifest_path
-from catalunya.io.errors import BatchClosedError, BatchDamaged, ObjectMissing
+from catalunya.assets.record.paths import manifest_path
+from catalunya.io.errors import BatchDamaged, ObjectMissing
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.lake import Lake
 from catalunya.io.log import get_logger
@@ -29,13 +26,6 @@ from catalunya.io.sources.base import Page
 log = get_logger(__name__)
 
 NOTES = "_landed"
-PARTS_TIMEOUT = timedelta(hours=3)
-"""Longer than the parts of one run can take, retries included: four times a function's 15 minutes, and the waits in between."""
-
-
-def may_be_read_into(asset: Asset, batch: str, now: datetime) -> bool:
-    """Whether parts may be landing pages in an unsealed batch right now. They hold no lease by which to tell."""
-    return asset.readers > 1 and abs(now - begun_at(batch)) < PARTS_TIMEOUT
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -134,7 +124,7 @@ def _damaged(lake: Lake, path: str, expected: str, found: str) -> BatchDamaged:
 
 
 class LandedPages:
-    """The pages of one unsealed batch. Only for the holder of the asset's lease; others use `PartPages`."""
+    """The pages of one unsealed batch. Only for the holder of the asset's lease."""
 
     def __init__(self, lake: Lake, batch: str, window: Window | None) -> None:
         self.batch = batch
@@ -152,8 +142,7 @@ class LandedPages:
         complete: dict[str, Page] = {}
         for note in self._notes(sizes):
             page, matches = note.page, (note.version, note.window) == (version, self._window)
-            # When a part ran twice, two pages answer one request: either will do.
-            if matches and page.url not in complete and self._is_complete(page, sizes):
+            if matches and self._is_complete(page, sizes):
                 complete[page.url] = page
         self.taken = len(complete)
         if complete:
@@ -200,37 +189,3 @@ class LandedPages:
 
     def _path(self, name: str) -> str:
         return f"{self.batch}/{NOTES}/{name}"
-
-
-class PartPages(LandedPages):
-    """The pages of an unsealed batch, for a part: it holds no lease, and lands pages early that the lease's holder may use.
-
-    Each invocation uses its own names, which sort where the plain ones would: no page is ever replaced, not even by an
-    invocation that was presumed dead. `is_open` is called before each page: whether the batch still waits for pages.
-    """
-
-    def __init__(self, lake: Lake, batch: str, window: Window | None, is_open: Callable[[], bool]) -> None:
-        super().__init__(lake, batch, window)
-        self._is_open = is_open
-        self._tail = secrets.token_hex(4)
-
-    def write(self, name: str, body: bytes) -> None:
-        """Write one page. Raises BatchClosedError when the batch was sealed meanwhile."""
-        if not self._is_open():
-            raise BatchClosedError(f"{self.batch} was sealed meanwhile")
-        super().write(self._unique_name(name), body)
-
-    def add(self, page: Page) -> None:
-        """Note a page under the name it was written to."""
-        super().add(replace(page, name=self._unique_name(page.name)))
-
-    def forget(self) -> None:
-        """Nothing: that is for the holder of the lease."""
-
-    def _unique_name(self, name: str) -> str:
-        stem, _, ending = name.partition(".")
-        return f"{stem}.{self._tail}.{ending}"
-
-    def _is_complete(self, page: Page, sizes: Mapping[str, int]) -> bool:
-        """By size only: the holder of the lease reads them all anyway."""
-        return sizes.get(f"{self.batch}/{page.name}") == page.bytes

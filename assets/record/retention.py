@@ -23,7 +23,6 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 
 from catalunya.assets.graph.spec import Asset, Layer
-from catalunya.assets.record.batch import may_be_read_into
 from catalunya.assets.record.lease import lease
 from catalunya.assets.record.ledger import REPAIRED, Entry, Ledger, Stored
 from catalunya.assets.record.paths import in_deletion_order, manifest_path, quarantine_folder
@@ -145,8 +144,6 @@ def _batches(state: State, asset: Asset, history: list[Entry]) -> Iterator[Remov
                 continue
             why = "every table made from it has used it"
         elif manifest_path(batch) not in {o.path for o in objects}:
-            if may_be_read_into(asset, batch, state.now):
-                continue
             why = "its run was interrupted before it was complete"
         elif batch not in recorded:
             why = "its run was interrupted before it was recorded"

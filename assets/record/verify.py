@@ -18,7 +18,7 @@ from io import BytesIO
 import polars as pl
 
 from catalunya.assets.graph.spec import Asset, Layer
-from catalunya.assets.record.batch import may_be_read_into, read_batch
+from catalunya.assets.record.batch import read_batch
 from catalunya.assets.record.lease import UNKNOWN, holder, lease
 from catalunya.assets.record.ledger import (
     FOLDER,
@@ -307,8 +307,6 @@ class Objects:
             batch = f"{prefix}/{folder}"
             seal = manifest_path(batch)
             if seal not in paths:
-                if may_be_read_into(self.asset, batch, datetime.now(UTC)):
-                    continue
                 what = f"expected a sealed batch, found {len(paths)} objects without a manifest: an extraction was interrupted"
                 yield self._found(
                     "batch_unsealed",

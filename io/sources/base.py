@@ -7,13 +7,13 @@ Here: plain data and interfaces, cheap to import, because asset files load them 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from catalunya.io.base_url import flaw_of_base, host_of
-from catalunya.io.errors import ConfigurationError, DeclarationError, SourceError, UsageError
+from catalunya.io.errors import ConfigurationError, DeclarationError, SourceError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -169,22 +169,6 @@ class Page:
     """The state the answer says it belongs to, if answers say so."""
     behind: bool = False
     """Whether the source said that the rows it served lag behind its metadata."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One reader's share of a table's pages: every `of`-th page, starting with number `index`."""
-
-    of: int
-    index: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < self.of:
-            raise UsageError(f"part {self.index} of {self.of}: expected 0 to {self.of - 1}; correct the part asked for")
-
-    def share(self, http: HttpSettings) -> HttpSettings:
-        """The settings of one of `of` readers, so that together they send no more requests per second than one would alone."""
-        return replace(http, requests_per_second=http.requests_per_second / self.of)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from catalunya.io.periods import Window
-    from catalunya.io.sources.base import HttpSettings, Landed, OnProgress, PageSink, Part, SourceState
+    from catalunya.io.sources.base import HttpSettings, Landed, OnProgress, PageSink, SourceState
     from catalunya.io.sources.file_formats import Cut
     from catalunya.io.sources.http import Http
 
@@ -81,9 +81,6 @@ class Downloaded(Source[PageRequest]):
             f"{self.describe()} changed during each of {RESTARTS + 1} downloads: {flaw}. Nothing was published; try again when the "
             "source has stopped updating."
         )
-
-    def read_part(self, http: HttpSettings, state: SourceState, sink: PageSink, part: Part, **_: object) -> None:
-        """Nothing: the table comes with one answer, of which several readers would each need all."""
 
     def refuse(self, window: Window | None) -> None:
         """Raise UsageError if only a window is wanted."""

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         OnProgress,
         Page,
         PageSink,
-        Part,
         SourceState,
     )
     from catalunya.io.sources.http import Http, Reply
@@ -76,7 +75,7 @@ class Plan(Generic[R]):
 class Source(ABC, Generic[R]):
     """A table of an API, as an asset declares it: pure data (hashable, picklable), and how it is read.
 
-    `probe`, `extract` and `read_part` open and close their own client. They raise
+    `probe` and `extract` open and close their own client. They raise
     `SourceUnavailable` (`DeadlineReached` when time runs out), `SourceChanged` or `SourceError`; errors of the sink pass through.
     A new protocol is a module in this folder with a class that implements the rest; nothing else names it.
     """
@@ -190,27 +189,6 @@ class Source(ABC, Generic[R]):
             f"{self.describe()} at {self.url(http.base_url)} changed during each of {RESTARTS + 1} readings: {flaw}. "
             "Nothing was published; try again when the source has stopped updating."
         )
-
-    def read_part(
-        self,
-        http: HttpSettings,
-        state: SourceState,
-        sink: PageSink,
-        part: Part,
-        *,
-        window: Window | None = None,
-        landed: Landed,
-    ) -> None:
-        """Read one part of the pages that `extract` would read of this state, noting each in `landed`.
-
-        Every n-th page, so that the late pages, which cost the API more, are shared evenly. Nothing is checked across pages: if the
-        source has changed since `state`, the rest is not read, and `extract` notices what is missing. `http` is used unchanged:
-        the caller applies `part.share(http)`.
-        """
-        with self.connect(http) as client:
-            plan = self.plan(client, state, window)
-            if plan.state.version == state.version:
-                _Pass(self, client, plan, sink, landed, None).run(plan.requests[part.index :: part.of])
 
     def _extracted(self, plan: Plan[R], reading: _Pass[R], requests: int, started_at: datetime) -> Extraction:
         state, pages = plan.state, tuple(page for _, page in sorted(reading.pages.items()))

@@ -134,8 +134,6 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
     deployed: dict[str, object] = {
         "API__HOST": "0.0.0.0",  # noqa: S104  inside a container; its network decides who reaches it
         "CORE__HOSTNAME_CALLABLE": "socket.gethostname",  # the name under which other containers reach this one
-        # The default of 5 fails tasks while the machine is busy or the api-server restarts.
-        "WORKERS__EXECUTION_API_TIMEOUT": 60,
         "LOGGING__JSON_LOGS": load_settings().log_format == "json",
     }
     if executor == LOCAL:
@@ -202,6 +200,8 @@ def common_settings() -> dict[str, str]:
             "CORE__DAGS_FOLDER": Path(catalunya.__file__).parent / "dags",
             "CORE__LOAD_EXAMPLES": False,
             "API__MAXIMUM_PAGE_LIMIT": 1000,
+            # The default of 5 fails tasks while the machine is busy or the api-server starts.
+            "WORKERS__EXECUTION_API_TIMEOUT": 60,
             "API__INSTANCE_NAME": active().title,
             "LOGGING__COLORED_CONSOLE_LOG": False,
         }

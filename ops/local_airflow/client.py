@@ -146,11 +146,6 @@ class Client:
         except httpx.TransportError:
             return False
 
-    def warm_up(self) -> None:
-        """Have the server build the routes that tasks use, which takes seconds, before the first task needs them."""
-        with self._transport_errors():
-            self._http.get("/execution/health")
-
     def _request(self, method: str, path: str, **arguments: Any) -> Any:
         with self._transport_errors():
             for attempt in range(1, ATTEMPTS + 1):

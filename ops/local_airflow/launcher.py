@@ -18,9 +18,12 @@ import gc
 import importlib
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing, suppress
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -47,15 +50,22 @@ FOR_API = (
     "airflow.api_fastapi.core_api.app",
     "airflow.api_fastapi.core_api.routes.public",
     "airflow.api_fastapi.core_api.routes.ui",
+)
+FOR_EXECUTION_API = (
+    "airflow.api_fastapi.app",
     "airflow.api_fastapi.execution_api.app",
     "airflow.api_fastapi.execution_api.routes",
 )
 PARSER, MAIN = "airflow.cli.cli_parser", "airflow.__main__"
+MIGRATE = ("db", "migrate")
+API = ("api-server", "--apps", "core")
+EXECUTION_API = ("api-server", "--apps", "execution", "--port")
 COMPONENTS = {
     "scheduler": ("scheduler", "--skip-serve-logs"),  # logs are read from this machine's disk
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+DATABASE, MIGRATED = "airflow.db", "migrated"
 POLL_S = 0.2
 GRACE_S = 3.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -69,8 +79,11 @@ class ComponentEnded(Exception):
     """A component ended by itself."""
 
 
-def main(components: Sequence[str]) -> int:
-    """Start the API server and the components, and wait. Returns 0 when stopped, 1 when a component ended by itself."""
+def main(execution_port: str, components: Sequence[str]) -> int:
+    """Start the API servers and the components, and wait. Returns 0 when stopped, 1 when a component ended by itself.
+
+    Tasks have an API server of their own: building its routes takes as long as all the rest of a start, on one core.
+    """
     parent = os.getppid()
     # Importing creates hundreds of thousands of objects that stay: garbage collection in between doubles the time.
     gc.disable()
@@ -80,16 +93,24 @@ def main(components: Sequence[str]) -> int:
     try:
         preload(PARSER)
         ready = os.pipe()
-        running[_fork("api-server", ("api-server",), FOR_API, wait_for=ready)] = "api-server"
-        database = _fork("db", ("db", "migrate"))
-        running[database] = "db"
+        servers = {
+            "execution-api": ((*EXECUTION_API, execution_port), FOR_EXECUTION_API),
+            "api-server": (API, FOR_API),
+        }
+        for name, (command, modules) in servers.items():
+            running[_fork(name, command, modules, wait_for=ready)] = name
+        database = None if is_migrated() else _fork("db", MIGRATE)
+        if database:
+            running[database] = "db"
         preload(*FOR_SCHEDULING, *FOR_TASKS)
         # Creating an asset makes Airflow read its providers' URI handlers.
         importlib.import_module("airflow.sdk").Asset(name="launcher", uri="catalunya://launcher")
         gc.freeze()
         while database in running:
             _watch(running, parent)
-        os.write(ready[1], b"1")
+        if database:
+            remember_migration()
+        os.write(ready[1], b"1" * len(servers))
         for name in components:
             running[_fork(name, COMPONENTS[name])] = name
         while True:
@@ -101,6 +122,27 @@ def main(components: Sequence[str]) -> int:
         return 1
     finally:
         _end(running)
+
+
+def is_migrated() -> bool:
+    """Whether this Airflow has migrated this database before: it says so itself, and `db migrate` takes seconds to find nothing to do."""
+    noted = Path(os.environ["AIRFLOW_HOME"], MIGRATED)
+    return noted.exists() and noted.read_text(encoding="utf-8") == _revision()
+
+
+def remember_migration() -> None:
+    """Note that this Airflow has migrated the database to the revision that it is at now."""
+    Path(os.environ["AIRFLOW_HOME"], MIGRATED).write_text(_revision(), encoding="utf-8")
+
+
+def _revision() -> str:
+    """The installed Airflow, and the revision of the schema that the database says it has; the version alone if there is no such database."""
+    database = Path(os.environ["AIRFLOW_HOME"], DATABASE)
+    found = None
+    if database.exists():
+        with closing(sqlite3.connect(database)) as connection, suppress(sqlite3.OperationalError):  # no such table
+            found = connection.execute("select version_num from alembic_version").fetchone()
+    return f"{version('apache-airflow')} {found}"
 
 
 def preload(*names: str) -> None:
@@ -201,6 +243,6 @@ def _stop(_: int, __: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
+    code = main(sys.argv[1], sys.argv[2:])
     sys.stderr.flush()
     os._exit(code)  # without interpreter shutdown, in which libraries that were only preloaded report errors

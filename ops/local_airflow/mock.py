@@ -6,7 +6,6 @@ Here: that process. Not here: what it serves (`ops/mock`).
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from catalunya.io.errors import AirflowError
 from catalunya.ops import mock
-from catalunya.ops.processes import child, free_ports
+from catalunya.ops.processes import child, free_ports, listens
 
 START_S = 60.0
 POLL_S = 0.1
@@ -38,7 +37,7 @@ def mock_apis(*, rows: int | None, real: Path | None, log: Path) -> Iterator[tup
 
         def wait() -> None:
             until = time.monotonic() + START_S
-            while not _answers(port):
+            while not listens(port):
                 if process.poll() is not None or time.monotonic() > until:
                     lines = log.read_text(errors="replace", encoding="utf-8").strip().splitlines()
                     raise AirflowError(f"the mock APIs did not start: {lines[-1] if lines else 'no output'}; see {log}")
@@ -58,11 +57,6 @@ def main(port: str, rows: str, real: str) -> None:
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
     mock.run(port=int(port), rows=int(rows), real=real or None)
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 if __name__ == "__main__":

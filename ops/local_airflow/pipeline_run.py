@@ -101,8 +101,10 @@ class PipelineRun:
         Stale assets that are neither being made nor waiting for another have lost their events (Airflow 3.3.2 can lose
         some): `ops.reconcile` is triggered for them, and reported.
         """
-        is_at_rest = self.client.is_at_rest(self.started_at, self._consumers)
         self.tasks = self._read_tasks()
+        is_over = all(task.is_over for tasks in self.tasks.values() for task in tasks)
+        if is_at_rest := is_over and self.client.is_at_rest(self.started_at, self._consumers):
+            self.tasks = self._read_tasks()  # a task may have begun and ended since the first look
         state = self.project.overview()
         assets: dict[str, AssetRun] = {}
         for asset in self.project.graph:

@@ -15,12 +15,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from urllib.parse import quote
 
+import httpx
 from pydantic import SecretStr
 
 from catalunya.assets.graph.discovery import load_graph
@@ -28,7 +30,7 @@ from catalunya.io.environment import Settings
 from catalunya.io.errors import AirflowError, UsageError
 from catalunya.ops.deployed_airflow.processes import PARALLELISM, POOL, POOL_SLOTS, common_settings, variables
 from catalunya.ops.local_airflow.client import Client
-from catalunya.ops.processes import check_free, child, free_ports
+from catalunya.ops.processes import check_free, child, free_ports, listens
 
 HOME = Path(".airflow")
 START_S = 180.0
@@ -59,13 +61,15 @@ def airflow(
     port: int | None = None,
     stays: bool = False,
     retry_delay_s: int = 2,
+    dags: Path | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Server]:
     """Start Airflow for the assets of `settings`; stop all of it when the block ends, however it ends.
 
     `home` keeps the database and logs between runs; one server at a time may use it. `port` is the UI's, by default a free
-    one. `stays` means hours instead of one run: cron schedules are active, and the scheduler polls less often. Raises UsageError
-    if Airflow is not installed, the port is in use or the home is in use, AirflowError if it does not start.
+    one. `stays` means hours instead of one run: cron schedules are active, and the scheduler polls less often. `dags` is a folder
+    of other DAGs with the same ids (`bench/wave.py`). Raises UsageError if Airflow is not installed, the port is in use or the home
+    is in use, AirflowError if it does not start.
     """
     if importlib.util.find_spec("airflow") is None:
         raise UsageError("Airflow is not installed; run `make setup`, or `pip install 'catalunya[airflow]'`")
@@ -74,23 +78,28 @@ def airflow(
     home = home.absolute()
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    ports = free_ports(3)
+    ports = free_ports(4)
     ports[0] = port or ports[0]
-    url = f"http://127.0.0.1:{ports[0]}"
+    url, execution_url = (f"http://127.0.0.1:{number}" for number in ports[:2])
     env = environment(settings, home, ports, stays=stays, retry_delay_s=retry_delay_s)
+    if dags:
+        env |= variables({"CORE__DAGS_FOLDER": dags.absolute()})
     started_at = datetime.now(UTC)
     # One short run without deferrable tasks needs no triggerer, and no one checks its health.
     needs_triggerer = stays or settings.functions or settings.manifests_queue
     components = ("scheduler", "dag-processor", *(("triggerer",) if needs_triggerer else ()))
-    command = [sys.executable, "-P", str(Path(__file__).with_name("launcher.py")), *components]
+    launcher = str(Path(__file__).with_name("launcher.py"))
+    command = [sys.executable, "-P", launcher, str(ports[1]), *components]
     with _locked(home), child(command, log=logs / "launcher.log", env=env) as process, Client(url) as client:
         server = Server(url, home, client, started_at, process)
+        Thread(target=_warm_up, args=[server, execution_url], name="warm-up", daemon=True).start()
         keys = {asset.key for asset in load_graph(settings)}  # compiled here while Airflow starts on the other core
         _wait_until(server, client.is_alive, "its API did not answer")
         report("the API answers; waiting for the DAGs to be parsed")
         client.ensure_pool(POOL, POOL_SLOTS)
-        client.warm_up()
         _wait_until(server, lambda: _has_parsed(server, keys), "not every DAG was parsed")
+        # The first tasks wait for its routes, as the scheduler needs a while to start them.
+        _wait_until(server, lambda: listens(ports[1]), "the API of the tasks did not answer")
         yield server
 
 
@@ -98,12 +107,12 @@ def environment(
     settings: Settings, home: Path, ports: Sequence[int], *, stays: bool, retry_delay_s: int
 ) -> dict[str, str]:
     """Airflow's environment: this process's without its AIRFLOW variables, the project's settings, and Airflow's."""
-    port, worker_port, trigger_port = ports
+    port, execution_port, worker_port, trigger_port = ports
     airflow_settings: dict[str, object] = {
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": PARALLELISM,
         "CORE__DEFAULT_TASK_RETRY_DELAY": retry_delay_s,
-        "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{execution_port}/execution/",
         # Only this machine's user reaches 127.0.0.1: a password would add nothing.
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
         "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{quote(str(home / 'airflow.db'))}",
@@ -168,6 +177,15 @@ def _locked(home: Path) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+def _warm_up(server: Server, url: str) -> None:
+    """Have the tasks' API build its routes, which takes seconds, while the DAGs are parsed."""
+    while server.process.poll() is None:
+        with suppress(httpx.TransportError):
+            httpx.get(f"{url}/execution/health", timeout=START_S, trust_env=False)
+            return
+        time.sleep(POLL_S)
 
 
 def _has_parsed(server: Server, keys: set[str]) -> bool:

@@ -3,20 +3,37 @@ templates."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from tests.integration.cdk.conftest import env, graph, names, synthesized
-from tests.integration.conftest import field, made, shared_field
+from tests.integration.conftest import made
 
 from small.aws import aws, bucket, shared_aws
+from small.field import Field, on_airflow
 
 __all__ = [
     "aws",
     "bucket",
     "env",
-    "field",
     "graph",
     "made",
     "names",
     "shared_aws",
-    "shared_field",
     "synthesized",
 ]
+
+
+@pytest.fixture(scope="module")
+def shared_field(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterator[Field]:
+    """One Airflow on an empty lake for all tests of a module. Tests take `field`."""
+    with on_airflow(tmp_path_factory.mktemp("airflow"), compiled) as field:
+        yield field
+
+
+@pytest.fixture
+def field(shared_field: Field) -> Field:
+    """The shared Airflow, at rest and without faults, whatever the test before did."""
+    shared_field.rest()
+    return shared_field

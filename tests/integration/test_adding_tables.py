@@ -16,14 +16,15 @@ from typing import Any
 
 import pytest
 
+from small.checkout import copy_code
 from small.commands import COMMAND
 from small.patience import patience
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("assets", "cdk", "contracts", "io", "dags", "dbt", "docs", "ops", "portal", "src", "tests")
 FILES = ("README.md", "pyproject.toml", "Makefile")
-# Of the fast part of `make test`: those that read the graph, the contracts or what is generated from them.
-TESTS = ("test_graph_document.py", "test_derive.py", "test_discovery.py", "test_readme.py", "test_contracts.py")
+# Of the fast part of `make test`: those that read the graph of the project, its contracts or what is generated from them.
+TESTS = ("test_graph_document.py", "test_derive.py", "test_readme.py")
 
 VIEW = {
     "id": "zq9x-7hbt",
@@ -72,7 +73,7 @@ def copy(tmp_path: Path) -> Path:
     """A copy of the project."""
     root = tmp_path / "copy"
     for folder in COPIED:
-        shutil.copytree(ROOT / folder, root / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        copy_code(ROOT / folder, root / folder)
     for name in FILES:
         shutil.copy(ROOT / name, root)
     return root

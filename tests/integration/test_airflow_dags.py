@@ -45,8 +45,8 @@ from catalunya.assets.graph.spec import Asset
 from airflow.serialization.serialized_objects import DagSerialization
 
 large = AssetGraph(
-    Asset(key=f"landing.{name}", description="", columns=(), code_version="1", schedule="0 5 * * *", readers=readers)
-    for name, readers in (("large", 3), ("small", 1))
+    Asset(key=f"landing.{name}", description="", columns=(), code_version="1", schedule="0 5 * * *")
+    for name in ("large", "small")
 )
 
 def wired(functions):
@@ -68,43 +68,6 @@ def wired(functions):
         for name, dag in dags_of_large.items() if name.startswith("landing.")
     }
 
-def event_of(index):
-    from datetime import UTC, datetime
-    from types import SimpleNamespace
-    from airflow.sdk.exceptions import TaskDeferred
-
-    run = SimpleNamespace(run_id="r1", start_date=datetime(2026, 8, 3, 14, 5, 12, 7000, UTC))
-    params = {"force": False, "period_from": "2014", "period_to": None}
-    dag = build_dags(large, load_settings(functions="f-{purpose}-dev"))["landing.large"]
-    try:
-        dag.task_dict["read_pages"].unmap({"index": index}).execute(
-            {"dag_run": run, "params": params, "triggering_asset_events": {}}
-        )
-    except TaskDeferred as deferred:
-        path, how, event = sent.pop()
-        name = event.pop("answer")
-        return [path, how, event, deferred.trigger.serialize()[1] == {"function": "f-extract-dev", "path": f"_answers/landing/{name}.json"}]
-
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
-
-sent = []
-
-class Lambda(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        sent.append([self.path, self.headers["X-Amz-Invocation-Type"], json.loads(body)])
-        self.send_response(202)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-server = HTTPServer(("127.0.0.1", 0), Lambda)
-Thread(target=server.serve_forever, daemon=True).start()
-os.environ |= {"AWS_ENDPOINT_URL_LAMBDA": f"http://127.0.0.1:{server.server_port}", "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "x"}
-
 def action(task, error):
     return task.retry_policy.evaluate(error, 1, 3).action.value
 
@@ -122,7 +85,6 @@ print(json.dumps({
     "backups": {hours: schedule(dag) for hours, dag in backups.items()},
     "functions": wired("catalunya-{purpose}-dev"),
     "processes": wired(""),
-    "events": [event_of(index) for index in range(3)],
     "one": list(build_dags(graph, load_settings(), only="staging.social_services")),
     "dags": {
         name: {
@@ -278,33 +240,8 @@ def test_a_task_builds_only_its_own_dag(read: dict[str, Any]) -> None:
     assert read["one"] == ["staging.social_services"]
 
 
-def test_the_parts_of_a_large_source_are_read_first_and_its_task_follows_even_if_they_fail(
-    read: dict[str, Any],
-) -> None:
-    parts, made = (read["functions"]["landing.large"][name] for name in ("read_pages", "materialize"))
-    assert (parts["mapped"], parts["downstream"]) == ({"index": [0, 1, 2]}, ["materialize"])
-    assert made["rule"] == "all_done"
-    assert parts["pool"] == made["pool"] == "sources"
-    assert parts["retry"] == made["retry"] == ["retry", "fail"]
-
-
-def test_a_small_source_and_any_source_without_functions_is_read_by_one_task(
-    read: dict[str, Any],
-) -> None:
-    assert list(read["functions"]["landing.small"]) == ["materialize"]
-    assert [list(tasks) for tasks in read["processes"].values()] == [["materialize"], ["materialize"]]
-
-
-def test_all_parts_of_a_run_share_one_batch(read: dict[str, Any]) -> None:
-    batch = "ingested_process_at=20260803T140512007"
-    event = {"asset": "landing.large", "run_id": "r1", "correlation_id": None, "force": False}
-    event |= {"period_from": "2014", "period_to": None}
-    assert read["events"] == [
-        [
-            "/2015-03-31/functions/f-extract-dev/invocations",
-            "Event",
-            {**event, "part": {"of": 3, "index": index, "batch": batch}},
-            True,
-        ]
-        for index in range(3)
-    ]
+def test_a_source_is_read_by_one_task_with_functions_or_without(read: dict[str, Any]) -> None:
+    for dags in (read["functions"], read["processes"]):
+        assert [list(tasks) for tasks in dags.values()] == [["materialize"], ["materialize"]]
+        assert {task["pool"] for tasks in dags.values() for task in tasks.values()} == {"sources"}
+        assert {str(task["retry"]) for tasks in dags.values() for task in tasks.values()} == {"['retry', 'fail']"}

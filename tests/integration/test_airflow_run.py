@@ -91,7 +91,7 @@ def written(folder: Path) -> dict[str, tuple[int, int]]:
 def test_nothing_is_left_running_after_a_run_is_killed(folder: Path) -> None:
     with started(folder, "run(load_settings(), rows=300)") as process:
         read_until(process, "starting Airflow")
-        expected = len(("mock", "launcher", "api-server", "db"))
+        expected = len(("mock", "launcher", "execution-api", "api-server"))
         wait_until(lambda: len(psutil.Process(process.pid).children(recursive=True)) >= expected, 120)
         mine = sessions(process) - {os.getsid(process.pid)}
         process.kill()

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from catalunya.assets.making.materialize import materialize
+from catalunya.assets.record.project import Project
+from catalunya.io.environment import load_settings
 from catalunya.ops import mock
 from catalunya.ops.cli import app
 from catalunya.ops.mock.server import MockServer
 from catalunya.ops.watching.consumers import texts
 from catalunya.ops.watching.findings import Kind
 from small import runbook
-from small.checkout import ROOT, Checkout
+from small.checkout import ROOT, Checkout, Shell
+from small.drill import command
 from small.patience import patience
 
 PAGE = (ROOT / "docs" / "continuity.md").read_text(encoding="utf-8")
@@ -28,19 +33,28 @@ def server() -> Iterator[MockServer]:
         yield served
 
 
-def test_its_commands_switch_a_table_to_another_source_and_back_and_write_the_page_for_readers(
-    server: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def shell(server: MockServer, tmp_path: Path) -> Iterator[Shell]:
+    """Commands in a checkout."""
+    settings = {"mock_url": server.url, "http_attempts": "1", "http_backoff_s": "0", "airflow_url": ""}
+    with closing(Shell(Checkout.at(tmp_path, **settings))) as found:
+        yield found
+
+
+def test_its_commands_switch_a_table_to_another_source_and_back(
+    server: MockServer, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkout = Checkout.at(tmp_path, mock_url=server.url, http_attempts="1", http_backoff_s="0", airflow_url="")
+    checkout = shell.checkout
     out: list[str] = []
 
     def catalunya(words: list[str]) -> int:
-        done = checkout.run(*words)
+        done = shell.run(*words)
         out.append(f"{done.out}{done.err}")
         return 0 if words[0] == "watch" and done.code == 1 else done.code  # 1: something needs a person
 
     def make(words: list[str]) -> None:
         assert words == ["generate"]
+        shell.close()
         done = checkout.generate()
         assert done.code == 0, done.err
 
@@ -72,8 +86,28 @@ def test_its_commands_switch_a_table_to_another_source_and_back_and_write_the_pa
     assert catalunya(["query", "select distinct population_source from staging.population"]) == 0
     assert PMH not in out[-1]
 
+
+def test_its_commands_write_the_page_for_readers(
+    server: MockServer, compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a lake with one table, which has no page for each place of the country."""
+    for name, value in {
+        "LAKE": tmp_path / "lake",
+        "CACHE": compiled,
+        "MOCK_URL": server.url,
+        "AIRFLOW_URL": "",
+    }.items():
+        monkeypatch.setenv(f"CATALUNYA_{name}", str(value))
+    monkeypatch.chdir(tmp_path)
+    for key in ("landing.gdp", "staging.gdp"):
+        materialize(Project(load_settings()), key)
+
+    def catalunya(words: list[str]) -> int:
+        code = command(*words)
+        return 0 if words[0] == "watch" and code == 1 else code  # 1: something needs a person
+
     (page,) = runbook.blocks("continuity.md", "## The page for readers")
-    runbook.run(page, monkeypatch, {}, catalunya)
+    assert len(runbook.run(page, monkeypatch, {}, catalunya)) == 2
     for language, title in (("ca", "Qualitat de les dades"), ("es", "Calidad de los datos"), ("en", "Data quality")):
         assert title in (tmp_path / "public" / language / "quality.html").read_text(encoding="utf-8")
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import sqlite3
+from contextlib import closing
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from catalunya.ops.local_airflow import launcher
 
-PRELOADED = (launcher.PARSER, launcher.MAIN, *launcher.FOR_SCHEDULING, *launcher.FOR_TASKS, *launcher.FOR_API)
-COMMANDS = (*launcher.COMPONENTS.values(), ("api-server",), ("db", "migrate"))
+PRELOADED = (
+    *(launcher.PARSER, launcher.MAIN, *launcher.FOR_SCHEDULING, *launcher.FOR_TASKS),
+    *(launcher.FOR_API + launcher.FOR_EXECUTION_API),
+)
+COMMANDS = (*launcher.COMPONENTS.values(), launcher.API, (*launcher.EXECUTION_API, "1"), launcher.MIGRATE)
 
 
 def moved(what: str) -> str:
@@ -44,3 +50,35 @@ def test_a_module_that_airflow_has_moved_is_reported_and_skipped(capsys: pytest.
     launcher.preload("airflow.no_such_module")
 
     assert capsys.readouterr().err == "not preloaded, Airflow has moved it: airflow.no_such_module\n"
+
+
+def test_a_database_is_migrated_again_by_another_airflow_or_at_another_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    with closing(sqlite3.connect(tmp_path / launcher.DATABASE, isolation_level=None)) as database:
+        database.execute("create table other (version_num text)")
+        launcher.remember_migration()  # as if a first migration had been killed
+        database.execute("create table alembic_version (version_num text)")
+        database.execute("insert into alembic_version values ('one')")
+        assert not launcher.is_migrated()
+        launcher.remember_migration()
+        assert launcher.is_migrated()
+
+        database.execute("update alembic_version set version_num = 'two'")
+        assert not launcher.is_migrated()
+        launcher.remember_migration()
+    noted = tmp_path / launcher.MIGRATED
+    noted.write_text(noted.read_text(encoding="utf-8").replace(version("apache-airflow"), "3.2.0"), encoding="utf-8")
+    assert not launcher.is_migrated()
+
+
+def test_a_database_that_was_deleted_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    with closing(sqlite3.connect(tmp_path / launcher.DATABASE, isolation_level=None)) as database:
+        database.execute("create table alembic_version (version_num text)")
+        database.execute("insert into alembic_version values ('one')")
+    launcher.remember_migration()
+    (tmp_path / launcher.DATABASE).unlink()
+
+    assert not launcher.is_migrated()

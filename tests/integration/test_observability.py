@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,14 +107,6 @@ def test_what_functions_made_is_in_the_same_trace_and_they_send_nothing(
     assert sum(collector.values("http.client.request.duration", asset=CHAIN[0])) >= 3
 
 
-def answers(url: str) -> bool:
-    """Whether anything answers there."""
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 def program(name: str) -> str:
     """A program of Prometheus; the test is skipped if this machine has none."""
     found = shutil.which(name)
@@ -181,9 +174,37 @@ def test_no_file_names_an_asset(compiled: Path) -> None:
     assert "atalun" not in text
 
 
+@dataclass(frozen=True)
+class Prometheus:
+    """A Prometheus that runs. One client: httpx reads all certificates of the machine for each new one, which takes longer than an answer."""
+
+    http: httpx.Client
+
+    def is_ready(self) -> bool:
+        try:
+            return self.http.get("/-/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def get(self, path: str) -> Any:
+        return self.http.get(f"/api/v1/{path}").json()["data"]
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The result of an expression now, with the dashboard's variables at "All"."""
+        filled = expression.replace("$environment", ".*").replace("$asset", ".*")
+        assert "$" not in filled
+        answer = self.http.post("/api/v1/query", data={"query": filled}).json()
+        assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+    def empty(self, expressions: list[str]) -> list[str]:
+        return [each for each in expressions if not self.query(each)]
+
+
 @contextmanager
-def prometheus(folder: Path, scraped: str) -> Iterator[str]:
-    """The real Prometheus, which scrapes that address each second; gives its own."""
+def prometheus(folder: Path, scraped: str) -> Iterator[Prometheus]:
+    """The real Prometheus, which scrapes that address each second."""
     (port,) = free_ports(1)
     target = {"targets": [scraped.removeprefix("http://")], "labels": {"instance": "local"}}
     job = {"job_name": "catalunya", "static_configs": [target], "scrape_interval": "1s"}
@@ -193,20 +214,14 @@ def prometheus(folder: Path, scraped: str) -> Iterator[str]:
         program("prometheus"), f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]  # fmt: skip
-    url, log = f"http://127.0.0.1:{port}", folder / "prometheus.log"
-    with child(command, log=log):
-        wait_until(lambda: answers(f"{url}/-/ready"), 60, log.read_text)
-        yield url
-
-
-def query(url: str, expression: str) -> list[dict[str, Any]]:
-    """The result of an expression now, with the dashboard's variables at "All"."""
-    filled = expression.replace("$environment", ".*").replace("$asset", ".*")
-    assert "$" not in filled
-    answer = httpx.post(f"{url}/api/v1/query", data={"query": filled}, timeout=60).json()
-    assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
-    found: list[dict[str, Any]] = answer["data"]["result"]
-    return found
+    log = folder / "prometheus.log"
+    with (
+        child(command, log=log),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as http,
+    ):
+        found = Prometheus(http)
+        wait_until(found.is_ready, 60, log.read_text)
+        yield found
 
 
 def test_every_panel_shows_what_we_send(
@@ -219,37 +234,33 @@ def test_every_panel_shows_what_we_send(
             monkeypatch.setenv(name, value)
         project = Project(load_settings())
         sources.faults("error-503:9aju-tpwc:on=any:times=1")
-        with prometheus(tmp_path, collector.url) as url:
+        with prometheus(tmp_path, collector.url) as found:
             materialize(project, CHAIN[0])
             watch(project, datetime.now(UTC))
-            wait_until(lambda: query(url, "pipeline_watch_duration_seconds"), 60)
+            wait_until(lambda: found.query("pipeline_watch_duration_seconds"), 60)
             materialize(project, CHAIN[0], Request(force=True))
             materialize(project, CHAIN[1])
             watch(project, datetime.now(UTC))
             expressions = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
             # An increase takes two values that Prometheus has read.
-            wait_until(lambda: all(query(url, each) for each in expressions), 60, lambda: empty(url, expressions))
+            wait_until(lambda: not found.empty(expressions), 60, lambda: found.empty(expressions), poll_s=0.5)
             for variable in DASHBOARD["templating"]["list"]:
                 ((metric, label),) = re.findall(r"label_values\((\w+)(?:\{.*\})?, (\w+)\)", variable["definition"])
-                assert {found["metric"][label] for found in query(url, metric)} - {""}
-            (stale,) = query(url, 'pipeline_asset_stale{asset="marts.dim_municipalities"}')
+                assert {each["metric"][label] for each in found.query(metric)} - {""}
+            (stale,) = found.query('pipeline_asset_stale{asset="marts.dim_municipalities"}')
             assert stale["value"][1] == "1"
-            (retries,) = query(url, 'sum(pipeline_source_retries_total{server_address!="",error_type="503"})')
+            (retries,) = found.query('sum(pipeline_source_retries_total{server_address!="",error_type="503"})')
             assert retries["value"][1] == "1"
-            alerts = httpx.get(f"{url}/api/v1/rules").json()["data"]["groups"][0]["rules"]
+            alerts = found.get("rules")["groups"][0]["rules"]
             assert {rule["health"] for rule in alerts} == {"ok"}
-            assert_documented(url)
+            assert_documented(found)
 
 
-def empty(url: str, expressions: list[str]) -> list[str]:
-    return [each for each in expressions if not query(url, each)]
-
-
-def assert_documented(url: str) -> None:
+def assert_documented(found: Prometheus) -> None:
     """The page on metrics has a row for every metric, with the name that Prometheus gives it."""
     page = (ROOT / "docs" / "metrics.md").read_text()
     rows = dict(re.findall(r"(?m)^\| [^`|]+ \| `([a-z.]+)` \| `([a-z_]+)` \|", page))
     assert set(rows) == {metric.name for metric in METRICS}
-    names = httpx.get(f"{url}/api/v1/label/__name__/values").json()["data"]
+    names = found.get("label/__name__/values")
     for name in rows.values():
         assert name in names or f"{name}_count" in names, name

@@ -1,6 +1,7 @@
 """A checkout of the project in a folder of its own, in which commands may change files as a person would.
 
-A command that changes a file runs in a process of its own, because what it changes is read when the tables' modules are imported.
+A command that changes a file runs in a process of its own, because what it changes is read when the tables' modules are imported. Those between two
+changes share a `Shell`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +26,11 @@ _COMMANDS = """
 import contextlib, io, json, sys
 from catalunya.ops.cli import main
 
-for command in json.loads(sys.argv[1]):
+for line in sys.stdin:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main(command)
-    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+        code = main(json.loads(line))
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
 """
 
 
@@ -66,9 +68,8 @@ class Checkout:
 
     def run_each(self, *commands: Sequence[str]) -> list[Ran]:
         """Run commands that change no file one after the other, in one process."""
-        done = self._ran("-c", _COMMANDS, json.dumps(commands))
-        assert done.code == 0, done.err
-        return [Ran(*json.loads(line)) for line in done.out.splitlines()]
+        with closing(Shell(self)) as shell:
+            return [shell.run(*command) for command in commands]
 
     def generate(self) -> Ran:
         """What `make generate` does."""
@@ -85,3 +86,36 @@ class Checkout:
             timeout=patience(200),
         )
         return Ran(done.returncode, done.stdout, done.stderr)
+
+
+class Shell:
+    """Commands of `catalunya` in the checkout, in one process from the first to `close`: they share what they import."""
+
+    def __init__(self, checkout: Checkout) -> None:
+        self.checkout = checkout
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, *arguments: str) -> Ran:
+        """Run a command."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _COMMANDS],
+                cwd=self.checkout.folder,
+                env=dict(self.checkout.environment),
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{json.dumps(arguments)}\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, f"{arguments} ended the process"
+        return Ran(*json.loads(answer))
+
+    def close(self) -> None:
+        """End the process: the next command sees the checkout as it is then."""
+        if self._process:
+            self._process.communicate()
+            self._process = None

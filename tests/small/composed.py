@@ -6,9 +6,11 @@ read from the Dockerfile; commands, environment and health checks are those of t
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -63,6 +65,18 @@ class Composed:
     ports: dict[tuple[str, str], int] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     healthy: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, folder: Path) -> Composed:
+        """The services with new secrets and without schedules; none runs yet."""
+        variables = {
+            "CATALUNYA_POSTGRES_PASSWORD": secrets.token_hex(24),
+            "CATALUNYA_FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "CATALUNYA_SECRET_KEY": secrets.token_hex(32),
+            "CATALUNYA_JWT_SECRET": secrets.token_hex(64),
+            "CATALUNYA_CLOCKS": "off",
+        }
+        return cls(resolved(variables)["services"], folder, image_env((ROOT / "Dockerfile").read_text()))
 
     def __post_init__(self) -> None:
         values = " ".join(

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from catalunya.assets.record.ledger import Entry
 from catalunya.assets.record.project import Project
+from catalunya.io.environment import load_settings
 from catalunya.ops.local_airflow.client import Client, TaskInstance
+from catalunya.ops.local_airflow.server import airflow
+from catalunya.ops.mock import serve
 from catalunya.ops.mock.server import MockServer
 from catalunya.portal.making import SiteStatus, status
 from catalunya.portal.site import read_site
 from small.patience import wait_until
 
-SETTLE_S = 180
+SETTLE_S = 300
 PAGES, SITE = "ops.portal", "portal"
 """The DAG of the public pages, and what it makes."""
 
@@ -26,11 +33,19 @@ class Field:
     project: Project
     mock: MockServer
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    pages: bool = True
+    """Whether the DAG of the public pages follows the tables. A build takes as long as a wave: who tests tables pauses it."""
 
     @property
     def roots(self) -> list[str]:
         """The assets that no event triggers."""
         return [asset.key for asset in self.project.graph if not asset.upstream]
+
+    def rest(self) -> None:
+        """No faults, nothing running, whatever was before; then begin."""
+        self.mock.faults()
+        self.settle()
+        self.begin()
 
     def begin(self) -> None:
         """Start afresh: `settle`, `tasks` and `events` only see what comes after."""
@@ -82,10 +97,15 @@ class Field:
             self.trigger(*stale, force=True)
             self.settle()
         assert self.stale() == []
-        if self.site().state != "fresh":
+        if self.pages and self.site().state != "fresh":
             self.trigger(PAGES)
             self.settle()
         self.begin()
+
+    def pause_pages(self, is_paused: bool) -> None:
+        """Pause the DAG of the public pages, or let it follow the tables."""
+        self.client.patch(f"/dags/{PAGES}", {"is_paused": is_paused})
+        self.pages = not is_paused
 
     def site(self) -> SiteStatus:
         """How the public pages stand."""
@@ -99,3 +119,40 @@ class Field:
         """The size and time of writing of every object of the published tables."""
         found = [*self.project.lake.objects("staging"), *self.project.lake.objects("marts")]
         return {each.path: (each.size, each.modified) for each in found}
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A wave of tables that one trigger started: its tasks, asset events and ledger entries by table, and what was stale at its end."""
+
+    tasks: list[TaskInstance]
+    events: dict[str, list[dict[str, Any]]]
+    entries: dict[str, Entry]
+    stale: list[str]
+
+    @classmethod
+    def of(cls, field: Field, tasks: list[TaskInstance]) -> Wave:
+        """What is there once the field is at rest."""
+        events: dict[str, list[dict[str, Any]]] = {}
+        for event in field.events():
+            events.setdefault(event["name"], []).append(event)
+        latest = {key: field.project.ledger.latest(key) for key in events}
+        return cls(tasks, events, {key: entry for key, entry in latest.items() if entry}, field.stale())
+
+
+@contextmanager
+def on_airflow(folder: Path, cache: Path) -> Iterator[Field]:
+    """An Airflow with its own mock APIs, in a folder: its lake is `lake` there, which may have tables already."""
+    with serve(rows=300) as mock:
+        settings = load_settings(
+            env="local",
+            lake=str(folder / "lake"),
+            backup=str(folder / "backup"),
+            cache=cache,
+            mock_url=mock.url,
+            http_attempts=1,
+            http_backoff_s=0.01,
+            http_requests_per_second=1000,
+        )
+        with airflow(settings, home=folder / "home", retry_delay_s=1) as server:
+            yield Field(server.client, Project(settings), mock)

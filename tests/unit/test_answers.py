@@ -72,12 +72,10 @@ def test_the_answer_is_what_the_function_returns(apis: MockServer) -> None:
     assert transform(event(STAGING), Context("transform")) == answer(layer=Layer.STAGING).plain()
 
 
-def test_a_function_with_nothing_to_do_and_one_that_lands_a_part_answer_too(apis: MockServer) -> None:
-    part = {"of": 2, "index": 0, "batch": "ingested_process_at=20260803T050000000"}
-    extract(event(name="part", part=part), Context("extract"))
+def test_a_function_with_nothing_to_do_answers_too(apis: MockServer) -> None:
     extract(event(), Context("extract"))
     extract(event(name="again", run_id="r2"), Context("extract"))
-    assert [answer(name).status for name in ("part", "a1", "again")] == ["landed", "materialized", "skipped"]
+    assert [answer(name).status for name in ("a1", "again")] == ["materialized", "skipped"]
 
 
 def test_a_failure_is_answered_and_not_raised(apis: MockServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import textwrap
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -188,6 +189,17 @@ def test_rules_change_a_contracts_version_and_layout_and_docstrings_do_not(tmp_p
     )
     assert version_of(tmp_path, one) != version_of(tmp_path, one.replace("key=True", "key=True, str_matches='^a'"))
     assert len(source_hash(Raw)) == 16
+
+
+def test_a_class_that_is_declared_twice_or_decorated_has_the_version_of_its_own_text(tmp_path: Path) -> None:
+    one = 'class One(Contract):\n    text: str = column("Text", key=True)\n'
+    other = one.replace('"Text"', '"Other"')
+    either = f"if True:\n{textwrap.indent(one, '    ')}else:\n{textwrap.indent(other, '    ')}"
+    assert version_of(tmp_path, either) == version_of(tmp_path, one) != version_of(tmp_path, other)
+    same = "def same(declared):\n    return declared\n\n\n"
+    assert version_of(tmp_path, f"{same}@same\n{one}") != version_of(tmp_path, one)
+    within = f"{same}def made():\n{textwrap.indent(one, '    ')}    return One\n\n\nOne = made()\n"
+    assert version_of(tmp_path, within) == version_of(tmp_path, one)
 
 
 @pytest.mark.parametrize(

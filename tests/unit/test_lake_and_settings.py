@@ -149,3 +149,16 @@ def test_a_token_is_shown_nowhere() -> None:
     assert "s3cr3t" not in repr(settings)
     assert "s3cr3t" not in repr(settings.http(Socrata("ivft-vegh")))
     assert settings.http(Socrata("ivft-vegh")).app_token == "s3cr3t"
+
+
+def test_the_paths_below_a_folder_are_those_of_its_objects(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    for path in ("a/b/1.json", "a/b/c/2.json", "a/3.json", "ab/4.json"):
+        lake.put(path, b"")
+    (tmp_path / "a" / "b" / "1.json#1").write_bytes(b"a write that was killed")
+    assert (
+        sorted(lake.paths("a"))
+        == [found.path for found in lake.objects("a")]
+        == ["a/3.json", "a/b/1.json", "a/b/c/2.json"]
+    )
+    assert [*lake.paths("nothing")] == []

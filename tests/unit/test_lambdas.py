@@ -224,40 +224,6 @@ def test_a_transformation_at_its_time_limit_publishes_nothing_and_can_be_retried
     assert transform(event(STAGING), Invocation())["status"] == "materialized"
 
 
-# Parts of a large source
-
-
-def part(index: int, **more: Any) -> dict[str, Any]:
-    batch = "ingested_process_at=20260803T050000000"
-    return event(part={"of": 2, "index": index, "batch": batch}, **more)
-
-
-def test_parts_land_the_pages_from_which_the_asset_is_made(apis: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CATALUNYA_PAGE_ROWS", "100")
-    answers = [extract(part(index), Invocation()) for index in range(2)]
-    assert [(answer["status"], answer["entry"]) for answer in answers] == [("landed", None)] * 2
-    assert json.loads(json.dumps(answers)) == answers
-    assert project().ledger.history(LANDING) == []
-    apis.clear_requests()
-    assert extract(event(), Invocation())["status"] == "materialized"
-    assert not [request for request in apis.requests if "offset=" in str(request)]
-    apis.clear_requests()
-    again = extract(part(0, force=True), Invocation())
-    assert (again["status"], again["why"]) == ("skipped", "already made by this run (MISSING)")
-    assert apis.requests == []
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"of": 17}, {"of": 0}, {"index": 2}, {"index": -1}, {"batch": "../x"}, {"more": 1}, {"batch": None}],
-    ids=str,
-)
-def test_an_invalid_part_is_a_permanent_error(apis: MockServer, wrong: dict[str, Any]) -> None:
-    valid = part(0)
-    assert isinstance(failure(extract({**valid, "part": {**valid["part"], **wrong}}, Invocation())), UsageError)
-    assert apis.requests == []
-
-
 # Leases
 
 

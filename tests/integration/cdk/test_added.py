@@ -106,9 +106,7 @@ def test_adding_a_source_adds_its_resources_and_changes_nothing_else(
     assert {"landing/weather/", "staging/weather/"} <= {rule.get("Prefix") for rule in rules}
     assert "staging.weather" in added.named("AWS::CloudWatch::Dashboard", names.dashboard("business"))["DashboardBody"]
     function, _ = (added.named("AWS::Lambda::Function", name) for _, name in names.functions())
-    assert function["ReservedConcurrentExecutions"] == 1 + sum(
-        max(asset.readers, 1) for asset in graph.select("layer:landing")
-    )
+    assert function["ReservedConcurrentExecutions"] == 1 + len(graph.select("layer:landing"))
 
 
 def test_a_switch_of_the_context_gives_dev_the_dashboards_and_metrics_of_prod(

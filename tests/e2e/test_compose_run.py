@@ -1,11 +1,11 @@
-"""docker-compose.yml running without containers: its services' commands, environment and health checks, on a real PostgreSQL."""
+"""docker-compose.yml running without containers: its services' commands, environment and health checks, on a real PostgreSQL.
+
+Only its database is in tests/integration/deploy/test_postgres.py, in `make test`.
+"""
 
 from __future__ import annotations
 
-import base64
-import secrets
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -14,20 +14,15 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from pydantic import SecretStr
 
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
-from catalunya.io.errors import BackupError
-from catalunya.ops.backup.database import dumper, restore_database
-from catalunya.ops.backup.make import back_up
-from catalunya.ops.backup.store import Store
 from catalunya.ops.local_airflow.client import Client
 from catalunya.ops.mock import serve
 from catalunya.ops.processes import child, free_ports
 from small.browser import chromium, window
-from small.composed import BIN, ROOT, WAIT_S, Composed, image_env, postgres_programs, resolved
+from small.composed import BIN, WAIT_S, Composed, postgres_programs
 from small.patience import wait_until
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,21 +37,13 @@ def composed(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterat
     if postgres_programs() is None:
         pytest.skip("no PostgreSQL server on this machine: apt-get install -y postgresql")
     folder = tmp_path_factory.mktemp("compose")
-    variables = {
-        "CATALUNYA_POSTGRES_PASSWORD": secrets.token_hex(24),
-        "CATALUNYA_FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        "CATALUNYA_SECRET_KEY": secrets.token_hex(32),
-        "CATALUNYA_JWT_SECRET": secrets.token_hex(64),
-        "CATALUNYA_CLOCKS": "off",
-    }
-    services = resolved(variables)["services"]
-    composed = Composed(services, folder, image_env((ROOT / "Dockerfile").read_text()))
+    composed = Composed.of(folder)
     shutil.copytree(compiled, composed.volume("cache"), dirs_exist_ok=True)  # as in the image
     make_the_rest(composed.volume("lake"), compiled)
     with ExitStack() as stack:
-        for name in services:
+        for name in composed.services:
             composed.start(stack, name)
-        for name, service in services.items():
+        for name, service in composed.services.items():
             if "healthcheck" in service:
                 composed.wait_until_healthy(name)
         yield composed
@@ -83,15 +70,6 @@ def test_every_service_starts_and_is_healthy_by_its_own_check(composed: Composed
     ended = {name for name, process in composed.running.items() if process.poll() is not None}
     assert ended == {"migrate"}
     assert composed.healthy == set(composed.services) - {"migrate"}
-
-
-def test_a_process_that_does_not_answer_is_unhealthy_while_its_database_answers_others(composed: Composed) -> None:
-    (nothing,) = free_ports(1)
-    env = composed.environment("api-server") | {"AIRFLOW__API__PORT": str(nothing)}
-    command = [BIN / "catalunya", "healthy", "api-server"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"error: api-server: no answer from port {nothing}")
 
 
 def test_a_change_goes_from_landing_to_marts_and_its_history_is_in_postgres(composed: Composed) -> None:
@@ -168,32 +146,3 @@ def test_the_plugin_works_behind_a_login_and_below_a_prefix_as_deployed(composed
             frame = opened.wait_for(f"/dags/{MADE}/plugin/asset")
             assert frame.locator("h1").inner_text().split() == [MADE, "fresh"]
             assert opened.said == []
-
-
-def test_a_backup_dumps_the_database_and_restores_it_into_an_empty_one(composed: Composed, tmp_path: Path) -> None:
-    address = composed.environment("scheduler")["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
-    with psycopg.connect(address, autocommit=True) as database:
-        database.execute("create database another")
-    another = address.rpartition("/")[0] + "/another"
-    places = {"lake": str(tmp_path / "lake"), "backup": str(tmp_path / "backups")}
-    settings = load_settings(env="local", cache=composed.volume("cache"), airflow_database=address, **places)
-    target = settings.model_copy(update={"airflow_database": SecretStr(another)})
-
-    store, backup = Store.of(settings), back_up(Project(settings), "dumped", database=dumper(settings))
-    assert backup.is_complete
-    restore_database(target, store, backup)
-    with psycopg.connect(another) as restored, psycopg.connect(address) as database:
-        for sql in ("select version_num from alembic_version", "select dag_id, run_id, state from dag_run order by id"):
-            rows = restored.execute(sql).fetchall()
-            assert rows == database.execute(sql).fetchall()
-            assert rows
-        with pytest.raises(BackupError, match="is in use by 1 other connections"):
-            restore_database(target, store, backup, replace=True)
-    with psycopg.connect(another) as restored:
-        restored.execute("create table of_a_newer_airflow (id int)")
-    with pytest.raises(BackupError, match="is not empty"):
-        restore_database(target, store, backup)
-    restore_database(target, store, backup, replace=True)
-    with psycopg.connect(another) as restored:
-        tables = "select count(*) from pg_tables where tablename = 'of_a_newer_airflow'"
-        assert restored.execute(tables).fetchone() == (0,)
