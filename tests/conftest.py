@@ -70,11 +70,6 @@ LONGEST = (
     "unit/test_cuts.py",
     "unit/test_literal_paths.py",
     "unit/invariants/test_kill_and_run_again.py",
-    "unit/test_watching_airflow.py",
-    "unit/test_alternatives.py",
-    "unit/test_optional_walks.py",
-    "unit/test_retention.py",
-    "unit/test_telemetry.py",
 )
 
 
