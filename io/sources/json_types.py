@@ -22,7 +22,7 @@ _TYPES = {**dict.fromkeys("-0123456789", "number"), "t": "boolean", "f": "boolea
 
 def has_bare_value(row: pl.Expr) -> pl.Expr:
     """Whether the text of a row may hold a value that is not text; never false where it does."""
-    return row.str.contains(rf'":\s*{_BARE}')
+    return row.str.contains(rf'"\s*:\s*{_BARE}')
 
 
 def json_types(rows: pl.DataFrame, fields: Sequence[str], decoded: pl.DataFrame | None = None) -> pl.DataFrame:

@@ -117,3 +117,10 @@ def test_a_field_that_holds_objects_is_found_however_its_name_is_spelled(name: s
     page = read_page(body.encode(), "page-7", [name, "codi"], SOURCE, "landing.x")
     assert page["codi"].to_list() == ["01", "02", "03"]
     assert page[TYPE + name].to_list() == ["object", "number", None]
+
+
+@pytest.mark.parametrize("colon", [":", " :", ": ", " : ", "\t:\t"])
+def test_a_value_that_is_not_text_is_noticed_however_the_source_sets_blanks(colon: str) -> None:
+    body = f'[{{"codi"{colon}"01","places"{colon}5}}\n,{{"codi"{colon}"02","places"{colon}"6"}}]\n'
+    page = read_page(body.encode(), "page-7", ["codi", "places"], SOURCE, "landing.x")
+    assert page[TYPE + "places"].to_list() == ["number", None]
