@@ -1,8 +1,7 @@
-"""Small figures against their floors: `python bench/micro.py cells`, `trivial`, or `parsing N`. Prints one JSON line of seconds.
+"""Small figures against their floors: `python bench/micro.py cells` or `trivial`. Prints one JSON line of seconds.
 
 - cells: a page of 20,000 JSON-stat cells to a frame of text; floor: decoding the same bytes as JSON.
 - trivial: one trivial asset in process (gate, lease, contract, publish, ledger); floor: reading, writing and renaming its rows.
-- parsing: N assets from the compiled graph to DAGs, as the DAG file does; floor: a loop of N one-task DAGs. Without Airflow's import.
 
 Each runs in a separate process.
 """
@@ -11,34 +10,25 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from figures import Figure, run
-
-if TYPE_CHECKING:
-    from catalunya.assets.graph.spec import Asset
 
 TIMES, MUNICIPALITIES, SEXES = 7, 949, 3
 CELLS = TIMES * MUNICIPALITIES * SEXES
 
 
 def figures(work: Path, repeat: int) -> Iterator[Figure]:  # noqa: ARG001 - like all subjects
-    """A page of cells, a trivial asset, and the parsing of DAGs."""
+    """A page of cells, and a trivial asset."""
     found = run("micro.py", "cells").answer
     yield Figure(f"read a page of {CELLS:,} JSON-stat cells", found["ours"] * 1000, "ms", found["floor"] * 1000)
     found = run("micro.py", "trivial").answer
     yield Figure("one trivial asset, in process", found["ours"] * 1000, "ms", found["floor"] * 1000, {}, {"most": 10})
-    for assets in (100, 1000):
-        turns = [run("micro.py", "parsing", assets).answer for _ in range(repeat)]
-        ours, floor = (min(turn[side] for turn in turns) for side in ("ours", "floor"))
-        yield Figure(f"parse {assets:,} assets to DAGs", ours, "s", floor, {}, {"most": 1.5} if assets == 1000 else {})
 
 
 def timed(work: Callable[[], object], turns: int) -> list[float]:
@@ -109,57 +99,9 @@ def trivial(folder: Path) -> dict[str, float]:
     return {"ours": statistics.median([*ours()][1:]), "floor": statistics.median(timed(floor, 31)[1:])}
 
 
-def parsing(count: int, cache: Path) -> dict[str, float]:
-    """One turn of each: a process parses once."""
-    os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
-    from airflow.sdk import DAG, Asset, BaseOperator
-
-    from catalunya.assets.graph.discovery import keep_graph, load_graph
-    from catalunya.dags.build import build_dags
-    from catalunya.io.environment import load_settings
-
-    settings = load_settings(cache=cache)
-    keep_graph(settings, _tables(count))
-    started = time.perf_counter()
-    for number in range(count):
-        with DAG(f"dag_{number}", schedule=None):
-            BaseOperator(task_id="task", outlets=[Asset(name=f"asset_{number}", uri=f"bare://assets/{number}")])
-    floor = time.perf_counter() - started
-    started = time.perf_counter()
-    dags = build_dags(load_graph(settings), settings)
-    ours = time.perf_counter() - started
-    assert len(dags) > count, "a DAG for each asset, and those of operations"
-    return {"ours": ours, "floor": floor}
-
-
-def _tables(count: int) -> list[Asset]:
-    """A graph of `count` assets: a third landing, a third staging that read one of those, a third marts that read two of those."""
-    from catalunya.assets.graph.spec import Asset
-    from catalunya.contracts.model.columns import Column
-
-    columns = tuple(Column(f"column_{n}", "string", f"Column number {n}", nullable=True) for n in range(12))
-
-    def table(key: str, *upstream: str, schedule: str | None = None) -> Asset:
-        return Asset(key=key, description=key, columns=columns, code_version="1", upstream=upstream, schedule=schedule)
-
-    third = max(1, count // 3)
-    made = [table(f"landing.t{n}", schedule="0 5 * * *") for n in range(third)]
-    made += [table(f"staging.t{n}", f"landing.t{n}") for n in range(third)]
-    marts = range(count - len(made))
-    return made + [table(f"marts.fact_t{n}", f"staging.t{n % third}", f"staging.t{(n + 1) % third}") for n in marts]
-
-
 def main() -> None:
-    name, *arguments = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
-        match name:
-            case "cells":
-                figures = cells()
-            case "trivial":
-                figures = trivial(Path(folder))
-            case _:
-                figures = parsing(int(arguments[0]), Path(folder))
-    print(json.dumps(figures))
+        print(json.dumps(cells() if sys.argv[1] == "cells" else trivial(Path(folder))))
 
 
 if __name__ == "__main__":

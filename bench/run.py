@@ -22,7 +22,7 @@ from figures import HERE, Figure
 from rich.console import Console
 from rich.table import Table
 
-SUBJECTS = ("micro", "commands", "thousand", "pages", "pipeline", "large", "athena_bytes")
+SUBJECTS = ("micro", "commands", "wave", "thousand", "pages", "pipeline", "large", "athena_bytes")
 HISTORY = HERE / "history"
 
 
