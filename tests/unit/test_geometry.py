@@ -195,7 +195,7 @@ def test_an_unknown_level_and_a_file_that_is_no_topojson_are_explained(tmp_path:
         ConfigurationError, match="expected one of the levels municipality, comarca, region; found parish"
     ):
         PLACES.codes("parish")
-    with pytest.raises(ConfigurationError, match=r"nowhere\.json: expected TopoJSON"):
+    with pytest.raises(ConfigurationError, match=r"nowhere\.json: expected a TopoJSON file, found none"):
         Geometry(tmp_path / "nowhere.json")
     other = tmp_path / "other.json"
     other.write_text('{"type": "FeatureCollection", "features": []}', encoding="utf-8")
