@@ -2,8 +2,8 @@
 
 A forked process has the memory of this one: nothing that was read is read, sent or kept again. It has none of its threads, which polars and obstore
 need: what it runs may only compute from what is there. It writes nothing but its results, into a pipe: when this process ends, however it
-ends, nobody reads there any more, and the next write ends the other one (the processes of Python's own pools would wait for ever). Here: those processes.
-Not here: what is made in them (`place_page.py`).
+ends, nobody reads there any more, and the next write ends the other one (the processes of Python's own pools would wait for ever). Here: those
+processes. Not here: what is made in them (`place_page.py`).
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def test_an_unknown_level_and_a_file_that_is_no_topojson_are_explained(tmp_path:
         Geometry(tmp_path / "nowhere.json")
     other = tmp_path / "other.json"
     other.write_text('{"type": "FeatureCollection", "features": []}', encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=r"correct the path in assets/project\.toml"):
+    with pytest.raises(ConfigurationError, match=r"correct the path in assets/portal\.toml"):
         Geometry(other)
 
 
