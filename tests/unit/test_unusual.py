@@ -32,7 +32,6 @@ def history(rows: list[int], quarantined: list[int] | None = None, **last: objec
             "is_part": [False] * len(rows),
             "source_updated_at": [None] * len(rows),
             "drift": [""] * len(rows),
-            "entry": [None] * len(rows),
         },
         schema=SCHEMA,
     )
