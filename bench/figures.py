@@ -21,6 +21,8 @@ from typing import Any
 import httpx
 
 HERE = Path(__file__).parent
+# Who installs the pipeline has its modules compiled; a shell of developers may forbid that, and each import then costs several times as much.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,9 @@ def _fork(make: Callable[[T], Iterable[R]], items: Sequence[T], to: Connection, 
     if pid:
         return pid
     try:
-        # No destructor of what has threads may run here; and memory that is not touched is not copied.
-        gc.disable()
+        # What was there before is not looked at again: no destructor of what has threads may run here, and memory that is not touched is not
+        # copied. What is made here is garbage as anywhere.
+        gc.freeze()
         for each in others:
             each.close()
         _send_all(make, items, to)

@@ -35,8 +35,8 @@ from catalunya.io.periods import Window, period
 from catalunya.io.sources.base import Page
 from catalunya.io.sources.pages import SEARCHED, read_page
 
-# polars uses every core within one operation, but not between operations: a second page fills the gaps.
-PAGES_AT_ONCE = 2
+# polars uses every core within one operation, but not between operations: other pages fill the gaps. Each takes about 80 MB.
+PAGES_AT_ONCE = 3
 PUBLISHED_ROWS = 50_000
 ACCOUNTED = "every row is accounted for"
 
