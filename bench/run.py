@@ -22,7 +22,7 @@ from figures import HERE, Figure
 from rich.console import Console
 from rich.table import Table
 
-SUBJECTS = ("micro", "commands", "wave", "thousand", "pages", "pipeline", "large", "athena_bytes")
+SUBJECTS = ("micro", "commands", "pages", "pipeline", "wave", "athena_bytes", "large", "thousand")
 HISTORY = HERE / "history"
 
 
@@ -32,13 +32,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SUBJECTS, help="measure these subjects, and keep nothing")
     options = parser.parse_args()
     found: dict[str, list[Figure]] = {}
+    began = datetime.now(UTC)
     with tempfile.TemporaryDirectory(prefix="catalunya-bench-") as folder:
         for subject in options.only or SUBJECTS:
             print(f"{subject} …", file=sys.stderr)
             found[subject] = [*importlib.import_module(subject).figures(Path(folder), options.repeat)]
+            if not options.only:
+                keep(found, began)  # a run that is stopped has what it measured
     Console().print(table(found))
-    if not options.only:
-        print(f"kept in {keep(found).relative_to(HERE.parent)}")
 
 
 def table(found: dict[str, list[Figure]]) -> Table:
@@ -55,13 +56,12 @@ def table(found: dict[str, list[Figure]]) -> Table:
     return shown
 
 
-def keep(found: dict[str, list[Figure]], folder: Path = HISTORY) -> Path:
-    """Write the run to the history, with its commit and machine."""
+def keep(found: dict[str, list[Figure]], began: datetime, folder: Path = HISTORY) -> Path:
+    """Write the run to the history, with its commit and machine, in place of what it had before."""
     folder.mkdir(exist_ok=True)
-    now = datetime.now(UTC)
     git = ["git", "-C", str(HERE.parent), "describe", "--always", "--dirty", "--match", "v*"]
     document = {
-        "at": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        "at": f"{began:%Y-%m-%dT%H:%M:%SZ}",
         "commit": subprocess.run(git, capture_output=True, text=True, check=True, encoding="utf-8").stdout.strip(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "subjects": {
@@ -69,9 +69,10 @@ def keep(found: dict[str, list[Figure]], folder: Path = HISTORY) -> Path:
             for subject, figures in found.items()
         },
     }
-    path = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return path
+    path = folder / f"{began:%Y%m%dT%H%M%SZ}.json"
+    beside = path.with_suffix(".new")
+    beside.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return beside.replace(path)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,10 @@ def test_the_page_is_drawn_from_the_kept_runs() -> None:
 def test_a_run_is_kept_with_its_ratios_and_drawn_with_what_was_missed(tmp_path: Path) -> None:
     figure = Figure("landing", 3.0, "s", 2.0, {"dagster": 6.0, "dlt": 2.5}, {"floor": 1.3, "dagster": 0.6, "most": 4})
     slow, quick = ({"pipeline": [figure]}, {"pipeline": [Figure("landing", 2.2, "s", 2.0)]})
-    kept = [keep(found, tmp_path / name) for name, found in (("first", slow), ("second", quick))]
+    kept = [
+        keep(found, datetime(2026, 1, 1, tzinfo=UTC), tmp_path / name)
+        for name, found in (("first", slow), ("second", quick))
+    ]
 
     drawn = page([*history(kept[0].parent), *history(kept[1].parent)])
     alone = page(history(kept[0].parent))
