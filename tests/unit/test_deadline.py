@@ -76,7 +76,7 @@ def stopped(project: Project, ends_at: float, wait_at: str = "") -> DeadlineReac
             "",
             r"^staging.shops: time limit reached; 0 of 9 rows were checked, nothing was published",
         ),
-        (2.0, "producing", r"^staging.shops: time limit reached; [24] of 9 rows were checked, nothing was"),
+        (2.0, "producing", r"^staging.shops: time limit reached; [246] of 9 rows were checked, nothing was"),
         (3.0, "produced", r"^staging.shops: time limit reached; 9 rows were ready to publish"),
     ],
     ids=["before the first page", "between pages", "before it is published"],
