@@ -12,6 +12,7 @@ import functools
 import itertools
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -165,12 +166,29 @@ def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
     return answer
 
 
+def create_once() -> None:
+    """Have moto look whether there is an object and write it without another thread in between, as S3 promises for `If-None-Match`."""
+    from moto.s3.responses import S3Response
+
+    put, lock = S3Response.put_object, threading.Lock()
+    if hasattr(put, "__wrapped__"):
+        return
+
+    @functools.wraps(put)
+    def alone(response: Any) -> Any:
+        with lock:
+            return put(response)
+
+    S3Response.put_object = alone
+
+
 @contextmanager
 def moto_server() -> Iterator[Aws]:
     """moto's server in threads of this process, for as long as the block runs."""
     from moto.server import ThreadedMotoServer
 
     look_up_once()
+    create_once()
     # A line for each request buries what a failing test says.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
