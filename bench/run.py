@@ -22,7 +22,8 @@ from figures import HERE, Figure
 from rich.console import Console
 from rich.table import Table
 
-SUBJECTS = ("micro", "commands", "pages", "pipeline", "wave", "athena_bytes", "large", "thousand")
+SUBJECTS = ("micro", "commands", "pages", "pipeline", "wave", "large", "thousand", "athena_bytes")
+"""`athena_bytes` is last: it works in this process, and a process that is started from a large one counts its memory as its own."""
 HISTORY = HERE / "history"
 
 
