@@ -15,24 +15,13 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
+from peers.groups import GROUPS, PAGE
 
-PAGE = 50_000
 COLUMNS = {
     "registre": "VARCHAR", "nom": "VARCHAR", "tipologia": "VARCHAR", "inscripcio": "VARCHAR", "capacitat": "BIGINT",
     "adreca": "VARCHAR", "municipi": "VARCHAR", "districte": "VARCHAR", "cp": "VARCHAR", "comarca": "VARCHAR",
     "entitat_titular": "VARCHAR", "qualificacio": "VARCHAR",
 }  # fmt: skip
-
-GROUPS = {
-    "elderly_day_centre": "centre de dia per a gent gran",
-    "elderly_residence": "(residència|llar residència).* per a gent gran",
-    "elderly_other": "gent gran",
-    "disability": "discapacitat",
-    "mental_health": "malaltia mental|salut mental",
-    "addictions": "addiccions|drogodependències",
-    "children_and_families": "inf[aà]n|adolescent|jove|famíli",
-    "basic_services": "bàsic|ajuda a domicili|domiciliària",
-}
 
 
 def fetch(url: str, rows: int, folder: Path) -> float:

@@ -13,19 +13,9 @@ from pathlib import Path
 
 import httpx
 import polars as pl
+from groups import GROUPS, PAGE
 
-PAGE = 50_000
 URL, ROWS, OUT = os.environ["BENCH_URL"], int(os.environ["BENCH_ROWS"]), Path(os.environ["BENCH_OUT"])
-GROUPS = {
-    "elderly_day_centre": "centre de dia per a gent gran",
-    "elderly_residence": "(residència|llar residència).* per a gent gran",
-    "elderly_other": "gent gran",
-    "disability": "discapacitat",
-    "mental_health": "malaltia mental|salut mental",
-    "addictions": "addiccions|drogodependències",
-    "children_and_families": "inf[aà]n|adolescent|jove|famíli",
-    "basic_services": "bàsic|ajuda a domicili|domiciliària",
-}
 
 
 def bodies() -> Iterator[bytes]:
