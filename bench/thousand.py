@@ -2,7 +2,7 @@
 
 `python bench/thousand.py write FOLDER [ASSETS]` writes a project with asset files, contracts and SQL: a fifth of the assets are sources, a fifth
 their staging tables, the others marts on two levels. The other steps need `CATALUNYA_PROJECT=FOLDER`, each in a process of its own, and print one
-JSON line: `compile` the graph, `record LAKE [ENTRIES]` a ledger that is up to date, then `parse`, `plan`, `status`, `reconcile`, `look` and `floor`
+JSON line: `compile` the graph, `record LAKE [ENTRIES]` a ledger that is up to date, then `parse`, `plan`, `status`, `reconcile`, `look`, `portal` and `floor`
 (listing the entries, and reading the newest of each asset as JSON).
 
 `python bench/thousand.py figures ASSETS…` runs them all on a folder; `requests ASSETS ENTRIES` counts what each asks of S3 (moto's).
@@ -41,6 +41,8 @@ ROWS, TABLE = 200, "data.parquet"
 LOOKS = ("parse", "plan", "status", "reconcile", "look")
 MOST = {"parse": 1.5, "plan": 1.0, "status": 1.0, "reconcile": 3.0, "look": 2.0}
 """Seconds at a thousand assets."""
+COUNTED = ((100, ENTRIES), (1000, 10))
+"""Assets, and entries of each, of which S3 requests are counted: a thousand of a hundred would take ten minutes to put into moto."""
 
 _PROJECT = f"""\
 name = "{NAME}"
@@ -301,7 +303,12 @@ def portal() -> dict[str, float]:
     from catalunya.portal.making import build_site
 
     built = build_site(_project(), "bench")
-    return {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu, "files": built.files, "peak": peak()}
+    return {
+        "seconds": time.perf_counter() - began,
+        "cpu": time.process_time() - cpu,
+        "files": built.files,
+        "peak": peak(),
+    }
 
 
 def floor() -> dict[str, float]:
@@ -364,10 +371,17 @@ def figures(work: Path, repeat: int) -> Iterator[Figure]:
         for step in LOOKS:
             limit = {"most": MOST[step]} if assets == SIZES[-1] else {}
             yield Figure(f"{step} of {assets:,} assets", found[step].answer["seconds"], "s", least, {}, limit)
-        yield Figure(f"peak memory of a look at {assets:,} assets", found["look"].peak, "MB")
-    asked = requests(work, 100, ENTRIES)
-    quiet = sum(sum(asked[step].values()) for step in ("reconcile", "look"))
-    yield Figure("requests to S3 of a quiet tick, 100 assets", quiet, "requests", limit={"most": 2 * 20 + 20})
+        yield Figure(f"peak memory of a look at {assets:,} assets", found["look"].answer["peak"], "MB")
+    few, many = (run(work / f"thousand-{assets}", "portal").answer for assets in (SIZES[0], SIZES[-1]))
+    tenfold = {f"ten times {SIZES[0]} assets": 10 * few["cpu"]}
+    limit = dict.fromkeys(tenfold, 1.2)
+    yield Figure(f"public pages of {SIZES[-1]:,} assets in CPU", many["cpu"], "s", None, tenfold, limit)
+    yield Figure(f"peak memory of the public pages of {SIZES[-1]:,} assets", many["peak"], "MB")
+    for assets, entries in COUNTED:
+        asked = requests(work, assets, entries)
+        quiet = sum(sum(asked[step].values()) for step in ("reconcile", "look"))
+        name = f"requests to S3 of a quiet tick, {assets:,} assets with {entries} entries each"
+        yield Figure(name, quiet, "requests", limit={"most": 2 * (assets // 5) + 20})
 
 
 def requests(work: Path, assets: int, entries: int = ENTRIES) -> dict[str, dict[str, int]]:

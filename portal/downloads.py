@@ -160,7 +160,7 @@ def parts(site: Site) -> Iterator[Part]:
 
 
 def _files(site: Site, asset: Asset) -> Iterator[File]:
-    folder, entry = data_folder(asset.key), site.entry(asset.key)
+    folder, entry = data_folder(asset.key), site.in_full(asset.key)
     known = versions(site, asset)
     current = next((each for each in known if each.is_latest), None)
     if entry is None or current is None:

@@ -145,7 +145,7 @@ class Site:
         """The entry that says what a table is now; None if it was never made or its ledger cannot be read."""
         return self.state.known(key)
 
-    def _in_full(self, key: str) -> Entry | None:
+    def in_full(self, key: str) -> Entry | None:
         """The same with its objects, which an overview lacks."""
         entry = self.entry(key)
         with suppress(LedgerError):
@@ -173,7 +173,7 @@ class Site:
     def table(self, key: str) -> pl.LazyFrame | None:
         """A published table, without its personal columns; None if it was never made."""
         if key not in self._tables:
-            asset, entry = self.graph[key], self._in_full(key)
+            asset, entry = self.graph[key], self.in_full(key)
             public = [column.name for column in asset.columns if not column.personal]
             self._tables[key] = scan_table(self.project.lake, asset, entry).select(public) if entry else None
         return self._tables[key]
