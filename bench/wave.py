@@ -1,20 +1,20 @@
 """A wave on real Airflow, until the tables are up to date: cold, and when nothing has changed. The public pages come after, and are not measured.
 
 The floor is the same Airflow with the same DAGs and edges whose tasks do nothing. `python bench/wave.py ours|bare FOLDER` prints the phases of
-one wave as JSON; the first in a folder is cold.
+one wave as JSON; the first in a folder is cold. It ends when Airflow is at rest, so that the next one finds no work of this one.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 from figures import Figure, run
 
 from catalunya.assets.graph.discovery import load_graph
@@ -52,7 +52,7 @@ for key, upstream in found["edges"].items():
 
 
 def figures(work: Path, repeat: int) -> Iterator[Figure]:
-    """From the start of Airflow to the last table, and the CPU seconds of all processes."""
+    """From the start of Airflow to the last table, and the CPU seconds of all processes until then."""
     turns = [_turn(work / f"wave-{turn}") for turn in range(repeat)]
     for number, (name, most) in enumerate({"cold": 25, "nothing changed": 10}.items()):
         ours, bare = ([turn[side][number] for turn in turns] for side in ("ours", "bare"))
@@ -71,7 +71,7 @@ def ours(folder: Path) -> dict[str, float]:
     with mock_apis(rows=None, real=None, log=folder / "mock.log") as (url, wait):
         settings = _settings(folder, mock_url=url)
 
-        def begin(server: Server) -> Callable[[], bool]:
+        def begin(server: Server) -> tuple[Callable[[], bool], Callable[[], bool]]:
             wait()
             pipeline = PipelineRun(Project(settings), server.client, server.started_at, lambda _: None)
             pipeline.start()
@@ -81,7 +81,7 @@ def ours(folder: Path) -> dict[str, float]:
                 assert not any(asset.state == "failed" for asset in pipeline.assets), "every table is made"
                 return all(asset.is_settled for asset in pipeline.assets)
 
-            return is_over
+            return is_over, pipeline.poll
 
         return _measured(settings, folder, begin)
 
@@ -98,7 +98,7 @@ def bare(folder: Path) -> dict[str, float]:
     # A table without upstreams is up to date when nothing has changed.
     first = {asset.key for asset in graph if asset.layer is Layer.LANDING or (changed and not asset.upstream)}
 
-    def begin(server: Server) -> Callable[[], bool]:
+    def begin(server: Server) -> tuple[Callable[[], bool], Callable[[], bool]]:
         for key in first:
             server.client.trigger(key)
         expected = set(edges) if changed else first
@@ -107,36 +107,56 @@ def bare(folder: Path) -> dict[str, float]:
             tasks = server.client.task_instances(server.started_at)
             return expected <= {task.dag_id for task in tasks if task.is_over}
 
-        return is_over
+        return is_over, lambda: server.client.is_at_rest(server.started_at, edges)
 
     return _measured(settings, folder, begin, dags=dags)
 
 
 def _measured(
-    settings: Settings, folder: Path, begin: Callable[[Server], Callable[[], bool]], dags: Path | None = None
+    settings: Settings,
+    folder: Path,
+    begin: Callable[[Server], tuple[Callable[[], bool], Callable[[], bool]]],
+    dags: Path | None = None,
 ) -> dict[str, float]:
-    """Start Airflow, begin the wave, poll until it is over, stop. All in seconds; `seconds` is from the start to the end of the wave."""
+    """Start Airflow, begin the wave, poll until it is over, and then until Airflow is at rest; stop. All in seconds; `seconds` is from the
+    start to the end of the wave, and `cpu` what all processes used in them."""
     at = {"began": time.monotonic()}
     with ExitStack() as stack:
         report = lambda _: at.setdefault("api", time.monotonic())  # noqa: E731
         server = stack.enter_context(airflow(settings, home=folder / "airflow", dags=dags, report=report))
         at["ready"] = time.monotonic()
-        is_over = begin(server)
-        while not is_over():
-            server.check()
-            assert time.monotonic() - at["ready"] < TIMEOUT_S, "the wave ends"
-            time.sleep(POLL_S)
-        at["over"] = time.monotonic()
+        is_over, is_at_rest = begin(server)
+        _wait(server, is_over)
+        at["over"], cpu = time.monotonic(), _cpu()
+        _wait(server, is_at_rest)
+        at["rest"] = time.monotonic()
     at["stopped"] = time.monotonic()
-    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
         "to_api": at["api"] - at["began"],
         "to_dags": at["ready"] - at["api"],
         "wave": at["over"] - at["ready"],
-        "to_stop": at["stopped"] - at["over"],
+        "to_rest": at["rest"] - at["over"],
+        "to_stop": at["stopped"] - at["rest"],
         "seconds": at["over"] - at["began"],
-        "cpu": sum(each.ru_utime + each.ru_stime for each in spent),
+        "cpu": cpu,
     }
+
+
+def _wait(server: Server, is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + TIMEOUT_S
+    while not is_so():
+        server.check()
+        assert time.monotonic() < until, "the wave ends"
+        time.sleep(POLL_S)
+
+
+def _cpu() -> float:
+    """The CPU seconds of this process and all below it. Asked while they run: nobody counts those of one whose parent was killed."""
+    this, used = psutil.Process(), 0.0
+    for process in (this, *this.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            used += sum(process.cpu_times()[:4])
+    return used
 
 
 def _settings(folder: Path, **more: str) -> Settings:

@@ -91,6 +91,8 @@ _ANSWER = "the answer to an event, which Airflow reads; one that was delivered t
 _RECORD = "the ledger is append-only: an existing entry never changes"
 _PARTS = f"{_ATHENA} writes large results in parts (AWS's policy AmazonAthenaFullAccess)"
 _UPLOADS = f"{UNTESTED}a multipart upload that fails is aborted"
+_BEFORE = f"{UNTESTED}a table that breaks a guard is compared with the versions before the published one"
+_DRIVERS = f"{UNTESTED}Athena's console and drivers read settings"
 _LAMBDA_LOG = f"{UNTESTED}Lambda writes the function's log with the function's role"
 _LAMBDA_DEAD = f"{UNTESTED}Lambda stores failed events with the function's role"
 
@@ -124,12 +126,7 @@ TABLE: tuple[Grant, ...] = (
         ("staging", "staging superseded", "staging quarantine", "staging leases"),
         f"the table, the files it replaces, the rows that break its contract; {_LEASE}",
     ),
-    Grant(
-        "transformer",
-        "s3:GetObject",
-        ("staging superseded",),
-        f"{UNTESTED}a table that breaks a guard is compared with the versions before the published one",
-    ),
+    Grant("transformer", "s3:GetObject", ("staging superseded",), _BEFORE),
     Grant("transformer", "s3:AbortMultipartUpload", ("staging", "staging quarantine"), _UPLOADS),
     Grant(
         "transformer", "s3:DeleteObject", ("landing",), "a batch is deleted once everything made from it is recorded"
@@ -164,12 +161,7 @@ TABLE: tuple[Grant, ...] = (
         ("marts", "marts superseded", "marts leases", "candidates"),
         f"the candidate, then the mart, the files it replaces; {_LEASE}",
     ),
-    Grant(
-        "mart",
-        "s3:GetObject",
-        ("marts superseded",),
-        f"{UNTESTED}a table that breaks a guard is compared with the versions before the published one",
-    ),
+    Grant("mart", "s3:GetObject", ("marts superseded",), _BEFORE),
     Grant("mart", "s3:PutObject", ("mart results",), f"{_ATHENA} writes results"),
     Grant(
         "mart",
@@ -317,12 +309,7 @@ TABLE: tuple[Grant, ...] = (
     Grant("deployment", "s3:PutObject", ("dbt docs",), f"{UNTESTED}the marts' manifest and documentation"),
     # Querying: docs/athena.md.
     Grant("reader", ATHENA_QUERY, ("readers' work group",), "`catalunya query`, or any Athena client"),
-    Grant(
-        "reader",
-        "athena:GetWorkGroup",
-        ("readers' work group",),
-        f"{UNTESTED}Athena's console and drivers read settings",
-    ),
+    Grant("reader", "athena:GetWorkGroup", ("readers' work group",), _DRIVERS),
     Grant("reader", NAMED_QUERIES, ("readers' work group",), "the named queries"),
     Grant("reader", GLUE_READ, ("staging catalog", "marts catalog"), f"{_ATHENA} resolves the tables of a statement"),
     Grant("reader", "glue:GetDatabase", ("default database",), _DEFAULT),
@@ -365,12 +352,7 @@ TABLE: tuple[Grant, ...] = (
         "verify reads every object; landing and quarantine hold what needs investigating",
     ),
     Grant("engineer", ATHENA_QUERY, ("readers' work group",), "queries like a reader, with the same limit"),
-    Grant(
-        "engineer",
-        "athena:GetWorkGroup",
-        ("readers' work group",),
-        f"{UNTESTED}Athena's console and drivers read settings",
-    ),
+    Grant("engineer", "athena:GetWorkGroup", ("readers' work group",), _DRIVERS),
     Grant("engineer", NAMED_QUERIES, ("readers' work group",), "the named queries"),
     Grant(
         "engineer",

@@ -6,7 +6,7 @@ imports nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, AssetAny, BaseOperator, Param
@@ -29,11 +29,11 @@ def site_asset() -> AirflowAsset:
     return AirflowAsset(name="portal", uri=f"{active().name}://portal/site", group="portal")
 
 
-def portal_dag(graph: AssetGraph, events: Mapping[str, AirflowAsset], arguments: Mapping[str, Any]) -> DAG:
-    """The DAG; `events` are the Airflow assets of the graph, `arguments` its task's, such as retries."""
+def portal_dag(graph: AssetGraph, event: Callable[[str], AirflowAsset], arguments: Mapping[str, Any]) -> DAG:
+    """The DAG; `event` has the Airflow asset of a key of the graph, `arguments` its task's, such as retries."""
     shown = [asset for asset in graph if asset.layer is not Layer.LANDING]
     # A wave of tables ends with one that no other reads. What moves without one (below it something failed) is left to `ops.reconcile`.
-    last = [events[asset.key] for asset in shown if not graph.downstream(asset.key)]
+    last = [event(asset.key) for asset in shown if not graph.downstream(asset.key)]
     dag = DAG(
         PORTAL,
         schedule=AssetAny(*last) if last else None,
@@ -52,7 +52,7 @@ def portal_dag(graph: AssetGraph, events: Mapping[str, AirflowAsset], arguments:
             )
         },
     )
-    inlets, outlet = [events[asset.key] for asset in shown], site_asset()
+    inlets, outlet = [event(asset.key) for asset in shown], site_asset()
     BuildSite(asset=outlet, dag=dag, task_id="build", inlets=inlets, outlets=[outlet], **arguments)
     return dag
 

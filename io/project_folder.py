@@ -107,10 +107,13 @@ class ProjectFolder:
 def active() -> ProjectFolder:
     """The project of this process. Raises ConfigurationError, one line, if its declaration is missing or wrong."""
     given = os.environ.get(VARIABLE)
-    if not given:
-        return _read(OURS)
+    return _read(_resolved(os.path.abspath(given)) if given else OURS)  # noqa: PTH100  asked a thousand times in a parse, and pathlib is slow
+
+
+@cache
+def _resolved(given: str) -> Path:
     folder = Path(given).resolve()
-    return _read(OURS if folder / "assets" == (OURS / "assets").resolve() else folder)
+    return OURS if folder / "assets" == (OURS / "assets").resolve() else folder
 
 
 @cache

@@ -71,7 +71,7 @@ def _declarations(project: ProjectFolder) -> dict[str, LandingDeclaration | Stag
         for declared in vars(module).values():
             if not isinstance(declared, LandingDeclaration | StagingDeclaration) or declared.module != module.__name__:
                 continue
-            key = declared.asset.key
+            key = declared.key
             if found.setdefault(key, declared) is not declared:
                 raise DeclarationError(
                     f"{key} is declared twice, in {found[key].module} and {declared.module}; rename one"

@@ -34,8 +34,8 @@ def staging_lineage(declaration: StagingDeclaration) -> QueryLineage:
     try:
         return _planned(declaration)
     except (NotImplementedError, pl.exceptions.PolarsError) as error:
-        log.warning("plan_not_followed", asset=declaration.asset.key, error=str(error))
-    landing, unpivoted = declaration.landing.asset.key, _unpivoted(declaration)
+        log.warning("plan_not_followed", asset=declaration.key, error=str(error))
+    landing, unpivoted = declaration.landing.key, _unpivoted(declaration)
     columns: dict[str, Leaves] = {
         column.name: {Leaf("column", landing, column.source) if column.source else _UNKNOWN: "identity"}
         for column in declaration.contract.columns()
@@ -44,13 +44,13 @@ def staging_lineage(declaration: StagingDeclaration) -> QueryLineage:
 
 
 def _planned(declaration: StagingDeclaration) -> QueryLineage:
-    landing, fields = declaration.landing.asset.key, _fields(declaration)
+    landing, fields = declaration.landing.key, _fields(declaration)
     raw = _frame(landing, fields).with_columns(
         *(pl.col(c.source).alias(c.name) for c in declaration.contract.columns() if c.source in fields),
         pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW),
         pl.lit(None, pl.String).alias(REASON),
     )
-    arguments = [_frame(read.asset.key, read.contract.polars_schema()) for read in declaration.reads]
+    arguments = [_frame(read.key, read.contract.polars_schema()) for read in declaration.reads]
     if declaration.across:
         found = declaration.across(raw)
         arguments.append(found.select(name for name in found.collect_schema().names() if not name.startswith(_TABLE)))
@@ -77,7 +77,7 @@ def _fields(declaration: StagingDeclaration) -> list[str]:
 
 def _unpivoted(declaration: StagingDeclaration) -> dict[Leaf, list[Leaf]]:
     """The fields that `unpivot` makes -> those that it makes them of; the one that the engine makes -> what it says."""
-    landing = declaration.landing.asset.key
+    landing = declaration.landing.key
     provenance = {Leaf("column", landing, PROVENANCE): [Leaf("provenance")]}
     if declaration.unpivot is None:
         return provenance

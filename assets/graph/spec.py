@@ -18,7 +18,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from catalunya.assets.graph.alternatives import FIRST, Alternative, checked, chosen
 from catalunya.assets.graph.unpivot import Unpivot
@@ -168,10 +168,17 @@ class Asset:
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration(ABC):
-    """What all declarations share: a contract, and the asset that follows from it."""
+    """What all declarations share: a name, a contract, and the asset that follows from them."""
 
+    layer: ClassVar[Layer]
+    name: str
     contract: type[Contract]
     module: str
+
+    @property
+    def key(self) -> str:
+        """The asset's key. (To ask the asset for it hashes its code first.)"""
+        return f"{self.layer}.{self.name}"
 
     @property
     @abstractmethod
@@ -186,7 +193,8 @@ class LandingDeclaration(Declaration):
     `source` is the one in use: the `first` one, or the alternative named `in_use`.
     """
 
-    name: str
+    layer = Layer.LANDING
+
     contract: type[LandingContract]
     source: Source[Any]
     first: Source[Any] | None = None
@@ -205,7 +213,7 @@ class LandingDeclaration(Declaration):
         first = self.first or self.source
         if not name:
             return replace(self, source=first, first=first, in_use="")
-        name = chosen(f"{Layer.LANDING}.{self.name}", self.alternatives, name)
+        name = chosen(self.key, self.alternatives, name)
         return replace(self, source=self.alternatives[name].source, first=first, in_use=name)
 
     def of_dataset(self, described: str) -> LandingDeclaration:
@@ -223,7 +231,7 @@ class LandingDeclaration(Declaration):
         """The landing asset; its columns are the raw fields."""
         renamed = [repr(sorted(self.reading.fields.items()))] if self.reading.fields else []
         return Asset(
-            key=f"{Layer.LANDING}.{self.name}",
+            key=self.key,
             description=self.contract.description(),
             columns=tuple(
                 Column(f.name, "string", f.description, nullable=not f.required, personal=f.personal)
@@ -245,7 +253,8 @@ class LandingDeclaration(Declaration):
 class StagingDeclaration(Declaration):
     """A clean table made from one source's raw rows, page by page, with other staging tables available as `reads`."""
 
-    name: str
+    layer = Layer.STAGING
+
     landing: LandingDeclaration
     reads: tuple[StagingDeclaration, ...]
     function: StagingFunction
@@ -258,7 +267,7 @@ class StagingDeclaration(Declaration):
         """Raise DeclarationError for a column that would be null in every row: its source is not read."""
         if self.landing.alternatives and not self.has_provenance:
             raise DeclarationError(
-                f"staging.{self.name}: {self.landing.asset.key} has alternative sources, expected a column of {self.contract.__name__} that says "
+                f"staging.{self.name}: {self.landing.key} has alternative sources, expected a column of {self.contract.__name__} that says "
                 'which of them a row is from, found none; add one: `column("Dataset that the row is from", source=PROVENANCE)`'
             )
         fields = {field.name: field for field in self.landing.contract.fields()}
@@ -320,13 +329,13 @@ class StagingDeclaration(Declaration):
         functions = [self.across, *(each.rows for each in self.landing.alternatives.values())]
         modules = {self.module} | {each.__module__ for each in functions if each}
         return Asset(
-            key=f"{Layer.STAGING}.{self.name}",
+            key=self.key,
             description=self.contract.description(),
             columns=self.contract.columns(),
             code_version=digest(
                 self.contract.version(), *(source_hash(sys.modules[name]) for name in sorted(modules)), *declared
             ),
-            upstream=(self.landing.asset.key, *(read.asset.key for read in self.reads)),
+            upstream=(self.landing.key, *(read.key for read in self.reads)),
             source=self.landing.asset.source,
             freshness=self.landing.freshness,
             partition_by=self.partition_by,
@@ -339,7 +348,8 @@ class StagingDeclaration(Declaration):
 class MartDeclaration(Declaration):
     """A dimension, fact or aggregate built by one dbt model; upstream, description and code come from dbt's manifest."""
 
-    name: str
+    layer = Layer.MARTS
+
     upstream: tuple[str, ...]
     sql_version: str
     optional: tuple[str, ...] = ()
@@ -352,7 +362,7 @@ class MartDeclaration(Declaration):
     def asset(self) -> Asset:
         """The mart asset."""
         return Asset(
-            key=f"{Layer.MARTS}.{self.name}",
+            key=self.key,
             description=self.contract.description(),
             columns=self.contract.columns(),
             code_version=digest(self.contract.version(), self.sql_version),

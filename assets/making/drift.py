@@ -43,7 +43,7 @@ class RowTypes:
         objects = [name for name, kind in found if kind == "object"]
         if objects:
             raise ContractError(
-                f"{self.declaration.asset.key}: expected a value in the field {legible(objects[0], NAME)}, found a JSON object or array in "
+                f"{self.declaration.key}: expected a value in the field {legible(objects[0], NAME)}, found a JSON object or array in "
                 f"{_rows(found[objects[0], 'object'])} of a page; declare its kind in {self.declaration.landing.contract.__name__} "
                 '(kind="point"), and it is left out'
             )
@@ -75,7 +75,7 @@ class RowTypes:
         drift, policy = "; ".join(changes), self.declaration.landing.contract.terms().drift
         if not drift or policy == "discard":
             return ""
-        key = self.declaration.asset.key
+        key = self.declaration.key
         if policy == "freeze":
             raise ContractError(
                 f"{key}: the rows do not have the types of {self.declaration.landing.contract.__name__}: {drift}. "

@@ -126,7 +126,8 @@ class PageChecker:
                 *beside.select(self.across_values(found)), *([flaw.alias(FLAW)] if flaw is not None else [])
             )
         page = renamed(raw.drop(FLAW, strict=False), contract, text)
-        frame = conform(declaration.asset.key, declaration.function(page, *arguments), contract, self.kinds).collect()
+        made = conform(declaration.asset.key, declaration.function(page, *arguments), contract, self.kinds)
+        frame = made.collect(engine="in-memory")  # a quarter less CPU than streaming what is in memory already
         if not frame[ROW].is_sorted():  # a join may shuffle; the same rows must give the same bytes
             frame = frame.sort(ROW)
         if frame[ROW].n_unique() != frame.height or frame.height > raw.height:

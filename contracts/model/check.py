@@ -217,7 +217,9 @@ def split_rows(
         *_not_values(contract),
         *(_unknown(c, references[c.name]) for c in contract.columns() if references and c.name in references),
     ]
-    is_bad = pl.any_horizontal(pl.col(REASON).is_not_null(), *(breach.is_so for breach in breaches))
+    is_bad = frame.select(bad=pl.any_horizontal(pl.col(REASON).is_not_null(), *(breach.is_so for breach in breaches)))[
+        "bad"
+    ]
     broken = frame.filter(is_bad)
     if tally is not None:
         _count_rules(tally, contract)

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from catalunya.io.errors import ContractError, DeclarationError
@@ -193,8 +194,14 @@ def _with_several(dataset: Dataset, names: Sequence[str]) -> list[str]:
 
 def _has(text: str, phrase: str) -> bool:
     """Whether the words of a phrase follow each other in a text; at its beginning, if the phrase starts with `^`."""
-    found, wanted = f" {' '.join(words(text))} ", f" {' '.join(words(phrase))} "
+    found, wanted = _spaced(text), _spaced(phrase)
     return found.startswith(wanted) if phrase.startswith("^") else wanted in found
+
+
+@lru_cache(2000)
+def _spaced(text: str) -> str:
+    """The words of a text with a space before and behind each. Every label is compared with several phrases, each of them with every label."""
+    return f" {' '.join(words(text))} "
 
 
 def _shown(dataset: Dataset, names: Iterable[str]) -> str:

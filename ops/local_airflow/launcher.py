@@ -8,8 +8,8 @@ of 30 when everything is up to date; memory is the same (1.5 GB). tests/integrat
 these names; at run time a moved module is reported in launcher.log and only costs time.
 
 Run as a file by `server.py`, in a session of its own, with Airflow's settings in the environment. It ends when its parent ends,
-and stops everything with it. It must not import `catalunya`, so that tasks read the code as it is when they start, nor polars,
-which does not survive a fork.
+and stops everything with it. It imports `catalunya` only for one run: while Airflow stays up, tasks must read the code as it is when
+they start. It must not import polars, which does not survive a fork.
 """
 
 from __future__ import annotations
@@ -39,6 +39,13 @@ FOR_TASKS = (
     "dbt.cli.main",
     "dbt.adapters.duckdb",
     "dbt.parser.manifest",
+    "hypothesis",  # pandera imports it if it is installed
+)
+FOR_ONE_RUN = (
+    "catalunya.dags.build",
+    "catalunya.assets.making.materialize",
+    "catalunya.io.sources.http",
+    "catalunya.io.warehouse.duckdb",
 )
 FOR_SCHEDULING = (
     "airflow.jobs.scheduler_job_runner",
@@ -79,10 +86,11 @@ class ComponentEnded(Exception):
     """A component ended by itself."""
 
 
-def main(execution_port: str, components: Sequence[str]) -> int:
+def main(execution_port: str, stays: str, components: Sequence[str]) -> int:
     """Start the API servers and the components, and wait. Returns 0 when stopped, 1 when a component ended by itself.
 
-    Tasks have an API server of their own: building its routes takes as long as all the rest of a start, on one core.
+    `stays` is empty if Airflow is there for one run. Tasks have an API server of their own: building its routes takes as long as all the
+    rest of a start, on one core.
     """
     parent = os.getppid()
     # Importing creates hundreds of thousands of objects that stay: garbage collection in between doubles the time.
@@ -105,6 +113,8 @@ def main(execution_port: str, components: Sequence[str]) -> int:
         preload(*FOR_SCHEDULING, *FOR_TASKS)
         # Creating an asset makes Airflow read its providers' URI handlers.
         importlib.import_module("airflow.sdk").Asset(name="launcher", uri="catalunya://launcher")
+        if not stays:
+            preload_project()
         gc.freeze()
         while database in running:
             _watch(running, parent)
@@ -156,6 +166,15 @@ def preload(*names: str) -> None:
                 raise
             if package == "airflow":
                 sys.stderr.write(f"not preloaded, Airflow has moved it: {name}\n")
+
+
+def preload_project() -> None:
+    """Import what every task imports of `catalunya`, and have dbt read its project."""
+    preload(*FOR_ONE_RUN)
+    from catalunya.io.environment import load_settings
+    from catalunya.io.warehouse.dbt import warm_up
+
+    warm_up(load_settings())
 
 
 def _watch(running: dict[int, str], parent: int) -> None:
@@ -243,6 +262,6 @@ def _stop(_: int, __: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1], sys.argv[2:])
+    code = main(sys.argv[1], sys.argv[2], sys.argv[3:])
     sys.stderr.flush()
     os._exit(code)  # without interpreter shutdown, in which libraries that were only preloaded report errors

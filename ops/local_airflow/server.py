@@ -89,15 +89,14 @@ def airflow(
     needs_triggerer = stays or settings.functions or settings.manifests_queue
     components = ("scheduler", "dag-processor", *(("triggerer",) if needs_triggerer else ()))
     launcher = str(Path(__file__).with_name("launcher.py"))
-    command = [sys.executable, "-P", launcher, str(ports[1]), *components]
+    command = [sys.executable, "-P", launcher, str(ports[1]), "stays" if stays else "", *components]
     with _locked(home), child(command, log=logs / "launcher.log", env=env) as process, Client(url) as client:
         server = Server(url, home, client, started_at, process)
         Thread(target=_warm_up, args=[server, execution_url], name="warm-up", daemon=True).start()
-        keys = {asset.key for asset in load_graph(settings)}  # compiled here while Airflow starts on the other core
         _wait_until(server, client.is_alive, "its API did not answer")
         report("the API answers; waiting for the DAGs to be parsed")
         client.ensure_pool(POOL, POOL_SLOTS)
-        _wait_until(server, lambda: _has_parsed(server, keys), "not every DAG was parsed")
+        _wait_until(server, lambda: _has_parsed(server, settings), "not every DAG was parsed")
         # The first tasks wait for its routes, as the scheduler needs a while to start them.
         _wait_until(server, lambda: listens(ports[1]), "the API of the tasks did not answer")
         yield server
@@ -112,6 +111,9 @@ def environment(
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": PARALLELISM,
         "CORE__DEFAULT_TASK_RETRY_DELAY": retry_delay_s,
+        # The first parse compiles the graph, maybe on a busy machine.
+        "CORE__DAGBAG_IMPORT_TIMEOUT": START_S,
+        "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": START_S,
         "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{execution_port}/execution/",
         # Only this machine's user reaches 127.0.0.1: a password would add nothing.
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
@@ -188,11 +190,15 @@ def _warm_up(server: Server, url: str) -> None:
         time.sleep(POLL_S)
 
 
-def _has_parsed(server: Server, keys: set[str]) -> bool:
-    errors = server.client.import_errors()
+def _has_parsed(server: Server, settings: Settings) -> bool:
+    """Whether Airflow has every asset's DAG. Parsing them compiles the graph, if need be: where dbt is imported already."""
+    parsed, errors = server.client.parsed(server.started_at), server.client.import_errors()
+    if not parsed and not errors:
+        return False
+    keys = {asset.key for asset in load_graph(settings)}  # raises what is wrong with a declaration
     if errors:
         raise AirflowError(f"Airflow cannot import the DAGs: {errors[0]}; fix the error and start again")
-    return keys <= server.client.parsed(server.started_at)
+    return keys <= parsed
 
 
 def _wait_until(server: Server, is_so: Callable[[], bool], what: str) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +15,14 @@ import pytest
 
 from catalunya.ops.local_airflow import launcher
 
+PRELOAD = """
+from catalunya.ops.local_airflow import launcher
+launcher.preload(launcher.PARSER, *launcher.FOR_SCHEDULING, *launcher.FOR_TASKS)
+launcher.preload_project()
+import psutil, sys
+print(psutil.Process().num_threads(), "threads,", "polars" if "polars" in sys.modules else "no polars")
+print(*[name for name in launcher.FOR_ONE_RUN if name not in sys.modules])
+"""
 PRELOADED = (
     *(launcher.PARSER, launcher.MAIN, *launcher.FOR_SCHEDULING, *launcher.FOR_TASKS),
     *(launcher.FOR_API + launcher.FOR_EXECUTION_API),
@@ -50,6 +61,15 @@ def test_a_module_that_airflow_has_moved_is_reported_and_skipped(capsys: pytest.
     launcher.preload("airflow.no_such_module")
 
     assert capsys.readouterr().err == "not preloaded, Airflow has moved it: airflow.no_such_module\n"
+
+
+def test_what_is_preloaded_survives_a_fork(tmp_path: Path) -> None:
+    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
+    ran = subprocess.run(
+        [sys.executable, "-c", PRELOAD], env=env, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+
+    assert ran.stdout == "1 threads, no polars\n\n"
 
 
 def test_a_database_is_migrated_again_by_another_airflow_or_at_another_revision(
