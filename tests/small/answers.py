@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from math import prod
 from typing import Any
@@ -80,7 +80,7 @@ def given(declared: StagingDeclaration, source: GivenPages, *reads: StagingDecla
 
 def vars_of(landing: LandingDeclaration) -> dict[str, Any]:
     """The fields of a declaration, without what it worked out from them."""
-    return {name: getattr(landing, name) for name in LandingDeclaration.__dataclass_fields__}
+    return {field.name: getattr(landing, field.name) for field in fields(LandingDeclaration)}
 
 
 # Rows
