@@ -87,7 +87,7 @@ def airflow(
     started_at = datetime.now(UTC)
     # One short run without deferrable tasks needs no triggerer, and no one checks its health.
     needs_triggerer = stays or settings.functions or settings.manifests_queue
-    components = ("scheduler", "dag-processor", *(("triggerer",) if needs_triggerer else ()))
+    components = ("scheduler", *(("triggerer",) if needs_triggerer else ()))
     launcher = str(Path(__file__).with_name("launcher.py"))
     command = [sys.executable, "-P", launcher, str(ports[1]), "stays" if stays else "", *components]
     with _locked(home), child(command, log=logs / "launcher.log", env=env) as process, Client(url) as client:
