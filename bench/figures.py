@@ -94,6 +94,13 @@ def used(command: Sequence[object], *, env: Mapping[str, str] | None = None, fol
     return Used(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, printed)
 
 
+def peak() -> float:
+    """The most memory of this process so far, in MB. What the system says of it to the process that started it (`Used.peak`) counts the memory
+    that that one had when it did so, too."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
 def run(script: str, *args: object, python: str | Path = sys.executable) -> Used:
     """Run a script of this folder."""
     return used([python, HERE / script, *args])

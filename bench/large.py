@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 import structlog
-from figures import Figure
+from figures import Figure, peak
 
 from catalunya.assets.graph.spec import Landing, staging
 from catalunya.contracts.model.contract import Contract, LandingContract, column, raw
@@ -144,17 +144,11 @@ def make(url: str, folder: Path) -> dict[str, Any]:
             layer: time.perf_counter() - began,
             f"{layer}_cpu": time.process_time() - cpu,
             f"{layer}_bytes": entry.bytes,
-            f"{layer}_peak": _peak(),
+            f"{layer}_peak": peak(),
             "rows": entry.rows,
             "duplicates": entry.duplicates,
         }
     return figures
-
-
-def _peak() -> float:
-    """Peak memory of this process so far, in MB."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def measured(sizes: Collection[int], *, shuffled: bool, work: Path) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 `python bench/thousand.py write FOLDER [ASSETS]` writes a project with asset files, contracts and SQL: a fifth of the assets are sources, a fifth
 their staging tables, the others marts on two levels. The other steps need `CATALUNYA_PROJECT=FOLDER`, each in a process of its own, and print one
-JSON line: `compile` the graph, `record LAKE [ENTRIES]` a ledger that is up to date, then `parse`, `plan`, `status`, `reconcile`, `look` and `floor`
+JSON line: `compile` the graph, `record LAKE [ENTRIES]` a ledger that is up to date, then `parse`, `plan`, `status`, `reconcile`, `look`, `portal` and `floor`
 (listing the entries, and reading the newest of each asset as JSON).
 
 `python bench/thousand.py figures ASSETS…` runs them all on a folder; `requests ASSETS ENTRIES` counts what each asks of S3 (moto's).
@@ -11,6 +11,7 @@ JSON line: `compile` the graph, `record LAKE [ENTRIES]` a ledger that is up to d
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -23,10 +24,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from figures import Figure, Used, used
+from figures import Figure, Used, peak, used
 
 if TYPE_CHECKING:
     from catalunya.assets.record.project import Project
@@ -34,9 +37,12 @@ if TYPE_CHECKING:
 NAME = "generated"
 SIZES = (100, 300, 1000)
 ENTRIES = 100
+ROWS, TABLE = 200, "data.parquet"
 LOOKS = ("parse", "plan", "status", "reconcile", "look")
 MOST = {"parse": 1.5, "plan": 1.0, "status": 1.0, "reconcile": 3.0, "look": 2.0}
 """Seconds at a thousand assets."""
+COUNTED = ((100, ENTRIES), (1000, 10))
+"""Assets, and entries of each, of which S3 requests are counted: a thousand of a hundred would take ten minutes to put into moto."""
 
 _PROJECT = f"""\
 name = "{NAME}"
@@ -176,6 +182,8 @@ def entries_of(project: Project, entries: int = ENTRIES) -> Iterator[tuple[str, 
     from catalunya.assets.record.ledger import Entry, Ledger, Stored, encode
 
     chance, now = random.Random(1), datetime.now(UTC)
+    content = table()
+    sha256 = hashlib.sha256(content).hexdigest()
     for asset in project.graph:
         for number in range(1, entries + 1):
             at = now - timedelta(days=entries - number, hours=1)
@@ -194,7 +202,7 @@ def entries_of(project: Project, entries: int = ENTRIES) -> Iterator[tuple[str, 
                 data_version=f"version-{number}",
                 rows=10_000 + chance.randrange(50),
                 bytes=1_000_000,
-                objects=(Stored(path=f"{asset.prefix}/data.parquet", bytes=1_000_000, rows=10_000, sha256="0" * 64),),
+                objects=(Stored(path=f"{asset.prefix}/{TABLE}", bytes=len(content), rows=ROWS, sha256=sha256),),
                 columns={column.name: column.type for column in asset.columns},
                 source_updated_at=at if is_landing else None,
                 batch=f"{asset.prefix}/ingested_process_at={at:%Y%m%dT%H%M%S}000Z" if is_landing else None,
@@ -202,15 +210,27 @@ def entries_of(project: Project, entries: int = ENTRIES) -> Iterator[tuple[str, 
             yield Ledger.path(asset.key, number), encode(entry)
 
 
+def table() -> bytes:
+    """The file of each table: a few rows."""
+    import polars as pl
+
+    number = pl.int_range(ROWS, eager=True)
+    rows = pl.DataFrame({"place_id": number.cast(pl.String), "year": 2000 + number % 25, "persons": number * 7})
+    file = BytesIO()
+    rows.write_parquet(file)
+    return file.getvalue()
+
+
 def record(lake: Path, entries: int = ENTRIES) -> dict[str, float]:
-    """The ledger in a folder."""
-    count = 0
-    for name, content in entries_of(_project(), entries):
+    """The ledger in a folder, and the tables."""
+    project, content = _project(), table()
+    count, tables = 0, ((f"{asset.prefix}/{TABLE}", content) for asset in project.graph)
+    for name, body in chain(tables, entries_of(project, entries)):
         path = lake / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        path.write_bytes(body)
         count += 1
-    return {"entries": count}
+    return {"files": count}
 
 
 def parse() -> dict[str, float]:
@@ -273,7 +293,22 @@ def look() -> dict[str, float]:
     _ = project.graph
     began = time.perf_counter()
     found = watch(project, datetime.now(UTC))
-    return {"seconds": time.perf_counter() - began, "new": found.index.new, "open": len(found.board.open)}
+    seconds = time.perf_counter() - began
+    return {"seconds": seconds, "new": found.index.new, "open": len(found.board.open), "peak": peak()}
+
+
+def portal() -> dict[str, float]:
+    """The public pages of everything, imports included."""
+    began, cpu = time.perf_counter(), time.process_time()
+    from catalunya.portal.making import build_site
+
+    built = build_site(_project(), "bench")
+    return {
+        "seconds": time.perf_counter() - began,
+        "cpu": time.process_time() - cpu,
+        "files": built.files,
+        "peak": peak(),
+    }
 
 
 def floor() -> dict[str, float]:
@@ -297,7 +332,7 @@ def _project() -> Project:
 
 
 STEPS: dict[str, Callable[..., dict[str, float]]] = {
-    "compile": compile_, "parse": parse, "plan": plan, "status": status, "reconcile": reconcile, "look": look, "floor": floor,
+    "compile": compile_, "parse": parse, "plan": plan, "status": status, "reconcile": reconcile, "look": look, "portal": portal, "floor": floor,
 }  # fmt: skip
 
 
@@ -336,10 +371,17 @@ def figures(work: Path, repeat: int) -> Iterator[Figure]:
         for step in LOOKS:
             limit = {"most": MOST[step]} if assets == SIZES[-1] else {}
             yield Figure(f"{step} of {assets:,} assets", found[step].answer["seconds"], "s", least, {}, limit)
-        yield Figure(f"peak memory of a look at {assets:,} assets", found["look"].peak, "MB")
-    asked = requests(work, 100, ENTRIES)
-    quiet = sum(sum(asked[step].values()) for step in ("reconcile", "look"))
-    yield Figure("requests to S3 of a quiet tick, 100 assets", quiet, "requests", limit={"most": 2 * 20 + 20})
+        yield Figure(f"peak memory of a look at {assets:,} assets", found["look"].answer["peak"], "MB")
+    few, many = (run(work / f"thousand-{assets}", "portal").answer for assets in (SIZES[0], SIZES[-1]))
+    tenfold = {f"ten times {SIZES[0]} assets": 10 * few["cpu"]}
+    limit = dict.fromkeys(tenfold, 1.2)
+    yield Figure(f"public pages of {SIZES[-1]:,} assets in CPU", many["cpu"], "s", None, tenfold, limit)
+    yield Figure(f"peak memory of the public pages of {SIZES[-1]:,} assets", many["peak"], "MB")
+    for assets, entries in COUNTED:
+        asked = requests(work, assets, entries)
+        quiet = sum(sum(asked[step].values()) for step in ("reconcile", "look"))
+        name = f"requests to S3 of a quiet tick, {assets:,} assets with {entries} entries each"
+        yield Figure(name, quiet, "requests", limit={"most": 2 * (assets // 5) + 20})
 
 
 def requests(work: Path, assets: int, entries: int = ENTRIES) -> dict[str, dict[str, int]]:

@@ -2,7 +2,7 @@
 
 `ops.watch` finds what is wrong (`ops/watching`), and alarms report what it finds. Besides there are alarms for what no one would find if
 Airflow were down or the watch itself failed: that it is silent, and what AWS measures of functions, queues and queries.
-Here: thresholds and periods. Not here: where metrics come from (`signals.py`), what is drawn (`dashboards.py`).
+Here: thresholds and periods. Not here: which metrics there are (`signals.py`), what is drawn (`dashboards.py`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from constructs import Construct
 
 from catalunya.assets.graph.spec import Layer
 from catalunya.cdk.deployment import FUNCTION_SIZES, PROFILES
+from catalunya.cdk.metric_filters import Signals
 from catalunya.cdk.naming import HEALTH, Names
-from catalunya.cdk.signals import BACKUP_GAPS, FINDINGS, KINDS, URGENT, Signals, of_kind
+from catalunya.cdk.signals import BACKUP_GAPS, FINDINGS, KINDS, URGENT, alarm_of, of_kind
 from catalunya.ops.watching.findings import Kind
 from catalunya.ops.watching.look import EVERY
 
@@ -242,11 +243,6 @@ class Alarms(Construct):
         alarm.add_alarm_action(self._action)
         alarm.add_ok_action(self._action)
         self.all.append(alarm)
-
-
-def alarm_of(kind: Kind) -> str:
-    """The alarm of a kind of finding, by its name without the environment's."""
-    return kind.value.replace("_", "-")
 
 
 def budget(scope: Construct, names: Names, topic: sns.ITopic, usd: float) -> budgets.CfnBudget:

@@ -1,15 +1,12 @@
-"""The buckets of one environment: the lake, results of Athena, access logs; backups and copies; and what S3 deletes in them.
+"""The buckets of one environment: the lake, results of Athena, access logs; backups and copies.
 
-The pipeline deletes by the ledger's time (`assets/record/retention.py`), which S3 does not know: a superseded object may be older
-than the day it was replaced, and one that is still needed is as old as it is. So S3 never deletes an object that a table consists of. It
-deletes old versions of objects, which the pipeline cannot see, and leftovers that no one needs after a while.
-Here: encryption, versions, lifecycle, archival, notification, replication. Not here: who may read or write (`access.py`, `limits.py`).
+Here: encryption, versions, archival, notification, replication. Not here: what S3 deletes in the lake (`lifecycle.py`), who may read or write
+(`access.py`, `limits.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -17,29 +14,20 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct, IDependable
 
 from catalunya.assets.graph.spec import Asset, Layer
-from catalunya.assets.record.answers import FOLDER as ANSWERS
-from catalunya.assets.record.paths import MANIFEST, quarantine_folder
-from catalunya.assets.record.retention import LEDGER_DAYS, SUPERSEDED, superseded_folder
+from catalunya.assets.record.paths import MANIFEST
+from catalunya.assets.record.retention import SUPERSEDED
+from catalunya.cdk.lifecycle import rules
 from catalunya.cdk.limits import bucket_policy
 from catalunya.cdk.naming import Names
 from catalunya.cdk.policy import CRITICAL, document
 from catalunya.cdk.roles import accept
-from catalunya.io.environment import PORTAL as PAGES
-from catalunya.io.warehouse.athena_build import FOLDER as CANDIDATES
 from catalunya.ops.backup.store import OBJECTS
-from catalunya.ops.watching.findings import FOLDER as WATCH
 
 RESULT_DAYS = 7
 """Results of queries, readers' and dbt's, are copies."""
 ACCESS_LOG_DAYS = 90
 BACKUP_VERSION_DAYS = 30
 REPLICA_VERSION_DAYS = 30
-LEFTOVER_DAYS = 7
-"""Candidates of killed runs."""
-ANSWER_DAYS = 1
-"""The caller of a function has its answer, or has given up, within minutes."""
-UNDELETE_DAYS = 7
-"""How long objects that retention deleted can be restored."""
 UPLOAD_DAYS = 1
 
 ARCHIVE = s3.StorageClass.INFREQUENT_ACCESS
@@ -52,42 +40,6 @@ Not tables, ledger or logs: Athena reads tables all the time, which this class c
 ARCHIVE_DAYS = 30  # S3 moves nothing to this class earlier
 ARCHIVE_BYTES = 1024 * 1024
 """Smaller objects stay: moving one costs 0.01 USD per 1,000, as much as this class saves (0.0105 USD per GB) on 1 MB in a month."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """Days after which S3 deletes below a prefix: old `versions` of objects, and, where it may, `objects` themselves."""
-
-    name: str
-    prefix: str
-    versions: int
-    objects: int | None = None
-
-
-def rules(assets: Iterable[Asset]) -> Iterator[Rule]:
-    """The lifecycle rules of a lake with these assets; the last is for all other prefixes."""
-    found = list(_rules_of_places(assets))
-    yield from found
-    # Where two rules apply, S3 uses the shorter one.
-    yield Rule(name="rest", prefix="", versions=max(rule.versions for rule in found))
-
-
-def _rules_of_places(assets: Iterable[Asset]) -> Iterator[Rule]:
-    for asset in assets:
-        if asset.layer is Layer.LANDING:
-            # A batch is deleted once it is used, and its personal fields with it. One that was never used can be fetched again.
-            yield Rule(name=asset.key, prefix=f"{asset.prefix}/", versions=1, objects=asset.keep_days)
-            continue
-        yield Rule(name=asset.key, prefix=f"{asset.prefix}/", versions=asset.keep_days)
-        yield Rule(name=f"superseded.{asset.key}", prefix=f"{superseded_folder(asset)}/", versions=UNDELETE_DAYS)
-        yield Rule(name=f"quarantine.{asset.key}", prefix=f"{quarantine_folder(asset)}/", versions=UNDELETE_DAYS)
-    yield Rule(name="ledger", prefix="_ledger/", versions=LEDGER_DAYS)
-    yield Rule(name="leases", prefix="_leases/", versions=1)
-    # Written again every few minutes; what was before is of no use.
-    yield Rule(name="watch", prefix=f"{WATCH}/", versions=1)
-    yield Rule(name="pages", prefix=f"{PAGES}/", versions=1)
-    yield Rule(name="answers", prefix=f"{ANSWERS}/", versions=1, objects=ANSWER_DAYS)
-    yield Rule(name="candidates", prefix=f"{CANDIDATES}/", versions=1, objects=LEFTOVER_DAYS)
 
 
 class Buckets(Construct):

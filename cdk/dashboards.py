@@ -18,6 +18,7 @@ from constructs import Construct
 from catalunya.assets.graph.graph import AssetGraph
 from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.cdk.deployment import FUNCTION_SIZES
+from catalunya.cdk.metric_filters import Signals
 from catalunya.cdk.naming import Names
 from catalunya.cdk.signals import (
     DRIFT,
@@ -36,7 +37,6 @@ from catalunya.cdk.signals import (
     TESTS_WARNED,
     URGENT,
     Signal,
-    Signals,
     of_kind,
 )
 from catalunya.io.warehouse.athena import TERABYTE, USD_PER_TB

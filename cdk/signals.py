@@ -3,22 +3,16 @@
 The pipeline logs JSON lines (`ops/logging.py`) and CloudWatch's metric filters count them, so the pipeline itself never calls
 CloudWatch. What is wrong comes from the looks of `ops.watch`: each logs one `watched` line with the number of open findings, in all and
 of each kind. A metric with `by_asset` has the asset as its dimension; only dashboards use these.
-Not here: what is drawn (`dashboards.py`), what raises an alarm (`alarms.py`), what can be wrong (`ops/watching/findings.py`).
+Not here: the filters (`metric_filters.py`), what is drawn (`dashboards.py`), what raises an alarm (`alarms.py`), what can be wrong
+(`ops/watching/findings.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import aws_cdk as cdk
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_logs as logs
-from constructs import Construct
-
 from catalunya.cdk.deployment import PROFILES
-from catalunya.cdk.naming import Names
 from catalunya.ops.watching.findings import Kind
 
 
@@ -58,6 +52,11 @@ def of_kind(kind: Kind) -> Signal:
     return Signal(metric=metric, events=WATCHED, field=f"kinds.{kind.value}", only_above_zero=True, when=When.WRONG)
 
 
+def alarm_of(kind: Kind) -> str:
+    """The alarm of a kind of finding, by its name without the environment's."""
+    return kind.value.replace("_", "-")
+
+
 FINDINGS = Signal(metric="Findings", events=WATCHED, field="open", when=When.ALWAYS)
 URGENT = Signal(metric="UrgentFindings", events=WATCHED, field="urgent", only_above_zero=True, when=When.WRONG)
 RUNS = Signal(metric="Runs", events=("materialized", "skipped"), when=When.RUNS)
@@ -93,53 +92,3 @@ def signals_of(env: str, *, has_dashboards: bool) -> tuple[Signal, ...]:
     """The metrics of an environment: those that an alarm or a dashboard of it uses, and the plain ones."""
     has_kinds = has_dashboards or PROFILES[env].warns_early
     return (*PLAIN, *(BY_KIND if has_kinds else ()), *(BY_ASSET if has_dashboards else ()))
-
-
-class Signals(Construct):
-    """The metric filters of these signals: on Airflow's log group, and on the functions' for what they log, which is all but the watch's."""
-
-    def __init__(
-        self,
-        scope: Construct,
-        id: str,  # noqa: A002
-        names: Names,
-        signals: Sequence[Signal],
-        *,
-        airflow: logs.ILogGroup,
-        functions: Iterable[logs.ILogGroup],
-    ) -> None:
-        super().__init__(scope, id)
-        self._namespace = names.metrics
-        for group in (airflow, *functions):
-            for signal in signals:
-                if signal.events == WATCHED and group is not airflow:
-                    continue
-                logs.MetricFilter(
-                    self,
-                    f"{group.node.id}{signal.metric}",
-                    log_group=group,
-                    filter_pattern=logs.FilterPattern.literal(signal.pattern),
-                    metric_namespace=self._namespace,
-                    metric_name=signal.metric,
-                    metric_value=f"$.{signal.field}" if signal.field else "1",
-                    unit=cloudwatch.Unit[signal.unit.upper()],
-                    dimensions={"asset": "$.asset"} if signal.by_asset else None,
-                )
-
-    def metric(
-        self,
-        signal: Signal,
-        *,
-        asset: str | None = None,
-        minutes: int = 60,
-        statistic: str = "Sum",
-    ) -> cloudwatch.Metric:
-        """The metric of a signal; of one asset if the signal is by asset."""
-        return cloudwatch.Metric(
-            namespace=self._namespace,
-            metric_name=signal.metric,
-            dimensions_map={"asset": asset} if asset else None,
-            period=cdk.Duration.minutes(minutes),
-            statistic=statistic,
-            label=asset,
-        )

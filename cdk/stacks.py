@@ -24,10 +24,11 @@ from catalunya.cdk.catalog import Catalog, WorkGroups
 from catalunya.cdk.dashboards import Dashboards
 from catalunya.cdk.deployment import PROFILES, Deployment, Domain
 from catalunya.cdk.functions import Functions, Queues, log_group
+from catalunya.cdk.metric_filters import Signals
 from catalunya.cdk.naming import ACCOUNT, Names, account_stack, check_separate_lakes, qualifiers
 from catalunya.cdk.pages import Pages
 from catalunya.cdk.roles import AccountRoles, Roles
-from catalunya.cdk.signals import Signals, signals_of
+from catalunya.cdk.signals import signals_of
 from catalunya.io.errors import ConfigurationError
 from catalunya.io.project_folder import active
 

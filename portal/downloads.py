@@ -84,13 +84,13 @@ def versions(site: Site, asset: Asset) -> list[Version]:
     spans = _spans(history or ([entry] if entry else []))
     names = _names(site.names.get(asset.key, {}), spans)
     paths: dict[str, list[str]] = {}
-    folder = f"{data_folder(asset.key)}/"
-    for path in site.files:
-        if path.startswith(folder) and (match := DATED.fullmatch(path)):
+    folder = data_folder(asset.key)
+    for path in site.files.below(folder):
+        if match := DATED.fullmatch(path):
             paths.setdefault(match["version"], []).append(path)
     current = next((name for name, version in names.items() if entry and version == entry.data_version), "")
     if current and entry:
-        due = [f"{folder}{current}{each.ending}" for each in formats(entry.rows)]
+        due = [f"{folder}/{current}{each.ending}" for each in formats(entry.rows)]
         paths[current] = list(dict.fromkeys([*due, *paths.get(current, [])]))
     ordered = sorted(paths, key=_order)
     found = []
@@ -123,13 +123,13 @@ def distributions(site: Site, asset: Asset) -> list[Distribution]:
     """The files of a mart: the latest ones, then those of each version, newest first. None for other layers."""
     if asset.layer is not Layer.MARTS:
         return []
-    known = versions(site, asset)
+    known, folder = versions(site, asset), data_folder(asset.key)
     latest = next((each for each in known if each.is_latest), None)
     found = [_distribution(site, path, each) for each in known for path in each.paths]
     if latest and latest.entry and (entry := site.entry(asset.key)):
-        newest = [f"{data_folder(asset.key)}/{LATEST}{each.ending}" for each in formats(entry.rows)]
+        newest = [f"{folder}/{LATEST}{each.ending}" for each in formats(entry.rows)]
     else:  # it cannot be read now: what is published stays
-        newest = [path for path in site.files if path.startswith(f"{data_folder(asset.key)}/{LATEST}")]
+        newest = [path for path in site.files.below(folder) if path.startswith(f"{folder}/{LATEST}")]
         latest = known[0] if known else None
     return ([_distribution(site, path, latest, is_latest=True) for path in newest] if latest else []) + found
 
@@ -160,11 +160,11 @@ def parts(site: Site) -> Iterator[Part]:
 
 
 def _files(site: Site, asset: Asset) -> Iterator[File]:
-    folder, entry = data_folder(asset.key), site.entry(asset.key)
+    folder, entry = data_folder(asset.key), site.in_full(asset.key)
     known = versions(site, asset)
     current = next((each for each in known if each.is_latest), None)
     if entry is None or current is None:
-        yield from (File(path, None) for path in list(site.files) if path.startswith(f"{folder}/"))
+        yield from (File(path, None) for path in list(site.files.below(folder)))
         return
     for each in known:
         yield from (File(path, None, is_fixed=True) for path in each.paths if path in site.files)

@@ -7,13 +7,14 @@ language, below another folder. Here: reading, addresses. Not here: pages (`*_pa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, cached_property
 from ipaddress import ip_address
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from catalunya.assets.graph.graph import AssetGraph
@@ -35,6 +36,35 @@ if TYPE_CHECKING:
     from catalunya.assets.record.index import Index
 
 
+class Files(MutableMapping[str, tuple[str, int]]):
+    """The files of the site: path -> (SHA-256, bytes). Those of one folder are found without a look at the others."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, dict[str, tuple[str, int]]] = {}
+
+    def __getitem__(self, path: str) -> tuple[str, int]:
+        return self.below(path.rpartition("/")[0])[path]
+
+    def __setitem__(self, path: str, about: tuple[str, int]) -> None:
+        self._folders.setdefault(path.rpartition("/")[0], {})[path] = about
+
+    def __delitem__(self, path: str) -> None:
+        del self._folders[path.rpartition("/")[0]][path]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain.from_iterable(self._folders.values())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._folders.values()))
+
+    def clear(self) -> None:
+        self._folders.clear()
+
+    def below(self, folder: str) -> Mapping[str, tuple[str, int]]:
+        """The files directly below a folder."""
+        return self._folders.get(folder, {})
+
+
 @dataclass(frozen=True, eq=False)
 class Site:
     """The pipeline at one moment, and what the project declares for its pages. `base`: the address of the site, without a final slash.
@@ -48,7 +78,7 @@ class Site:
     state: State
     board: Board
     base: str
-    files: dict[str, tuple[str, int]] = field(default_factory=dict)
+    files: Files = field(default_factory=Files)
     names: dict[str, dict[str, str]] = field(default_factory=dict)
     _tables: dict[str, pl.LazyFrame | None] = field(default_factory=dict)
 
@@ -115,7 +145,7 @@ class Site:
         """The entry that says what a table is now; None if it was never made or its ledger cannot be read."""
         return self.state.known(key)
 
-    def _in_full(self, key: str) -> Entry | None:
+    def in_full(self, key: str) -> Entry | None:
         """The same with its objects, which an overview lacks."""
         entry = self.entry(key)
         with suppress(LedgerError):
@@ -143,7 +173,7 @@ class Site:
     def table(self, key: str) -> pl.LazyFrame | None:
         """A published table, without its personal columns; None if it was never made."""
         if key not in self._tables:
-            asset, entry = self.graph[key], self._in_full(key)
+            asset, entry = self.graph[key], self.in_full(key)
             public = [column.name for column in asset.columns if not column.personal]
             self._tables[key] = scan_table(self.project.lake, asset, entry).select(public) if entry else None
         return self._tables[key]

@@ -8,9 +8,9 @@ rows come from (`staging.py`, `marts.py`), the comparison with the published tab
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ HASH = "_key_hash"
 ROWS_PER_GROUP = 25_000
 SORTED_AT_ONCE = 250_000
 """How many rows are sorted in memory at a time, where the source's order is not that of the key."""
-HASHES_AT_ONCE = 10_000_000
+MERGED_AT_ONCE, MERGED_ROWS = 16, 5_000
+"""How many sorted parts are merged at a time, and how many rows of each are read at a time."""
+HASHES_AT_ONCE = 4_000_000
 """How many hashes of keys are compared in memory at a time, where rows of one key may be in any two pages."""
 REJECTED_KEPT = 10_000
 """How many rejected rows of a failed attempt are kept, for people to see what is wrong with them."""
@@ -278,7 +280,8 @@ class CandidateBuilder:
     def _sorted(self, frame: pl.LazyFrame, left_out: pl.Series) -> pl.LazyFrame:
         """The rows in the order of the key within each partition. Most sources send them in the order of the key, and nothing is done.
 
-        Otherwise only the keys are sorted in memory, and the rows a part at a time.
+        Otherwise a part at a time is sorted in memory, and the sorted parts are merged, a few at a time: memory and time stay those of one pass
+        over the rows, or of one more for each sixteenfold of them.
         """
         order = list(dict.fromkeys([*self.asset.partition_by, *self.contract.key()]))
         if self._is_sorted() or not self.contract.key():
@@ -286,15 +289,21 @@ class CandidateBuilder:
         rows = self.rows - len(left_out)
         if rows <= self.sorted_at_once:
             return frame.sort(order)
-        positions = frame.select("_index", *order).sort(order).select("_index").collect()["_index"]
-        parts = []
-        for number, start in enumerate(range(0, rows, self.sorted_at_once)):
-            part = self.scratch / f"sorted-{number:05}.parquet"
-            of_part = positions[start : start + self.sorted_at_once].sort()
-            chosen = frame.filter(pl.col("_index").is_in(of_part.implode())).collect(engine="streaming").sort(order)
-            chosen.write_parquet(part, compression="lz4", statistics=False)
-            parts.append(part)
-        return pl.scan_parquet(parts, low_memory=True, glob=False)
+        names = [column.name for column in self.asset.columns]
+        parts = frame.select(names).collect_batches(chunk_size=self.sorted_at_once)
+        runs = [self._run(f"sorted-{number:05}", part.sort(order).lazy()) for number, part in enumerate(parts)]
+        while len(runs) > MERGED_AT_ONCE:
+            some = [runs[at : at + MERGED_AT_ONCE] for at in range(0, len(runs), MERGED_AT_ONCE)]
+            runs = [self._run(f"{each[0].stem}-merged", _merged(each, order)) for each in some]
+            for path in chain.from_iterable(some):
+                path.unlink()
+        return _merged(runs, order)
+
+    def _run(self, name: str, rows: pl.LazyFrame) -> Path:
+        """Write rows, which are in order, to be merged with others. In small groups, because a merge has some of each file in memory."""
+        path = self.scratch / f"{name}.parquet"
+        rows.sink_parquet(path, compression="lz4", statistics=False, row_group_size=MERGED_ROWS)
+        return path
 
     def _write(self, frame: pl.LazyFrame) -> tuple[File, ...]:
         names = [column.name for column in self.asset.columns]
@@ -346,6 +355,11 @@ def check_partition_values(frame: pl.DataFrame, asset: Asset, tally: CheckTally 
                 rows, sample = len(unfit_values), unfit_values.min()
             tally.count(f"{name} can name a partition", "contract", rows, sample, column=name)
     return frame
+
+
+def _merged(paths: Sequence[Path], order: Sequence[str]) -> pl.LazyFrame:
+    """The rows of files that are each in this order, in it."""
+    return pl.merge_sorted([pl.scan_parquet(path, low_memory=True, glob=False) for path in paths], key=order)
 
 
 def _ends(keys: pl.DataFrame) -> tuple[tuple[object, ...] | None, tuple[object, ...] | None]:

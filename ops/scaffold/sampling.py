@@ -27,7 +27,7 @@ from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.files import BEGINNING, File
 from catalunya.io.sources.http import Http, Reply
 from catalunya.io.sources.json_types import TYPE
-from catalunya.io.sources.pages import SEARCHED
+from catalunya.io.sources.pages import SEARCHED, is_pattern
 from catalunya.io.sources.protocols import arguments, changed, recognize
 from catalunya.ops.mock.samples import RecordedAnswer
 from catalunya.ops.scaffold.csv_form import form_of
@@ -103,7 +103,7 @@ def ask(source: Source[Any], settings: Settings) -> Asked:
         ]
     replies = _pages(source, http, about, state)
     fields = _fields(about, state)
-    readable = [each.name for each in fields if each.kind not in NESTED]
+    readable = [each.name for each in fields if each.kind not in NESTED and not is_pattern(each.name)]
     frames = [source.read(reply.body, readable, SEARCHED) for reply in replies]
     empty = pl.DataFrame(schema=dict.fromkeys(readable, pl.String))
     objects = {name for name in readable for frame in frames if _has_objects(frame, name)}

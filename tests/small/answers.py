@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime
 from math import prod
 from typing import Any
@@ -80,7 +81,7 @@ def given(declared: StagingDeclaration, source: GivenPages, *reads: StagingDecla
 
 def vars_of(landing: LandingDeclaration) -> dict[str, Any]:
     """The fields of a declaration, without what it worked out from them."""
-    return {name: getattr(landing, name) for name in LandingDeclaration.__dataclass_fields__}
+    return {each.name: getattr(landing, each.name) for each in dataclass_fields(landing)}
 
 
 # Rows

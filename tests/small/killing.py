@@ -28,9 +28,17 @@ from small.shops import declare
 
 KEYS = ("landing.shops", "staging.shops", "staging.cities")
 
-# A fork server imports everything once, so that starting a child takes milliseconds.
+# A fork server imports everything once, so that starting a child takes milliseconds: also what pandera imports at its first check.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["small.killing", "catalunya.assets.making.staging", "catalunya.assets.making.landing"])
+FORKS.set_forkserver_preload(
+    [
+        "small.killing",
+        "catalunya.assets.making.staging",
+        "catalunya.assets.making.landing",
+        "pandera.backends.polars.builtin_checks",
+        "pandera.strategies.base_strategies",
+    ]
+)
 
 
 class TrapdoorLake(Lake):

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from catalunya.assets.making.restoring import restore_version
+from catalunya.assets.record.index import keep_index, read_index
 from catalunya.assets.record.ledger import Ledger
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings
@@ -43,6 +44,14 @@ def test_a_table_has_its_latest_files_and_those_of_its_version_with_the_same_byt
     )
     assert all(files[f"latest{ending}"] == files[f"2026-08-03T1200Z{ending}"] for ending in ENDINGS)
     assert shop.build(NOON + DAY).written == 0
+
+
+def test_files_are_made_of_a_table_whose_entry_the_watch_has_read_before(shop: MartShop) -> None:
+    shop.publish(NOON, 1, 2)
+    project = shop.project
+    keep_index(project.lake, read_index(project.ledger, [KEY]))
+    shop.build(NOON)
+    assert shop.places("latest") == [1, 2]
 
 
 def test_no_file_has_a_personal_column(shop: MartShop) -> None:

@@ -75,6 +75,9 @@ EVIL = [
     "0.0.0.0",
     "SELECT * FROM t WHERE x = '",
     "password",
+    "*",  # patterns of names, to polars
+    "^.*$",
+    "^a$",
 ]
 texts = st.one_of(st.sampled_from(EVIL), st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
 kinds = st.sampled_from(["text", "number", "calendar_date", "checkbox", "point", "url", "", 'te"xt', "\n"])

@@ -8,7 +8,7 @@ import pytest
 
 from catalunya.assets.graph.discovery import declarations
 from catalunya.assets.graph.spec import Asset, Layer
-from catalunya.cdk.buckets import Rule, rules
+from catalunya.cdk.lifecycle import Rule, rules
 
 
 @pytest.fixture

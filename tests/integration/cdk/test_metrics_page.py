@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from catalunya.cdk.alarms import alarm_of
 from catalunya.cdk.deployment import PROFILES
 from catalunya.cdk.naming import Names
-from catalunya.cdk.signals import BY_ASSET, BY_KIND, KINDS, PLAIN, SIGNALS, URGENT, of_kind
+from catalunya.cdk.signals import BY_ASSET, BY_KIND, KINDS, PLAIN, SIGNALS, URGENT, alarm_of, of_kind
 from catalunya.ops.watching.findings import Kind
 from small.templates import Template
 
