@@ -52,14 +52,13 @@ FOR_SCHEDULING = (
     "airflow.executors.local_executor",
     "airflow.dag_processing.manager",
 )
+FOR_SERVERS = ("airflow.api_fastapi.app",)
 FOR_API = (
-    "airflow.api_fastapi.app",
     "airflow.api_fastapi.core_api.app",
     "airflow.api_fastapi.core_api.routes.public",
     "airflow.api_fastapi.core_api.routes.ui",
 )
 FOR_EXECUTION_API = (
-    "airflow.api_fastapi.app",
     "airflow.api_fastapi.execution_api.app",
     "airflow.api_fastapi.execution_api.routes",
 )
@@ -67,9 +66,10 @@ PARSER, MAIN = "airflow.cli.cli_parser", "airflow.__main__"
 MIGRATE = ("db", "migrate")
 API = ("api-server", "--apps", "core")
 EXECUTION_API = ("api-server", "--apps", "execution", "--port")
+DAG_PROCESSOR = "dag-processor"
 COMPONENTS = {
+    DAG_PROCESSOR: (DAG_PROCESSOR,),
     "scheduler": ("scheduler", "--skip-serve-logs"),  # logs are read from this machine's disk
-    "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
 DATABASE, MIGRATED = "airflow.db", "migrated"
@@ -99,7 +99,7 @@ def main(execution_port: str, stays: str, components: Sequence[str]) -> int:
     for number in STOP_SIGNALS:
         signal.signal(number, _stop)
     try:
-        preload(PARSER)
+        preload(PARSER, *FOR_SCHEDULING, *FOR_SERVERS)
         ready = os.pipe()
         servers = {
             "execution-api": ((*EXECUTION_API, execution_port), FOR_EXECUTION_API),
@@ -110,17 +110,25 @@ def main(execution_port: str, stays: str, components: Sequence[str]) -> int:
         database = None if is_migrated() else _fork("db", MIGRATE)
         if database:
             running[database] = "db"
-        preload(*FOR_SCHEDULING, *FOR_TASKS)
+
+        def begin() -> None:
+            """Let the servers work, and have the DAGs parsed, now that there is a database."""
+            os.write(ready[1], b"1" * len(servers))
+            running[_fork(DAG_PROCESSOR, COMPONENTS[DAG_PROCESSOR])] = DAG_PROCESSOR
+
         # Creating an asset makes Airflow read its providers' URI handlers.
         importlib.import_module("airflow.sdk").Asset(name="launcher", uri="catalunya://launcher")
+        if not database:
+            begin()
+        preload(*FOR_TASKS)
         if not stays:
             preload_project()
         gc.freeze()
-        while database in running:
-            _watch(running, parent)
         if database:
+            while database in running:
+                _watch(running, parent)
             remember_migration()
-        os.write(ready[1], b"1" * len(servers))
+            begin()
         for name in components:
             running[_fork(name, COMPONENTS[name])] = name
         while True:

@@ -87,7 +87,7 @@ def airflow(
     started_at = datetime.now(UTC)
     # One short run without deferrable tasks needs no triggerer, and no one checks its health.
     needs_triggerer = stays or settings.functions or settings.manifests_queue
-    components = ("scheduler", "dag-processor", *(("triggerer",) if needs_triggerer else ()))
+    components = ("scheduler", *(("triggerer",) if needs_triggerer else ()))
     launcher = str(Path(__file__).with_name("launcher.py"))
     command = [sys.executable, "-P", launcher, str(ports[1]), "stays" if stays else "", *components]
     with _locked(home), child(command, log=logs / "launcher.log", env=env) as process, Client(url) as client:
@@ -114,6 +114,8 @@ def environment(
         # The first parse compiles the graph, maybe on a busy machine.
         "CORE__DAGBAG_IMPORT_TIMEOUT": START_S,
         "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": START_S,
+        # One run needs no second parse. If a DAG is parsed just when a run of it ends, Airflow 3.3.2 starts no other one until the next parse.
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 30 if stays else 3600,
         "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{execution_port}/execution/",
         # Only this machine's user reaches 127.0.0.1: a password would add nothing.
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,

@@ -17,7 +17,7 @@ from catalunya.ops.local_airflow import launcher
 
 PRELOAD = """
 from catalunya.ops.local_airflow import launcher
-launcher.preload(launcher.PARSER, *launcher.FOR_SCHEDULING, *launcher.FOR_TASKS)
+launcher.preload(launcher.PARSER, *launcher.FOR_SCHEDULING, *launcher.FOR_SERVERS, *launcher.FOR_TASKS)
 launcher.preload_project()
 import psutil, sys
 print(psutil.Process().num_threads(), "threads,", "polars" if "polars" in sys.modules else "no polars")
@@ -25,7 +25,7 @@ print(*[name for name in launcher.FOR_ONE_RUN if name not in sys.modules])
 """
 PRELOADED = (
     *(launcher.PARSER, launcher.MAIN, *launcher.FOR_SCHEDULING, *launcher.FOR_TASKS),
-    *(launcher.FOR_API + launcher.FOR_EXECUTION_API),
+    *(launcher.FOR_SERVERS + launcher.FOR_API + launcher.FOR_EXECUTION_API),
 )
 COMMANDS = (*launcher.COMPONENTS.values(), launcher.API, (*launcher.EXECUTION_API, "1"), launcher.MIGRATE)
 
