@@ -112,10 +112,14 @@ class Client:
         after = self.task_instances(since)
         return len(after) == len(before) and all(task.is_over for task in after)
 
-    def import_errors(self) -> list[str]:
-        """The import errors of DAG files, one line each."""
+    def import_errors(self, since: datetime | None = None) -> list[str]:
+        """The import errors of DAG files, one line each; `since`: only those of files parsed since then."""
         found = self.get("/importErrors", limit=PAGE)["import_errors"]
-        return [f"{each['filename']}: {str(each['stack_trace']).strip().splitlines()[-1]}" for each in found]
+        return [
+            f"{each['filename']}: {str(each['stack_trace']).strip().splitlines()[-1]}"
+            for each in found
+            if since is None or ((at := _time(each["timestamp"])) and at >= since)
+        ]
 
     def parsed(self, since: datetime) -> set[str]:
         """The ids of the DAGs parsed since then."""

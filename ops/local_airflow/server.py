@@ -194,7 +194,7 @@ def _warm_up(server: Server, url: str) -> None:
 
 def _has_parsed(server: Server, settings: Settings) -> bool:
     """Whether Airflow has every asset's DAG. Parsing them compiles the graph, if need be: where dbt is imported already."""
-    parsed, errors = server.client.parsed(server.started_at), server.client.import_errors()
+    parsed, errors = server.client.parsed(server.started_at), server.client.import_errors(server.started_at)
     if not parsed and not errors:
         return False
     keys = {asset.key for asset in load_graph(settings)}  # raises what is wrong with a declaration

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ from small.http_server import Asked, Server
 
 PAGE = 2
 POOLS = [{"name": f"pool-{n}", "slots": n, "description": "", "include_deferred": False} for n in range(5)]
+
+IMPORT_ERRORS = [
+    {"filename": f"{day}.py", "timestamp": f"2026-11-{day}T10:00:00Z", "stack_trace": "Traceback\nError: broken\n"}
+    for day in ("01", "30")
+]
 
 
 class Airflow:
@@ -31,6 +37,8 @@ class Airflow:
             return _json({"version": "3.3.2"})
         if asked.path == "/api/v2/assets/events":
             return _json({"detail": "a run is queued"}, 500)
+        if asked.path == "/api/v2/importErrors":
+            return _json({"import_errors": IMPORT_ERRORS})
         name = {"/api/v2/dags/~/dagRuns": "dag_runs"}.get(asked.path, asked.path.rpartition("/")[2])
         found = POOLS if name == "pools" else []
         offset = int(asked.params["offset"])
@@ -75,3 +83,9 @@ def test_a_refused_login_is_reported_without_the_password(airflow: Settings) -> 
         opened.get("/version")
     assert "wrong-one" not in str(refused.value)
     assert "CATALUNYA_AIRFLOW_PASSWORD" in str(refused.value)
+
+
+def test_an_import_error_that_an_earlier_start_left_is_not_one_of_this_start(airflow: Settings) -> None:
+    with client(airflow) as opened:
+        assert opened.import_errors() == ["01.py: Error: broken", "30.py: Error: broken"]
+        assert opened.import_errors(since=datetime(2026, 11, 2, tzinfo=UTC)) == ["30.py: Error: broken"]
