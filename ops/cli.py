@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     _open_streams()
     _use_utf8()
-    gc.set_threshold(50_000, 20, 20)  # imports leave no garbage, and looking for it took a twentieth of a command
+    gc.set_threshold(200_000, 20, 20)  # imports leave no garbage, and looking for it took a twentieth of a command
     atexit.register(_leave_garbage)
     # pydantic would read the metadata of every installed package, to find plugins that no one uses here.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

@@ -29,6 +29,7 @@ def mock_apis(*, rows: int | None, real: Path | None, log: Path) -> Iterator[tup
         sys.executable,
         "-m",
         "catalunya.ops.local_airflow.mock",
+        str(os.getpid()),
         str(port),
         str(rows or mock.ROWS),
         str(real or ""),
@@ -46,12 +47,11 @@ def mock_apis(*, rows: int | None, real: Path | None, log: Path) -> Iterator[tup
         yield f"http://127.0.0.1:{port}", wait
 
 
-def main(port: str, rows: str, real: str) -> None:
-    """Serve until interrupted, or until the parent ends."""
-    parent = os.getppid()
+def main(parent: str, port: str, rows: str, real: str) -> None:
+    """Serve until interrupted, or until the parent, which says who it is, ends: it may have ended while this was imported."""
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == int(parent):
             time.sleep(POLL_S)
         os._exit(0)
 

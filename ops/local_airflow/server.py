@@ -89,7 +89,7 @@ def airflow(
     needs_triggerer = stays or settings.functions or settings.manifests_queue
     components = ("scheduler", *(("triggerer",) if needs_triggerer else ()))
     launcher = str(Path(__file__).with_name("launcher.py"))
-    command = [sys.executable, "-P", launcher, str(ports[1]), "stays" if stays else "", *components]
+    command = [sys.executable, "-P", launcher, str(os.getpid()), str(ports[1]), "stays" if stays else "", *components]
     with _locked(home), child(command, log=logs / "launcher.log", env=env) as process, Client(url) as client:
         server = Server(url, home, client, started_at, process)
         Thread(target=_warm_up, args=[server, execution_url], name="warm-up", daemon=True).start()

@@ -100,6 +100,19 @@ def test_nothing_is_left_running_after_a_run_is_killed(folder: Path) -> None:
         wait_for_end(mine)
 
 
+@pytest.mark.parametrize("arguments", [["mock.py", "0", "10", ""], ["launcher.py", "0", ""]], ids=["mock", "launcher"])
+def test_nothing_stays_whose_parent_ended_before_it_had_started(arguments: list[str], tmp_path: Path) -> None:
+    script, *others = arguments
+    module = Path(run.__code__.co_filename).with_name(script)
+    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
+    (tmp_path / "logs").mkdir()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+
+    command = [sys.executable, "-P", module, str(ended.pid), *others]
+    subprocess.run(command, env=env, check=True, timeout=60, start_new_session=True)
+
+
 def test_a_port_in_use_is_an_error_at_once() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
