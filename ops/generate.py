@@ -72,7 +72,7 @@ def picture(graph: AssetGraph) -> str:
     A landing table that only the staging table of the same name reads is left out, and so is an edge that other edges imply.
     `catalunya lineage --format mermaid` draws all of them.
     """
-    from catalunya.ops.commands.looking import Edge, mermaid
+    from catalunya.ops.lineage_view import Edge, mermaid
 
     assets = [
         asset

@@ -1,13 +1,13 @@
 """The commands that look at the graph and the ledger: `ls`, `lineage`, `plan`, `show`, `status` and `history`. Nothing is made.
 
-Each imports what it needs when it is called: most of the time of a look is imports. Not here: querying tables (`query.py`), how a table
-looks on a terminal (`ops/console.py`).
+Each imports what it needs when it is called: most of the time of a look is imports. Not here: querying tables (`query.py`), how tables and
+lineage look on a terminal (`ops/console.py`, `ops/lineage_view.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -20,7 +20,6 @@ from catalunya.ops.commands.options import FLAG, AsJson, Force, Key, Select, sel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from catalunya.assets.graph.graph import AssetGraph
     from catalunya.assets.record.failing import Acknowledgement
     from catalunya.assets.record.ledger import Entry
     from catalunya.assets.record.state import Stale, State
@@ -77,11 +76,11 @@ def lineage(
     followed: the columns that they use decide which rows a table has, and are listed as that.
     """
     from catalunya.assets.graph.column_lineage import load_lineage, parse_column
-    from catalunya.ops import column_tree
+    from catalunya.ops import lineage_view
 
     graph = Project().graph
     if key is not None and (found := parse_column(key, graph)):
-        column_tree.show(load_lineage(graph), *found, "json" if as_json else format)
+        lineage_view.show_column(load_lineage(graph), *found, "json" if as_json else format)
         return
     keys = (
         {asset.key for asset in graph}
@@ -89,15 +88,20 @@ def lineage(
         else {graph[key].key, *graph.ancestors(key), *graph.descendants(key)}
     )
     assets = [asset for asset in graph if asset.key in keys]
-    edges = [Edge(up, asset.key, up in asset.optional) for asset in assets for up in asset.upstream if up in keys]
+    edges = [
+        lineage_view.Edge(up, asset.key, up in asset.optional)
+        for asset in assets
+        for up in asset.upstream
+        if up in keys
+    ]
     if as_json or format == "json":
         nodes = [{"key": a.key, "layer": a.layer, "description": a.description} for a in assets]
         drawn = [{"from": edge.up, "to": edge.down, "optional": edge.is_optional} for edge in edges]
         console.emit_json({"nodes": nodes, "edges": drawn})
     elif format == "mermaid":
-        console.say(mermaid(assets, edges))
+        console.say(lineage_view.mermaid(assets, edges))
     else:
-        _draw(graph, assets, key)
+        lineage_view.draw(graph, assets, key)
 
 
 def plan(*select: Select, force: Force = False, as_json: AsJson = False) -> None:
@@ -133,7 +137,7 @@ def show(
 ) -> None:
     """Show one asset: its declaration, contract, last materialization and first rows."""
     from catalunya.assets.graph.column_lineage import load_lineage
-    from catalunya.ops import column_tree
+    from catalunya.ops import lineage_view
 
     project = Project()
     asset = project.graph[key]
@@ -146,7 +150,7 @@ def show(
             {
                 "declaration": declaration,
                 "columns": [
-                    {**asdict(column), "made_from": column_tree.described(made.made(key, column.name))}
+                    {**asdict(column), "made_from": lineage_view.described(made.made(key, column.name))}
                     for column in asset.columns
                 ],
                 "last": entry,
@@ -164,7 +168,7 @@ def show(
     console.say()
     console.table(
         ["column", "type", "key", "null", "unit", "made from", "description"],
-        [_column(column, column_tree.in_short(made.made(key, column.name))) for column in asset.columns],
+        [_column(column, lineage_view.in_short(made.made(key, column.name))) for column in asset.columns],
     )
     console.say()
     _show_last(project, asset, entry)
@@ -277,29 +281,6 @@ def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tupl
     return names, read.with_columns(hidden).rows()
 
 
-class Edge(NamedTuple):
-    """One table reads another: `down` is made from `up`, or without it if that is optional."""
-
-    up: str
-    down: str
-    is_optional: bool
-
-
-def mermaid(assets: list[Asset], edges: list[Edge]) -> str:
-    """A Mermaid flowchart with one box per layer. What is optional has a dotted arrow."""
-
-    def node(key: str) -> str:
-        return key.replace(".", "_")
-
-    lines = ["flowchart LR"]
-    for layer in dict.fromkeys(sorted((a.layer for a in assets), key=["landing", "staging", "marts"].index)):
-        lines.append(f"  subgraph {layer}")
-        lines += [f'    {node(a.key)}["{a.name}"]' for a in assets if a.layer is layer]
-        lines.append("  end")
-    lines += [f"  {node(edge.up)} {'-.->' if edge.is_optional else '-->'} {node(edge.down)}" for edge in edges]
-    return "\n".join(lines)
-
-
 def _described(asset: Asset) -> dict[str, Any]:
     return {
         "key": asset.key,
@@ -336,41 +317,6 @@ def _schedule(asset: Asset) -> str:
     return ", ".join(
         [*(["on upstream change"] if asset.upstream else []), *([f"every {asset.clock}"] if asset.clock else [])]
     )
-
-
-def _draw(graph: AssetGraph, assets: list[Asset], key: str | None) -> None:
-    """Trees: downstream from every root, or both ways from one asset. A repeated branch is not drawn again."""
-    from rich.text import Text
-    from rich.tree import Tree
-
-    def label(at: str, more: str = "") -> Text:
-        return Text(at, style=console.STYLES[graph[at].layer]) + Text(more, style="dim")
-
-    def grow(tree: Tree, at: str, upwards: bool, seen: set[str]) -> None:
-        for near in graph.upstream(at) if upwards else graph.downstream(at):
-            again = near.key in seen
-            more = bool(graph.upstream(near.key) if upwards else graph.downstream(near.key))
-            seen.add(near.key)
-            reader, read = (graph[at], near) if upwards else (near, graph[at])
-            notes = [*(["optional"] if read.key in reader.optional else []), *(["see above"] if again and more else [])]
-            branch = tree.add(label(near.key, f" ({', '.join(notes)})" if notes else ""))
-            if not again:
-                grow(branch, near.key, upwards, seen)
-
-    if key is None:
-        seen: set[str] = set()
-        for root in (asset for asset in assets if not asset.upstream):
-            tree = Tree(label(root.key))
-            grow(tree, root.key, False, seen)
-            console.console().print(tree)
-        return
-    for upwards, title in ((True, "is made from"), (False, "is read by")):
-        if graph.upstream(key) if upwards else graph.downstream(key):
-            tree = Tree(label(key, f" {title}"))
-            grow(tree, key, upwards, set())
-            console.console().print(tree)
-    if len(assets) == 1:
-        console.console().print(label(key, " has no upstream and no downstream"))
 
 
 def _column(column: Any, made_from: str) -> tuple[object, ...]:

@@ -1,14 +1,13 @@
-"""Column lineage on a terminal: trees in both directions, Mermaid, JSON, and a column's sources in a few words.
+"""Lineage of tables and of columns on a terminal: trees in both directions, Mermaid, JSON, and a column's sources in a few words.
 
-Here: how it looks. Not here: what a column is made from (`assets/graph/column_lineage.py`), lineage of whole tables
-(`commands/looking.py`).
+Here: how it looks. Not here: what a column is made from (`assets/graph/column_lineage.py`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from catalunya.assets.graph.spec import Layer
+from catalunya.assets.graph.spec import Asset, Layer
 from catalunya.io.safe_text import few
 from catalunya.ops import console
 
@@ -16,18 +15,77 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from catalunya.assets.graph.column_lineage import ColumnConsumer, ColumnLineage, ColumnMade, ColumnSource
+    from catalunya.assets.graph.graph import AssetGraph
 
 _SHORT = 2
 
 
-def show(lineage: ColumnLineage, key: str, column: str, form: Literal["text", "mermaid", "json"]) -> None:
+class Edge(NamedTuple):
+    """One table reads another: `down` is made from `up`, or without it if that is optional."""
+
+    up: str
+    down: str
+    is_optional: bool
+
+
+def mermaid(assets: list[Asset], edges: list[Edge]) -> str:
+    """A Mermaid flowchart with one box per layer. What is optional has a dotted arrow."""
+
+    def node(key: str) -> str:
+        return key.replace(".", "_")
+
+    lines = ["flowchart LR"]
+    for layer in dict.fromkeys(sorted((a.layer for a in assets), key=["landing", "staging", "marts"].index)):
+        lines.append(f"  subgraph {layer}")
+        lines += [f'    {node(a.key)}["{a.name}"]' for a in assets if a.layer is layer]
+        lines.append("  end")
+    lines += [f"  {node(edge.up)} {'-.->' if edge.is_optional else '-->'} {node(edge.down)}" for edge in edges]
+    return "\n".join(lines)
+
+
+def draw(graph: AssetGraph, assets: list[Asset], key: str | None) -> None:
+    """Trees: downstream from every root, or both ways from one asset. A repeated branch is not drawn again."""
+    from rich.text import Text
+    from rich.tree import Tree
+
+    def label(at: str, more: str = "") -> Text:
+        return Text(at, style=console.STYLES[graph[at].layer]) + Text(more, style="dim")
+
+    def grow(tree: Tree, at: str, upwards: bool, seen: set[str]) -> None:
+        for near in graph.upstream(at) if upwards else graph.downstream(at):
+            again = near.key in seen
+            more = bool(graph.upstream(near.key) if upwards else graph.downstream(near.key))
+            seen.add(near.key)
+            reader, read = (graph[at], near) if upwards else (near, graph[at])
+            notes = [*(["optional"] if read.key in reader.optional else []), *(["see above"] if again and more else [])]
+            branch = tree.add(label(near.key, f" ({', '.join(notes)})" if notes else ""))
+            if not again:
+                grow(branch, near.key, upwards, seen)
+
+    if key is None:
+        seen: set[str] = set()
+        for root in (asset for asset in assets if not asset.upstream):
+            tree = Tree(label(root.key))
+            grow(tree, root.key, False, seen)
+            console.console().print(tree)
+        return
+    for upwards, title in ((True, "is made from"), (False, "is read by")):
+        if graph.upstream(key) if upwards else graph.downstream(key):
+            tree = Tree(label(key, f" {title}"))
+            grow(tree, key, upwards, set())
+            console.console().print(tree)
+    if len(assets) == 1:
+        console.console().print(label(key, " has no upstream and no downstream"))
+
+
+def show_column(lineage: ColumnLineage, key: str, column: str, form: Literal["text", "mermaid", "json"]) -> None:
     """Print what a column is made from, and which columns are made from it."""
     if form == "json":
         console.emit_json(document(lineage, key, column))
     elif form == "mermaid":
-        console.say(_mermaid(lineage, key, column))
+        console.say(_mermaid_of_column(lineage, key, column))
     else:
-        _draw(lineage, key, column)
+        _draw_column(lineage, key, column)
 
 
 def document(lineage: ColumnLineage, key: str, column: str) -> dict[str, Any]:
@@ -70,7 +128,7 @@ def _plain(one: ColumnSource | ColumnConsumer) -> dict[str, str]:
     return {"asset": one.asset, "column": one.column, "how": one.how}
 
 
-def _draw(lineage: ColumnLineage, key: str, column: str) -> None:
+def _draw_column(lineage: ColumnLineage, key: str, column: str) -> None:
     from rich.text import Text
     from rich.tree import Tree
 
@@ -126,7 +184,7 @@ def _note(how: str, again: bool) -> str:
     return ", ".join(filter(None, ["" if how == "identity" else how, "see above" if again else ""]))
 
 
-def _mermaid(lineage: ColumnLineage, key: str, column: str) -> str:
+def _mermaid_of_column(lineage: ColumnLineage, key: str, column: str) -> str:
     """A flowchart of everything upstream and downstream of one column; what only decides which value it gets has a dotted arrow."""
     edges: dict[tuple[tuple[str, str], tuple[str, str]], str] = {}
     waiting, seen = [((key, column), True), ((key, column), False)], set[tuple[tuple[str, str], bool]]()
