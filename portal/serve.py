@@ -6,6 +6,7 @@ Here: the server, which only this machine reaches. Not here: building the site.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -42,17 +43,18 @@ def site_app(folder: Path) -> Starlette:
 
 @contextmanager
 def serving(folder: Path, port: int) -> Iterator[None]:
-    """Serve the site in a folder beside what this process does."""
+    """Serve the site in a folder beside what this process does: who connects from now on is answered. Raises OSError if the port is in use."""
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(site_app(folder), host=HOST, port=port, log_level="warning"))
-    thread = Thread(target=server.run, name="public pages", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(5)
+    server = uvicorn.Server(uvicorn.Config(site_app(folder), log_level="warning"))
+    with socket.create_server((HOST, port)) as listening:
+        thread = Thread(target=server.run, args=[[listening]], name="public pages", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            thread.join(5)
 
 
 def serve(folder: Path, port: int) -> None:

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from catalunya.io.environment import load_settings, local_port
 from catalunya.ops.processes import free_ports
 from catalunya.portal.publish import CONTENT_TYPES
-from catalunya.portal.serve import site_app
+from catalunya.portal.serve import serving, site_app
 from small.patience import wait_until
 
 
@@ -121,3 +121,15 @@ def _answers(port: int) -> bool:
         return httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_pages_served_beside_other_work_answer_from_the_first_moment_and_no_longer_than_asked(folder: Path) -> None:
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}/"
+
+    with serving(folder, port):
+        assert "root" in httpx.get(url).text
+        with pytest.raises(OSError, match="in use"), serving(folder, port):
+            pass
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
