@@ -54,6 +54,11 @@ def few(names: Sequence[str], most: int = 10) -> str:
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown or "none"
 
 
+def is_pattern(name: str) -> bool:
+    """Whether polars takes the name of a column for a pattern of names, wherever it is given: also in the methods of the column itself."""
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
+
+
 def escaped(text: str, *, lines: bool = False) -> str:
     r"""The text with `\x1b` or `\u202e` in place of unsafe characters; line breaks stay if `lines` is set."""
     return (_IN_LINES if lines else _IN_LINE).sub(_escape, text)

@@ -17,7 +17,7 @@ from catalunya.assets.graph.unpivot import Unpivot
 from catalunya.contracts.model.check import no_value_as_null
 from catalunya.contracts.model.columns import NESTED, PROVENANCE
 from catalunya.io.errors import ContractError
-from catalunya.io.safe_text import NAME, legible
+from catalunya.io.safe_text import NAME, is_pattern, legible
 from catalunya.io.sources.json_types import TYPE
 from catalunya.io.sources.pages import FLAW
 
@@ -39,15 +39,21 @@ class Shape:
         """By the contract and, for a pattern, by what the source declares (`declared`). Raises ContractError if no column becomes a row, or
         two become the same one.
 
-        Fields are read that are values of one cell, and none that are personal, so that they never leave landing.
+        Fields are read that are values of one cell, and none that are personal, so that they never leave landing; none whose name polars takes
+        for a pattern of names.
         """
         contract, unpivot = declaration.landing.contract, declaration.unpivot
         known = {field.name: field for field in contract.fields()}
-        read = [name for name, field in known.items() if not field.personal and field.kind not in NESTED]
+        read = [
+            name
+            for name, field in known.items()
+            if not field.personal and field.kind not in NESTED and not is_pattern(name)
+        ]
         if unpivot is None:
             return cls(tuple(read), None, {}, declaration.has_provenance)
         if contract.terms().drift == "evolve":
-            read += [name for name in unpivot.names(declared) if name not in known and declared[name] not in NESTED]
+            new = [name for name in unpivot.names(declared) if name not in known and declared[name] not in NESTED]
+            read += [name for name in new if not is_pattern(name)]
         names = unpivot.names(read)
         twice = sorted(name for name, count in Counter(names.values()).items() if count > 1)
         if not names or twice:

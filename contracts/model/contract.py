@@ -22,6 +22,7 @@ import polars as pl
 from catalunya.contracts.model.columns import PROVENANCE, Column, LogicalType, RawField
 from catalunya.contracts.model.values import ISO_DAY, Locale
 from catalunya.io.errors import DeclarationError
+from catalunya.io.safe_text import few, is_pattern
 
 _PARSING = threading.Lock()
 """Python 3.11 tracks the depth of a syntax tree across threads: when two parse at once, both may fail."""
@@ -123,8 +124,13 @@ class Contract(pa.DataFrameModel):
     @classmethod
     @cache
     def columns(cls) -> tuple[Column, ...]:
-        """The columns in declared order. Raises DeclarationError on a type that not every engine has."""
+        """The columns in declared order. Raises DeclarationError on a type that not every engine has, and on a name that cannot be read."""
         found = tuple(_column(cls, name, column) for name, column in cls.to_schema().columns.items())
+        if patterns := [name for column in found for name in (column.name, column.source) if name and is_pattern(name)]:
+            raise DeclarationError(
+                f"contract {cls.__name__}: expected columns and fields with names, found {few(patterns)}, which polars takes for a pattern of "
+                "names; leave the field in landing, or give the columns of a file other names (`names=`)"
+            )
         names = {column.name for column in found}
         if wrong := [c for c in found if (c.classifies not in names if c.classifies else c.otherwise)]:
             raise DeclarationError(

@@ -16,7 +16,7 @@ import polars as pl
 
 from catalunya.io.errors import ContractError
 from catalunya.io.json_text import BROKEN_JSON, json_decoder, whole_characters
-from catalunya.io.safe_text import NAME, few, legible
+from catalunya.io.safe_text import NAME, legible
 from catalunya.io.sources.json_types import TYPE, has_bare_value, json_types
 
 if TYPE_CHECKING:
@@ -41,13 +41,8 @@ def read_page(
     Rows that have one of the fields twice are marked in a further column, `FLAW`: which of the two values is right cannot be known.
     All rows are searched if one within the first `searched` bytes has a field twice. Fields with values that are not text have a
     second column, with the JSON types of these (`json_types.TYPE`). `path` and `asset` are for messages.
-    Raises ContractError if the page is not what pages of the source are, or if one of the fields cannot be read (`is_pattern`).
+    Raises ContractError if the page is not what pages of the source are.
     """
-    if patterns := [name for name in fields if is_pattern(name)]:
-        raise ContractError(
-            f"{asset}: expected fields with names, found {few(patterns)} in the contract, which polars takes for a pattern of names; "
-            "leave it out, or give the columns of a file other names (`names=`)"
-        )
     try:
         return source.read(body, fields, searched)
     except (pl.exceptions.PolarsError, ContractError, *BROKEN_JSON) as error:
@@ -55,11 +50,6 @@ def read_page(
         raise ContractError(
             f"{asset}: expected {source.pages_are} in {path}, found {reason}; materialize the landing asset again"
         ) from None
-
-
-def is_pattern(name: str) -> bool:
-    """Whether polars takes the name of a column for a pattern of names, wherever it is given: also in the methods of the column itself."""
-    return name == "*" or (name.startswith("^") and name.endswith("$"))
 
 
 def with_all(frame: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:

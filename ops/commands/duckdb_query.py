@@ -6,7 +6,6 @@ Here: one statement from its text to a frame. Not here: the connection (`io/ware
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -19,36 +18,16 @@ if TYPE_CHECKING:
 
     from catalunya.io.warehouse.relation import Relation
 
-_LISTS = re.compile("information_schema|duckdb_|pg_|sqlite_", re.IGNORECASE)
 _READING = ("SELECT", "EXPLAIN", "PRAGMA", "CALL", "MULTI")  # MULTI: a pivot
 
 
-def relations(project: Project, sql: str) -> list[Relation]:
-    """The tables of the SQL, as the warehouse sees them: those that have been made and whose ledger can be read.
-
-    All tables, if it names another one, or none, as `show tables` does.
-    """
+def relations(project: Project) -> list[Relation]:
+    """Every table that has been made and whose ledger can be read, as the warehouse sees it."""
     from catalunya.assets.record.paths import relation
 
-    state, tables = project.state(), [asset for asset in project.graph if asset.layer is not Layer.LANDING]
-    named = _named(sql)
-    if named and named <= {asset.key for asset in tables}:
-        tables = [asset for asset in tables if asset.key in named]
-    made = ((asset, state.known(asset.key)) for asset in tables)
+    state = project.state()
+    made = ((asset, state.known(asset.key)) for asset in project.graph if asset.layer is not Layer.LANDING)
     return [relation(project.lake, asset, entry) for asset, entry in made if entry]
-
-
-def _named(sql: str) -> set[str]:
-    """The tables that a query names, in lowercase; none if DuckDB cannot say, or if it reads the list of all tables."""
-    import duckdb
-
-    from catalunya.io.warehouse.duckdb import connect
-
-    if _LISTS.search(sql):
-        return set()
-    with connect([]) as connection, suppress(duckdb.Error):  # without access to files, as the query itself
-        return {name.lower() for name in connection.get_table_names(sql, qualified=True)}
-    return set()
 
 
 def run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
@@ -61,7 +40,7 @@ def run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
         raise UsageError(
             f"query needs DuckDB and pyarrow, which are not installed ({error}); install catalunya[dbt]"
         ) from error
-    tables = relations(project, sql)
+    tables = relations(project)
     left_out: dict[str, str] = {}
     connection = connect(tables, left_out)
     try:

@@ -264,11 +264,12 @@ def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tupl
 
     from catalunya.assets.record.batch import read_batch
     from catalunya.contracts.model.results import MASKED
+    from catalunya.io.safe_text import is_pattern
     from catalunya.io.sources.pages import read_page
 
     batch = read_batch(project.lake, entry.batch or "", entry)
     page = batch.manifest.pages[0]
-    names = [column.name for column in asset.columns]
+    names = [column.name for column in asset.columns if not is_pattern(column.name)]
     declared = project.declarations[asset.key]
     assert isinstance(declared, LandingDeclaration)
     declared = declared.of_dataset(batch.manifest.source)
@@ -276,7 +277,9 @@ def first_rows(project: Project, asset: Asset, entry: Entry, count: int) -> tupl
     raw = read_page(batch.read(project.lake, page), page.name, theirs, declared.source, asset.key)
     read = declared.reading.named(raw).head(count).select(names)
     hidden = [
-        pl.when(pl.col(c.name).is_not_null()).then(pl.lit(MASKED)).alias(c.name) for c in asset.columns if c.personal
+        pl.when(pl.col(c.name).is_not_null()).then(pl.lit(MASKED)).alias(c.name)
+        for c in asset.columns
+        if c.personal and c.name in names
     ]
     return names, read.with_columns(hidden).rows()
 

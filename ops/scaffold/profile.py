@@ -21,7 +21,6 @@ from catalunya.contracts.model.text import clean_text
 from catalunya.contracts.model.values import DATE_KINDS, NUMBER_KINDS, Locale, read
 from catalunya.io.errors import UsageError
 from catalunya.io.sources.base import About, FieldInfo
-from catalunya.io.sources.pages import is_pattern
 from catalunya.ops.scaffold.names import column_names, english
 from catalunya.ops.scaffold.personal import are_of_people, suspicion
 
@@ -123,7 +122,7 @@ def profile(about: About, rows: pl.DataFrame, *, key: Sequence[str] = ()) -> Pro
 
     Raises UsageError if the fields of `key` do not exist, have nulls in the sample or do not tell its rows apart.
     """
-    text = clean_text(rows.select(name for name in rows.columns if not is_pattern(name)))
+    text = clean_text(rows)
     frame = text.frame.select(no_value_as_null(pl.col(name)).alias(name) for name in text.frame.columns)
     sample = _Sample(frame)
     sample.locale, notes = _locale(about.fields, sample)
@@ -232,8 +231,7 @@ def _of_rows(info: FieldInfo, name: str, sample: _Sample, *, is_whole: bool, is_
     """A column of a table of rows: its values say what it is."""
     found = Proposal(field=info, column=name, type="string")
     if info.name not in sample.frame.columns:
-        why = "Has a name that cannot be read" if is_pattern(info.name) else "Holds objects"
-        return replace(found, column="", type=None, seen=f"{why}, so it is in landing only")
+        return replace(found, column="", type=None, seen="Holds objects, so it is in landing only")
     values = sample.values(info.name)
     if why := suspicion(info.name, info.label, values, is_of_people=is_of_people):
         note = f"may be personal data ({why}): it stays in landing, where it is deleted after use. If it is not, take out `personal=True`"

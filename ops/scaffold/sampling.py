@@ -20,14 +20,14 @@ from catalunya.contracts.model.columns import NESTED
 from catalunya.io.environment import Settings
 from catalunya.io.errors import TooLargeError, UsageError
 from catalunya.io.project_folder import active
-from catalunya.io.safe_text import redacted
+from catalunya.io.safe_text import few, is_pattern, redacted
 from catalunya.io.sources import recording
 from catalunya.io.sources.base import About, FieldInfo, HttpSettings, SourceState
 from catalunya.io.sources.extraction import Source
 from catalunya.io.sources.files import BEGINNING, File
 from catalunya.io.sources.http import Http, Reply
 from catalunya.io.sources.json_types import TYPE
-from catalunya.io.sources.pages import SEARCHED, is_pattern
+from catalunya.io.sources.pages import SEARCHED
 from catalunya.io.sources.protocols import arguments, changed, recognize
 from catalunya.ops.mock.samples import RecordedAnswer
 from catalunya.ops.scaffold.csv_form import form_of
@@ -103,7 +103,12 @@ def ask(source: Source[Any], settings: Settings) -> Asked:
         ]
     replies = _pages(source, http, about, state)
     fields = _fields(about, state)
-    readable = [each.name for each in fields if each.kind not in NESTED and not is_pattern(each.name)]
+    if patterns := [each.name for each in fields if is_pattern(each.name)]:
+        raise UsageError(
+            f"{source.describe()}: expected fields with names, found {few(patterns)}, which polars takes for a pattern of names, so that it cannot be "
+            "looked at for personal data; give the columns of a file other names (`names=`), or write its contract without a column for it"
+        )
+    readable = [each.name for each in fields if each.kind not in NESTED]
     frames = [source.read(reply.body, readable, SEARCHED) for reply in replies]
     empty = pl.DataFrame(schema=dict.fromkeys(readable, pl.String))
     objects = {name for name in readable for frame in frames if _has_objects(frame, name)}

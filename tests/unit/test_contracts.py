@@ -133,6 +133,24 @@ def test_a_type_that_some_engine_lacks_cannot_be_declared() -> None:
         Odd.columns()
 
 
+@pytest.mark.parametrize("name", ["*", "^.*$", "^codi$"])
+def test_a_name_that_polars_takes_for_a_pattern_of_names_cannot_be_declared(name: str) -> None:
+    class Read(Contract):
+        """A contract that reads such a field."""
+
+        text: str = column("Text", source=name)
+
+    class Named(Contract):
+        """A contract with such a column."""
+
+        text: str = column("Text", alias=name)
+
+    for contract in (Read, Named):
+        with pytest.raises(DeclarationError, match="expected columns and fields with names, found") as error:
+            contract.columns()
+        assert name in str(error.value)
+
+
 def test_a_column_without_a_description_cannot_be_declared() -> None:
     class Undescribed(Contract):
         """A contract whose column has no description."""

@@ -104,6 +104,35 @@ def test_an_entry_of_an_earlier_release_without_fields_is_no_drift(houses: House
     assert houses.land([{"codi": "2"}], {"cp": "number"}).drift == ""
 
 
+def test_a_field_whose_name_polars_takes_for_a_pattern_of_names_stays_in_landing(
+    settings: Settings, tmp_path: Path
+) -> None:
+    class RawMarked(LandingContract):
+        """Codes with a footnote."""
+
+        codi: str = raw("Code", kind="text")
+        mark: str = raw("A footnote", kind="text", alias="*")
+
+    class Marked(Contract):
+        """Codes."""
+
+        code: str = column("Code", source="codi", key=True)
+
+    source = FolderSource(tmp_path / "source")
+    landing = Landing("marked", source=source, contract=RawMarked, schedule="@daily")
+
+    @staging(landing, contract=Marked)
+    def marked(raw: pl.LazyFrame) -> pl.LazyFrame:
+        return raw
+
+    project = Project(settings, [landing, marked])
+    source.write([{"codi": "1", "*": "a", "^codi$": 2}], fields={"codi": "text", "*": "text", "^codi$": "number"})
+    for key in ("landing.marked", "staging.marked"):
+        entry = materialize(project, key).entry
+        assert entry
+        assert entry.rows == 1
+
+
 def test_text_that_becomes_a_json_number_is_drift_of_the_table_made_from_it(houses: Houses) -> None:
     houses.land([{"codi": "1", "cp": "08001"}, {"codi": "2", "cp": "08002"}])
     assert houses.stage().drift == ""

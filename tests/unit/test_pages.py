@@ -93,16 +93,6 @@ def recorded(*, rows: bool) -> list[Path]:
     return [path for path in small if rows == (path.suffix == ".json" and path.read_bytes().lstrip()[:1] == b"[")]
 
 
-@pytest.mark.parametrize("name", ["*", "^.*$", "^codi$"])
-def test_a_field_whose_name_polars_takes_for_a_pattern_is_refused_and_does_not_disturb_others(name: str) -> None:
-    body = json.dumps([{name: "1", "codi": "080193"}]).encode()
-
-    assert read_page(body, "page-7", ["codi"], SOURCE, "landing.x").to_dicts() == [{"codi": "080193"}]
-    with pytest.raises(ContractError, match=r"landing\.x: expected fields with names, found .* leave it out") as error:
-        read_page(body, "page-7", ["codi", name], SOURCE, "landing.x")
-    assert name in str(error.value)
-
-
 def test_every_recorded_array_of_rows_is_read_whole() -> None:
     paths = recorded(rows=True)
     assert len(paths) > 5

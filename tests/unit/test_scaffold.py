@@ -268,6 +268,20 @@ def test_a_name_that_means_something_else_is_refused(name: str, settings: Settin
         new_source("http://127.0.0.1:9/rows.csv", settings, name=name)
 
 
+@pytest.mark.parametrize("name", ["*", "^.*$", "^dni$"])
+def test_a_source_with_a_field_that_cannot_be_looked_at_is_refused_and_nothing_of_it_is_kept(
+    name: str, settings: Settings
+) -> None:
+    file = PublishedFile(address="https://files.example.org/a.csv", content=f"id;{name}\n1;12345678Z\n".encode())
+    with mock.serve(datasets=[file]) as portal:
+        asked_at = settings.model_copy(update={"mock_url": portal.url})
+        source, _ = find_source("https://files.example.org/a.csv", asked_at)
+        with pytest.raises(UsageError, match="expected fields with names, found") as error:
+            ask(as_written(source, asked_at), asked_at)
+    assert name in str(error.value)
+    assert "12345678Z" not in str(error.value)
+
+
 @pytest.mark.parametrize("name", ["velib", "x2", "areas"])
 def test_the_import_of_the_contracts_is_sorted(name: str) -> None:
     text = code.asset_module(name, proposed({"a": ["1", "2"]}), Socrata("ab12-cd34"), "@weekly")

@@ -11,10 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from catalunya.assets.graph.spec import Layer
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import load_settings
-from catalunya.ops.commands.duckdb_query import relations
 from catalunya.ops.mock.server import MockServer
 from small.commands import Ran, Run
 
@@ -253,25 +251,6 @@ def test_a_table_whose_file_is_damaged_stops_only_the_queries_that_read_it(
     assert ran.err.startswith("error: staging.municipalities: cannot read its files")
     assert ran.err.endswith("run `catalunya verify` to see what is wrong\n")
     assert ran.err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("sql", "read"),
-    [
-        ("from staging.municipalities", {"staging.municipalities"}),
-        ('with a as (from Staging."Population") from a where exists (from marts.dim_time)', {"staging.population", "marts.dim_time"}),
-        ("from staging.municipalities, read_csv('/etc/passwd')", None),
-        ("show all tables", None),
-        ("from staging.municipalities join information_schema.tables on true", None),
-        ("from staging.municipality", None),
-        ("from staging.municipalities where", None),
-    ],
-)  # fmt: skip
-def test_query_looks_up_the_tables_that_it_names_or_all(project: Project, sql: str, read: set[str] | None) -> None:
-    every = {
-        asset.key for asset in project.graph if asset.layer is not Layer.LANDING and project.state().known(asset.key)
-    }
-    assert {str(table) for table in relations(project, sql)} == ((read or every) & every)
 
 
 def test_query_says_when_it_shows_only_the_first_rows(run: Run) -> None:
