@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 5
 # The tests' files (up to 2 GB, deleted at the end) are in memory where it is plenty: each write to a lake waits until it is on the disk.
 # PostgreSQL, which runs as a user of its own, has to get into the folder.
 MEMORY := $(shell df -m /dev/shm 2>/dev/null | awk 'END {if ($$4 > 4096) print "/dev/shm"}')
-IN_MEMORY := $(if $(MEMORY),tmp=$$(mktemp -d -p $(MEMORY)) && chmod 755 "$$tmp" && trap 'rm -rf "$$tmp"' EXIT INT TERM && TMPDIR=$$tmp)
+IN_MEMORY := $(if $(MEMORY),tmp=$$(mktemp -d -p $(MEMORY)) && chmod 755 "$$tmp" && trap 'rm -rf "$$tmp"' EXIT HUP INT TERM && TMPDIR=$$tmp)
 # The tests start hundreds of processes, which would otherwise each compile our code.
 unexport PYTHONDONTWRITEBYTECODE
 

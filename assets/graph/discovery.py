@@ -117,11 +117,23 @@ def retired() -> Mapping[str, str]:
 
 def load_graph(settings: Settings) -> AssetGraph:
     """The asset graph: from its compiled form if that is up to date, else compiled now and kept."""
+    kept = _kept(settings)
+    return AssetGraph(keep_graph(settings, _compile(settings))) if kept is None else kept
+
+
+def check_declarations(settings: Settings) -> None:
+    """Raise DeclarationError for a file that cannot be imported, if the graph has to be compiled: that takes seconds, this does not."""
+    if _kept(settings) is None:
+        declarations()
+
+
+def _kept(settings: Settings) -> AssetGraph | None:
+    """The compiled graph if it is up to date."""
     with suppress(OSError, DeclarationError, *BROKEN_JSON):  # absent, or of another version: it is only a cache
         compiled = json_decoder(_Compiled).decode((settings.cache / _COMPILED).read_bytes())
         if compiled.fingerprint == _fingerprint():
             return AssetGraph(compiled.assets)
-    return AssetGraph(keep_graph(settings, _compile(settings)))
+    return None
 
 
 def compiled_graph(settings: Settings) -> AssetGraph | None:

@@ -65,6 +65,10 @@ def run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
         raise UsageError(_first_line(error)) from error
     except duckdb.Error as error:
         raise WarehouseError(f"the query failed: {_first_line(error)}") from error
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from error  # which is what DuckDB makes of it sometimes, and not always
     finally:
         connection.close()
     return frame

@@ -25,7 +25,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from catalunya.assets.graph.discovery import load_graph
+from catalunya.assets.graph.discovery import check_declarations, load_graph
 from catalunya.io.environment import Settings
 from catalunya.io.errors import AirflowError, UsageError
 from catalunya.ops.deployed_airflow.processes import PARALLELISM, POOL, POOL_SLOTS, common_settings, variables
@@ -93,6 +93,7 @@ def airflow(
     with _locked(home), child(command, log=logs / "launcher.log", env=env) as process, Client(url) as client:
         server = Server(url, home, client, started_at, process)
         Thread(target=_warm_up, args=[server, execution_url], name="warm-up", daemon=True).start()
+        check_declarations(settings)  # while Airflow starts on the other core
         _wait_until(server, client.is_alive, "its API did not answer")
         report("the API answers; waiting for the DAGs to be parsed")
         client.ensure_pool(POOL, POOL_SLOTS)
