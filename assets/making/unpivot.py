@@ -44,16 +44,12 @@ class Shape:
         """
         contract, unpivot = declaration.landing.contract, declaration.unpivot
         known = {field.name: field for field in contract.fields()}
-        read = [
-            name
-            for name, field in known.items()
-            if not field.personal and field.kind not in NESTED and not is_pattern(name)
-        ]
+        read = [name for name, field in known.items() if not field.personal and field.kind not in NESTED]
+        if unpivot and contract.terms().drift == "evolve":
+            read += [name for name in unpivot.names(declared) if name not in known and declared[name] not in NESTED]
+        read = [name for name in read if not is_pattern(name)]
         if unpivot is None:
             return cls(tuple(read), None, {}, declaration.has_provenance)
-        if contract.terms().drift == "evolve":
-            new = [name for name in unpivot.names(declared) if name not in known and declared[name] not in NESTED]
-            read += [name for name in new if not is_pattern(name)]
         names = unpivot.names(read)
         twice = sorted(name for name, count in Counter(names.values()).items() if count > 1)
         if not names or twice:
