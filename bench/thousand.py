@@ -28,6 +28,7 @@ from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from figures import Figure, Used, peak, used
 
@@ -417,7 +418,8 @@ def bucket() -> Iterator[tuple[Any, dict[str, str]]]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     aws = Aws(f"http://127.0.0.1:{server.server_address[1]}")
     try:
-        yield counting, aws.environment | {"CATALUNYA_LAKE": aws.make_bucket("thousand")}
+        # moto keeps the buckets of this process, also of a server before.
+        yield counting, aws.environment | {"CATALUNYA_LAKE": aws.make_bucket(f"thousand-{uuid4().hex}")}
     finally:
         server.shutdown()
 

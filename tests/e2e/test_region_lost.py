@@ -16,6 +16,8 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +47,15 @@ HOME, RECOVERY = "eu-central-1", REGION
 PAGE, LOST, BACK = "recovery.md", "### The region is lost", "#### Going home"
 CHAIN = ("landing.social_services", "staging.social_services", "marts.fact_service_usage_daily")
 NO_AIRFLOW = {"dokku ps:start": lambda _: None}
+# Where the name of each is.
 NOT_OF_A_REGION = {
-    "AWS::S3::Bucket": "BucketName",
-    "AWS::IAM::Role": "RoleName",
-    "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
-    "AWS::CloudWatch::Dashboard": "DashboardName",
-    "AWS::Budgets::Budget": "Budget",
-    "AWS::IAM::OIDCProvider": "Url",
+    "AWS::S3::Bucket": ("BucketName",),
+    "AWS::IAM::Role": ("RoleName",),
+    "AWS::IAM::ManagedPolicy": ("ManagedPolicyName",),
+    "AWS::CloudWatch::Dashboard": ("DashboardName",),
+    "AWS::Budgets::Budget": ("Budget", "BudgetName"),
+    "AWS::IAM::OIDCProvider": ("Url",),
+    "AWS::CloudFront::OriginAccessControl": ("OriginAccessControlConfig", "Name"),
 }
 
 
@@ -72,14 +76,21 @@ def recovery_templates(compiled: Path, tmp_path_factory: pytest.TempPathFactory)
 def test_the_recovery_site_has_no_name_that_the_remains_of_a_lost_region_own(
     recovery_templates: dict[str, Template],
 ) -> None:
-    assert recovery_templates.keys() == {"CatalunyaData-dev", "CatalunyaData-prod"}, "IAM outlives a region"
-    for template in recovery_templates.values():
+    data, pages = (
+        {"AWS::S3::Bucket", "AWS::IAM::Role", "AWS::Budgets::Budget"},
+        {"AWS::CloudFront::OriginAccessControl"},
+    )
+    stacks = {f"CatalunyaData-{env}": data for env in ("dev", "prod")} | {
+        f"CatalunyaPages-{env}": pages for env in ("dev", "prod")
+    }
+    stacks["CatalunyaData-prod"] = data | {"AWS::CloudWatch::Dashboard"}
+    assert recovery_templates.keys() == stacks.keys(), "IAM outlives a region"
+    for stack, template in recovery_templates.items():
+        found = {kind: template.of(kind).values() for kind in NOT_OF_A_REGION}
+        assert {kind for kind, resources in found.items() if resources} == stacks[stack]
         names = [
-            str(properties[key].get("BudgetName") if key == "Budget" else properties[key])
-            for kind, key in NOT_OF_A_REGION.items()
-            for properties in template.of(kind).values()
+            reduce(getitem, NOT_OF_A_REGION[kind], each) for kind, resources in found.items() for each in resources
         ]
-        assert len(names) >= 3 + 7 + 3 + 1, "buckets, roles, dashboards, the budget"
         assert [name for name in names if not name.endswith("-recovery")] == []
 
 
@@ -178,7 +189,7 @@ class Region:
         (port,) = free_ports(1)
         self.patch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{port}")
         variables = settings_of_functions(settings.lake, settings.cache, self.mock.url) | {"CATALUNYA_ENV": "prod"}
-        self.stack.enter_context(functions(port, self.folder / "functions.log", variables))
+        self.stack.enter_context(functions(port, self.folder / "functions.log", os.environ | variables))
         server = self.stack.enter_context(airflow(settings, home=self.folder / "home", retry_delay_s=1))
         self.field = Field(server.client, Project(settings), self.mock)
 
