@@ -23,6 +23,23 @@ import psutil, sys
 print(psutil.Process().num_threads(), "threads,", "polars" if "polars" in sys.modules else "no polars")
 print(*[name for name in launcher.FOR_ONE_RUN if name not in sys.modules])
 """
+NEWEST = """
+import importlib
+from catalunya.ops.local_airflow import launcher
+from airflow.api_fastapi.execution_api.app import create_task_execution_api_app
+
+def built():
+    app = create_task_execution_api_app()
+    app._cadwyn_initialize()
+    found = app.router.versioned_routers
+    return list(found), sorted((route.path, *sorted(route.methods)) for route in next(iter(found.values())).routes)
+
+launcher.preload(*launcher.FOR_EXECUTION_API)
+(all_versions, routes) = built()
+launcher.keep_newest_version()
+(kept, kept_routes) = built()
+print(len(all_versions) > 1, kept == all_versions[:1], bool(routes), kept_routes == routes)
+"""
 PRELOADED = (
     *(launcher.PARSER, launcher.MAIN, *launcher.FOR_SCHEDULING, *launcher.FOR_TASKS),
     *(launcher.FOR_SERVERS + launcher.FOR_API + launcher.FOR_EXECUTION_API),
@@ -70,6 +87,13 @@ def test_what_is_preloaded_survives_a_fork(tmp_path: Path) -> None:
     )
 
     assert ran.stdout == "1 threads, no polars\n\n"
+
+
+def test_the_newest_version_of_the_tasks_api_has_the_same_routes_without_the_older_ones(tmp_path: Path) -> None:
+    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
+    ran = subprocess.run([sys.executable, "-c", NEWEST], env=env, capture_output=True, text=True, encoding="utf-8")
+
+    assert ran.stdout == "True True True True\n", moved(f"how {launcher.VERSIONS} are built:\n{ran.stderr}")
 
 
 def test_a_database_is_migrated_again_by_another_airflow_or_at_another_revision(
