@@ -10,7 +10,7 @@ import pytest
 
 from small.browser import chromium
 from small.patience import patience
-from small.reading import served
+from small.reading import DESKTOP, Reader, reader, served
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +28,20 @@ def browser() -> Iterator[Any]:
     expect.set_options(timeout=patience(30) * 1000)
     with chromium() as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def window(browser: Any, site_url: str) -> Iterator[Reader]:
+    """One window for all tests of a module, which keeps what it has loaded. Tests take `found`."""
+    with reader(browser, site_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def found(window: Reader) -> Iterator[Reader]:
+    """That window, as wide as a desktop's. There must be no problem in it."""
+    window.resize(DESKTOP)
+    window.page.emulate_media(media="null", color_scheme="light")
+    yield window
+    problems, window.problems = window.problems, []
+    assert problems == []
