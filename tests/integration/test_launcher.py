@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -15,17 +12,10 @@ import pytest
 
 from catalunya.ops.local_airflow import launcher
 
-PRELOAD = """
-from catalunya.ops.local_airflow import launcher
-launcher.preload(launcher.PARSER, *launcher.FOR_SCHEDULING, *launcher.FOR_SERVERS, *launcher.FOR_TASKS)
-launcher.preload_project()
-import psutil, sys
-print(psutil.Process().num_threads(), "threads,", "polars" if "polars" in sys.modules else "no polars")
-print(*[name for name in launcher.FOR_ONE_RUN if name not in sys.modules])
-"""
 PRELOADED = (
     *(launcher.PARSER, launcher.MAIN, *launcher.FOR_SCHEDULING, *launcher.FOR_TASKS),
     *(launcher.FOR_SERVERS + launcher.FOR_API + launcher.FOR_EXECUTION_API),
+    *launcher.FOR_ONE_RUN,
 )
 COMMANDS = (*launcher.COMPONENTS.values(), launcher.API, (*launcher.EXECUTION_API, "1"), launcher.MIGRATE)
 
@@ -34,8 +24,8 @@ def moved(what: str) -> str:
     return f"Airflow {version('apache-airflow')} has moved {what}: update ops/local_airflow/launcher.py"
 
 
-@pytest.mark.parametrize("name", [name for name in PRELOADED if name.startswith("airflow.")])
-def test_airflow_has_each_module_that_the_launcher_preloads(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in PRELOADED if name.startswith(("airflow.", "catalunya."))])
+def test_there_is_each_module_that_the_launcher_preloads(name: str) -> None:
     try:
         found = importlib.util.find_spec(name)
     except ModuleNotFoundError:
@@ -61,15 +51,6 @@ def test_a_module_that_airflow_has_moved_is_reported_and_skipped(capsys: pytest.
     launcher.preload("airflow.no_such_module")
 
     assert capsys.readouterr().err == "not preloaded, Airflow has moved it: airflow.no_such_module\n"
-
-
-def test_what_is_preloaded_survives_a_fork(tmp_path: Path) -> None:
-    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
-    ran = subprocess.run(
-        [sys.executable, "-c", PRELOAD], env=env, capture_output=True, text=True, check=True, encoding="utf-8"
-    )
-
-    assert ran.stdout == "1 threads, no polars\n\n"
 
 
 def test_a_database_is_migrated_again_by_another_airflow_or_at_another_revision(
