@@ -20,6 +20,7 @@ from catalunya.io import safe_text
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import CatalunyaError
 from catalunya.io.project_folder import VARIABLE
+from catalunya.io.warehouse.dbt import load_models, models_file
 from small.once import once
 from small.patience import patience
 
@@ -111,8 +112,10 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder with the compiled graph and dbt's parsed project, which take seconds to make: those of this working copy."""
 
     def copy(folder: Path) -> None:
-        load_graph(load_settings(cache=CACHE))
-        for path in (CACHE / "graph.json", CACHE / "dbt-manifest.msgpack"):
+        settings = load_settings(cache=CACHE)
+        load_graph(settings)
+        load_models(settings)
+        for path in (CACHE / "graph.json", CACHE / "dbt-manifest.msgpack", models_file(settings)):
             shutil.copy(path, folder)
 
     return once(tmp_path_factory, "compiled", copy)

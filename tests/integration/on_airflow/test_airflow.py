@@ -7,8 +7,10 @@ tests/e2e.
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.integration.on_airflow.conftest import CHAIN
@@ -265,8 +267,9 @@ def test_a_forced_asset_is_made_even_if_nothing_changed(field: Field) -> None:
 
 
 @pytest.fixture
-def with_pages(field: Field) -> Iterator[Field]:
-    """The public pages follow the tables."""
+def with_pages(field: Field, portal: Path) -> Iterator[Field]:
+    """The public pages, as they were built once, follow the tables."""
+    shutil.copytree(portal, field.project.settings.portal_folder)
     field.pause_pages(False)
     yield field
     field.rest()
@@ -286,7 +289,7 @@ def test_a_wave_of_tables_ends_with_pages_that_show_them(with_pages: Field) -> N
     assert found.state == "fresh"
     assert {task.state for task in field.tasks("ops.portal")} <= {"success", "skipped"}
     (event,) = field.events("portal")
-    assert event["extra"]["files"] > 100
+    assert event["extra"]["files"] > event["extra"]["written"] > 100
     assert "ca/index.html" in {each.path for each in Lake(field.project.settings.portal_folder).objects("ca")}
 
     field.begin()
