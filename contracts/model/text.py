@@ -120,7 +120,8 @@ def _cleaned(column: pl.Series, unusual: pl.Series) -> tuple[pl.Series, pl.Serie
 
 def normalized(text: pl.Series) -> pl.Series:
     """Texts in Unicode NFC, with single spaces, without characters that are not seen, one apostrophe and one `l·l`. Idempotent."""
-    plain = text.str.replace_all(_IGNORED, "").str.normalize("NFC").str.replace_all(_SPACES, " ").str.strip_chars(" ")
+    seen = pl.first().str.replace_all(_IGNORED, "").str.normalize("NFC")
+    plain = text.to_frame().select(seen.str.replace_all(_SPACES, " ").str.strip_chars(" ")).to_series()
     marked = plain.str.contains(_MARKS).fill_null(value=False).arg_true()
     return plain.scatter(marked, _spelled(plain.gather(marked))) if len(marked) else plain
 
