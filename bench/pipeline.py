@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from figures import HERE, Figure, Used, mock, used
@@ -46,11 +47,12 @@ def figures(work: Path, repeat: int, rows: int = 1_000_000) -> Iterator[Figure]:
 def _turns(
     work: Path, repeat: int, rows: int, sides: tuple[str, ...] = ("ours", "floor", *PEERS)
 ) -> dict[str, list[Used]]:
-    """What each side used, in turns. A peer that cannot be installed is left out, with a word."""
+    """What each side used, in turns, after a first turn in which the portal keeps its answers. A peer that cannot be installed is left out,
+    with a word."""
     pythons = {side: python for side in sides if (python := _python(side))}
     found: dict[str, list[Used]] = {side: [] for side in pythons}
-    with mock(rows) as url:
-        for _ in range(repeat):
+    with mock(rows) as answers, _portal(answers, work / "answers") as url:
+        for number in range(repeat + 1):
             for side, python in pythons.items():
                 folder = work / side
                 shutil.rmtree(folder, ignore_errors=True)
@@ -62,9 +64,25 @@ def _turns(
                     case _:
                         settings = {"BENCH_URL": url, "BENCH_ROWS": str(rows), "BENCH_OUT": str(folder)}
                         turn = used([python, HERE / "peers" / PEERS[side]], env={**QUIET, **settings})
-                found[side].append(turn)
+                if number:
+                    found[side].append(turn)
                 shutil.rmtree(folder)
     return found
+
+
+@contextmanager
+def _portal(mock: str, folder: Path) -> Iterator[str]:
+    """`portal.py` in a process of its own; the folder is gone afterwards."""
+    folder.mkdir()
+    with subprocess.Popen(
+        [sys.executable, HERE / "portal.py", mock, folder], stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as process:
+        try:
+            assert process.stdout
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+            shutil.rmtree(folder)
 
 
 QUIET = {"DAGSTER_DISABLE_TELEMETRY": "1", "RUNTIME__DLTHUB_TELEMETRY": "false"}

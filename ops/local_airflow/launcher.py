@@ -97,6 +97,7 @@ def main(parent: int, execution_port: str, stays: str, components: Sequence[str]
     for number in STOP_SIGNALS:
         signal.signal(number, _stop)
     try:
+        _check(parent)
         preload(PARSER, *FOR_SCHEDULING, *FOR_SERVERS)
         importlib.import_module("sqlalchemy.orm").configure_mappers()  # of Airflow's models; each component would do it
         ready = os.pipe()
@@ -198,12 +199,17 @@ def preload_project() -> None:
 def _watch(running: dict[int, str], parent: int) -> None:
     """Wait for POLL_S. Raises Stop when the parent has ended, ComponentEnded when a child has that should not."""
     time.sleep(POLL_S)
-    if os.getppid() != parent:
-        raise Stop
+    _check(parent)
     pid, status = os.waitpid(-1, os.WNOHANG)
     name = running.pop(pid, None)
     if name and (name != "db" or status != 0):
         raise ComponentEnded(f"{name} ended with {os.waitstatus_to_exitcode(status)}")
+
+
+def _check(parent: int) -> None:
+    """Raise Stop when the parent has ended."""
+    if os.getppid() != parent:
+        raise Stop
 
 
 def _fork(
