@@ -26,7 +26,7 @@ from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 FOR_TASKS = (
     "airflow.sdk.execution_time.supervisor",
@@ -180,7 +180,8 @@ def keep_newest_version() -> None:
         from cadwyn import HeadVersion, Version, VersionBundle
         from cadwyn.route_generation import _DELETED_ROUTE_TAG as ONLY_IN_OLDER
 
-        versions, router = importlib.import_module(VERSIONS), importlib.import_module(ROUTES).execution_api_router
+        versions: Any = importlib.import_module(VERSIONS)
+        router = importlib.import_module(ROUTES).execution_api_router
         versions.bundle = VersionBundle(HeadVersion(), Version(versions.bundle.versions[0].value))
         router.routes[:] = [route for route in router.routes if ONLY_IN_OLDER not in getattr(route, "tags", ())]
     except (ImportError, AttributeError) as error:
