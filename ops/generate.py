@@ -8,6 +8,7 @@ Here: the list of these files, their order, the picture, and writing. Not here: 
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
 from pathlib import Path
@@ -154,6 +155,7 @@ def main() -> int:
     """Write below the current folder, or that of another project, and print what changed. Returns the exit code."""
     from rich.console import Console
 
+    gc.set_threshold(200_000, 20, 20)  # as for any command: a fifth of its time
     try:
         project = active()
         changed = write(Path.cwd() if project.is_ours else project.folder)

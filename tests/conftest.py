@@ -20,6 +20,7 @@ from catalunya.io import safe_text
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import CatalunyaError
 from catalunya.io.project_folder import VARIABLE
+from catalunya.io.warehouse.dbt import load_models, models_file
 from small.once import once
 from small.patience import patience
 
@@ -30,16 +31,29 @@ TESTS = Path(__file__).parent
 # How long an example takes is the machine's matter: a busy one made sound tests fail.
 hypothesis_settings.register_profile("ours", deadline=None)
 hypothesis_settings.load_profile("ours")
+# As in our commands: the tests' modules leave no garbage when they are imported, and little later.
+gc.set_threshold(200_000, 20, 20)
 os.environ.pop(VARIABLE, None)  # the suite is this project's own
 # Where no command has configured the log, structlog shows a traceback with the source and the variables of each frame: a third of a second.
 structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
 CACHE = load_settings().cache.absolute()
 # The longest first, so that no worker ends up alone with one of them; then the other integration tests, then the short unit tests.
-# Those that start Airflow go to one worker: Airflow is several processes, and two at once are slower than one after the other.
+# Those that start Airflow go to one worker: Airflow is several processes, and two at once are slower than one after the other. So do those
+# that have dbt build in the tests' process, because its imports and its first build take as long as twenty others.
 ON_AIRFLOW = (
     "integration/on_airflow/test_airflow.py",
     "integration/on_airflow/test_airflow_plugin.py",
     "integration/test_airflow_run.py",
+)
+WITH_DBT = (
+    "integration/athena/",
+    "integration/warehouse/",
+    "integration/cdk/test_access_runs.py",
+    "integration/test_dbt_docs.py",
+    "integration/test_lineage_of_a_project.py",
+    "integration/test_optional_source.py",
+    "integration/test_real_data.py",
+    "integration/test_restore_marts.py",
 )
 LONGEST = (
     *ON_AIRFLOW,
@@ -92,7 +106,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    """With `--dist loadfile`, files go to the workers in the order above, those on Airflow as if they were one file."""
+    """With `--dist loadfile`, files go to the workers in the order above, those on Airflow, and those with dbt, as if they were one file."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -100,6 +114,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
     class Longest(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
+            if any(name in file for name in WITH_DBT):
+                return "with dbt"
             return "on Airflow" if file.endswith(ON_AIRFLOW) else file
 
     config.option.loadscopereorder = False
@@ -111,8 +127,10 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder with the compiled graph and dbt's parsed project, which take seconds to make: those of this working copy."""
 
     def copy(folder: Path) -> None:
-        load_graph(load_settings(cache=CACHE))
-        for path in (CACHE / "graph.json", CACHE / "dbt-manifest.msgpack"):
+        settings = load_settings(cache=CACHE)
+        load_graph(settings)
+        load_models(settings)
+        for path in (CACHE / "graph.json", CACHE / "dbt-manifest.msgpack", models_file(settings)):
             shutil.copy(path, folder)
 
     return once(tmp_path_factory, "compiled", copy)

@@ -261,11 +261,12 @@ def keeps_all(rows: pl.DataFrame, contract: type[Contract]) -> bool:
     ):
         return False
     try:
-        return all(
-            check(frame, name).check_passed.collect().item()
+        passed = [
+            check(frame, name).check_passed
             for name, checks in [*((name, column.checks) for name, column in columns), (None, schema.checks)]
             for check in checks
-        )
+        ]
+        return all(one.item() for one in pl.collect_all(passed))
     except Exception:  # noqa: BLE001 - a check that is wrong itself: `validate` says which
         return False
 

@@ -72,10 +72,13 @@ class Text:
 def clean_text(raw: pl.DataFrame) -> Text:
     """Normalize all columns of a page of text, and look for broken ones. Costs little for a column in which nothing is unusual."""
     columns, changed, reasons = {}, {}, []
-    for column in raw.select(pl.col(pl.String)).iter_columns():
-        at, found, clean = _unusual(column)
-        if found.is_empty():
+    text = raw.select(pl.col(pl.String))
+    unusual = text.select(_unusual(column) for column in text.iter_columns())
+    for column in text.iter_columns():
+        hits = unusual[column.name][0]
+        if hits.is_empty():
             continue
+        at, found, clean = _cleaned(column, hits)
         differs = found != clean
         if differs.any():
             # A clone, because `scatter` writes in place.
@@ -92,24 +95,33 @@ def clean_text(raw: pl.DataFrame) -> Text:
     return Text(raw.with_columns(**columns), changed, broken)
 
 
-def _unusual(column: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
-    """The positions of the texts that may have to be normalized, these texts, and the same normalized."""
-    if column.head(SAMPLE).n_unique() > FEW:
-        at = column.str.contains(_UNUSUAL).fill_null(value=False).arg_true()
-        found = column.gather(at)
-        return at, found, normalized(found) if len(at) else found
-    values = column.unique()
-    values = values.filter(values.str.contains(_UNUSUAL).fill_null(value=False))
-    if values.is_empty():
-        return pl.Series([], dtype=pl.UInt32), values, values
-    at = column.is_in(values.implode()).fill_null(value=False).arg_true()
+def _unusual(column: pl.Series) -> pl.Expr:
+    """The texts of a column that may have to be normalized: where they are or, if the column has few different ones, which these are."""
+    text = pl.col(column.name)
+    if _is_varied(column):
+        return text.str.contains(_UNUSUAL).fill_null(value=False).arg_true().implode()
+    different = text.unique(maintain_order=True)
+    return different.filter(different.str.contains(_UNUSUAL).fill_null(value=False)).implode()
+
+
+def _is_varied(column: pl.Series) -> bool:
+    return column.head(SAMPLE).n_unique() > FEW
+
+
+def _cleaned(column: pl.Series, unusual: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """The positions of the unusual texts, these texts, and the same normalized."""
+    if _is_varied(column):
+        found = column.gather(unusual)
+        return unusual, found, normalized(found)
+    at = column.is_in(unusual.implode()).fill_null(value=False).arg_true()
     found = column.gather(at)
-    return at, found, found.replace(values, normalized(values))
+    return at, found, found.replace(unusual, normalized(unusual))
 
 
 def normalized(text: pl.Series) -> pl.Series:
     """Texts in Unicode NFC, with single spaces, without characters that are not seen, one apostrophe and one `l·l`. Idempotent."""
-    plain = text.str.replace_all(_IGNORED, "").str.normalize("NFC").str.replace_all(_SPACES, " ").str.strip_chars(" ")
+    seen = pl.first().str.replace_all(_IGNORED, "").str.normalize("NFC")
+    plain = text.to_frame().select(seen.str.replace_all(_SPACES, " ").str.strip_chars(" ")).to_series()
     marked = plain.str.contains(_MARKS).fill_null(value=False).arg_true()
     return plain.scatter(marked, _spelled(plain.gather(marked))) if len(marked) else plain
 

@@ -279,19 +279,25 @@ def warm_up(settings: Settings) -> None:
 
 
 def load_models(settings: Settings) -> Mapping[str, Model]:
-    """The models of the project for the settings' engine. They are kept beside its parse, because importing dbt takes seconds.
+    """The models of the project for the settings' engine. They are kept beside its parse, because importing dbt takes seconds: also
+    for a copy of the project in another folder, if it is given a copy of the cache.
 
-    Raises WarehouseError when dbt cannot parse it.
+    Raises WarehouseError when dbt cannot parse it, ConfigurationError for Athena in an environment that has none.
     """
     # What a model is follows from the parse by the code of this file.
-    fingerprint = f"{_fingerprint()}-{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
-    cache = settings.cache / f"dbt-models-{_target(settings)}.json"
+    fingerprint = f"{_contents()}-{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
+    cache = models_file(settings)
     known = _read_cache(cache, fingerprint)
     if known is not None:
         return {model.name: model for model in json_decoder(list[Model]).decode(known)}
     models = load_project(settings).models
     _write_cache(cache, fingerprint, msgspec.json.encode(list(models.values())))
     return models
+
+
+def models_file(settings: Settings) -> Path:
+    """Where the models of the project are kept. Raises ConfigurationError as `load_models`."""
+    return settings.cache / f"dbt-models-{_target(settings)}.json"
 
 
 def one_line(text: object, limit: int = 400) -> str:
@@ -422,14 +428,19 @@ def _parse(target: str) -> bytes:
 
 
 def _fingerprint() -> str:
-    """A hash of everything that a parse depends on: the project's place and files, and the versions of dbt."""
-    root = active().dbt
+    """A hash of everything that a parse depends on: what the models depend on, and where the files are, which dbt notes of seeds."""
+    return hashlib.sha256(f"{active().dbt}\0{PROFILES}\0{MACROS}\0{_contents()}".encode()).hexdigest()
+
+
+def _contents() -> str:
+    """A hash of everything that the models depend on, wherever it is: the project's files and ours, and the versions of dbt."""
     versions = map(_version, ("dbt-core", "dbt-adapters", "dbt-duckdb", "dbt-athena"))
-    digest = hashlib.sha256(" ".join([str(root), *versions]).encode())
-    theirs = [path for pattern in _PARSED_FROM for path in sorted(root.glob(pattern))]
-    for path in (PROFILES / "profiles.yml", *sorted(MACROS.glob("*.sql")), *theirs):
-        digest.update(f"\0{path}\0".encode())
-        digest.update(path.read_bytes())
+    digest = hashlib.sha256(" ".join(versions).encode())
+    theirs = [(active().dbt, pattern) for pattern in _PARSED_FROM]
+    for folder, pattern in ((PROFILES, "profiles.yml"), (MACROS, "*.sql"), *theirs):
+        for path in sorted(folder.glob(pattern)):
+            digest.update(f"\0{path.relative_to(folder).as_posix()}\0".encode())
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

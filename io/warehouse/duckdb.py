@@ -24,30 +24,27 @@ if TYPE_CHECKING:
 
 
 class DuckDBWorkspace:
-    """A scratch database in which one model is built."""
+    """A scratch database in which one model is built.
+
+    Its connection is open until the build is over: dbt's is then a second one to an open database, which costs nothing.
+    """
 
     databases: Databases | None = None
 
-    def __init__(self, model: str, scratch: Path, database: Path) -> None:
-        self._model, self._scratch, self._database = model, scratch, database
-        self.variables: Mapping[str, str] = {"warehouse": str(self._database)}
+    def __init__(self, model: str, scratch: Path, database: Path, connection: duckdb.DuckDBPyConnection) -> None:
+        self._model, self._scratch, self._connection = model, scratch, connection
+        self.variables: Mapping[str, str] = {"warehouse": str(database)}
 
     def first_row(self, sql: str) -> dict[str, Any] | None:
         """The first row of a data test's SQL, by column."""
-        import duckdb
-
-        with duckdb.connect(str(self._database), read_only=True) as connection:
-            found = connection.execute(f"select * from ({sql}) as failures limit 1")  # noqa: S608  compiled by dbt
-            names = [column[0] for column in found.description or []]
-            rows = found.fetchall()
+        found = self._connection.execute(f"select * from ({sql}) as failures limit 1")  # noqa: S608  compiled by dbt
+        names = [column[0] for column in found.description or []]
+        rows = found.fetchall()
         return dict(zip(names, rows[0], strict=True)) if rows else None
 
     def export(self, order_by: Sequence[str]) -> tuple[Path, int]:
         """The built table as one Parquet file, and its number of rows. The same rows give the same bytes."""
-        import duckdb
-
-        with duckdb.connect(str(self._database), read_only=True) as connection:
-            return write_sorted(connection, f"marts.{quoted(self._model)}", order_by, self._scratch)
+        return write_sorted(self._connection, f"marts.{quoted(self._model)}", order_by, self._scratch)
 
 
 @contextmanager
@@ -55,9 +52,11 @@ def open_duckdb(
     model: Model, inputs: Sequence[Relation], previous: Relation | None, scratch: Path
 ) -> Iterator[DuckDBWorkspace]:
     """A scratch database with the inputs as views, and the previously published table as a table. Raises WarehouseError."""
-    with _nameable(scratch) as folder:
-        create_database(folder / DATABASE, inputs, *([previous] if previous else ()))
-        yield DuckDBWorkspace(model.name, scratch, folder / DATABASE)
+    import duckdb
+
+    with _nameable(scratch) as folder, duckdb.connect(str(folder / DATABASE)) as connection:
+        _fill(connection, inputs, *([previous] if previous else ()))
+        yield DuckDBWorkspace(model.name, scratch, folder / DATABASE, connection)
 
 
 @contextmanager
@@ -84,12 +83,7 @@ def create_database(database: Path, inputs: Sequence[Relation], *previous: Relat
     import duckdb
 
     with duckdb.connect(str(database)) as connection:
-        for schema in ("staging", "marts"):
-            connection.execute(f"create schema {schema}")
-        for relation in inputs:
-            _add(connection, relation)
-        for relation in previous:
-            _add(connection, relation, is_previous=True)
+        _fill(connection, inputs, *previous)
 
 
 def connect(relations: Sequence[Relation], left_out: dict[str, str] | None = None) -> duckdb.DuckDBPyConnection:
@@ -130,6 +124,15 @@ def write_sorted(
     select = f"select * from {source} order by {order}"  # noqa: S608  names from contracts, quoted
     copied = connection.execute(f"copy ({select}) to {literal(str(built))} (format parquet, compression zstd)")
     return built, copied.fetchall()[0][0]
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, inputs: Sequence[Relation], *previous: Relation) -> None:
+    for schema in ("staging", "marts"):
+        connection.execute(f"create schema {schema}")
+    for relation in inputs:
+        _add(connection, relation)
+    for relation in previous:
+        _add(connection, relation, is_previous=True)
 
 
 def _add(connection: duckdb.DuckDBPyConnection, relation: Relation, *, is_previous: bool = False) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -19,7 +21,7 @@ from cyclopts import App, Group, Parameter
 
 from catalunya.assets.graph.discovery import load_graph
 from catalunya.assets.graph.document import GRAPH_FILE
-from catalunya.io.environment import load_settings
+from catalunya.io.environment import Settings, load_settings
 from catalunya.io.errors import UsageError
 from catalunya.io.json_text import BROKEN_JSON
 from catalunya.ops import console, git
@@ -98,7 +100,9 @@ def changes(
 
     This runs the commit's own code to list its assets: only compare with commits you trust.
     """
-    found = compare(_assets_at(base), load_graph(load_settings()))
+    settings = load_settings()
+    now = load_graph(settings)
+    found = compare(_assets_at(base, settings), now)
     if as_json or format == "json":
         console.emit_json({"base": base, "changes": [each._asdict() for each in found]})
     elif format == "markdown":
@@ -143,14 +147,20 @@ def _graph_at(revision: str) -> dict[str, Any]:
     return found
 
 
-def _assets_at(revision: str) -> dict[str, dict[str, Any]]:
+def _assets_at(revision: str, settings: Settings) -> dict[str, dict[str, Any]]:
     """The assets that a commit declares, by key. Raises UsageError if its code cannot list them."""
+    from catalunya.io.warehouse.dbt import models_file
+
     with tempfile.TemporaryDirectory(prefix="catalunya-base-") as folder:
-        git.checkout(revision, Path(folder))
-        environment = os.environ | git.environment_of(Path(folder)) | {"CATALUNYA_CACHE": str(Path(folder, "cache"))}
+        code, cache = Path(folder, "code"), Path(folder, "cache")
+        git.checkout(revision, code)
+        cache.mkdir()
+        with suppress(OSError):  # of no use if the SQL differs; else dbt, which takes seconds, is not asked
+            shutil.copy(models_file(settings), cache)
+        environment = os.environ | git.environment_of(code) | {"CATALUNYA_CACHE": str(cache)}
         command = [sys.executable, "-c", _LIST_ASSETS]
         listed = subprocess.run(  # noqa: S603
-            command, env=environment, cwd=folder, capture_output=True, check=False, encoding="utf-8"
+            command, env=environment, cwd=code, capture_output=True, check=False, encoding="utf-8"
         )
     try:
         assets = {asset["key"]: asset for asset in json.loads(listed.stdout)}

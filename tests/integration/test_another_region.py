@@ -1,6 +1,6 @@
 """Another region, `tests/regions/new_york`: its own tables, contracts and SQL, through the same engine, commands, DAGs and infrastructure.
 
-Commands run in processes of their own, with CATALUNYA_PROJECT as a person would set it: one process has one project.
+Commands run in a process of the region, with CATALUNYA_PROJECT as a person would set it: one process has one project.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from catalunya.io.environment import load_settings
 from catalunya.io.project_folder import VARIABLE
 from catalunya.ops.generate import rendered
 from catalunya.ops.package import PROJECT, copy_sources
+from small.checkout import Checkout, Shell
 from small.commands import COMMAND
 from small.templates import CONTEXT, Template, statements
 
@@ -43,17 +45,22 @@ KEYS = [
 
 @dataclass(frozen=True)
 class Region:
-    """The environment in which a person works on the region."""
+    """The environment in which a person works on the region, and a process for commands in it."""
 
     environment: dict[str, str]
+    shell: Shell
 
     def python(self, *arguments: str, **more: str) -> str:
         """The output of a Python process, which must succeed."""
         return self._run(sys.executable, *arguments, **more)
 
     def catalunya(self, *arguments: str, **more: str) -> str:
-        """The output of the command, which must succeed."""
-        return self._run(COMMAND, *arguments, **more)
+        """The output of the command, which must succeed. With `more` in its environment, it has a process of its own."""
+        if more:
+            return self._run(COMMAND, *arguments, **more)
+        done = self.shell.run(*arguments)
+        assert done.code == 0, done.err + done.out
+        return done.out
 
     def _run(self, *command: str, **more: str) -> str:
         done = subprocess.run(command, env=self.environment | more, capture_output=True, text=True, check=False)
@@ -77,7 +84,9 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
     with subprocess.Popen([sys.executable, "-c", serve], env=own, text=True, **pipes) as process:
         assert process.stdout
         url = process.stdout.readline().strip()
-        yield Region(own | {"CATALUNYA_MOCK_URL": url})
+        own["CATALUNYA_MOCK_URL"] = url
+        with closing(Shell(Checkout(folder, own))) as shell:
+            yield Region(own, shell)
         process.communicate("\n")
 
 

@@ -34,10 +34,10 @@ def server() -> Iterator[MockServer]:
 
 
 @pytest.fixture
-def shell(server: MockServer, tmp_path: Path) -> Iterator[Shell]:
+def shell(server: MockServer, compiled: Path, tmp_path: Path) -> Iterator[Shell]:
     """Commands in a checkout."""
     settings = {"mock_url": server.url, "http_attempts": "1", "http_backoff_s": "0", "airflow_url": ""}
-    with closing(Shell(Checkout.at(tmp_path, **settings))) as found:
+    with closing(Shell(Checkout.at(tmp_path, compiled, **settings))) as found:
         yield found
 
 

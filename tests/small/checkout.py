@@ -47,11 +47,15 @@ class Checkout:
     environment: Mapping[str, str]
 
     @classmethod
-    def at(cls, folder: Path, **settings: str) -> Checkout:
-        """A copy of this project in a folder, with its lake beside it. `settings`: `mock_url` for CATALUNYA_MOCK_URL."""
+    def at(cls, folder: Path, compiled: Path, **settings: str) -> Checkout:
+        """A copy of this project in a folder, with its lake beside it, and its cache, a copy of `compiled`.
+
+        `settings`: `mock_url` for CATALUNYA_MOCK_URL.
+        """
         for name in _FOLDERS:
             copy_code(ROOT / name, folder / name)
         shutil.copy(ROOT / "README.md", folder)
+        shutil.copytree(compiled, folder / "cache")
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CATALUNYA_")}
         mine = {"lake": str(folder / "lake"), "cache": str(folder / "cache"), **settings}
         named = {f"CATALUNYA_{name.upper()}": value for name, value in mine.items()}

@@ -17,6 +17,7 @@ from typing import Any
 from catalunya.portal.serve import site_app
 
 DESKTOP, PHONE = 1280, 360
+HEIGHT = 800
 
 
 @dataclass
@@ -38,6 +39,10 @@ class Reader:
     def path(self) -> str:
         """Where the window is on the site, without the query."""
         return str(self.page.url).removeprefix(f"{self.url}/").partition("?")[0].partition("#")[0]
+
+    def resize(self, width: int) -> None:
+        """Make the window this wide, in pixels."""
+        self.page.set_viewport_size({"width": width, "height": HEIGHT})
 
     @property
     def width(self) -> int:
@@ -66,7 +71,7 @@ def served(folder: Path) -> Iterator[str]:
 @contextmanager
 def reader(browser: Any, url: str, *, width: int = DESKTOP, **context: Any) -> Iterator[Reader]:
     """A window of its own; `context` as playwright has it. At the end, there must have been no problem."""
-    opened = browser.new_context(viewport={"width": width, "height": 800}, **context)
+    opened = browser.new_context(viewport={"width": width, "height": HEIGHT}, **context)
     page = opened.new_page()
     found = Reader(url, page)
 

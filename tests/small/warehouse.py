@@ -250,7 +250,7 @@ class Warehouse:
         self.tests.clear()
         return build_model(
             model,
-            inputs=[table for name, table in self.tables.items() if name != model],
+            inputs=[self.tables[name] for name in _reads(self.settings.cache).get(model, ()) if name in self.tables],
             previous=self.tables.get(model),
             variables={"as_of": as_of},
             order_by=mart_contracts()[model].key(),

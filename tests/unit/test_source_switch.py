@@ -54,8 +54,9 @@ def server() -> Iterator[MockServer]:
 
 
 @pytest.fixture(scope="module")
-def project(server: MockServer, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    return Checkout.at(tmp_path_factory.mktemp("checkout"), mock_url=server.url, http_attempts="1", http_backoff_s="0")
+def project(server: MockServer, compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    folder, settings = tmp_path_factory.mktemp("checkout"), {"http_attempts": "1", "http_backoff_s": "0"}
+    return Checkout.at(folder, compiled, mock_url=server.url, **settings)
 
 
 @pytest.fixture

@@ -1,35 +1,16 @@
-"""The site built from a lake in which everything was made, once for all tests of this folder."""
+"""The built site, served, and the browser that reads it."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from catalunya.assets.record.project import Project
-from catalunya.io.environment import load_settings
-from catalunya.io.lake import Lake
-from catalunya.portal.build import build
-from catalunya.portal.site import read_site
 from small.browser import chromium
-from small.once import once
 from small.patience import patience
-from small.reading import served
-
-
-@pytest.fixture(scope="session")
-def portal(tmp_path_factory: pytest.TempPathFactory, made: Path, compiled: Path) -> Path:
-    """The folder of a built site. Tests only read it."""
-
-    def make(folder: Path) -> None:
-        shutil.copytree(made, folder / "lake")
-        project = Project(load_settings(env="local", lake=str(folder / "lake"), cache=compiled))
-        build(read_site(project), Lake(str(folder / "site")))
-
-    return once(tmp_path_factory, "portal", make) / "site"
+from small.reading import DESKTOP, Reader, reader, served
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +28,20 @@ def browser() -> Iterator[Any]:
     expect.set_options(timeout=patience(30) * 1000)
     with chromium() as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def window(browser: Any, site_url: str) -> Iterator[Reader]:
+    """One window for all tests of a module, which keeps what it has loaded. Tests take `found`."""
+    with reader(browser, site_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def found(window: Reader) -> Iterator[Reader]:
+    """That window, as wide as a desktop's. There must be no problem in it."""
+    window.resize(DESKTOP)
+    window.page.emulate_media(media="null", color_scheme="light")
+    yield window
+    problems, window.problems = window.problems, []
+    assert problems == []

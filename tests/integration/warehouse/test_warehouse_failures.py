@@ -31,6 +31,7 @@ from catalunya.io.warehouse.build import build_model
 from catalunya.io.warehouse.dbt import DATABASE, load_models, load_project
 from catalunya.io.warehouse.duckdb import create_database
 from catalunya.io.warehouse.relation import Relation
+from small.checkout import Checkout
 from small.warehouse import BARCELONA, SERVICES, Warehouse
 
 REPOSITORY = Path(__file__).parents[3]
@@ -208,16 +209,19 @@ def test_a_damaged_cache_is_not_read(tmp_path: Path, settings: Settings, damage:
     assert dbt._read_cache(settings.cache / CACHE, "another fingerprint") is None
 
 
-def test_the_models_are_known_without_dbt_after_the_first_time(settings: Settings) -> None:
+def test_the_models_are_known_without_dbt_after_the_first_time_also_to_a_copy(
+    settings: Settings, compiled: Path, tmp_path: Path
+) -> None:
     known = load_models(settings)
     assert known == load_project(settings).models
     ask = (
         "import sys; from catalunya.io.environment import load_settings; from catalunya.io.warehouse.dbt import load_models;"
         "print(len(load_models(load_settings(env='local'))), 'dbt.contracts' in sys.modules)"
     )
-    environment = {**os.environ, "CATALUNYA_CACHE": str(settings.cache)}
-    done = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(len(known)), "False"]
+    here = {**os.environ, "CATALUNYA_CACHE": str(settings.cache)}
+    for environment in (here, dict(Checkout.at(tmp_path, compiled).environment)):
+        done = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [str(len(known)), "False"]
 
 
 def test_a_truncated_cache_is_written_again(tmp_path: Path, settings: Settings) -> None:

@@ -48,7 +48,8 @@ def place(apis: MockServer, compiled: Path, tmp_path: Path, monkeypatch: pytest.
     """A working folder with an empty lake, `lake`, configured by environment variables as a user would."""
     apis.reset()
     (tmp_path / "cache").mkdir()
-    shutil.copy(compiled / "graph.json", tmp_path / "cache")
+    for path in compiled.glob("*.json"):
+        shutil.copy(path, tmp_path / "cache")
     for name in [name for name in os.environ if name.startswith("CATALUNYA_")]:
         monkeypatch.delenv(name)
     values = {

@@ -74,7 +74,8 @@ def commit() -> None:
 
 
 def test_the_assets_of_a_commit_are_listed_by_its_own_code(run: Run, repository: Path) -> None:
-    """It also shows that stdout has only the JSON of `ls --json` when the graph is compiled first, because `changes` reads that."""
+    """dbt is not asked for the marts, whose SQL is the same. It also shows that stdout has only the JSON of `ls --json` when the graph is compiled first,
+    because `changes` reads that."""
     declared = repository / "assets" / "gdp.py"
     declared.write_text(declared.read_text() + "\n\ndef gone() -> None: ...\n")
     commit()
