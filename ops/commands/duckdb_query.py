@@ -14,7 +14,6 @@ from catalunya.assets.record.project import Project
 from catalunya.io.errors import UsageError, WarehouseError
 
 if TYPE_CHECKING:
-
     import duckdb
     import polars as pl
 
@@ -78,7 +77,8 @@ def _interruptible(connection: duckdb.DuckDBPyConnection, sql: str, limit: int |
 
     def read() -> pl.DataFrame:
         result = connection.sql(sql)
-        return (result if limit is None else result.limit(limit)).pl()
+        frame: pl.DataFrame = (result if limit is None else result.limit(limit)).pl()
+        return frame
 
     with ThreadPoolExecutor(1) as thread:
         running = thread.submit(read)
