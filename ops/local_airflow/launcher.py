@@ -26,7 +26,7 @@ from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 FOR_TASKS = (
     "airflow.sdk.execution_time.supervisor",
@@ -58,10 +58,8 @@ FOR_API = (
     "airflow.api_fastapi.core_api.routes.public",
     "airflow.api_fastapi.core_api.routes.ui",
 )
-FOR_EXECUTION_API = (
-    "airflow.api_fastapi.execution_api.app",
-    "airflow.api_fastapi.execution_api.routes",
-)
+VERSIONS, ROUTES = "airflow.api_fastapi.execution_api.versions", "airflow.api_fastapi.execution_api.routes"
+FOR_EXECUTION_API = ("airflow.api_fastapi.execution_api.app", VERSIONS, ROUTES)  # of the dag-processor, too
 PARSER, MAIN = "airflow.cli.cli_parser", "airflow.__main__"
 MIGRATE = ("db", "migrate")
 API = ("api-server", "--apps", "core")
@@ -99,21 +97,21 @@ def main(parent: int, execution_port: str, stays: str, components: Sequence[str]
     for number in STOP_SIGNALS:
         signal.signal(number, _stop)
     try:
+        _check(parent)
         preload(PARSER, *FOR_SCHEDULING, *FOR_SERVERS)
+        importlib.import_module("sqlalchemy.orm").configure_mappers()  # of Airflow's models; each component would do it
         ready = os.pipe()
-        servers = {
-            "execution-api": ((*EXECUTION_API, execution_port), FOR_EXECUTION_API),
-            "api-server": (API, FOR_API),
-        }
-        for name, (command, modules) in servers.items():
-            running[_fork(name, command, modules, wait_for=ready)] = name
+        running[_fork("api-server", API, FOR_API, wait_for=ready)] = "api-server"
+        preload(*FOR_EXECUTION_API)
+        keep_newest_version()
+        running[_fork("execution-api", (*EXECUTION_API, execution_port), wait_for=ready)] = "execution-api"
         database = None if is_migrated() else _fork("db", MIGRATE)
         if database:
             running[database] = "db"
 
         def begin() -> None:
             """Let the servers work, and have the DAGs parsed, now that there is a database."""
-            os.write(ready[1], b"1" * len(servers))
+            os.write(ready[1], b"11")
             running[_fork(DAG_PROCESSOR, COMPONENTS[DAG_PROCESSOR])] = DAG_PROCESSOR
 
         # Creating an asset makes Airflow read its providers' URI handlers.
@@ -176,6 +174,20 @@ def preload(*names: str) -> None:
                 sys.stderr.write(f"not preloaded, Airflow has moved it: {name}\n")
 
 
+def keep_newest_version() -> None:
+    """Have the tasks' API build the newest of its versions only. All tasks are of this Airflow, and building the eight others took 2 s of CPU."""
+    try:
+        from cadwyn import HeadVersion, Version, VersionBundle
+        from cadwyn.route_generation import _DELETED_ROUTE_TAG as ONLY_IN_OLDER
+
+        versions: Any = importlib.import_module(VERSIONS)
+        router = importlib.import_module(ROUTES).execution_api_router
+        versions.bundle = VersionBundle(HeadVersion(), Version(versions.bundle.versions[0].value))
+        router.routes[:] = [route for route in router.routes if ONLY_IN_OLDER not in getattr(route, "tags", ())]
+    except (ImportError, AttributeError) as error:
+        sys.stderr.write(f"the tasks' API builds all its versions, Airflow has moved them: {error}\n")
+
+
 def preload_project() -> None:
     """Import what every task imports of `catalunya`, and have dbt read its project."""
     preload(*FOR_ONE_RUN)
@@ -188,12 +200,17 @@ def preload_project() -> None:
 def _watch(running: dict[int, str], parent: int) -> None:
     """Wait for POLL_S. Raises Stop when the parent has ended, ComponentEnded when a child has that should not."""
     time.sleep(POLL_S)
-    if os.getppid() != parent:
-        raise Stop
+    _check(parent)
     pid, status = os.waitpid(-1, os.WNOHANG)
     name = running.pop(pid, None)
     if name and (name != "db" or status != 0):
         raise ComponentEnded(f"{name} ended with {os.waitstatus_to_exitcode(status)}")
+
+
+def _check(parent: int) -> None:
+    """Raise Stop when the parent has ended."""
+    if os.getppid() != parent:
+        raise Stop
 
 
 def _fork(

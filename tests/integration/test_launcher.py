@@ -15,17 +15,22 @@ import pytest
 
 from catalunya.ops.local_airflow import launcher
 
-PRELOAD = """
+NEWEST = """
+import importlib
 from catalunya.ops.local_airflow import launcher
-launcher.preload(launcher.PARSER, *launcher.FOR_SCHEDULING, *launcher.FOR_SERVERS, *launcher.FOR_TASKS)
-launcher.preload_project()
-import psutil, sys
-print(psutil.Process().num_threads(), "threads,", "polars" if "polars" in sys.modules else "no polars")
-print(*[name for name in launcher.FOR_ONE_RUN if name not in sys.modules])
+
+launcher.preload(*launcher.FOR_EXECUTION_API)
+newest = importlib.import_module(launcher.VERSIONS).bundle.versions[0].value
+launcher.keep_newest_version()
+app = importlib.import_module(launcher.FOR_EXECUTION_API[0]).create_task_execution_api_app()
+app._cadwyn_initialize()
+(version, router), = app.router.versioned_routers.items()
+print(version == newest, {"/health", "/task-instances/{task_instance_id}/run"} <= {route.path for route in router.routes})
 """
 PRELOADED = (
     *(launcher.PARSER, launcher.MAIN, *launcher.FOR_SCHEDULING, *launcher.FOR_TASKS),
     *(launcher.FOR_SERVERS + launcher.FOR_API + launcher.FOR_EXECUTION_API),
+    *launcher.FOR_ONE_RUN,
 )
 COMMANDS = (*launcher.COMPONENTS.values(), launcher.API, (*launcher.EXECUTION_API, "1"), launcher.MIGRATE)
 
@@ -34,8 +39,8 @@ def moved(what: str) -> str:
     return f"Airflow {version('apache-airflow')} has moved {what}: update ops/local_airflow/launcher.py"
 
 
-@pytest.mark.parametrize("name", [name for name in PRELOADED if name.startswith("airflow.")])
-def test_airflow_has_each_module_that_the_launcher_preloads(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in PRELOADED if name.startswith(("airflow.", "catalunya."))])
+def test_there_is_each_module_that_the_launcher_preloads(name: str) -> None:
     try:
         found = importlib.util.find_spec(name)
     except ModuleNotFoundError:
@@ -63,13 +68,13 @@ def test_a_module_that_airflow_has_moved_is_reported_and_skipped(capsys: pytest.
     assert capsys.readouterr().err == "not preloaded, Airflow has moved it: airflow.no_such_module\n"
 
 
-def test_what_is_preloaded_survives_a_fork(tmp_path: Path) -> None:
-    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
+def test_the_api_of_the_tasks_is_built_in_its_newest_version_only(tmp_path: Path) -> None:
+    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
     ran = subprocess.run(
-        [sys.executable, "-c", PRELOAD], env=env, capture_output=True, text=True, check=True, encoding="utf-8"
+        [sys.executable, "-c", NEWEST], check=False, env=env, capture_output=True, text=True, encoding="utf-8"
     )
 
-    assert ran.stdout == "1 threads, no polars\n\n"
+    assert ran.stdout == "True True\n", moved(f"{launcher.VERSIONS} or its routes:\n{ran.stderr}")
 
 
 def test_a_database_is_migrated_again_by_another_airflow_or_at_another_revision(

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.integration.on_airflow.conftest import CHAIN
 
@@ -81,6 +82,15 @@ def test_airflow_has_exactly_the_lineage_of_the_graph(field: Field) -> None:
         assert sorted(task["dag_id"] for task in here["consuming_tasks"]) == sorted([*down, *pages])
         assert sorted(dag["dag_id"] for dag in here["scheduled_dags"]) == (down or pages)
         assert (here["uri"], here["group"]) == (asset.uri, asset.layer)
+
+
+def test_what_the_launcher_has_preloaded_survives_a_fork(field: Field) -> None:
+    (launcher,) = (each for each in psutil.Process().children() if "launcher.py" in " ".join(each.cmdline()))
+
+    assert launcher.num_threads() == 1, "a forked process has none of the other threads"
+    libraries = {Path(each.path).name for each in launcher.memory_maps()}
+    assert any("duckdb" in name for name in libraries)
+    assert not any("polars" in name for name in libraries)
 
 
 def test_unchanged_sources_make_nothing_and_send_no_event(field: Field) -> None:
