@@ -31,6 +31,8 @@ TESTS = Path(__file__).parent
 # How long an example takes is the machine's matter: a busy one made sound tests fail.
 hypothesis_settings.register_profile("ours", deadline=None)
 hypothesis_settings.load_profile("ours")
+# As in our commands: the tests' modules leave no garbage when they are imported, and little later.
+gc.set_threshold(200_000, 20, 20)
 os.environ.pop(VARIABLE, None)  # the suite is this project's own
 # Where no command has configured the log, structlog shows a traceback with the source and the variables of each frame: a third of a second.
 structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
