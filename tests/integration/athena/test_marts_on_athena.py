@@ -111,7 +111,7 @@ def days(athena: Account, tmp_path_factory: pytest.TempPathFactory) -> Mapping[s
 def builds(
     athena: Account,
     days: Mapping[str, Mapping[str, Relation]],
-    compiled_for_athena: Path,  # noqa: ARG001
+    compiled_for_athena: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Builds:
     """All marts on two days: one invocation of dbt per day and engine."""
