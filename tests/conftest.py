@@ -20,7 +20,7 @@ from catalunya.io import safe_text
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import CatalunyaError
 from catalunya.io.project_folder import VARIABLE
-from catalunya.io.warehouse.dbt import load_models, models_file
+from catalunya.io.warehouse.dbt import load_models, load_project, models_file
 from small.once import once
 from small.patience import patience
 
@@ -134,6 +134,15 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(path, folder)
 
     return once(tmp_path_factory, "compiled", copy)
+
+
+@pytest.fixture(scope="session")
+def compiled_for_athena(compiled: Path) -> Path:
+    """The same folder, with dbt's project as parsed for Athena in dev."""
+    parsed = CACHE / "dbt-manifest-dev.msgpack"
+    load_project(load_settings(env="dev", cache=CACHE))
+    shutil.copy(parsed, compiled)
+    return compiled
 
 
 @pytest.fixture(scope="module", autouse=True)
