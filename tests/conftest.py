@@ -20,7 +20,7 @@ from catalunya.io import safe_text
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import CatalunyaError
 from catalunya.io.project_folder import VARIABLE
-from catalunya.io.warehouse.dbt import load_models, models_file
+from catalunya.io.warehouse.dbt import load_models, load_project, models_file
 from small.once import once
 from small.patience import patience
 
@@ -31,6 +31,8 @@ TESTS = Path(__file__).parent
 # How long an example takes is the machine's matter: a busy one made sound tests fail.
 hypothesis_settings.register_profile("ours", deadline=None)
 hypothesis_settings.load_profile("ours")
+# As in our commands: the tests' modules leave no garbage when they are imported, and little later.
+gc.set_threshold(200_000, 20, 20)
 os.environ.pop(VARIABLE, None)  # the suite is this project's own
 # Where no command has configured the log, structlog shows a traceback with the source and the variables of each frame: a third of a second.
 structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
@@ -73,9 +75,7 @@ LONGEST = (
     "integration/cdk/test_stacks.py",
     "integration/cdk/test_added.py",
     "integration/s3/test_kills_on_s3.py",
-    "unit/cli/test_changes.py",
     "unit/cli/test_cli_process.py",
-    "unit/test_source_switch.py",
     "unit/test_table_variants.py",
     "unit/test_properties_staging.py",
     "unit/security/test_hostile_sources.py",
@@ -132,6 +132,15 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(path, folder)
 
     return once(tmp_path_factory, "compiled", copy)
+
+
+@pytest.fixture(scope="session")
+def compiled_for_athena(compiled: Path) -> Path:
+    """The same folder, with dbt's project as parsed for Athena in dev."""
+    parsed = CACHE / "dbt-manifest-dev.msgpack"
+    load_project(load_settings(env="dev", cache=CACHE))
+    shutil.copy(parsed, compiled)
+    return compiled
 
 
 @pytest.fixture(scope="module", autouse=True)

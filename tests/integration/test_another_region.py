@@ -1,6 +1,6 @@
 """Another region, `tests/regions/new_york`: its own tables, contracts and SQL, through the same engine, commands, DAGs and infrastructure.
 
-Commands run in processes of their own, with CATALUNYA_PROJECT as a person would set it: one process has one project.
+Commands run in a process of the region, with CATALUNYA_PROJECT as a person would set it: one process has one project.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -25,6 +25,7 @@ from catalunya.io.environment import load_settings
 from catalunya.io.project_folder import VARIABLE
 from catalunya.ops.generate import rendered
 from catalunya.ops.package import PROJECT, copy_sources
+from small.checkout import Checkout, Shell
 from small.commands import COMMAND
 from small.templates import CONTEXT, Template, statements
 
@@ -43,17 +44,22 @@ KEYS = [
 
 @dataclass(frozen=True)
 class Region:
-    """The environment in which a person works on the region."""
+    """The environment in which a person works on the region, and a process for commands in it."""
 
     environment: dict[str, str]
+    shell: Shell
 
     def python(self, *arguments: str, **more: str) -> str:
         """The output of a Python process, which must succeed."""
         return self._run(sys.executable, *arguments, **more)
 
     def catalunya(self, *arguments: str, **more: str) -> str:
-        """The output of the command, which must succeed."""
-        return self._run(COMMAND, *arguments, **more)
+        """The output of the command, which must succeed. With `more` in its environment, it has a process of its own."""
+        if more:
+            return self._run(COMMAND, *arguments, **more)
+        done = self.shell.run(*arguments)
+        assert done.code == 0, done.err + done.out
+        return done.out
 
     def _run(self, *command: str, **more: str) -> str:
         done = subprocess.run(command, env=self.environment | more, capture_output=True, text=True, check=False)
@@ -77,7 +83,9 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
     with subprocess.Popen([sys.executable, "-c", serve], env=own, text=True, **pipes) as process:
         assert process.stdout
         url = process.stdout.readline().strip()
-        yield Region(own | {"CATALUNYA_MOCK_URL": url})
+        own["CATALUNYA_MOCK_URL"] = url
+        with closing(Shell(Checkout(folder, own))) as shell:
+            yield Region(own, shell)
         process.communicate("\n")
 
 
@@ -182,22 +190,22 @@ print(json.dumps({"errors": bag.import_errors, "dags": {
     assert found["dags"]["marts.dim_boroughs"] == ["new-york://marts/dim_boroughs"]
 
 
-@pytest.fixture(scope="module")
-def templates(region: Region, made: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Template]:
-    """The stacks of the region's dev and its account, by name, and what the checks found."""
-    folder = tmp_path_factory.mktemp("synth")
+def synthesize(region: Region, folder: Path, **more: str) -> Path:
+    """The stacks of the region's dev and its account: the folder with the templates."""
     (folder / "package.zip").write_bytes(b"PK\5\6" + bytes(18))  # an empty zip: its content does not affect a template
     context = CONTEXT | {"package": str(folder / "package.zip"), "environments": "dev"}
     given = [f"--context={name}={value}" for name, value in context.items()]
-    said = region.python("-m", "catalunya.cdk", *given, CDK_OUTDIR=str(folder / "out"), CATALUNYA_LAKE="")
+    said = region.python("-m", "catalunya.cdk", *given, CDK_OUTDIR=str(folder / "out"), CATALUNYA_LAKE="", **more)
     assert said == ""
-    report: dict[str, Any] = json.loads((folder / "out" / "validation-report.json").read_text())
-    violations = [found for plugin in report["pluginReports"] for found in plugin["violations"]]
-    assert violations == [], "cdk-nag and the rules of CloudFormation"
-    return {
-        path.name.partition(".")[0]: Template(path.name.partition(".")[0], json.loads(path.read_text()))
-        for path in (folder / "out").glob("*.template.json")
-    }
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def templates(region: Region, made: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Template]:
+    """These stacks by name. tests/e2e/test_another_region.py checks them by cdk-nag and the rules of CloudFormation, which takes as long again."""
+    written = synthesize(region, tmp_path_factory.mktemp("synth"), CDK_VALIDATION="false")
+    names = {path.name.partition(".")[0]: path for path in written.glob("*.template.json")}
+    return {name: Template(name, json.loads(path.read_text())) for name, path in names.items()}
 
 
 def test_the_stacks_have_the_names_of_the_region(templates: dict[str, Template]) -> None:
