@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -92,6 +93,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("timeout", None) is None:
         config.option.timeout = patience(float(config.getini("timeout")))
     if not hasattr(config, "workerinput"):
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+        ):  # the first is ignored in the background of a shell, where `make` has the tests
+            signal.signal(number, signal.default_int_handler)
         with suppress(CatalunyaError):  # the tests say it better
             load_graph(load_settings(cache=CACHE))
 
