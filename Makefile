@@ -9,9 +9,17 @@ STACKS = *Data-$(or $(CATALUNYA_ENV),$(error set CATALUNYA_ENV to dev or prod))*
 # Whole files go to three workers, the longest first (tests/conftest.py): two cores, and who tests Airflow waits half of the time.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 5
 # The tests' files (up to 2 GB, deleted at the end) are in memory where it is plenty: each write to a lake waits until it is on the disk.
-# PostgreSQL, which runs as a user of its own, has to get into the folder.
+# PostgreSQL, which runs as a user of its own, has to get into the folder. A shell heeds a signal only while it waits for a command in its background.
 MEMORY := $(shell df -m /dev/shm 2>/dev/null | awk 'END {if ($$4 > 4096) print "/dev/shm"}')
-IN_MEMORY := $(if $(MEMORY),tmp=$$(mktemp -d -p $(MEMORY)) && chmod 755 "$$tmp" && trap 'rm -rf "$$tmp"' EXIT HUP INT TERM && TMPDIR=$$tmp)
+define WITH_FOLDER
+tmp=$$(mktemp -d -p $(MEMORY)) && chmod 755 "$$tmp" && trap 'rm -rf "$$tmp"' EXIT && trap : INT && trap 'kill $$!' HUP TERM && \
+in_memory() { \
+	TMPDIR=$$tmp "$$@" & \
+	while wait $$!; code=$$?; kill -0 $$! 2>/dev/null; do :; done; \
+	return $$code; \
+} && in_memory
+endef
+IN_MEMORY = $(if $(MEMORY),$(WITH_FOLDER))
 # The tests start hundreds of processes, which would otherwise each compile our code.
 unexport PYTHONDONTWRITEBYTECODE
 

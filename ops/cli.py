@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _leave_garbage() -> None:
     """Look for no garbage when Python ends, which took a fifth of a command: the system takes all memory back."""
-    if "duckdb" not in sys.modules:  # whose binding reports what is left as leaked
+    if "_duckdb" not in sys.modules:  # DuckDB's binding reports what is left as leaked
         gc.freeze()
 
 

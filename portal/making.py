@@ -164,9 +164,10 @@ def waits_for(site: Site, built: SiteState | None) -> str:
     return f"{_some(coming)} will be made first"
 
 
-def is_due(site: Site, *, again: bool = False) -> str:
-    """Why a build should be started: what changed without a run that noticed; empty if it should not. `again`: also shortly after a failure."""
-    found = status(site)
+def is_due(site: Site, found: SiteStatus | None = None, *, again: bool = False) -> str:
+    """Why a build should be started: what changed without a run that noticed; empty if it should not. `found`: how the site stands, if that is
+    known already; `again`: also shortly after a failure."""
+    found = found or status(site)
     is_behind = found.built is None or bool(found.moved)
     if lacking() or found.state == "running" or not is_behind or waits_for(site, found.built):
         return ""

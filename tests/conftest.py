@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from catalunya.io import safe_text
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import CatalunyaError
 from catalunya.io.project_folder import VARIABLE
-from catalunya.io.warehouse.dbt import load_models, models_file
+from catalunya.io.warehouse.dbt import load_models, load_project, models_file
 from small.once import once
 from small.patience import patience
 
@@ -75,9 +76,7 @@ LONGEST = (
     "integration/cdk/test_stacks.py",
     "integration/cdk/test_added.py",
     "integration/s3/test_kills_on_s3.py",
-    "unit/cli/test_changes.py",
     "unit/cli/test_cli_process.py",
-    "unit/test_source_switch.py",
     "unit/test_table_variants.py",
     "unit/test_properties_staging.py",
     "unit/security/test_hostile_sources.py",
@@ -94,6 +93,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("timeout", None) is None:
         config.option.timeout = patience(float(config.getini("timeout")))
     if not hasattr(config, "workerinput"):
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+        ):  # the first is ignored in the background of a shell, where `make` has the tests
+            signal.signal(number, signal.default_int_handler)
         with suppress(CatalunyaError):  # the tests say it better
             load_graph(load_settings(cache=CACHE))
 
@@ -134,6 +138,15 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(path, folder)
 
     return once(tmp_path_factory, "compiled", copy)
+
+
+@pytest.fixture(scope="session")
+def compiled_for_athena(compiled: Path) -> Path:
+    """The same folder, with dbt's project as parsed for Athena in dev."""
+    parsed = CACHE / "dbt-manifest-dev.msgpack"
+    load_project(load_settings(env="dev", cache=CACHE))
+    shutil.copy(parsed, compiled)
+    return compiled
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalunya.io.errors import DeclarationError
 from catalunya.io.project_folder import FILE
+from catalunya.io.safe_text import few, is_pattern
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,12 +72,19 @@ class Alternative:
 
 
 def checked(key: str, found: Mapping[str, Source[Any] | Alternative], own: Source[Any]) -> dict[str, Alternative]:
-    """The alternatives of a landing table. Raises DeclarationError for a name that is none, or a dataset that is there twice."""
+    """The alternatives of a landing table. Raises DeclarationError for a name that is none, a field that cannot be read, or a dataset that is
+    there twice."""
     named = {name: each if isinstance(each, Alternative) else Alternative(source=each) for name, each in found.items()}
     if wrong := [name for name in named if not name.isidentifier() or name == FIRST]:
         raise DeclarationError(
             f"{key}: expected a word other than {FIRST!r} as the name of an alternative, found {wrong[0]!r}; rename it"
         )
+    for name, each in named.items():
+        if patterns := [field for pair in each.fields.items() for field in pair if is_pattern(field)]:
+            raise DeclarationError(
+                f"{key}: alternative {name}: expected `fields` with names, found {few(patterns)}, which polars takes for a pattern of names; leave "
+                "the field out"
+            )
     datasets = [own.describe(), *(each.source.describe() for each in named.values())]
     if twice := [name for name in datasets if datasets.count(name) > 1]:
         raise DeclarationError(f"{key}: {twice[0]} is declared twice; a row could not say which of the two it is from")

@@ -13,7 +13,8 @@ from catalunya.assets.graph.spec import Clock, Layer, MartDeclaration
 from catalunya.contracts.model.contract import Contract
 from catalunya.io.environment import Settings
 from catalunya.io.errors import DeclarationError
-from catalunya.io.warehouse.dbt import Model, is_installed, load_models
+from catalunya.io.warehouse.dbt import is_installed, load_models
+from catalunya.io.warehouse.dbt_models import Model
 
 
 def mart_declarations(contracts: Mapping[str, type[Contract]], settings: Settings) -> list[MartDeclaration]:

@@ -25,6 +25,7 @@ from catalunya.assets.graph.unpivot import Unpivot
 from catalunya.contracts.model.columns import NESTED, PROVENANCE, Column
 from catalunya.io.errors import DeclarationError
 from catalunya.io.project_folder import active
+from catalunya.io.safe_text import few, is_pattern
 
 if TYPE_CHECKING:
     import polars as pl
@@ -300,6 +301,11 @@ class StagingDeclaration(Declaration):
             return (), ()
         made = (self.unpivot.names_to, self.unpivot.values_to)
         named = () if isinstance(self.unpivot.columns, str) else self.unpivot.columns
+        if patterns := [name for name in (*made, *named) if is_pattern(name)]:
+            raise DeclarationError(
+                f"staging.{self.name}: unpivot: expected fields with names, found {few(patterns)}, which polars takes for a pattern of names; "
+                "give what it makes another name, or leave the column in landing"
+            )
         wrong = [f"{name}, which it has already" for name in made if name in fields]
         wrong += [f"{name}, which it does not have" for name in named if name not in fields]
         if wrong:

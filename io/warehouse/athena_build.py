@@ -24,7 +24,8 @@ from catalunya.io.errors import ConfigurationError, warehouse_error
 from catalunya.io.lake import Lake
 from catalunya.io.log import get_logger
 from catalunya.io.warehouse.athena import Athena
-from catalunya.io.warehouse.dbt import Databases, Model, seed_table
+from catalunya.io.warehouse.dbt import Databases, seed_table
+from catalunya.io.warehouse.dbt_models import Model
 from catalunya.io.warehouse.duckdb import write_sorted
 from catalunya.io.warehouse.glue import SCHEMAS, Glue
 from catalunya.io.warehouse.glue_table import GLUE_TYPES, Field, Table

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 from catalunya.io.environment import Settings
 from catalunya.io.errors import WarehouseError, passing, warehouse_error
 from catalunya.io.log import get_logger
-from catalunya.io.warehouse.dbt import DATABASE, Databases, Model, Outcome, load_project, one_line
+from catalunya.io.warehouse.dbt import DATABASE, Databases, Outcome, load_project, one_line
+from catalunya.io.warehouse.dbt_models import Model
 from catalunya.io.warehouse.relation import Relation
 
 log = get_logger(__name__)

@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from catalunya.io.errors import ConfigurationError, WarehouseError, warehouse_error
-from catalunya.io.warehouse.dbt import DATABASE, Databases, Model, one_line
+from catalunya.io.warehouse.dbt import DATABASE, Databases, one_line
+from catalunya.io.warehouse.dbt_models import Model
 from catalunya.io.warehouse.relation import Relation, arrow_dataset, empty_sql, literal, quoted, scan_sql
 
 if TYPE_CHECKING:

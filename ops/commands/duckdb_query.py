@@ -14,10 +14,12 @@ from catalunya.assets.record.project import Project
 from catalunya.io.errors import UsageError, WarehouseError
 
 if TYPE_CHECKING:
+    import duckdb
     import polars as pl
 
     from catalunya.io.warehouse.relation import Relation
 
+POLL_S = 0.1
 _READING = ("SELECT", "EXPLAIN", "PRAGMA", "CALL", "MULTI")  # MULTI: a pivot
 
 
@@ -50,8 +52,7 @@ def run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
                 f"expected one query that returns rows (select, from, describe, summarize), found {' and '.join(found) or 'nothing'}; "
                 "the tables are read-only"
             )
-        result = connection.sql(sql)
-        frame: pl.DataFrame = (result if limit is None else result.limit(limit)).pl()
+        return _interruptible(connection, sql, limit)
     except duckdb.CatalogException as error:
         if broken := next((why for key, why in left_out.items() if _wanted(str(error)) == key.rpartition(".")[2]), ""):
             raise WarehouseError(broken) from error
@@ -65,13 +66,31 @@ def run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
         raise UsageError(_first_line(error)) from error
     except duckdb.Error as error:
         raise WarehouseError(f"the query failed: {_first_line(error)}") from error
-    except RuntimeError as error:
-        if str(error) != "Query interrupted":
-            raise
-        raise KeyboardInterrupt from error  # which is what DuckDB makes of it sometimes, and not always
     finally:
         connection.close()
-    return frame
+
+
+def _interruptible(connection: duckdb.DuckDBPyConnection, sql: str, limit: int | None) -> pl.DataFrame:
+    """The rows of a query, which runs in a thread of its own: while a library works, Ctrl-C may reach one of its threads, and Python notices it
+    only when the main thread goes on, which therefore looks again and again."""
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    def read() -> pl.DataFrame:
+        result = connection.sql(sql)
+        frame: pl.DataFrame = (result if limit is None else result.limit(limit)).pl()
+        return frame
+
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(read)
+        try:
+            while wait([running], POLL_S).not_done:
+                pass
+        except KeyboardInterrupt:
+            while not running.done():
+                connection.interrupt()  # forgotten if the query has not begun
+                wait([running], POLL_S)
+            raise
+        return running.result()
 
 
 def _wanted(message: str) -> str:

@@ -199,6 +199,8 @@ def common_settings() -> dict[str, str]:
         {
             "CORE__DAGS_FOLDER": Path(catalunya.__file__).parent / "dags",
             "CORE__LOAD_EXAMPLES": False,
+            # Of a DAG file that cannot be imported: by default two lines, which may both be Airflow's.
+            "CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": 20,
             "API__MAXIMUM_PAGE_LIMIT": 1000,
             # The default of 5 fails tasks while the machine is busy or the api-server starts.
             "WORKERS__EXECUTION_API_TIMEOUT": 60,

@@ -5,6 +5,7 @@ Here: requests, and their responses as plain data. Not here: what is concluded f
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any, Self
 
 import httpx
 
-from catalunya.io.errors import AirflowError
+from catalunya.io.errors import AirflowError, CatalunyaError
 from catalunya.ops.deployed_airflow.processes import POOL_ABOUT
 
 PAGE = 1000
@@ -113,10 +114,10 @@ class Client:
         return len(after) == len(before) and all(task.is_over for task in after)
 
     def import_errors(self, since: datetime | None = None) -> list[str]:
-        """The import errors of DAG files, one line each; `since`: only those of files parsed since then."""
+        """The import errors of DAG files, one line each, with where they were raised; `since`: only those of files parsed since then."""
         found = self.get("/importErrors", limit=PAGE)["import_errors"]
         return [
-            f"{each['filename']}: {str(each['stack_trace']).strip().splitlines()[-1]}"
+            f"{each['filename']}: {_raised(str(each['stack_trace']).strip())}"
             for each in found
             if since is None or ((at := _time(each["timestamp"])) and at >= since)
         ]
@@ -188,6 +189,17 @@ class Client:
             raise AirflowError(
                 f"Airflow at {self.url} does not answer ({type(error).__name__}); is it running? See its logs"
             ) from error
+
+
+_FRAME = re.compile(r'^ *File "(.+)", line (\d+)', re.MULTILINE)
+_SAYS_WHERE = f"{CatalunyaError.__module__}."
+
+
+def _raised(trace: str) -> str:
+    """The last line of a traceback, and the last line of ours in it, unless the error is one of ours, which says itself what to correct."""
+    error = trace.splitlines()[-1]
+    frames = [frame for frame in _FRAME.findall(trace) if "site-packages" not in frame[0]]
+    return error if error.startswith(_SAYS_WHERE) or not frames else f"{error} ({':'.join(frames[-1])})"
 
 
 def _time(text: str | None) -> datetime | None:

@@ -143,7 +143,7 @@ def main(parent: int, execution_port: str, stays: str, components: Sequence[str]
 def is_migrated() -> bool:
     """Whether this Airflow has migrated this database before: it says so itself, and `db migrate` takes seconds to find nothing to do."""
     noted = Path(os.environ["AIRFLOW_HOME"], MIGRATED)
-    return noted.exists() and noted.read_text(encoding="utf-8") == _revision()
+    return noted.exists() and noted.read_bytes() == _revision().encode()
 
 
 def remember_migration() -> None:

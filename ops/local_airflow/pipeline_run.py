@@ -128,12 +128,13 @@ class PipelineRun:
         if lacking():
             return True
         site = read_site(self.project, state=state)
-        if not self._has_built and (why := is_due(site, again=True)):
+        found = status(site)
+        if not self._has_built and (why := is_due(site, found, again=True)):
             self._has_built = True
             self._report(f"the public pages: {why}; triggering {PORTAL}")
             self.client.trigger(PORTAL)
             return False
-        self.pages = status(site)
+        self.pages = found
         return True
 
     def failed_task(self, key: str) -> TaskInstance | None:

@@ -222,4 +222,7 @@ def _last_error(logs: Path) -> str:
     log = logs / f"{name}.log"
     lines = [line.strip() for line in log.read_text(errors="replace", encoding="utf-8").splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"\[error|\w(Error|Exception): ", line)]
-    return f"last error in {log}: {(errors or lines or ['(empty)'])[-1]}"
+    found = (errors or lines or ["(empty)"])[-1]
+    is_damaged = re.search(r"\b(DatabaseError|UnicodeDecodeError|configparser\.\w+): ", found)
+    advice = f"; delete {logs.parent}, which is damaged, and start again: it holds Airflow's runs and logs, no tables"
+    return f"last error in {log}: {found}{advice if is_damaged else ''}"

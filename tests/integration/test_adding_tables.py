@@ -54,7 +54,8 @@ ROWS = [
 ]
 
 MAKE = """
-import json
+import gc, json
+gc.set_threshold(200_000, 20, 20)  # as for a command
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.project import Project
 from catalunya.dags.build import build_dags

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from catalunya.io.environment import load_settings
-from catalunya.io.errors import UsageError
+from catalunya.io.errors import AirflowError, UsageError
 from catalunya.ops.local_airflow import airflow, run
 from small.patience import wait_until
 
@@ -123,6 +123,16 @@ def test_a_port_in_use_is_an_error_at_once() -> None:
             UsageError, match=rf"port {port}, for the Airflow UI, is not available .* --port {port + 1}"
         ):
             run(load_settings(), port=port)
+
+
+def test_a_damaged_database_of_airflow_is_reported_with_the_folder_to_delete(tmp_path: Path) -> None:
+    (tmp_path / "airflow.db").write_text("no database")
+
+    with (
+        pytest.raises(AirflowError, match=rf"file is not a database; delete {tmp_path}, which is damaged, and start"),
+        airflow(load_settings(), home=tmp_path),
+    ):
+        pass
 
 
 def test_two_airflows_cannot_share_a_home(tmp_path: Path) -> None:

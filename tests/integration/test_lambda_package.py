@@ -45,9 +45,9 @@ print(json.dumps({"answers": answers, "modules": sorted({name.partition(".")[0] 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Package]]:
-    """The unpacked zip and its sizes. Compression takes the time, so there is little."""
+    """The unpacked zip and its sizes. Compression takes the time, so there is none."""
     folder = tmp_path_factory.mktemp("lambda")
-    package = build(folder / "lambda.zip", HERE, level=1)
+    package = build(folder / "lambda.zip", HERE, level=0)
     with zipfile.ZipFile(folder / "lambda.zip") as zipped:
         zipped.extractall(folder / "task")
     (folder / "lambda.zip").unlink()

@@ -96,6 +96,8 @@ def test_a_database_is_migrated_again_by_another_airflow_or_at_another_revision(
     noted = tmp_path / launcher.MIGRATED
     noted.write_text(noted.read_text(encoding="utf-8").replace(version("apache-airflow"), "3.2.0"), encoding="utf-8")
     assert not launcher.is_migrated()
+    noted.write_bytes(b"\xdb\x00")  # damaged
+    assert not launcher.is_migrated()
 
 
 def test_a_database_that_was_deleted_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ SANDBOX = "An iframe which has both allow-scripts and allow-same-origin"
 LOAD_MS = 60_000
 LEFT = "data-left"
 """Marks the document of a frame that was shown before the window went to another page."""
-ROUTE = "path => { history.pushState(null, '', path); dispatchEvent(new PopStateEvent('popstate')); }"
+ROUTE = "address => { history.pushState(null, '', address); dispatchEvent(new PopStateEvent('popstate')); }"
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Window:
         elif self.page.url != f"{self.url}{path}":
             for frame in self.page.frames:
                 frame.evaluate(f"document.documentElement.toggleAttribute('{LEFT}', true)")
-            self.page.evaluate(ROUTE, path)
+            self.page.evaluate(ROUTE, f"{self.url}{path}")
         return self.frame()
 
     def frame(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,5 +25,7 @@ Run = Callable[..., Ran]
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    """The real command in its own process, its streams in pipes."""
+    """The real command in its own process, its streams in pipes. It heeds SIGINT, also if a shell has started the tests in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

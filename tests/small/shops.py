@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -59,9 +59,9 @@ class Cities(Contract, max_shrink=1.0, max_growth=9.0, max_change=1.0):
 
 @dataclass(frozen=True)
 class InFolder:
-    """What sources that read a folder have in common."""
+    """What sources that read a folder have in common. Where it is is not declared: a lake can be copied with its source."""
 
-    folder: Path
+    folder: Path = field(repr=False)
     kind: ClassVar[str] = "socrata"
     portal: ClassVar[str | None] = None
     pages_are: ClassVar[str] = "a JSON array of rows"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,18 +16,36 @@ from catalunya.io.environment import Settings, load_settings
 from catalunya.ops.mock.server import MockServer
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """Settings of a local environment with lake, cache and scratch in tmp_path, and quick retries."""
-    (tmp_path / "scratch").mkdir()
+def settings_in(folder: Path) -> Settings:
+    """Settings of a local environment with lake, cache and scratch in the folder, and quick retries."""
+    (folder / "scratch").mkdir()
     return load_settings(
         env="local",
-        lake=str(tmp_path / "lake"),
-        cache=tmp_path / "cache",
-        scratch=tmp_path / "scratch",
+        lake=str(folder / "lake"),
+        cache=folder / "cache",
+        scratch=folder / "scratch",
         http_backoff_s=0.01,
         http_requests_per_second=1000,
     )
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Those of tmp_path."""
+    return settings_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def settings_once(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Those of a folder in which a module makes tables once. Its tests work in a copy (`copied`)."""
+    return settings_in(tmp_path_factory.mktemp("once"))
+
+
+@pytest.fixture
+def copied(settings_once: Settings, settings: Settings, tmp_path: Path) -> Settings:
+    """The settings of tmp_path, with a copy of what is in that folder."""
+    shutil.copytree(Path(settings_once.lake).parent, tmp_path, dirs_exist_ok=True)
+    return settings
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,22 @@ from small.http_server import Asked, Server
 PAGE = 2
 POOLS = [{"name": f"pool-{n}", "slots": n, "description": "", "include_deferred": False} for n in range(5)]
 
+RAISED = """Traceback (most recent call last):
+  File "/project/dags/asset_dags.py", line 18, in <module>
+    globals().update(build_dags(load_graph(settings), settings))
+  File "/project/dags/build.py", line 104, in _dag
+    dag = DAG(asset.key)
+  File "/venv/lib/python3.11/site-packages/airflow/sdk/definitions/dag.py", line 7, in __init__
+    raise ValueError(key)
+"""
+TRACES = {
+    "01": "Traceback\nError: broken\n",
+    "29": f"{RAISED}catalunya.io.errors.DeclarationError: assets/x.py: rename it\n",
+    "30": f"{RAISED}ValueError: no key\n",
+}
 IMPORT_ERRORS = [
-    {"filename": f"{day}.py", "timestamp": f"2026-11-{day}T10:00:00Z", "stack_trace": "Traceback\nError: broken\n"}
-    for day in ("01", "30")
+    {"filename": f"{day}.py", "timestamp": f"2026-11-{day}T10:00:00Z", "stack_trace": trace}
+    for day, trace in TRACES.items()
 ]
 
 
@@ -87,5 +100,18 @@ def test_a_refused_login_is_reported_without_the_password(airflow: Settings) -> 
 
 def test_an_import_error_that_an_earlier_start_left_is_not_one_of_this_start(airflow: Settings) -> None:
     with client(airflow) as opened:
-        assert opened.import_errors() == ["01.py: Error: broken", "30.py: Error: broken"]
-        assert opened.import_errors(since=datetime(2026, 11, 2, tzinfo=UTC)) == ["30.py: Error: broken"]
+        assert [found.partition(":")[0] for found in opened.import_errors()] == ["01.py", "29.py", "30.py"]
+        assert [
+            found.partition(":")[0] for found in opened.import_errors(since=datetime(2026, 11, 30, tzinfo=UTC))
+        ] == ["30.py"]
+
+
+def test_an_import_error_says_where_it_was_raised_unless_it_is_one_of_ours_which_says_what_to_correct(
+    airflow: Settings,
+) -> None:
+    with client(airflow) as opened:
+        assert opened.import_errors() == [
+            "01.py: Error: broken",
+            "29.py: catalunya.io.errors.DeclarationError: assets/x.py: rename it",
+            "30.py: ValueError: no key (/project/dags/build.py:104)",
+        ]

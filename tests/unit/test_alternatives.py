@@ -208,6 +208,19 @@ def test_one_dataset_twice_is_refused(tmp_path: Path) -> None:
         Landing("births", source=source, contract=RawBirths, schedule="@daily", alternatives={"other": source})
 
 
+@pytest.mark.parametrize("fields", [{"quan": "*"}, {"quan": "^any$"}, {"*": "any"}])
+def test_a_field_whose_name_polars_takes_for_a_pattern_of_names_is_refused(
+    tmp_path: Path, fields: dict[str, str]
+) -> None:
+    other = Alternative(source=YearsSource(tmp_path / "other"), fields=fields)
+    first = YearsSource(tmp_path / "first")
+
+    with pytest.raises(
+        DeclarationError, match=r"landing\.births: alternative other: expected `fields` with names, found [*^]"
+    ):
+        Landing("births", source=first, contract=RawBirths, schedule="@daily", alternatives={"other": other})
+
+
 def test_rows_that_drops_rows_is_refused(settings: Settings, tmp_path: Path) -> None:
     first, other = YearsSource(tmp_path / "first"), YearsSource(tmp_path / "other")
     other.write(BEFORE)

@@ -71,12 +71,17 @@ def births(settings: Settings, tmp_path: Path) -> Years:
     return Years(settings, tmp_path / "source")
 
 
-@pytest.fixture
-def made(births: Years) -> Years:
+@pytest.fixture(scope="module")
+def _made(settings_once: Settings) -> None:
+    births = Years(settings_once, Path(settings_once.lake).parent / "source")
     births.land()
     births.stage()
     assert births.table() == BEFORE
-    return births
+
+
+@pytest.fixture
+def made(_made: None, copied: Settings, tmp_path: Path) -> Years:
+    return Years(copied, tmp_path / "source")
 
 
 def test_a_backfill_updates_its_periods_and_leaves_all_others_unchanged(made: Years) -> None:

@@ -20,7 +20,7 @@ from catalunya.assets.record.verify import verify
 from catalunya.io.environment import load_settings
 from catalunya.io.errors import ConfigurationError, LakeError
 from catalunya.io.lake import Lake
-from catalunya.io.warehouse.dbt import Model
+from catalunya.io.warehouse.dbt_models import Model
 from catalunya.io.warehouse.duckdb import connect, open_duckdb
 from small.commands import COMMAND
 from small.patience import patience

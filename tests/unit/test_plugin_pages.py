@@ -43,15 +43,19 @@ KEYS = ("landing.shops", "staging.shops", "staging.cities")
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e'\"&"
 
 
-@pytest.fixture
-def shops(settings: Settings, tmp_path: Path) -> tuple[FolderSource, Project]:
-    """The shops, made once by runs of Airflow."""
-    source, declared = declare(tmp_path / "source")
-    project = Project(settings, declared)
+@pytest.fixture(scope="module")
+def _made(settings_once: Settings) -> None:
+    source, declared = declare(Path(settings_once.lake).parent / "source")
     source.write(some(8))
     for key in KEYS:
-        materialize(project, key, Request(run_id=f"manual__{key}"))
-    return source, project
+        materialize(Project(settings_once, declared), key, Request(run_id=f"manual__{key}"))
+
+
+@pytest.fixture
+def shops(_made: None, copied: Settings, tmp_path: Path) -> tuple[FolderSource, Project]:
+    """The shops, made once by runs of Airflow."""
+    source, declared = declare(tmp_path / "source")
+    return source, Project(copied, declared)
 
 
 def seen(project: Project, readable: Iterable[str] = KEYS) -> Snapshot:

@@ -75,13 +75,17 @@ class Shop:
         return [kind for kind in found if not (self.history and kind == "batch_missing")]
 
 
-@pytest.fixture
-def shop(settings: Settings, tmp_path: Path) -> Shop:
-    """A good version of both tables, and then a bad one."""
-    shop = Shop(settings, tmp_path / "source")
+@pytest.fixture(scope="module")
+def _made(settings_once: Settings) -> None:
+    shop = Shop(settings_once, Path(settings_once.lake).parent / "source")
     shop.make(GOOD)
     shop.make(BAD)
-    return shop
+
+
+@pytest.fixture
+def shop(_made: None, copied: Settings, tmp_path: Path) -> Shop:
+    """A good version of both tables, and then a bad one."""
+    return Shop(copied, tmp_path / "source")
 
 
 IDS = ["S0", "S1", "S2", "S3", "S4", "S5", "V1"]

@@ -92,13 +92,22 @@ def at(day: float) -> datetime:
     return START + timedelta(days=day)
 
 
-@pytest.fixture
-def shop(settings: Settings, tmp_path: Path) -> Shop:
+def made_twice(settings: Settings, folder: Path) -> Shop:
     """Made on day 0 and, with other content, on day 10."""
-    shop = Shop(settings, tmp_path / "source")
+    shop = Shop(settings, folder)
     shop.make(0, [*some(4), BAD])
     shop.make(10, [*some(5), BAD])
     return shop
+
+
+@pytest.fixture(scope="module")
+def _made(settings_once: Settings) -> None:
+    made_twice(settings_once, Path(settings_once.lake).parent / "source")
+
+
+@pytest.fixture
+def shop(_made: None, copied: Settings, tmp_path: Path) -> Shop:
+    return Shop(copied, tmp_path / "source")
 
 
 def test_the_rows_of_a_failed_attempt_are_kept_as_long_as_those_of_a_replaced_table(

@@ -199,6 +199,12 @@ def test_an_unpivot_that_cannot_work_is_refused(unpivot: dict[str, Any], expecte
         (replace(YEARS, columns=("any_2023", "any_1999")), "any_1999, which it does not have"),
         (replace(YEARS, columns="poble"), "reads the field poble, which `unpivot` makes rows of; read any and places"),
         (replace(YEARS, names_to="year"), "reads the field any, which RawPlaces does not have"),
+        (replace(YEARS, names_to="*"), r"staging\.places: unpivot: expected fields with names, found \*, which polars"),
+        (
+            replace(YEARS, values_to="^places$"),
+            r"staging\.places: unpivot: expected fields with names, found \^places\$",
+        ),
+        (replace(YEARS, columns=("any_2023", "*")), r"staging\.places: unpivot: expected fields with names, found \*"),
     ],
 )
 def test_fields_that_do_not_fit_are_named(settings: Settings, tmp_path: Path, unpivot: Unpivot, expected: str) -> None:

@@ -32,8 +32,6 @@ class Lake:
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings, self.root = settings, Path(settings.lake)
         self.source, self.declared = declare(folder, page_rows=4)
-        self.source.write(ROWS)
-        self.run()
 
     @property
     def project(self) -> Project:
@@ -59,9 +57,16 @@ class Lake:
         return {path.read_bytes() for path in self.root.rglob("*") if path.is_file() and "_leases" not in path.parts}
 
 
+@pytest.fixture(scope="module")
+def _made(settings_once: Settings) -> None:
+    lake = Lake(settings_once, Path(settings_once.lake).parent / "source")
+    lake.source.write(ROWS)
+    lake.run()
+
+
 @pytest.fixture
-def lake(settings: Settings, tmp_path: Path) -> Lake:
-    return Lake(settings, tmp_path / "source")
+def lake(_made: None, copied: Settings, tmp_path: Path) -> Lake:
+    return Lake(copied, tmp_path / "source")
 
 
 REUS = "staging/shops/city=Reus/file.parquet"

@@ -37,9 +37,6 @@ class Shop:
         self.settings = settings
         self.raises: Exception | None = None
         self.source, self.declared = declare_failing(folder, lambda: self.raises)
-        self.source.write(some(4))
-        for key in (LANDING, SHOPS, CITIES):
-            materialize(self.open(), key)
 
     def open(self) -> Project:
         return Project(self.settings, self.declared)
@@ -71,9 +68,17 @@ class Shop:
         ledger.append(replace(last, started_at=at, seconds=0.0, **values), after=ledger.last_attempt(key).sequence)  # type: ignore[union-attr]
 
 
+@pytest.fixture(scope="module")
+def _made(settings_once: Settings) -> None:
+    shop = Shop(settings_once, Path(settings_once.lake).parent / "source")
+    shop.source.write(some(4))
+    for key in (LANDING, SHOPS, CITIES):
+        shop.make(key)
+
+
 @pytest.fixture
-def shop(settings: Settings, tmp_path: Path) -> Shop:
-    return Shop(settings, tmp_path / "source")
+def shop(_made: None, copied: Settings, tmp_path: Path) -> Shop:
+    return Shop(copied, tmp_path / "source")
 
 
 def test_nothing_is_wrong_with_a_pipeline_that_is_up_to_date(shop: Shop) -> None:

@@ -49,9 +49,14 @@ def shops(settings: Settings, folder: Path) -> tuple[FolderSource, Project]:
     return source, project
 
 
+@pytest.fixture(scope="module")
+def _made(settings_once: Settings) -> None:
+    shops(settings_once, Path(settings_once.lake).parent / "source")
+
+
 @pytest.fixture
-def project(settings: Settings, tmp_path: Path) -> Project:
-    return shops(settings, tmp_path / "source")[1]
+def project(_made: None, copied: Settings, tmp_path: Path) -> Project:
+    return Project(copied, declare(tmp_path / "source", page_rows=100)[1])
 
 
 def lake(project: Project) -> Path:

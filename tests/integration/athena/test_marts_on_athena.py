@@ -109,7 +109,10 @@ def days(athena: Account, tmp_path_factory: pytest.TempPathFactory) -> Mapping[s
 
 @pytest.fixture(scope="module")
 def builds(
-    athena: Account, days: Mapping[str, Mapping[str, Relation]], tmp_path_factory: pytest.TempPathFactory
+    athena: Account,
+    days: Mapping[str, Mapping[str, Relation]],
+    compiled_for_athena: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Builds:
     """All marts on two days: one invocation of dbt per day and engine."""
     import_dbt()

@@ -33,8 +33,8 @@ from integration.cdk.world import NAMES, World, deployed
 
 
 @pytest.fixture(scope="module")
-def world(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with deployed(compiled, tmp_path_factory.mktemp("access")) as found:
+def world(compiled_for_athena: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with deployed(compiled_for_athena, tmp_path_factory.mktemp("access")) as found:
         yield found
 
 

@@ -42,9 +42,7 @@ def choose(found: Reader, figure: str, period: str = "") -> None:
 
 
 @pytest.mark.parametrize("language", ["ca", "es", "en"])
-def test_another_figure_and_period_are_shown_announced_and_kept_in_the_address(
-    found: Reader, portal: Path, language: str
-) -> None:
+def test_another_figure_and_period_are_shown_and_announced(found: Reader, portal: Path, language: str) -> None:
     values = json.loads((portal / "data/map/growth.municipality.json").read_text())
     period = min(values["values"])
     written = Language(language)
@@ -67,11 +65,17 @@ def test_another_figure_and_period_are_shown_announced_and_kept_in_the_address(
         found.resize(width)
         assert found.width <= width
 
+
+def test_what_is_chosen_is_kept_in_the_address_also_in_another_language(found: Reader, portal: Path) -> None:
+    period = min(json.loads((portal / "data/map/growth.municipality.json").read_text())["values"])
+    page = found.open("ca/map.html")
+    choose(found, "growth", period)
+    shown = page.evaluate(SHOWN)
+
     page.reload()
     expect(page.locator("#map-title")).to_have_text(shown["title"])
     assert page.evaluate(SHOWN) == shown
-    other = "en" if language != "en" else "ca"
-    page.click(f".languages a[hreflang={other}]")
+    page.click(".languages a[hreflang=en]")
     expect(page.locator(".map-and-table")).to_have_attribute("data-scale", "change")
     assert page.locator("select[name=period]").input_value() == period
 

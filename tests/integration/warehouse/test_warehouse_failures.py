@@ -257,7 +257,8 @@ def test_a_contract_without_a_model_is_an_error_that_names_the_file_to_write(set
 
 # Parses the project once per line that it is sent: dbt is imported once for all changes that are tried.
 PARSE = """
-import json, sys
+import gc, json, sys
+gc.set_threshold(200_000, 20, 20)  # as for a command
 from pathlib import Path
 from catalunya.assets.graph.dbt_marts import mart_declarations
 from catalunya.assets.graph.discovery import mart_contracts

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from catalunya.ops.mock.server import MockServer
@@ -93,6 +94,15 @@ def test_an_interrupted_run_stops_cleanly_and_the_next_one_continues(
     apis.faults()
     assert run("materialize", "+staging.municipalities").out.splitlines()[-1] == "2 materialized"
     assert run("verify").code == 0
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2])
+def test_an_interrupted_query_ends_like_any_command_before_and_while_it_runs(filled: Path, seconds: float) -> None:
+    process = start("query", "select count(*) from range(100000000000) a, range(1000) b")
+    wait_until(lambda: psutil.Process(process.pid).cpu_times().user > seconds, 120, poll_s=0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=patience(60))
+    assert (process.returncode, err) == (130, "")
 
 
 def test_a_terminal_shows_bars_and_a_table_and_logs_go_to_a_file(place: Path) -> None:
