@@ -8,18 +8,6 @@ CDK := $(BIN)/python -m catalunya.cdk
 STACKS = *Data-$(or $(CATALUNYA_ENV),$(error set CATALUNYA_ENV to dev or prod))*
 # Whole files go to three workers, the longest first (tests/conftest.py): two cores, and who tests Airflow waits half of the time.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 5
-# The tests' files (up to 2 GB, deleted at the end) are in memory where it is plenty: each write to a lake waits until it is on the disk.
-# PostgreSQL, which runs as a user of its own, has to get into the folder. A shell heeds a signal only while it waits for a command in its background.
-MEMORY := $(shell df -m /dev/shm 2>/dev/null | awk 'END {if ($$4 > 4096) print "/dev/shm"}')
-define WITH_FOLDER
-tmp=$$(mktemp -d -p $(MEMORY)) && chmod 755 "$$tmp" && trap 'rm -rf "$$tmp"' EXIT && trap : INT && trap 'kill $$!' HUP TERM && \
-in_memory() { \
-	TMPDIR=$$tmp "$$@" & \
-	while wait $$!; code=$$?; kill -0 $$! 2>/dev/null; do :; done; \
-	return $$code; \
-} && in_memory
-endef
-IN_MEMORY = $(if $(MEMORY),$(WITH_FOLDER))
 # The tests start hundreds of processes, which would otherwise each compile our code.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -56,13 +44,13 @@ contracts: $(READY) ## Contract changes that break readers, compared with HEAD~1
 	@$(BIN)/catalunya contracts diff $(if $(BASE),--base '$(BASE)')
 
 tests: $(READY) ## Unit and integration tests, in one run
-	@$(IN_MEMORY) $(PYTEST) tests/unit tests/integration
+	@$(PYTEST) tests/unit tests/integration
 
 unit: $(READY) ## Tests without network and without Airflow
-	@$(IN_MEMORY) $(PYTEST) tests/unit
+	@$(PYTEST) tests/unit
 
 integration: $(READY) ## Tests with the real Airflow, dbt and DuckDB
-	@$(IN_MEMORY) $(PYTEST) tests/integration
+	@$(PYTEST) tests/integration
 
 e2e: $(READY) ## End-to-end tests: dev on a real scheduler with a local AWS, `run`, `up`, Compose, S3 on SeaweedFS (not part of make test)
 	@$(BIN)/python -m pytest tests/e2e --durations 5

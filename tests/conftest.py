@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,6 +39,7 @@ os.environ.pop(VARIABLE, None)  # the suite is this project's own
 # Where no command has configured the log, structlog shows a traceback with the source and the variables of each frame: a third of a second.
 structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
 CACHE = load_settings().cache.absolute()
+MEMORY, ENOUGH = Path("/dev/shm"), 4 * 2**30
 # The longest first, so that no worker ends up alone with one of them; then the other integration tests, then the short unit tests.
 # Those that start Airflow go to one worker: Airflow is several processes, and two at once are slower than one after the other. So do those
 # that have dbt build in the tests' process, because its imports and its first build take as long as twenty others.
@@ -96,10 +98,24 @@ def pytest_configure(config: pytest.Config) -> None:
         for number in (
             signal.SIGINT,
             signal.SIGTERM,
-        ):  # the first is ignored in the background of a shell, where `make` has the tests
+            signal.SIGHUP,
+        ):  # who stops `make`, too, ends the tests with all that they do at their end
             signal.signal(number, signal.default_int_handler)
+        if getattr(config.option, "numprocesses", None):
+            _work_in_memory(config)
         with suppress(CatalunyaError):  # the tests say it better
             load_graph(load_settings(cache=CACHE))
+
+
+def _work_in_memory(config: pytest.Config) -> None:
+    """Have the workers keep the tests' files (up to 2 GB, deleted at the end) in memory, where it is plenty: on a disk, each write to a lake
+    waits until it is there."""
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ENOUGH:
+        return
+    folder = tempfile.mkdtemp(dir=MEMORY)
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    Path(folder).chmod(0o755)  # PostgreSQL, which runs as a user of its own, has to get into it
+    os.environ["TMPDIR"] = folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
