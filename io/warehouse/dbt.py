@@ -264,7 +264,8 @@ def load_models(settings: Settings) -> Mapping[str, Model]:
 
     Raises WarehouseError when dbt cannot parse it, ConfigurationError for Athena in an environment that has none.
     """
-    code = Path(dbt_models.__file__).read_bytes()  # by which what a model is follows from the parse
+    # What a model is follows from the project by the code of these two.
+    code = Path(__file__).read_bytes() + Path(dbt_models.__file__).read_bytes()
     fingerprint = f"{_contents()}-{hashlib.sha256(code).hexdigest()}"
     cache = models_file(settings)
     known = _read_cache(cache, fingerprint)

@@ -22,7 +22,7 @@ from cyclopts import App, Group, Parameter
 from catalunya.assets.graph.discovery import load_graph
 from catalunya.assets.graph.document import GRAPH_FILE
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.errors import UsageError
+from catalunya.io.errors import ConfigurationError, UsageError
 from catalunya.io.json_text import BROKEN_JSON
 from catalunya.ops import console, git
 from catalunya.ops.commands.options import AsJson
@@ -155,7 +155,9 @@ def _assets_at(revision: str, settings: Settings) -> dict[str, dict[str, Any]]:
         code, cache = Path(folder, "code"), Path(folder, "cache")
         git.checkout(revision, code)
         cache.mkdir()
-        with suppress(OSError):  # of no use if the SQL differs; else dbt, which takes seconds, is not asked
+        with suppress(
+            OSError, ConfigurationError
+        ):  # of no use if the SQL differs; else dbt, which takes seconds, is not asked
             shutil.copy(models_file(settings), cache)
         environment = os.environ | git.environment_of(code) | {"CATALUNYA_CACHE": str(cache)}
         command = [sys.executable, "-c", _LIST_ASSETS]

@@ -72,25 +72,35 @@ def run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
 
 def _interruptible(connection: duckdb.DuckDBPyConnection, sql: str, limit: int | None) -> pl.DataFrame:
     """The rows of a query, which runs in a thread of its own: while a library works, Ctrl-C may reach one of its threads, and Python notices it
-    only when the main thread goes on, which therefore looks again and again."""
-    from concurrent.futures import ThreadPoolExecutor, wait
+    only when the main thread goes on, which therefore looks again and again. A second Ctrl-C ends the process at once."""
+    import signal
+    from concurrent.futures import Future, wait
+    from threading import Event, Thread
 
-    def read() -> pl.DataFrame:
-        result = connection.sql(sql)
-        frame: pl.DataFrame = (result if limit is None else result.limit(limit)).pl()
-        return frame
+    found: Future[pl.DataFrame] = Future()
+    begin = Event()  # a thread that Ctrl-C leaves half started does not touch the connection
 
-    with ThreadPoolExecutor(1) as thread:
-        running = thread.submit(read)
+    def read() -> None:
+        begin.wait()
         try:
-            while wait([running], POLL_S).not_done:
-                pass
-        except KeyboardInterrupt:
-            while not running.done():
-                connection.interrupt()  # forgotten if the query has not begun
-                wait([running], POLL_S)
-            raise
-        return running.result()
+            result = connection.sql(sql)
+            found.set_result((result if limit is None else result.limit(limit)).pl())
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it
+            found.set_exception(error)
+
+    Thread(target=read, daemon=True).start()
+    try:
+        begin.set()
+        while wait([found], POLL_S).not_done:
+            pass
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        begin.set()
+        while not found.done():
+            connection.interrupt()  # forgotten if the query has not begun
+            wait([found], POLL_S)
+        raise
+    return found.result()
 
 
 def _wanted(message: str) -> str:
