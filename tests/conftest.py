@@ -95,11 +95,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("timeout", None) is None:
         config.option.timeout = patience(float(config.getini("timeout")))
     if not hasattr(config, "workerinput"):
-        for number in (
-            signal.SIGINT,
-            signal.SIGTERM,
-            signal.SIGHUP,
-        ):  # who stops `make`, too, ends the tests with all that they do at their end
+        # Who stops `make`, too, ends the tests with all that they do at their end.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
         if getattr(config.option, "numprocesses", None):
             _work_in_memory(config)
