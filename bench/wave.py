@@ -151,7 +151,7 @@ def _wait(server: Server, is_so: Callable[[], bool]) -> None:
 
 
 def _cpu() -> float:
-    """The CPU seconds of this process and all below it. Asked while they run: nobody counts those of one whose parent was killed."""
+    """The CPU seconds of this process and all below it. Asked while they run: those of a process whose parent was killed are counted nowhere."""
     this, used = psutil.Process(), 0.0
     for process in (this, *this.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):

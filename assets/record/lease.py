@@ -108,7 +108,7 @@ class Renewal:
             try:
                 self._renew()
             except CatalunyaError as error:
-                # The next one may succeed. Whoever holds a lease checks it before anything is published.
+                # The next one may succeed. The holder of a lease checks it before anything is published.
                 log.warning("not_renewed", what=self._what, error=str(error))
 
 

@@ -98,19 +98,15 @@ def clean_text(raw: pl.DataFrame) -> Text:
 def _unusual(column: pl.Series) -> pl.Expr:
     """The texts of a column that may have to be normalized: where they are or, if the column has few different ones, which these are."""
     text = pl.col(column.name)
-    if _is_varied(column):
+    if column.head(SAMPLE).n_unique() > FEW:
         return text.str.contains(_UNUSUAL).fill_null(value=False).arg_true().implode()
     different = text.unique(maintain_order=True)
     return different.filter(different.str.contains(_UNUSUAL).fill_null(value=False)).implode()
 
 
-def _is_varied(column: pl.Series) -> bool:
-    return column.head(SAMPLE).n_unique() > FEW
-
-
 def _cleaned(column: pl.Series, unusual: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
-    """The positions of the unusual texts, these texts, and the same normalized."""
-    if _is_varied(column):
+    """The positions of the unusual texts, these texts, and the same normalized. `unusual` is what `_unusual` found: positions, or texts."""
+    if unusual.dtype != pl.String:
         found = column.gather(unusual)
         return unusual, found, normalized(found)
     at = column.is_in(unusual.implode()).fill_null(value=False).arg_true()
