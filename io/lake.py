@@ -24,6 +24,8 @@ from catalunya.io.errors import LakeError, LakeUnavailable, ObjectExists, Object
 
 Encryption = Literal["AES256", "aws:kms"]
 CHUNK = 8 * 1024 * 1024
+COPIED = 1024 * 1024
+"""How many bytes of a file are in memory while it is copied into a folder."""
 
 
 class Object(NamedTuple):
@@ -72,9 +74,12 @@ class Lake:
         """
         attributes: Any = None if self.is_local else headers
         with self._errors("write", path):
-            # A file is written at once: in parts, each would be copied.
-            whole = False if self.is_local else None
-            self._store.put(path, body, attributes=attributes, use_multipart=whole, chunk_size=CHUNK, max_concurrency=4)
+            # A folder gets bytes at once, because each part of them would be copied, and a file by parts, so that memory never holds it all.
+            whole = False if self.is_local and isinstance(body, bytes) else None
+            size, at_once = (COPIED, 1) if self.is_local else (CHUNK, 4)
+            self._store.put(
+                path, body, attributes=attributes, use_multipart=whole, chunk_size=size, max_concurrency=at_once
+            )
 
     def create(self, path: str, body: bytes) -> bool:
         """Write the object only if there is none at `path`. Returns whether the object now there is this call's.
