@@ -39,7 +39,6 @@ FOR_TASKS = (
     "dbt.cli.main",
     "dbt.adapters.duckdb",
     "dbt.parser.manifest",
-    "hypothesis",  # pandera imports it if it is installed
 )
 FOR_ONE_RUN = (
     "catalunya.dags.build",
