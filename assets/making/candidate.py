@@ -242,7 +242,8 @@ class CandidateBuilder:
         found, parts = [], -(-self.rows // self.hashes_at_once)
         for part in range(parts):
             of_part = self._scan().select(HASH).filter(pl.col(HASH) % parts == part).collect(engine="streaming")[HASH]
-            found.append(of_part.filter(of_part.is_duplicated()).unique())
+            of_part = of_part.sort()  # `is_duplicated` takes four times the memory and twice the time
+            found.append(of_part.filter(of_part == of_part.shift(1)).unique())
         return pl.concat(found) if found else pl.Series([], dtype=pl.UInt64)
 
     def _is_sorted(self) -> bool:
