@@ -121,6 +121,10 @@ def environment(
         # Only this machine's user reaches 127.0.0.1: a password would add nothing.
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
         "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{quote(str(home / 'airflow.db'))}",
+        # The launcher has migrated it before they start; each process would read all migrations of Airflow to find that out.
+        "DATABASE__CHECK_MIGRATIONS": False,
+        # No one gets metrics from here; for the old names, processes read a table of them.
+        "METRICS__LEGACY_NAMES_ON": False,
         "API__HOST": "127.0.0.1",
         "API__PORT": port,
         "API__WORKERS": 1,
