@@ -39,8 +39,6 @@ FOR_TASKS = (
     "dbt.cli.main",
     "dbt.adapters.duckdb",
     "dbt.parser.manifest",
-    "hypothesis",  # pandera imports it if it is installed
-    "pandera",  # but not its part for polars
 )
 FOR_ONE_RUN = (
     "catalunya.dags.build",
