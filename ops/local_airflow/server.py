@@ -69,8 +69,8 @@ def airflow(
 
     `home` keeps the database and logs between runs; one server at a time may use it. `port` is the UI's, by default a free
     one. `stays` means hours instead of one run: cron schedules are active, and an idle scheduler looks for work every second, not every
-    `idle_s`. `dags` is a folder of other DAGs with the same ids (`bench/wave.py`). Raises UsageError if Airflow is not installed, the port is in use or the home
-    is in use, AirflowError if it does not start.
+    `idle_s`. `dags` is a folder of other DAGs with the same ids (`bench/wave.py`). Raises UsageError if Airflow is not installed, the
+    port is in use or the home is in use, AirflowError if it does not start.
     """
     if importlib.util.find_spec("airflow") is None:
         raise UsageError("Airflow is not installed; run `make setup`, or `pip install 'catalunya[airflow]'`")
