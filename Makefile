@@ -6,8 +6,9 @@ READY := $(VENV)/.ready
 CDK := $(BIN)/python -m catalunya.cdk
 # Without an environment the pattern would match the stacks of both.
 STACKS = *Data-$(or $(CATALUNYA_ENV),$(error set CATALUNYA_ENV to dev or prod))*
-# Whole files go to three workers, the longest first (tests/conftest.py): two cores, and who tests Airflow waits half of the time.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 5
+# Whole files go to three workers, the longest first (tests/conftest.py): two cores, and who tests Airflow waits half of the time. The run ends
+# when a worker dies: pytest-xdist would give its tests to a new one, which dies too, and in the end wait for ever.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --max-worker-restart 0 --durations 5
 # The tests start hundreds of processes, which would otherwise each compile our code.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -54,7 +55,7 @@ integration: $(READY) ## Tests with the real Airflow, dbt and DuckDB
 
 e2e: $(READY) ## End-to-end tests: dev on a real scheduler with a local AWS, `run`, `up`, Compose, S3 on SeaweedFS (not part of make test)
 	@$(BIN)/python -m pytest tests/e2e --durations 5
-	@CATALUNYA_TEST_S3=seaweedfs $(BIN)/python -m pytest -n 2 --dist loadfile tests/integration/s3 tests/e2e/s3 --durations 5
+	@CATALUNYA_TEST_S3=seaweedfs $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 tests/integration/s3 tests/e2e/s3 --durations 5
 
 generate: $(READY) ## Write the files generated from the declarations: dbt YAML, data dictionary, settings, access, graph
 	@$(BIN)/python -m catalunya.ops.generate

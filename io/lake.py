@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
@@ -24,6 +25,10 @@ from catalunya.io.errors import LakeError, LakeUnavailable, ObjectExists, Object
 
 Encryption = Literal["AES256", "aws:kms"]
 CHUNK = 8 * 1024 * 1024
+COPIED = 1024 * 1024
+"""How many bytes of a file are in memory while it is copied into a folder."""
+SYNCED_AT_ONCE = 4
+"""How many files and folders are synced at a time: a disk writes down what waits for it together, so that many take little longer than one."""
 
 
 class Object(NamedTuple):
@@ -72,9 +77,12 @@ class Lake:
         """
         attributes: Any = None if self.is_local else headers
         with self._errors("write", path):
-            # A file is written at once: in parts, each would be copied.
-            whole = False if self.is_local else None
-            self._store.put(path, body, attributes=attributes, use_multipart=whole, chunk_size=CHUNK, max_concurrency=4)
+            # A folder gets bytes at once, because each part of them would be copied, and a file by parts, so that memory never holds it all.
+            whole = False if self.is_local and isinstance(body, bytes) else None
+            size, at_once = (COPIED, 1) if self.is_local else (CHUNK, 4)
+            self._store.put(
+                path, body, attributes=attributes, use_multipart=whole, chunk_size=size, max_concurrency=at_once
+            )
 
     def create(self, path: str, body: bytes) -> bool:
         """Write the object only if there is none at `path`. Returns whether the object now there is this call's.
@@ -220,13 +228,9 @@ class Lake:
         if not self.is_local:
             return
         files = [Path(self.root, path) for path in paths]
-        with self._errors("sync", self.root):
-            for place in [*files, *{file.parent for file in files}]:
-                descriptor = os.open(place, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+        places = {*files, *(file.parent for file in files)}
+        with self._errors("sync", self.root), ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
+            list(pool.map(_sync, sorted(places)))
 
     def url(self, path: str) -> str:
         """The URL at which polars and DuckDB can scan the object."""
@@ -256,6 +260,14 @@ class Lake:
 
     def _errors(self, verb: str, path: str) -> AbstractContextManager[None]:
         return _explained(verb, f"{self.root}/{path}".rstrip("/"), self._setting)
+
+
+def _sync(place: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _files_below(root: str, folder: str) -> Iterator[str]:

@@ -53,7 +53,6 @@ WITH_DBT = (
     "integration/warehouse/",
     "integration/cdk/test_access_runs.py",
     "integration/test_dbt_docs.py",
-    "integration/test_lineage_of_a_project.py",
     "integration/test_optional_source.py",
     "integration/test_real_data.py",
     "integration/test_restore_marts.py",

@@ -6,6 +6,8 @@ materialization (`assets/making`).
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +23,14 @@ from catalunya.contracts.model.rules import reference_rule, rules, type_rule
 from catalunya.contracts.model.text import Text, clean_text
 from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.safe_text import NAME, few, legible
+
+# pandera's own checks, which it would load in the first thread that has a page to check. They import hypothesis, to make examples that nobody
+# asks for: where tests have installed it, that is more than all else that a task imports for pandera. So they load as where it is not.
+if is_without_hypothesis := "hypothesis" not in sys.modules:
+    sys.modules["hypothesis"] = None  # type: ignore[assignment]
+importlib.import_module("pandera.backends.polars.builtin_checks")
+if is_without_hypothesis:
+    del sys.modules["hypothesis"]
 
 ROW = "_row"
 REASON = "_reason"

@@ -88,17 +88,20 @@ def _interruptible(connection: duckdb.DuckDBPyConnection, sql: str, limit: int |
         except BaseException as error:  # noqa: BLE001 - the main thread raises it
             found.set_exception(error)
 
-    Thread(target=read, daemon=True).start()
+    reader = Thread(target=read, daemon=True)
+    reader.start()
     try:
         begin.set()
         while wait([found], POLL_S).not_done:
             pass
+        reader.join()  # what it holds of the connection is gone before the connection is closed
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         begin.set()
         while not found.done():
             connection.interrupt()  # forgotten if the query has not begun
             wait([found], POLL_S)
+        reader.join()
         raise
     return found.result()
 

@@ -39,7 +39,6 @@ FOR_TASKS = (
     "dbt.cli.main",
     "dbt.adapters.duckdb",
     "dbt.parser.manifest",
-    "hypothesis",  # pandera imports it if it is installed
 )
 FOR_ONE_RUN = (
     "catalunya.dags.build",
@@ -98,6 +97,7 @@ def main(parent: int, execution_port: str, stays: str, components: Sequence[str]
         signal.signal(number, _stop)
     try:
         _check(parent)
+        migrated = is_migrated()  # first: a database that is damaged ends the start here
         preload(PARSER, *FOR_SCHEDULING, *FOR_SERVERS)
         importlib.import_module("sqlalchemy.orm").configure_mappers()  # of Airflow's models; each component would do it
         ready = os.pipe()
@@ -105,7 +105,7 @@ def main(parent: int, execution_port: str, stays: str, components: Sequence[str]
         preload(*FOR_EXECUTION_API)
         keep_newest_version()
         running[_fork("execution-api", (*EXECUTION_API, execution_port), wait_for=ready)] = "execution-api"
-        database = None if is_migrated() else _fork("db", MIGRATE)
+        database = None if migrated else _fork("db", MIGRATE)
         if database:
             running[database] = "db"
 
@@ -142,8 +142,8 @@ def main(parent: int, execution_port: str, stays: str, components: Sequence[str]
 
 def is_migrated() -> bool:
     """Whether this Airflow has migrated this database before: it says so itself, and `db migrate` takes seconds to find nothing to do."""
-    noted = Path(os.environ["AIRFLOW_HOME"], MIGRATED)
-    return noted.exists() and noted.read_bytes() == _revision().encode()
+    noted, revision = Path(os.environ["AIRFLOW_HOME"], MIGRATED), _revision()
+    return noted.exists() and noted.read_bytes() == revision.encode()
 
 
 def remember_migration() -> None:

@@ -61,15 +61,16 @@ def airflow(
     port: int | None = None,
     stays: bool = False,
     retry_delay_s: int = 2,
+    idle_s: float = 0.2,
     dags: Path | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Server]:
     """Start Airflow for the assets of `settings`; stop all of it when the block ends, however it ends.
 
     `home` keeps the database and logs between runs; one server at a time may use it. `port` is the UI's, by default a free
-    one. `stays` means hours instead of one run: cron schedules are active, and the scheduler polls less often. `dags` is a folder
-    of other DAGs with the same ids (`bench/wave.py`). Raises UsageError if Airflow is not installed, the port is in use or the home
-    is in use, AirflowError if it does not start.
+    one. `stays` means hours instead of one run: cron schedules are active, and an idle scheduler looks for work every second, not every
+    `idle_s`. `dags` is a folder of other DAGs with the same ids (`bench/wave.py`). Raises UsageError if Airflow is not installed, the
+    port is in use or the home is in use, AirflowError if it does not start.
     """
     if importlib.util.find_spec("airflow") is None:
         raise UsageError("Airflow is not installed; run `make setup`, or `pip install 'catalunya[airflow]'`")
@@ -81,7 +82,7 @@ def airflow(
     ports = free_ports(4)
     ports[0] = port or ports[0]
     url, execution_url = (f"http://127.0.0.1:{number}" for number in ports[:2])
-    env = environment(settings, home, ports, stays=stays, retry_delay_s=retry_delay_s)
+    env = environment(settings, home, ports, stays=stays, retry_delay_s=retry_delay_s, idle_s=idle_s)
     if dags:
         env |= variables({"CORE__DAGS_FOLDER": dags.absolute()})
     started_at = datetime.now(UTC)
@@ -104,7 +105,7 @@ def airflow(
 
 
 def environment(
-    settings: Settings, home: Path, ports: Sequence[int], *, stays: bool, retry_delay_s: int
+    settings: Settings, home: Path, ports: Sequence[int], *, stays: bool, retry_delay_s: int, idle_s: float
 ) -> dict[str, str]:
     """Airflow's environment: this process's without its AIRFLOW variables, the project's settings, and Airflow's."""
     port, execution_port, worker_port, trigger_port = ports
@@ -121,6 +122,10 @@ def environment(
         # Only this machine's user reaches 127.0.0.1: a password would add nothing.
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
         "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{quote(str(home / 'airflow.db'))}",
+        # The launcher has migrated it before they start; each process would read all migrations of Airflow to find that out.
+        "DATABASE__CHECK_MIGRATIONS": False,
+        # No one gets metrics from here; for the old names, processes read a table of them.
+        "METRICS__LEGACY_NAMES_ON": False,
         "API__HOST": "127.0.0.1",
         "API__PORT": port,
         "API__WORKERS": 1,
@@ -130,7 +135,7 @@ def environment(
         "LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dag_processor"),
         "LOGGING__WORKER_LOG_SERVER_PORT": worker_port,
         "LOGGING__TRIGGER_LOG_SERVER_PORT": trigger_port,
-        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 1 if stays else 0.2,
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 1 if stays else idle_s,
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
         # How long it can take to notice that a task's process has ended after closing its pipes.
         "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,

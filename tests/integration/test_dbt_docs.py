@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[2]
 
 # An Airflow task ends like this: without Python's own shutdown, which would close what is left open.
 BUILD_AND_EXIT = """
-import os, sys, tempfile
+import gc, os, sys, tempfile
+gc.set_threshold(200_000, 20, 20)  # as for a command
 from pathlib import Path
 from catalunya.io.environment import load_settings
 from small.warehouse import Warehouse

@@ -16,7 +16,8 @@ import pytest
 from catalunya.ops.local_airflow import launcher
 
 NEWEST = """
-import importlib
+import gc, importlib
+gc.disable()  # as in the launcher
 from catalunya.ops.local_airflow import launcher
 
 launcher.preload(*launcher.FOR_EXECUTION_API)

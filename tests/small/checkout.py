@@ -27,9 +27,9 @@ import contextlib, io, json, sys
 from catalunya.ops.cli import main
 
 for line in sys.stdin:
-    out, err = io.StringIO(), io.StringIO()
+    command, out, err = json.loads(line), io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main(json.loads(line))
+        code = exec(command[1], {}) or 0 if command[0] == "-c" else main(command)
     print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
 """
 
@@ -100,7 +100,7 @@ class Shell:
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, *arguments: str) -> Ran:
-        """Run a command."""
+        """Run a command, or lines of Python: `-c` and the lines."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _COMMANDS],

@@ -167,5 +167,6 @@ def on_airflow(folder: Path, cache: Path) -> Iterator[Field]:
             http_backoff_s=0.01,
             http_requests_per_second=1000,
         )
-        with airflow(settings, home=folder / "home", retry_delay_s=1) as server:
+        # A look of the scheduler takes 15 ms of a core, and others work on it.
+        with airflow(settings, home=folder / "home", retry_delay_s=1, idle_s=0.5) as server:
             yield Field(server.client, Project(settings), mock, database=server.home / "airflow.db")

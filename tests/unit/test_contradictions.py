@@ -208,11 +208,19 @@ def built(
     )
 
 
-@pytest.mark.parametrize("at_once", [400, 100, 10])
-def test_a_large_table_in_another_order_is_sorted_a_part_at_a_time(asset: Asset, at_once: int) -> None:
-    rows: list[tuple[str, int | None, str]] = [(f"S{n:04}", n, "Reus" if n % 3 else "Vic") for n in range(1000)]
-    shuffled = [rows[n * 7 % 1000] for n in range(1000)]
-    assert built(asset, Shops, shuffled, [300, 650], sorted_at_once=at_once) == built(asset, Shops, rows, [])
+@pytest.mark.parametrize(("at_once", "piece"), [(400, 1000), (400, 30), (100, 7), (12, 5)])
+@pytest.mark.parametrize("by", [(), ("city",), ("capacity_places", "city")])
+def test_a_large_table_in_another_order_is_sorted_a_part_at_a_time(
+    asset: Asset, by: tuple[str, ...], at_once: int, piece: int
+) -> None:
+    asset = replace(asset, partition_by=by)
+    rows: list[tuple[str, int | None, str]] = [
+        (f"S{n:04}", n % 3 or None, "Reus" if n % 3 else "Vic") for n in range(1000)
+    ]
+    shuffled = [rows[n * 387 % 1000] for n in range(1000)]
+    assert built(asset, Shops, shuffled, [300, 650], sorted_at_once=at_once, merged_rows=piece) == built(
+        asset, Shops, rows, []
+    )
 
 
 def test_a_shuffled_source_has_the_same_data_version(shop: Shop) -> None:

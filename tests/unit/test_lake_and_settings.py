@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,28 @@ def test_a_file_is_an_object_when_it_is_whole(tmp_path: Path) -> None:
         broken()
     assert lake.get("a/page.json") == b"[]"
     assert [path.name for path in (tmp_path / "lake/a").iterdir()] == ["page.json"]
+
+
+COPYING = """
+import sys
+from pathlib import Path
+from catalunya.io.lake import Lake
+def peak():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+lake, file = Lake(sys.argv[1]), Path(sys.argv[2])
+before = peak()
+lake.put("a/large", file)
+print(peak() - before)
+"""
+
+
+def test_a_file_is_put_in_a_folder_without_being_in_memory(tmp_path: Path) -> None:
+    (file := tmp_path / "file").write_bytes(content := secrets.token_bytes(50_000_001))
+    command = [sys.executable, "-c", COPYING, str(tmp_path / "lake"), str(file)]
+    taken = int(subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout)
+    assert taken < 20_000_000
+    assert Lake(str(tmp_path / "lake")).get("a/large") == content
+    assert [path.name for path in (tmp_path / "lake/a").iterdir()] == ["large"]
 
 
 def test_listing_matches_whole_folder_names(tmp_path: Path) -> None:
@@ -93,12 +116,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_full_disk_is_one_line_and_the_old_object_stays(small_disk: Path) -> None:
+def test_a_full_disk_is_one_line_and_the_old_object_stays(small_disk: Path, tmp_path: Path) -> None:
     lake = Lake(str(small_disk / "lake"))
     lake.put("staging/x", b"old")
     with pytest.raises(LakeUnavailable, match="no space left on the device; free some, or point CATALUNYA_LAKE"):
         lake.put("staging/x", b"x" * 200_000)
+    (large := tmp_path / "large").write_bytes(b"x" * 3_000_000)
+    with pytest.raises(LakeUnavailable, match="no space left on the device; free some, or point CATALUNYA_LAKE"):
+        lake.put("staging/x", large)
     assert lake.get("staging/x") == b"old"
+    assert [path.name for path in (small_disk / "lake/staging").iterdir()] == ["x"]
 
 
 def test_a_full_scratch_disk_is_a_failure_that_passes(small_disk: Path, settings: Settings, tmp_path: Path) -> None:

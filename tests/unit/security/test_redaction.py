@@ -303,7 +303,7 @@ def test_neither_an_error_nor_its_saved_traceback_has_a_secret(
 
 def test_child_processes_get_secrets_by_environment_and_never_by_argument(tmp_path: Path) -> None:
     settings = load_settings(socrata_app_token=TOKEN, cache=tmp_path, lake=str(tmp_path / "lake"))
-    env = environment(settings, tmp_path, [1, 2, 3, 4], stays=False, retry_delay_s=1)
+    env = environment(settings, tmp_path, [1, 2, 3, 4], stays=False, retry_delay_s=1, idle_s=1)
     assert env["CATALUNYA_SOCRATA_APP_TOKEN"] == TOKEN
     program = "import os, sys, time; print(len(os.environ['CATALUNYA_SOCRATA_APP_TOKEN']), flush=True); time.sleep(60)"
     log = tmp_path / "child.log"
