@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -187,11 +189,12 @@ def measured(sizes: Collection[int], *, shuffled: bool, work: Path) -> Iterator[
 
 def _megabytes(folder: Path) -> float:
     found = 0
-    for path in folder.rglob("*"):
-        try:
-            found += path.stat().st_size
-        except FileNotFoundError:  # deleted since it was listed
-            continue
+    for parent, _, names in os.walk(
+        folder
+    ):  # which takes a folder that was deleted since it was listed for an empty one
+        for name in names:
+            with suppress(FileNotFoundError):
+                found += Path(parent, name).stat().st_size
     return found / 1e6
 
 

@@ -208,7 +208,7 @@ def built(
     )
 
 
-@pytest.mark.parametrize(("at_once", "piece"), [(400, 1000), (400, 30), (100, 7), (10, 10), (3, 1)])
+@pytest.mark.parametrize(("at_once", "piece"), [(400, 1000), (400, 30), (100, 7), (12, 5)])
 @pytest.mark.parametrize("by", [(), ("city",), ("capacity_places", "city")])
 def test_a_large_table_in_another_order_is_sorted_a_part_at_a_time(
     asset: Asset, by: tuple[str, ...], at_once: int, piece: int
