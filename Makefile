@@ -126,7 +126,7 @@ $(READY): requirements.lock pyproject.toml | $(BIN)/uv
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@# Relative, because Python reads this file in the encoding of the locale, and the folder may have any name.
 	@printf '../../../../src\n' > "$$(ls -d $(VENV)/lib/python3*/site-packages)/_editable_impl_catalunya.pth"
-	@# All but the CDK's 260 services, half of the code, of which few are used; those are compiled when `catalunya.cdk` imports them.
-	@$(BIN)/python -m compileall -q -j 0 -x '/aws_cdk/aws_' $(VENV)/lib/python3*/site-packages
+	@# All but pip, the libraries' own tests and the CDK's 260 services, half of the code; what is used of it, `catalunya.cdk` compiles.
+	@$(BIN)/python -m compileall -q -j 0 -x '/aws_cdk/aws_|/pip/|/tests/' $(VENV)/lib/python3*/site-packages
 	@$(BIN)/python -c 'import catalunya.cdk.stacks'
 	@touch $@

@@ -172,7 +172,7 @@ class DbtProject:
 
     def _run_empty(self, manifest: Any, variables: Mapping[str, str], folder: Path) -> None:
         command = ["build", "--empty", "--resource-type", "model", "--resource-type", "seed"]
-        _check(command, _invoke(command, variables, folder, self._target, manifest, write_json=True))
+        _check(command, _invoke(command, variables, folder, self._target, manifest))
 
     def _part(self, model: Model) -> Any:
         """A manifest of a model, its seeds, its tests and everything they depend on: dbt compares each name that it is to select with
@@ -371,10 +371,13 @@ def _invoke(
     """One dbt command in this process: dbt's own result."""
     with _left_clean():
         from dbt.cli.main import dbtRunner
+        from dbt_common.behavior_flags import BehaviorFlagRendered
         from dbt_common.tests import enable_test_caching
 
         # dbt then looks only once for plugins among all installed modules, and parses a text once: by default it does so at each call.
         enable_test_caching()
+        # And it would look through the stack and all modules for who declares a flag, to name it in a warning: up to an eighth of a build.
+        BehaviorFlagRendered._default_source = staticmethod(lambda: "dbt")  # noqa: SLF001
         result = dbtRunner(manifest=manifest).invoke(
             [
                 *arguments,

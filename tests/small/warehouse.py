@@ -235,8 +235,8 @@ class Warehouse:
             self.tables[model] = relation("marts", model, mart_contracts()[model], file)
         return pl.read_parquet(file)
 
-    def have(self, *models: str) -> None:
-        """Publish marts that a test needs and is not about: built once for all tests whose tables are the same."""
+    def have(self, *models: str) -> pl.DataFrame:
+        """Publish marts that a test needs and is not about: built once for all tests whose tables are the same. Returns the last of them."""
         for model in models:
             given = [name for name in (*_reads(self.settings.cache)[model], model) if name in self.tables]
             key = (model, *(f"{name} {_content(self.tables[name])}" for name in given))
@@ -244,6 +244,7 @@ class Warehouse:
                 self.build(model)
                 _had[key] = self.tables[model]
             self.tables[model] = _had[key]
+        return pl.read_parquet(self.tables[models[-1]].files[0])
 
     def build_file(self, model: str, as_of: str) -> Path:
         """The same, returning the file."""

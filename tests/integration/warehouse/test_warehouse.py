@@ -48,7 +48,7 @@ def test_the_calendar_has_the_holidays_of_the_seed_to_its_last_year(warehouse: W
 
 
 def test_services_are_counted_with_their_places_and_users(dims: Warehouse) -> None:
-    facts = dims.build("fact_service_usage_daily")
+    facts = dims.have("fact_service_usage_daily")
     assert facts.rows() == [
         (date(2026, 8, 3), "13", "Barcelonès", "elderly_residence", 1, 100, 100, 1.0, 90, 2023, 0.9),
         (date(2026, 8, 3), "42", "Moianès", "disability", 1, 12, 12, 1.0, None, None, None),
@@ -56,7 +56,7 @@ def test_services_are_counted_with_their_places_and_users(dims: Warehouse) -> No
 
 
 def test_a_service_that_leaves_the_register_is_still_counted_on_earlier_days(dims: Warehouse) -> None:
-    dims.build("fact_service_usage_daily", "2026-08-03")
+    dims.have("fact_service_usage_daily")
     dims.write("social_services", [service(1, "13", "elderly_residence", 100)])  # S2 in comarca 42 has closed
     dims.build("fact_service_usage_daily", "2026-08-04")
     history = dims.build("fact_service_usage_daily", "2026-08-05")
@@ -68,7 +68,7 @@ def test_a_service_that_leaves_the_register_is_still_counted_on_earlier_days(dim
 
 
 def test_each_day_is_added_and_earlier_days_keep_their_rows(dims: Warehouse) -> None:
-    first = dims.build("fact_service_usage_daily", "2026-08-03")
+    first = dims.have("fact_service_usage_daily")
     dims.write("social_services", SERVICES[:1])
     second = dims.build("fact_service_usage_daily", "2026-08-04")
     assert second.filter(pl.col("date_id") == date(2026, 8, 3)).equals(first)
@@ -76,7 +76,7 @@ def test_each_day_is_added_and_earlier_days_keep_their_rows(dims: Warehouse) -> 
 
 
 def test_running_a_day_again_replaces_its_rows(dims: Warehouse) -> None:
-    dims.build("fact_service_usage_daily", "2026-08-03")
+    dims.have("fact_service_usage_daily")
     dims.write("social_services", [*SERVICES, service(3, "42", "disability", 8)])
     facts = dims.build("fact_service_usage_daily", "2026-08-03")
     assert facts.filter(pl.col("service_group") == "disability").select("registered_services", "places").rows() == [

@@ -22,9 +22,9 @@ def published(value: float | None, updated: date, quarter: str = "2026-Q1") -> l
 
 
 def revisions(warehouse: Warehouse, *rows: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """The fact after a run with these rows in the source."""
+    """The fact after a run with these rows in the source, which tests that begin alike share."""
     warehouse.write("gdp", rows)
-    return warehouse.build("fact_gdp_quarterly").select(REVISION).rows()
+    return warehouse.have("fact_gdp_quarterly").select(REVISION).rows()
 
 
 def test_a_revision_is_added_and_earlier_figures_keep_their_date(dims: Warehouse) -> None:
