@@ -189,9 +189,7 @@ def measured(sizes: Collection[int], *, shuffled: bool, work: Path) -> Iterator[
 
 def _megabytes(folder: Path) -> float:
     found = 0
-    for parent, _, names in os.walk(
-        folder
-    ):  # which takes a folder that was deleted since it was listed for an empty one
+    for parent, _, names in os.walk(folder):  # a folder that was deleted since it was listed has none
         for name in names:
             with suppress(FileNotFoundError):
                 found += Path(parent, name).stat().st_size

@@ -17,7 +17,7 @@ from catalunya.ops.local_airflow import launcher
 
 NEWEST = """
 import gc, importlib
-gc.disable()  # as in the launcher
+gc.disable()  # as in the launcher; a freeze at the end spares another look for garbage
 from catalunya.ops.local_airflow import launcher
 
 launcher.preload(*launcher.FOR_EXECUTION_API)
@@ -27,6 +27,7 @@ app = importlib.import_module(launcher.FOR_EXECUTION_API[0]).create_task_executi
 app._cadwyn_initialize()
 (version, router), = app.router.versioned_routers.items()
 print(version == newest, {"/health", "/task-instances/{task_instance_id}/run"} <= {route.path for route in router.routes})
+gc.freeze()
 """
 PRELOADED = (
     *(launcher.PARSER, launcher.MAIN, *launcher.FOR_SCHEDULING, *launcher.FOR_TASKS),

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 _FOLDERS = ("assets", "cdk", "contracts", "dags", "dbt", "docs", "io", "ops", "portal", "src")
 _COMMAND = "import sys; from catalunya.ops.cli import main; sys.exit(main())"
 _COMMANDS = """
-import contextlib, io, json, sys
+import contextlib, io, json, os, sys
 from catalunya.ops.cli import main
 
 for line in sys.stdin:
@@ -31,6 +31,7 @@ for line in sys.stdin:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = exec(command[1], {}) or 0 if command[0] == "-c" else main(command)
     print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+os._exit(0)  # leaves the garbage of dbt and DuckDB, which takes a second to find
 """
 
 
