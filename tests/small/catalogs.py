@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,11 +96,12 @@ class Result:
 
 def judged(catalog: Graph, profile: Profile) -> list[Result]:
     """What the shapes of a profile say of a catalogue; none if it is right. Skips the test where the shapes are not at hand."""
-    shapes = Graph()
-    for path in sorted(Path(real_data("shacl"), profile).glob("*.ttl")):
-        shapes.parse(path)
     _, found, _ = pyshacl.validate(
-        catalog + _vocabularies(catalog), shacl_graph=shapes, do_owl_imports=False, advanced=True, allow_warnings=True
+        catalog + _vocabularies(catalog),
+        shacl_graph=_shapes(profile),
+        do_owl_imports=False,
+        advanced=True,
+        allow_warnings=True,
     )
     assert isinstance(found, Graph)
     return [
@@ -111,6 +113,15 @@ def judged(catalog: Graph, profile: Profile) -> list[Result]:
         )
         for each in found.objects(None, SH.result)
     ]
+
+
+@cache
+def _shapes(profile: Profile) -> Graph:
+    """Those of a profile. To read them takes as long as to judge a catalogue by them."""
+    shapes = Graph()
+    for path in sorted(Path(real_data("shacl"), profile).glob("*.ttl")):
+        shapes.parse(path)
+    return shapes
 
 
 def violations(catalog: Graph, profile: Profile) -> list[Result]:
