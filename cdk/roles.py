@@ -6,7 +6,7 @@ occur, each with its reason. Not here: the policy documents themselves (`access.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import aws_cdk as cdk
@@ -23,7 +23,14 @@ from catalunya.cdk.trust import AUDIENCE, GITHUB, Trusted, trust
 
 def accept(construct: IConstruct, finding: str, why: str) -> None:
     """Accept a finding of cdk-nag on a construct and everything in it."""
-    cdk.Validations.of(construct).acknowledge(cdk.Acknowledgment(id=f"AwsSolutions::{finding}", reason=why))
+    _accept_all(construct, {finding: why})
+
+
+def _accept_all(construct: IConstruct, findings: Mapping[str, str]) -> None:
+    """Accept findings, with why, in one call: each call to the CDK goes to another process."""
+    rules = [cdk.Acknowledgment(id=f"AwsSolutions::{finding}", reason=why) for finding, why in findings.items()]
+    if rules:
+        cdk.Validations.of(construct).acknowledge(*rules)
 
 
 class Roles(Construct):
@@ -151,26 +158,29 @@ def make_role(
         resource.policies = [
             iam.CfnRole.PolicyProperty(policy_name=title, policy_document=found) for title, found in documents.items()
         ]
-    for names in environments:
-        for grant in grants(role):
-            for arn in dict.fromkeys(arn for place in grant.places for arn in PLACES[place](names) if "*" in arn):
-                for holder in holders:
-                    _accept_wildcard(holder, arn, grant.why)
+    found = {
+        _wildcard(arn): grant.why
+        for names in environments
+        for grant in grants(role)
+        for place in grant.places
+        for arn in PLACES[place](names)
+        if "*" in arn
+    }
+    for holder in holders:
+        _accept_all(holder, found)
     return made.without_policy_updates()
 
 
 def _accept_boundary(policy: iam.CfnManagedPolicy, document: Document) -> None:
     why = "A boundary grants nothing: a role also needs its own policy to allow an action, and that one names resources"
-    for statement in document["Statement"]:
-        if statement["Effect"] == "Allow":
-            for action in (each for each in statement["Action"] if "*" in each):
-                accept(policy, f"AwsSolutions-IAM5[Action::{action}]", why)
-            for resource in (each for each in statement["Resource"] if "*" in each):
-                _accept_wildcard(policy, resource, why)
+    allowed = [statement for statement in document["Statement"] if statement["Effect"] == "Allow"]
+    actions = [f"AwsSolutions-IAM5[Action::{each}]" for one in allowed for each in one["Action"] if "*" in each]
+    resources = [_wildcard(each) for one in allowed for each in one["Resource"] if "*" in each]
+    _accept_all(policy, dict.fromkeys([*actions, *resources], why))
 
 
-def _accept_wildcard(construct: IConstruct, resource: str, why: str) -> None:
-    """Accept that a policy names resources by a wildcard (an ARN); cdk-nag writes references as `<AWS::Region>`."""
+def _wildcard(resource: str) -> str:
+    """The finding that a policy names resources by a wildcard (an ARN); cdk-nag writes references as `<AWS::Region>`."""
     references = {
         cdk.Aws.PARTITION: "AWS::Partition",
         cdk.Aws.REGION: "AWS::Region",
@@ -178,4 +188,4 @@ def _accept_wildcard(construct: IConstruct, resource: str, why: str) -> None:
     }
     for token, name in references.items():
         resource = resource.replace(token, f"<{name}>")
-    accept(construct, f"AwsSolutions-IAM5[Resource::{resource}]", why)
+    return f"AwsSolutions-IAM5[Resource::{resource}]"
