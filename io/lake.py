@@ -228,9 +228,14 @@ class Lake:
         if not self.is_local:
             return
         files = [Path(self.root, path) for path in paths]
-        places = {*files, *(file.parent for file in files)}
-        with self._errors("sync", self.root), ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
-            list(pool.map(_sync, sorted(places)))
+        places = sorted({*files, *(file.parent for file in files)})
+        with self._errors("sync", self.root):
+            if len(places) <= SYNCED_AT_ONCE:  # threads would take as long as they save
+                for place in places:
+                    _sync(place)
+                return
+            with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
+                list(pool.map(_sync, places))
 
     def url(self, path: str) -> str:
         """The URL at which polars and DuckDB can scan the object."""

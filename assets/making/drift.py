@@ -48,7 +48,7 @@ class RowTypes:
                 '(kind="point"), and it is left out'
             )
         self.pages.append(found)
-        return page.drop(columns)
+        return page.drop(columns) if columns else page  # polars copies nothing, but takes its time to find that out
 
     @property
     def fields(self) -> dict[str, str]:

@@ -112,9 +112,10 @@ class PageChecker:
         """What the staging function makes of a page, conformed to the contract, in the order of the raw rows."""
         declaration, contract = self.declaration, self.declaration.contract
         raw = self.shape.with_values(raw)
-        text = clean_text(raw.drop(FLAW, strict=False))
-        arguments, received = list(self.reads), raw
         flaw = raw[FLAW] if FLAW in raw.columns else None
+        fields = raw if flaw is None else raw.drop(FLAW)
+        text = clean_text(fields)
+        arguments, received = list(self.reads), raw
         if declaration.across:
             found = self.find_across(raw) if self.across is None else self.across
             single, contradictions = self._single(text.frame, found)
@@ -125,7 +126,7 @@ class PageChecker:
             received = raw.with_columns(
                 *beside.select(self.across_values(found)), *([flaw.alias(FLAW)] if flaw is not None else [])
             )
-        page = renamed(raw.drop(FLAW, strict=False), contract, text)
+        page = renamed(fields, contract, text)
         made = conform(declaration.asset.key, declaration.function(page, *arguments), contract, self.kinds)
         frame = made.collect(engine="in-memory")  # a quarter less CPU than streaming what is in memory already
         if not frame[ROW].is_sorted():  # a join may shuffle; the same rows must give the same bytes

@@ -299,10 +299,10 @@ def _count_rules(tally: CheckTally, contract: type[Contract]) -> None:
 
 def _count_breaches(tally: CheckTally, broken: pl.DataFrame, breaches: Sequence[_Breach]) -> None:
     """The rejected rows by the rule that every contract has and that they break."""
-    counts = (
-        broken.select(breach.is_so.sum().alias(str(at)) for at, breach in enumerate(breaches)) if breaches else None
-    )
-    for breach, rows in zip(breaches, counts.row(0) if counts is not None else (), strict=True):
+    counts: Sequence[int] = [0] * len(breaches)
+    if breaches and broken.height:
+        counts = broken.select(breach.is_so.sum().alias(str(at)) for at, breach in enumerate(breaches)).row(0)
+    for breach, rows in zip(breaches, counts, strict=True):
         column, is_reference = breach.column, isinstance(breach, _UnknownValue)
         tally.count(
             reference_rule(column, tally.layer) if is_reference else type_rule(column),

@@ -72,9 +72,9 @@ class Text:
 def clean_text(raw: pl.DataFrame) -> Text:
     """Normalize all columns of a page of text, and look for broken ones. Costs little for a column in which nothing is unusual."""
     columns, changed, reasons = {}, {}, []
-    text = raw.select(pl.col(pl.String))
-    unusual = text.select(_unusual(column) for column in text.iter_columns())
-    for column in text.iter_columns():
+    texts = [column for column in raw.iter_columns() if column.dtype == pl.String]
+    unusual = raw.select(_unusual(column) for column in texts)
+    for column in texts:
         hits = unusual[column.name][0]
         if hits.is_empty():
             continue
@@ -92,7 +92,7 @@ def clean_text(raw: pl.DataFrame) -> Text:
     if reasons:
         each = [reason.alias(str(number)) for number, reason in enumerate(reasons)]
         broken = pl.select(pl.concat_str(each, separator="; ", ignore_nulls=True).replace("", None)).to_series()
-    return Text(raw.with_columns(**columns), changed, broken)
+    return Text(raw.with_columns(**columns) if columns else raw, changed, broken)
 
 
 def _unusual(column: pl.Series) -> pl.Expr:
