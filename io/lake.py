@@ -227,15 +227,21 @@ class Lake:
         """Make the objects survive a power cut: an fsync of files and folders locally, nothing on S3."""
         if not self.is_local:
             return
-        files = [Path(self.root, path) for path in paths]
-        places = sorted({*files, *(file.parent for file in files)})
-        with self._errors("sync", self.root):
-            if len(places) <= SYNCED_AT_ONCE:  # threads would take as long as they save
-                for place in places:
-                    _sync(place)
-                return
-            with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
-                list(pool.map(_sync, places))
+        places = list(dict.fromkeys([*paths, *(path.rpartition("/")[0] for path in paths)]))
+        if len(places) <= SYNCED_AT_ONCE:  # threads would take as long as they save
+            for place in places:
+                self._sync(place)
+            return
+        with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
+            list(pool.map(self._sync, places))
+
+    def _sync(self, place: str) -> None:
+        with self._errors("sync", place):
+            descriptor = os.open(f"{self.root}/{place}", os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def url(self, path: str) -> str:
         """The URL at which polars and DuckDB can scan the object."""
@@ -265,14 +271,6 @@ class Lake:
 
     def _errors(self, verb: str, path: str) -> AbstractContextManager[None]:
         return _explained(verb, f"{self.root}/{path}".rstrip("/"), self._setting)
-
-
-def _sync(place: Path) -> None:
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _files_below(root: str, folder: str) -> Iterator[str]:

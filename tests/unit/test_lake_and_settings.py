@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from catalunya.assets.making.materialize import materialize
 from catalunya.assets.record.project import Project
 from catalunya.io.environment import Settings, load_settings
-from catalunya.io.errors import ConfigurationError, LakeError, LakeUnavailable, SourceUnavailable
+from catalunya.io.errors import ConfigurationError, LakeError, LakeUnavailable, ObjectMissing, SourceUnavailable
 from catalunya.io.lake import Lake
 from catalunya.io.sources.socrata import Socrata
 from small.shops import declare
@@ -100,6 +101,15 @@ def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "staging").write_text("not a folder")
     with pytest.raises(LakeError, match="there is a file where a folder is needed; move it"):
         Lake(str(tmp_path)).put("staging/x", b"")
+
+
+@pytest.mark.parametrize("others", [0, 9])
+def test_an_object_that_is_missing_when_the_lake_is_synced_is_named(tmp_path: Path, others: int) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    for number in range(others):
+        lake.put(f"a/{number}", b"")
+    with pytest.raises(ObjectMissing, match=rf"^{re.escape(str(tmp_path))}/lake/b/page\.json is not in the lake: "):
+        lake.sync([*(f"a/{number}" for number in range(others)), "b/page.json"])
 
 
 @pytest.fixture
