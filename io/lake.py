@@ -27,6 +27,8 @@ Encryption = Literal["AES256", "aws:kms"]
 CHUNK = 8 * 1024 * 1024
 COPIED = 1024 * 1024
 """How many bytes of a file are in memory while it is copied into a folder."""
+_UNFINISHED = re.compile(r"#[0-9]+$")
+"""How the store names a file of a folder until it is written and put in place."""
 SYNCED_AT_ONCE = 4
 """How many files and folders are synced at a time: a disk writes down what waits for it together, so that many take little longer than one."""
 
@@ -223,6 +225,18 @@ class Lake:
                 with self._errors("delete", step[0]):
                     self._store.delete(step)
 
+    def delete_unfinished(self, prefix: str) -> None:
+        """Delete what killed writes left below the folder `prefix`, which no listing shows. Only for the holder of its lease.
+
+        In a folder these are files of their own (`file#1`); the parts of a bucket's uploads are deleted by its lifecycle.
+        """
+        if self.is_local:
+            with self._errors("delete", prefix):
+                for parent, _, names in os.walk(Path(self.root, prefix)):
+                    for name in names:
+                        if _UNFINISHED.search(name):
+                            Path(parent, name).unlink(missing_ok=True)
+
     def sync(self, paths: list[str]) -> None:
         """Make the objects survive a power cut: an fsync of files and folders locally, nothing on S3."""
         if not self.is_local:
@@ -279,7 +293,7 @@ def _files_below(root: str, folder: str) -> Iterator[str]:
         for each in found:
             if each.is_dir():
                 yield from _files_below(root, f"{folder}/{each.name}")
-            elif "#" not in each.name:
+            elif not _UNFINISHED.search(each.name):
                 yield f"{folder}/{each.name}"
 
 

@@ -84,6 +84,13 @@ LONGEST = (
     "unit/test_cuts.py",
     "unit/test_literal_paths.py",
     "unit/invariants/test_kill_and_run_again.py",
+    # These wait more than they work: last, they would be waited for alone.
+    "unit/test_watching_airflow.py",
+    "integration/deploy/test_supervisor.py",
+    "integration/cdk/test_cloudwatch.py",
+    "unit/test_answers.py",
+    "unit/test_telemetry.py",
+    "unit/test_deadline.py",
 )
 
 

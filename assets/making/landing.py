@@ -174,6 +174,7 @@ def _taken_over(
 ) -> Batch | str | None:
     """What a killed run left of this very source, version and window: a sealed batch that no entry records, or the folder of an unsealed
     one with usable pages. Other unsealed or unrecorded batches are deleted."""
+    lake.delete_unfinished(asset.prefix)
     recorded = {entry.batch for entry in history}
     taken: Batch | str | None = None
     for prefix in (f"{asset.prefix}/{folder}" for folder in reversed(lake.folders(asset.prefix))):

@@ -195,6 +195,7 @@ class Maker(ABC):
         for number, file in enumerate(candidate.files, start=1):
             lake.put(file.stored.path, file.local)
             context.report("publishing", number, len(candidate.files))
+        lake.delete_unfinished(context.asset.prefix)
         current = {stored.path for stored in candidate.objects}
         lake.delete([o.path for o in lake.objects(context.asset.prefix) if o.path not in current])
         if candidate.quarantine and entry.quarantine:

@@ -239,6 +239,17 @@ def test_a_used_batch_is_deleted_if_its_run_was_killed_before_deleting_it(shop: 
     assert shop.files("landing") == []
 
 
+def test_what_killed_writes_left_is_deleted_by_the_next_run_of_the_asset(shop: Shop) -> None:
+    shop.make(20, some(6))
+    table = sorted((shop.root / "staging/shops").rglob("*.parquet"))[0]
+    (of_table := table.with_name(f"{table.name}#2")).write_bytes(b"half")
+    (batch := shop.root / "landing/shops/ingested_process_at=20300202T000000000").mkdir(parents=True)
+    (batch / "page-00000.json").write_text("[]")
+    (batch / "page-00001.json#1").write_text("[")
+    shop.make(21, some(7), "landing.shops", "staging.shops")
+    assert (of_table.exists(), batch.exists(), table.exists()) == (False, False, True)
+
+
 def test_batches_other_than_the_latest_are_deleted_whether_sealed_or_recorded_or_not(shop: Shop) -> None:
     shop.make(20, some(6), "landing.shops")
     shop.make(21, some(7), "landing.shops")
