@@ -241,7 +241,7 @@ def test_a_used_batch_is_deleted_if_its_run_was_killed_before_deleting_it(shop: 
 
 def test_what_killed_writes_left_is_deleted_by_the_next_run_of_the_asset(shop: Shop) -> None:
     shop.make(20, some(6))
-    table = sorted((shop.root / "staging/shops").rglob("*.parquet"))[0]
+    table = min((shop.root / "staging/shops").rglob("*.parquet"))
     (of_table := table.with_name(f"{table.name}#2")).write_bytes(b"half")
     (batch := shop.root / "landing/shops/ingested_process_at=20300202T000000000").mkdir(parents=True)
     (batch / "page-00000.json").write_text("[]")
