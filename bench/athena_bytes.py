@@ -15,6 +15,7 @@ for a query at least, which is more than any of these tables has. Row groups tha
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 import tempfile
@@ -130,8 +131,11 @@ def _compares_partition(sql: str, column: str | None) -> bool:
 
 def figures(work: Path, _repeat: int) -> Iterator[Figure]:
     """What each query reads, if Athena prunes by what a subquery finds, beside what it needs."""
+    import structlog
+
     from catalunya.assets.making.materialize import materialize
 
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with mock(20_000) as url:
         project = Project(load_settings(lake=str(work / "queried"), mock_url=url))
         for asset in project.graph:

@@ -11,7 +11,6 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
@@ -246,6 +245,8 @@ class Lake:
             for place in places:
                 self._sync(place)
             return
+        from concurrent.futures import ThreadPoolExecutor  # commands that only look do without it
+
         with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
             list(pool.map(self._sync, places))
 

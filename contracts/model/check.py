@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,14 +25,6 @@ from catalunya.contracts.model.text import Text, clean_text
 from catalunya.io.errors import ContractError, DeclarationError
 from catalunya.io.safe_text import NAME, few, legible
 
-# pandera's own checks, which it would load in the first thread that has a page to check. They import hypothesis, to make examples that nobody
-# asks for: where tests have installed it, that is more than all else that a task imports for pandera. So they load as where it is not.
-if is_without_hypothesis := "hypothesis" not in sys.modules:
-    sys.modules["hypothesis"] = None  # type: ignore[assignment]
-importlib.import_module("pandera.backends.polars.builtin_checks")
-if is_without_hypothesis:
-    del sys.modules["hypothesis"]
-
 ROW = "_row"
 REASON = "_reason"
 _TEXT = "_text."
@@ -46,6 +39,8 @@ REQUIRED, AS_DECLARED = "required fields are present", "fields are as declared"
 _NUMBERS = ("integer", "bigint", "double")
 _BOUNDS_BELOW = {"greater_than", "greater_than_or_equal_to", "in_range", "isin", "equal_to"}
 _BOUNDS_ABOVE = {"less_than", "less_than_or_equal_to", "in_range", "isin", "equal_to"}
+
+_CHECKS, _LOADING = "pandera.backends.polars.builtin_checks", threading.Lock()
 
 # Values that stand for "no value": Socrata omits nulls, but the forms that fill its tables do not; IDESCAT prints two dots.
 _NO_VALUE = ("", "null", "NULL", "N/A", "..")
@@ -258,11 +253,25 @@ def split_rows(
     return rest.select(names), bad
 
 
+def _load_checks() -> None:
+    """Load pandera's own checks, which it would do at the first one. They import hypothesis, to make examples that nobody asks for: where
+    tests have installed it, that is more than all else that a task imports for pandera. So they load as where it is not."""
+    with _LOADING:
+        if _CHECKS in sys.modules:
+            return
+        if is_without_hypothesis := "hypothesis" not in sys.modules:
+            sys.modules["hypothesis"] = None  # type: ignore[assignment]
+        importlib.import_module(_CHECKS)
+        if is_without_hypothesis:
+            del sys.modules["hypothesis"]
+
+
 def keeps_all(rows: pl.DataFrame, contract: type[Contract]) -> bool:
     """Whether pandera would find nothing wrong with these rows, which have no NaN, by its own checks. False where that is uncertain.
 
     `validate` looks for the rows that break a rule, column by column: several times the work, for pages of which nearly all have none.
     """
+    _load_checks()
     schema, frame = contract.to_schema(), rows.lazy()
     columns = schema.columns.items()
     if rows.schema != contract.polars_schema() or any(
