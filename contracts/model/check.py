@@ -254,8 +254,8 @@ def split_rows(
 
 
 def _load_checks() -> None:
-    """Load pandera's own checks, which it would do at the first one. They import hypothesis, to make examples that nobody asks for: where
-    tests have installed it, that is more than all else that a task imports for pandera. So they load as where it is not."""
+    """Load pandera's own checks, which it would do at the first one. They import hypothesis, for examples of rows, which are not
+    used here: where it is installed for tests, a tenth of a second. So they load as where it is not."""
     with _LOADING:
         if _CHECKS in sys.modules:
             return

@@ -38,7 +38,7 @@ def check(name: str) -> str:
 
 
 def _api_server(env: Mapping[str, str]) -> str:
-    """The API server answers, and its database is healthy. It is not to blame while the database answers nobody."""
+    """The API server answers, and its database is healthy. A database that answers no client is not the fault of the server."""
     server = http.client.HTTPConnection("127.0.0.1", int(env[PORT]), timeout=2 * TIMEOUT_S)
     try:
         server.request("GET", _HEALTH)
