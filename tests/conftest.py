@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -40,9 +42,9 @@ os.environ.pop(VARIABLE, None)  # the suite is this project's own
 structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
 CACHE = load_settings().cache.absolute()
 MEMORY, ENOUGH = Path("/dev/shm"), 4 * 2**30
-# The longest first, so that no worker ends up alone with one of them; then the other integration tests, then the short unit tests.
-# Those that start Airflow go to one worker: Airflow is several processes, and two at once are slower than one after the other. So do those
-# that have dbt build in the tests' process, because its imports and its first build take as long as twenty others.
+# Files that go to one worker, as if they were one. Airflow is several processes, and two at once are slower than one after the other. Where
+# dbt builds in the tests' process, its imports and its first build take as long as twenty others. And who waits more than they work
+# would be three at once otherwise, with nobody to use the cores.
 ON_AIRFLOW = (
     "integration/on_airflow/test_airflow.py",
     "integration/on_airflow/test_airflow_plugin.py",
@@ -57,8 +59,20 @@ WITH_DBT = (
     "integration/test_real_data.py",
     "integration/test_restore_marts.py",
 )
+WAITING = (
+    "unit/test_watching_airflow.py",
+    "unit/test_stopped_tests.py",
+    "unit/test_answers.py",
+    "unit/test_telemetry.py",
+    "unit/test_deadline.py",
+    "integration/deploy/test_supervisor.py",
+    "integration/cdk/test_cloudwatch.py",
+)
+TOGETHER = {"on Airflow": ON_AIRFLOW, "with dbt": WITH_DBT, "waiting": WAITING}
+# The longest first, so that no worker ends up alone with one of them; then the other integration tests, then the short unit tests.
 LONGEST = (
     *ON_AIRFLOW,
+    *WAITING,
     "integration/athena/test_marts_on_athena.py",
     "integration/warehouse/test_warehouse.py",
     "integration/warehouse/test_marts_lineage.py",
@@ -84,13 +98,6 @@ LONGEST = (
     "unit/test_cuts.py",
     "unit/test_literal_paths.py",
     "unit/invariants/test_kill_and_run_again.py",
-    # These wait more than they work: last, they would be waited for alone.
-    "unit/test_watching_airflow.py",
-    "integration/deploy/test_supervisor.py",
-    "integration/cdk/test_cloudwatch.py",
-    "unit/test_answers.py",
-    "unit/test_telemetry.py",
-    "unit/test_deadline.py",
 )
 
 
@@ -108,6 +115,8 @@ def pytest_configure(config: pytest.Config) -> None:
             _work_in_memory(config)
         with suppress(CatalunyaError):  # the tests say it better
             load_graph(load_settings(cache=CACHE))
+    else:
+        atexit.register(_end_at_once, os.getpid())
 
 
 def _work_in_memory(config: pytest.Config) -> None:
@@ -129,7 +138,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    """With `--dist loadfile`, files go to the workers in the order above, those on Airflow, and those with dbt, as if they were one file."""
+    """With `--dist loadfile`, files go to the workers in the order above, those of a group as if they were one file."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -137,9 +146,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
     class Longest(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            if any(name in file for name in WITH_DBT):
-                return "with dbt"
-            return "on Airflow" if file.endswith(ON_AIRFLOW) else file
+            return next((group for group, names in TOGETHER.items() if any(name in file for name in names)), file)
 
     config.option.loadscopereorder = False
     return Longest(config, log)
@@ -213,3 +220,11 @@ def forget_secrets_of_a_test() -> Iterator[None]:
 def pytest_unconfigure() -> None:
     """Collect everything at the end, so that no library reports a leak."""
     gc.unfreeze()
+
+
+def _end_at_once(worker: int) -> None:
+    """End a worker, which has told all that it has to tell, without its last collection of garbage: four seconds."""
+    if os.getpid() == worker:  # not a process that a test has forked
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -72,11 +73,9 @@ def _check(address: str, *, replace: bool) -> None:
     import psycopg
 
     try:
-        with psycopg.connect(address) as connection:
-            others = _count(
-                connection,
-                "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
-            )
+        # Without a transaction, which would see the connections of its beginning.
+        with psycopg.connect(address, autocommit=True) as connection:
+            others = _others(connection)
             tables = _count(connection, "select count(*) from pg_tables where schemaname = 'public'")
             if others:
                 raise BackupError(
@@ -110,6 +109,16 @@ def _parts(address: str) -> dict[str, Any]:
         raise BackupError(
             "CATALUNYA_AIRFLOW_DATABASE (value not shown): expected an address such as postgresql://user:password@host:5432/airflow"
         ) from None
+
+
+def _others(connection: Any) -> int:
+    """How many other connections the database has. Those that end within a second are none: the server notices that a client has gone, such
+    as a dump of a moment ago, a little later."""
+    sql = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    until = time.monotonic() + 1
+    while (others := _count(connection, sql)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return others
 
 
 def _count(connection: Any, sql: str) -> int:
