@@ -7,7 +7,8 @@ CDK := $(BIN)/python -m catalunya.cdk
 # Without an environment the pattern would match the stacks of both.
 STACKS = *Data-$(or $(CATALUNYA_ENV),$(error set CATALUNYA_ENV to dev or prod))*
 # Whole files go to four workers, the longest first (tests/conftest.py): for two cores, because one of them tests Airflow, which is several
-# processes, and one waits most of the time. The run ends when a worker dies: pytest-xdist would give its tests to a new one, which dies too, and in the end wait for ever.
+# processes, and one waits most of the time. The run ends when a worker dies: pytest-xdist would give its tests to a new one, which dies, too,
+# and in the end wait for ever.
 PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --max-worker-restart 0 --durations 5
 # The tests start hundreds of processes, which would otherwise each compile our code.
 unexport PYTHONDONTWRITEBYTECODE
