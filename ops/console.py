@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TextIO
 
 from catalunya.io.safe_text import LINE, NAME, escaped_json, legible, legible_lines
@@ -66,11 +67,27 @@ def warn(text: str) -> None:
 
 
 def emit_json(data: Any) -> None:
-    """Print one JSON document on stdout."""
+    """Print one JSON document on stdout, with null for the floats that JSON has no number for."""
     import json
 
-    document = json.dumps(data, default=_plain, indent=2, ensure_ascii=not takes_unicode(sys.stdout))
-    sys.stdout.write(escaped_json(document) + "\n")
+    def document(data: Any) -> str:
+        return json.dumps(data, default=_plain, indent=2, ensure_ascii=not takes_unicode(sys.stdout), allow_nan=False)
+
+    try:
+        text = document(data)
+    except ValueError:  # NaN or infinity, which are rare: else nothing is copied
+        text = document(_with_json_numbers(data))
+    sys.stdout.write(escaped_json(text) + "\n")
+
+
+def _with_json_numbers(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _with_json_numbers(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_with_json_numbers(value) for value in data]
+    if is_dataclass(data) or hasattr(data, "__struct_fields__"):
+        return _with_json_numbers(_plain(data))
+    return None if isinstance(data, float) and not isfinite(data) else data
 
 
 def takes_unicode(stream: TextIO) -> bool:

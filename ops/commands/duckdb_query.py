@@ -16,11 +16,20 @@ from catalunya.io.errors import UsageError, WarehouseError
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
+    from duckdb.sqltypes import DuckDBPyType
 
     from catalunya.io.warehouse.relation import Relation
 
 POLL_S = 0.1
 _READING = ("SELECT", "EXPLAIN", "PRAGMA", "CALL", "MULTI")  # MULTI: a pivot
+# What polars cannot hold, or holds as another value; and what a format has no form for. DuckDB writes it as text.
+_NO_POLARS = frozenset({"interval", "union", "bit", "time with time zone", "bignum", "variant", "uhugeint"})
+_NESTED = frozenset({"list", "array", "struct", "tuple", "map"})
+_TEXT = {
+    ".parquet": _NO_POLARS,
+    ".json": _NO_POLARS | {"blob"},
+    ".csv": _NO_POLARS | {"blob"} | _NESTED,
+}
 
 
 def relations(project: Project) -> list[Relation]:
@@ -32,8 +41,8 @@ def relations(project: Project) -> list[Relation]:
     return [relation(project.lake, asset, entry) for asset, entry in made if entry]
 
 
-def run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
-    """The rows of a query, at most `limit`. Raises UsageError or WarehouseError, one line."""
+def run(project: Project, sql: str, limit: int | None, suffix: str) -> pl.DataFrame:
+    """The rows of a query, at most `limit`, as a file of that suffix can have them. Raises UsageError or WarehouseError, one line."""
     try:
         import duckdb
 
@@ -52,7 +61,7 @@ def run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
                 f"expected one query that returns rows (select, from, describe, summarize), found {' and '.join(found) or 'nothing'}; "
                 "the tables are read-only"
             )
-        return _interruptible(connection, sql, limit)
+        return _with_python_days(_interruptible(connection, sql, limit, _TEXT[suffix]))
     except duckdb.CatalogException as error:
         if broken := next((why for key, why in left_out.items() if _wanted(str(error)) == key.rpartition(".")[2]), ""):
             raise WarehouseError(broken) from error
@@ -70,7 +79,9 @@ def run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
         connection.close()
 
 
-def _interruptible(connection: duckdb.DuckDBPyConnection, sql: str, limit: int | None) -> pl.DataFrame:
+def _interruptible(
+    connection: duckdb.DuckDBPyConnection, sql: str, limit: int | None, as_text: frozenset[str]
+) -> pl.DataFrame:
     """The rows of a query, which runs in a thread of its own: while a library works, Ctrl-C may reach one of its threads, and Python notices it
     only when the main thread goes on, which therefore looks again and again. A second Ctrl-C ends the process at once."""
     import signal
@@ -83,7 +94,7 @@ def _interruptible(connection: duckdb.DuckDBPyConnection, sql: str, limit: int |
     def read() -> None:
         begin.wait()
         try:
-            result = connection.sql(sql)
+            result = _with_text(connection.sql(sql), as_text)
             found.set_result((result if limit is None else result.limit(limit)).pl())
         except BaseException as error:  # noqa: BLE001 - the main thread raises it
             found.set_exception(error)
@@ -104,6 +115,41 @@ def _interruptible(connection: duckdb.DuckDBPyConnection, sql: str, limit: int |
         reader.join()
         raise
     return found.result()
+
+
+def _with_text(result: duckdb.DuckDBPyRelation, kinds: frozenset[str]) -> duckdb.DuckDBPyRelation:
+    """The result with the columns of these types as the text that DuckDB writes."""
+    is_text = [_has(kind, kinds) for kind in result.types]
+    if not any(is_text):
+        return result
+    columns = [f"#{at}" for at in range(1, len(is_text) + 1)]
+    for at, name in enumerate(result.columns):
+        if is_text[at]:
+            columns[at] = 'cast({} as varchar) as "{}"'.format(columns[at], name.replace('"', '""'))
+    return result.project(", ".join(columns))
+
+
+def _has(kind: DuckDBPyType, kinds: frozenset[str]) -> bool:
+    """Whether a type is one of these, or has one of them within."""
+    inner = [each for _, each in kind.children if not isinstance(each, int | list)] if kind.id in _NESTED else []
+    return kind.id in kinds or any(_has(each, kinds) for each in inner)
+
+
+def _with_python_days(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows. Raises UsageError for days and moments that Python has none for, and polars ends the process at: `infinity`."""
+    from datetime import date
+
+    import polars as pl
+
+    first, after = pl.lit(date.min), pl.lit(date.max)
+    for name, kind in frame.schema.items():
+        if kind.is_temporal() and kind != pl.Time:
+            day = pl.col(name).cast(pl.Date)
+            if frame.select(((day < first) | (day > after)).any()).item():
+                raise UsageError(
+                    f"expected {name} in the years 1 to 9999, found another one, or infinity; select cast({name} as varchar)"
+                )
+    return frame
 
 
 def _wanted(message: str) -> str:

@@ -53,7 +53,8 @@ def query(
         return
     text = _text(sql, named)
     wants_all = as_json or csv or output is not None
-    frame = _run(Project(), text, None if wants_all else limit + 1)
+    suffix = output.suffix if output else ".csv" if csv else ".json"
+    frame = _run(Project(), text, None if wants_all else limit + 1, suffix)
     if output:
         _write(frame, output)
         console.say(f"{frame.height:,} rows written to {output}")
@@ -93,13 +94,13 @@ def _text(sql: str | None, named: str | None) -> str:
     return sys.stdin.read() if sql == "-" else str(sql)
 
 
-def _run(project: Project, sql: str, limit: int | None) -> pl.DataFrame:
-    """The rows of a query, at most `limit`. Raises UsageError or WarehouseError, one line."""
+def _run(project: Project, sql: str, limit: int | None, suffix: str) -> pl.DataFrame:
+    """The rows of a query, at most `limit`, as a file of that suffix can have them. Raises UsageError or WarehouseError, one line."""
     if project.settings.engine == "athena":
         return _run_on_athena(project, sql, limit)
     from catalunya.ops.commands.duckdb_query import run
 
-    return run(project, sql, limit)
+    return run(project, sql, limit, suffix)
 
 
 def _run_on_athena(project: Project, sql: str, limit: int | None) -> pl.DataFrame:

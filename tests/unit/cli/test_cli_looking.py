@@ -259,6 +259,47 @@ def test_query_says_when_it_shows_only_the_first_rows(run: Run) -> None:
     assert "the first 3 rows; --limit, --csv, --json or --output FILE give more" in out
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("timestamp '2024-03-01' - timestamp '2024-02-28'", "2 days"),
+        ("[interval 1 day]", "[1 day]"),
+        ("union_value(a := 1)", "1"),
+        ("'101'::bit", "101"),
+        ("timetz '10:00:00+02'", "10:00:00+02"),
+        ("340282366920938463463374607431768211455::uhugeint", "340282366920938463463374607431768211455"),
+        ("'\\xAA'::blob", "\\xAA"),
+    ],
+)
+def test_a_value_of_a_type_that_only_duckdb_has_is_shown_as_duckdb_writes_it(run: Run, value: str, text: str) -> None:
+    sql = f"select {value} as found, 2 as two"
+    assert document(run("query", sql, "--json")) == [{"found": text, "two": 2}]
+    assert run("query", sql, "--csv").out.splitlines() == ["found,two", f"{text},2"]
+    assert text in run("query", sql).out
+
+
+@pytest.mark.parametrize(
+    ("value", "found", "cell"),
+    [
+        ("[1, 2]", [1, 2], "[1, 2]"),
+        ("{'a': 1}", {"a": 1}, "{'a': 1}"),
+        ("map {'a': 1}", {"a": 1}, "{a=1}"),
+        ("row(1, 2)", {"element1": 1, "element2": 2}, "(1, 2)"),
+    ],
+)
+def test_a_value_with_others_within_is_json_in_json_and_text_in_csv(
+    run: Run, place: Path, value: str, found: object, cell: str
+) -> None:
+    assert document(run("query", f"select {value} as found", "--json")) == [{"found": found}]
+    run("query", f"select {value} as found", "--output", str(place / "found.csv"))
+    assert pl.read_csv(place / "found.csv")["found"].to_list() == [cell]
+
+
+def test_what_is_no_number_is_null_in_json_which_has_no_other_word_for_it(run: Run) -> None:
+    sql = "select 'NaN'::double as a, ['inf'::double, 1.5] as b"
+    assert document(run("query", sql, "--json")) == [{"a": None, "b": [None, 1.5]}]
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])
 def test_query_writes_all_rows_to_a_file(run: Run, place: Path, suffix: str) -> None:
     target = place / f"towns.{suffix}"
@@ -283,6 +324,8 @@ def test_query_writes_all_rows_to_a_file(run: Run, place: Path, suffix: str) -> 
         ),
         ("select 1; select 2", "found SELECT and SELECT"),
         ("", "found nothing"),
+        ("select coalesce(null, 'infinity'::date) as valid_to", "select cast(valid_to as varchar)"),
+        ("select '-infinity'::timestamptz as since", "select cast(since as varchar)"),
     ],
 )
 def test_a_query_that_cannot_be_is_told_so_in_one_line(run: Run, sql: str, advice: str) -> None:
