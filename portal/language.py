@@ -92,7 +92,7 @@ class Language:
 
     def moment(self, at: datetime | None) -> str:
         """A day and time, UTC."""
-        return UNKNOWN if at is None else self.t("common.moment", day=self.day(at), time=f"{at:%H:%M}")
+        return UNKNOWN if at is None else self.t("common.moment", at.hour, day=self.day(at), time=f"{at:%H:%M}")
 
     def period(self, text: str) -> str:
         """A period or a day, as tables have it (2025, 2025-Q3, 2025-H1, 2025-07, 2025-07-01), in words; other texts as they are."""

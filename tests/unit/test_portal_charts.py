@@ -80,7 +80,14 @@ def test_the_last_value_is_written_as_the_language_does(language: Language, expe
 def test_the_description_says_what_is_seen() -> None:
     svg = line_chart(ENGLISH, [population(12, 10, 15, 14)], name="a", title="Population", unit="people")
     (about,) = drawn(svg).iter("desc")
-    assert about.text == "From 2020 (12) to 2023 (14). Lowest: 10 (2021). Highest: 15 (2022). Unit: people."
+    assert about.text == "First: 12 (2020). Last: 14 (2023). Lowest: 10 (2021). Highest: 15 (2022). Unit: people."
+
+
+def test_the_description_of_quarters_needs_no_article_that_its_language_would_contract() -> None:
+    """`De 4t trimestre a 2n trimestre` would have to be `Del`, `al`: after a colon or in parentheses, a period has neither."""
+    quarters = Line("PIB", ("2025-Q4", "2026-Q1"), [12, 14])
+    (about,) = drawn(line_chart(CATALAN, [quarters], name="a", title="PIB")).iter("desc")
+    assert (about.text or "").startswith("Primer valor: 12 (4t trimestre del 2025). Darrer valor: 14 (1r trimestre del 2026).")
 
 
 def test_lines_in_one_chart_are_named_and_differ_in_their_class() -> None:

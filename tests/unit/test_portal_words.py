@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from string import Formatter
 from typing import get_args
@@ -119,6 +120,26 @@ def test_no_sentence_is_the_same_in_two_languages() -> None:
         if max(map(len, text_of(key, one))) > 25 and text_of(key, one) == text_of(key, other)
     ]
     assert same == []
+
+
+def test_a_number_stands_beside_a_noun_only_in_a_word_with_a_form_for_one() -> None:
+    """`1 tables` is a mistake in each of the languages. Before `more` and `most` nothing has to agree."""
+    counted = re.compile(r"\{(n|all|count|shown|upstream|downstream)\} (?!de \{|of \{|més|más|more)\w")
+    plain = [(code, key) for code in LANGUAGES for key, word in words(code).items() if isinstance(word, str)]
+    assert [each for each in plain if counted.search(str(words(each[0])[each[1]]))] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "at_one", "at_thirteen"),
+    [
+        ("ca", "1 de desembre de 2026 a la 01:54 UTC", "1 de desembre de 2026 a les 13:54 UTC"),
+        ("es", "1 de diciembre de 2026 a la 01:54 UTC", "1 de diciembre de 2026 a las 13:54 UTC"),
+        ("en", "1 December 2026 at 01:54 UTC", "1 December 2026 at 13:54 UTC"),
+    ],
+)
+def test_one_o_clock_is_singular_where_the_language_says_so(code: str, at_one: str, at_thirteen: str) -> None:
+    moments = [datetime(2026, 12, 1, hour, 54, tzinfo=UTC) for hour in (1, 13)]
+    assert [Language(code).moment(at) for at in moments] == [at_one, at_thirteen]
 
 
 def test_a_plural_is_chosen_by_the_number() -> None:
