@@ -128,11 +128,12 @@ def _decimal(code: str, value: float, digits: int) -> str:
 
 @lru_cache(1_000)  # the pages of a place in each language, which are made one after the other, have the same values
 def _plain(value: float, digits: int) -> str:
-    """The number with commas and a point. As babel writes the pattern #,##0.0, which rounds half to even, in a tenth of the time."""
+    """The number with commas and a point. As babel writes the pattern #,##0.0, which rounds half to even, in a tenth of the time; but for -0.0,
+    which is 0.0 here: readers would take it for a fall, on the map it is no change."""
     exact = Decimal(str(value))
     if not exact.is_finite():
         return str(exact).replace("Infinity", "∞")
-    return f"{exact.quantize(Decimal(1).scaleb(-digits)):,f}"
+    return f"{exact.quantize(Decimal(1).scaleb(-digits)):z,f}"
 
 
 @cache

@@ -24,6 +24,20 @@ OWN, RECENT = 120, 24
 FINAL = "final"
 
 
+def change(language: Language, then: float, now: float, digits: int, *, is_percent: bool) -> tuple[str, str]:
+    """A change in words and its direction (up, down or same), as far as readers see it: what rounds to zero is none."""
+    more = now - then
+    share = 100 * (now / then - 1) if then and not is_percent else 0
+    if not round(more, digits) and not round(share, 1):
+        return language.t("place.unchanged"), "same"
+    written = language.signed(more, digits)
+    if is_percent:
+        written = language.t("place.points", change=written)
+    elif then:
+        written = f"{written} ({language.percent(share, signed=True)})"
+    return written, "up" if more > 0 else "down"
+
+
 @dataclass(frozen=True, slots=True)
 class Numbers:
     """A chart and the same numbers as a table: the names of its columns, its rows as texts."""
@@ -213,18 +227,10 @@ class ShownFigures:
         now, then, language = history.values[last], history.values[before], self.language
         assert now is not None
         assert then is not None
-        if each.figure.style == "percent":
-            change = self.t("place.points", change=language.signed(now - then, each.figure.digits))
-        else:
-            change = language.signed(now - then, each.figure.digits)
-            if then:
-                change = f"{change} ({language.percent(100 * (now / then - 1), signed=True)})"
+        shown, direction = change(language, then, now, each.figure.digits, is_percent=each.figure.style == "percent")
         period = history.periods[before]
         kind = "year" if len(period) == 4 else "quarter" if "-Q" in period else "other"
-        direction = "up" if now > then else "down" if now < then else "same"
-        if direction == "same":
-            change = self.t("place.unchanged")
-        return change, direction, self.t(f"place.compared_{kind}", period=language.period(period))
+        return shown, direction, self.t(f"place.compared_{kind}", period=language.period(period))
 
     def _over_time(self, each: LevelFigure, history: History, place: Place) -> Numbers | None:
         if not (each.figure.dated and each.figure.over_time) or sum(value is not None for value in history.values) < 2:

@@ -36,7 +36,7 @@
   function writer(figure) {
     const format = new Intl.NumberFormat(language === "en" ? "en-GB" : language, {
       minimumFractionDigits: figure.digits, maximumFractionDigits: figure.digits, useGrouping: "always",
-      signDisplay: figure.change ? "exceptZero" : "auto",
+      signDisplay: figure.change ? "exceptZero" : "negative",
     });
     return (value) => (value === null ? "–" : format.format(value) + figure.suffix);
   }

@@ -175,9 +175,22 @@ def test_numbers_are_written_as_the_language_does() -> None:
     assert [Language(code).percent(12.34) for code in ("ca", "en")] == ["12,3\u00a0%", "12.3%"]
 
 
+@pytest.mark.parametrize("value", [-0.04, -0.0, 0.0, 0.04])
+def test_what_rounds_to_zero_has_no_sign(value: float) -> None:
+    """As on the map, whose script writes it so, and where it is of the color of no change. babel writes -0.0."""
+    english = Language("en")
+    written = (
+        english.number(value, 1),
+        english.signed(value, 1),
+        english.percent(value),
+        english.percent(value, signed=True),
+    )
+    assert written == ("0.0", "0.0", "0.0%", "0.0%")
+
+
 @pytest.mark.parametrize("code", ["ca", "es", "en"])
 @pytest.mark.parametrize(
-    "value", [0, -0.04, 0.05, 0.25, 0.35, -2.5, 999.995, 1000, 12345.675, -1234567.89, 1e22, 3e-7, math.inf, -math.inf]
+    "value", [0, 0.05, 0.25, 0.35, -2.5, 999.995, 1000, 12345.675, -1234567.89, 1e22, 3e-7, math.inf, -math.inf]
 )
 def test_numbers_are_written_as_babel_writes_them(code: str, value: float) -> None:
     language = Language(code)

@@ -87,7 +87,9 @@ def test_the_description_of_quarters_needs_no_article_that_its_language_would_co
     """`De 4t trimestre a 2n trimestre` would have to be `Del`, `al`: after a colon or in parentheses, a period has neither."""
     quarters = Line("PIB", ("2025-Q4", "2026-Q1"), [12, 14])
     (about,) = drawn(line_chart(CATALAN, [quarters], name="a", title="PIB")).iter("desc")
-    assert (about.text or "").startswith("Primer valor: 12 (4t trimestre del 2025). Darrer valor: 14 (1r trimestre del 2026).")
+    assert (about.text or "").startswith(
+        "Primer valor: 12 (4t trimestre del 2025). Darrer valor: 14 (1r trimestre del 2026)."
+    )
 
 
 def test_lines_in_one_chart_are_named_and_differ_in_their_class() -> None:

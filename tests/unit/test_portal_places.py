@@ -19,9 +19,11 @@ from catalunya.portal import home_page, place_page, places_page
 from catalunya.portal.build import File, build, moved, read_state
 from catalunya.portal.declaration import Declaration
 from catalunya.portal.figures import figure_series
+from catalunya.portal.language import Language
 from catalunya.portal.names import folded, said
 from catalunya.portal.place_facts import History, PlaceFacts
 from catalunya.portal.rendering import web_address
+from catalunya.portal.shown_figures import change
 from small.lakes import contents
 from small.territory import NOON, PEOPLE, SCHOOLS, TOWNS, Territory, people, schools, towns
 
@@ -286,6 +288,20 @@ def test_a_value_is_compared_with_the_same_time_of_the_year_before() -> None:
     assert History(["2020", "2022", "2023"], [1, None, 3]).before(2) == 0
     assert History(["2026-08-02", "2026-08-03"], [1, 2]).before(1) == 0
     assert History(["2026"], [1]).before(0) is None
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "shown", "direction"),
+    [
+        (16.42, 16.44, "0.0 (+0.1%)", "up"),
+        (1641.24, 1641.23, "No change", "same"),
+        (1641.23, 1641.23, "No change", "same"),
+        (1000.0, 990.0, "-10.0 (-1.0%)", "down"),
+        (0.0, 5.0, "+5.0", "up"),
+    ],
+)
+def test_a_change_that_readers_would_see_as_zero_is_none(then: float, now: float, shown: str, direction: str) -> None:
+    assert change(Language("en"), then, now, 1, is_percent=False) == (shown, direction)
 
 
 def test_a_history_begins_with_its_first_known_value() -> None:
