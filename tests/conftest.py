@@ -177,10 +177,7 @@ def compiled_for_athena(compiled: Path) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def freeze_imported_objects() -> None:
-    """Exempt what exists before a module's tests, mostly imported code, from garbage collection.
-
-    It took a quarter of the time of building a mart: our code collects after each build (`io/warehouse/dbt.py`).
-    """
+    """Exempt what exists before a module's tests, mostly imported code, from garbage collection: it is found again at each, in vain."""
     gc.collect()
     gc.freeze()
 

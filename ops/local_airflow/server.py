@@ -228,6 +228,10 @@ def _last_error(logs: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace", encoding="utf-8").splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"\[error|\w(Error|Exception): ", line)]
     found = (errors or lines or ["(empty)"])[-1]
-    is_damaged = re.search(r"\b(DatabaseError|UnicodeDecodeError|configparser\.\w+): ", found)
-    advice = f"; delete {logs.parent}, which is damaged, and start again: it holds Airflow's runs and logs, no tables"
-    return f"last error in {log}: {found}{advice if is_damaged else ''}"
+    home = f"delete {logs.parent}, which is"
+    again = "and start again: it holds Airflow's runs and logs, no tables"
+    if re.search(r"\b(DatabaseError|UnicodeDecodeError|configparser\.\w+): ", found):
+        found = f"{found}; {home} damaged, {again}"
+    elif "Can't locate revision" in found:  # alembic's, such as after a step back to an earlier commit
+        found = f"{found}; {home} of a newer Airflow, {again}"
+    return f"last error in {log}: {found}"

@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from tests.integration.test_airflow_run import folder, read_until, sessions, sta
 
 from catalunya.assets.graph.discovery import load_graph
 from catalunya.io.environment import load_settings
+from catalunya.io.errors import AirflowError
+from catalunya.ops.local_airflow.server import airflow
 from catalunya.ops.mock import serve
 from catalunya.ops.processes import free_ports
 
@@ -55,6 +59,21 @@ def test_a_run_makes_what_is_stale_and_the_next_finds_everything_up_to_date(begu
     before = written(begun)
     assert set(ran(begun).values()) == {"up to date"}
     assert written(begun) == before
+
+
+def test_the_database_of_a_newer_airflow_is_reported_with_the_folder_to_delete(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "airflow.db")) as database:
+        database.execute("create table alembic_version (version_num text)")
+        database.execute("insert into alembic_version values ('ffffffffffff')")
+        database.commit()
+
+    with (
+        pytest.raises(
+            AirflowError, match=rf"'ffffffffffff'; delete {tmp_path}, which is of a newer Airflow, and start"
+        ),
+        airflow(load_settings(), home=tmp_path),
+    ):
+        pass
 
 
 def test_a_run_reports_what_failed_and_why_exits_1_and_writes_nothing_that_is_up_to_date(
