@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from threading import RLock
 from typing import Any
+
+_CONFIGURING = RLock()  # of one thread: what configures the logs may itself log
 
 
 def get_logger(name: str) -> Any:
@@ -46,6 +49,7 @@ class _Logger:
 
 
 def _configure_now() -> None:
-    for first in [handler for handler in logging.root.handlers if isinstance(handler, FirstLine)]:
-        logging.root.removeHandler(first)
-        first.configure()
+    with _CONFIGURING:  # the first lines of two threads: structlog writes every level to stdout until it is configured
+        for first in [handler for handler in logging.root.handlers if isinstance(handler, FirstLine)]:
+            logging.root.removeHandler(first)
+            first.configure()

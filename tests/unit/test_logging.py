@@ -165,6 +165,34 @@ def test_the_first_line_configures_the_logs_and_is_shown_once(line: str) -> None
     ] * 2
 
 
+def test_two_threads_that_log_the_first_line_at_once_both_wait_for_the_logs_to_be_configured() -> None:
+    """structlog's own default writes every level to stdout: into the JSON document of `sources check --json`, in every second run."""
+    program = """
+import sys, threading, time
+from catalunya.io.log import configure_at_first_line, get_logger
+
+began = threading.Event()
+
+def configure():
+    began.set()
+    time.sleep(0.2)
+    from catalunya.ops.logging import warn_on_stderr
+    warn_on_stderr()
+
+configure_at_first_line(configure)
+first = threading.Thread(target=lambda: get_logger("a").debug("one"))
+first.start()
+began.wait()
+get_logger("b").debug("two")
+get_logger("b").warning("three")
+first.join()
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout == ""
+    assert "three" in ran.stderr
+    assert "two" not in ran.stderr
+
+
 def test_importing_logging_is_cheap() -> None:
     program = "import sys, catalunya.ops.logging; print({'polars', 'pandera', 'httpx', 'pydantic'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
