@@ -59,8 +59,11 @@ def build(path: Path, target: Target | None = None, *, level: int = 9) -> Packag
         unzipped = check(sizes)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(f".{os.getpid()}")
-        _zip(Path(folder), beside, level)
-        beside.replace(path)
+        try:
+            _zip(Path(folder), beside, level)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
     return Package(path.stat().st_size, unzipped, sizes)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-import os
 import pkgutil
 import traceback
 from contextlib import suppress
@@ -29,6 +28,7 @@ from catalunya.io.errors import CatalunyaError, DeclarationError
 from catalunya.io.json_text import BROKEN_JSON, json_decoder
 from catalunya.io.log import get_logger
 from catalunya.io.project_folder import FILE, MACROS, OURS, ProjectFolder, active
+from catalunya.io.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,11 +149,8 @@ def compiled_graph(settings: Settings) -> AssetGraph | None:
 def keep_graph(settings: Settings, assets: list[Asset]) -> list[Asset]:
     """Keep assets as the compiled graph; returns them. Readers see the old one or the new one, nothing in between."""
     path = settings.cache / _COMPILED
-    beside = path.with_suffix(f".{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(msgspec.json.encode(_Compiled(_fingerprint(), assets)))
-        beside.replace(path)
+        write_whole(path, msgspec.json.encode(_Compiled(_fingerprint(), assets)))
     except OSError as error:  # it is only a cache: the graph is compiled again next time
         log.warning(
             "graph_not_kept",

@@ -14,7 +14,6 @@ import csv
 import hashlib
 import importlib.util
 import json
-import os
 import re
 import tempfile
 import threading
@@ -36,6 +35,7 @@ from catalunya.io.log import get_logger
 from catalunya.io.project_folder import MACROS, OURS, active
 from catalunya.io.warehouse import dbt_models
 from catalunya.io.warehouse.dbt_models import Model, read_model
+from catalunya.io.whole_file import write_whole
 
 log = get_logger(__name__)
 
@@ -448,11 +448,8 @@ def _read_cache(path: Path, fingerprint: str) -> bytes | None:
 
 def _write_cache(path: Path, fingerprint: str, packed: bytes) -> None:
     """Keep a parse for other processes. It is only a cache: if it cannot be written, dbt parses again."""
-    beside = path.with_suffix(f".{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(_head(fingerprint, packed) + b"\n" + packed)
-        beside.replace(path)
+        write_whole(path, _head(fingerprint, packed) + b"\n" + packed)
     except OSError as error:
         log.debug("dbt_manifest_not_cached", path=str(path), error=str(error))
 

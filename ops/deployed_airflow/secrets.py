@@ -29,9 +29,12 @@ def write(path: Path) -> list[str]:
     if added:
         head = text if not text or text.endswith("\n") else f"{text}\n"
         beside = path.with_name(f"{path.name}.{os.getpid()}")
-        beside.touch(mode=0o600, exist_ok=False)
-        beside.write_text(head + "".join(f"{name}={value}\n" for name, value in added.items()), encoding="utf-8")
-        beside.replace(path)
+        try:
+            beside.touch(mode=0o600, exist_ok=False)
+            beside.write_text(head + "".join(f"{name}={value}\n" for name, value in added.items()), encoding="utf-8")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
     return list(added)
 
 

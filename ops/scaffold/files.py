@@ -16,6 +16,7 @@ from pathlib import Path
 
 from catalunya.io.errors import ConfigurationError, UsageError
 from catalunya.io.project_folder import SAMPLES, VARIABLE, active
+from catalunya.io.whole_file import write_whole
 from catalunya.ops import generate
 
 MESSAGE_LINES = 3
@@ -48,7 +49,7 @@ def put(folder: Path, new: Mapping[str, bytes], edited: Mapping[str, bytes] | No
     before = {name: (folder / name).read_bytes() for name in known if (folder / name).exists()}
     try:
         for name, content in [*new.items(), *(edited or {}).items()]:
-            _write(folder / name, content)
+            write_whole(folder / name, content)
         _generate(folder)
     except BaseException:
         _take_back(folder, new, before, known)
@@ -70,17 +71,6 @@ def places(new: Sequence[str] | Mapping[str, bytes]) -> list[str]:
     return [*dict.fromkeys(str(Path(name).parent) if name.startswith(f"assets/{SAMPLES}/") else name for name in new)]
 
 
-def _write(path: Path, content: bytes) -> None:
-    """A file as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def _take_back(folder: Path, new: Mapping[str, bytes], before: Mapping[str, bytes], known: set[str]) -> None:
     for name in [*new, *(known - before.keys())]:
         (folder / name).unlink(missing_ok=True)
@@ -91,7 +81,7 @@ def _take_back(folder: Path, new: Mapping[str, bytes], before: Mapping[str, byte
                 parent.rmdir()
     for name, content in before.items():
         if (folder / name).read_bytes() != content:
-            _write(folder / name, content)
+            write_whole(folder / name, content)
 
 
 def _generate(folder: Path) -> None:
