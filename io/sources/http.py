@@ -374,6 +374,9 @@ class Http:
                     body = self._body(response, call)
                 self.check_deadline()
                 result = str(response.status_code)
+            except (httpx.TooManyRedirects, httpx.UnsupportedProtocol) as error:
+                why = f"redirects to no file ({str(error).rstrip('.')}); open the URL, and correct the declaration"
+                raise SourceError(f"{self._what}: {call.url} {why}") from None
             except httpx.RequestError as error:
                 self.check_deadline()
                 result = type(error).__name__
@@ -385,7 +388,7 @@ class Http:
                 self._sender.sent(call.method, result, seconds)
         reply = Reply(call.url, response.status_code, response.headers, body)
         if self.settings.record:
-            sent = response.request.content.decode(errors="replace")
+            sent = response.request.read().decode(errors="replace")
             is_saved = call.into and call.into.takes(reply.status)
             content = call.into.content() if call.into and is_saved else body
             kept = recording.Exchange(call.method, call.url, reply.status, dict(reply.headers), content, sent)

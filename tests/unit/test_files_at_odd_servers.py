@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from catalunya.io.errors import ContractError, SourceChanged, SourceError
+from catalunya.io.errors import ContractError, SourceChanged, SourceError, SourceUnavailable
 from catalunya.io.sources.base import Extraction, SourceState
 from catalunya.io.sources.file_formats import cut
 from catalunya.io.sources.files import File
@@ -141,6 +142,28 @@ def test_a_redirect_that_says_not_where_is_reported_as_one() -> None:
     with host(lambda _: Answer(b"", 302)) as source, pytest.raises(SourceError, match="302 Found") as caught:
         source.probe()
     assert "None" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_file_that_was_moved_is_read_while_answers_are_recorded(status: int, tmp_path: Path) -> None:
+    with host(
+        lambda asked: sent(OLD) if asked.path == "/new.csv" else Answer(b"", status, {"Location": "new.csv"})
+    ) as source:
+        source.http = replace(source.http, record=tmp_path / "answers.har")
+        assert source.probe().fields == {"a": "text", "b": "text"}
+    assert (
+        OLD[:100].decode()
+        in json.loads((tmp_path / "answers.har").read_text())["log"]["entries"][0]["response"]["content"]["text"]
+    )
+
+
+@pytest.mark.parametrize("place", ["/dades.csv", "file:///etc/hostname", "ftp://example.org/dades.csv"])
+def test_a_redirect_that_leads_nowhere_is_refused_at_once(place: str) -> None:
+    with host(lambda _: Answer(b"", 302, {"Location": place})) as source, pytest.raises(SourceError) as caught:
+        source.probe()
+    assert not isinstance(caught.value, SourceUnavailable), "asking again would give the same"
+    assert "redirects" in str(caught.value)
+    assert str(caught.value).endswith("open the URL, and correct the declaration")
 
 
 # What is in a file
