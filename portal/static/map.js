@@ -91,7 +91,7 @@
     const now = found.values[period.name], limits = found.limits[period.name];
     const known = new Map(found.places.map((place, at) => [place, now[at]]));
     for (const [name, each] of Object.entries(levels)) {
-      each.group.toggleAttribute("hidden", name !== level.name);
+      each.group.setAttribute("display", name === level.name ? "inline" : "none"); // `hidden` is not of SVG
       each.region.toggleAttribute("hidden", name !== level.name);
     }
     for (const [place, { name, link, cell }] of places) {

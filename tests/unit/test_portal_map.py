@@ -110,6 +110,15 @@ def test_the_table_has_the_same_values_and_what_is_not_known_has_none(files: dic
     )
 
 
+def test_shapes_of_a_level_that_is_not_shown_are_hidden_as_svg_hides_them(files: dict[str, str]) -> None:
+    """`hidden` is an attribute of HTML: validators refuse it in SVG, and without our styles browsers ignore it there."""
+    for language in ("ca", "es", "en"):
+        drawn = files[f"{language}/map.html"].partition('<svg id="map"')[2]
+        groups = re.findall(r'<g class="level" data-level="(\w+)"([^>]*)>', files[f"{language}/map.html"])
+        assert groups == [("municipality", ""), ("comarca", ' display="none"')]
+        assert " hidden" not in drawn.partition("</svg>")[0]
+
+
 def test_the_legend_has_the_limits_of_the_classes_and_what_is_not_known(files: dict[str, str]) -> None:
     legend = files["ca/map.html"].partition('id="map-legend">')[2].partition("</ul>")[0]
     shown = re.findall(r'<li data-class="(\w)"( hidden)?>.*?<span>(.*?)</span>', legend)

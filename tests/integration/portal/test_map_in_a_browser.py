@@ -14,8 +14,8 @@ from small.reading import DESKTOP, PHONE, Reader, reader
 
 RIPOLL = "171479"
 SHOWN = """() => {
-  const level = document.querySelector('.level:not([hidden])').dataset.level;
-  const links = document.querySelectorAll('.level:not([hidden]) a');
+  const level = document.querySelector('.level:not([display=none])').dataset.level;
+  const links = document.querySelectorAll('.level:not([display=none]) a');
   const cells = document.querySelectorAll(`#table-${level} tbody td:last-child`);
   return {
     title: document.getElementById('map-title').textContent,
@@ -101,13 +101,16 @@ def test_the_level_follows_the_figure(found: Reader) -> None:
     choose(found, "population")
     page.select_option("select[name=level]", "municipality")
     page.wait_for_url("**level=municipality*")
-    assert page.locator("#map .level:not([hidden]) a").count() == page.locator("#table-municipality tbody tr").count()
+    assert (
+        page.locator("#map .level:not([display=none]) a").count()
+        == page.locator("#table-municipality tbody tr").count()
+    )
 
 
 def test_an_address_that_names_what_is_not_there_shows_the_first_figure(found: Reader) -> None:
     page = found.open("ca/map.html?figure=toString&level=__proto__&period=%3Cscript%3E")
     assert page.locator("select[name=figure]").input_value() == "population"
-    assert page.locator("#map .level:not([hidden]) a.c4").count() > 0
+    assert page.locator("#map .level:not([display=none]) a.c4").count() > 0
 
 
 def test_a_place_is_named_when_it_is_pointed_at_and_opened_when_it_is_clicked(found: Reader) -> None:
