@@ -221,7 +221,7 @@ class Idescat(Source[Question]):
         return cls(path["table"], portal=f"{url.scheme}://{url.netloc}{base}")
 
     def describe(self) -> str:
-        return f"IDESCAT {' and '.join(self.tables)}"
+        return f"IDESCAT {', '.join(self.tables)}"
 
     def url(self, base_url: str) -> str:
         return f"{base_url.rstrip('/')}{API}/{self.tables[0]}"

@@ -60,7 +60,7 @@ def test_lineage_of_a_column_goes_down_to_the_fields_of_the_source_and_up_to_the
         "marts.agg_economic_indicators_quarterly.yearly_growth_pct is made from",
         "└── marts.fact_gdp_quarterly.volume_index, computed",
         "    ├── staging.gdp.figure, aggregated",
-        "    │   └── landing.gdp.value (field of IDESCAT pibt/21129/24938/cat and pibt/21130/24940/cat)",
+        "    │   └── landing.gdp.value (field of IDESCAT pibt/21129/24938/cat, pibt/21130/24940/cat)",
     ]
     down = run("lineage", "landing.municipality_areas.value").out
     assert "landing.municipality_areas.value (field of EMEX f271 (Superfície)) is read into\n└── staging" in down
