@@ -124,6 +124,7 @@ def test_without_any_table_there_is_the_whole_and_an_empty_list(territory: Terri
     found = pages(territory)
     assert "no data published yet" in words(found["en/whole/index.html"])
     assert "No places yet" in words(found["en/places.html"])
+    assert not re.search(r"\b0\b", words(found["en/index.html"])), "the home page counts none where none was published"
     assert not [path for path in found if "/town/" in path]
 
 
