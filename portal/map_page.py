@@ -161,9 +161,9 @@ def _pages(site: Site) -> Iterator[File]:
     geometry = geometry_of(site)
     for code in site.languages:
         language = Language(code)
-        values: dict[str, Any] = {"first": None}
+        values: dict[str, Any] = {"first": None, "levels": [layer.level for layer in found]}
         if shown:
-            values = _shown(language, found, shown) | {"attribution": geometry.attribution if geometry else ""}
+            values |= _shown(language, found, shown) | {"attribution": geometry.attribution if geometry else ""}
         title = language.t("map.title")
         page = render_page(
             site, language, PATH, "map.html", title=title, description=language.t("map.description"), **values

@@ -166,6 +166,17 @@ def test_without_tables_the_page_says_so(project: Project) -> None:
     files = files_of(empty)
     assert set(files) == {"ca/map.html", "es/map.html", "en/map.html"}
     assert "There are no data for the map yet." in files["en/map.html"]
+    assert "No places yet" in files["en/map.html"].partition('id="take-away"')[2], (
+        "the page about the portal links to it"
+    )
+
+
+def test_places_whose_figures_were_never_made_can_be_taken_away(project: Project) -> None:
+    site = site_of(project, {"171479": 10641.0})
+    files = files_of(replace(site, _tables=site._tables | {"marts.agg_population_trends_yearly": None}))
+    assert "There are no data for the map yet." in files["en/map.html"]
+    for path in (path for path in files if path.endswith(".geojson")):
+        assert f'href="../{path}"' in files["en/map.html"].partition('id="take-away"')[2]
 
 
 def test_geojson_has_the_places_as_they_are_now_with_the_latest_values(files: dict[str, str]) -> None:
