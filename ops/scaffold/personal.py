@@ -123,12 +123,15 @@ def _without_profile(body: bytes, fields: Collection[str]) -> bytes:
 
 
 def _spellings(value: str) -> Iterator[bytes]:
-    """How a value may be written: as it is, or as JSON has it."""
-    yield value.encode()
-    yield json.dumps(value)[1:-1].encode()
-    yield json.dumps(value, ensure_ascii=False)[1:-1].encode()
-    with suppress(UnicodeEncodeError):
-        yield value.encode("windows-1252")
+    """How a value may be written: as it is, as CSV has it between quotes, or as JSON has it, escapes by PHP and .NET included."""
+    for text in (value, value.replace('"', '""')):
+        yield text.encode()
+        with suppress(UnicodeEncodeError):
+            yield text.encode("windows-1252")
+    for text in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
+        for escaped in (text, re.sub(r"(?<=\\u)[0-9a-f]{4}", lambda code: code[0].upper(), text)):
+            yield escaped.encode()
+            yield escaped.replace("/", "\\/").encode()
 
 
 def _masked(text: bytes) -> bytes:

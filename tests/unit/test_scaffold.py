@@ -221,6 +221,20 @@ def test_personal_values_are_not_in_the_recorded_sample() -> None:
     assert b'"n":"123456789"' in found
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        'nom;any\n"Núria ""Nuri"" Pi/Mas";2024\n'.encode(),
+        'nom;any\n"Núria ""Nuri"" Pi/Mas";2024\n'.encode("windows-1252"),
+        rb'[{"nom":"N\u00faria \"Nuri\" Pi\/Mas"}]',
+        rb'[{"nom":"N\u00FAria \"Nuri\" Pi/Mas"}]',
+    ],
+)
+def test_a_personal_value_is_hidden_however_the_answer_writes_it(body: bytes) -> None:
+    found = hidden(body, ['Núria "Nuri" Pi/Mas'])
+    assert not any(part in found for part in (b"ria", b"Nuri", b"Mas"))
+
+
 def test_hiding_leaves_json_whole() -> None:
     body = b'{"tel": 933001122, "nom": "Pau", "ok": null, "any": 2024}\n'
     found = json.loads(hidden(body, ["933001122", "Pau", "null"]))
