@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import polars as pl
 
@@ -30,7 +31,7 @@ _WORDS_OF_JSON = frozenset({"null", "true", "false"})
 _NAMES = {
     "names of people": r"cognoms?|apellidos?|surname|last_name|first_name|nom_i_cognoms|nombre_y_apellidos|full_name|nom_persona",
     "numbers of identity documents": r"nif|nie|dni|cif|niu|passaport|pasaporte|passport|ssn|tax_id",
-    "telephone numbers": r"telefons?|telefonos?|tel|tlf|fax|mobil|movil|phone|telephone|mobile|contact_phone",
+    "telephone numbers": r"telefons?|telefonos?|tel|tlf|fax|mobil|movil|phone(?:_number)?|telephone|mobile|contact_phone",
     "e-mail addresses": r"e_?mails?|correu(_electronic)?|correo(_electronico)?|mail",
     "dates of birth": r"data_(?:de_)?naixement|fecha_(?:de_)?nacimiento|birth_?date|date_of_birth|dob",
     "bank accounts": r"iban|compte_(?:corrent|bancari)|cuenta_(?:corriente|bancaria)",
@@ -69,6 +70,54 @@ def suspicion(field: str, label: str, values: pl.Series, *, is_of_people: bool =
     }
     likely = [what for what, matches in signs.items() if matches.sum() > SHARE * len(found)]
     return f"{likely[0]}, by its values" if likely else ""
+
+
+def values_within(bodies: Iterable[bytes], fields: Collection[str]) -> dict[str, dict[str, list[str]]]:
+    """The values in the objects and lists that these fields hold, as text: by field, and by the name that is nearest to each."""
+    found: dict[str, dict[str, list[str]]] = {}
+
+    def gather(into: dict[str, list[str]], name: str, value: Any) -> None:
+        if isinstance(value, dict | list):
+            for inner, each in value.items() if isinstance(value, dict) else ((name, each) for each in value):
+                gather(into, inner, each)
+        elif value is not None and not isinstance(value, bool):
+            into.setdefault(name, []).append(str(value))
+
+    def look(value: Any) -> None:
+        if isinstance(value, list):
+            for each in value:
+                look(each)
+        elif isinstance(value, dict):
+            for name, each in value.items():
+                if name in fields and isinstance(each, dict | list):
+                    gather(found.setdefault(name, {}), name, each)
+                else:
+                    look(each)
+
+    for body in bodies if fields else ():
+        for document in _documents(body):
+            look(document)
+    return found
+
+
+def _documents(body: bytes) -> Iterator[Any]:
+    """What is JSON of an answer: all of it, or each line."""
+    try:
+        yield json.loads(body)
+    except ValueError:
+        for line in body.splitlines():
+            with suppress(ValueError):
+                yield json.loads(line)
+
+
+def suspicion_within(values: Mapping[str, Sequence[str]]) -> str:
+    """The same of a field that holds objects, with the values by name: "telephone numbers, by its name, in telefon"."""
+    is_of_people = are_of_people(values)
+    why = (
+        (name, suspicion(name, "", pl.Series(each, dtype=pl.String), is_of_people=is_of_people))
+        for name, each in values.items()
+    )
+    return next((f"{found}, in {name}" for name, found in why if found), "")
 
 
 def hidden(body: bytes, values: Iterable[str], fields: Collection[str] = ()) -> bytes:

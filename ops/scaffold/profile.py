@@ -8,10 +8,11 @@ the source (`sampling.py`), names (`names.py`), Python (`code.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
+from types import MappingProxyType
 
 import polars as pl
 
@@ -22,7 +23,7 @@ from catalunya.contracts.model.values import DATE_KINDS, NUMBER_KINDS, Locale, r
 from catalunya.io.errors import UsageError
 from catalunya.io.sources.base import About, FieldInfo
 from catalunya.ops.scaffold.names import column_names, english
-from catalunya.ops.scaffold.personal import are_of_people, suspicion
+from catalunya.ops.scaffold.personal import are_of_people, suspicion, suspicion_within
 
 JSON_STAT = frozenset({"time", "geo", "metric", "dimension"})
 """Kinds of the fields that identify a cell of a JSON-stat table."""
@@ -117,8 +118,15 @@ class _Sample:
         return self.frame[name].drop_nulls()
 
 
-def profile(about: About, rows: pl.DataFrame, *, key: Sequence[str] = ()) -> Profile:
-    """A proposal for a table. `rows`: text columns by raw field, null for those without any; `key`: raw fields that a person named.
+def profile(
+    about: About,
+    rows: pl.DataFrame,
+    *,
+    key: Sequence[str] = (),
+    within: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType({}),
+) -> Profile:
+    """A proposal for a table. `rows`: text columns by raw field, null for those without any; `key`: raw fields that a person named;
+    `within`: what the fields that hold objects hold, by name.
 
     Raises UsageError if the fields of `key` do not exist, have nulls in the sample or do not tell its rows apart.
     """
@@ -132,7 +140,9 @@ def profile(about: About, rows: pl.DataFrame, *, key: Sequence[str] = ()) -> Pro
     propose = (
         _of_cells
         if is_cells
-        else partial(_of_rows, is_whole=is_whole, is_of_people=are_of_people(each.name for each in about.fields))
+        else partial(
+            _of_rows, within=within, is_whole=is_whole, is_of_people=are_of_people(each.name for each in about.fields)
+        )
     )
     proposals = [propose(each, name, sample) for each, name in zip(about.fields, names, strict=True)]
     chosen, reason = _key(about, proposals, sample, tuple(key), is_whole=is_whole)
@@ -227,11 +237,23 @@ def _of_cells(info: FieldInfo, name: str, sample: _Sample) -> Proposal:
     return found
 
 
-def _of_rows(info: FieldInfo, name: str, sample: _Sample, *, is_whole: bool, is_of_people: bool) -> Proposal:
+def _of_rows(
+    info: FieldInfo,
+    name: str,
+    sample: _Sample,
+    *,
+    within: Mapping[str, Mapping[str, Sequence[str]]],
+    is_whole: bool,
+    is_of_people: bool,
+) -> Proposal:
     """A column of a table of rows: its values say what it is."""
     found = Proposal(field=info, column=name, type="string")
     if info.name not in sample.frame.columns:
-        return replace(found, column="", type=None, seen="Holds objects, so it is in landing only")
+        found = replace(found, column="", type=None, seen="Holds objects, so it is in landing only")
+        if why := suspicion_within({info.name: (), **within.get(info.name, {})}):
+            note = f"may be personal data ({why}). If it is not, take out `personal=True`"
+            return replace(found, personal=True, notes=(note,))
+        return found
     values = sample.values(info.name)
     if why := suspicion(info.name, info.label, values, is_of_people=is_of_people):
         note = f"may be personal data ({why}): it stays in landing, where it is deleted after use. If it is not, take out `personal=True`"

@@ -95,7 +95,7 @@ def new_source(
         or re.sub(r"\W+", "_", f"{source.kind}_{asked.about.id}").lower()
     )
     _check_new(source, name)
-    found = profile(asked.about, asked.rows, key=key)
+    found = profile(asked.about, asked.rows, key=key, within=asked.within)
     source = _with_key(source, found)
     written = {
         f"contracts/{name}.py": code.formatted(code.contract_module(name, found)).encode(),
@@ -152,7 +152,12 @@ def _is_year_text(each: Proposal) -> bool:
 def _without_personal(asked: Asked, found: Profile) -> Asked:
     """The answers to keep, without the values of fields that may be personal: the sample is committed with the code."""
     suspects = [each.field.name for each in found.proposals if each.personal]
-    values = {value for name in suspects for value in asked.rows[name].drop_nulls().unique().to_list()}
+    values: set[str] = set()
+    for name in suspects:
+        if name in asked.rows.columns:
+            values.update(asked.rows[name].drop_nulls().unique())
+        else:
+            values.update(*asked.within.get(name, {}).values())
     values -= {each.name for each in asked.about.fields}
     if not suspects:
         return asked

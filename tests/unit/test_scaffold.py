@@ -30,7 +30,7 @@ from catalunya.ops.mock.samples import Described
 from catalunya.ops.scaffold import code
 from catalunya.ops.scaffold.csv_form import form_of
 from catalunya.ops.scaffold.names import english, table_name
-from catalunya.ops.scaffold.personal import hidden, identity_numbers
+from catalunya.ops.scaffold.personal import hidden, identity_numbers, values_within
 from catalunya.ops.scaffold.profile import Profile, Proposal, profile
 from catalunya.ops.scaffold.sampling import as_written, ask, find_source
 from catalunya.ops.scaffold.source import NewSource, new_source
@@ -233,6 +233,28 @@ def test_personal_values_are_not_in_the_recorded_sample() -> None:
 def test_a_personal_value_is_hidden_however_the_answer_writes_it(body: bytes) -> None:
     found = hidden(body, ['Núria "Nuri" Pi/Mas'])
     assert not any(part in found for part in (b"ria", b"Nuri", b"Mas"))
+
+
+@pytest.mark.parametrize(
+    ("inner", "why"),
+    [
+        ({"telefon": "x"}, "telephone numbers, by its name, in telefon"),
+        (
+            {"dades": [{"a": 1}, {"a": "12345678Z"}, {"a": "X2482300W"}]},
+            "numbers of identity documents, by its values, in a",
+        ),
+        ({"nom": "Maria", "cognoms": "Puig"}, "names of people, beside surnames, in nom"),
+        (["a@example.org"], "e-mail addresses, by its values, in place"),
+        ({"type": "Point", "coordinates": [2.17, 41.38]}, ""),
+    ],
+)
+def test_what_objects_hold_is_judged_like_fields(inner: Any, why: str) -> None:
+    for body in (json.dumps([{"id": 1, "place": inner}]), f'{{"place": null}}\n{json.dumps({"place": inner})}\n'):
+        within = values_within([body.encode()], {"place"})
+        about = About("i", "t", None, (FieldInfo("id", "text"), FieldInfo("place", "object")), "", rows=1)
+        found = column(profile(about, pl.DataFrame({"id": ["1"]}), within=within), "place")
+        assert (found.column, found.personal) == ("", bool(why))
+        assert why in "".join(found.notes)
 
 
 def test_hiding_leaves_json_whole() -> None:
