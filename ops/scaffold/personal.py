@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -75,28 +76,18 @@ def suspicion(field: str, label: str, values: pl.Series, *, is_of_people: bool =
 def values_within(bodies: Iterable[bytes], fields: Collection[str]) -> dict[str, dict[str, list[str]]]:
     """The values in the objects and lists that these fields hold, as text: by field, and by the name that is nearest to each."""
     found: dict[str, dict[str, list[str]]] = {}
-
-    def gather(into: dict[str, list[str]], name: str, value: Any) -> None:
-        if isinstance(value, dict | list):
-            for inner, each in value.items() if isinstance(value, dict) else ((name, each) for each in value):
-                gather(into, inner, each)
-        elif value is not None and not isinstance(value, bool):
-            into.setdefault(name, []).append(str(value))
-
-    def look(value: Any) -> None:
-        if isinstance(value, list):
-            for each in value:
-                look(each)
-        elif isinstance(value, dict):
-            for name, each in value.items():
-                if name in fields and isinstance(each, dict | list):
-                    gather(found.setdefault(name, {}), name, each)
-                else:
-                    look(each)
-
-    for body in bodies if fields else ():
-        for document in _documents(body):
-            look(document)
+    for document in (each for body in bodies for each in _documents(body)) if fields else ():
+        left = deque([("", "", document)])  # no recursion: a source may nest as deep as it likes
+        while left:
+            field, name, value = left.popleft()
+            if isinstance(value, dict):
+                for inner, each in value.items():
+                    is_field = inner in fields and isinstance(each, dict | list)
+                    left.append((field or (inner if is_field else ""), inner, each))
+            elif isinstance(value, list):
+                left.extend((field, name, each) for each in value)
+            elif field and value is not None and not isinstance(value, bool):
+                found.setdefault(field, {}).setdefault(name, []).append(str(value))
     return found
 
 
@@ -104,9 +95,9 @@ def _documents(body: bytes) -> Iterator[Any]:
     """What is JSON of an answer: all of it, or each line."""
     try:
         yield json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         for line in body.splitlines():
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 yield json.loads(line)
 
 
