@@ -44,7 +44,7 @@ CACHE = load_settings().cache.absolute()
 MEMORY, ENOUGH = Path("/dev/shm"), 4 * 2**30
 # Files that go to one worker, as if they were one. Airflow is several processes, and two at once are slower than one after the other. Where
 # dbt builds in the tests' process, its imports and its first build take as long as twenty others. And who waits more than they work
-# would be three at once otherwise, with nobody to use the cores.
+# would otherwise be at it in several workers at once, and the cores idle.
 ON_AIRFLOW = (
     "integration/on_airflow/test_airflow.py",
     "integration/on_airflow/test_airflow_plugin.py",

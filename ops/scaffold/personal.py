@@ -47,6 +47,10 @@ _LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"  # RD 1553/2005, article 11: the number mod
 _CIF_LETTERS = "JABCDEFGHI"
 
 
+Within = Mapping[str, Mapping[str, Sequence[str]]]
+"""Values in objects, as text: by field, and by the name that is nearest to each."""
+
+
 def are_of_people(fields: Iterable[str]) -> bool:
     """Whether there are surnames among the fields: the names beside them are of people, too."""
     return any(_SURNAME.fullmatch(plain(field)) for field in fields)
@@ -73,8 +77,8 @@ def suspicion(field: str, label: str, values: pl.Series, *, is_of_people: bool =
     return f"{likely[0]}, by its values" if likely else ""
 
 
-def values_within(bodies: Iterable[bytes], fields: Collection[str]) -> dict[str, dict[str, list[str]]]:
-    """The values in the objects and lists that these fields hold, as text: by field, and by the name that is nearest to each."""
+def values_within(bodies: Iterable[bytes], fields: Collection[str]) -> Within:
+    """The values in the objects and lists that these fields hold."""
     found: dict[str, dict[str, list[str]]] = {}
     for document in (each for body in bodies for each in _documents(body)) if fields else ():
         left = deque([("", "", document)])  # no recursion: a source may nest as deep as it likes

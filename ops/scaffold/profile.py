@@ -8,7 +8,7 @@ the source (`sampling.py`), names (`names.py`), Python (`code.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
@@ -23,7 +23,7 @@ from catalunya.contracts.model.values import DATE_KINDS, NUMBER_KINDS, Locale, r
 from catalunya.io.errors import UsageError
 from catalunya.io.sources.base import About, FieldInfo
 from catalunya.ops.scaffold.names import column_names, english
-from catalunya.ops.scaffold.personal import are_of_people, suspicion, suspicion_within
+from catalunya.ops.scaffold.personal import Within, are_of_people, suspicion, suspicion_within
 
 JSON_STAT = frozenset({"time", "geo", "metric", "dimension"})
 """Kinds of the fields that identify a cell of a JSON-stat table."""
@@ -109,9 +109,10 @@ class Profile:
 
 @dataclass
 class _Sample:
-    """The rows as staging would see them: normalized, words for "no value" made null."""
+    """The rows as staging would see them: normalized, words for "no value" made null; and what the fields that hold objects hold."""
 
     frame: pl.DataFrame
+    within: Within
     locale: Locale = field(default_factory=Locale)
 
     def values(self, name: str) -> pl.Series:
@@ -119,11 +120,7 @@ class _Sample:
 
 
 def profile(
-    about: About,
-    rows: pl.DataFrame,
-    *,
-    key: Sequence[str] = (),
-    within: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType({}),
+    about: About, rows: pl.DataFrame, *, key: Sequence[str] = (), within: Within = MappingProxyType({})
 ) -> Profile:
     """A proposal for a table. `rows`: text columns by raw field, null for those without any; `key`: raw fields that a person named;
     `within`: what the fields that hold objects hold, by name.
@@ -132,7 +129,7 @@ def profile(
     """
     text = clean_text(rows)
     frame = text.frame.select(no_value_as_null(pl.col(name)).alias(name) for name in text.frame.columns)
-    sample = _Sample(frame)
+    sample = _Sample(frame, within)
     sample.locale, notes = _locale(about.fields, sample)
     is_whole = about.rows is not None and frame.height >= about.rows
     is_cells = any(each.kind in JSON_STAT for each in about.fields)
@@ -140,9 +137,7 @@ def profile(
     propose = (
         _of_cells
         if is_cells
-        else partial(
-            _of_rows, within=within, is_whole=is_whole, is_of_people=are_of_people(each.name for each in about.fields)
-        )
+        else partial(_of_rows, is_whole=is_whole, is_of_people=are_of_people(each.name for each in about.fields))
     )
     proposals = [propose(each, name, sample) for each, name in zip(about.fields, names, strict=True)]
     chosen, reason = _key(about, proposals, sample, tuple(key), is_whole=is_whole)
@@ -237,20 +232,12 @@ def _of_cells(info: FieldInfo, name: str, sample: _Sample) -> Proposal:
     return found
 
 
-def _of_rows(
-    info: FieldInfo,
-    name: str,
-    sample: _Sample,
-    *,
-    within: Mapping[str, Mapping[str, Sequence[str]]],
-    is_whole: bool,
-    is_of_people: bool,
-) -> Proposal:
+def _of_rows(info: FieldInfo, name: str, sample: _Sample, *, is_whole: bool, is_of_people: bool) -> Proposal:
     """A column of a table of rows: its values say what it is."""
     found = Proposal(field=info, column=name, type="string")
     if info.name not in sample.frame.columns:
         found = replace(found, column="", type=None, seen="Holds objects, so it is in landing only")
-        if why := suspicion_within({info.name: (), **within.get(info.name, {})}):
+        if why := suspicion_within({info.name: (), **sample.within.get(info.name, {})}):
             note = f"may be personal data ({why}). If it is not, take out `personal=True`"
             return replace(found, personal=True, notes=(note,))
         return found

@@ -31,7 +31,7 @@ from catalunya.io.sources.pages import SEARCHED
 from catalunya.io.sources.protocols import arguments, changed, recognize
 from catalunya.ops.mock.samples import RecordedAnswer
 from catalunya.ops.scaffold.csv_form import form_of
-from catalunya.ops.scaffold.personal import values_within
+from catalunya.ops.scaffold.personal import Within, values_within
 from catalunya.ops.scaffold.profile import JSON_STAT
 
 ROWS, PAGES = 10_000, 5
@@ -51,8 +51,8 @@ class Asked:
     pages: Sequence[RecordedAnswer] = field(repr=False)
 
     @property
-    def within(self) -> dict[str, dict[str, list[str]]]:
-        """The values in the fields that hold objects, by field and name."""
+    def within(self) -> Within:
+        """The values in the fields that hold objects."""
         fields = {each.name for each in self.about.fields} - set(self.rows.columns)
         return values_within((each.body for each in self.pages), fields)
 

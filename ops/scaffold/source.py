@@ -153,11 +153,12 @@ def _without_personal(asked: Asked, found: Profile) -> Asked:
     """The answers to keep, without the values of fields that may be personal: the sample is committed with the code."""
     suspects = [each.field.name for each in found.proposals if each.personal]
     values: set[str] = set()
+    within = asked.within
     for name in suspects:
         if name in asked.rows.columns:
             values.update(asked.rows[name].drop_nulls().unique())
         else:
-            values.update(*asked.within.get(name, {}).values())
+            values.update(*within.get(name, {}).values())
     values -= {each.name for each in asked.about.fields}
     if not suspects:
         return asked
